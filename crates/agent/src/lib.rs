@@ -1,0 +1,1 @@
+//! The hands on every host: sources, pipeline, restore

@@ -1,0 +1,151 @@
+//! The catalogue of error codes. A code is stable: scripts and alarms rely on its name.
+//!
+//! `area.noun_problem`, the exit code it leads to, whether trying again may help, and what to do
+//! when nothing better is known. `docs/errors.md` lists the same rows; a test compares the two.
+
+use core::fmt;
+
+/// Exit codes of the command line, as classes of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    Refused = 4,
+    Unreachable = 5,
+    Damage = 7,
+    Conflict = 8,
+    NoSpace = 9,
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $exit:ident $retry:literal $advice:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($variant,)* }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            pub const fn exit(self) -> Exit {
+                match self { $(Self::$variant => Exit::$exit,)* }
+            }
+
+            pub const fn retry(self) -> bool {
+                match self { $(Self::$variant => $retry,)* }
+            }
+
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $advice,)* }
+            }
+
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    AgentAmbiguous "agent.name_ambiguous" Usage false "name the agent with --agent";
+    AgentMissing "agent.name_unknown" NotFound false "list the agents with `holdfast agent list`";
+    AgentOffline "agent.connection_absent" Unreachable true "start the agent on its host and try again";
+    AgentRevoked "agent.identity_revoked" Refused false "enrol the host again with a new token";
+    AuthDenied "auth.permission_denied" Refused false "use an identity whose role allows this call";
+    AuthMissing "auth.identity_missing" Refused false "connect with the certificate in operator.toml";
+    ChunkDamaged "chunk.content_damaged" Damage false "run `holdfast verify --all --level storage` and restore from another location";
+    ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
+    ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
+    ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";
+    ClusterUnreachable "cluster.endpoint_unreachable" Unreachable true "check that a coordinator runs at the endpoints in the context file";
+    ConfigMalformed "config.file_malformed" Usage false "correct the file and run the command again";
+    ConfirmMissing "confirm.answer_missing" Refused false "add --yes to confirm without a terminal";
+    ContextMissing "context.file_missing" Usage false "name one with --context FILE or HOLDFAST_CONTEXT";
+    DiskFull "disk.space_exhausted" NoSpace true "free some space and run the command again";
+    FileChanged "file.content_changed" Failed true "the file changed while it was read; the next backup takes it again";
+    FileExists "file.target_exists" Refused false "choose an empty directory, or allow overwriting with --force";
+    FileIoFailed "file.io_failed" Failed true "check the device and its log";
+    FileMissing "file.path_missing" NotFound false "check the path";
+    FilePermissionDenied "file.permission_denied" Failed false "run the process as a user that may read or write this path";
+    FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
+    InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
+    KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
+    KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: restore with the bundle";
+    KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
+    BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
+    LeaseExpired "lease.session_expired" Conflict true "start the run again";
+    LimitExceeded "limit.size_exceeded" Refused false "see docs/limits.md";
+    LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
+    LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
+    LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";
+    LogDamaged "log.record_damaged" Damage false "do not start this member again; restore its data directory or rebuild it";
+    ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
+    ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
+    ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
+    ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";
+    PackDamaged "pack.content_damaged" Damage false "run `holdfast verify --all --level storage`";
+    PackForeign "pack.vault_foreign" Refused false "the pack belongs to another vault";
+    PackMissing "pack.missing" Damage false "run `holdfast verify --all --level storage`";
+    PackRefused "pack.content_refused" Refused false "the agent sent a pack that does not hold what it says";
+    PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
+    PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
+    PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
+    PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
+    RecordMalformed "record.bytes_malformed" Damage false "the bytes are damaged or from a newer version";
+    ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";
+    ResourceMissing "resource.name_unknown" NotFound false "list what there is with `holdfast get KIND`";
+    ResourceMalformed "resource.field_malformed" Usage false "see `holdfast explain KIND`";
+    RunBusy "run.policy_busy" Conflict true "wait for the running backup of this policy";
+    RunCancelled "run.request_cancelled" Failed false "start the run again";
+    RunInterrupted "run.agent_interrupted" Failed true "run it again; only what is missing is sent";
+    RunMissing "run.id_unknown" NotFound false "list the runs with `holdfast runs`";
+    SegmentDamaged "segment.content_damaged" Damage false "the index is a cache: it is rebuilt from the packs";
+    SessionMissing "session.id_unknown" Conflict true "start the run again";
+    SourceEmpty "source.paths_missing" NotFound false "none of the paths exists on the agent's host";
+    TargetEscape "target.path_escaped" Refused false "nothing was written outside the target; look at the point's links";
+    TokenExpired "token.expired" Refused false "make a new one with `holdfast agent token`";
+    TokenRefused "token.unknown" Refused false "make a new one with `holdfast agent token`";
+    TokenUsed "token.used" Refused false "make a new one with `holdfast agent token`";
+    UsageIdMalformed "usage.id_malformed" Usage false "copy the id as it was printed";
+    UsageMalformed "usage.argument_malformed" Usage false "see --help";
+    UsageNameMalformed "usage.name_malformed" Usage false "choose another name";
+    UsageTimeMalformed "usage.time_malformed" Usage false "write the time as 2026-11-21T10:00:00Z";
+    VaultForeign "vault.id_foreign" Refused false "the object belongs to another vault";
+    VaultMissing "vault.name_unknown" NotFound false "list the vaults with `holdfast get vault`";
+    VersionUnknown "version.format_unknown" Failed false "use a newer holdfast";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_an_area_and_a_noun_with_its_problem() {
+        for code in Code::ALL {
+            let (area, problem) = code.name().split_once('.').unwrap();
+            assert!(area.bytes().all(|b| b.is_ascii_lowercase()), "{code}");
+            assert!(problem.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+            assert_eq!(Code::from_name(code.name()), Some(*code));
+        }
+    }
+
+    #[test]
+    fn the_errors_page_lists_every_code_and_no_other() {
+        let page = include_str!("../../../docs/errors.md");
+        let listed: Vec<&str> =
+            page.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).collect();
+        let mut known: Vec<&str> = Code::ALL.iter().map(|c| c.name()).collect();
+        known.sort_unstable();
+        assert_eq!(listed, known, "docs/errors.md and codes.rs differ");
+    }
+}

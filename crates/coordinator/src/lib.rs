@@ -1,0 +1,1 @@
+//! The brain: raft, pki, api, ingest, catalog, jobs

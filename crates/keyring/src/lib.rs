@@ -1,0 +1,1 @@
+//! Keys: KEK providers, vault keys, capsules, identities, the recovery bundle

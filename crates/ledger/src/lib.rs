@@ -1,0 +1,1 @@
+//! The replicated truth: commands, apply, queries, tables

@@ -1,0 +1,1 @@
+//! The ciphertext side: packs, index segments, reach, points, layout

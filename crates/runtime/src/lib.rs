@@ -1,0 +1,1 @@
+//! What every process needs: identity, TLS, telemetry, supervised tasks

@@ -1,0 +1,1 @@
+//! The plaintext side: chunk, name, compress, seal, open, manifest

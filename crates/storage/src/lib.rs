@@ -1,0 +1,1 @@
+//! Where objects lie: one trait, its locations and its layers

@@ -1,0 +1,1 @@
+//! The messages between processes, parsed at the door

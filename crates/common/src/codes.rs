@@ -57,6 +57,8 @@ codes! {
     AgentRevoked "agent.identity_revoked" Refused false "enrol the host again with a new token";
     AuthDenied "auth.permission_denied" Refused false "use an identity whose role allows this call";
     AuthMissing "auth.identity_missing" Refused false "connect with the certificate in operator.toml";
+    CertificateRefused "certificate.content_refused" Refused false "check the clocks of both hosts; enrol again if the certificate has expired";
+    CertificatePinWrong "certificate.pin_wrong" Refused false "check the address; make a new token if the cluster was replaced";
     ChunkDamaged "chunk.content_damaged" Damage false "run `holdfast verify --all --level storage` and restore from another location";
     ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
     ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
@@ -82,6 +84,7 @@ codes! {
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";
+    LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LogDamaged "log.record_damaged" Damage false "do not start this member again; restore its data directory or rebuild it";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";

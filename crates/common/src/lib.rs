@@ -9,6 +9,7 @@ pub mod codes;
 pub mod entropy;
 pub mod error;
 pub mod id;
+pub mod kind;
 pub mod limits;
 pub mod name;
 pub mod record;
@@ -22,5 +23,6 @@ pub use id::{
     AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, PackId, PointId, RunId, SegmentId,
     SessionId, VaultId,
 };
+pub use kind::ChunkKind;
 pub use name::Name;
 pub use secret::Secret;

@@ -27,9 +27,26 @@ pub const PACK_CAPSULES_MAX: usize = 1 << 12;
 /// What a run may put into the point's own object instead of packs.
 pub const INLINE_PACK_BYTES_MAX: usize = 256 * KIB;
 
+// Keys: what is read before anything vouches for it.
+/// A capsule of any suite; suite 1 takes about 100, a post-quantum hybrid about 1,300.
+pub const CAPSULE_BYTES_MAX: usize = 4 * KIB;
+/// Eight digits in the names of key objects.
+pub const KEY_VERSION_MAX: u32 = 99_999_999;
+pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
+/// A file that holds a KEK or a passphrase.
+pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
+pub const BUNDLE_BYTES_MAX: usize = 64 * MIB;
+pub const BUNDLE_HEADER_BYTES_MAX: usize = 4 * KIB;
+/// Bounds on a passphrase derivation that somebody else wrote down.
+pub const ARGON_MEMORY_KIB_MAX: u32 = 1 << 20;
+pub const ARGON_PASSES_MAX: u32 = 16;
+pub const ARGON_LANES_MAX: u32 = 16;
+
 // Manifest pages.
 pub const PAGE_BYTES_TARGET: usize = 128 * KIB;
 pub const PAGE_BYTES_MAX: usize = 2 * MIB;
+/// Levels of a manifest, leaves included. A branch has two rows at least, a real one hundreds.
+pub const MANIFEST_HEIGHT_MAX: u32 = 32;
 pub const ENTRY_BYTES_MAX: usize = MIB;
 /// Chunks of one entry that its page may hold before the list moves to pages of its own.
 pub const ENTRY_CHUNKS_INLINE_MAX: usize = 4096;
@@ -39,6 +56,11 @@ pub const REACH_BYTES_MAX: usize = 256 * MIB;
 pub const RECORD_BYTES_MAX: usize = MIB;
 pub const POINT_OBJECT_BYTES_MAX: usize = RECORD_BYTES_MAX + INLINE_PACK_BYTES_MAX + KIB;
 pub const SEGMENT_ROWS_MAX: usize = 1 << 18;
+
+// Objects of a location. A part is what one directory entry can hold.
+pub const OBJECT_NAME_BYTES_MAX: usize = 256;
+pub const OBJECT_NAME_PART_BYTES_MAX: usize = 255;
+pub const OBJECT_BYTES_MAX: usize = 512 * MIB;
 
 // The agent's window.
 pub const OFFER_CHUNKS_MAX: usize = 1024;
@@ -62,6 +84,50 @@ pub const SESSION_LEASE_SECS: u64 = 15 * 60;
 pub const TOKEN_TTL_SECS: u64 = 3600;
 pub const CERT_TTL_SECS: u64 = 7 * 24 * 3600;
 pub const OPERATOR_CERT_TTL_SECS: u64 = 365 * 24 * 3600;
+pub const AUTHORITY_TTL_SECS: u64 = 20 * 365 * 24 * 3600;
+/// How far a new certificate reaches back, for hosts whose clocks run behind.
+pub const CERT_BACKDATE_SECS: u64 = 300;
+pub const CERT_REQUEST_BYTES_MAX: usize = 16 * KIB;
+/// A file of certificates, a key or a context.
+pub const IDENTITY_FILE_BYTES_MAX: usize = 256 * KIB;
+
+// Connections.
+pub const HANDSHAKE_TIMEOUT_SECS: u64 = 10;
+pub const HANDSHAKES_MAX: usize = 256;
+pub const CONNECTIONS_MAX: usize = 16_384;
+pub const CONNECTION_BACKLOG_MAX: usize = 64;
+/// After this a connection is wound down, so that its peer proves itself again.
+pub const CONNECTION_AGE_SECS: u64 = 30 * 60;
+pub const CONNECT_TIMEOUT_SECS: u64 = 5;
+pub const KEEPALIVE_INTERVAL_SECS: u64 = 20;
+pub const KEEPALIVE_TIMEOUT_SECS: u64 = 10;
+/// Windows bound what a receiver holds: streams × window, at most the connection's.
+pub const DATA_STREAM_WINDOW_BYTES: u32 = 16 << 20;
+pub const DATA_CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+pub const DATA_HTTP_FRAME_BYTES: u32 = 256 << 10;
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+
+// Reading and writing a host. What one entry may hold, so that it always fits its page.
+pub const PATH_BYTES_MAX: usize = 64 * KIB;
+pub const PATH_PART_BYTES_MAX: usize = 255;
+pub const ENTRY_XATTR_BYTES_MAX: usize = 256 * KIB;
+pub const SPARSE_RANGES_MAX: usize = 1 << 14;
+/// A chunk's row in an entry: its id, its length and the CBOR around them, rounded up.
+const ENTRY_CHUNK_ROW_BYTES: usize = 44;
+/// A data range's row in an entry, rounded up.
+const ENTRY_RANGE_ROW_BYTES: usize = 20;
+pub const EXCLUDE_PATTERNS_MAX: usize = 10_000;
+pub const EXCLUDE_PATTERN_BYTES_MAX: usize = 4 * KIB;
+/// How often a file that changes while it is read is read before it is flagged and kept.
+pub const READ_ATTEMPTS_MAX: usize = 3;
+/// Inodes with links not yet seen; beyond it their links are stored as files of their own.
+pub const LINKS_OPEN_MAX: usize = 1 << 20;
+/// Directories that a walk keeps open at once; deeper trees reopen their parents.
+pub const WALK_OPEN_MAX: usize = 32;
+/// Parent directories that a restore keeps open at once.
+pub const TARGET_OPEN_MAX: usize = 64;
+/// `/etc/passwd` and `/etc/group` are read up to here.
+pub const OWNER_FILE_BYTES_MAX: u64 = 16 << 20;
 
 const _: () = {
     assert!(CDC_BYTES_MIN < CDC_BYTES_AVG && CDC_BYTES_AVG < CDC_BYTES_MAX);
@@ -69,8 +135,24 @@ const _: () = {
     assert!(FIXED_CHUNK_BYTES.is_multiple_of(64 * KIB));
     assert!(FIXED_CHUNK_BYTES <= CHUNK_BYTES_MAX);
     assert!(FRAME_BYTES_MAX * 2 < PACK_BYTES_MAX);
+    assert!(
+        PATH_BYTES_MAX
+            + ENTRY_XATTR_BYTES_MAX
+            + SPARSE_RANGES_MAX * ENTRY_RANGE_ROW_BYTES
+            + ENTRY_CHUNKS_INLINE_MAX * ENTRY_CHUNK_ROW_BYTES
+            + 16 * KIB
+            < ENTRY_BYTES_MAX
+    );
     assert!(PAGE_BYTES_MAX <= CHUNK_BYTES_MAX && ENTRY_BYTES_MAX < PAGE_BYTES_MAX);
+    assert!(2 * PATH_BYTES_MAX + KIB < PAGE_BYTES_MAX);
     assert!(INLINE_PACK_BYTES_MAX < PACK_BYTES_MAX);
+    assert!(PACK_BYTES_MAX < OBJECT_BYTES_MAX && REACH_BYTES_MAX < OBJECT_BYTES_MAX);
+    assert!(OBJECT_NAME_PART_BYTES_MAX < OBJECT_NAME_BYTES_MAX);
     assert!(STREAM_FRAME_BYTES < MESSAGE_BYTES_MAX && FRAME_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(PACK_SLOTS_MAX <= 1 << 24);
+    assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);
+    assert!(CERT_TTL_SECS < OPERATOR_CERT_TTL_SECS);
+    assert!(OPERATOR_CERT_TTL_SECS < AUTHORITY_TTL_SECS);
+    assert!(CAPSULE_BYTES_MAX <= u16::MAX as usize);
+    assert!(BUNDLE_HEADER_BYTES_MAX < BUNDLE_BYTES_MAX);
 };

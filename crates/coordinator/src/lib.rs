@@ -1,1 +1,32 @@
-//! The brain: raft, pki, api, ingest, catalog, jobs
+//! The brain of the house: takes streams from agents, places packs, keeps the ledger.
+//!
+//! ```text
+//!   agents ─┐            ┌─ ingest ─→ places (locations)
+//!   cli ────┼─ api (gate)┼─ reading ←─┘        ↑
+//!           │            ├─ dispatch ← ledger ─┤ raft: log (redb) → tables (sled)
+//!           └─ enrol     └─ verify             └ catalog: chunk → pack, a cache
+//! ```
+//!
+//! It sees ciphertext, counts and ids. It has no edge to the crate that opens chunks.
+
+mod api;
+mod catalog;
+mod custody;
+mod dispatch;
+mod house;
+mod hub;
+mod ingest;
+mod init;
+mod options;
+mod pki;
+mod places;
+mod raft;
+mod reading;
+mod secrets;
+mod serve;
+mod store;
+mod vaults;
+mod verify;
+
+pub use init::{InitOptions, init};
+pub use serve::serve;

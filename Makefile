@@ -1,0 +1,31 @@
+# The targets people type. Checks never write; fixes do. Every target does its own set-up and says
+# what it installs; what is there already is left alone.
+SHELL := /bin/bash
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help build check fix test demo setup
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup:
+	@.ci/setup
+
+build: setup ## the holdfast binary, for trying things out: target/debug/holdfast
+	cargo build --locked -p holdfast-cli
+
+check: setup ## format, lints, crate arrows, sizes, licences; reads only
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	python3 .ci/house.py
+
+fix: setup ## format, and what the linter can mend by itself
+	cargo fmt --all
+	cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+
+test: build ## unit, property and process tests
+	cargo test --locked --workspace --quiet
+
+demo: build ## the whole story on made-up data, in about a minute
+	target/debug/holdfast demo
+

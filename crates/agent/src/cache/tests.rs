@@ -1,0 +1,115 @@
+use super::*;
+use holdfast_common::SystemEntropy;
+use holdfast_seal::manifest::entry::{Content, EntryKind, Profile};
+use holdfast_common::{ChunkId, ContentHash};
+
+const BASIS: Basis = Basis { cutting: [7; 32], read_at: Timestamp::from_nanos(5) };
+
+fn remembered(number: u32) -> Remembered {
+    let chunk = ChunkRef { id: ChunkId::from_bytes([number as u8; 32]), length: 9 };
+    Remembered {
+        entry: Entry {
+            path: format!("/d/{number:06}").into_bytes().into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            user: None,
+            group: None,
+            mtime_ns: 1,
+            ctime_ns: 2,
+            size: 9,
+            xattrs: None,
+            link_target: None,
+            device: None,
+            hardlink_group: None,
+            inode: None,
+            content: Some(Content {
+                profile: Profile::Whole,
+                hash: ContentHash::from_bytes([1; 32]),
+                chunks: Some(vec![chunk]),
+                lists: None,
+                ranges: None,
+            }),
+            flags: None,
+        },
+        rows: None,
+    }
+}
+
+fn store(folder: &tempfile::TempDir) -> CacheStore {
+    CacheStore::open(folder.path(), &SystemEntropy).unwrap()
+}
+
+fn written(store: &CacheStore, count: u32) -> SourceKey {
+    let source = SourceKey::of(&[b"a", b"b"]);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let mut writer = store.write(&source, BASIS, &entropy).unwrap();
+    (0..count).for_each(|number| writer.push(&remembered(number * 2)).unwrap());
+    writer.keep().unwrap();
+    source
+}
+
+#[test]
+fn a_merge_finds_what_was_remembered_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = written(&store(&folder), 3000);
+    let mut reader = store(&folder).read(&source, &BASIS.cutting).unwrap();
+    assert_eq!(reader.basis(), &BASIS);
+    for number in 0..6000 {
+        let found = reader.find(&remembered(number).entry.path);
+        assert_eq!(found, (number % 2 == 0).then(|| remembered(number)), "{number}");
+    }
+    assert_eq!(reader.find(b"/e"), None);
+}
+
+#[test]
+fn a_cache_of_other_cuts_or_of_another_host_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = written(&store(&folder), 1);
+    assert!(store(&folder).read(&source, &[8; 32]).is_none());
+    files::write_private(&folder.path().join(KEY_FILE), &[0; 32]).unwrap();
+    assert!(store(&folder).read(&source, &BASIS.cutting).is_none());
+}
+
+#[test]
+fn behind_damage_nothing_is_known_and_nothing_wrong_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = written(&store(&folder), 3000);
+    let file = store(&folder).path(&source);
+    let good = std::fs::read(&file).unwrap();
+    for at in (0..good.len()).step_by(good.len() / 40) {
+        for bytes in [flipped(&good, at), good[..at].to_vec()] {
+            std::fs::write(&file, bytes).unwrap();
+            let Some(mut reader) = store(&folder).read(&source, &BASIS.cutting) else { continue };
+            let mut last_found = None;
+            for number in (0..6000).step_by(2) {
+                if let Some(found) = reader.find(&remembered(number).entry.path) {
+                    assert_eq!(found, remembered(number), "damage at {at}");
+                    last_found = Some(number);
+                }
+            }
+            assert!(last_found < Some(5998), "damage at {at} went unnoticed");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_came_to_nothing_leaves_the_old_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let source = written(&store, 2);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let mut writer = store.write(&source, BASIS, &entropy).unwrap();
+    writer.push(&remembered(40)).unwrap();
+    drop(writer);
+    let mut reader = store.read(&source, &BASIS.cutting).unwrap();
+    assert_eq!(reader.find(b"/d/000002"), Some(remembered(2)));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "the key and one cache");
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 1;
+    bytes
+}

@@ -1,0 +1,76 @@
+//! A gate that lets so many bytes through at once. A permit gives its bytes back when dropped.
+//! Several runs may share one.
+//!
+//! One taker larger than the whole gate would wait for ever; the gate's size is checked against the
+//! largest chunk where budgets are written down.
+
+use super::{Halt, lock, wait};
+use holdfast_common::Result;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+pub(crate) struct Gate {
+    free: Mutex<usize>,
+    changed: Condvar,
+    size: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(size), changed: Condvar::new(), size })
+    }
+
+    /// Waits until that many bytes are free, or the taker's run is halted.
+    pub(crate) fn enter(self: &Arc<Self>, bytes: usize, halt: &Halt) -> Result<Permit> {
+        debug_assert!(bytes <= self.size, "{bytes} bytes never fit a gate of {}", self.size);
+        let mut free = lock(&self.free);
+        while *free < bytes {
+            halt.check()?;
+            free = wait(&self.changed, free, Duration::MAX);
+        }
+        *free -= bytes;
+        Ok(Permit { gate: Arc::clone(self), bytes })
+    }
+}
+
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    bytes: usize,
+}
+
+impl Permit {
+    /// Takes another permit of the same gate in, so that both are given back together.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.gate, &other.gate));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut free = lock(&self.gate.free);
+        *free += self.bytes;
+        debug_assert!(*free <= self.gate.size, "more was given back than taken");
+        drop(free);
+        self.gate.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_when_permits_are_dropped() {
+        let (gate, halt) = (Gate::new(10), Halt::new());
+        let mut first = gate.enter(4, &halt).unwrap();
+        first.absorb(gate.enter(6, &halt).unwrap());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| gate.enter(10, &halt).map(drop));
+            assert_eq!(*lock(&gate.free), 0);
+            drop(first);
+            waiter.join().unwrap().unwrap();
+        });
+        assert_eq!(*lock(&gate.free), 10);
+    }
+}

@@ -1,0 +1,160 @@
+//! How a host becomes an agent: a token in, an identity out.
+//!
+//! The key is made here, lies in its private file before anything is sent, and never leaves. The
+//! token pins the cluster's authority, so the token is shown to nobody else; what comes back is
+//! checked before it is kept: the authority is the pinned one, the certificate holds our key and
+//! names the agent it is said to be.
+
+use crate::options::{AgentConfig, CONFIG_FILE};
+use holdfast_common::{
+    AgentId, Clock, ClusterId, Code, Error, Name, Result, SystemClock, SystemEntropy,
+};
+use holdfast_keyring::IdentityKey;
+use holdfast_runtime::identity::{Identity, PeerCertificate};
+use holdfast_runtime::pki::{self, Fingerprint, certificates_pem};
+use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
+use holdfast_runtime::files;
+use holdfast_wire::v1::{self, enroll_client::EnrollClient};
+use holdfast_wire::{parse, status::from_status};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// `host:port` of any coordinator.
+    pub coordinator: String,
+    pub token: String,
+    /// Where the agent's files go.
+    pub dir: PathBuf,
+    /// What the agent would like to be called; the token decides when it says.
+    pub name: Option<Name>,
+}
+
+/// Enrols this host and writes its files. Refused where an agent lives already.
+pub async fn join(options: JoinOptions) -> Result<AgentConfig> {
+    let pin = pin_of(&options.token)?;
+    let file = options.dir.join(CONFIG_FILE);
+    if file.exists() {
+        return Err(Error::new(Code::FileExists, format!("{} exists", file.display()))
+            .next("an agent lives in this directory already; choose another one"));
+    }
+    files::create_private_dir(&options.dir)?;
+    let key = options.dir.join("agent.key");
+    let pem = IdentityKey::generate(&SystemEntropy).to_pkcs8_pem();
+    files::write_private(&key, pem.as_bytes())?;
+    let identity = pki::IdentityKey::from_pem(&pem)?;
+    let answer = ask(&options, pin, identity.request()?).await?;
+    let config = checked(&options, pin, &identity.public(), &answer)?;
+    files::write_public(&config.ca, certificates_pem([&answer.ca_der[..]]).as_bytes())?;
+    files::write_public(&config.cert, certificates_pem([&answer.certificate_der[..]]).as_bytes())?;
+    config.save(&file)?;
+    Ok(config)
+}
+
+/// The fingerprint at the end of `hf1-<secret>-<pin>`.
+fn pin_of(token: &str) -> Result<Fingerprint> {
+    let malformed = || {
+        Error::new(Code::UsageMalformed, "the text is not a join token")
+            .next("a token is one line of `holdfast agent token`; copy it whole")
+    };
+    let mut parts = token.split('-');
+    match [parts.next(), parts.next(), parts.next(), parts.next()] {
+        [Some("hf1"), Some(secret), Some(pin), None] if secret.len() == SECRET_CHARACTERS => {
+            pin.parse().map_err(|_| malformed())
+        }
+        _ => Err(malformed()),
+    }
+}
+
+async fn ask(options: &JoinOptions, pin: Fingerprint, csr: Vec<u8>) -> Result<v1::JoinResponse> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let tls = ClientTls::pinned(pin, clock)?;
+    let endpoints = [options.coordinator.clone()];
+    let channel = connect(&endpoints, tls, ChannelKind::Control).await?;
+    let request = v1::JoinRequest {
+        token: options.token.clone(),
+        name: options.name.as_ref().map_or(String::new(), Name::to_string),
+        csr_der: csr.into(),
+    };
+    let answer = EnrollClient::new(channel).join(request).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| from_status(&status))
+}
+
+fn checked(
+    options: &JoinOptions,
+    pin: Fingerprint,
+    public: &[u8; 32],
+    answer: &v1::JoinResponse,
+) -> Result<AgentConfig> {
+    let agent_id = parse::agent_id(&answer.agent_id)?;
+    let cluster_id = parse::cluster_id(&answer.cluster_id)?;
+    if Fingerprint::of(&answer.ca_der) != pin {
+        return Err(wrong("its authority is not the one that the token names"));
+    }
+    check_certificate(&answer.certificate_der, public, cluster_id, agent_id)?;
+    // The address that worked comes first; what the cluster says of itself may not be reachable.
+    let mut endpoints = vec![options.coordinator.clone()];
+    endpoints.extend(answer.endpoints.iter().filter(|e| **e != options.coordinator).cloned());
+    let place = |name: &str| Path::join(&options.dir, name);
+    Ok(AgentConfig {
+        cluster_id,
+        agent_id,
+        name: answer.name.parse()?,
+        endpoints,
+        ca: place("ca.pem"),
+        cert: place("agent.pem"),
+        key: place("agent.key"),
+        cache: place("cache"),
+    })
+}
+
+/// A certificate is ours when it holds our key and names us.
+pub(crate) fn check_certificate(
+    der: &[u8],
+    public: &[u8; 32],
+    cluster: ClusterId,
+    agent: AgentId,
+) -> Result<PeerCertificate> {
+    let certificate = PeerCertificate::parse(der)?;
+    if certificate.public_key != *public {
+        return Err(wrong("the certificate holds another key"));
+    }
+    if certificate.identity != Identity::agent(cluster, agent) {
+        return Err(wrong("the certificate names somebody else"));
+    }
+    Ok(certificate)
+}
+
+fn wrong(cause: &str) -> Error {
+    Error::new(Code::AuthDenied, "the cluster's answer cannot be trusted").cause(cause)
+}
+
+const SECRET_CHARACTERS: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_the_authority_to_believe() {
+        let pin = Fingerprint::from_bytes([0xab; 32]);
+        let token = format!("hf1-{}-{pin}", "0".repeat(48));
+        assert_eq!(pin_of(&token).unwrap(), pin);
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_refused_before_anything_is_sent() {
+        let (secret, pin) = ("0".repeat(48), "ab".repeat(32));
+        for bad in [
+            String::new(),
+            format!("hf2-{secret}-{pin}"),
+            format!("hf1-{secret}"),
+            format!("hf1-{secret}-{pin}-x"),
+            format!("hf1-{}-{pin}", &secret[1..]),
+            format!("hf1-{secret}-{}", &pin[1..]),
+            format!("hf1-{secret}-{}", pin.to_uppercase()),
+        ] {
+            assert_eq!(pin_of(&bad).unwrap_err().code, Code::UsageMalformed, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Where a line's channels come from: the cluster's endpoints, over mutual TLS.
+//!
+//! The identity in `ClientTls` is replaced while running; each new connection shows the newest.
+
+use futures::future::BoxFuture;
+use holdfast_common::Result;
+use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
+use std::sync::Arc;
+use tonic::transport::Channel;
+
+/// Makes a connection to any coordinator.
+pub trait Connect: Send + Sync + 'static {
+    fn connect(&self) -> BoxFuture<'_, Result<Channel>>;
+}
+
+pub struct Endpoints {
+    pub endpoints: Vec<String>,
+    pub tls: Arc<ClientTls>,
+    pub kind: ChannelKind,
+}
+
+impl Connect for Endpoints {
+    fn connect(&self) -> BoxFuture<'_, Result<Channel>> {
+        Box::pin(connect(&self.endpoints, Arc::clone(&self.tls), self.kind))
+    }
+}

@@ -1,0 +1,108 @@
+//! Hard links: names for what another path has brought back.
+//!
+//! The first path of a group carries the content and comes with the other files. When only later
+//! ones were selected, the first of those takes the content over: its entry is found by one pass
+//! over the whole manifest, which happens only then.
+
+use super::file::Outcome;
+use super::plan::{file, for_each};
+use super::run::Run;
+use super::transfer::with_transfer;
+use crate::flow::lock;
+use holdfast_common::{Code, Result};
+use holdfast_seal::manifest::entry::{Entry, EntryKind};
+use std::collections::{BTreeMap, HashMap};
+
+#[derive(Default)]
+pub(super) struct Links {
+    firsts: HashMap<u64, First>,
+    /// Groups with paths that come later.
+    later: u64,
+    /// Of these the first path is not among what was selected.
+    orphans: BTreeMap<u64, Vec<u8>>,
+}
+
+struct First {
+    path: Vec<u8>,
+    /// Why it is not in place.
+    outcome: Outcome,
+}
+
+impl Links {
+    /// Whether this entry brings its own content or kind; others wait for [`Links::place`].
+    pub(super) fn is_first(&mut self, group: u64, entry: &Entry) -> bool {
+        if self.firsts.contains_key(&group) || self.orphans.contains_key(&group) {
+            self.later += 1;
+            return false;
+        }
+        if entry.kind == EntryKind::File && entry.content.is_none() {
+            self.later += 1;
+            self.orphans.insert(group, entry.path.to_vec());
+            return false;
+        }
+        let first = First { path: entry.path.to_vec(), outcome: Outcome::default() };
+        self.firsts.insert(group, first);
+        true
+    }
+
+    /// Where to note what becomes of this entry.
+    pub(super) fn outcome(&self, entry: &Entry) -> Outcome {
+        let first = entry.hardlink_group.and_then(|group| self.firsts.get(&group));
+        first.map_or_else(Outcome::default, |first| first.outcome.clone())
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.later > 0
+    }
+
+    /// Places everything that waited.
+    pub(super) fn place(&mut self, run: &Run<'_>, paths: &[Vec<u8>]) -> Result<()> {
+        if !self.orphans.is_empty() {
+            self.adopt(run)?;
+        }
+        for_each(run.reader, paths, run, |entry| {
+            let Some(first) = entry.hardlink_group.and_then(|group| self.firsts.get(&group)) else {
+                if entry.hardlink_group.is_some() {
+                    run.skip(&entry.path, Code::ManifestDamaged);
+                }
+                return Ok(());
+            };
+            let Some(target) = &run.target else { return Ok(()) };
+            if first.path == entry.path.as_slice() {
+                return Ok(());
+            }
+            let failed = *lock(&first.outcome);
+            let linked = match failed {
+                Some(code) => Err(code),
+                None => target.place_hardlink(&entry, &first.path).map_err(|error| error.code),
+            };
+            match linked {
+                Ok(()) => run.placed(),
+                Err(code) => run.skip(&entry.path, code),
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives the first selected path of each orphaned group the group's content.
+    fn adopt(&mut self, run: &Run<'_>) -> Result<()> {
+        let mut orphans = std::mem::take(&mut self.orphans);
+        with_transfer(run, |transfer| {
+            for entry in run.reader.manifest().entries()? {
+                let entry = entry?;
+                let Some(group) = entry.hardlink_group.filter(|_| entry.content.is_some()) else {
+                    continue;
+                };
+                let Some(path) = orphans.remove(&group) else { continue };
+                let first = First { path: path.clone(), outcome: Outcome::default() };
+                let outcome = first.outcome.clone();
+                self.firsts.insert(group, first);
+                file(run, transfer, Entry { path: path.into(), ..entry }, outcome, false)?;
+                if orphans.is_empty() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! The engine of a restore: many files at once, chunks in batches, nothing unopened written.
+//!
+//! ```text
+//!   plan ── batches ──▶ fetch ×3 ── frames ──▶ open ×N ──▶ FileJob: write at offset
+//!    │ entries in order, directories, links        │            └─ last chunk: into place
+//!    └ chunks that lie there already: reused       └─ a chunk that does not open fails its file
+//! ```
+//!
+//! The plan walks the manifest in order, and packs were filled in that order, so neighbouring
+//! chunks are asked for together and are read together at the other end. Bytes in flight and files
+//! open are bounded. A file that fails is not put in place and is named in the report; the others
+//! go on. Only what concerns everything (no cluster, no disk) ends the restore.
+
+mod delete;
+mod file;
+mod links;
+mod plan;
+mod run;
+mod transfer;
+
+pub(super) use file::{FileJob, Outcome};
+pub(super) use plan::want_all;
+pub(super) use run::Run;
+pub(super) use transfer::with_transfer;
+
+use super::place::Notes;
+use super::point::PointReader;
+use holdfast_common::codes::Exit;
+use holdfast_common::{Code, Error, Result};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What to bring back, where to, and how.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreRequest {
+    /// The directory to restore into; not looked at with `in_place`.
+    pub target: PathBuf,
+    /// Absolute paths of the point, each with everything beneath it; empty for everything.
+    pub paths: Vec<Vec<u8>>,
+    /// To where it was: `/`. Overwrites.
+    pub in_place: bool,
+    /// Remove, beneath the paths that were backed up, what the point does not have.
+    pub delete: bool,
+    /// Overwrite what is there.
+    pub force: bool,
+    /// Only count.
+    pub dry_run: bool,
+    /// Read what was written again and compare it with the content's hash.
+    pub verify: bool,
+    /// Owners by number.
+    pub numeric_ids: bool,
+}
+
+/// How far a restore is. Totals are the point's, whatever is selected of it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub entries: AtomicU64,
+    pub entries_total: AtomicU64,
+    pub bytes: AtomicU64,
+    pub bytes_total: AtomicU64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Entries that are in place now.
+    pub entries: u64,
+    /// Content that was fetched and written; with `dry_run`, that would be.
+    pub bytes_written: u64,
+    /// Content that lay there already.
+    pub bytes_reused: u64,
+    /// Files that were read again and found right.
+    pub verified: u64,
+    /// Names that went away by `delete`.
+    pub removed: u64,
+    /// What is not in place, and why.
+    pub skipped: Vec<(Vec<u8>, Code)>,
+    /// What could not be done beside the content.
+    pub notes: Notes,
+}
+
+impl RestoreReport {
+    /// The error to end with, if bytes were wrong or missing: nothing wrong was written.
+    pub fn damage(&self) -> Option<Error> {
+        let damaged = |(_, code): &&(Vec<u8>, Code)| code.exit() == Exit::Damage;
+        let (path, code) = self.skipped.iter().find(damaged)?;
+        let count = self.skipped.iter().filter(damaged).count();
+        let path = String::from_utf8_lossy(path).escape_debug().to_string();
+        Some(Error::new(*code, format!("{count} entries cannot be restored, first `{path}`")))
+    }
+}
+
+/// Restores what was asked for. Blocks; uses all cores.
+pub fn restore(
+    reader: &PointReader,
+    request: &RestoreRequest,
+    progress: &Progress,
+) -> Result<RestoreReport> {
+    progress.entries_total.store(reader.record().entries, Relaxed);
+    progress.bytes_total.store(reader.record().bytes, Relaxed);
+    plan::restore(reader, request, progress)
+}

@@ -1,0 +1,279 @@
+//! The plan: entries in manifest order, each put where it belongs or handed to the transfer.
+//!
+//! Directories, links and special files are made at once; files get a writer, and want those of
+//! their chunks that do not lie there already. Hard links come last, when their first paths are in
+//! place or known not to be.
+
+use super::super::place::{ExistingFile, Overwrite, Target, TargetOptions};
+use super::super::point::PointReader;
+use super::file::{FileJob, Outcome, read_again};
+use super::links::Links;
+use super::run::Run;
+use super::transfer::{Transfer, with_transfer};
+use super::{Progress, RestoreReport, RestoreRequest, delete};
+use crate::flow::lock;
+use holdfast_common::{Code, Error, Result};
+use holdfast_seal::manifest::entry::{Content, Entry, EntryKind};
+use holdfast_seal::manifest::path;
+use std::cmp::Ordering;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) fn restore(
+    reader: &PointReader,
+    request: &RestoreRequest,
+    progress: &Progress,
+) -> Result<RestoreReport> {
+    if request.dry_run {
+        return count(reader, request, progress);
+    }
+    let overwrite =
+        if request.force || request.in_place { Overwrite::Force } else { Overwrite::Protect };
+    let options =
+        TargetOptions { overwrite, numeric_ids: request.numeric_ids, ..Default::default() };
+    let directory = if request.in_place { Path::new("/") } else { &request.target };
+    let target = Target::open(directory, options)?;
+    let run = Run::new(reader, progress, Some(target), request.verify);
+    let delta = overwrite == Overwrite::Force;
+    let mut links = Links::default();
+    with_transfer(&run, |transfer| {
+        for_each(reader, &request.paths, &run, |entry| {
+            place(&run, transfer, &mut links, entry, delta)
+        })
+    })?;
+    if links.any() {
+        links.place(&run, &request.paths)?;
+    }
+    if request.delete {
+        delete::delete_extra(&run, &request.paths)?;
+    }
+    let notes = match &run.target {
+        Some(target) => target.finish()?,
+        None => Default::default(),
+    };
+    Ok(RestoreReport { notes, ..run.into_report() })
+}
+
+/// What a restore would do, without a look at the target.
+fn count(
+    reader: &PointReader,
+    request: &RestoreRequest,
+    progress: &Progress,
+) -> Result<RestoreReport> {
+    let run = Run::new(reader, progress, None, false);
+    for_each(reader, &request.paths, &run, |entry| {
+        run.report().bytes_written += entry.content_bytes();
+        run.placed();
+        Ok(())
+    })?;
+    Ok(run.into_report())
+}
+
+/// Every selected entry in order, with the directories that lead to it.
+pub(super) fn for_each(
+    reader: &PointReader,
+    paths: &[Vec<u8>],
+    run: &Run<'_>,
+    mut each: impl FnMut(Entry) -> Result<()>,
+) -> Result<()> {
+    let manifest = reader.manifest();
+    if paths.is_empty() {
+        for entry in manifest.entries()? {
+            run.halt.check()?;
+            each(entry?)?;
+        }
+        return Ok(());
+    }
+    let mut last_above: Vec<u8> = Vec::new();
+    for top in selected(paths) {
+        let mut entries = manifest.subtree(&top)?.peekable();
+        if entries.peek().is_none() {
+            return Err(not_in_point(&top));
+        }
+        for above in above(&top).filter(|above| !is_on_the_way(above, &last_above)) {
+            if let Some(entry) = manifest.get(above)? {
+                each(entry)?;
+            }
+        }
+        for entry in entries {
+            run.halt.check()?;
+            each(entry?)?;
+        }
+        last_above = top;
+    }
+    Ok(())
+}
+
+/// In order, without those that lie beneath another.
+fn selected(paths: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut paths: Vec<Vec<u8>> = paths
+        .iter()
+        .map(|path| match path.strip_suffix(b"/") {
+            Some(rest) if !rest.is_empty() => rest.to_vec(),
+            _ => path.clone(),
+        })
+        .collect();
+    paths.sort_by(|a, b| path::order(a, b));
+    paths.dedup_by(|later, earlier| later == earlier || path::is_below(earlier, later));
+    paths
+}
+
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])
+}
+
+fn is_on_the_way(above: &[u8], path: &[u8]) -> bool {
+    path::is_below(above, path) || above.cmp(path) == Ordering::Equal
+}
+
+fn place(
+    run: &Run<'_>,
+    transfer: &mut Transfer<'_, '_>,
+    links: &mut Links,
+    entry: Entry,
+    delta: bool,
+) -> Result<()> {
+    let Some(target) = &run.target else { return Ok(()) };
+    if let Some(group) = entry.hardlink_group
+        && !links.is_first(group, &entry)
+    {
+        return Ok(());
+    }
+    let placed = match entry.kind {
+        EntryKind::Directory => target.make_directory(&entry),
+        EntryKind::Symlink => target.place_symlink(&entry),
+        EntryKind::File => {
+            let outcome = links.outcome(&entry);
+            return file(run, transfer, entry, outcome, delta);
+        }
+        _ => target.place_special(&entry),
+    };
+    match placed {
+        Ok(()) => run.placed(),
+        Err(error) => {
+            *lock(&links.outcome(&entry)) = Some(error.code);
+            run.skip(&entry.path, error.code);
+            if error.code == Code::DiskFull {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn file(
+    run: &Run<'_>,
+    transfer: &mut Transfer<'_, '_>,
+    entry: Entry,
+    outcome: Outcome,
+    delta: bool,
+) -> Result<()> {
+    let Some(target) = &run.target else { return Ok(()) };
+    let refused = |error: Error| {
+        *lock(&outcome) = Some(error.code);
+        run.skip(&entry.path, error.code);
+        if error.code == Code::DiskFull { Err(error) } else { Ok(()) }
+    };
+    let existing = match delta.then(|| target.existing(&entry)).transpose() {
+        Ok(existing) => existing.flatten(),
+        Err(error) => return refused(error),
+    };
+    let existing = match existing {
+        Some(existing) if is_all_there(run, &entry, &existing)? => {
+            match target.keep(&entry, existing) {
+                Ok(true) => return kept(run, &entry, &outcome),
+                Ok(false) => None,
+                Err(error) => return refused(error),
+            }
+        }
+        existing => existing,
+    };
+    let seat = run.files.enter(1, &run.halt)?;
+    let writer = match target.create_file(&entry) {
+        Ok(writer) => writer,
+        Err(error) => return refused(error),
+    };
+    let job = Arc::new(FileJob::new(entry, Some(writer), outcome, seat));
+    let wanted = want_all(run, transfer, &job, existing.as_ref());
+    if let Err(error) = wanted {
+        // A damaged list names no chunk that could be trusted to be the file's.
+        run.halt.check()?;
+        job.fail(error);
+    }
+    job.settle(run);
+    Ok(())
+}
+
+fn kept(run: &Run<'_>, entry: &Entry, outcome: &Outcome) -> Result<()> {
+    run.report().bytes_reused += entry.content_bytes();
+    run.progress.bytes.fetch_add(entry.content_bytes(), std::sync::atomic::Ordering::Relaxed);
+    let checked = if run.verify { read_again(run, entry) } else { Ok(()) };
+    match checked {
+        Ok(()) => run.placed(),
+        Err(error) => {
+            *lock(outcome) = Some(error.code);
+            run.skip(&entry.path, error.code);
+        }
+    }
+    Ok(())
+}
+
+/// Wants every chunk that does not lie at its place already.
+pub(in crate::restore) fn want_all(
+    run: &Run<'_>,
+    transfer: &mut Transfer<'_, '_>,
+    job: &Arc<FileJob>,
+    existing: Option<&ExistingFile>,
+) -> Result<()> {
+    let Some(content) = &job.entry.content else { return Ok(()) };
+    let mut offset = 0;
+    let mut buffer = Vec::new();
+    for chunk in run.reader.manifest().chunks(content) {
+        let chunk = chunk?;
+        let there = existing.is_some_and(|existing| {
+            buffer.resize(chunk.bytes(), 0);
+            existing.read_stream(offset, &mut buffer)
+                && run.reader.ids().data_id(&buffer) == chunk.id
+        });
+        if there {
+            job.write(offset, &buffer);
+            run.report().bytes_reused += chunk.bytes() as u64;
+        } else {
+            transfer.want(job, offset, chunk)?;
+        }
+        offset += u64::from(chunk.length);
+    }
+    Ok(())
+}
+
+/// Whether every chunk lies at its place, so that nothing needs to be written.
+fn is_all_there(run: &Run<'_>, entry: &Entry, existing: &ExistingFile) -> Result<bool> {
+    let Some(content) = &entry.content else { return Ok(entry.size == 0) };
+    if existing.status().size != entry.size {
+        return Ok(false);
+    }
+    all_match(run, content, existing)
+}
+
+fn all_match(run: &Run<'_>, content: &Content, existing: &ExistingFile) -> Result<bool> {
+    let mut offset = 0;
+    let mut buffer = Vec::new();
+    for chunk in run.reader.manifest().chunks(content) {
+        run.halt.check()?;
+        // A damaged list is met again where its file can be named.
+        let Ok(chunk) = chunk else { return Ok(false) };
+        buffer.resize(chunk.bytes(), 0);
+        let there = existing.read_stream(offset, &mut buffer);
+        if !there || run.reader.ids().data_id(&buffer) != chunk.id {
+            return Ok(false);
+        }
+        offset += u64::from(chunk.length);
+    }
+    Ok(true)
+}
+
+fn not_in_point(path: &[u8]) -> Error {
+    let path = String::from_utf8_lossy(path).escape_debug().to_string();
+    Error::new(Code::FileMissing, format!("the point has no `{path}`"))
+        .next("list what it has with `holdfast ls`")
+}

@@ -1,0 +1,227 @@
+//! A point read through the cluster: an open read session, and chunks over several calls at once.
+//!
+//! The one-time key is made here and dies with the reader; keys of chunks arrive sealed to it, one
+//! by one. A session that a coordinator forgot, or a coordinator that is gone, is replaced by a new
+//! session over the same point; what was not told yet is asked for again.
+
+use super::point::{PointKeys, PointReader};
+use super::source::{ChunkSource, FetchedFrame};
+use crate::flow::lock;
+use crate::line::Line;
+use bytes::Bytes;
+use holdfast_common::{
+    ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, Secret, limits,
+};
+use holdfast_keyring::{GrantReceiver, IdKey, IdentityPublicKey, OneTimeKey};
+use holdfast_wire::v1::{self, restore_client::RestoreClient};
+use holdfast_wire::{parse, status::from_status};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tonic::transport::Channel;
+
+/// A point's chunks, as the cluster gives them. Closes its session when dropped.
+pub struct OnlinePoint {
+    line: Arc<Line>,
+    handle: Handle,
+    entropy: Arc<dyn Entropy>,
+    point: PointId,
+    purpose: String,
+    session: Mutex<Arc<Session>>,
+}
+
+struct Session {
+    id: Bytes,
+    grant: GrantReceiver,
+}
+
+/// Opens a read session over a point and checks whose it is. `purpose` is audited. Blocks; must not
+/// be called on a thread of the runtime.
+pub fn open_online(
+    line: Arc<Line>,
+    handle: Handle,
+    entropy: Arc<dyn Entropy>,
+    point: PointId,
+    purpose: &str,
+) -> Result<PointReader> {
+    let (session, opened) = handle.block_on(open(&line, &*entropy, point, purpose))?;
+    let signature = parse::array("the signature", &opened.signature)?;
+    let id_key = session.grant.unmask(&ID_KEY_NAME, &opened.id_key)?;
+    let keys = PointKeys {
+        identity: IdentityPublicKey::from_slice(&opened.identity_public)?,
+        ids: IdKey::from_secret(Secret::take(&mut { *id_key.expose() })),
+    };
+    let source = OnlinePoint {
+        line,
+        handle,
+        entropy,
+        point,
+        purpose: purpose.to_owned(),
+        session: Mutex::new(Arc::new(session)),
+    };
+    PointReader::open(Arc::new(source), point, &opened.record, &signature, keys)
+}
+
+async fn open(
+    line: &Line,
+    entropy: &dyn Entropy,
+    point: PointId,
+    purpose: &str,
+) -> Result<(Session, v1::OpenPointResponse)> {
+    let one_time = OneTimeKey::generate(entropy);
+    let request = v1::OpenPointRequest {
+        point_id: Bytes::copy_from_slice(point.as_bytes()),
+        one_time_public: Bytes::copy_from_slice(&one_time.public()),
+        purpose: purpose.to_owned(),
+    };
+    let opened = line
+        .call(PATIENCE, |channel| {
+            let request = request.clone();
+            async move { Ok(client(channel).open(request).await?.into_inner()) }
+        })
+        .await?;
+    let grant = one_time.receive(GRANT_CONTEXT, &opened.grant)?;
+    Ok((Session { id: opened.read_session.clone(), grant }, opened))
+}
+
+impl ChunkSource for OnlinePoint {
+    fn fetch(
+        &self,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, Result<FetchedFrame>),
+    ) -> Result<()> {
+        let mut left: Vec<usize> = (0..ids.len()).collect();
+        let mut attempt = 1;
+        while !left.is_empty() {
+            let session = Arc::clone(&lock(&self.session));
+            let asked: Vec<ChunkId> = left.iter().map(|at| ids[*at]).collect();
+            let mut told = vec![false; left.len()];
+            let answer = self.handle.block_on(self.ask(&session, kind, &asked, &mut |at, chunk| {
+                if let Some(told) = told.get_mut(at)
+                    && !std::mem::replace(told, true)
+                {
+                    each(left[at], chunk);
+                }
+            }));
+            let before = left.len();
+            let mut still = told.iter().map(|told| !told);
+            left.retain(|_| still.next().unwrap_or(false));
+            match answer {
+                Ok(()) if left.is_empty() => {}
+                Ok(()) => {
+                    let untold = std::mem::take(&mut left);
+                    untold.into_iter().for_each(|at| each(at, Err(untold_chunk(&ids[at]))));
+                }
+                Err(error) if attempt >= ATTEMPTS_MAX && left.len() == before => return Err(error),
+                Err(error) => {
+                    attempt = if left.len() == before { attempt + 1 } else { 1 };
+                    self.recover(&session, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OnlinePoint {
+    async fn ask(
+        &self,
+        session: &Session,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, Result<FetchedFrame>),
+    ) -> Result<()> {
+        let request = v1::FetchRequest {
+            read_session: session.id.clone(),
+            kind: kind as u32,
+            ids: ids.iter().flat_map(|id| *id.as_bytes()).collect(),
+        };
+        let mut answers = self
+            .line
+            .call(PATIENCE, |channel| {
+                let request = request.clone();
+                async move { Ok(client(channel).fetch(request).await?.into_inner()) }
+            })
+            .await?;
+        while let Some(answer) = answers.message().await.map_err(|status| from_status(&status))? {
+            for chunk in answer.chunks {
+                let at = chunk.position as usize;
+                let Some(id) = ids.get(at) else { continue };
+                each(at, fetched(&session.grant, id, chunk));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failure that a new session may mend; any other is the answer.
+    fn recover(&self, failed: &Arc<Session>, error: Error) -> Result<()> {
+        let lost = matches!(
+            error.code,
+            Code::SessionMissing | Code::LeaseExpired | Code::ClusterUnreachable
+        );
+        if !lost {
+            return Err(error);
+        }
+        let mut current = lock(&self.session);
+        // Another thread may have opened a new one meanwhile.
+        if Arc::ptr_eq(&current, failed) {
+            let opened = open(&self.line, &*self.entropy, self.point, &self.purpose);
+            *current = Arc::new(self.handle.block_on(opened)?.0);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OnlinePoint {
+    fn drop(&mut self) {
+        let session = lock(&self.session).id.clone();
+        let line = Arc::clone(&self.line);
+        let close = async move {
+            line.call(Duration::ZERO, |channel| {
+                let request = v1::ClosePointRequest { read_session: session.clone() };
+                async move { client(channel).close(request).await.map(|_| ()) }
+            })
+            .await
+        };
+        // From a thread of its own, since this one may be driving the runtime. A session that is
+        // not closed ends with its lease.
+        let handle = self.handle.clone();
+        let closing = std::thread::spawn(move || {
+            handle.block_on(async { tokio::time::timeout(CLOSE_PATIENCE, close).await })
+        });
+        if !matches!(closing.join(), Ok(Ok(Ok(())))) {
+            tracing::debug!("a read session was left to its lease");
+        }
+    }
+}
+
+fn client(channel: Channel) -> RestoreClient<Channel> {
+    RestoreClient::new(channel)
+        .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(limits::MESSAGE_BYTES_MAX)
+}
+
+fn fetched(grant: &GrantReceiver, id: &ChunkId, chunk: v1::FetchedChunk) -> Result<FetchedFrame> {
+    if let Some(detail) = chunk.error {
+        return Err(detail.into());
+    }
+    let key = grant.unmask(id, &chunk.key).map_err(|error| {
+        Error::new(Code::ChunkDamaged, format!("the key of chunk {id} does not open"))
+            .cause(error)
+    })?;
+    Ok(FetchedFrame { frame: chunk.frame, key })
+}
+
+fn untold_chunk(id: &ChunkId) -> Error {
+    Error::new(Code::ChunkMissing, format!("chunk {id} was not answered"))
+}
+
+/// What both sides bind a grant to.
+const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
+/// The id-key travels like the key of a chunk that does not exist.
+const ID_KEY_NAME: ChunkId = ChunkId::from_bytes([0; 32]);
+const PATIENCE: Duration = Duration::from_secs(60);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+/// Fetches in a row that told nothing.
+const ATTEMPTS_MAX: u32 = 4;

@@ -1,0 +1,176 @@
+//! What an inode has beside its content, and putting it there.
+//!
+//! The order matters: the owner first, since changing it clears set-id bits and capabilities; then
+//! extended attributes and ACLs; then the mode; the times last. Where the owner could not be set,
+//! set-id bits are left off: a program must not run as whoever happened to restore it. What is
+//! refused becomes a note, and the rest is done.
+
+use super::notes::{NoteKind, Notes};
+use crate::source::files::{Owners, is_restorable, names_in, sized};
+use holdfast_common::{Code, Error};
+use holdfast_seal::manifest::entry::{Entry, EntryKind, Xattr};
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
+    fchmod, flistxattr, flistxattr_query, fremovexattr, fsetxattr, futimens, listxattr,
+    listxattr_query, removexattr, setxattr, utimensat,
+};
+use rustix::io::{Errno, Result};
+use std::sync::{Mutex, PoisonError};
+
+const SET_ID_BITS: u32 = 0o6000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Attributes {
+    kind: EntryKind,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime_ns: i64,
+    xattrs: Option<Box<[Xattr]>>,
+}
+
+/// An inode by its descriptor. Links, FIFOs, sockets and devices are held without opening them, and
+/// reached through `/proc/self/fd`; nothing in that path can be swapped by others.
+#[derive(Clone, Copy)]
+pub(crate) enum Handle<'a> {
+    Held(BorrowedFd<'a>),
+    Open(BorrowedFd<'a>),
+}
+
+impl Attributes {
+    pub(crate) fn of(entry: &Entry, owners: &Owners, numeric_ids: bool) -> Self {
+        let by_name = |name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>| {
+            name.as_deref().filter(|_| !numeric_ids).and_then(find)
+        };
+        Self {
+            kind: entry.kind,
+            mode: entry.mode & 0o7777,
+            uid: by_name(&entry.user, &|name| owners.uid(name)).unwrap_or(entry.uid),
+            gid: by_name(&entry.group, &|name| owners.gid(name)).unwrap_or(entry.gid),
+            mtime_ns: entry.mtime_ns,
+            xattrs: entry.xattrs.as_deref().map(Into::into),
+        }
+    }
+
+    pub(crate) fn apply(&self, handle: Handle<'_>, path: &[u8], notes: &Mutex<Notes>) {
+        let note = |kind, errno| {
+            let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.add(kind, code_of(errno), path);
+        };
+        let owner = self.give_away(handle);
+        let mode = if owner.is_ok() { self.mode } else { self.mode & !SET_ID_BITS };
+        if let Err(errno) = owner {
+            note(NoteKind::Owner, errno);
+        }
+        self.set_xattrs(handle, |errno| note(NoteKind::Xattr, errno));
+        if self.kind != EntryKind::Symlink
+            && let Err(errno) = handle.set_mode(mode)
+        {
+            note(NoteKind::Mode, errno);
+        }
+        if let Err(errno) = handle.set_mtime(self.mtime_ns) {
+            note(NoteKind::Times, errno);
+        }
+    }
+
+    /// Both ids, or the group alone where only that is allowed.
+    fn give_away(&self, handle: Handle<'_>) -> Result<()> {
+        let set = |uid: Option<u32>| {
+            let uid = uid.filter(|id| *id != u32::MAX).map(Uid::from_raw);
+            let gid = Some(self.gid).filter(|id| *id != u32::MAX).map(Gid::from_raw);
+            chownat(handle.fd(), c"", uid, gid, AtFlags::EMPTY_PATH)
+        };
+        set(Some(self.uid)).inspect_err(|_| {
+            // The first refusal is what is told.
+            let _ = set(None);
+        })
+    }
+
+    /// Sets those of the entry and takes away those that were inherited or lay there before.
+    fn set_xattrs(&self, handle: Handle<'_>, refused: impl Fn(Errno)) {
+        let wanted = self.xattrs.as_deref().unwrap_or(&[]);
+        if let Ok(listed) = handle.list_xattrs() {
+            for name in names_in(&listed) {
+                let stays = wanted.iter().any(|xattr| **xattr.name == *name);
+                if !stays && is_restorable(name) {
+                    match handle.remove_xattr(name) {
+                        Ok(()) | Err(Errno::NODATA) => {}
+                        Err(errno) => refused(errno),
+                    }
+                }
+            }
+        }
+        for xattr in wanted {
+            if let Err(errno) = handle.set_xattr(&xattr.name, &xattr.value) {
+                refused(errno);
+            }
+        }
+    }
+}
+
+impl Handle<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Held(fd) | Self::Open(fd) => *fd,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd().as_raw_fd())
+    }
+
+    fn set_mode(self, mode: u32) -> Result<()> {
+        let mode = Mode::from_raw_mode(mode);
+        match self {
+            Self::Open(fd) => fchmod(fd, mode),
+            Self::Held(_) => chmodat(CWD, self.path(), mode, AtFlags::empty()),
+        }
+    }
+
+    fn set_mtime(self, mtime_ns: i64) -> Result<()> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec {
+                tv_sec: mtime_ns.div_euclid(1_000_000_000),
+                tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
+            },
+        };
+        match self {
+            Self::Open(fd) => futimens(fd, &times),
+            Self::Held(_) => utimensat(CWD, self.path(), &times, AtFlags::empty()),
+        }
+    }
+
+    fn list_xattrs(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Open(fd) => sized(|| flistxattr_query(fd), |buffer| flistxattr(fd, buffer)),
+            Self::Held(_) => {
+                let path = self.path();
+                sized(|| listxattr_query(&path), |buffer| listxattr(&path, buffer))
+            }
+        }
+    }
+
+    fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<()> {
+        match self {
+            Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
+            Self::Held(_) => setxattr(self.path(), name, value, XattrFlags::empty()),
+        }
+    }
+
+    fn remove_xattr(self, name: &[u8]) -> Result<()> {
+        match self {
+            Self::Open(fd) => fremovexattr(fd, name),
+            Self::Held(_) => removexattr(self.path(), name),
+        }
+    }
+}
+
+/// The code for what the kernel refused to set.
+pub(crate) fn code_of(errno: Errno) -> Code {
+    match errno {
+        Errno::NOTSUP | Errno::NOTTY => Code::FileTypeUnsupported,
+        other => Error::io("", &other.into()).code,
+    }
+}

@@ -1,0 +1,123 @@
+//! The agent's process: attached to some coordinator, doing what it is ordered.
+//!
+//! ```text
+//!   orders ──▶ attach loop ──▶ Desk ──▶ run (a blocking thread; two at once)
+//!   reports ◀──────┘  ▲          └── progress, twice a second · endings, kept until sent
+//!        lost? backoff, next endpoint; runs go on meanwhile over a line of their own
+//! ```
+//!
+//! Control and bulk data use separate connections. A lost line costs nothing but the news of it.
+//! On shutdown no order is taken any more, running backups are interrupted, their endings are
+//! reported if somebody listens, and within ten seconds everything is over.
+
+mod attach;
+mod desk;
+mod order;
+
+use crate::cache::CacheStore;
+use crate::line::{Backoff, Endpoints, Line};
+use crate::options::AgentConfig;
+use crate::pipeline::{Host, Memory};
+use crate::renew::Credentials;
+use desk::Desk;
+use holdfast_common::{Clock, Code, Entropy, Result, SystemClock, SystemEntropy};
+use holdfast_runtime::tls::{ChannelKind, connect};
+use holdfast_runtime::{OnError, Tasks};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// Serves until `shutdown` is cancelled. `ready` is called once, when first attached.
+pub async fn serve(
+    config: AgentConfig,
+    shutdown: CancellationToken,
+    ready: impl FnOnce() + Send,
+) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let credentials = Arc::new(Credentials::load(&config, Arc::clone(&clock))?);
+    if let Err(error) = credentials.renew_if_due().await {
+        tracing::warn!(%error, "the certificate was not renewed at the start");
+    }
+    let tasks = Tasks::new("agent");
+    let fresh = Arc::clone(&credentials);
+    let token = tasks.token().clone();
+    tasks.spawn("certificate renewal", OnError::Log, async move {
+        token.run_until_cancelled_owned(async move { fresh.keep_fresh().await }).await;
+        Ok(())
+    });
+    let desk = Desk::new(Arc::new(host(&config, &credentials, clock, &entropy)?), tasks.clone());
+    let served = attach_again(&config, &credentials, &desk, &shutdown, &*entropy, ready).await;
+    desk.interrupt_all();
+    tasks.shutdown(DRAIN_PATIENCE).await;
+    served
+}
+
+fn host(
+    config: &AgentConfig,
+    credentials: &Credentials,
+    clock: Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Host> {
+    let data = Endpoints {
+        endpoints: config.endpoints.clone(),
+        tls: Arc::clone(&credentials.tls),
+        kind: ChannelKind::Data,
+    };
+    Ok(Host {
+        agent: config.agent_id,
+        identity: credentials.signing_key()?,
+        cache: CacheStore::open(&config.cache, &**entropy)?,
+        line: Line::new(Arc::new(data), Arc::clone(&clock), Arc::clone(entropy)),
+        memory: Memory::for_process(),
+        clock,
+        entropy: Arc::clone(entropy),
+        handle: Handle::current(),
+    })
+}
+
+/// Attaches, and again whenever the line is lost, until the shutdown or a revocation.
+async fn attach_again(
+    config: &AgentConfig,
+    credentials: &Credentials,
+    desk: &Arc<Desk>,
+    shutdown: &CancellationToken,
+    entropy: &dyn Entropy,
+    ready: impl FnOnce() + Send,
+) -> Result<()> {
+    let mut backoff = Backoff::default();
+    let mut ready = Some(ready);
+    while !shutdown.is_cancelled() {
+        let tls = Arc::clone(&credentials.tls);
+        let connected = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            connected = connect(&config.endpoints, tls, ChannelKind::Control) => connected,
+        };
+        let ended = match connected {
+            Ok(channel) => {
+                let attached = || {
+                    backoff.reset();
+                    if let Some(ready) = ready.take() {
+                        ready();
+                    }
+                };
+                attach::attach(channel, desk, shutdown, attached).await
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(error) if error.code == Code::AgentRevoked => return Err(error),
+            Err(error) => tracing::warn!(%error, "not attached; trying again"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(backoff.next(entropy)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// How long interrupted runs may take to end, the reporting of their ends included.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(8);

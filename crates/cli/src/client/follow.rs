@@ -1,0 +1,69 @@
+//! Following a run to its end. A stream that breaks is opened again, at another endpoint if need
+//! be: the run does not depend on who watches it.
+
+use super::Client;
+use crate::ending::Ending;
+use core::time::Duration;
+use holdfast_common::{Code, Error, Result};
+use holdfast_wire::{status::from_status, v1};
+use std::ops::AsyncFnMut;
+
+/// Breaks in a row, without one event between, after which the cluster counts as unreachable.
+const BREAKS_MAX: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Gives every event to `seen` and returns the run in its end state.
+pub async fn to_the_end(
+    client: &Client,
+    run_id: &bytes::Bytes,
+    mut seen: impl AsyncFnMut(&v1::RunEvent) -> Result<()>,
+) -> Result<v1::Run> {
+    let mut breaks = 0;
+    loop {
+        let broken = match watch(client, run_id, &mut seen, &mut breaks).await {
+            Ok(Some(run)) => return Ok(run),
+            Ok(None) => Error::new(Code::ClusterUnreachable, "the coordinator stopped answering"),
+            Err(error) if error.code.exit() == holdfast_common::codes::Exit::Unreachable => error,
+            Err(error) => return Err(error),
+        };
+        breaks += 1;
+        if breaks > BREAKS_MAX {
+            return Err(broken.next(format!(
+                "the run goes on; follow it with `holdfast runs follow {}`",
+                hex::encode(run_id)
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn watch(
+    client: &Client,
+    run_id: &bytes::Bytes,
+    seen: &mut impl AsyncFnMut(&v1::RunEvent) -> Result<()>,
+    breaks: &mut u32,
+) -> Result<Option<v1::Run>> {
+    let question = v1::FollowRunRequest { run_id: run_id.clone() };
+    let ask = async |mut admin: super::Admin, question| admin.follow_run(question).await;
+    let mut events = client.ask(question, ask).await?;
+    while let Some(event) = events.message().await.map_err(|status| from_status(&status))? {
+        *breaks = 0;
+        seen(&event).await?;
+        if let Some(run) = event.run.filter(|run| is_end(&run.state)) {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
+}
+
+pub fn is_end(state: &str) -> bool {
+    !matches!(state, "queued" | "running")
+}
+
+pub fn ending(state: &str) -> Ending {
+    match state {
+        "done" => Ending::Done,
+        "partial" => Ending::Partial,
+        _ => Ending::Failed,
+    }
+}

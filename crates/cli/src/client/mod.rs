@@ -1,0 +1,112 @@
+//! The operator's way into the cluster: one channel over the endpoints of the context, errors as
+//! the coordinator gave them, and patience with a cluster that is electing.
+//!
+//! ```text
+//!   context ─▶ channel (dials the next endpoint by itself) ─▶ ask: a call that may be repeated
+//!                                                          └▶ ask_once: one that may not
+//! ```
+//!
+//! Only what did not get through is tried again, a bounded number of times; a refusal is an answer.
+
+pub mod follow;
+pub mod select;
+
+use core::time::Duration;
+use holdfast_agent::{
+    line::{Endpoints, Line},
+    restore::{PointReader, open_online},
+};
+use holdfast_common::{Code, Error, PointId, Result, SystemClock, SystemEntropy, limits};
+use holdfast_runtime::{ChannelKind, Context, connect};
+use holdfast_wire::{status::from_status, v1::admin_client::AdminClient};
+use std::{ops::AsyncFn, path::Path, sync::Arc};
+use tokio::runtime::Handle;
+use tonic::{Response, Status, transport::Channel};
+
+pub type Admin = AdminClient<Channel>;
+
+/// Pauses before the second and later attempts: two seconds and a half in all.
+const PAUSES_MS: [u64; 4] = [100, 300, 700, 1400];
+
+pub struct Client {
+    context: Context,
+    tls: Arc<holdfast_runtime::ClientTls>,
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects as the context says.
+    pub async fn open(context: &Path) -> Result<Self> {
+        let context = Context::load(context)?;
+        let tls = context.tls(Arc::new(SystemClock::start()))?;
+        let dial =
+            async || connect(&context.endpoints, Arc::clone(&tls), ChannelKind::Control).await;
+        let channel = patiently(dial).await?;
+        Ok(Self { context, tls, channel })
+    }
+
+    /// The vault that commands mean when they name none.
+    pub fn vault(&self) -> &str {
+        self.context.vault.as_str()
+    }
+
+    /// What opens a point, to be called on a thread: over a connection of its own for bulk data,
+    /// so that it delays nothing else.
+    pub fn open_point(
+        &self,
+        point: PointId,
+        purpose: &'static str,
+    ) -> impl FnOnce() -> Result<PointReader> + Send + 'static {
+        let connect = Endpoints {
+            endpoints: self.context.endpoints.clone(),
+            tls: Arc::clone(&self.tls),
+            kind: ChannelKind::Data,
+        };
+        let clock = Arc::new(SystemClock::start());
+        let line = Line::new(Arc::new(connect), clock, Arc::new(SystemEntropy));
+        let runtime = Handle::current();
+        move || open_online(line, runtime, Arc::new(SystemEntropy), point, purpose)
+    }
+
+    /// A call that may be repeated without doing anything twice.
+    pub async fn ask<Q: Clone, A>(
+        &self,
+        question: Q,
+        call: impl AsyncFn(Admin, Q) -> Result<Response<A>, Status>,
+    ) -> Result<A> {
+        patiently(async || self.ask_once(question.clone(), &call).await).await
+    }
+
+    /// A call that is made once, whatever becomes of its answer.
+    pub async fn ask_once<Q, A>(
+        &self,
+        question: Q,
+        call: impl AsyncFn(Admin, Q) -> Result<Response<A>, Status>,
+    ) -> Result<A> {
+        let admin = Admin::new(self.channel.clone())
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+        match call(admin, question).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(from_status(&status)),
+        }
+    }
+}
+
+async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    for pause in PAUSES_MS {
+        match attempt().await {
+            Err(error) if may_mend(&error) => {
+                tracing::debug!(%error, "the cluster did not answer; trying again");
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            ended => return ended,
+        }
+    }
+    attempt().await
+}
+
+/// An agent that is away will not come back within seconds; an election ends within them.
+fn may_mend(error: &Error) -> bool {
+    matches!(error.code, Code::ClusterLeaderless | Code::ClusterUnreachable)
+}

@@ -1,0 +1,238 @@
+//! Which point and which run is meant: a full id, its first eight or more characters, or `latest`.
+//!
+//! `latest` is the newest complete point; it needs a policy as soon as more than one source has
+//! points, because the newest of all would be a guess. A checkpoint is never `latest`; it answers
+//! only to its own id or to its run's.
+
+use super::{Admin, Client};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use holdfast_wire::v1;
+use std::collections::BTreeSet;
+
+const PREFIX_MIN: usize = 8;
+const ID_CHARACTERS: usize = 32;
+
+/// Which points; all fields apply together.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    pub policy: Option<String>,
+    pub agent: Option<String>,
+    pub before: Option<Timestamp>,
+    pub checkpoints: bool,
+    pub limit: usize,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { policy: None, agent: None, before: None, checkpoints: false, limit: usize::MAX }
+    }
+}
+
+impl Filter {
+    /// The same choice over points that are here already; newest first.
+    pub fn apply(&self, mut points: Vec<v1::Point>) -> Vec<v1::Point> {
+        points.retain(|point| {
+            self.policy.as_ref().is_none_or(|policy| point.policy.as_ref() == Some(policy))
+                && self.agent.as_ref().is_none_or(|agent| point.agent == *agent)
+                && self.before.is_none_or(|before| point.time_ns < before.as_nanos())
+                && (self.checkpoints || point.state != "checkpoint")
+        });
+        points.sort_by_key(|point| core::cmp::Reverse(point.time_ns));
+        points.truncate(self.limit);
+        points
+    }
+}
+
+/// Every point that the filter lets through, newest first, fetched page by page.
+pub async fn list(client: &Client, filter: &Filter) -> Result<Vec<v1::Point>> {
+    let mut found: Vec<v1::Point> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut before = filter.before.map(Timestamp::as_nanos);
+    while found.len() < filter.limit {
+        let limit = limits::LIST_PAGE_ROWS.min(filter.limit - found.len());
+        let question = v1::ListPointsRequest {
+            policy: filter.policy.clone(),
+            agent: filter.agent.clone(),
+            before_ns: before,
+            limit: limit as u32,
+            checkpoints: filter.checkpoints,
+            ..Default::default()
+        };
+        let page = ask_points(client, question).await?;
+        let full = page.len() >= limit;
+        // The next page begins with the moment of the last row: several points may share it.
+        before = page.last().map(|point| point.time_ns.saturating_add(1));
+        let count = found.len();
+        found.extend(page.into_iter().filter(|point| seen.insert(point.id.clone())));
+        if !full || found.len() == count {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The one point that `text` means.
+pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<v1::Point> {
+    if text == "latest" {
+        let policy = policy.map(ToOwned::to_owned);
+        return latest(list(client, &Filter { policy, ..Default::default() }).await?);
+    }
+    check_prefix(text)?;
+    let question = v1::ListPointsRequest {
+        id_prefix: text.to_owned(),
+        limit: 2,
+        checkpoints: true,
+        ..Default::default()
+    };
+    let mut found = ask_points(client, question).await?;
+    if found.is_empty() {
+        found = of_run(client, text).await?;
+    }
+    only(found, text)
+}
+
+/// The same choice among points that are here already (offline).
+pub fn among(points: Vec<v1::Point>, text: &str, policy: Option<&str>) -> Result<v1::Point> {
+    if text == "latest" {
+        let policy = policy.map(ToOwned::to_owned);
+        return latest(Filter { policy, ..Default::default() }.apply(points));
+    }
+    check_prefix(text)?;
+    let named = |point: &v1::Point| hex::encode(&point.id).starts_with(text);
+    only(points.into_iter().filter(named).collect(), text)
+}
+
+pub async fn run(client: &Client, text: &str) -> Result<v1::Run> {
+    check_prefix(text)?;
+    let mut found = runs_by_prefix(client, text).await?;
+    match (found.pop(), found.len()) {
+        (None, _) => Err(Error::new(Code::RunMissing, format!("no run has the id `{text}`"))),
+        (Some(run), 0) => Ok(run),
+        (Some(_), _) => Err(Error::new(
+            Code::UsageIdMalformed,
+            format!("more than one run has an id that begins with `{text}`"),
+        )
+        .next("give more characters of the id")),
+    }
+}
+
+async fn of_run(client: &Client, text: &str) -> Result<Vec<v1::Point>> {
+    let mut found = Vec::new();
+    for run in runs_by_prefix(client, text).await? {
+        let question = v1::ListPointsRequest {
+            run_id: Some(run.id),
+            checkpoints: true,
+            limit: 1,
+            ..Default::default()
+        };
+        found.extend(ask_points(client, question).await?);
+    }
+    Ok(found)
+}
+
+async fn runs_by_prefix(client: &Client, text: &str) -> Result<Vec<v1::Run>> {
+    let question = v1::ListRunsRequest { limit: 2, id_prefix: text.to_owned() };
+    let ask = async |mut admin: Admin, question| admin.list_runs(question).await;
+    Ok(client.ask(question, ask).await?.runs)
+}
+
+async fn ask_points(client: &Client, question: v1::ListPointsRequest) -> Result<Vec<v1::Point>> {
+    let ask = async |mut admin: Admin, question| admin.list_points(question).await;
+    Ok(client.ask(question, ask).await?.points)
+}
+
+fn check_prefix(text: &str) -> Result<()> {
+    let hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if hex && (PREFIX_MIN..=ID_CHARACTERS).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(Error::new(Code::UsageIdMalformed, format!("`{}` is not an id", text.escape_debug()))
+        .next("give 8 to 32 characters of the id as it was printed, or `latest`"))
+}
+
+fn latest(points: Vec<v1::Point>) -> Result<v1::Point> {
+    let sources: BTreeSet<_> = points
+        .iter()
+        .map(|point| match &point.policy {
+            Some(policy) => (Some(policy), None),
+            None => (None, Some((&point.agent, &point.source))),
+        })
+        .collect();
+    if sources.len() > 1 {
+        return Err(Error::new(
+            Code::PointAmbiguous,
+            format!("`latest` could mean {} different sources", sources.len()),
+        )
+        .next("name one with --policy, or give the id of a point"));
+    }
+    points
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::new(Code::PointMissing, "there is no point yet to be the latest"))
+}
+
+fn only(mut found: Vec<v1::Point>, text: &str) -> Result<v1::Point> {
+    match (found.pop(), found.len()) {
+        (None, _) => Err(Error::new(Code::PointMissing, format!("no point has the id `{text}`"))),
+        (Some(point), 0) => Ok(point),
+        (Some(_), _) => Err(Error::new(
+            Code::PointAmbiguous,
+            format!("more than one point has an id that begins with `{text}`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(id: u8, policy: Option<&str>, time_ns: i64, state: &str) -> v1::Point {
+        v1::Point {
+            id: vec![id; 16].into(),
+            policy: policy.map(Into::into),
+            time_ns,
+            state: state.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn latest_is_the_newest_that_is_no_checkpoint() {
+        let points = vec![
+            made(1, Some("a"), 1, "complete"),
+            made(3, Some("a"), 3, "checkpoint"),
+            made(2, Some("a"), 2, "partial"),
+        ];
+        assert_eq!(among(points, "latest", None).unwrap().time_ns, 2);
+    }
+
+    #[test]
+    fn latest_of_several_sources_needs_a_policy() {
+        let points = vec![made(1, Some("a"), 1, "complete"), made(2, Some("b"), 2, "complete")];
+        let refused = among(points.clone(), "latest", None).unwrap_err();
+        assert_eq!(refused.code, Code::PointAmbiguous);
+        assert_eq!(among(points.clone(), "latest", Some("a")).unwrap().time_ns, 1);
+        let missing = among(points, "latest", Some("c")).unwrap_err();
+        assert_eq!(missing.code, Code::PointMissing);
+    }
+
+    #[test]
+    fn an_id_may_be_cut_to_eight_characters_and_no_fewer() {
+        let points = vec![made(0xab, None, 1, "complete"), made(0xac, None, 2, "complete")];
+        assert_eq!(among(points.clone(), "abababab", None).unwrap().time_ns, 1);
+        for bad in ["", "abababa", "ABABABAB", "../../ab", &"ab".repeat(17)] {
+            let refused = among(points.clone(), bad, None).unwrap_err();
+            assert_eq!(refused.code, Code::UsageIdMalformed, "{bad}");
+        }
+        let missing = among(points, "00000000", None).unwrap_err();
+        assert_eq!(missing.code, Code::PointMissing);
+    }
+
+    #[test]
+    fn an_id_that_fits_two_points_is_refused() {
+        let mut twin = made(0xab, None, 2, "complete");
+        twin.id = [vec![0xab; 15], vec![0]].concat().into();
+        let points = vec![made(0xab, None, 1, "complete"), twin];
+        assert_eq!(among(points, "abababab", None).unwrap_err().code, Code::PointAmbiguous);
+    }
+}

@@ -1,0 +1,137 @@
+//! `holdfast audit list|verify|export`: who changed what. The log is a hash chain; `verify` has the
+//! coordinator walk it from the first row, `export` writes every row for keeping elsewhere.
+
+use crate::{
+    client::{Admin, Client},
+    demand::Demand,
+    ending::Ending,
+    output::{figures, figures::json_time, table::Table},
+};
+use clap::Subcommand;
+use holdfast_common::{Error, Result, Timestamp, limits};
+use holdfast_wire::v1;
+use serde_json::{Value, json};
+use std::{io::Write, path::PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List rows, oldest first
+    #[command(after_help = EXAMPLES)]
+    List {
+        /// Only rows after this number
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: u64,
+        /// At most so many rows
+        #[arg(long, default_value_t = 1000, value_name = "ROWS")]
+        limit: u32,
+    },
+    /// Check the chain of hashes
+    #[command(after_help = EXAMPLES)]
+    Verify,
+    /// Write every row as one JSON object a line
+    #[command(after_help = EXAMPLES)]
+    Export {
+        /// Write to this file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+}
+
+pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    match arguments.verb {
+        Verb::List { after, limit } => list(&client, after, limit, demand).await,
+        Verb::Verify => verify(&client, demand).await,
+        Verb::Export { to } => export(&client, to, demand).await,
+    }
+}
+
+async fn list(client: &Client, after: u64, limit: u32, demand: &Demand<'_>) -> Result<Ending> {
+    let mut entries = Vec::new();
+    let mut after = after;
+    while entries.len() < limit as usize {
+        let rows = page(client, after, limit - entries.len() as u32).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.number;
+        entries.extend(rows);
+    }
+    demand.output.answer(
+        || json!({ "entries": entries.iter().map(fields).collect::<Vec<_>>() }),
+        || {
+            let mut table = Table::new([">number", "time", "actor", "action", "subject", "result"]);
+            for entry in &entries {
+                table.row([
+                    entry.number.to_string(),
+                    figures::time(Timestamp::from_nanos(entry.time_ns)),
+                    entry.actor.clone(),
+                    entry.action.clone(),
+                    entry.subject.clone(),
+                    entry.result.clone(),
+                ]);
+            }
+            table.render()
+        },
+    )?;
+    Ok(Ending::Done)
+}
+
+async fn verify(client: &Client, demand: &Demand<'_>) -> Result<Ending> {
+    let ask = async |mut admin: Admin, question| admin.verify_audit(question).await;
+    let found = client.ask(v1::VerifyAuditRequest {}, ask).await?;
+    demand.output.answer(
+        || json!({ "rows": found.rows, "head": hex::encode(&found.head), "intact": true }),
+        || format!("{} rows, unbroken, head {}", found.rows, hex::encode(&found.head)),
+    )?;
+    Ok(Ending::Done)
+}
+
+async fn export(client: &Client, to: Option<PathBuf>, demand: &Demand<'_>) -> Result<Ending> {
+    let refused = |error| Error::io("the audit log cannot be written", &error);
+    let mut file = to.map(std::fs::File::create).transpose().map_err(refused)?;
+    let mut after = 0;
+    loop {
+        let rows = page(client, after, limits::LIST_PAGE_ROWS as u32).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.number;
+        for row in &rows {
+            match &mut file {
+                Some(file) => writeln!(file, "{}", fields(row)).map_err(refused)?,
+                None => demand.output.object(fields(row))?,
+            }
+        }
+    }
+    if let Some(file) = file {
+        file.sync_all().map_err(refused)?;
+    }
+    Ok(Ending::Done)
+}
+
+async fn page(client: &Client, after: u64, limit: u32) -> Result<Vec<v1::AuditEntry>> {
+    let limit = limit.min(limits::LIST_PAGE_ROWS as u32);
+    let ask = async |mut admin: Admin, question| admin.list_audit(question).await;
+    Ok(client.ask(v1::ListAuditRequest { after, limit }, ask).await?.entries)
+}
+
+fn fields(entry: &v1::AuditEntry) -> Value {
+    json!({
+        "number": entry.number,
+        "time": json_time(Some(entry.time_ns)),
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "result": entry.result,
+        "hash": hex::encode(&entry.hash),
+    })
+}
+
+pub const EXAMPLES: &str = "\
+Examples:
+  holdfast audit list --limit 20
+  holdfast audit verify
+  holdfast audit export --to audit.jsonl";

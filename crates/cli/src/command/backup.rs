@@ -1,0 +1,193 @@
+//! `holdfast backup`: starts a run, shows its progress, ends when it ends.
+//!
+//! The id of the run is chosen here, so that a call that is repeated after a lost answer starts
+//! one run and not two. The point's id is the last line on stdout.
+
+use crate::{
+    client::{Admin, Client, follow, select},
+    demand::Demand,
+    ending::Ending,
+    opening::open_online,
+    output::{figures, path},
+    progress::Bar,
+    resource::file,
+};
+use core::time::Duration;
+use holdfast_common::{Code, Error, Name, Result, RunId, SystemEntropy};
+use holdfast_runtime::Tasks;
+use holdfast_wire::v1::{self, start_backup_request::What};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["policy", "paths"]))]
+pub struct Arguments {
+    /// Back up what this policy says
+    #[arg(conflicts_with_all = ["paths", "vault", "agent", "exclude", "one_file_system"])]
+    policy: Option<Name>,
+    /// Back up this path of the agent's host; may be repeated
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Into this vault instead of the context's
+    #[arg(long)]
+    vault: Option<Name>,
+    /// On the host of this agent; needed unless there is exactly one
+    #[arg(long)]
+    agent: Option<Name>,
+    /// Leave out what matches; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Do not cross mount points
+    #[arg(long)]
+    one_file_system: bool,
+    /// Read and offer everything again, trusting no cache
+    #[arg(long)]
+    full: bool,
+    /// Print the run's id and do not wait
+    #[arg(long)]
+    detach: bool,
+}
+
+pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    let run_id = start(&client, &arguments).await?;
+    if arguments.detach {
+        let id = hex::encode(&run_id);
+        demand
+            .output
+            .answer(|| json!({ "run": id, "state": "queued", "point": null }), || id.clone())?;
+        return Ok(Ending::Done);
+    }
+    let bar = Bar::start(demand.output, "waiting for the agent");
+    let run = follow::to_the_end(&client, &run_id, async |event| {
+        if let Some(progress) = &event.progress {
+            bar.counts(progress.entries, progress.bytes_read, None);
+        }
+        Ok(())
+    })
+    .await?;
+    bar.clear();
+    conclude(&client, &run, demand).await
+}
+
+async fn start(client: &Client, arguments: &Arguments) -> Result<bytes::Bytes> {
+    let run_id = bytes::Bytes::copy_from_slice(RunId::random(&SystemEntropy).as_bytes());
+    let question = v1::StartBackupRequest {
+        what: Some(what(client, arguments)?),
+        options: Some(v1::BackupOptions { full: arguments.full, ..Default::default() }),
+        run_id,
+    };
+    let ask = async |mut admin: Admin, question| admin.start_backup(question).await;
+    Ok(client.ask(question, ask).await?.run_id)
+}
+
+fn what(client: &Client, arguments: &Arguments) -> Result<What> {
+    if let Some(policy) = &arguments.policy {
+        return Ok(What::Policy(policy.to_string()));
+    }
+    let paths = arguments.paths.iter().map(|path| full_path(path)).collect::<Result<Vec<_>>>()?;
+    let source = file::files(
+        paths.into_iter().map(PathBuf::into_os_string),
+        arguments.exclude.clone(),
+        arguments.one_file_system,
+    )?;
+    let vault = arguments.vault.as_ref().map_or(client.vault(), Name::as_str);
+    Ok(What::Path(v1::PathBackup {
+        source: Some(source),
+        agent: arguments.agent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        vault: vault.to_owned(),
+    }))
+}
+
+/// A relative path means one below the caller's directory, as it would for any other command.
+fn full_path(path: &std::path::Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::io(format!("`{}` names no path", path.display()), &error))
+}
+
+/// A run that made a point is an answer; one that made none is an error.
+async fn conclude(client: &Client, run: &v1::Run, demand: &Demand<'_>) -> Result<Ending> {
+    let Some(point) = run.point.as_deref().filter(|_| matches!(&*run.state, "done" | "partial"))
+    else {
+        return Err(failure(run));
+    };
+    let id = hex::encode(point);
+    let skipped = if run.state == "partial" { skipped(client, &id).await } else { Vec::new() };
+    demand.output.answer(|| fields(run, &id, &skipped), || text(run, &id, &skipped))?;
+    Ok(follow::ending(&run.state))
+}
+
+/// What was skipped is sealed to the vault with the point; the coordinators know how many only.
+/// A vault that cannot be opened from here still has its point: the list is then empty.
+async fn skipped(client: &Client, point: &str) -> Vec<(Vec<u8>, Code)> {
+    let read = async {
+        let point = select::point(client, point, None).await?;
+        let opened = open_online(client, point, "list").await?;
+        Tasks::new("skipped").run_blocking("skipped", move || opened.reader.skipped()).await
+    };
+    read.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was skipped cannot be listed");
+        Vec::new()
+    })
+}
+
+fn failure(run: &v1::Run) -> Error {
+    let id = hex::encode(&run.id);
+    match run.error.clone().map(Error::from) {
+        Some(error) => error,
+        None if run.state == "cancelled" => {
+            Error::new(Code::RunCancelled, format!("run {id} was cancelled"))
+        }
+        None => Error::new(Code::RunInterrupted, format!("run {id} ended {}", run.state)),
+    }
+}
+
+fn duration(run: &v1::Run) -> Duration {
+    let started = run.started_ns.unwrap_or(run.created_ns);
+    let ended = run.ended_ns.unwrap_or(started);
+    Duration::from_nanos(u64::try_from(ended - started).unwrap_or(0))
+}
+
+fn fields(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> Value {
+    let counts = run.counts.unwrap_or_default();
+    json!({
+        "run": hex::encode(&run.id),
+        "point": point,
+        "state": run.state,
+        "entries": counts.entries,
+        "bytes_read": counts.bytes_read,
+        "bytes_new": counts.bytes_new,
+        "bytes_stored": counts.bytes_stored,
+        "chunks_new": counts.chunks_new,
+        "chunks_reused": counts.chunks_reused,
+        "duration_ms": duration(run).as_millis() as u64,
+        "skipped_count": counts.skipped,
+        "skipped": skipped.iter().map(path::skipped).collect::<Vec<_>>(),
+    })
+}
+
+fn text(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> String {
+    let counts = run.counts.unwrap_or_default();
+    let each = skipped
+        .iter()
+        .map(|(path, code)| format!("skipped {}: {}\n", path::text(path), code.name()));
+    let each: String = each.collect();
+    let skipped = match counts.skipped {
+        0 => String::new(),
+        count => format!(", {count} SKIPPED"),
+    };
+    format!(
+        "{each}{} entries, {} read, {} new, {} stored in {}{skipped}\n{point}",
+        counts.entries,
+        figures::size(counts.bytes_read),
+        figures::size(counts.bytes_new),
+        figures::size(counts.bytes_stored),
+        figures::span(duration(run)),
+    )
+}
+
+pub const EXAMPLES: &str = "\
+Examples:
+  holdfast backup nightly
+  holdfast backup --path /srv --path /etc --exclude '*.tmp'
+  holdfast backup --path /home --agent files-1 --vault main --detach";

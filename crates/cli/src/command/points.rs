@@ -1,0 +1,114 @@
+//! `holdfast points`: the points, newest first. With `--from-location` they are read from a
+//! location and the keys alone.
+
+use crate::{
+    client::select::{self, Filter},
+    demand::Demand,
+    ending::Ending,
+    offline::{self, OfflineArguments},
+    output::{
+        figures::{self, json_time},
+        table::Table,
+    },
+};
+use holdfast_common::{Name, Result, Timestamp};
+use holdfast_wire::v1;
+use serde_json::{Value, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only points of this policy
+    #[arg(long)]
+    policy: Option<Name>,
+    /// Only points that this agent made
+    #[arg(long)]
+    agent: Option<Name>,
+    /// Only points older than this, as 2026-11-21T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    before: Option<Timestamp>,
+    /// Only the newest
+    #[arg(long)]
+    latest: bool,
+    /// Checkpoints of unfinished runs too
+    #[arg(long)]
+    checkpoints: bool,
+    #[command(flatten)]
+    offline: OfflineArguments,
+}
+
+pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
+    let filter = Filter {
+        policy: arguments.policy.map(|name| name.to_string()),
+        agent: arguments.agent.map(|name| name.to_string()),
+        before: arguments.before,
+        checkpoints: arguments.checkpoints,
+        limit: if arguments.latest { 1 } else { usize::MAX },
+    };
+    let points = match arguments.offline.choice()? {
+        Some(choice) => filter.apply(offline::open(&choice, demand).await?.points()?),
+        None => select::list(&demand.client().await?, &filter).await?,
+    };
+    demand.output.answer(
+        || json!({ "points": points.iter().map(fields).collect::<Vec<_>>() }),
+        || text(&points),
+    )?;
+    Ok(Ending::Done)
+}
+
+fn fields(point: &v1::Point) -> Value {
+    // A partial point is complete in itself: what it skipped is in its run.
+    let state = if point.state == "checkpoint" { "checkpoint" } else { "complete" };
+    json!({
+        "id": hex::encode(&point.id),
+        "policy": point.policy,
+        "agent": point.agent,
+        "vault": point.vault,
+        "source": point.source,
+        "time": json_time(Some(point.time_ns)),
+        "state": state,
+        "skipped": point.skipped,
+        "entries": point.entries,
+        "bytes": point.bytes,
+        "run": hex::encode(&point.run_id),
+        "locations": point.locations.iter().map(|location| json!({
+            "name": location.name, "confirmed": location.confirmed,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn text(points: &[v1::Point]) -> String {
+    let mut table = Table::new([
+        "point",
+        "time",
+        "policy",
+        "agent",
+        "state",
+        ">entries",
+        ">size",
+        "locations",
+        "source",
+    ]);
+    for point in points {
+        let held = point.locations.iter().map(|location| {
+            format!("{}{}", location.name, if location.confirmed { "" } else { "?" })
+        });
+        table.row([
+            hex::encode(&point.id),
+            figures::time(Timestamp::from_nanos(point.time_ns)),
+            point.policy.clone().unwrap_or_else(|| "-".into()),
+            point.agent.clone(),
+            point.state.clone(),
+            point.entries.to_string(),
+            figures::size(point.bytes),
+            held.collect::<Vec<_>>().join(","),
+            point.source.clone(),
+        ]);
+    }
+    table.render()
+}
+
+pub const EXAMPLES: &str = "\
+Examples:
+  holdfast points
+  holdfast points --policy nightly --latest
+  holdfast points --from-location local:/srv/vault --bundle bundle.hfbd";

@@ -1,0 +1,312 @@
+//! `holdfast verify`: proves that points can be restored, or names what cannot.
+//!
+//! `structure` and `storage` are done by the coordinators, without keys: names and lengths, or
+//! every byte. `full` also opens every chunk here, as a restore would, and writes nothing. Paths
+//! are sealed to the vault: the coordinators name chunks, and this command finds the paths.
+
+use crate::{
+    client::{
+        Admin, Client,
+        select::{self, Filter},
+    },
+    demand::Demand,
+    ending::Ending,
+    opening::{Opened, open_online},
+    output::{figures, path},
+    progress::Bar,
+    walk,
+};
+use holdfast_common::{ChunkId, Error, Name, Result};
+use holdfast_seal::manifest::entry::Entry;
+use holdfast_wire::{status::from_status, v1};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["point", "all", "policy"]).multiple(true))]
+pub struct Arguments {
+    /// A point's id, its first 8 or more characters, or `latest`
+    #[arg(conflicts_with = "all")]
+    point: Option<String>,
+    /// Every point
+    #[arg(long, conflicts_with = "policy")]
+    all: bool,
+    /// Every point of this policy; with `latest` its newest
+    #[arg(long)]
+    policy: Option<Name>,
+    /// How deep
+    #[arg(long, value_enum, default_value = "storage")]
+    level: Level,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Level {
+    /// Open every chunk as a restore would
+    Full,
+    /// Read every byte of every object
+    Storage,
+    /// Names, lengths, footers, reach
+    Structure,
+}
+
+/// What is wrong with one object, or with one point where no object is to blame.
+struct Damaged {
+    object: String,
+    location: Option<String>,
+    problem: String,
+    healed_from: Option<String>,
+    points: BTreeSet<Vec<u8>>,
+    chunks: Vec<ChunkId>,
+    paths: BTreeSet<Vec<u8>>,
+    /// False when the manifest itself is damaged, so that more paths may be affected.
+    all_paths: bool,
+}
+
+#[derive(Default)]
+struct Found {
+    points: u64,
+    objects: u64,
+    bytes: u64,
+    damaged: Vec<Damaged>,
+}
+
+pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    let points = points(&client, &arguments).await?;
+    let bar = Bar::start(demand.output, "verifying");
+    let mut found = objects(&client, &arguments, &points, &bar).await?;
+    name_paths(&client, &points, &mut found).await?;
+    if arguments.level == Level::Full {
+        for point in &points {
+            open_all(&client, point, &mut found).await?;
+        }
+    }
+    bar.clear();
+    demand.output.answer(|| fields(&arguments, &found), || text(&found))?;
+    let broken = found.damaged.iter().any(|damaged| damaged.healed_from.is_none());
+    Ok(if broken { Ending::Damage } else { Ending::Done })
+}
+
+async fn points(client: &Client, arguments: &Arguments) -> Result<Vec<v1::Point>> {
+    let policy = arguments.policy.as_ref().map(ToString::to_string);
+    match &arguments.point {
+        Some(point) => Ok(vec![select::point(client, point, policy.as_deref()).await?]),
+        None => {
+            let filter = Filter { policy, checkpoints: arguments.all, ..Filter::default() };
+            select::list(client, &filter).await
+        }
+    }
+}
+
+async fn objects(
+    client: &Client,
+    arguments: &Arguments,
+    points: &[v1::Point],
+    bar: &Bar,
+) -> Result<Found> {
+    let chosen = arguments.point.is_some();
+    let question = v1::VerifyObjectsRequest {
+        points: points.iter().filter(|_| chosen).map(|point| point.id.clone()).collect(),
+        level: match arguments.level {
+            Level::Structure => "structure",
+            Level::Full | Level::Storage => "storage",
+        }
+        .to_owned(),
+        policy: arguments.policy.as_ref().filter(|_| !chosen).map(ToString::to_string),
+    };
+    let ask = async |mut admin: Admin, question| admin.verify_objects(question).await;
+    let mut events = client.ask(question, ask).await?;
+    let mut found = Found::default();
+    while let Some(event) = events.message().await.map_err(|status| from_status(&status))? {
+        (found.points, found.objects, found.bytes) = (event.points, event.objects, event.bytes);
+        bar.counts(event.objects, event.bytes, None);
+        for damage in event.damaged {
+            found.damaged.push(Damaged::parse(damage)?);
+        }
+        if event.done {
+            return Ok(found);
+        }
+    }
+    Err(Error::new(
+        holdfast_common::Code::ClusterUnreachable,
+        "the coordinator stopped before the verification was over",
+    ))
+}
+
+impl Damaged {
+    fn parse(told: v1::Damage) -> Result<Self> {
+        Ok(Self {
+            object: told.object,
+            location: Some(told.location),
+            problem: told.problem,
+            healed_from: told.healed_from,
+            points: told.points.into_iter().map(|id| id.to_vec()).collect(),
+            chunks: told
+                .chunk_ids
+                .iter()
+                .map(|id| ChunkId::from_slice(id))
+                .collect::<Result<_>>()?,
+            paths: BTreeSet::new(),
+            all_paths: true,
+        })
+    }
+}
+
+/// Finds the paths that need the chunks which cannot be had any more.
+async fn name_paths(client: &Client, points: &[v1::Point], found: &mut Found) -> Result<()> {
+    let mut lost: BTreeMap<Vec<u8>, HashMap<ChunkId, Vec<usize>>> = BTreeMap::new();
+    for (number, damaged) in found.damaged.iter().enumerate() {
+        for point in &damaged.points {
+            let chunks = lost.entry(point.clone()).or_default();
+            damaged.chunks.iter().for_each(|id| chunks.entry(*id).or_default().push(number));
+        }
+    }
+    for (id, chunks) in lost.into_iter().filter(|(_, chunks)| !chunks.is_empty()) {
+        let Some(point) = points.iter().find(|point| point.id[..] == id[..]) else { continue };
+        let every: BTreeSet<usize> = chunks.values().flatten().copied().collect();
+        let Ok(opened) = open_online(client, point.clone(), "verify").await else {
+            every.iter().for_each(|number| found.damaged[*number].all_paths = false);
+            continue;
+        };
+        let produce =
+            move |rows: &mut walk::Rows<(usize, Vec<u8>)>| affected(&opened, &chunks, rows);
+        let walked = walk::through("verify", produce, |batch| {
+            for (number, path) in batch {
+                found.damaged[number].paths.insert(path);
+            }
+            Ok(())
+        })
+        .await;
+        if walked.is_err() {
+            every.iter().for_each(|number| found.damaged[*number].all_paths = false);
+        }
+    }
+    Ok(())
+}
+
+fn affected(
+    opened: &Opened,
+    lost: &HashMap<ChunkId, Vec<usize>>,
+    rows: &mut walk::Rows<(usize, Vec<u8>)>,
+) -> Result<()> {
+    let manifest = opened.manifest();
+    for entry in manifest.entries()? {
+        let entry: Entry = entry?;
+        let Some(content) = &entry.content else { continue };
+        let mut named = BTreeSet::new();
+        for list in content.lists.iter().flatten() {
+            named.extend(lost.get(&list.page).into_iter().flatten().copied());
+        }
+        for chunk in manifest.chunks(content) {
+            // A chunk list that cannot be read was named by its page above.
+            let Ok(chunk) = chunk else { break };
+            named.extend(lost.get(&chunk.id).into_iter().flatten().copied());
+        }
+        for number in named {
+            rows.push((number, entry.path.to_vec()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens every chunk of a point; what fails and was not named yet is named after the point.
+async fn open_all(client: &Client, point: &v1::Point, found: &mut Found) -> Result<()> {
+    let name = format!("points/{}", hex::encode(&point.id));
+    let mut paths = BTreeSet::new();
+    let mut damage = None;
+    match open_online(client, point.clone(), "verify").await {
+        Err(error) if is_damage(&error) => damage = Some(error),
+        Err(error) => return Err(error),
+        Ok(opened) => {
+            let produce = move |rows: &mut walk::Rows<Vec<u8>>| opened.verify(rows);
+            let verified = walk::through("verify", produce, |batch| {
+                paths.extend(batch);
+                Ok(())
+            });
+            match verified.await {
+                Err(error) if is_damage(&error) => damage = Some(error),
+                ended => ended?,
+            }
+        }
+    }
+    let known = |path: &Vec<u8>| found.damaged.iter().any(|d| d.paths.contains(path));
+    paths.retain(|path| !known(path));
+    let told_already = found.damaged.iter().any(|d| d.points.contains(&point.id[..]));
+    if paths.is_empty() && (damage.is_none() || told_already) {
+        return Ok(());
+    }
+    found.damaged.push(Damaged {
+        object: name,
+        location: None,
+        problem: "hash".to_owned(),
+        healed_from: None,
+        points: BTreeSet::from([point.id.to_vec()]),
+        chunks: Vec::new(),
+        paths,
+        all_paths: damage.is_none(),
+    });
+    Ok(())
+}
+
+fn is_damage(error: &Error) -> bool {
+    error.code.exit() == holdfast_common::codes::Exit::Damage
+}
+
+fn fields(arguments: &Arguments, found: &Found) -> Value {
+    let level = match arguments.level {
+        Level::Full => "full",
+        Level::Storage => "storage",
+        Level::Structure => "structure",
+    };
+    json!({
+        "level": level,
+        "points": found.points,
+        "objects": found.objects,
+        "bytes": found.bytes,
+        "damaged": found.damaged.iter().map(damaged_fields).collect::<Vec<_>>(),
+    })
+}
+
+fn damaged_fields(damaged: &Damaged) -> Value {
+    json!({
+        "object": damaged.object,
+        "location": damaged.location,
+        "problem": damaged.problem,
+        "healed_from": damaged.healed_from,
+        "points": damaged.points.iter().map(hex::encode).collect::<Vec<_>>(),
+        "paths": damaged.paths.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
+        "paths_complete": damaged.all_paths,
+    })
+}
+
+fn text(found: &Found) -> String {
+    let mut lines = Vec::new();
+    for damaged in &found.damaged {
+        let place = damaged.location.as_deref().unwrap_or("every location");
+        let healed = damaged.healed_from.as_ref().map(|from| format!(", healed from {from}"));
+        let healed = healed.unwrap_or_default();
+        lines.push(format!("DAMAGED {} in {place}: {}{healed}", damaged.object, damaged.problem));
+        lines.extend(damaged.points.iter().map(|point| format!("  point {}", hex::encode(point))));
+        lines.extend(damaged.paths.iter().map(|p| format!("  path  {}", path::text(p))));
+        if !damaged.all_paths {
+            lines.push("  the point's list of entries is damaged too: more may be affected".into());
+        }
+    }
+    let verdict = match found.damaged.len() {
+        0 => "nothing damaged".to_owned(),
+        count => format!("{count} damaged"),
+    };
+    lines.push(format!(
+        "{} points, {} objects, {} verified: {verdict}",
+        found.points,
+        found.objects,
+        figures::size(found.bytes)
+    ));
+    lines.join("\n")
+}
+
+pub const EXAMPLES: &str = "\
+Examples:
+  holdfast verify latest --policy nightly
+  holdfast verify --all --level structure
+  holdfast verify 1f0c2a9b --level full";

@@ -1,0 +1,68 @@
+//! How a command ended, and the exit code that says so (`CLI.md` §4).
+//!
+//! What failed is a [`holdfast_common::Error`] and its code decides. An [`Ending`] is for what did its work and
+//! still has something to say: a partial point, damage that was found, a cluster that does not
+//! protect as asked, a signal.
+
+use holdfast_common::Result;
+use holdfast_runtime::{Signal, Signals};
+use std::process::ExitCode;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Damage,
+    Done,
+    Failed,
+    Interrupted,
+    Partial,
+    Terminated,
+    Unprotected,
+}
+
+impl Ending {
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed | Self::Unprotected => 1,
+            Self::Partial => 6,
+            Self::Damage => 7,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(ending.code())
+    }
+}
+
+/// Waits for somebody to stop the command.
+pub async fn signal() -> Result<Ending> {
+    Ok(match Signals::listen()?.next().await {
+        Signal::Interrupt => Ending::Interrupted,
+        Signal::Terminate => Ending::Terminated,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ending_has_the_exit_code_that_the_contract_names() {
+        let codes = [
+            (Ending::Done, 0),
+            (Ending::Failed, 1),
+            (Ending::Unprotected, 1),
+            (Ending::Partial, 6),
+            (Ending::Damage, 7),
+            (Ending::Interrupted, 130),
+            (Ending::Terminated, 143),
+        ];
+        for (ending, code) in codes {
+            assert_eq!(ending.code(), code, "{ending:?}");
+        }
+    }
+}

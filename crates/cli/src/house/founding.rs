@@ -1,0 +1,33 @@
+//! Making a cluster, offline: what `cluster init` and the first `dev` do.
+
+use crate::command::Custody;
+use holdfast_common::{Name, Result};
+use holdfast_coordinator::InitOptions;
+use holdfast_keyring::KekSource;
+use std::path::PathBuf;
+
+pub struct Founding {
+    pub dir: PathBuf,
+    pub name: Name,
+    pub region: Name,
+    pub listen: String,
+    pub locations: Vec<(Name, String)>,
+    pub kek: KekSource,
+    pub custody: Custody,
+}
+
+pub async fn init(founding: Founding) -> Result<()> {
+    holdfast_coordinator::init(InitOptions {
+        dir: founding.dir,
+        name: founding.name,
+        region: founding.region,
+        listen: founding.listen,
+        locations: founding.locations,
+        kek: founding.kek,
+        custody: match founding.custody {
+            Custody::Coordinator => holdfast_keyring::Custody::Coordinator,
+            Custody::Operator => holdfast_keyring::Custody::Operator,
+        },
+    })
+    .await
+}

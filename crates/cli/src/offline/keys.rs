@@ -1,0 +1,115 @@
+//! What opens a vault when no cluster is there: the bundle, or the KEK and the key objects of the
+//! location.
+
+use super::{get, list};
+use holdfast_common::{Code, Error, Result, VaultId, limits};
+use holdfast_keyring::{Custody, Enrolled, Kek, KekSource, KeyObject, VaultKeys, bundle};
+use holdfast_repository::{Object, ObjectName};
+use holdfast_storage::ObjectStore;
+use std::path::PathBuf;
+
+pub enum KeyChoice {
+    Bundle { file: PathBuf, passphrase: String },
+    Keks(Vec<KekSource>),
+}
+
+pub struct Opened {
+    pub vault_name: String,
+    pub keys: VaultKeys,
+    pub enrolment: Option<Vec<Enrolled>>,
+}
+
+pub async fn open(choice: &KeyChoice, store: &dyn ObjectStore, vault: &VaultId) -> Result<Opened> {
+    match choice {
+        KeyChoice::Bundle { file, passphrase } => {
+            let contents = bundle::open(&read_bundle(file)?, passphrase.as_bytes())?;
+            let held = contents.vaults.into_iter().find(|held| held.keys.vault() == *vault);
+            let held = held.ok_or_else(|| {
+                Error::new(Code::VaultForeign, format!("the bundle holds no keys of vault {vault}"))
+                    .next("use the bundle of the cluster that this location belongs to")
+            })?;
+            Ok(Opened {
+                vault_name: held.name.to_string(),
+                keys: held.keys,
+                enrolment: Some(contents.enrolment),
+            })
+        }
+        KeyChoice::Keks(sources) => Ok(Opened {
+            vault_name: vault.to_string(),
+            keys: unwrap_all(sources, store, vault).await?,
+            enrolment: None,
+        }),
+    }
+}
+
+pub fn read_bundle(file: &std::path::Path) -> Result<Vec<u8>> {
+    let unreadable =
+        |error| Error::io(format!("the bundle {} cannot be read", file.display()), &error);
+    let length = std::fs::metadata(file).map_err(unreadable)?.len();
+    if length > limits::BUNDLE_BYTES_MAX as u64 {
+        return Err(Error::new(Code::BundleMalformed, format!("{} is no bundle", file.display()))
+            .cause(format!("it has {length} bytes")));
+    }
+    std::fs::read(file).map_err(unreadable)
+}
+
+/// Every version of the vault's keys that the given KEKs open.
+async fn unwrap_all(
+    sources: &[KekSource],
+    store: &dyn ObjectStore,
+    vault: &VaultId,
+) -> Result<VaultKeys> {
+    let mut keys: Option<VaultKeys> = None;
+    let mut refusal = None;
+    for name in list(store, "keys/").await? {
+        if !matches!(name.object(), Object::Keys { .. }) {
+            continue;
+        }
+        match unwrap(&name, sources, store, vault).await {
+            Ok(found) => match &mut keys {
+                Some(keys) => keys.merge(found)?,
+                None => keys = Some(found),
+            },
+            Err(error) => refusal = Some(error),
+        }
+    }
+    match (keys, refusal) {
+        (Some(keys), _) => Ok(keys),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::new(Code::ObjectMissing, "the location holds no key object")
+            .next("open it with a bundle: --bundle FILE")),
+    }
+}
+
+async fn unwrap(
+    name: &ObjectName,
+    sources: &[KekSource],
+    store: &dyn ObjectStore,
+    vault: &VaultId,
+) -> Result<VaultKeys> {
+    let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
+    object.insist_on_vault(vault)?;
+    let load = |source: &KekSource| source.load(&environment, object.derivation());
+    let keks = sources.iter().map(load).collect::<Result<Vec<Kek>>>()?;
+    let kek = keks.iter().find(|kek| kek.id == object.kek()).ok_or_else(|| wrong(name))?;
+    let mut keys = object.unwrap_coordinator(kek)?;
+    if object.custody() == Custody::Operator {
+        let operator = keks.iter().find(|kek| Some(kek.id) == object.operator_kek());
+        keys.admit(object.unwrap_operator(operator.ok_or_else(|| {
+            Error::new(Code::KeyCustodyRefused, "the vault is in operator custody")
+                .next("name the operator's key too: --kek SOURCE --kek OPERATOR-SOURCE")
+        })?)?)?;
+    }
+    Ok(keys)
+}
+
+fn wrong(name: &ObjectName) -> Error {
+    Error::new(Code::KeyWrong, format!("{name} was wrapped with another key"))
+        .next("use the key that this vault was made with")
+}
+
+/// Where `env:NAME` looks.
+#[expect(clippy::disallowed_methods, reason = "the user named the variable that holds the key")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,140 @@
+//! Reading a location with no cluster at all: the worst day.
+//!
+//! ```text
+//!   --bundle | --kek ─▶ keys ─▶ points (signatures) ─▶ gather: segments, then footers ─▶ index
+//!                                                                                      │
+//!                                     restore, ls, cat … ◀── source: frames + chunk keys ◀┘
+//! ```
+//!
+//! Needs the location and the keys and nothing else. A segment that does not open costs time, not
+//! data: the footers of its packs are read instead. What is damaged or missing is said on stderr
+//! at once, and again as an error by whoever needs it; nothing wrong is ever given out.
+
+pub mod gather;
+pub mod index;
+pub mod keys;
+pub mod points;
+pub mod source;
+
+use crate::{demand::Demand, passphrase::PassphraseArguments};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Result, limits};
+use holdfast_keyring::{Enrolled, KekSource, VaultKeys};
+use holdfast_repository::{ObjectName, VaultObject};
+use holdfast_storage::{LocationUrl, ObjectStore, url};
+use keys::KeyChoice;
+use points::OfflinePoint;
+use std::{path::PathBuf, sync::Arc};
+
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct OfflineArguments {
+    /// Read this location itself, with no cluster: local:PATH
+    #[arg(long, value_name = "URL")]
+    from_location: Option<String>,
+    /// Open it with this recovery bundle
+    #[arg(long, value_name = "FILE", requires = "from_location", conflicts_with = "kek")]
+    bundle: Option<PathBuf>,
+    /// Open it with the key that wraps the vault's keys: file:PATH or env:NAME; in operator custody
+    /// name the coordinators' and the operator's
+    #[arg(long, value_name = "SOURCE", requires = "from_location")]
+    kek: Vec<KekSource>,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
+}
+
+/// A location and what opens it.
+pub struct Choice {
+    pub url: String,
+    pub keys: KeyChoice,
+}
+
+impl OfflineArguments {
+    /// `None` when the cluster is to be asked.
+    pub fn choice(&self) -> Result<Option<Choice>> {
+        let Some(url) = &self.from_location else { return Ok(None) };
+        let keys = match (&self.bundle, &self.kek[..]) {
+            (Some(file), _) => {
+                KeyChoice::Bundle { file: file.clone(), passphrase: self.passphrase.read(false)? }
+            }
+            (None, []) => {
+                return Err(Error::new(Code::UsageMalformed, "nothing opens the location")
+                    .next("name the bundle with --bundle FILE, or the key with --kek SOURCE"));
+            }
+            (None, sources) => KeyChoice::Keks(sources.to_vec()),
+        };
+        Ok(Some(Choice { url: url.clone(), keys }))
+    }
+}
+
+/// A vault in a location, opened.
+pub struct Offline {
+    pub store: Arc<dyn ObjectStore>,
+    pub vault: VaultObject,
+    pub vault_name: String,
+    pub keys: Arc<VaultKeys>,
+    /// Whose signatures count; `None` when only the KEK is here, which does not know.
+    pub enrolment: Option<Vec<Enrolled>>,
+    pub points: Vec<OfflinePoint>,
+    pub refused: Vec<points::Refused>,
+    url: String,
+}
+
+pub async fn open(choice: &Choice, demand: &Demand<'_>) -> Result<Offline> {
+    let store = store(&choice.url)?;
+    let object = get(&*store, &ObjectName::vault(), limits::RECORD_BYTES_MAX).await?;
+    let vault = VaultObject::from_bytes(&object)?;
+    let opened = keys::open(&choice.keys, &*store, &vault.id).await?;
+    let mut offline = Offline {
+        store,
+        vault,
+        vault_name: opened.vault_name,
+        keys: Arc::new(opened.keys),
+        enrolment: opened.enrolment,
+        points: Vec::new(),
+        refused: Vec::new(),
+        url: choice.url.clone(),
+    };
+    if offline.enrolment.is_none() {
+        demand.output.remark(
+            "note: a KEK does not know who was enrolled; that a point is its agent's own work \
+             can only be checked with a bundle",
+        );
+    }
+    points::read_all(&mut offline).await?;
+    for refused in &offline.refused {
+        demand.output.remark(&format!("damaged: points/{}: {}", refused.id, refused.error));
+    }
+    Ok(offline)
+}
+
+impl Offline {
+    pub fn points(&self) -> Result<Vec<holdfast_wire::v1::Point>> {
+        Ok(self.points.iter().map(|point| self.told(point)).collect())
+    }
+}
+
+/// A location that a person named here, relative to where they are.
+fn store(text: &str) -> Result<Arc<dyn ObjectStore>> {
+    let here = std::env::current_dir()
+        .map_err(|error| Error::io("the current directory cannot be read", &error))?;
+    url::open(&LocationUrl::resolve(text, &here)?)
+}
+
+async fn get(store: &dyn ObjectStore, name: &ObjectName, bytes_max: usize) -> Result<Bytes> {
+    store.get(&name.as_str().parse()?, bytes_max).await
+}
+
+/// The names below a prefix, page by page.
+async fn list(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectName>> {
+    let prefix = prefix.parse()?;
+    let mut found: Vec<ObjectName> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.list(&prefix, after.as_ref(), limits::LIST_PAGE_ROWS).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.name.clone());
+        for meta in &page {
+            found.push(meta.name.as_str().parse()?);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the fields of declared things mean. A catalogue: rows and examples, no logic.
+
+use super::Kind;
+
+pub struct Page {
+    pub about: &'static str,
+    pub fields: &'static [Field],
+    pub example: &'static str,
+}
+
+pub struct Field {
+    pub name: &'static str,
+    pub form: &'static str,
+    /// What holds when the field is left out; `None` when it must be given.
+    pub usual: Option<&'static str>,
+    pub about: &'static str,
+}
+
+pub const fn page(kind: Kind) -> Page {
+    match kind {
+        Kind::Location => LOCATION,
+        Kind::Policy => POLICY,
+        Kind::Vault => VAULT,
+    }
+}
+
+const fn must(name: &'static str, form: &'static str, about: &'static str) -> Field {
+    Field { name, form, usual: None, about }
+}
+
+const fn may(
+    name: &'static str,
+    form: &'static str,
+    usual: &'static str,
+    about: &'static str,
+) -> Field {
+    Field { name, form, usual: Some(usual), about }
+}
+
+const LOCATION: Page = Page {
+    about: "A location is where a vault's objects lie.",
+    fields: &[
+        must("kind", "\"location\"", "what this document declares"),
+        must("name", "name", "1 to 63 of a-z 0-9 . _ -"),
+        must("spec.url", "text", "local:/path, a directory that the coordinators can write"),
+        may("spec.region", "name", "the coordinator's", "the failure domain that it stands in"),
+    ],
+    example: r#"kind = "location"
+name = "second"
+
+[spec]
+url = "local:/srv/holdfast/second"
+region = "eu"
+"#,
+};
+
+const POLICY: Page = Page {
+    about: "A policy says what an agent backs up, and into which vault.",
+    fields: &[
+        must("kind", "\"policy\"", "what this document declares"),
+        must("name", "name", "1 to 63 of a-z 0-9 . _ -"),
+        must("spec.agent", "name", "the agent whose host is read"),
+        may("spec.vault", "name", "main", "the vault that takes the points"),
+        must("spec.source.type", "\"files\"", "what kind of thing is read"),
+        must("spec.source.paths", "list of paths", "absolute paths on the agent's host"),
+        may("spec.source.exclude", "list of patterns", "[]", "entries to leave out"),
+        may("spec.source.one_file_system", "boolean", "false", "do not cross mount points"),
+        may("spec.locations.required", "list of names", "the vault's", "must hold every pack"),
+        may("spec.backup.level", "integer", "3", "zstd level"),
+        may("spec.backup.bytes_per_second_max", "integer", "no limit", "what the agent may send"),
+    ],
+    example: r#"kind = "policy"
+name = "nightly"
+
+[spec]
+agent = "local"
+vault = "main"
+source = { type = "files", paths = ["/srv"], exclude = ["*.tmp"], one_file_system = false }
+locations = { required = ["main"] }
+"#,
+};
+
+const VAULT: Page = Page {
+    about: "A vault is the domain of keys, dedup, trust and placement.",
+    fields: &[
+        must("kind", "\"vault\"", "what this document declares"),
+        must("name", "name", "1 to 63 of a-z 0-9 . _ -"),
+        may("spec.sharing", "\"agent\" or \"vault\"", "agent", "who shares chunks with whom"),
+        may("spec.custody", "\"coordinator\" or \"operator\"", "coordinator", "who can open it"),
+        may("spec.locations.required", "list of names", "[]", "must hold every pack"),
+    ],
+    example: r#"kind = "vault"
+name = "images"
+
+[spec]
+sharing = "agent"
+custody = "coordinator"
+locations = { required = ["main"] }
+"#,
+};

@@ -1,0 +1,293 @@
+//! The written form of declared things: one TOML document per resource, or several as
+//! `[[resource]]`.
+//!
+//! Parsed strictly, rendered so that what `export` writes `apply` takes back unchanged.
+
+use holdfast_common::{Code, Error, Name, Result};
+use holdfast_wire::v1::{self, resource::Spec, source_spec::Source};
+use serde::{Deserialize, Serialize};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+};
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Document {
+    Location { name: String, spec: LocationForm },
+    Policy { name: String, spec: PolicyForm },
+    Vault { name: String, spec: VaultForm },
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocationForm {
+    url: String,
+    #[serde(default)]
+    region: String,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultForm {
+    #[serde(default = "sharing_usual")]
+    sharing: String,
+    #[serde(default = "custody_usual")]
+    custody: String,
+    #[serde(default)]
+    locations: LocationsForm,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyForm {
+    agent: String,
+    #[serde(default = "vault_usual")]
+    vault: String,
+    source: SourceForm,
+    #[serde(default)]
+    locations: LocationsForm,
+    #[serde(default, skip_serializing_if = "BackupForm::is_usual")]
+    backup: BackupForm,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LocationsForm {
+    #[serde(default)]
+    required: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum SourceForm {
+    Files {
+        paths: Vec<String>,
+        #[serde(default)]
+        exclude: Vec<String>,
+        #[serde(default)]
+        one_file_system: bool,
+    },
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct BackupForm {
+    #[serde(default)]
+    level: i32,
+    #[serde(default)]
+    bytes_per_second_max: u64,
+}
+
+impl BackupForm {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Several {
+    resource: Vec<Document>,
+}
+
+/// Reads every resource of a text; `origin` names it in errors.
+pub fn parse(text: &str, origin: &str) -> Result<Vec<v1::Resource>> {
+    let malformed = |error: toml::de::Error| {
+        Error::new(Code::ResourceMalformed, format!("{origin} does not declare a resource"))
+            .cause(error.to_string().trim_end())
+            .next("see `holdfast explain policy`")
+    };
+    let table: toml::Table = text.parse().map_err(malformed)?;
+    let documents = if table.contains_key("resource") {
+        table.try_into::<Several>().map_err(malformed)?.resource
+    } else {
+        vec![toml::from_str::<Document>(text).map_err(malformed)?]
+    };
+    documents.into_iter().map(Document::into_resource).collect()
+}
+
+pub fn json(document: &Document) -> serde_json::Value {
+    serde_json::to_value(document).unwrap_or_default()
+}
+
+pub fn toml(document: &Document) -> String {
+    toml::to_string(document).unwrap_or_default().trim_end().to_owned()
+}
+
+pub fn toml_of_many(documents: &[Document]) -> String {
+    let each = documents.iter().map(|document| {
+        let text = toml(document);
+        format!("[[resource]]\n{}", text.replace("\n[spec", "\n[resource.spec"))
+    });
+    each.collect::<Vec<_>>().join("\n\n")
+}
+
+impl Document {
+    pub fn of(resource: &v1::Resource) -> Option<Self> {
+        let name = resource.name.clone();
+        Some(match resource.spec.clone()? {
+            Spec::Location(spec) => {
+                Self::Location { name, spec: LocationForm { url: spec.url, region: spec.region } }
+            }
+            Spec::Policy(spec) => Self::Policy { name, spec: PolicyForm::of(spec)? },
+            Spec::Vault(spec) => Self::Vault {
+                name,
+                spec: VaultForm {
+                    sharing: spec.sharing,
+                    custody: spec.custody,
+                    locations: LocationsForm { required: spec.required },
+                },
+            },
+        })
+    }
+
+    fn into_resource(self) -> Result<v1::Resource> {
+        let (name, spec) = match self {
+            Self::Location { name, spec } => {
+                (name, Spec::Location(v1::LocationSpec { url: spec.url, region: spec.region }))
+            }
+            Self::Policy { name, spec } => (name, Spec::Policy(spec.into_spec()?)),
+            Self::Vault { name, spec } => (
+                name,
+                Spec::Vault(v1::VaultSpec {
+                    sharing: spec.sharing,
+                    custody: spec.custody,
+                    required: spec.locations.required,
+                    ..Default::default()
+                }),
+            ),
+        };
+        name.parse::<Name>()?;
+        Ok(v1::Resource { name, revision: 0, spec: Some(spec) })
+    }
+}
+
+impl PolicyForm {
+    fn of(spec: v1::PolicySpec) -> Option<Self> {
+        let Source::Files(files) = spec.source?.source?;
+        let backup = spec.backup.unwrap_or_default();
+        let text = |path: Vec<u8>| OsString::from_vec(path).to_string_lossy().into_owned();
+        Some(Self {
+            agent: spec.agent,
+            vault: spec.vault,
+            source: SourceForm::Files {
+                paths: files.paths.into_iter().map(|path| text(path.into())).collect(),
+                exclude: files.exclude,
+                one_file_system: files.one_file_system,
+            },
+            locations: LocationsForm { required: spec.required },
+            backup: BackupForm {
+                level: backup.level,
+                bytes_per_second_max: backup.bytes_per_second_max,
+            },
+        })
+    }
+
+    fn into_spec(self) -> Result<v1::PolicySpec> {
+        let SourceForm::Files { paths, exclude, one_file_system } = self.source;
+        Ok(v1::PolicySpec {
+            agent: self.agent,
+            vault: self.vault,
+            source: Some(files(paths.into_iter().map(OsString::from), exclude, one_file_system)?),
+            required: self.locations.required,
+            backup: Some(v1::BackupSettings {
+                level: self.backup.level,
+                bytes_per_second_max: self.backup.bytes_per_second_max,
+            }),
+        })
+    }
+}
+
+/// A source of files; every path must be absolute, since it is the agent's host that it lies on.
+pub fn files(
+    paths: impl Iterator<Item = OsString>,
+    exclude: Vec<String>,
+    one_file_system: bool,
+) -> Result<v1::SourceSpec> {
+    let paths = paths.map(absolute).collect::<Result<Vec<_>>>()?;
+    if paths.is_empty() {
+        return Err(Error::new(Code::ResourceMalformed, "a source of files names no path"));
+    }
+    let files = v1::FilesSource { paths, exclude, one_file_system };
+    Ok(v1::SourceSpec { source: Some(Source::Files(files)) })
+}
+
+fn absolute(path: OsString) -> Result<bytes::Bytes> {
+    if path.as_bytes().starts_with(b"/") {
+        return Ok(path.into_vec().into());
+    }
+    let shown = path.to_string_lossy().into_owned();
+    Err(Error::new(Code::ResourceMalformed, format!("`{shown}` is not an absolute path")))
+}
+
+fn sharing_usual() -> String {
+    "agent".to_owned()
+}
+
+fn custody_usual() -> String {
+    "coordinator".to_owned()
+}
+
+fn vault_usual() -> String {
+    "main".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::{Kind, explain};
+
+    const POLICY: &str = r#"
+        kind = "policy"
+        name = "nightly"
+        [spec]
+        agent = "local"
+        vault = "main"
+        source = {type="files", paths=["/srv"], exclude=["*.tmp"], one_file_system=false}
+        locations = {required=["main"]}
+    "#;
+
+    #[test]
+    fn the_policy_of_the_contract_is_read() {
+        let [policy] = &parse(POLICY, "test").unwrap()[..] else { panic!("one resource") };
+        let Some(Spec::Policy(spec)) = &policy.spec else { panic!("a policy") };
+        assert_eq!((policy.name.as_str(), spec.agent.as_str()), ("nightly", "local"));
+        assert_eq!(spec.required, ["main"]);
+    }
+
+    #[test]
+    fn what_export_writes_apply_takes_back() {
+        let texts =
+            [POLICY, explain::page(Kind::Vault).example, explain::page(Kind::Location).example];
+        let all: Vec<_> = texts.iter().flat_map(|text| parse(text, "test").unwrap()).collect();
+        let documents: Vec<_> = all.iter().map(|one| Document::of(one).unwrap()).collect();
+        assert_eq!(parse(&toml_of_many(&documents), "test").unwrap(), all);
+        for (document, resource) in documents.iter().zip(&all) {
+            assert_eq!(&parse(&toml(document), "test").unwrap()[0], resource);
+        }
+    }
+
+    #[test]
+    fn fields_that_do_not_exist_are_refused() {
+        for (from, to) in [
+            ("exclude", "exlude"),
+            ("name =", "nmae ="),
+            ("\"policy\"", "\"polizy\""),
+            ("\"/srv\"", "\"srv\""),
+            ("\"nightly\"", "\"Nightly\""),
+            ("paths=[\"/srv\"], ", "paths=[], "),
+        ] {
+            let error = parse(&POLICY.replace(from, to), "test").unwrap_err();
+            assert_eq!(error.code.exit() as u8, 2, "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_explain_can_be_applied() {
+        for kind in Kind::ALL {
+            let found = parse(explain::page(kind).example, "example").unwrap();
+            assert_eq!(crate::resource::word_of(&found[0]), kind.word());
+        }
+    }
+}

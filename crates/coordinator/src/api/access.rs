@@ -1,0 +1,226 @@
+//! The one table that says who may call what, and the gate in front of every service.
+//!
+//! A call that is not in the table is refused. A test compares the table with the protocol's own
+//! descriptors, so that no call can be added without deciding about it here.
+
+use crate::house::House;
+use holdfast_common::{AgentId, Code, Error, Name, Result};
+use holdfast_ledger::{Actor, Role, row::AgentState};
+use holdfast_runtime::{identity::IdentityKind, tls::ConnectInfo};
+use holdfast_wire::status::to_status;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tonic::{
+    body::Body,
+    codegen::{BoxFuture, Service, http},
+};
+
+/// What a call asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: the call brings its own proof, or says nothing worth keeping.
+    Anyone,
+    /// An enrolled agent's certificate, expired or not asked for elsewhere.
+    Role(Role),
+}
+
+/// Who calls, as far as the certificate and the ledger say.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    Agent(AgentId),
+    Operator(Name),
+    Unknown,
+}
+
+impl Caller {
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Agent(id) => Actor::Agent(*id),
+            Self::Operator(name) => Actor::Operator(name.clone()),
+            Self::Unknown => Actor::Token,
+        }
+    }
+
+    pub(crate) fn agent(&self) -> Result<AgentId> {
+        match self {
+            Self::Agent(id) => Ok(*id),
+            _ => Err(Error::new(Code::AuthDenied, "only an agent may call this")),
+        }
+    }
+}
+
+const ADMIN: Access = Access::Role(Role::Admin);
+const AGENT: Access = Access::Role(Role::Agent);
+
+pub(crate) const TABLE: &[(&str, Access)] = &[
+    ("/grpc.health.v1.Health/Check", Access::Anyone),
+    ("/grpc.health.v1.Health/List", Access::Anyone),
+    ("/grpc.health.v1.Health/Watch", Access::Anyone),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ADMIN),
+    ("/holdfast.v1.Admin/Apply", ADMIN),
+    ("/holdfast.v1.Admin/CancelRun", ADMIN),
+    ("/holdfast.v1.Admin/CreateToken", ADMIN),
+    ("/holdfast.v1.Admin/Delete", ADMIN),
+    ("/holdfast.v1.Admin/ExportBundle", ADMIN),
+    ("/holdfast.v1.Admin/FollowRun", ADMIN),
+    ("/holdfast.v1.Admin/List", ADMIN),
+    ("/holdfast.v1.Admin/ListAgents", ADMIN),
+    ("/holdfast.v1.Admin/ListAudit", ADMIN),
+    ("/holdfast.v1.Admin/ListPoints", ADMIN),
+    ("/holdfast.v1.Admin/ListRuns", ADMIN),
+    ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
+    ("/holdfast.v1.Admin/StartBackup", ADMIN),
+    ("/holdfast.v1.Admin/Status", ADMIN),
+    ("/holdfast.v1.Admin/VerifyAudit", ADMIN),
+    ("/holdfast.v1.Admin/VerifyObjects", ADMIN),
+    ("/holdfast.v1.AgentControl/Attach", AGENT),
+    ("/holdfast.v1.Enroll/Join", Access::Anyone),
+    ("/holdfast.v1.Enroll/Renew", AGENT),
+    ("/holdfast.v1.Enroll/Return", Access::Anyone),
+    ("/holdfast.v1.Ingest/Begin", AGENT),
+    ("/holdfast.v1.Ingest/Checkpoint", AGENT),
+    ("/holdfast.v1.Ingest/Finish", AGENT),
+    ("/holdfast.v1.Ingest/Offer", AGENT),
+    ("/holdfast.v1.Ingest/Put", AGENT),
+    ("/holdfast.v1.Ingest/Renew", AGENT),
+    ("/holdfast.v1.Restore/Close", ADMIN),
+    ("/holdfast.v1.Restore/Fetch", ADMIN),
+    ("/holdfast.v1.Restore/Open", ADMIN),
+];
+
+/// Decides about one call.
+pub(crate) fn admit(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<Caller> {
+    let Some((_, access)) = TABLE.iter().find(|(known, _)| *known == path) else {
+        return Err(Error::new(Code::AuthDenied, "there is no such call"));
+    };
+    let caller = match info.and_then(|info| info.peer.as_ref()) {
+        Some(peer) if peer.identity.cluster != house.cluster => {
+            return Err(Error::new(Code::AuthDenied, "the certificate is of another cluster"));
+        }
+        Some(peer) if !peer.is_valid_at(house.clock.now()) => Caller::Unknown,
+        Some(peer) => standing(house, &peer.identity.kind)?,
+        None => Caller::Unknown,
+    };
+    match (access, &caller) {
+        (Access::Anyone, _)
+        | (Access::Role(Role::Admin), Caller::Operator(_))
+        | (Access::Role(Role::Agent), Caller::Agent(_)) => Ok(caller),
+        (Access::Role(_), Caller::Unknown) => {
+            Err(Error::new(Code::AuthMissing, "this call needs a valid client certificate"))
+        }
+        (Access::Role(_), _) => {
+            Err(Error::new(Code::AuthDenied, "this identity may not make this call"))
+        }
+    }
+}
+
+/// What the ledger says of an identity now: a live connection does not outlive a revocation.
+fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
+    match kind {
+        IdentityKind::Agent(id) => {
+            let agent = house.ledger.query().agent(id)?;
+            if agent.state == AgentState::Revoked {
+                let message = format!("the agent `{}` was revoked", agent.name);
+                return Err(Error::new(Code::AgentRevoked, message));
+            }
+            Ok(Caller::Agent(*id))
+        }
+        IdentityKind::Operator(name) => match house.ledger.query().operator(name)? {
+            Some(operator) if !operator.revoked => Ok(Caller::Operator(name.clone())),
+            _ => Err(Error::new(Code::AuthDenied, format!("`{name}` is no operator here"))),
+        },
+        IdentityKind::Coordinator(_) => Ok(Caller::Unknown),
+    }
+}
+
+/// The gate: every service stands behind one.
+#[derive(Clone)]
+pub(crate) struct Gate<S> {
+    pub(crate) inner: S,
+    pub(crate) house: Arc<House>,
+}
+
+impl<S> Service<http::Request<Body>> for Gate<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let info = request.extensions().get::<ConnectInfo>().cloned();
+        match admit(&self.house, request.uri().path(), info.as_ref()) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Box::pin(self.inner.call(request))
+            }
+            Err(error) => {
+                tracing::debug!(%error, path = request.uri().path(), "call refused");
+                let response = to_status(&error).into_http();
+                Box::pin(async move { Ok(response) })
+            }
+        }
+    }
+}
+
+/// Puts the gate in front of whatever is served.
+#[derive(Clone)]
+pub(crate) struct GateLayer(pub(crate) Arc<House>);
+
+impl<S> tower::Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner, house: self.0.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    #[test]
+    fn every_call_of_the_protocol_is_in_the_table_and_no_other() {
+        let set = prost_types::FileDescriptorSet::decode(holdfast_wire::DESCRIPTORS).unwrap();
+        let mut calls: Vec<String> = Vec::new();
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = (file.package(), service.name(), method.name());
+                    calls.push(format!("/{}.{}/{}", path.0, path.1, path.2));
+                }
+            }
+        }
+        calls.sort();
+        let ours: Vec<&str> =
+            TABLE.iter().map(|row| row.0).filter(|path| !path.starts_with("/grpc.")).collect();
+        assert_eq!(ours, calls);
+        assert!(TABLE.is_sorted_by_key(|row| row.0));
+    }
+
+    #[test]
+    fn only_calls_that_bring_their_own_proof_are_open() {
+        let open: Vec<&str> =
+            TABLE.iter().filter(|row| row.1 == Access::Anyone).map(|row| row.0).collect();
+        assert_eq!(
+            open,
+            [
+                "/grpc.health.v1.Health/Check",
+                "/grpc.health.v1.Health/List",
+                "/grpc.health.v1.Health/Watch",
+                "/holdfast.v1.Enroll/Join",
+                "/holdfast.v1.Enroll/Return",
+            ]
+        );
+    }
+}

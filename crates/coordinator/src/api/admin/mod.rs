@@ -1,0 +1,277 @@
+//! What operators do: one call a method, the work in files by theme.
+
+mod bundle;
+mod resources;
+mod runs;
+mod status;
+
+use super::{caller, refuse, render};
+use crate::{house::House, pki};
+use bytes::Bytes;
+use futures::Stream;
+use holdfast_common::{Code, Error, Result, limits};
+use holdfast_ledger::{
+    audit,
+    command::{CancelRun, RevokeAgent},
+    row::PointState,
+};
+use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_wire::{
+    parse,
+    v1::{self, admin_server::Admin},
+};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+pub(crate) struct AdminService {
+    pub(crate) house: Arc<House>,
+    pub(crate) tasks: Tasks,
+}
+
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(refuse)
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type FollowRunStream = Events<v1::RunEvent>;
+    type VerifyObjectsStream = Events<v1::VerifyEvent>;
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
+        answer(status::status(&self.house).await)
+    }
+
+    async fn apply(&self, request: Request<v1::ApplyRequest>) -> Answer<v1::ApplyResponse> {
+        let actor = caller(&request).actor();
+        answer(resources::apply(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(resources::list(&self.house, request.get_ref()))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::DeleteResponse> {
+        let actor = caller(&request).actor();
+        answer(resources::delete(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        let actor = caller(&request).actor();
+        let request = request.into_inner();
+        let ttl = match request.ttl_ms {
+            0 => Duration::from_secs(limits::TOKEN_TTL_SECS),
+            ms => Duration::from_millis(ms),
+        };
+        let labels = request.labels.into_iter().collect();
+        let made = pki::create_token(&self.house, actor, labels, ttl).await;
+        answer(made.map(|(token, expires)| v1::CreateTokenResponse {
+            token,
+            expires_ns: expires.as_nanos(),
+        }))
+    }
+
+    async fn list_agents(
+        &self,
+        _: Request<v1::ListAgentsRequest>,
+    ) -> Answer<v1::ListAgentsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(status::agents(&self.house).map(|agents| v1::ListAgentsResponse { agents }))
+    }
+
+    async fn revoke_agent(
+        &self,
+        request: Request<v1::RevokeAgentRequest>,
+    ) -> Answer<v1::RevokeAgentResponse> {
+        let actor = caller(&request).actor();
+        let revoked = async {
+            let agent = runs::find_agent(&self.house, &request.get_ref().agent)?;
+            self.house.ledger.propose(actor, RevokeAgent { agent: agent.id }).await?;
+            self.house.hub.drop_agent(&agent.id);
+            (self.house.close_agent)(agent.id);
+            Ok(v1::RevokeAgentResponse {})
+        };
+        answer(revoked.await)
+    }
+
+    async fn start_backup(
+        &self,
+        request: Request<v1::StartBackupRequest>,
+    ) -> Answer<v1::StartBackupResponse> {
+        let actor = caller(&request).actor();
+        answer(runs::start(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn follow_run(
+        &self,
+        request: Request<v1::FollowRunRequest>,
+    ) -> Answer<Events<v1::RunEvent>> {
+        let run = parse::run_id(&request.get_ref().run_id).map_err(refuse)?;
+        let (events, receiver) = mpsc::channel(8);
+        let (house, token) = (self.house.clone(), self.tasks.token().clone());
+        self.tasks.spawn("follow", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = runs::follow(&house, run, events) => {}
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<v1::CancelRunRequest>,
+    ) -> Answer<v1::CancelRunResponse> {
+        let actor = caller(&request).actor();
+        let cancelled = async {
+            let run = parse::run_id(&request.get_ref().run_id)?;
+            self.house.ledger.propose(actor, CancelRun { run }).await?;
+            Ok(v1::CancelRunResponse {})
+        };
+        answer(cancelled.await)
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Answer<v1::ListRunsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        let request = request.get_ref();
+        let limit = page(request.limit);
+        let listed = self.house.ledger.query().runs(limits::LIST_PAGE_ROWS).and_then(|rows| {
+            let chosen =
+                rows.iter().filter(|run| run.id.to_string().starts_with(&request.id_prefix));
+            chosen.take(limit).map(|run| render::run(&self.house, run)).collect()
+        });
+        answer(listed.map(|runs| v1::ListRunsResponse { runs }))
+    }
+
+    async fn list_points(
+        &self,
+        request: Request<v1::ListPointsRequest>,
+    ) -> Answer<v1::ListPointsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(list_points(&self.house, request.get_ref()))
+    }
+
+    async fn verify_objects(
+        &self,
+        request: Request<v1::VerifyObjectsRequest>,
+    ) -> Answer<Events<v1::VerifyEvent>> {
+        let request = crate::verify::Request::parse(&self.house, request.into_inner());
+        let request = request.map_err(refuse)?;
+        let (events, receiver) = mpsc::channel(8);
+        let (house, token) = (self.house.clone(), self.tasks.token().clone());
+        self.tasks.spawn("verify", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = crate::verify::verify(&house, request, events) => {}
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn export_bundle(
+        &self,
+        request: Request<v1::ExportBundleRequest>,
+    ) -> Answer<v1::ExportBundleResponse> {
+        let house = self.house.clone();
+        let passphrase = request.into_inner().passphrase;
+        let sealed = self
+            .tasks
+            .run_blocking("export bundle", move || bundle::export(&house, &passphrase))
+            .await;
+        answer(sealed.map(|bundle| v1::ExportBundleResponse { bundle: bundle.into() }))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Answer<v1::ListAuditResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        let request = request.get_ref();
+        let rows = self.house.ledger.query().audit(request.after, page(request.limit));
+        answer(
+            rows.map(|rows| v1::ListAuditResponse {
+                entries: rows.iter().map(audit_entry).collect(),
+            }),
+        )
+    }
+
+    async fn verify_audit(
+        &self,
+        _: Request<v1::VerifyAuditRequest>,
+    ) -> Answer<v1::VerifyAuditResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(verify_audit(&self.house))
+    }
+}
+
+fn page(limit: u32) -> usize {
+    match limit as usize {
+        0 => 1000,
+        limit => limit.min(limits::LIST_PAGE_ROWS),
+    }
+}
+
+fn audit_entry(row: &audit::AuditRow) -> v1::AuditEntry {
+    v1::AuditEntry {
+        number: row.number,
+        time_ns: row.time.as_nanos(),
+        actor: row.actor.to_string(),
+        action: row.action.clone(),
+        subject: row.subject.clone(),
+        result: row.result.clone(),
+        hash: Bytes::copy_from_slice(&row.hash()),
+    }
+}
+
+fn verify_audit(house: &House) -> Result<v1::VerifyAuditResponse> {
+    let query = house.ledger.query();
+    // The head is read first: rows may be added while we read, never changed.
+    let head = query.audit_head()?;
+    let mut rows: Vec<Result<audit::AuditRow>> = Vec::new();
+    while (rows.len() as u64) < head.rows {
+        let page = query.audit(rows.len() as u64, limits::LIST_PAGE_ROWS)?;
+        if page.is_empty() {
+            return Err(Error::new(Code::LogDamaged, "audit rows are missing"));
+        }
+        rows.extend(page.into_iter().map(Ok));
+    }
+    rows.truncate(usize::try_from(head.rows).unwrap_or(usize::MAX));
+    let rows = audit::verify(rows.into_iter(), &head)?;
+    Ok(v1::VerifyAuditResponse { rows, head: Bytes::copy_from_slice(&head.hash) })
+}
+
+fn list_points(house: &House, request: &v1::ListPointsRequest) -> Result<v1::ListPointsResponse> {
+    let policy = parse::name_if_any(request.policy.as_deref())?;
+    let agent = match parse::name_if_any(request.agent.as_deref())? {
+        Some(name) => Some(house.ledger.query().agent_named(&name)?.id),
+        None => None,
+    };
+    let run = request.run_id.as_ref().map(|id| parse::run_id(id)).transpose()?;
+    let rows = house.ledger.query().points(limits::LIST_PAGE_ROWS)?;
+    let chosen = rows.iter().filter(|point| {
+        policy.as_ref().is_none_or(|policy| point.policy.as_ref() == Some(policy))
+            && agent.is_none_or(|agent| point.agent == agent)
+            && run.is_none_or(|run| point.run == run)
+            && request.before_ns.is_none_or(|before| point.committed.as_nanos() < before)
+            && point.id.to_string().starts_with(&request.id_prefix)
+            && (request.checkpoints || run.is_some() || point.state != PointState::Checkpoint)
+    });
+    let points = chosen
+        .take(page(request.limit))
+        .map(|point| render::point(house, point))
+        .collect::<Result<_>>()?;
+    Ok(v1::ListPointsResponse { points })
+}

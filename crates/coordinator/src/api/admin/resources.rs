@@ -1,0 +1,142 @@
+//! `apply`, `get`, `delete`: declared things, checked here as far as the ledger cannot.
+
+use super::render;
+use crate::{house::House, places, vaults};
+use holdfast_common::{Code, Error, Name, Result};
+use holdfast_ledger::{
+    Actor,
+    command::{DeleteResource, Outcome, PutLocation, PutPolicy},
+    row::LocationRow,
+};
+use holdfast_wire::{
+    parse,
+    v1::{self, resource::Spec},
+};
+
+pub(super) async fn apply(
+    house: &House,
+    actor: Actor,
+    request: v1::ApplyRequest,
+) -> Result<v1::ApplyResponse> {
+    let resource = parse::required("a resource", request.resource)?;
+    let name = parse::name(&resource.name)?;
+    let spec = parse::required("a spec", resource.spec)?;
+    house.ledger.catch_up().await?;
+    let before = current(house, kind_of(&spec), &name)?;
+    if resource.revision != 0 && before.as_ref().map(|b| b.revision) != Some(resource.revision) {
+        return Err(Error::new(
+            Code::ResourceConflict,
+            format!("`{name}` is not at revision {}", resource.revision),
+        ));
+    }
+    if request.dry_run {
+        let wished = preview(&name, &spec)?;
+        let same = before.as_ref().is_some_and(|b| same_spec(b, &wished));
+        let result = result_of(before.is_some(), same);
+        return Ok(v1::ApplyResponse { result: result.to_owned(), resource: Some(wished) });
+    }
+    let kind = kind_of(&spec);
+    let outcome = match spec {
+        Spec::Vault(spec) => {
+            let settings = render::vault_settings(&spec)?;
+            vaults::put(house, actor, name.clone(), settings).await?
+        }
+        Spec::Location(spec) => {
+            let location = checked_location(house, name.clone(), &spec)?;
+            house.ledger.propose(actor, PutLocation { location }).await?
+        }
+        Spec::Policy(spec) => {
+            let policy = render::policy_row(name.clone(), &spec)?;
+            house.ledger.propose(actor, PutPolicy { policy }).await?
+        }
+    };
+    let result = result_of(before.is_some(), outcome == Outcome::Unchanged);
+    let resource = current(house, kind, &name)?;
+    Ok(v1::ApplyResponse { result: result.to_owned(), resource })
+}
+
+fn result_of(existed: bool, same: bool) -> &'static str {
+    match (existed, same) {
+        (false, _) => "created",
+        (true, true) => "unchanged",
+        (true, false) => "changed",
+    }
+}
+
+fn kind_of(spec: &Spec) -> &'static str {
+    match spec {
+        Spec::Vault(_) => "vault",
+        Spec::Location(_) => "location",
+        Spec::Policy(_) => "policy",
+    }
+}
+
+fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
+    match spec {
+        Spec::Vault(spec) => {
+            render::vault_settings(spec)?;
+            Ok(v1::Resource {
+                name: name.to_string(),
+                revision: 0,
+                spec: Some(Spec::Vault(spec.clone())),
+            })
+        }
+        Spec::Location(spec) => Ok(render::location(&render::location_row(name.clone(), spec)?)),
+        Spec::Policy(spec) => Ok(render::policy(&render::policy_row(name.clone(), spec)?)),
+    }
+}
+
+/// The same but for what the server sets.
+fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
+    match (&a.spec, &b.spec) {
+        (Some(Spec::Vault(a)), Some(Spec::Vault(b))) => a.required == b.required,
+        (a, b) => a == b,
+    }
+}
+
+/// A location must open and hold what we write before anything relies on it.
+fn checked_location(house: &House, name: Name, spec: &v1::LocationSpec) -> Result<LocationRow> {
+    let row = render::location_row(name, spec)?;
+    places::open_url(&row.url, &house.base)?;
+    Ok(row)
+}
+
+pub(super) fn list(house: &House, request: &v1::ListRequest) -> Result<v1::ListResponse> {
+    let resources = of_kind(house, &request.kind)?;
+    if request.name.is_empty() {
+        return Ok(v1::ListResponse { resources });
+    }
+    let found = resources.into_iter().find(|resource| resource.name == request.name);
+    match found {
+        Some(resource) => Ok(v1::ListResponse { resources: vec![resource] }),
+        None => Err(Error::new(
+            Code::ResourceMissing,
+            format!("there is no {} `{}`", request.kind, request.name),
+        )),
+    }
+}
+
+fn of_kind(house: &House, kind: &str) -> Result<Vec<v1::Resource>> {
+    let query = house.ledger.query();
+    match kind {
+        "vault" => Ok(query.vaults()?.iter().map(render::vault).collect()),
+        "location" => Ok(query.locations()?.iter().map(render::location).collect()),
+        "policy" => Ok(query.policies()?.iter().map(render::policy).collect()),
+        other => Err(Error::new(Code::ResourceMalformed, format!("there is no kind `{other}`"))
+            .next("the kinds are vault, location and policy")),
+    }
+}
+
+fn current(house: &House, kind: &str, name: &Name) -> Result<Option<v1::Resource>> {
+    Ok(of_kind(house, kind)?.into_iter().find(|resource| resource.name == name.as_str()))
+}
+
+pub(super) async fn delete(
+    house: &House,
+    actor: Actor,
+    request: v1::DeleteRequest,
+) -> Result<v1::DeleteResponse> {
+    let command = DeleteResource { kind: request.kind, name: parse::name(&request.name)? };
+    house.ledger.propose(actor, command).await?;
+    Ok(v1::DeleteResponse {})
+}

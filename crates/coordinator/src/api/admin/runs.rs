@@ -1,0 +1,148 @@
+//! Starting and following runs.
+
+use super::render;
+use crate::house::House;
+use bytes::Bytes;
+use holdfast_common::{AgentId, Code, Error, Name, Result, RunId, Timestamp};
+use holdfast_ledger::{
+    Actor,
+    command::StartRun,
+    row::{AgentRow, AgentState, RunCounts, RunKind, RunRow, RunState},
+};
+use holdfast_wire::{
+    parse,
+    status::to_status,
+    v1::{self, start_backup_request::What},
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// An agent by its name or id.
+pub(super) fn find_agent(house: &House, text: &str) -> Result<AgentRow> {
+    if let Ok(id) = text.parse::<AgentId>() {
+        return house.ledger.query().agent(&id);
+    }
+    house.ledger.query().agent_named(&text.parse::<Name>()?)
+}
+
+pub(super) async fn start(
+    house: &House,
+    actor: Actor,
+    request: v1::StartBackupRequest,
+) -> Result<v1::StartBackupResponse> {
+    let id = parse::run_id(&request.run_id)?;
+    house.ledger.catch_up().await?;
+    let options = request.options.unwrap_or_default();
+    let mut run = match parse::required("a policy or a path", request.what)? {
+        What::Policy(name) => of_policy(house, id, &parse::name(&name)?)?,
+        What::Path(path) => of_path(house, id, &path)?,
+    };
+    if options.level != 0 {
+        run.level = render::level(options.level)?;
+    }
+    if options.bytes_per_second_max != 0 {
+        run.bytes_per_second_max = options.bytes_per_second_max;
+    }
+    run.full = options.full;
+    let agent = house.ledger.query().agent(&run.agent)?;
+    if !house.hub.is_attached(&run.agent) {
+        let message = format!("the agent `{}` is not connected", agent.name);
+        return Err(Error::new(Code::AgentOffline, message));
+    }
+    house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
+    Ok(v1::StartBackupResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })
+}
+
+fn of_policy(house: &House, id: RunId, name: &Name) -> Result<RunRow> {
+    let query = house.ledger.query();
+    let policy = query.policy(name)?;
+    Ok(RunRow {
+        id,
+        kind: RunKind::Backup,
+        state: RunState::Queued,
+        agent: query.agent_named(&policy.agent)?.id,
+        vault: query.vault_named(&policy.vault)?.id,
+        policy: Some(policy.name),
+        source: policy.source,
+        level: policy.level,
+        bytes_per_second_max: policy.bytes_per_second_max,
+        full: false,
+        created: Timestamp::ZERO,
+        started: None,
+        ended: None,
+        point: None,
+        checkpoint: None,
+        counts: RunCounts::default(),
+        error: None,
+        cancelled: false,
+    })
+}
+
+fn of_path(house: &House, id: RunId, path: &v1::PathBackup) -> Result<RunRow> {
+    let query = house.ledger.query();
+    let agent =
+        if path.agent.is_empty() { only_agent(house)? } else { find_agent(house, &path.agent)? };
+    let vault = if path.vault.is_empty() { "main" } else { &path.vault };
+    Ok(RunRow {
+        id,
+        kind: RunKind::Backup,
+        state: RunState::Queued,
+        agent: agent.id,
+        vault: query.vault_named(&parse::name(vault)?)?.id,
+        policy: None,
+        source: render::source(path.source.as_ref())?,
+        level: render::level(0)?,
+        bytes_per_second_max: 0,
+        full: false,
+        created: Timestamp::ZERO,
+        started: None,
+        ended: None,
+        point: None,
+        checkpoint: None,
+        counts: RunCounts::default(),
+        error: None,
+        cancelled: false,
+    })
+}
+
+fn only_agent(house: &House) -> Result<AgentRow> {
+    let agents = house.ledger.query().agents()?;
+    let mut enrolled = agents.into_iter().filter(|agent| agent.state == AgentState::Enrolled);
+    match (enrolled.next(), enrolled.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(Error::new(Code::AgentMissing, "no agent is enrolled")
+            .next("enrol one with `holdfast agent join`")),
+        (Some(_), Some(_)) => Err(Error::new(Code::AgentAmbiguous, "there is more than one agent")),
+    }
+}
+
+/// Sends progress until the run has ended, then its end.
+pub(super) async fn follow(
+    house: &House,
+    id: RunId,
+    events: mpsc::Sender<Result<v1::RunEvent, Status>>,
+) {
+    let mut applied = house.ledger.applied();
+    loop {
+        applied.mark_unchanged();
+        let event = event(house, &id);
+        let over = event.as_ref().map_or(true, |(_, over)| *over);
+        let sent = events.send(event.map(|(event, _)| event).map_err(|e| to_status(&e))).await;
+        if over || sent.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = applied.changed() => {}
+            () = tokio::time::sleep(PROGRESS_EVERY) => {}
+        }
+    }
+}
+
+fn event(house: &House, id: &RunId) -> Result<(v1::RunEvent, bool)> {
+    let row = house.ledger.query().run(id)?;
+    let run = Some(render::run(house, &row)?);
+    Ok((v1::RunEvent { run, progress: house.hub.progress(id) }, row.state.is_end()))
+}

@@ -1,0 +1,109 @@
+//! One glance: cluster, agents, sources, alarms.
+
+use crate::house::House;
+use bytes::Bytes;
+use holdfast_common::{Result, limits};
+use holdfast_ledger::row::{AgentRow, AgentState, PointRow, PointState, PolicyRow};
+use holdfast_wire::v1;
+
+pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
+    house.ledger.catch_up().await?;
+    let state = house.ledger.state().await;
+    let query = house.ledger.query();
+    let cluster = query.cluster()?;
+    let points = query.points(limits::LIST_PAGE_ROWS)?;
+    let sources = query
+        .policies()?
+        .iter()
+        .map(|policy| source(policy, &points))
+        .collect::<Vec<v1::SourceStatus>>();
+    let alarms = alarms(house, &sources)?;
+    Ok(v1::StatusResponse {
+        cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
+        cluster_name: cluster.name.to_string(),
+        leader: state.leader,
+        epoch: 1,
+        term: state.term,
+        members: vec![v1::MemberStatus {
+            id: house.node_id,
+            name: house.name.to_string(),
+            region: house.region.to_string(),
+            role: "voter".to_owned(),
+            state: if state.leader == Some(house.node_id) { "leader" } else { "follower" }
+                .to_owned(),
+            applied: state.applied,
+        }],
+        agents: agents(house)?,
+        sources,
+        alarms,
+        now_ns: house.ledger.now().as_nanos(),
+    })
+}
+
+pub(super) fn agents(house: &House) -> Result<Vec<v1::AgentStatus>> {
+    Ok(house.ledger.query().agents()?.iter().map(|row| agent(house, row)).collect())
+}
+
+fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
+    let state = match row.state {
+        AgentState::Revoked => "revoked",
+        AgentState::Enrolled if house.hub.is_attached(&row.id) => "connected",
+        AgentState::Enrolled => "away",
+    };
+    v1::AgentStatus {
+        id: Bytes::copy_from_slice(row.id.as_bytes()),
+        name: row.name.to_string(),
+        state: state.to_owned(),
+        last_seen_ns: house.hub.last_seen(&row.id).map(|time| time.as_nanos()),
+        labels: row.labels.clone().into_iter().collect(),
+        certificate_ends_ns: row.not_after.as_nanos(),
+    }
+}
+
+fn source(policy: &PolicyRow, points: &[PointRow]) -> v1::SourceStatus {
+    let newest = points.iter().find(|point| {
+        point.policy.as_ref() == Some(&policy.name) && point.state != PointState::Checkpoint
+    });
+    v1::SourceStatus {
+        policy: Some(policy.name.to_string()),
+        agent: policy.agent.to_string(),
+        source: policy.source.describe(),
+        newest_point: newest.map(|point| Bytes::copy_from_slice(point.id.as_bytes())),
+        newest_ns: newest.map(|point| point.committed.as_nanos()),
+        ok: newest.is_some_and(|point| point.state == PointState::Complete),
+    }
+}
+
+/// What an operator should look at. Codes are stable.
+fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
+    let now = house.ledger.now().as_nanos();
+    let mut alarms = Vec::new();
+    for source in sources.iter().filter(|source| !source.ok) {
+        let subject = source.policy.clone().unwrap_or_default();
+        alarms.push(match source.newest_point {
+            None => v1::Alarm {
+                code: "source.point_absent".to_owned(),
+                next: format!("holdfast backup {subject}"),
+                subject,
+                since_ns: now,
+            },
+            Some(_) => v1::Alarm {
+                code: "source.point_partial".to_owned(),
+                next: "see which entries were skipped with `holdfast runs`".to_owned(),
+                subject,
+                since_ns: source.newest_ns.unwrap_or(now),
+            },
+        });
+    }
+    for row in house.ledger.query().agents()? {
+        if row.state == AgentState::Enrolled && !house.hub.is_attached(&row.id) {
+            alarms.push(v1::Alarm {
+                code: "agent.connection_absent".to_owned(),
+                subject: row.name.to_string(),
+                since_ns: house.hub.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos(),
+                next: "start the agent on its host".to_owned(),
+            });
+        }
+    }
+    Ok(alarms)
+}

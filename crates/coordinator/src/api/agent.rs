@@ -1,0 +1,134 @@
+//! The agents' line: orders down, reports up, for as long as both sides live.
+
+use super::{caller, refuse};
+use crate::{dispatch, house::House, hub::ORDERS_MAX};
+use futures::Stream;
+use holdfast_common::{AgentId, Code, Error, Result, RunId};
+use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};
+use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_wire::{
+    parse,
+    status::from_status,
+    v1::{self, agent_control_server::AgentControl, agent_report::Report},
+};
+use std::{pin::Pin, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+const HEARTBEAT_MS: u64 = 5_000;
+
+pub(crate) struct AgentService {
+    pub(crate) house: Arc<House>,
+    pub(crate) tasks: Tasks,
+}
+
+type Orders = Pin<Box<dyn Stream<Item = Result<v1::AgentOrder, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AgentControl for AgentService {
+    type AttachStream = Orders;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AgentReport>>,
+    ) -> Result<Response<Orders>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        let mut reports = request.into_inner();
+        let hello = first_report(&mut reports).await.map_err(refuse)?;
+        let runs: Vec<RunId> =
+            hello.runs.iter().map(|id| parse::run_id(id)).collect::<Result<_>>().map_err(refuse)?;
+        let (orders, receiver) = mpsc::channel(ORDERS_MAX);
+        let welcome = v1::agent_order::Order::Welcome(v1::Welcome { heartbeat_ms: HEARTBEAT_MS });
+        orders
+            .try_send(v1::AgentOrder { order: Some(welcome) })
+            .map_err(|_| Status::internal("a new line is full"))?;
+        let now = self.house.ledger.now();
+        end_forgotten_runs(&self.house, agent, &runs).await.map_err(refuse)?;
+        let number = self.house.hub.attach(agent, now, orders, runs);
+        tracing::info!(%agent, version = hello.version, "agent attached");
+        dispatch::reconcile(&self.house).await.map_err(refuse)?;
+        let house = self.house.clone();
+        let token = self.tasks.token().clone();
+        self.tasks.spawn("agent line", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = read_reports(&house, agent, reports) => {}
+            }
+            if house.hub.detach(&agent, number) {
+                tracing::info!(%agent, "agent detached");
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))))
+    }
+}
+
+async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::AgentHello> {
+    let first = reports.message().await.map_err(|status| from_status(&status))?;
+    match first.and_then(|report| report.report) {
+        Some(Report::Hello(hello)) => Ok(hello),
+        _ => Err(Error::new(Code::UsageMalformed, "the first report is not a hello")),
+    }
+}
+
+/// A run that is running in the ledger and unknown to its agent was lost with the agent's process.
+async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> Result<()> {
+    for run in house.ledger.query().open_runs()? {
+        if run.agent == agent && run.state == RunState::Running && !known.contains(&run.id) {
+            let error = Some(Refusal {
+                code: Code::RunInterrupted.name().to_owned(),
+                message: "the agent was restarted during the run".to_owned(),
+                next: None,
+            });
+            let command = EndRun { run: run.id, state: RunState::Interrupted, error };
+            house.ledger.propose(Actor::System, command).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn read_reports(house: &House, agent: AgentId, mut reports: Streaming<v1::AgentReport>) {
+    while let Ok(Some(report)) = reports.message().await {
+        house.hub.saw(agent, house.ledger.now());
+        let taken = match report.report {
+            Some(Report::Progress(progress)) => note_progress(house, agent, progress),
+            Some(Report::Ended(ended)) => end_run(house, agent, ended).await,
+            Some(Report::Hello(_) | Report::Heartbeat(_)) | None => Ok(()),
+        };
+        if let Err(error) = taken {
+            tracing::warn!(%agent, %error, "a report was refused");
+        }
+    }
+}
+
+fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Result<()> {
+    let run = parse::run_id(&progress.run_id)?;
+    if house.ledger.query().run(&run)?.agent != agent {
+        return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
+    }
+    house.hub.report(run, progress);
+    Ok(())
+}
+
+async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<()> {
+    let run = parse::run_id(&ended.run_id)?;
+    house.hub.forget_run(&run);
+    let Some(detail) = ended.error else { return Ok(()) };
+    let error = Error::from(detail);
+    let state = match error.code {
+        Code::RunCancelled => RunState::Cancelled,
+        Code::RunInterrupted | Code::ClusterUnreachable | Code::LeaseExpired => {
+            RunState::Interrupted
+        }
+        _ => RunState::Failed,
+    };
+    // The cause may quote a path; the ledger keeps the code and our own words for it.
+    let error = Refusal {
+        code: error.code.name().to_owned(),
+        message: format!("the agent ended the run: {}", error.code),
+        next: Some(error.code.advice().to_owned()),
+    };
+    let command = EndRun { run, state, error: Some(error) };
+    house.ledger.propose(Actor::Agent(agent), command).await.map(drop)
+}

@@ -1,0 +1,164 @@
+//! Streams into a vault: parsed here, decided in [`crate::ingest`].
+
+use super::{caller, refuse, render};
+use crate::{
+    custody::id_key,
+    house::House,
+    ingest::{Assembly, Finish, WriteSession, insist_on_bounds},
+};
+use bytes::Bytes;
+use holdfast_common::{AgentId, ChunkKind, Code, Error, Result, limits};
+use holdfast_wire::{
+    parse,
+    status::from_status,
+    v1::{self, ingest_server::Ingest, put_request::Part},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) struct IngestService(pub(crate) Arc<House>);
+
+#[tonic::async_trait]
+impl Ingest for IngestService {
+    async fn begin(
+        &self,
+        request: Request<v1::BeginRequest>,
+    ) -> Result<Response<v1::BeginResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        self.begun(agent, &request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn offer(
+        &self,
+        request: Request<v1::OfferRequest>,
+    ) -> Result<Response<v1::OfferResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        self.offered(agent, &request.into_inner()).map(Response::new).map_err(refuse)
+    }
+
+    async fn put(
+        &self,
+        request: Request<Streaming<v1::PutRequest>>,
+    ) -> Result<Response<v1::PutResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        self.received(agent, request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewSessionRequest>,
+    ) -> Result<Response<v1::RenewSessionResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        let renewed = async {
+            let session = self.session(agent, &request.get_ref().session_id)?;
+            self.0.renew(&session).await
+        };
+        let cancelled = renewed.await.map_err(refuse)?;
+        Ok(Response::new(v1::RenewSessionResponse { cancelled }))
+    }
+
+    async fn checkpoint(
+        &self,
+        request: Request<v1::FinishRequest>,
+    ) -> Result<Response<v1::FinishResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        self.finished(agent, request.into_inner(), true).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn finish(
+        &self,
+        request: Request<v1::FinishRequest>,
+    ) -> Result<Response<v1::FinishResponse>, Status> {
+        let agent = caller(&request).agent().map_err(refuse)?;
+        self.finished(agent, request.into_inner(), false).await.map(Response::new).map_err(refuse)
+    }
+}
+
+impl IngestService {
+    fn session(&self, agent: AgentId, id: &[u8]) -> Result<Arc<WriteSession>> {
+        self.0.session(&agent, &parse::session_id(id)?)
+    }
+
+    async fn begun(&self, agent: AgentId, request: &v1::BeginRequest) -> Result<v1::BeginResponse> {
+        let session = self.0.begin(agent, parse::run_id(&request.run_id)?).await?;
+        let vault = self.0.vault(&session.row.vault)?;
+        let version = vault.row.key_version;
+        let (key, scope) = id_key(&vault.custody, &vault.row, &agent);
+        let keys = &vault.custody.keys;
+        Ok(v1::BeginResponse {
+            session_id: Bytes::copy_from_slice(session.row.id.as_bytes()),
+            lease_ms: limits::SESSION_LEASE_SECS * 1000,
+            vault_id: Bytes::copy_from_slice(vault.row.id.as_bytes()),
+            vault_key_version: version,
+            vault_public: Bytes::copy_from_slice(&keys.public(version)?.key),
+            index_key_version: version,
+            index_public: Bytes::copy_from_slice(&keys.index_public(version)?.key),
+            id_key: Bytes::copy_from_slice(key.secret().expose()),
+            id_scope: u32::from(scope),
+            chunking_key: Bytes::copy_from_slice(keys.chunking().secret().expose()),
+            chunks: Some(render::chunk_parameters()),
+            previous_point: session.row.previous.map(|p| Bytes::copy_from_slice(p.as_bytes())),
+            point_id: Bytes::copy_from_slice(session.row.point.as_bytes()),
+        })
+    }
+
+    fn offered(&self, agent: AgentId, request: &v1::OfferRequest) -> Result<v1::OfferResponse> {
+        let session = self.session(agent, &request.session_id)?;
+        let kind = kind(request.kind)?;
+        let ids = parse::chunk_ids(&request.ids, limits::OFFER_CHUNKS_MAX)?;
+        insist_on_bounds(&ids)?;
+        Ok(v1::OfferResponse { wanted: self.0.offer(&session, kind, &ids)? })
+    }
+
+    async fn received(
+        &self,
+        agent: AgentId,
+        mut parts: Streaming<v1::PutRequest>,
+    ) -> Result<v1::PutResponse> {
+        let Some(Part::Header(header)) = next_part(&mut parts).await? else {
+            return Err(Error::new(Code::UsageMalformed, "a pack begins with its header"));
+        };
+        let session = self.session(agent, &header.session_id)?;
+        let id = parse::pack_id(&header.pack_id)?;
+        let mut assembly = Assembly::new(header.length)?;
+        let _share = self.0.reserve(header.length as usize).await?;
+        while let Some(part) = next_part(&mut parts).await? {
+            match part {
+                Part::Data(data) => assembly.push(&data)?,
+                Part::Header(_) => {
+                    return Err(Error::new(Code::UsageMalformed, "a pack has one header"));
+                }
+            }
+        }
+        self.0.put_pack(&session, id, assembly.finish()?).await?;
+        Ok(v1::PutResponse {})
+    }
+
+    async fn finished(
+        &self,
+        agent: AgentId,
+        request: v1::FinishRequest,
+        checkpoint: bool,
+    ) -> Result<v1::FinishResponse> {
+        let session = self.session(agent, &request.session_id)?;
+        let finish = Finish {
+            record: request.record,
+            signature: parse::array("the signature", &request.signature)?,
+            inline: request.inline_packs,
+            counts: render::counts_from_wire(&request.counts.unwrap_or_default()),
+        };
+        let point = self.0.finish(&session, finish, checkpoint).await?;
+        Ok(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.as_bytes()) })
+    }
+}
+
+async fn next_part(parts: &mut Streaming<v1::PutRequest>) -> Result<Option<Part>> {
+    match parts.message().await.map_err(|status| from_status(&status))? {
+        Some(request) => parse::required("a part", request.part).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn kind(number: u32) -> Result<ChunkKind> {
+    u8::try_from(number).unwrap_or(u8::MAX).try_into()
+}

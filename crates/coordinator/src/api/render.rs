@@ -1,0 +1,194 @@
+//! Rows into messages, and the few messages that become rows.
+
+use crate::{dispatch::source_to_wire, house::House};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_ledger::row::{
+    Custody, LocationRow, PointRow, PolicyRow, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
+};
+use holdfast_wire::{parse, v1};
+
+pub(super) fn chunk_parameters() -> v1::ChunkParameters {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    v1::ChunkParameters {
+        min: size(limits::CDC_BYTES_MIN),
+        average: size(limits::CDC_BYTES_AVG),
+        max: size(limits::CDC_BYTES_MAX),
+        fixed: size(limits::FIXED_CHUNK_BYTES),
+    }
+}
+
+pub(super) fn counts_from_wire(counts: &v1::RunCounts) -> RunCounts {
+    RunCounts {
+        entries: counts.entries,
+        bytes_read: counts.bytes_read,
+        bytes_new: counts.bytes_new,
+        bytes_stored: counts.bytes_stored,
+        chunks_new: counts.chunks_new,
+        chunks_reused: counts.chunks_reused,
+        skipped: counts.skipped,
+    }
+}
+
+fn counts(counts: &RunCounts) -> v1::RunCounts {
+    v1::RunCounts {
+        entries: counts.entries,
+        bytes_read: counts.bytes_read,
+        bytes_new: counts.bytes_new,
+        bytes_stored: counts.bytes_stored,
+        chunks_new: counts.chunks_new,
+        chunks_reused: counts.chunks_reused,
+        skipped: counts.skipped,
+    }
+}
+
+fn names(names: &[Name]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn parse_names(names: &[String]) -> Result<Vec<Name>> {
+    names.iter().map(|name| parse::name(name)).collect()
+}
+
+pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
+    let query = house.ledger.query();
+    Ok(v1::Run {
+        id: Bytes::copy_from_slice(run.id.as_bytes()),
+        kind: "backup".to_owned(),
+        state: run.state.name().to_owned(),
+        policy: run.policy.as_ref().map(ToString::to_string),
+        agent: query.agent(&run.agent)?.name.to_string(),
+        point: run.point.map(|point| Bytes::copy_from_slice(point.as_bytes())),
+        created_ns: run.created.as_nanos(),
+        started_ns: run.started.map(|time| time.as_nanos()),
+        ended_ns: run.ended.map(|time| time.as_nanos()),
+        counts: Some(counts(&run.counts)),
+        error: run.error.as_ref().map(|error| v1::ErrorDetail {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            cause: None,
+            next: error.next.clone(),
+        }),
+        vault: query.vault(&run.vault)?.name.to_string(),
+    })
+}
+
+pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
+    let query = house.ledger.query();
+    let confirmed = |name: &Name| v1::PointLocation { name: name.to_string(), confirmed: true };
+    Ok(v1::Point {
+        id: Bytes::copy_from_slice(point.id.as_bytes()),
+        policy: point.policy.as_ref().map(ToString::to_string),
+        agent: query.agent(&point.agent)?.name.to_string(),
+        vault: query.vault(&point.vault)?.name.to_string(),
+        source: point.source.clone(),
+        time_ns: point.committed.as_nanos(),
+        state: point.state.name().to_owned(),
+        entries: point.entries,
+        bytes: point.bytes,
+        locations: point.locations.iter().map(confirmed).collect(),
+        run_id: Bytes::copy_from_slice(point.run.as_bytes()),
+        skipped: point.skipped,
+    })
+}
+
+pub(super) fn vault(row: &VaultRow) -> v1::Resource {
+    let spec = v1::VaultSpec {
+        sharing: match row.sharing {
+            Sharing::Agent => "agent".to_owned(),
+            Sharing::Vault => "vault".to_owned(),
+        },
+        custody: match row.custody {
+            Custody::Coordinator => "coordinator".to_owned(),
+            Custody::Operator => "operator".to_owned(),
+        },
+        required: names(&row.required),
+        id: Bytes::copy_from_slice(row.id.as_bytes()),
+        key_version: row.key_version,
+    };
+    resource(&row.name, row.revision, v1::resource::Spec::Vault(spec))
+}
+
+pub(super) fn location(row: &LocationRow) -> v1::Resource {
+    let spec = v1::LocationSpec { url: row.url.clone(), region: row.region.to_string() };
+    resource(&row.name, row.revision, v1::resource::Spec::Location(spec))
+}
+
+pub(super) fn policy(row: &PolicyRow) -> v1::Resource {
+    let spec = v1::PolicySpec {
+        agent: row.agent.to_string(),
+        vault: row.vault.to_string(),
+        source: Some(source_to_wire(&row.source)),
+        required: names(&row.required),
+        backup: Some(v1::BackupSettings {
+            level: row.level,
+            bytes_per_second_max: row.bytes_per_second_max,
+        }),
+    };
+    resource(&row.name, row.revision, v1::resource::Spec::Policy(spec))
+}
+
+fn resource(name: &Name, revision: u64, spec: v1::resource::Spec) -> v1::Resource {
+    v1::Resource { name: name.to_string(), revision, spec: Some(spec) }
+}
+
+pub(super) fn policy_row(name: Name, spec: &v1::PolicySpec) -> Result<PolicyRow> {
+    let backup = spec.backup.unwrap_or_default();
+    Ok(PolicyRow {
+        name,
+        agent: parse::name(&spec.agent)?,
+        vault: parse::name(&spec.vault)?,
+        source: source(spec.source.as_ref())?,
+        required: parse_names(&spec.required)?,
+        level: level(backup.level)?,
+        bytes_per_second_max: backup.bytes_per_second_max,
+        revision: 0,
+    })
+}
+
+/// The zstd level; zero means the default.
+pub(super) fn level(level: i32) -> Result<i32> {
+    match level {
+        0 => Ok(3),
+        1..=19 => Ok(level),
+        other => Err(Error::new(Code::ResourceMalformed, format!("{other} is no level"))
+            .next("choose a compression level from 1 to 19")),
+    }
+}
+
+pub(super) fn source(source: Option<&v1::SourceSpec>) -> Result<SourceSpec> {
+    let source = parse::required("a source", source.and_then(|s| s.source.as_ref()))?;
+    let v1::source_spec::Source::Files(files) = source;
+    Ok(SourceSpec::Files {
+        paths: files.paths.iter().map(|path| path.to_vec().into()).collect(),
+        exclude: files.exclude.clone(),
+        one_file_system: files.one_file_system,
+    })
+}
+
+pub(super) fn location_row(name: Name, spec: &v1::LocationSpec) -> Result<LocationRow> {
+    let region = if spec.region.is_empty() { "default" } else { &spec.region };
+    Ok(LocationRow {
+        name,
+        url: parse::text("the url", spec.url.clone())?,
+        region: parse::name(region)?,
+        revision: 0,
+    })
+}
+
+pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<(Sharing, Custody, Vec<Name>)> {
+    let unknown = |what: &str, value: &str| {
+        Error::new(Code::ResourceMalformed, format!("`{value}` is no {what}"))
+    };
+    let sharing = match spec.sharing.as_str() {
+        "" | "agent" => Sharing::Agent,
+        "vault" => Sharing::Vault,
+        other => return Err(unknown("sharing", other).next("write agent or vault")),
+    };
+    let custody = match spec.custody.as_str() {
+        "" | "coordinator" => Custody::Coordinator,
+        "operator" => Custody::Operator,
+        other => return Err(unknown("custody", other).next("write coordinator or operator")),
+    };
+    Ok((sharing, custody, parse_names(&spec.required)?))
+}

@@ -1,0 +1,134 @@
+//! Streams out of a vault: parsed here, decided in [`crate::reading`].
+
+use super::{caller, ingest::kind, refuse, render};
+use crate::{house::House, reading::Given};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use holdfast_common::{Code, Error, Result, limits};
+use holdfast_ledger::Actor;
+use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_wire::{
+    parse,
+    v1::{self, restore_server::Restore},
+};
+use std::{pin::Pin, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Messages that may wait for a slow reader.
+const ANSWERS_MAX: usize = 4;
+/// Frames are gathered into messages of about this size.
+const ANSWER_BYTES: usize = limits::MIB;
+
+pub(crate) struct RestoreService {
+    pub(crate) house: Arc<House>,
+    pub(crate) tasks: Tasks,
+}
+
+type Answers = Pin<Box<dyn Stream<Item = Result<v1::FetchResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Restore for RestoreService {
+    type FetchStream = Answers;
+
+    async fn open(
+        &self,
+        request: Request<v1::OpenPointRequest>,
+    ) -> Result<Response<v1::OpenPointResponse>, Status> {
+        let actor = caller(&request).actor();
+        self.opened(actor, request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Answers>, Status> {
+        let actor = caller(&request).actor();
+        self.fetched(&actor, &request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn close(
+        &self,
+        request: Request<v1::ClosePointRequest>,
+    ) -> Result<Response<v1::ClosePointResponse>, Status> {
+        let actor = caller(&request).actor();
+        let id = parse::session_id(&request.get_ref().read_session).map_err(refuse)?;
+        self.house.close_point(&actor, &id).await.map_err(refuse)?;
+        Ok(Response::new(v1::ClosePointResponse {}))
+    }
+}
+
+impl RestoreService {
+    async fn opened(
+        &self,
+        actor: Actor,
+        request: v1::OpenPointRequest,
+    ) -> Result<v1::OpenPointResponse> {
+        let point = parse::point_id(&request.point_id)?;
+        let public = parse::array("the one-time key", &request.one_time_public)?;
+        let purpose = parse::text("the purpose", request.purpose)?;
+        let opened = self.house.open_point(actor, point, &public, &purpose).await?;
+        Ok(v1::OpenPointResponse {
+            read_session: Bytes::copy_from_slice(opened.session.id.as_bytes()),
+            record: opened.record,
+            signature: Bytes::copy_from_slice(&opened.signature),
+            identity_public: Bytes::copy_from_slice(&opened.identity),
+            grant: opened.opening.into(),
+            id_key: opened.id_key.into(),
+            chunks: Some(render::chunk_parameters()),
+        })
+    }
+
+    async fn fetched(&self, actor: &Actor, request: &v1::FetchRequest) -> Result<Answers> {
+        let id = parse::session_id(&request.read_session)?;
+        let session = self.house.read_session(actor, &id)?;
+        let kind = kind(request.kind)?;
+        let ids = parse::chunk_ids(&request.ids, limits::FETCH_CHUNKS_MAX)?;
+        if ids.is_empty() {
+            return Err(Error::new(Code::UsageMalformed, "nothing was asked for"));
+        }
+        self.house.keep_reading(&session).await?;
+        let (out, receiver) = mpsc::channel(ANSWERS_MAX);
+        let house = self.house.clone();
+        let token = self.tasks.token().clone();
+        self.tasks.spawn("fetch", OnError::Log, async move {
+            let fetched = tokio::select! {
+                () = token.cancelled() => Ok(()),
+                fetched = house.fetch(&session, kind, &ids, &out) => fetched,
+            };
+            if let Err(error) = fetched {
+                // The reader may be gone; then there is nobody to tell.
+                let _ = out.send(Err(error)).await;
+            }
+            Ok(())
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver).flat_map(|given| {
+            futures::stream::iter(match given {
+                Ok(given) => gather(given).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(refuse(error))],
+            })
+        })))
+    }
+}
+
+/// Messages of about [`ANSWER_BYTES`] each.
+fn gather(given: Vec<Given>) -> Vec<v1::FetchResponse> {
+    let mut messages = vec![v1::FetchResponse::default()];
+    let mut bytes = 0;
+    for one in given {
+        let position = one.position;
+        let chunk = match one.chunk {
+            Ok((frame, key)) => v1::FetchedChunk { position, frame, key: key.into(), error: None },
+            Err(error) => {
+                v1::FetchedChunk { position, error: Some((&error).into()), ..Default::default() }
+            }
+        };
+        if bytes > 0 && bytes + chunk.frame.len() > ANSWER_BYTES {
+            messages.push(v1::FetchResponse::default());
+            bytes = 0;
+        }
+        bytes += chunk.frame.len();
+        if let Some(message) = messages.last_mut() {
+            message.chunks.push(chunk);
+        }
+    }
+    messages
+}

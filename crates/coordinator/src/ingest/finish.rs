@@ -1,0 +1,174 @@
+//! Committing a point: everything it needs is durable first, then one entry in the ledger.
+
+use super::{
+    WriteSession,
+    receive::{ReceivedPack, bases, inline_homes},
+};
+use crate::house::{House, Vault};
+use bytes::Bytes;
+use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
+use holdfast_keyring::IdentityPublicKey;
+use holdfast_ledger::{
+    command::{CommitPoint, IntendPacks},
+    row::{PointRow, PointState as RowState, RunCounts, RunRow, Sharing},
+};
+use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
+
+/// What an agent sends to end its run.
+pub(crate) struct Finish {
+    pub(crate) record: Bytes,
+    pub(crate) signature: [u8; 64],
+    pub(crate) inline: Vec<Bytes>,
+    pub(crate) counts: RunCounts,
+}
+
+impl House {
+    /// Commits the point (or checkpoint) of a session.
+    pub(crate) async fn finish(
+        &self,
+        session: &WriteSession,
+        finish: Finish,
+        checkpoint: bool,
+    ) -> Result<PointId> {
+        let vault = self.vault(&session.row.vault)?;
+        let object = PointObject::new(finish.record, finish.signature, finish.inline)?;
+        let run = self.run_of(session)?;
+        self.check_record(session, &vault, &run, &object, checkpoint)?;
+        let bytes = Bytes::from(object.to_object());
+        let inline = self.announce_inline(session, &vault, &object, &bytes).await?;
+        let reach = self.reach_with(session, &inline)?;
+        let point = object.record().point;
+        let reach_bytes = Bytes::from(reach.to_object(&vault.row.id, &point)?);
+        let row = PointRow {
+            object_hash: *blake3::hash(&bytes).as_bytes(),
+            reach_hash: *blake3::hash(&reach_bytes).as_bytes(),
+            ..point_row(object.record(), &vault, &run)
+        };
+        self.settle(&vault).await?;
+        let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
+        self.places.put(&vault.row, names.0.as_str(), reach_bytes).await?;
+        self.places.put(&vault.row, names.1.as_str(), bytes).await?;
+        let commit = CommitPoint {
+            session: session.row.id,
+            point: row,
+            counts: finish.counts,
+            inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
+        };
+        self.ledger.propose(session.actor(), commit).await?;
+        for (pack, base) in &inline {
+            self.count(session, &vault, pack, Some(*base))?;
+        }
+        if !checkpoint {
+            self.end_session(&session.row.id);
+        }
+        Ok(point)
+    }
+
+    fn run_of(&self, session: &WriteSession) -> Result<RunRow> {
+        match &session.row.run {
+            Some(run) => self.ledger.query().run(run),
+            None => Err(Error::new(Code::SessionMissing, "this session does not write a point")),
+        }
+    }
+
+    /// The record says what the session says, its agent signed it, and its root is held.
+    fn check_record(
+        &self,
+        session: &WriteSession,
+        vault: &Vault,
+        run: &RunRow,
+        object: &PointObject,
+        checkpoint: bool,
+    ) -> Result<()> {
+        let agent = self.ledger.query().agent(&session.agent)?;
+        IdentityPublicKey::from_bytes(agent.identity_public)
+            .verify_point(object.record_bytes(), object.signature())?;
+        let record = object.record();
+        let scope = match vault.row.sharing {
+            Sharing::Agent => IdKeyScope::Agent,
+            Sharing::Vault => IdKeyScope::Vault,
+        };
+        let is_own_point = record.point == session.row.point;
+        let bound = record.vault == vault.row.id
+            && record.agent == session.agent
+            && record.run == run.id
+            && record.policy == run.policy
+            && record.source == run.source.describe()
+            && record.previous == session.row.previous
+            && record.id_key_scope == scope
+            && (record.state == PointState::Checkpoint) == checkpoint
+            && is_own_point != checkpoint;
+        if !bound {
+            return Err(Error::new(
+                Code::AuthDenied,
+                "the point's record does not say what its session says",
+            ));
+        }
+        let inline = object.inline().iter().any(|pack| !pack.is_empty());
+        if !inline && !self.offer(session, ChunkKind::Page, &[record.root])?.is_empty() {
+            return Err(Error::new(Code::ChunkMissing, "the point's root page is not stored"));
+        }
+        Ok(())
+    }
+
+    async fn announce_inline(
+        &self,
+        session: &WriteSession,
+        vault: &Vault,
+        object: &PointObject,
+        bytes: &Bytes,
+    ) -> Result<Vec<(ReceivedPack, u64)>> {
+        if object.inline().is_empty() {
+            return Ok(Vec::new());
+        }
+        let homes = inline_homes(&object.record().point, bytes, object.inline());
+        let mut packs = Vec::new();
+        for bytes in object.inline() {
+            let id = PackId::from_bytes(*blake3::hash(bytes).as_bytes());
+            packs.push(ReceivedPack::check(vault, id, bytes.clone())?);
+        }
+        let intended = packs.iter().zip(homes).map(|(pack, home)| pack.intended(home)).collect();
+        let intend = IntendPacks { session: session.row.id, packs: intended };
+        let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
+        Ok(packs.into_iter().zip(bases).collect())
+    }
+
+    fn reach_with(&self, session: &WriteSession, inline: &[(ReceivedPack, u64)]) -> Result<Reach> {
+        let mut reach = session.reached().clone();
+        for (pack, base) in inline {
+            let slots = u32::try_from(pack.footer.rows.len()).unwrap_or(u32::MAX);
+            reach.insert_range(holdfast_repository::ChunkNumber::from_u64(*base), slots)?;
+        }
+        Ok(reach)
+    }
+}
+
+fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {
+    let state = match record.state {
+        PointState::Complete => RowState::Complete,
+        PointState::Checkpoint => RowState::Checkpoint,
+        PointState::Partial => RowState::Partial,
+    };
+    PointRow {
+        id: record.point,
+        vault: vault.row.id,
+        agent: record.agent,
+        run: run.id,
+        policy: record.policy.clone(),
+        source: record.source.clone(),
+        started: record.started,
+        committed: record.ended,
+        state,
+        entries: record.entries,
+        bytes: record.bytes,
+        skipped: record.skipped,
+        previous: record.previous,
+        object_hash: [0; 32],
+        reach_hash: [0; 32],
+        locations: vault.row.required.clone(),
+        id_scope: match record.id_key_scope {
+            IdKeyScope::Agent => 1,
+            IdKeyScope::Vault => 2,
+        },
+    }
+}

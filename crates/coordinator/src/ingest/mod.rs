@@ -1,0 +1,163 @@
+//! The way of a byte into a vault, on the coordinator's side.
+//!
+//! ```text
+//!   begin ─→ session (ledger) ─→ offer: known? ──→ reach
+//!                                put: digest, footer → intent (ledger) → every required
+//!                                     location → stored (ledger) → index, reach
+//!                                finish: signature, bounds → point, reach, segment objects
+//!                                        → commit (ledger)
+//! ```
+//!
+//! What a session has reached so far lives in memory. When this process dies, the agent begins
+//! again and offers everything again; stored packs are known and nothing is sent twice.
+
+mod finish;
+mod receive;
+
+pub(crate) use finish::Finish;
+pub(crate) use receive::Assembly;
+
+use crate::house::{House, Vault};
+use holdfast_common::{
+    AgentId, ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, RunId, SessionId, limits,
+};
+use holdfast_ledger::{
+    Actor,
+    command::{BeginSession, RenewSession},
+    row::{PackState, SessionRow, Sharing},
+};
+use holdfast_repository::Reach;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The write sessions that this coordinator serves.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<SessionId, Arc<WriteSession>>>,
+}
+
+pub(crate) struct WriteSession {
+    pub(crate) row: SessionRow,
+    pub(crate) agent: AgentId,
+    reach: Mutex<Reach>,
+}
+
+impl House {
+    /// Opens the session of a run that was assigned to `agent`.
+    pub(crate) async fn begin(&self, agent: AgentId, run: RunId) -> Result<Arc<WriteSession>> {
+        let session = SessionId::random(self.entropy.as_ref());
+        let point = PointId::random(self.entropy.as_ref());
+        let command = BeginSession { session, run, point };
+        self.ledger.propose(Actor::Agent(agent), command).await?;
+        let row = self.ledger.query().session(&session)?;
+        let session = Arc::new(WriteSession { row, agent, reach: Mutex::new(Reach::new()) });
+        let mut open = self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // A run has one session; what an interrupted attempt left behind ends here.
+        open.retain(|_, old| old.row.run != Some(run));
+        open.insert(session.row.id, session.clone());
+        Ok(session)
+    }
+
+    /// A session of the calling agent that this coordinator serves.
+    pub(crate) fn session(&self, agent: &AgentId, id: &SessionId) -> Result<Arc<WriteSession>> {
+        let open = self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get(id) {
+            Some(session) if session.agent == *agent => Ok(session.clone()),
+            Some(_) => Err(Error::new(Code::AuthDenied, "the session belongs to another agent")),
+            None => Err(Error::new(Code::SessionMissing, "this coordinator has no such session")),
+        }
+    }
+
+    pub(crate) fn end_session(&self, id: &SessionId) {
+        self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Keeps the lease; true when somebody asked for the end of the run.
+    pub(crate) async fn renew(&self, session: &WriteSession) -> Result<bool> {
+        let command = RenewSession { session: session.row.id };
+        self.ledger.propose(Actor::Agent(session.agent), command).await?;
+        let run = session.row.run.map(|run| self.ledger.query().run(&run)).transpose()?;
+        Ok(run.is_some_and(|run| run.cancelled || run.state.is_end()))
+    }
+
+    /// Positions of the chunks that are not held within the agent's trust group. The others join
+    /// the session's reach.
+    pub(crate) fn offer(
+        &self,
+        session: &WriteSession,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+    ) -> Result<Vec<u32>> {
+        let vault = self.vault(&session.row.vault)?;
+        let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
+        let mut wanted = Vec::new();
+        for (position, id) in (0u32..).zip(ids) {
+            match trusted.held(kind, id)? {
+                Some(number) => {
+                    session.reached().insert(number);
+                }
+                None => wanted.push(position),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+impl WriteSession {
+    pub(crate) fn reached(&self) -> std::sync::MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Agent(self.agent)
+    }
+}
+
+/// Looks chunks up in the packs that the session's agent may rely on.
+struct Trusted<'a> {
+    house: &'a House,
+    vault: &'a Vault,
+    session: &'a WriteSession,
+    known: HashMap<PackId, bool>,
+}
+
+impl Trusted<'_> {
+    fn held(
+        &mut self,
+        kind: ChunkKind,
+        id: &ChunkId,
+    ) -> Result<Option<holdfast_repository::ChunkNumber>> {
+        for place in self.vault.catalog.find(id)? {
+            if self.relies_on(kind, &place.pack)? {
+                return Ok(Some(place.number()?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stored, of this kind, and written by somebody of the trust group.
+    fn relies_on(&mut self, kind: ChunkKind, pack: &PackId) -> Result<bool> {
+        if let Some(known) = self.known.get(pack) {
+            return Ok(*known);
+        }
+        let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
+        let relies = row.is_some_and(|row| {
+            row.state == PackState::Stored
+                && row.kind == kind as u8
+                && (self.vault.row.sharing == Sharing::Vault || row.writer == self.session.agent)
+        });
+        self.known.insert(*pack, relies);
+        Ok(relies)
+    }
+}
+
+/// The distinct chunk ids of a request, bounded.
+pub(crate) fn insist_on_bounds(ids: &[ChunkId]) -> Result<()> {
+    let distinct: HashSet<_> = ids.iter().collect();
+    if ids.is_empty() || distinct.len() != ids.len() || ids.len() > limits::OFFER_CHUNKS_MAX {
+        return Err(Error::new(Code::UsageMalformed, "an offer names 1 to 1,024 distinct chunks"));
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Receiving one pack: checked whole, announced, durable everywhere, then counted.
+
+use super::WriteSession;
+use crate::{
+    catalog,
+    house::{House, Vault},
+};
+use bytes::Bytes;
+use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result, limits};
+use holdfast_ledger::{
+    command::{IntendPacks, IntendedPack, Outcome, StorePacks},
+    row::{PackHome, PackState},
+};
+use holdfast_repository::{
+    ChunkNumber, layout,
+    pack::{Footer, PackView},
+};
+
+/// A pack whose digest, structure and footer were found to be right.
+pub(super) struct ReceivedPack {
+    pub(super) id: PackId,
+    pub(super) kind: ChunkKind,
+    pub(super) bytes: Bytes,
+    pub(super) footer: Footer,
+}
+
+impl ReceivedPack {
+    pub(super) fn check(vault: &Vault, id: PackId, bytes: Bytes) -> Result<Self> {
+        let view = PackView::parse(&vault.row.id, bytes.clone())?;
+        view.verify(&id)?;
+        let footer = view.open_footer(vault.custody.as_ref())?;
+        if !footer.taken.is_empty() {
+            return Err(Error::new(
+                Code::PackRefused,
+                "an agent's pack cannot take over the numbers of others",
+            ));
+        }
+        Ok(Self { id, kind: view.kind(), bytes, footer })
+    }
+
+    pub(super) fn intended(&self, home: PackHome) -> IntendedPack {
+        IntendedPack {
+            id: self.id,
+            kind: self.kind as u8,
+            slots: u32::try_from(self.footer.rows.len()).unwrap_or(u32::MAX),
+            length: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
+            home,
+        }
+    }
+}
+
+impl House {
+    /// Stores one pack of a session; returns when it is durable in every required location.
+    pub(crate) async fn put_pack(
+        &self,
+        session: &WriteSession,
+        id: PackId,
+        bytes: Bytes,
+    ) -> Result<()> {
+        let vault = self.vault(&session.row.vault)?;
+        let pack = ReceivedPack::check(&vault, id, bytes)?;
+        let packs = vec![pack.intended(PackHome::Object)];
+        let intend = IntendPacks { session: session.row.id, packs };
+        let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
+        let name = layout::ObjectName::pack(&id);
+        self.places.put(&vault.row, name.as_str(), pack.bytes.clone()).await?;
+        let store = StorePacks { session: session.row.id, packs: vec![id] };
+        self.ledger.propose(session.actor(), store).await?;
+        self.count(session, &vault, &pack, bases.first().copied())?;
+        if vault.catalog.is_due() {
+            self.settle(&vault).await?;
+        }
+        Ok(())
+    }
+
+    /// A stored pack joins the index, and all its chunks the session's reach.
+    pub(super) fn count(
+        &self,
+        session: &WriteSession,
+        vault: &Vault,
+        pack: &ReceivedPack,
+        base: Option<u64>,
+    ) -> Result<()> {
+        let row = self.ledger.query().pack(&vault.row.id, &pack.id)?;
+        let row = row.filter(|row| row.state == PackState::Stored && Some(row.base) == base);
+        let Some(row) = row else {
+            return Err(Error::new(Code::InternalBug, "a stored pack has no row"));
+        };
+        catalog::add(&vault.catalog, &row, &pack.footer);
+        session.reached().insert_range(ChunkNumber::from_u64(row.base), row.slots)
+    }
+
+    /// Writes what is fresh in the index as a segment, into the locations too.
+    pub(super) async fn settle(&self, vault: &Vault) -> Result<()> {
+        let Some(settled) = vault.catalog.settle(&vault.custody, self.entropy.as_ref())? else {
+            return Ok(());
+        };
+        tracing::debug!(rows = settled.rows, "index segment settled");
+        let name = layout::ObjectName::segment(&settled.id);
+        self.places.put(&vault.row, name.as_str(), settled.object.into()).await
+    }
+}
+
+pub(super) fn bases(outcome: Outcome) -> Result<Vec<u64>> {
+    match outcome {
+        Outcome::Bases(bases) => Ok(bases),
+        _ => Err(Error::new(Code::InternalBug, "announced packs got no numbers")),
+    }
+}
+
+/// Puts the frames of a streamed pack together, within what its header promised.
+pub(crate) struct Assembly {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Assembly {
+    pub(crate) fn new(length: u32) -> Result<Self> {
+        let length = length as usize;
+        if length == 0 || length > limits::PACK_BYTES_MAX {
+            let message = format!("a pack of {length} bytes is not possible");
+            return Err(Error::new(Code::LimitExceeded, message));
+        }
+        Ok(Self { bytes: Vec::with_capacity(length), length })
+    }
+
+    pub(crate) fn push(&mut self, data: &[u8]) -> Result<()> {
+        if self.bytes.len() + data.len() > self.length {
+            return Err(Error::new(Code::PackRefused, "more bytes came than were announced"));
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Bytes> {
+        if self.bytes.len() < self.length {
+            return Err(Error::new(Code::PackRefused, "fewer bytes came than were announced"));
+        }
+        Ok(self.bytes.into())
+    }
+}
+
+/// Where inline packs lie within a point's object: at the end, each behind its length.
+pub(super) fn inline_homes(point: &PointId, object: &[u8], inline: &[Bytes]) -> Vec<PackHome> {
+    let mut end = object.len();
+    let mut homes: Vec<PackHome> = inline
+        .iter()
+        .rev()
+        .map(|pack| {
+            let start = end - pack.len();
+            end = start - 4;
+            PackHome::Point(*point, u32::try_from(start).unwrap_or(u32::MAX))
+        })
+        .collect();
+    homes.reverse();
+    homes
+}

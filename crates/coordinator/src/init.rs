@@ -1,0 +1,189 @@
+//! Founding a cluster, offline: the ledger's first entries, the first operator, the first vault.
+
+use crate::{
+    options::{Options, environment},
+    raft::Ledger,
+    secrets, serve, vaults,
+};
+use holdfast_common::{
+    Clock, ClusterId, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
+};
+use holdfast_keyring::{Argon, ClusterRecoveryKey, Custody, Kek, KekSource};
+use holdfast_ledger::{
+    Actor, Role,
+    command::{InitCluster, PutLocation},
+    row::{ClusterRow, LocationRow, OperatorRow, Sharing},
+};
+use holdfast_runtime::{
+    context::Context,
+    files,
+    identity::Identity,
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+const NODE_ID: u64 = 1;
+const OPERATOR: &str = "admin";
+const VAULT: &str = "main";
+
+/// What `holdfast cluster init` was told.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    pub dir: PathBuf,
+    pub name: Name,
+    pub region: Name,
+    pub listen: String,
+    /// Names and URLs; relative `local:` paths start at `dir`.
+    pub locations: Vec<(Name, String)>,
+    pub kek: KekSource,
+    pub custody: Custody,
+}
+
+/// Founds a cluster in an empty directory.
+pub async fn init(options: InitOptions) -> Result<()> {
+    let dir = std::path::absolute(&options.dir)
+        .map_err(|error| Error::io("the directory cannot be used", &error))?;
+    if dir.join("coordinator.toml").exists() {
+        return Err(Error::new(
+            Code::ResourceConflict,
+            format!("{} already holds a coordinator", dir.display()),
+        )
+        .next("choose another directory"));
+    }
+    files::create_private_dir(&dir)?;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let kek = load_or_make_kek(&options.kek, entropy.as_ref())?;
+    let operator_kek = operator_kek(&options, &dir, entropy.as_ref())?;
+    let cluster = ClusterId::random(entropy.as_ref());
+    let authority = CertificateAuthority::generate(cluster, entropy.as_ref(), clock.now())?;
+    let config = Options {
+        cluster,
+        node_id: NODE_ID,
+        name: options.name.clone(),
+        region: options.region.clone(),
+        listen: options.listen.clone(),
+        kek: absolute_kek(&options.kek)?,
+        data: dir.join("data"),
+        base: dir.clone(),
+    };
+    files::create_private_dir(&config.data)?;
+    let ledger = serve::open_ledger(&config, clock.clone(), entropy.clone()).await?;
+    ledger.found(&serve::node_of(&config)).await?;
+    ledger.wait_for_leader().await?;
+    let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
+    found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
+    let house = serve::house(config.clone(), ledger, kek, authority, clock, entropy)?;
+    let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
+    vaults::make(
+        &house,
+        Actor::System,
+        VAULT.parse()?,
+        Sharing::Agent,
+        required,
+        operator_kek.as_ref(),
+    )
+    .await?;
+    house.ledger.close().await;
+    // Last: a directory without it is not a coordinator yet.
+    config.save(&dir.join("coordinator.toml"))
+}
+
+/// In operator custody the operator's key is made beside its context, and never given to anyone.
+fn operator_kek(
+    options: &InitOptions,
+    dir: &std::path::Path,
+    entropy: &dyn Entropy,
+) -> Result<Option<Kek>> {
+    match options.custody {
+        Custody::Coordinator => Ok(None),
+        Custody::Operator => KekSource::File(dir.join("operator.kek")).create(entropy).map(Some),
+    }
+}
+
+/// Founding makes a key file that is not there; everything else must exist.
+fn load_or_make_kek(source: &KekSource, entropy: &dyn Entropy) -> Result<Kek> {
+    match source {
+        KekSource::File(path) if !path.exists() => source.create(entropy),
+        _ => source.load(&environment, Some(&Argon::generate(entropy))),
+    }
+}
+
+fn absolute_kek(source: &KekSource) -> Result<String> {
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path).map_err(|e| Error::io("the key's path cannot be used", &e))
+    };
+    Ok(match source {
+        KekSource::File(path) => KekSource::File(absolute(path)?).to_string(),
+        KekSource::PassphraseFile(path) => KekSource::PassphraseFile(absolute(path)?).to_string(),
+        other => other.to_string(),
+    })
+}
+
+fn write_operator(
+    dir: &std::path::Path,
+    config: &Options,
+    authority: &CertificateAuthority,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<(u64, holdfast_common::Timestamp)> {
+    let (key, pkcs8) = IdentityKey::generate(entropy)?;
+    let ttl = Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS);
+    let validity = Validity::starting(clock.now(), ttl);
+    let serial = crate::pki::new_serial(entropy);
+    let identity = Identity::operator(config.cluster, OPERATOR.parse()?);
+    let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
+    let context = Context {
+        endpoints: vec![config.listen.clone()],
+        cluster: config.cluster,
+        ca: dir.join("ca.pem"),
+        cert: dir.join("operator.pem"),
+        key: dir.join("operator.key"),
+        vault: VAULT.parse()?,
+    };
+    context.save_identity(
+        &authority.certificate_pem(),
+        &certificates_pem([certificate.as_ref()]),
+        &key_pem(&pkcs8),
+    )?;
+    context.save(&dir.join("operator.toml"))?;
+    Ok((serial, validity.not_after))
+}
+
+async fn found(
+    ledger: &Ledger,
+    options: &InitOptions,
+    kek: &Kek,
+    authority: &CertificateAuthority,
+    (serial, not_after): (u64, holdfast_common::Timestamp),
+    entropy: &dyn Entropy,
+) -> Result<()> {
+    let recovery = ClusterRecoveryKey::generate(entropy);
+    let cluster = ClusterRow {
+        id: authority.cluster(),
+        name: options.name.clone(),
+        created: ledger.now(),
+        ca_certificate: authority.certificate().to_vec().into(),
+        ca_key_wrapped: secrets::seal_ca_key(kek, authority.key_pkcs8(), entropy).into(),
+        recovery_key_wrapped: secrets::seal_recovery_key(kek, &recovery, entropy).into(),
+        kek_derivation: kek
+            .derivation
+            .as_ref()
+            .map(holdfast_common::record::to_bytes)
+            .map(Into::into),
+    };
+    let operator = OperatorRow {
+        name: OPERATOR.parse()?,
+        role: Role::Admin,
+        serial,
+        not_after,
+        revoked: false,
+    };
+    ledger.propose(Actor::System, InitCluster { cluster, operator }).await?;
+    for (name, url) in &options.locations {
+        let (name, region) = (name.clone(), options.region.clone());
+        let location = LocationRow { name, url: url.clone(), region, revision: 0 };
+        ledger.propose(Actor::System, PutLocation { location }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Tokens and certificates: how somebody becomes an agent of this cluster, and stays one.
+//!
+//! A token is `hf1-<secret>-<pin>`: the secret is kept only as a hash, the pin is the fingerprint of
+//! our authority, so that a host knows whom it talks to before it says anything.
+
+use crate::house::House;
+use holdfast_common::{AgentId, Code, Error, Name, Result, Timestamp, limits};
+use holdfast_keyring::IdentityPublicKey;
+use holdfast_ledger::{
+    Actor,
+    command::{CreateToken, EnrolAgent, RenewAgent},
+    row::{AgentState, TokenRow},
+};
+use holdfast_runtime::{
+    identity::Identity,
+    pki::{ProvenKey, Validity},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+const TOKEN_PREFIX: &str = "hf1";
+const TOKEN_SECRET_BYTES: usize = 24;
+const TOKEN_CONTEXT: &str = "holdfast 2026 join token v1";
+const RETURN_CONTEXT: &str = "holdfast return v1";
+/// How far an agent's clock may be from ours when it proves its key.
+const RETURN_SKEW: Duration = Duration::from_secs(24 * 3600);
+const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub(crate) struct Enrolled {
+    pub(crate) agent: AgentId,
+    pub(crate) name: Name,
+    pub(crate) certificate: Vec<u8>,
+}
+
+/// Makes a token and keeps its hash.
+pub(crate) async fn create_token(
+    house: &House,
+    actor: Actor,
+    labels: BTreeMap<String, String>,
+    ttl: Duration,
+) -> Result<(String, Timestamp)> {
+    if ttl.is_zero() || ttl > TOKEN_TTL_MAX {
+        return Err(Error::new(Code::UsageMalformed, "a token lives from 1 ms to 30 days"));
+    }
+    let secret = hex(&house.entropy.array::<TOKEN_SECRET_BYTES>());
+    let expires = house.ledger.now().plus(ttl);
+    let token = TokenRow { hash: token_hash(&secret), labels, expires, used_by: None };
+    house.ledger.propose(actor, CreateToken { token }).await?;
+    let pin = house.authority.fingerprint();
+    Ok((format!("{TOKEN_PREFIX}-{secret}-{}", hex(pin.as_bytes())), expires))
+}
+
+fn token_hash(secret: &str) -> [u8; 32] {
+    blake3::derive_key(TOKEN_CONTEXT, secret.as_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Spends a token.
+pub(crate) async fn enrol(
+    house: &House,
+    token: &str,
+    name: Option<Name>,
+    key: &ProvenKey,
+) -> Result<Enrolled> {
+    let secret = token
+        .strip_prefix(TOKEN_PREFIX)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.split('-').next())
+        .filter(|secret| secret.len() == 2 * TOKEN_SECRET_BYTES)
+        .ok_or_else(|| Error::new(Code::TokenRefused, "this is not a join token"))?;
+    let agent = AgentId::random(house.entropy.as_ref());
+    let name = match name {
+        Some(name) => name,
+        None => format!("agent-{}", &agent.to_string()[..8]).parse()?,
+    };
+    let (certificate, serial, not_after) = certify(house, agent, key)?;
+    let command = EnrolAgent {
+        token_hash: token_hash(secret),
+        agent,
+        name: name.clone(),
+        identity_public: *key.as_bytes(),
+        serial,
+        not_after,
+    };
+    house.ledger.propose(Actor::Token, command).await?;
+    tracing::info!(agent = %name, "enrolled");
+    Ok(Enrolled { agent, name, certificate })
+}
+
+/// A new certificate for the enrolled key; another key is refused.
+pub(crate) async fn renew(
+    house: &House,
+    agent: AgentId,
+    key: &ProvenKey,
+    returned: bool,
+) -> Result<Vec<u8>> {
+    let row = house.ledger.query().agent(&agent)?;
+    if row.identity_public != *key.as_bytes() {
+        return Err(Error::new(Code::AuthDenied, "the request is not for the enrolled key"));
+    }
+    let (certificate, serial, not_after) = certify(house, agent, key)?;
+    let command = RenewAgent { agent, serial, not_after, returned };
+    house.ledger.propose(Actor::Agent(agent), command).await?;
+    Ok(certificate)
+}
+
+/// Checks that whoever returns holds the enrolled key, now.
+pub(crate) fn check_return(
+    house: &House,
+    agent: AgentId,
+    time_ns: i64,
+    csr: &[u8],
+    proof: &[u8; 64],
+) -> Result<()> {
+    let row = house.ledger.query().agent(&agent)?;
+    if row.state == AgentState::Revoked {
+        return Err(Error::new(Code::AgentRevoked, format!("`{}` was revoked", row.name)));
+    }
+    let (now, said) = (house.clock.now(), Timestamp::from_nanos(time_ns));
+    if now.since(said).max(said.since(now)) > RETURN_SKEW {
+        return Err(Error::new(Code::AuthDenied, "the proof was made at another time")
+            .next("set the clock of the host and try again"));
+    }
+    let message =
+        [house.cluster.as_bytes().as_slice(), agent.as_bytes(), &time_ns.to_le_bytes(), csr]
+            .concat();
+    IdentityPublicKey::from_bytes(row.identity_public)
+        .verify(RETURN_CONTEXT, &message, proof)
+        .map_err(|_| Error::new(Code::AuthDenied, "the proof is not by the enrolled key"))
+}
+
+fn certify(house: &House, agent: AgentId, key: &ProvenKey) -> Result<(Vec<u8>, u64, Timestamp)> {
+    let serial = new_serial(house.entropy.as_ref());
+    let ttl = Duration::from_secs(limits::CERT_TTL_SECS);
+    let validity = Validity::starting(house.clock.now(), ttl);
+    let identity = Identity::agent(house.cluster, agent);
+    let certificate = house.authority.issue(key, &identity, validity, serial)?;
+    Ok((certificate.to_vec(), serial, validity.not_after))
+}
+
+/// A serial number that nobody can guess; its top bits keep it positive and of full length.
+pub(crate) fn new_serial(entropy: &dyn holdfast_common::Entropy) -> u64 {
+    (u64::from_be_bytes(entropy.array()) >> 1) | (1 << 62)
+}

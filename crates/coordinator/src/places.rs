@@ -1,0 +1,81 @@
+//! The locations of vaults, opened on first use and kept.
+
+use crate::raft::Ledger;
+use bytes::Bytes;
+use holdfast_common::{Code, Entropy, Error, Name, Result};
+use holdfast_ledger::row::{LocationRow, VaultRow};
+use holdfast_storage::{
+    ObjectName, ObjectStore,
+    layers::retry::{Retry, RetryOptions},
+    placement::put_required,
+    url,
+};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
+
+pub(crate) struct Places {
+    ledger: Ledger,
+    /// Relative `local:` paths start here.
+    base: PathBuf,
+    open: Mutex<HashMap<Name, Arc<dyn ObjectStore>>>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Places {
+    pub(crate) fn new(ledger: Ledger, base: PathBuf, entropy: Arc<dyn Entropy>) -> Self {
+        Self { ledger, base, open: Mutex::default(), entropy }
+    }
+
+    pub(crate) fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = open.get(name) {
+            return Ok(store.clone());
+        }
+        let row: LocationRow =
+            self.ledger.query().row(name.as_str().as_bytes())?.ok_or_else(|| {
+                Error::new(Code::LocationMissing, format!("there is no location `{name}`"))
+            })?;
+        let store = open_url(&row.url, &self.base)?;
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
+        open.insert(name.clone(), store.clone());
+        Ok(store)
+    }
+
+    /// The locations that a vault requires, in its order.
+    pub(crate) fn required(&self, vault: &VaultRow) -> Result<Vec<Place>> {
+        vault.required.iter().map(|name| Ok((name.clone(), self.location(name)?))).collect()
+    }
+
+    /// Durable in every required location, or an error that names those where it is not.
+    pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
+        put_required(&self.required(vault)?, &name.parse()?, bytes).await.map(drop)
+    }
+
+    /// From the first required location that has it.
+    pub(crate) async fn read(
+        &self,
+        vault: &VaultRow,
+        name: &str,
+        bytes_max: usize,
+    ) -> Result<Bytes> {
+        let name: ObjectName = name.parse()?;
+        let mut last = None;
+        for (_, store) in self.required(vault)? {
+            match store.get(&name, bytes_max).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::new(Code::LocationMissing, "the vault has no location")))
+    }
+}
+
+pub(crate) fn open_url(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
+    url::create(&url::LocationUrl::resolve(text, base)?)
+}

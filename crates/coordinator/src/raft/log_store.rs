@@ -1,0 +1,327 @@
+//! The log and the vote, in redb: durable before they are acknowledged.
+//!
+//! ```text
+//!   append ─┐                       ┌─ one write transaction, one fsync ─→ acknowledge all
+//!   vote   ─┼─→ bounded queue ─→ writer thread (drains what waits: group commit)
+//!   purge  ─┘
+//! ```
+//!
+//! Every value carries its own checksum, because the engine checks its pages only on repair: a
+//! flipped bit is an error that stops this member, never a different entry. A failed write stops
+//! the member as well: after a failed fsync nobody knows what is on the disk.
+
+use super::types::{
+    Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes,
+};
+use holdfast_common::{Code, Error, Result, limits, record};
+use holdfast_ledger::StateKv;
+use openraft::{
+    OptionalSend,
+    entry::RaftEntry,
+    storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage},
+};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    io,
+    ops::RangeBounds,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+use tokio::sync::oneshot;
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const QUEUE_MAX: usize = 1024;
+const GROUP_MAX: usize = 256;
+
+enum Write {
+    Append(Vec<(u64, Arc<[u8]>)>, IOFlushed<Types>),
+    Meta(&'static str, Vec<u8>, Option<Done>),
+    TruncateFrom(u64, Done),
+    Purge(LogId, Done),
+}
+
+type Done = oneshot::Sender<io::Result<()>>;
+
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    db: Arc<redb::Database>,
+    /// What was appended and may not be in the database yet.
+    pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
+    queue: mpsc::SyncSender<Write>,
+    tables: Arc<dyn StateKv>,
+}
+
+impl LogStore {
+    /// Opens the log at `path`. `tables` are made durable before any entry is purged.
+    pub(crate) fn open(path: &Path, tables: Arc<dyn StateKv>) -> Result<Self> {
+        let db = redb::Builder::new()
+            .set_cache_size(limits::LOG_CACHE_BYTES)
+            .create(path)
+            .map_err(|error| damaged("the log cannot be opened", &error))?;
+        let setup = || -> Result<(), redb::Error> {
+            let transaction = db.begin_write()?;
+            transaction.open_table(LOG)?;
+            transaction.open_table(META)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        setup().map_err(|error| damaged("the log cannot be opened", &error))?;
+        let db = Arc::new(db);
+        let pending = Arc::new(Mutex::new(BTreeMap::new()));
+        let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
+        let writer = Writer { db: db.clone(), pending: pending.clone() };
+        std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || writer.run(&writes))
+            .map_err(|error| Error::io("the log's writer cannot start", &error))?;
+        Ok(Self { db, pending, queue, tables })
+    }
+
+    fn send(&self, write: Write) -> io::Result<()> {
+        self.queue.send(write).map_err(|_| io::Error::other("the log's writer has stopped"))
+    }
+
+    async fn finish(&self, write: impl FnOnce(Done) -> Write) -> io::Result<()> {
+        let (done, finished) = oneshot::channel();
+        self.send(write(done))?;
+        finished.await.map_err(|_| io::Error::other("the log's writer has stopped"))?
+    }
+
+    fn meta<T: for<'b> minicbor::Decode<'b, ()>>(
+        &self,
+        key: &'static str,
+    ) -> io::Result<Option<T>> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(META)?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        let Some(bytes) = read().map_err(io::Error::other)? else { return Ok(None) };
+        let record = unwrap_checksum(key, &bytes).map_err(io::Error::other)?;
+        record::from_bytes(key, record).map(Some).map_err(io::Error::other)
+    }
+
+    fn last(&self) -> io::Result<Option<LogId>> {
+        let pending = self.lock().iter().next_back().map(|(_, bytes)| bytes.clone());
+        if let Some(bytes) = pending {
+            return Ok(Some(entry_from_bytes(&bytes).map_err(io::Error::other)?.log_id));
+        }
+        let read = || -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(LOG)?;
+            Ok(table.last()?.map(|(key, value)| (key.value(), value.value().to_vec())))
+        };
+        let Some((index, bytes)) = read().map_err(io::Error::other)? else { return Ok(None) };
+        let entry = stored_entry(index, &bytes).map_err(io::Error::other)?;
+        Ok(Some(entry.log_id))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<[u8]>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<Entry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        // Pending first: an entry that leaves it in between is in the database by then.
+        let pending: BTreeMap<u64, Arc<[u8]>> =
+            self.lock().range(range.clone()).map(|(k, v)| (*k, v.clone())).collect();
+        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(LOG)?;
+            table
+                .range(range)?
+                .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
+                .collect()
+        };
+        let stored = read().map_err(io::Error::other)?;
+        let mut entries = BTreeMap::new();
+        for (index, bytes) in &stored {
+            entries.insert(*index, stored_entry(*index, bytes).map_err(io::Error::other)?);
+        }
+        for (index, bytes) in &pending {
+            entries.insert(*index, entry_from_bytes(bytes).map_err(io::Error::other)?);
+        }
+        Ok(entries.into_values().collect())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.meta::<StoredVote>("vote")?.map(Vote::from))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let last_purged_log_id = self.meta::<StoredLogId>("purged")?.map(LogId::from);
+        let last_log_id = self.last()?.or(last_purged_log_id);
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let bytes = wrap_checksum("vote", &record::to_bytes(&StoredVote::from(vote)));
+        self.finish(|done| Write::Meta("vote", bytes, Some(done))).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let Some(id) = committed else { return Ok(()) };
+        let record = record::to_bytes(&StoredLogId::from(&id));
+        self.send(Write::Meta("committed", wrap_checksum("committed", &record), None))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.meta::<StoredLogId>("committed")?.map(LogId::from))
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let rows: Vec<(u64, Arc<[u8]>)> = entries
+            .into_iter()
+            .map(|entry| (entry.index(), Arc::from(entry_to_bytes(&entry))))
+            .collect();
+        self.lock().extend(rows.iter().cloned());
+        self.send(Write::Append(rows, flushed))
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let from = last.map_or(0, |id| id.index + 1);
+        self.lock().split_off(&from);
+        self.finish(|done| Write::TruncateFrom(from, done)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        let tables = self.tables.clone();
+        tokio::task::spawn_blocking(move || tables.flush())
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        self.finish(|done| Write::Purge(upto, done)).await
+    }
+}
+
+/// The one thread that writes.
+struct Writer {
+    db: Arc<redb::Database>,
+    pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
+}
+
+impl Writer {
+    fn run(&self, writes: &mpsc::Receiver<Write>) {
+        while let Ok(first) = writes.recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = writes.try_recv()
+            {
+                group.push(next);
+            }
+            let result = self.write(&group).map_err(io::Error::other);
+            let failed = result.is_err();
+            self.acknowledge(group, &result);
+            if failed {
+                tracing::error!("the log could not be written; this member stops writing");
+                return;
+            }
+        }
+    }
+
+    fn write(&self, group: &[Write]) -> Result<(), redb::Error> {
+        let transaction = self.db.begin_write()?;
+        {
+            let mut log = transaction.open_table(LOG)?;
+            let mut meta = transaction.open_table(META)?;
+            for write in group {
+                match write {
+                    Write::Append(rows, _) => {
+                        for (index, bytes) in rows {
+                            let value = wrap_checksum(&index.to_string(), bytes);
+                            log.insert(index, value.as_slice())?;
+                        }
+                    }
+                    Write::Meta(key, value, _) => {
+                        meta.insert(*key, value.as_slice())?;
+                    }
+                    Write::TruncateFrom(from, _) => log.retain_in(*from.., |_, _| false)?,
+                    Write::Purge(upto, _) => {
+                        log.retain_in(..=upto.index, |_, _| false)?;
+                        let record = record::to_bytes(&StoredLogId::from(upto));
+                        meta.insert("purged", wrap_checksum("purged", &record).as_slice())?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn acknowledge(&self, group: Vec<Write>, result: &io::Result<()>) {
+        let copy = || match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        for write in group {
+            match write {
+                Write::Append(rows, flushed) => {
+                    if result.is_ok() {
+                        self.forget(&rows);
+                    }
+                    flushed.io_completed(copy());
+                }
+                Write::Meta(_, _, Some(done))
+                | Write::TruncateFrom(_, done)
+                | Write::Purge(_, done) => {
+                    // The other side may have been dropped at shutdown.
+                    let _ = done.send(copy());
+                }
+                Write::Meta(_, _, None) => {}
+            }
+        }
+    }
+
+    /// Drops what is in the database now, unless it was appended again since.
+    fn forget(&self, rows: &[(u64, Arc<[u8]>)]) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, bytes) in rows {
+            if pending.get(index).is_some_and(|now| Arc::ptr_eq(now, bytes)) {
+                pending.remove(index);
+            }
+        }
+    }
+}
+
+/// `crc32c(key ‖ value) ‖ value`: a value that turns up under another key is damage too.
+fn wrap_checksum(key: &str, value: &[u8]) -> Vec<u8> {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
+    let mut wrapped = Vec::with_capacity(4 + value.len());
+    wrapped.extend_from_slice(&sum.to_le_bytes());
+    wrapped.extend_from_slice(value);
+    wrapped
+}
+
+fn unwrap_checksum<'a>(key: &str, wrapped: &'a [u8]) -> Result<&'a [u8]> {
+    let bad = || {
+        Error::new(Code::LogDamaged, format!("the log's record `{key}` is damaged"))
+            .next("do not start this member on this directory again; restore or rebuild it")
+    };
+    let (sum, value) = wrapped.split_first_chunk::<4>().ok_or_else(bad)?;
+    let expected = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
+    if u32::from_le_bytes(*sum) == expected { Ok(value) } else { Err(bad()) }
+}
+
+fn stored_entry(index: u64, wrapped: &[u8]) -> Result<Entry> {
+    entry_from_bytes(unwrap_checksum(&index.to_string(), wrapped)?)
+}
+
+fn damaged(what: &str, error: &dyn std::error::Error) -> Error {
+    Error::new(Code::LogDamaged, what).cause(error)
+}

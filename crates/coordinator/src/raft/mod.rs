@@ -1,0 +1,241 @@
+//! The ledger as a service: propose a command, wait until it is agreed and applied, read.
+//!
+//! ```text
+//!   propose ─→ envelope (time, key, epoch) ─→ openraft ─→ log_store (redb, fsync)
+//!                                                │
+//!   query  ←── tables (sled) ←── machine ←───────┘ committed
+//! ```
+//!
+//! Everything of openraft stays in this folder. A cluster of one is a real cluster with one voter.
+
+mod log_store;
+mod machine;
+mod network;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod time;
+mod types;
+
+use crate::store::SledKv;
+use bytes::Bytes;
+use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, record};
+use holdfast_ledger::{
+    Actor, Command, Envelope, Outcome, Query, Reply, StateKv, envelope::ENVELOPE_VERSION,
+};
+use log_store::LogStore;
+use machine::Machine;
+use network::NoPeers;
+use openraft::{Config, ReadPolicy, SnapshotPolicy, async_runtime::WatchReceiver};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use time::LedgerTime;
+use tokio::sync::watch;
+use types::{Member, Proposal, Types};
+
+type Raft = openraft::Raft<Types, Machine>;
+
+const HEARTBEAT_MS: u64 = 100;
+const ELECTION_MS: std::ops::Range<u64> = 400..800;
+const SNAPSHOT_EVERY: u64 = 50_000;
+const LEADER_WAIT: Duration = Duration::from_secs(10);
+
+/// Who this member is.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) name: Name,
+    pub(crate) region: Name,
+    pub(crate) address: String,
+}
+
+/// What the ledger's own state looks like from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LedgerState {
+    pub(crate) leader: Option<u64>,
+    pub(crate) term: u64,
+    pub(crate) applied: u64,
+}
+
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    raft: Raft,
+    tables: Arc<dyn StateKv>,
+    time: Arc<LedgerTime>,
+    entropy: Arc<dyn Entropy>,
+    applied: watch::Receiver<u64>,
+}
+
+impl Ledger {
+    /// Opens the member's log and tables under `directory` and starts it.
+    pub(crate) async fn open(
+        directory: &Path,
+        node: &Node,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self> {
+        let snapshots = directory.join("snapshots");
+        std::fs::create_dir_all(&snapshots)
+            .map_err(|error| Error::io("the ledger's directory cannot be made", &error))?;
+        let tables = open_tables(&directory.join("tables"), &snapshots)?;
+        let (sender, applied) = watch::channel(0);
+        let machine = Machine::new(tables.clone(), snapshots, sender);
+        let log = LogStore::open(&directory.join("log.redb"), tables.clone())?;
+        let config = config()?;
+        let raft =
+            Raft::new(node.id, Arc::new(config), NoPeers, log, machine).await.map_err(|error| {
+                Error::new(Code::LogDamaged, "the ledger cannot start").cause(error)
+            })?;
+        let newest = Query::over(tables.as_ref()).audit_newest_time()?;
+        let time = Arc::new(LedgerTime::new(clock, newest));
+        Ok(Self { raft, tables, time, entropy, applied })
+    }
+
+    /// Makes this member the first and only voter of a new cluster.
+    pub(crate) async fn found(&self, node: &Node) -> Result<()> {
+        let member = Member {
+            name: node.name.to_string(),
+            region: node.region.to_string(),
+            address: node.address.clone(),
+        };
+        self.raft.initialize(BTreeMap::from([(node.id, member)])).await.map_err(|error| {
+            Error::new(Code::ResourceConflict, "this member is not new").cause(error)
+        })
+    }
+
+    /// Waits until somebody leads.
+    pub(crate) async fn wait_for_leader(&self) -> Result<()> {
+        if self.raft.voter_ids().count() == 1 {
+            // Nobody else can win; waiting for the time-out would only cost time.
+            let _ = self.raft.trigger().elect(false).await;
+        }
+        self.raft
+            .wait(Some(LEADER_WAIT))
+            .metrics(|metrics| metrics.current_leader.is_some(), "a leader")
+            .await
+            .map(|_| ())
+            .map_err(|error| Error::new(Code::ClusterLeaderless, "nobody leads").cause(error))
+    }
+
+    /// Proposes a command and waits until it was applied; a refusal comes back as its error.
+    pub(crate) async fn propose(
+        &self,
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> Result<Outcome> {
+        self.propose_as(self.entropy.array(), actor, command).await
+    }
+
+    /// The same under a key of the caller's: however often it is proposed, it is applied once.
+    pub(crate) async fn propose_as(
+        &self,
+        key: [u8; 16],
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> Result<Outcome> {
+        let envelope = Envelope {
+            version: ENVELOPE_VERSION,
+            key,
+            actor,
+            time: self.time.now(),
+            epoch: 1,
+            traceparent: None,
+            command: command.into(),
+        };
+        let bytes = record::to_bytes(&envelope);
+        if bytes.len() > holdfast_common::limits::LEDGER_COMMAND_BYTES_MAX {
+            return Err(Error::new(Code::LimitExceeded, "the command is too large"));
+        }
+        let answer = self
+            .raft
+            .client_write(Proposal(Bytes::from(bytes)))
+            .await
+            .map_err(|error| Error::new(Code::ClusterLeaderless, "not agreed").cause(error))?;
+        record::from_bytes::<Reply>("reply", &answer.data.0)?.into_result()
+    }
+
+    /// Makes sure that what is read next is not older than this call.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        self.raft
+            .ensure_linearizable(ReadPolicy::ReadIndex)
+            .await
+            .map(|_| ())
+            .map_err(|error| Error::new(Code::ClusterLeaderless, "cannot read").cause(error))
+    }
+
+    pub(crate) fn query(&self) -> Query<'_> {
+        Query::over(self.tables.as_ref())
+    }
+
+    /// Changes whenever something was applied.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
+    }
+
+    pub(crate) fn now(&self) -> holdfast_common::Timestamp {
+        self.time.now()
+    }
+
+    pub(crate) async fn state(&self) -> LedgerState {
+        let leader = self.raft.current_leader().await;
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        LedgerState { leader, term: metrics.current_term, applied: *self.applied.borrow() }
+    }
+
+    /// Stops the member; what was acknowledged is on disk already.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the ledger did not stop cleanly");
+        }
+        if let Err(error) = self.tables.flush() {
+            tracing::warn!(%error, "the tables were not flushed; the log has what they lack");
+        }
+    }
+}
+
+fn config() -> Result<Config> {
+    Config {
+        cluster_name: "holdfast".into(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS.start,
+        election_timeout_max: ELECTION_MS.end,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: SNAPSHOT_EVERY / 5,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+    .validate()
+    .map_err(|error| Error::new(Code::InternalBug, "the raft configuration").cause(error))
+}
+
+/// Opens the tables; damaged ones are set aside and filled again from the newest snapshot, and the
+/// log brings the rest.
+fn open_tables(directory: &Path, snapshots: &Path) -> Result<Arc<dyn StateKv>> {
+    match SledKv::open(directory) {
+        Ok(tables) => Ok(Arc::new(tables)),
+        Err(error) if error.code == Code::LogDamaged => {
+            tracing::error!(%error, "the ledger's tables are damaged; rebuilding them");
+            set_aside(directory)?;
+            let tables = SledKv::open(directory)?;
+            if let Some((_, path)) = snapshot::newest(snapshots)? {
+                snapshot::install(&path, &tables)?;
+            }
+            Ok(Arc::new(tables))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn set_aside(directory: &Path) -> Result<()> {
+    let aside = PathBuf::from(format!("{}.damaged", directory.display()));
+    let io = |error: std::io::Error| Error::io("damaged tables cannot be set aside", &error);
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(io)?;
+    }
+    std::fs::rename(directory, &aside).map_err(io)
+}

@@ -1,0 +1,246 @@
+//! A snapshot of the tables as a file: head, sorted rows, hash.
+//!
+//! `"HFSN" ‖ version ‖ 3 zero bytes ‖ head record (length-prefixed) ‖ rows (key and value
+//! length-prefixed) ‖ BLAKE3 of all before`. Written under a temporary name, made durable, renamed;
+//! read only when the hash fits. One older snapshot is kept.
+
+use super::types::{StoredLogId, StoredMembers};
+use holdfast_common::{Code, Error, Result, limits, record};
+use holdfast_ledger::{Batch, StateKv};
+use minicbor::{Decode, Encode};
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+const MAGIC: &[u8; 8] = b"HFSN\x01\0\0\0";
+const PAGE_ROWS: usize = 1024;
+const KEPT: usize = 2;
+
+/// What a snapshot holds, in a few words.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct SnapshotHead {
+    #[n(0)]
+    pub(crate) applied: Option<StoredLogId>,
+    #[n(1)]
+    pub(crate) members: StoredMembers,
+}
+
+/// Writes all of `tables`; the caller keeps them from changing meanwhile.
+pub(crate) fn write(
+    directory: &Path,
+    head: &SnapshotHead,
+    tables: &dyn StateKv,
+) -> Result<PathBuf> {
+    let index = head.applied.map_or(0, |id| holdfast_index(&id));
+    let path = directory.join(format!("snapshot-{index:020}"));
+    let temporary = directory.join("snapshot.part");
+    let io = |error: std::io::Error| Error::io("a snapshot cannot be written", &error);
+    let file = File::create(&temporary).map_err(io)?;
+    let mut out = Hashing { inner: BufWriter::new(file), hasher: blake3::Hasher::new() };
+    out.write_all(MAGIC).map_err(io)?;
+    put(&mut out, &record::to_bytes(head)).map_err(io)?;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = tables.scan(&[], after.as_deref(), PAGE_ROWS)?;
+        for (key, value) in &rows {
+            put(&mut out, key).and_then(|()| put(&mut out, value)).map_err(io)?;
+        }
+        match rows.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => break,
+        }
+    }
+    put(&mut out, &[]).map_err(io)?;
+    let hash = out.hasher.finalize();
+    out.inner.write_all(hash.as_bytes()).map_err(io)?;
+    let file = out.inner.into_inner().map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&temporary, &path).map_err(io)?;
+    File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
+    sweep(directory)?;
+    Ok(path)
+}
+
+/// Replaces everything in `tables` by the snapshot, after its hash was checked.
+pub(crate) fn install(path: &Path, tables: &dyn StateKv) -> Result<SnapshotHead> {
+    check(path)?;
+    wipe(tables)?;
+    let mut file = open(path)?;
+    let head = read_head(&mut file)?;
+    loop {
+        let mut batch = Batch::default();
+        while batch.changes.len() < PAGE_ROWS {
+            let key = take(&mut file)?;
+            if key.is_empty() {
+                tables.write(batch)?;
+                tables.flush()?;
+                return Ok(head);
+            }
+            batch.changes.insert(key, Some(take(&mut file)?));
+        }
+        tables.write(batch)?;
+    }
+}
+
+/// The newest snapshot whose hash fits.
+pub(crate) fn newest(directory: &Path) -> Result<Option<(SnapshotHead, PathBuf)>> {
+    for path in list(directory)?.into_iter().rev() {
+        match check(&path).and_then(|()| read_head(&mut open(&path)?)) {
+            Ok(head) => return Ok(Some((head, path))),
+            Err(error) => tracing::warn!(%error, path = %path.display(), "a snapshot is damaged"),
+        }
+    }
+    Ok(None)
+}
+
+fn holdfast_index(id: &StoredLogId) -> u64 {
+    super::types::LogId::from(*id).index
+}
+
+fn wipe(tables: &dyn StateKv) -> Result<()> {
+    loop {
+        let rows = tables.scan(&[], None, PAGE_ROWS)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let changes = rows.into_iter().map(|(key, _)| (key, None)).collect();
+        tables.write(Batch { changes })?;
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let io = |error: std::io::Error| Error::io("snapshots cannot be listed", &error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_name().to_string_lossy().starts_with("snapshot-") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn sweep(directory: &Path) -> Result<()> {
+    let paths = list(directory)?;
+    for old in paths.iter().rev().skip(KEPT) {
+        fs::remove_file(old).map_err(|e| Error::io("an old snapshot cannot be removed", &e))?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<BufReader<File>> {
+    let file = File::open(path).map_err(|e| Error::io("a snapshot cannot be read", &e))?;
+    Ok(BufReader::new(file))
+}
+
+fn read_head(file: &mut impl Read) -> Result<SnapshotHead> {
+    let mut magic = [0; 8];
+    file.read_exact(&mut magic).map_err(|e| Error::io("a snapshot cannot be read", &e))?;
+    if magic != *MAGIC {
+        return Err(damaged());
+    }
+    record::from_bytes("snapshot head", &take(file)?)
+}
+
+fn check(path: &Path) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("a snapshot cannot be read", &error);
+    let length = fs::metadata(path).map_err(io)?.len();
+    let body = length.checked_sub(32).ok_or_else(damaged)?;
+    let mut file = open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader((&mut file).take(body)).map_err(io)?;
+    let mut stored = [0; 32];
+    file.read_exact(&mut stored).map_err(io)?;
+    if hasher.finalize() == stored { Ok(()) } else { Err(damaged()) }
+}
+
+fn damaged() -> Error {
+    Error::new(Code::LogDamaged, "a snapshot of the ledger is damaged")
+}
+
+fn put(out: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(bytes)
+}
+
+fn take(file: &mut impl Read) -> Result<Vec<u8>> {
+    let io = |error: std::io::Error| Error::io("a snapshot cannot be read", &error);
+    let mut length = [0; 4];
+    file.read_exact(&mut length).map_err(io)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > 2 * limits::LEDGER_VALUE_BYTES_MAX {
+        return Err(damaged());
+    }
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+struct Hashing<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_ledger::MemoryKv;
+
+    fn filled() -> MemoryKv {
+        let tables = MemoryKv::default();
+        let changes = (0..3000u32).map(|i| (i.to_be_bytes().to_vec(), Some(vec![7; 10]))).collect();
+        tables.write(Batch { changes }).unwrap();
+        tables
+    }
+
+    fn head() -> SnapshotHead {
+        SnapshotHead { applied: None, members: StoredMembers::default() }
+    }
+
+    #[test]
+    fn a_snapshot_brings_back_every_row_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), &head(), &filled()).unwrap();
+        let other = MemoryKv::default();
+        let changes = [(vec![9; 9], Some(vec![1]))].into_iter().collect();
+        other.write(Batch { changes }).unwrap();
+        assert_eq!(install(&path, &other).unwrap(), head());
+        assert_eq!(
+            other.scan(&[], None, 10_000).unwrap(),
+            filled().scan(&[], None, 10_000).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_damaged_snapshot_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), &head(), &filled()).unwrap();
+        let good = fs::read(&path).unwrap();
+        for position in [0, 9, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            let tables = filled();
+            assert_eq!(install(&path, &tables).unwrap_err().code, Code::LogDamaged);
+            assert_eq!(tables.scan(&[], None, 10_000).unwrap().len(), 3000);
+            assert_eq!(newest(directory.path()).unwrap(), None);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The ledger as a service: what was acknowledged is there after a stop, and damage stops it.
+
+use super::*;
+use holdfast_common::{Entropy, SystemClock, SystemEntropy, Timestamp};
+use holdfast_ledger::{command::PutLocation, row::LocationRow};
+use std::{fs, os::unix::fs::FileExt};
+
+fn node() -> Node {
+    Node {
+        id: 1,
+        name: "one".parse().unwrap(),
+        region: "here".parse().unwrap(),
+        address: "127.0.0.1:1".to_owned(),
+    }
+}
+
+async fn open(directory: &Path) -> Result<Ledger> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    Ledger::open(directory, &node(), clock, entropy).await
+}
+
+async fn founded(directory: &Path) -> Ledger {
+    let ledger = open(directory).await.unwrap();
+    ledger.found(&node()).await.unwrap();
+    ledger.wait_for_leader().await.unwrap();
+    ledger
+}
+
+fn location(number: usize) -> PutLocation {
+    PutLocation {
+        location: LocationRow {
+            name: format!("place-{number}").parse().unwrap(),
+            url: "local:/srv".to_owned(),
+            region: "here".parse().unwrap(),
+            revision: 0,
+        },
+    }
+}
+
+async fn reopened(directory: &Path) -> Ledger {
+    let ledger = open(directory).await.unwrap();
+    ledger.wait_for_leader().await.unwrap();
+    ledger.catch_up().await.unwrap();
+    ledger
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_agreed_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    for number in 0..20 {
+        ledger.propose(Actor::System, location(number)).await.unwrap();
+    }
+    let before = ledger.query().audit_head().unwrap();
+    ledger.close().await;
+    drop(ledger);
+    let ledger = reopened(directory.path()).await;
+    assert_eq!(ledger.query().locations().unwrap().len(), 20);
+    assert_eq!(ledger.query().audit_head().unwrap(), before);
+    ledger.propose(Actor::System, location(20)).await.unwrap();
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_applied_once_across_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    ledger.propose_as([3; 16], Actor::System, location(1)).await.unwrap();
+    ledger.close().await;
+    drop(ledger);
+    let ledger = reopened(directory.path()).await;
+    let rows = ledger.query().audit_head().unwrap().rows;
+    ledger.propose_as([3; 16], Actor::System, location(1)).await.unwrap();
+    assert_eq!(ledger.query().audit_head().unwrap().rows, rows);
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_are_gone_are_filled_again_from_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    for number in 0..5 {
+        ledger.propose(Actor::System, location(number)).await.unwrap();
+    }
+    let before = ledger.query().audit_head().unwrap();
+    ledger.close().await;
+    drop(ledger);
+    fs::remove_dir_all(directory.path().join("tables")).unwrap();
+    let ledger = reopened(directory.path()).await;
+    assert_eq!(ledger.query().audit_head().unwrap(), before);
+    assert_eq!(ledger.query().locations().unwrap().len(), 5);
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_in_a_log_record_stops_the_member() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    let marker = "local:/a-place-to-find-again-in-the-file";
+    let mut put = location(1);
+    put.location.url = marker.to_owned();
+    ledger.propose(Actor::System, put).await.unwrap();
+    ledger.close().await;
+    drop(ledger);
+    // The tables are taken away so that the log must be read again.
+    fs::remove_dir_all(directory.path().join("tables")).unwrap();
+    let path = directory.path().join("log.redb");
+    let bytes = fs::read(&path).unwrap();
+    let places: Vec<usize> = bytes
+        .windows(marker.len())
+        .enumerate()
+        .filter(|(_, window)| *window == marker.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty(), "the record is in the file");
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for at in places {
+        file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+    }
+    let opened = async {
+        let ledger = open(directory.path()).await?;
+        ledger.wait_for_leader().await?;
+        ledger.catch_up().await
+    };
+    let error = opened.await.unwrap_err();
+    assert!(
+        [Code::LogDamaged, Code::ClusterLeaderless].contains(&error.code),
+        "a changed record must never be applied: {error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_proposers_at_once_are_all_applied_in_one_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    let proposals = (0..200).map(|number| ledger.propose(Actor::System, location(number)));
+    for outcome in futures::future::join_all(proposals).await {
+        outcome.unwrap();
+    }
+    assert_eq!(ledger.query().locations().unwrap().len(), 200);
+    let head = ledger.query().audit_head().unwrap();
+    let rows = ledger.query().audit(0, 1000).unwrap();
+    holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head).unwrap();
+    assert!(ledger.now() > Timestamp::ZERO);
+    ledger.close().await;
+}

@@ -1,0 +1,403 @@
+//! The way back: a read session over one point, and its chunks with their keys.
+//!
+//! A chunk is given only when the point's reach has its number, from any required location that
+//! still has it. Its key goes out under the secret of the grant, which only the caller can open.
+
+use crate::{
+    custody::{id_key, insist_on_custody},
+    house::{House, Vault},
+};
+use bytes::Bytes;
+use holdfast_common::{
+    ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, SessionId, limits,
+};
+use holdfast_keyring::{ChunkKey, GrantSender};
+use holdfast_ledger::{
+    Actor,
+    command::{BeginRead, EndSession, RenewSession},
+    row::{PackHome, PointRow},
+};
+use holdfast_repository::{
+    PointObject, Reach, layout,
+    pack::{HeaderRead, read_header},
+    segment::{ChunkLocation, Home},
+};
+use holdfast_storage::ObjectName;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::mpsc;
+
+const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
+/// Enough for a pack's header with a few capsules.
+const HEADER_BYTES: u64 = 4096;
+/// Frames this close together are read in one piece.
+const GAP_BYTES_MAX: u64 = 128 << 10;
+const SPAN_BYTES_MAX: u64 = 4 << 20;
+const RENEW_AFTER_SECS: u64 = limits::SESSION_LEASE_SECS / 3;
+
+#[derive(Default)]
+pub(crate) struct Reads {
+    open: Mutex<HashMap<SessionId, Arc<ReadSession>>>,
+}
+
+pub(crate) struct ReadSession {
+    pub(crate) id: SessionId,
+    pub(crate) point: PointRow,
+    actor: Actor,
+    reach: Reach,
+    grant: GrantSender,
+    headers: Mutex<HashMap<PackId, Arc<[Bytes]>>>,
+    renewed: Mutex<holdfast_common::Timestamp>,
+}
+
+/// What the caller of `Open` gets.
+pub(crate) struct Opened {
+    pub(crate) session: Arc<ReadSession>,
+    pub(crate) record: Bytes,
+    pub(crate) signature: [u8; 64],
+    pub(crate) identity: [u8; 32],
+    pub(crate) opening: Vec<u8>,
+    pub(crate) id_key: Vec<u8>,
+}
+
+/// A chunk on its way out.
+pub(crate) struct Given {
+    pub(crate) position: u32,
+    pub(crate) chunk: Result<(Bytes, Vec<u8>)>,
+}
+
+impl House {
+    pub(crate) async fn open_point(
+        &self,
+        actor: Actor,
+        point: PointId,
+        one_time_public: &[u8; 32],
+        purpose: &str,
+    ) -> Result<Opened> {
+        let row = self.ledger.query().point(&point)?;
+        let vault = self.vault(&row.vault)?;
+        insist_on_custody(&vault.row)?;
+        let id = SessionId::random(self.entropy.as_ref());
+        let begin = BeginRead { session: id, point, purpose: purpose.to_owned() };
+        self.ledger.propose(actor.clone(), begin).await?;
+        let reach = self.read_reach(&vault, &row).await?;
+        let object = self.read_point(&vault, &row).await?;
+        let agent = self.ledger.query().agent(&row.agent)?;
+        let (grant, opening) =
+            GrantSender::open_to(one_time_public, GRANT_CONTEXT, self.entropy.as_ref())?;
+        let (key, _) = id_key(&vault.custody, &vault.row, &row.agent);
+        // The id-key travels like a chunk key, under a name that no chunk has.
+        let key = ChunkKey::from_slice(key.secret().expose())?;
+        let id_key = grant.mask(&ChunkId::from_bytes([0; 32]), &key, self.entropy.as_ref());
+        let session = Arc::new(ReadSession {
+            id,
+            point: row,
+            actor,
+            reach,
+            grant,
+            headers: Mutex::default(),
+            renewed: Mutex::new(self.ledger.now()),
+        });
+        self.reads.lock().insert(id, session.clone());
+        Ok(Opened {
+            session,
+            record: object.record_bytes().clone(),
+            signature: *object.signature(),
+            identity: agent.identity_public,
+            opening,
+            id_key,
+        })
+    }
+
+    /// The reach of a point, as it was committed.
+    pub(crate) async fn read_reach(&self, vault: &Vault, point: &PointRow) -> Result<Reach> {
+        let name = layout::ObjectName::reach(&point.id);
+        let bytes =
+            self.read_checked(vault, name.as_str(), limits::REACH_BYTES_MAX, &point.reach_hash);
+        Reach::from_object(&bytes.await?, &vault.row.id, &point.id)
+    }
+
+    async fn read_point(&self, vault: &Vault, point: &PointRow) -> Result<PointObject> {
+        let name = layout::ObjectName::point(&point.id);
+        let bound = limits::POINT_OBJECT_BYTES_MAX;
+        let bytes = self.read_checked(vault, name.as_str(), bound, &point.object_hash).await?;
+        PointObject::parse(&vault.row.id, &point.id, &bytes)
+    }
+
+    /// An object whose hash the ledger knows, from the first location that has it whole.
+    async fn read_checked(
+        &self,
+        vault: &Vault,
+        name: &str,
+        bytes_max: usize,
+        hash: &[u8; 32],
+    ) -> Result<Bytes> {
+        let name: ObjectName = name.parse()?;
+        let mut last = Error::new(Code::ObjectMissing, format!("{name} is in no location"));
+        for (location, store) in self.places.required(&vault.row)? {
+            match store.get(&name, bytes_max).await {
+                Ok(bytes) if blake3::hash(&bytes).as_bytes() == hash => return Ok(bytes),
+                Ok(_) => {
+                    last = Error::new(
+                        Code::ObjectDamaged,
+                        format!("{name} in `{location}` is not what was committed"),
+                    );
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {
+        match self.reads.lock().get(id) {
+            Some(session) if session.actor == *actor => Ok(session.clone()),
+            Some(_) => Err(Error::new(Code::AuthDenied, "the session belongs to somebody else")),
+            None => Err(Error::new(Code::SessionMissing, "this coordinator has no such session")),
+        }
+    }
+
+    pub(crate) async fn close_point(&self, actor: &Actor, id: &SessionId) -> Result<()> {
+        let session = self.read_session(actor, id)?;
+        self.reads.lock().remove(id);
+        let end = EndSession { session: session.id };
+        self.ledger.propose(actor.clone(), end).await.map(drop)
+    }
+
+    /// Keeps the lease of a session that is being used.
+    pub(crate) async fn keep_reading(&self, session: &ReadSession) -> Result<()> {
+        let now = self.ledger.now();
+        let due = {
+            let mut renewed = session.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = now.since(*renewed).as_secs() >= RENEW_AFTER_SECS;
+            if due {
+                *renewed = now;
+            }
+            due
+        };
+        if due {
+            let renew = RenewSession { session: session.id };
+            self.ledger.propose(session.actor.clone(), renew).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches chunks, in whatever order the packs are best read.
+    pub(crate) async fn fetch(
+        &self,
+        session: &ReadSession,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+        out: &mpsc::Sender<Result<Vec<Given>>>,
+    ) -> Result<()> {
+        let gone = |_| Error::new(Code::RunCancelled, "the reader went away");
+        let vault = self.vault(&session.point.vault)?;
+        let mut missing = Vec::new();
+        let mut found: Vec<Sought> = Vec::new();
+        for (position, id) in (0u32..).zip(ids) {
+            match place_of(&vault, session, id) {
+                Ok(place) => found.push(Sought { position, id: *id, place }),
+                Err(error) => missing.push(Given { position, chunk: Err(error) }),
+            }
+        }
+        if !missing.is_empty() {
+            out.send(Ok(missing)).await.map_err(gone)?;
+        }
+        found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
+        for span in spans(&found) {
+            let _share = self.reserve(usize::try_from(span_bytes(span)).unwrap_or(0)).await?;
+            let given = self.read_span(&vault, session, kind, span).await?;
+            out.send(Ok(given)).await.map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    /// Reads neighbours of one pack in one piece; falls back to other locations.
+    async fn read_span(
+        &self,
+        vault: &Vault,
+        session: &ReadSession,
+        kind: ChunkKind,
+        span: &[Sought],
+    ) -> Result<Vec<Given>> {
+        let Some(first) = span.first() else { return Ok(Vec::new()) };
+        let mut last = Error::new(Code::PackMissing, "the pack is in no location");
+        for (_, store) in self.places.required(&vault.row)? {
+            let (name, base) = self.object_of(vault, &first.place)?;
+            let from = u64::from(first.place.offset);
+            let read = async {
+                let capsules = self.capsules(session, vault, &first.place, &name, base, &store);
+                let capsules = capsules.await?;
+                let range = base + from..base + from + span_bytes(span);
+                Ok((capsules, store.get_range(&name, range).await?))
+            };
+            match read.await {
+                Ok((capsules, bytes)) => {
+                    let give = |sought: &Sought| Given {
+                        position: sought.position,
+                        chunk: give_chunk(
+                            vault, session, kind, sought, &capsules, &bytes, from, self,
+                        ),
+                    };
+                    return Ok(span.iter().map(give).collect());
+                }
+                Err(error) => last = error,
+            }
+        }
+        let lost = |sought: &Sought| Given { position: sought.position, chunk: Err(last.clone()) };
+        Ok(span.iter().map(lost).collect())
+    }
+
+    /// The object that holds a pack's bytes, and where in it the pack begins.
+    fn object_of(&self, vault: &Vault, place: &ChunkLocation) -> Result<(ObjectName, u64)> {
+        match place.home {
+            Home::Pack => Ok((layout::ObjectName::pack(&place.pack).as_str().parse()?, 0)),
+            Home::Point(point) => {
+                let row = self.ledger.query().pack(&vault.row.id, &place.pack)?;
+                match row.map(|row| row.home) {
+                    Some(PackHome::Point(_, offset)) => {
+                        Ok((layout::ObjectName::point(&point).as_str().parse()?, u64::from(offset)))
+                    }
+                    _ => Err(Error::new(Code::PackMissing, "an inline pack has no row")),
+                }
+            }
+        }
+    }
+
+    async fn capsules(
+        &self,
+        session: &ReadSession,
+        vault: &Vault,
+        place: &ChunkLocation,
+        name: &ObjectName,
+        base: u64,
+        store: &Arc<dyn holdfast_storage::ObjectStore>,
+    ) -> Result<Arc<[Bytes]>> {
+        if let Some(capsules) = session.known_capsules(&place.pack) {
+            return Ok(capsules);
+        }
+        // Frames begin behind the header: the first frame's offset bounds it.
+        let mut want = HEADER_BYTES.min(u64::from(place.offset));
+        loop {
+            let prefix = store.get_range(name, base..base + want).await?;
+            match read_header(&vault.row.id, &prefix)? {
+                HeaderRead::Complete(header) => {
+                    let capsules: Arc<[Bytes]> = header.capsules.into();
+                    session.know_capsules(place.pack, capsules.clone());
+                    return Ok(capsules);
+                }
+                HeaderRead::More { .. } if want < u64::from(place.offset) => {
+                    want = u64::from(place.offset);
+                }
+                HeaderRead::More { .. } => {
+                    return Err(Error::new(Code::PackDamaged, "a pack's header is too long"));
+                }
+            }
+        }
+    }
+}
+
+/// Headers of packs that one session keeps; a restore walks over packs in order.
+const HEADERS_KEPT: usize = 4096;
+
+impl ReadSession {
+    fn known_capsules(&self, pack: &PackId) -> Option<Arc<[Bytes]>> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned()
+    }
+
+    fn know_capsules(&self, pack: PackId, capsules: Arc<[Bytes]>) {
+        let mut known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= HEADERS_KEPT {
+            known.clear();
+        }
+        known.insert(pack, capsules);
+    }
+}
+
+struct Sought {
+    position: u32,
+    id: ChunkId,
+    place: ChunkLocation,
+}
+
+fn place_of(vault: &Vault, session: &ReadSession, id: &ChunkId) -> Result<ChunkLocation> {
+    let places = vault.catalog.find(id)?;
+    if places.is_empty() {
+        return Err(Error::new(Code::ChunkMissing, "the chunk is in no pack that is known"));
+    }
+    for place in places {
+        if session.reach.contains(place.number()?) {
+            return Ok(place);
+        }
+    }
+    Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
+}
+
+fn end_of(sought: &Sought) -> u64 {
+    u64::from(sought.place.offset) + u64::from(sought.place.length)
+}
+
+fn span_bytes(span: &[Sought]) -> u64 {
+    match (span.first(), span.last()) {
+        (Some(first), Some(last)) => end_of(last) - u64::from(first.place.offset),
+        _ => 0,
+    }
+}
+
+/// Cuts sorted chunks where the pack changes, a gap is wide or a piece grows large.
+fn spans(found: &[Sought]) -> impl Iterator<Item = &[Sought]> {
+    let mut start = 0;
+    let mut begins = 0;
+    let mut cuts = Vec::new();
+    for (at, pair) in found.windows(2).enumerate() {
+        let (a, b) = (&pair[0], &pair[1]);
+        let gap = u64::from(b.place.offset).saturating_sub(end_of(a));
+        if at == begins {
+            start = u64::from(a.place.offset);
+        }
+        let wide = end_of(b).saturating_sub(start) > SPAN_BYTES_MAX;
+        if a.place.pack != b.place.pack || gap > GAP_BYTES_MAX || wide {
+            begins = at + 1;
+            cuts.push(begins);
+        }
+    }
+    cuts.push(found.len());
+    let mut from = 0;
+    cuts.into_iter().map(move |to| {
+        let span = &found[from..to];
+        from = to;
+        span
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
+fn give_chunk(
+    vault: &Vault,
+    session: &ReadSession,
+    kind: ChunkKind,
+    sought: &Sought,
+    capsules: &[Bytes],
+    bytes: &Bytes,
+    from: u64,
+    house: &House,
+) -> Result<(Bytes, Vec<u8>)> {
+    let capsule = capsules.get(usize::from(sought.place.capsule)).ok_or_else(|| {
+        Error::new(Code::PackDamaged, "a frame names a capsule that its pack lacks")
+    })?;
+    let key = vault.custody.chunk_key(capsule, kind, &sought.id)?;
+    let start = usize::try_from(u64::from(sought.place.offset) - from).unwrap_or(usize::MAX);
+    let end = start.saturating_add(sought.place.length as usize);
+    if end > bytes.len() {
+        return Err(Error::new(Code::PackDamaged, "a pack is shorter than its footer says"));
+    }
+    let masked = session.grant.mask(&sought.id, &key, house.entropy.as_ref());
+    Ok((bytes.slice(start..end), masked))
+}
+
+impl Reads {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<ReadSession>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,244 @@
+//! One coordinator, from its configuration file to a clean stop.
+
+use crate::{
+    api::{
+        AdminService, AgentService, EnrollService, IngestService, RestoreService, access::GateLayer,
+    },
+    custody::Custodian,
+    dispatch,
+    house::{BUDGET_KIB, House},
+    hub::Hub,
+    options::{Options, environment},
+    places::Places,
+    raft::{Ledger, Node},
+    secrets,
+};
+use holdfast_common::{
+    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
+};
+use holdfast_keyring::{Argon, Kek, KekSource};
+use holdfast_runtime::{
+    identity::{Identity, IdentityKind},
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
+    tasks::{OnError, Tasks},
+    tls::{ChannelKind, Connections, Listener, Roots, ServerTls, TlsIdentity},
+};
+use holdfast_wire::v1::{
+    admin_server::AdminServer, agent_control_server::AgentControlServer,
+    enroll_server::EnrollServer, ingest_server::IngestServer, restore_server::RestoreServer,
+};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs a coordinator until `shutdown`. `ready` is told the address when calls are accepted.
+pub async fn serve(
+    config_path: &Path,
+    listen: Option<String>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<()> {
+    let mut config = Options::load(config_path)?;
+    config.listen = listen.unwrap_or(config.listen);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
+    ledger.wait_for_leader().await?;
+    ledger.catch_up().await?;
+    let (kek, authority) = unlock(&config, &ledger)?;
+    let tasks = Tasks::new("coordinator");
+    let listener = Listener::bind(&config.listen).await?;
+    let address = listener.address();
+    let (roots, tls) = server_tls(&config, &authority, &clock, entropy.as_ref())?;
+    let (incoming, connections) = listener.serve(tls.clone(), &tasks);
+    let mut house = house(config.clone(), ledger, kek, authority, clock, entropy)?;
+    house.endpoint = address.to_string();
+    house.close_agent = closer(connections);
+    let house = Arc::new(house);
+    house.load_catalogs().await?;
+    let token = tasks.token().clone();
+    tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
+    tasks.spawn(
+        "certificate",
+        OnError::Log,
+        keep_certificate(house.clone(), config, tls, roots, token.clone()),
+    );
+    let server = router(&house, &tasks)
+        .await?
+        .serve_with_incoming_shutdown(incoming, token.clone().cancelled_owned());
+    tasks.spawn("grpc", OnError::Shutdown, async move {
+        server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
+    });
+    ready(address);
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = token.cancelled() => {}
+    }
+    let failure = tasks.failure();
+    let left = tasks.shutdown(DRAIN).await;
+    if !left.is_empty() {
+        tracing::warn!(?left, "stopped without waiting for these any longer");
+    }
+    house.ledger.close().await;
+    failure.map_or(Ok(()), Err)
+}
+
+fn closer(connections: Connections) -> Box<dyn Fn(AgentId) + Send + Sync> {
+    Box::new(move |agent| {
+        let closed = connections.close_where(
+            |peer| matches!(&peer.identity.kind, IdentityKind::Agent(id) if *id == agent),
+        );
+        tracing::info!(%agent, closed, "connections of a revoked agent closed");
+    })
+}
+
+async fn router(
+    house: &Arc<House>,
+    tasks: &Tasks,
+) -> Result<
+    tonic::transport::server::Router<
+        tower::layer::util::Stack<GateLayer, tower::layer::util::Identity>,
+    >,
+> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<AdminServer<AdminService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(holdfast_wire::DESCRIPTORS)
+        .build_v1()
+        .map_err(|error| Error::new(Code::InternalBug, "reflection").cause(error))?;
+    let admin = AdminService { house: house.clone(), tasks: tasks.clone() };
+    let agents = AgentService { house: house.clone(), tasks: tasks.clone() };
+    let restore = RestoreService { house: house.clone(), tasks: tasks.clone() };
+    let ingest = IngestServer::new(IngestService(house.clone()))
+        .max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
+    Ok(ChannelKind::Data
+        .server()
+        .layer(GateLayer(house.clone()))
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(EnrollServer::new(EnrollService(house.clone())))
+        .add_service(AdminServer::new(admin))
+        .add_service(AgentControlServer::new(agents))
+        .add_service(ingest)
+        .add_service(RestoreServer::new(restore)))
+}
+
+pub(crate) fn node_of(config: &Options) -> Node {
+    Node {
+        id: config.node_id,
+        name: config.name.clone(),
+        region: config.region.clone(),
+        address: config.listen.clone(),
+    }
+}
+
+pub(crate) async fn open_ledger(
+    config: &Options,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Ledger> {
+    let node = node_of(config);
+    Box::pin(Ledger::open(&config.data.join("ledger"), &node, clock, entropy)).await
+}
+
+/// The KEK, and what it opens first: the authority's key. A wrong KEK ends here.
+fn unlock(config: &Options, ledger: &Ledger) -> Result<(Kek, CertificateAuthority)> {
+    let cluster = ledger.query().cluster()?;
+    if cluster.id != config.cluster {
+        return Err(Error::new(Code::ConfigMalformed, "this data belongs to another cluster"));
+    }
+    let derivation: Option<Argon> = cluster
+        .kek_derivation
+        .as_ref()
+        .map(|bytes| record::from_bytes("derivation", bytes))
+        .transpose()?;
+    let source: KekSource = config.kek.parse()?;
+    if source.is_readable_by_others().unwrap_or(false) {
+        tracing::warn!("the KEK can be read by others than its owner");
+    }
+    let kek = source.load(&environment, derivation.as_ref())?;
+    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
+    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
+    Ok((kek, authority))
+}
+
+/// Everything the services share, before anybody listens.
+pub(crate) fn house(
+    config: Options,
+    ledger: Ledger,
+    kek: Kek,
+    authority: CertificateAuthority,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<House> {
+    Ok(House {
+        cluster: config.cluster,
+        node_id: config.node_id,
+        name: config.name,
+        region: config.region,
+        places: Places::new(ledger.clone(), config.base.clone(), entropy.clone()),
+        base: config.base,
+        ledger,
+        custodian: Custodian::new(kek, entropy.clone()),
+        authority,
+        hub: Hub::default(),
+        sessions: Default::default(),
+        reads: Default::default(),
+        clock,
+        entropy,
+        budget: Semaphore::new(BUDGET_KIB as usize),
+        endpoint: config.listen,
+        index: config.data.join("index"),
+        catalogs: Default::default(),
+        close_agent: Box::new(|_| {}),
+    })
+}
+
+/// A fresh key and certificate for this process: nothing of it is stored.
+fn own_identity(
+    config: &Options,
+    authority: &CertificateAuthority,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<TlsIdentity> {
+    let (key, pkcs8) = IdentityKey::generate(entropy)?;
+    let validity = Validity::starting(clock.now(), Duration::from_secs(limits::CERT_TTL_SECS));
+    let identity = Identity::coordinator(config.cluster, config.node_id);
+    let serial = crate::pki::new_serial(entropy);
+    let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
+    Ok(TlsIdentity::from_der(vec![certificate, authority.certificate().clone()], &pkcs8))
+}
+
+fn server_tls(
+    config: &Options,
+    authority: &CertificateAuthority,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<(Roots, Arc<ServerTls>)> {
+    let roots = Roots::from_der(vec![authority.certificate().clone()])?;
+    let identity = own_identity(config, authority, clock, entropy)?;
+    let tls = ServerTls::new(&identity, &roots, clock.clone())?;
+    Ok((roots, tls))
+}
+
+/// Replaces our certificate at half its life.
+async fn keep_certificate(
+    house: Arc<House>,
+    config: Options,
+    tls: Arc<ServerTls>,
+    roots: Roots,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(limits::CERT_TTL_SECS / 2)) => {}
+        }
+        let identity =
+            own_identity(&config, &house.authority, &house.clock, house.entropy.as_ref())?;
+        tls.replace(&identity, &roots)?;
+        tracing::info!("own certificate replaced");
+    }
+}

@@ -1,0 +1,180 @@
+//! The tables in sled 0.34.7, with the discipline that makes it safe to rely on.
+//!
+//! sled's own `flush` does not reach the disk on Linux, its errors are often panics, and it does
+//! not notice a flipped bit. So: one tree, one batch per group, values with checksums, `flush`
+//! followed by `sync_data` on its file before the log may forget, and every call inside
+//! `catch_unwind`. The log is the truth; a store that is damaged is set aside and rebuilt.
+
+use holdfast_common::{Code, Error, Result, limits};
+use holdfast_ledger::{Batch, StateKv, kv::KeyValue};
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+pub(crate) struct SledKv {
+    db: sled::Db,
+    directory: PathBuf,
+}
+
+impl SledKv {
+    /// Opens the tables. Damage is an error with [`Code::LogDamaged`]: the caller sets them aside.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let fresh = !directory.join("db").exists();
+        let config = sled::Config::new()
+            .path(directory)
+            .mode(sled::Mode::HighThroughput)
+            .cache_capacity(limits::TABLE_CACHE_BYTES)
+            .flush_every_ms(None)
+            .use_compression(false);
+        let db = guarded(|| config.open())?;
+        let store = Self { db, directory: directory.to_owned() };
+        if fresh {
+            store.sync_creation()?;
+        }
+        Ok(store)
+    }
+
+    /// sled never syncs what it makes at creation; without these a power cut leaves nothing to open.
+    fn sync_creation(&self) -> Result<()> {
+        let io = |error: std::io::Error| Error::io("the tables cannot be made durable", &error);
+        for file in ["conf", "db"] {
+            File::open(self.directory.join(file)).and_then(|f| f.sync_all()).map_err(io)?;
+        }
+        for directory in [self.directory.join("blobs"), self.directory.clone()] {
+            match File::open(&directory) {
+                Ok(directory) => directory.sync_all().map_err(io)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io(error)),
+            }
+        }
+        let parent = self.directory.parent().unwrap_or(Path::new("/"));
+        File::open(parent).and_then(|d| d.sync_all()).map_err(io)
+    }
+}
+
+impl StateKv for SledKv {
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = guarded(|| self.db.get(key))?;
+        value.map(|value| unwrap(key, &value)).transpose()
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+        use std::ops::Bound;
+        let from = match after {
+            Some(key) if key >= prefix => Bound::Excluded(key.to_vec()),
+            _ => Bound::Included(prefix.to_vec()),
+        };
+        let rows = guarded(|| {
+            self.db
+                .range((from, Bound::Unbounded))
+                .take_while(|row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
+                .take(limit)
+                .collect::<sled::Result<Vec<_>>>()
+        })?;
+        rows.into_iter().map(|(key, value)| Ok((key.to_vec(), unwrap(&key, &value)?))).collect()
+    }
+
+    fn write(&self, batch: Batch) -> Result<()> {
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch.changes {
+            match value {
+                Some(value) => changes.insert(key.as_slice(), wrap(&key, &value)),
+                None => changes.remove(key),
+            }
+        }
+        guarded(|| self.db.apply_batch(changes))
+    }
+
+    fn flush(&self) -> Result<()> {
+        guarded(|| self.db.flush())?;
+        File::open(self.directory.join("db"))
+            .and_then(|file| file.sync_data())
+            .map_err(|error| Error::io("the tables cannot be made durable", &error))
+    }
+}
+
+fn wrap(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(key), value);
+    [sum.to_le_bytes().as_slice(), value].concat()
+}
+
+fn unwrap(key: &[u8], wrapped: &[u8]) -> Result<Vec<u8>> {
+    let bad = || Error::new(Code::LogDamaged, "a row of the ledger's tables is damaged");
+    let (sum, value) = wrapped.split_first_chunk::<4>().ok_or_else(bad)?;
+    let expected = crc32c::crc32c_append(crc32c::crc32c(key), value);
+    if u32::from_le_bytes(*sum) == expected { Ok(value.to_vec()) } else { Err(bad()) }
+}
+
+/// Runs a call into sled; its panics and errors become one error.
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+    let bad = |cause: String| {
+        Error::new(Code::LogDamaged, "the ledger's tables cannot be used").cause(cause)
+    };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Err(Error::io("the ledger's tables have no space", &error))
+        }
+        Ok(Err(error)) => Err(bad(error.to_string())),
+        Err(_) => Err(bad("the engine panicked".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_ledger::MemoryKv;
+    use proptest::prelude::*;
+
+    type Change = (Vec<u8>, Option<Vec<u8>>);
+
+    fn change() -> impl Strategy<Value = Change> {
+        let key = proptest::collection::vec(0u8..4, 1..4);
+        let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
+        (key, value)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn sled_and_memory_answer_alike(
+            batches in proptest::collection::vec(proptest::collection::vec(change(), 0..8), 0..12),
+            prefix in proptest::collection::vec(0u8..4, 0..2),
+            after in proptest::option::of(proptest::collection::vec(0u8..4, 0..3)),
+            limit in 0usize..20,
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let model = MemoryKv::default();
+            {
+                let store = SledKv::open(directory.path()).unwrap();
+                for batch in batches {
+                    let batch = Batch { changes: batch.into_iter().collect() };
+                    store.write(batch.clone()).unwrap();
+                    model.write(batch).unwrap();
+                }
+                store.flush().unwrap();
+            }
+            let store = SledKv::open(directory.path()).unwrap();
+            prop_assert_eq!(
+                store.scan(&prefix, after.as_deref(), limit).unwrap(),
+                model.scan(&prefix, after.as_deref(), limit).unwrap()
+            );
+            for (key, _) in model.scan(&[], None, 1000).unwrap() {
+                prop_assert_eq!(store.read(&key).unwrap(), model.read(&key).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_whose_bytes_changed_is_damage_and_not_an_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledKv::open(directory.path()).unwrap();
+        let mut wrapped = wrap(b"key", b"value");
+        wrapped[6] ^= 1;
+        store.db.insert(b"key", wrapped).unwrap();
+        assert_eq!(store.read(b"key").unwrap_err().code, Code::LogDamaged);
+        assert_eq!(store.scan(b"", None, 10).unwrap_err().code, Code::LogDamaged);
+    }
+}

@@ -1,0 +1,90 @@
+//! Making vaults: keys first, their objects in every required location, then the ledger.
+
+use crate::house::House;
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
+use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
+use holdfast_ledger::{
+    Actor,
+    command::{Outcome, PutVault},
+    row::{Custody, Sharing, VaultRow},
+};
+use holdfast_repository::{ChunkParameters, VaultObject, layout};
+
+const FIRST_KEK_VERSION: u32 = 1;
+
+/// Makes a vault, or changes what may change of one.
+pub(crate) async fn put(
+    house: &House,
+    actor: Actor,
+    name: Name,
+    (sharing, custody, required): (Sharing, Custody, Vec<Name>),
+) -> Result<Outcome> {
+    if let Ok(old) = house.ledger.query().vault_named(&name) {
+        let vault = VaultRow { sharing, custody, required, ..old };
+        return house.ledger.propose(actor, PutVault { vault }).await;
+    }
+    if custody == Custody::Operator {
+        return Err(Error::new(
+            Code::KeyCustodyRefused,
+            "the keys of a vault in operator custody are made with the operator's key",
+        )
+        .next("run `holdfast cluster init --custody operator`"));
+    }
+    make(house, actor, name, sharing, required, None).await
+}
+
+/// Makes a new vault; `operator` is the operator's KEK for operator custody.
+pub(crate) async fn make(
+    house: &House,
+    actor: Actor,
+    name: Name,
+    sharing: Sharing,
+    required: Vec<Name>,
+    operator: Option<&Kek>,
+) -> Result<Outcome> {
+    let entropy = house.entropy.as_ref();
+    let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
+    let version = keys.newest();
+    let kek = house.custodian.kek();
+    let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
+    let vault = VaultRow {
+        id: keys.vault(),
+        name,
+        sharing,
+        custody: match object.custody() {
+            KeyCustody::Coordinator => Custody::Coordinator,
+            KeyCustody::Operator => Custody::Operator,
+        },
+        required,
+        key_version: version,
+        key_object: object.to_bytes().into(),
+        created: house.ledger.now(),
+        revision: 0,
+        next_number: 0,
+        packs: 0,
+    };
+    write_objects(house, &vault, &object).await?;
+    house.ledger.propose(actor, PutVault { vault }).await
+}
+
+/// A location belongs to one vault: its `vault` object says to which.
+async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
+    for name in &vault.required {
+        let store = house.places.location(name)?;
+        if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
+            return Err(Error::new(
+                Code::ObjectConflict,
+                format!("the location `{name}` already holds a vault"),
+            )
+            .next("choose an empty location"));
+        }
+    }
+    let description =
+        VaultObject { id: vault.id, created: vault.created, chunks: ChunkParameters::default() };
+    let key_name = layout::ObjectName::keys(keys.version(), keys.kek_version())?;
+    house.places.put(vault, key_name.as_str(), Bytes::from(keys.to_bytes())).await?;
+    let name = layout::ObjectName::vault();
+    debug_assert!(ChunkParameters::default().bytes_max as usize == limits::CDC_BYTES_MAX);
+    house.places.put(vault, name.as_str(), Bytes::from(description.to_bytes())).await
+}

@@ -1,0 +1,48 @@
+//! Putting a good copy where a bad one was. The bad one goes only when a good one is in hand.
+
+use crate::{house::Vault, places::Place};
+use bytes::Bytes;
+use holdfast_common::{Result, limits};
+use holdfast_storage::ObjectName;
+
+/// Heals the object in `places[bad]`; says where the good copy came from, `None` when there is none.
+pub(super) async fn heal(
+    vault: &Vault,
+    places: &[Place],
+    bad: usize,
+    name: &ObjectName,
+    hash: &[u8; 32],
+    known: Option<&(String, Bytes)>,
+) -> Result<Option<String>> {
+    let found = match known {
+        Some(good) => Some(good.clone()),
+        None => find_good(places, bad, name, hash).await,
+    };
+    let Some((from, bytes)) = found else { return Ok(None) };
+    let store = &places[bad].1;
+    if store.head(name).await?.is_some() {
+        store.delete(name).await?;
+    }
+    store.put_new(name, bytes).await?;
+    tracing::info!(object = %name, location = %places[bad].0, from, vault = %vault.row.name, "healed");
+    Ok(Some(from))
+}
+
+async fn find_good(
+    places: &[Place],
+    bad: usize,
+    name: &ObjectName,
+    hash: &[u8; 32],
+) -> Option<(String, Bytes)> {
+    for (at, (location, store)) in places.iter().enumerate() {
+        if at == bad {
+            continue;
+        }
+        if let Ok(bytes) = store.get(name, limits::REACH_BYTES_MAX).await
+            && blake3::hash(&bytes).as_bytes() == hash
+        {
+            return Some((location.to_string(), bytes));
+        }
+    }
+    None
+}

@@ -1,0 +1,111 @@
+//! The audit chain: one row per command, each holding the hash of the one before.
+//!
+//! Whoever knows the newest hash can tell whether any earlier row was changed, removed or put in.
+//! The chain begins with the first command of the cluster and has no gaps.
+
+use crate::{
+    Actor, Reply,
+    tables::{Row, Table, Tables},
+};
+use holdfast_common::{Code, Error, Result, Timestamp, record};
+use minicbor::{Decode, Encode};
+
+const CONTEXT: &str = "holdfast 2026 audit chain v1";
+pub(crate) const HEAD_KEY: &[u8] = b"audit-head";
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct AuditRow {
+    #[n(0)]
+    pub number: u64,
+    #[n(1)]
+    pub time: Timestamp,
+    #[n(2)]
+    pub actor: Actor,
+    #[n(3)]
+    pub action: String,
+    #[n(4)]
+    pub subject: String,
+    /// `ok`, or the code of the refusal.
+    #[n(5)]
+    pub result: String,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub previous: [u8; 32],
+}
+
+impl Row for AuditRow {
+    const TABLE: Table = Table::Audit;
+    const WHAT: &'static str = "audit";
+
+    fn key(&self) -> Vec<u8> {
+        self.number.to_be_bytes().to_vec()
+    }
+}
+
+impl AuditRow {
+    pub fn hash(&self) -> [u8; 32] {
+        blake3::derive_key(CONTEXT, &record::to_bytes(self))
+    }
+}
+
+/// Where the chain stands: how many rows, and the hash of the newest.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct AuditHead {
+    #[n(0)]
+    pub rows: u64,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub hash: [u8; 32],
+}
+
+pub fn head(tables: &Tables<'_>) -> Result<AuditHead> {
+    match tables.raw(Table::Meta, HEAD_KEY)? {
+        Some(bytes) => record::from_bytes("audit head", &bytes),
+        None => Ok(AuditHead::default()),
+    }
+}
+
+/// Adds a row to the end of the chain.
+pub fn append(
+    tables: &mut Tables<'_>,
+    time: Timestamp,
+    actor: &Actor,
+    (action, subject): (&str, String),
+    reply: &Reply,
+) -> Result<()> {
+    let head = head(tables)?;
+    let result = match reply {
+        Reply::Done(_) => "ok".to_owned(),
+        Reply::Refused(refusal) => refusal.code.clone(),
+    };
+    let row = AuditRow {
+        number: head.rows,
+        time,
+        actor: actor.clone(),
+        action: action.to_owned(),
+        subject,
+        result,
+        previous: head.hash,
+    };
+    tables.put(&row)?;
+    let head = AuditHead { rows: head.rows + 1, hash: row.hash() };
+    tables.put_raw(Table::Meta, HEAD_KEY, record::to_bytes(&head))
+}
+
+/// Checks a whole chain against its head; the error names the first row that does not fit.
+pub fn verify(rows: impl Iterator<Item = Result<AuditRow>>, head: &AuditHead) -> Result<u64> {
+    let mut expected = AuditHead::default();
+    for row in rows {
+        let row = row?;
+        if row.number != expected.rows || row.previous != expected.hash {
+            return Err(broken(expected.rows));
+        }
+        expected = AuditHead { rows: row.number + 1, hash: row.hash() };
+    }
+    if expected == *head { Ok(expected.rows) } else { Err(broken(expected.rows)) }
+}
+
+fn broken(number: u64) -> Error {
+    Error::new(Code::LogDamaged, format!("the audit chain is broken at row {number}"))
+        .next("compare with the audit export of another member")
+}

@@ -1,0 +1,71 @@
+//! Opens the write session of a run: the agent may offer and put until the lease ends.
+
+use super::{Apply, Outcome};
+use crate::{
+    row::{PointRow, RunRow, RunState, SessionKind, SessionRow},
+    tables::Table,
+};
+use holdfast_common::{Code, Error, PointId, Result, RunId, SessionId, limits};
+use minicbor::{Decode, Encode};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct BeginSession {
+    #[n(0)]
+    pub session: SessionId,
+    #[n(1)]
+    pub run: RunId,
+    #[n(2)]
+    pub point: PointId,
+}
+
+impl BeginSession {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let run = apply.run(&self.run)?;
+        if *apply.actor != crate::Actor::Agent(run.agent) {
+            return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
+        }
+        apply.agent(&run.agent)?;
+        if run.state.is_end() || run.cancelled {
+            return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+        }
+        // What an interrupted attempt left behind ends here: a run has one session.
+        apply.end_sessions_of(&run.id)?;
+        apply.tables.put(&SessionRow {
+            id: self.session,
+            kind: SessionKind::Write,
+            vault: run.vault,
+            run: Some(run.id),
+            agent: Some(run.agent),
+            begun: apply.index,
+            lease_until: apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS)),
+            point: self.point,
+            previous: previous_point(apply, &run)?,
+        })?;
+        let started = run.started.or(Some(apply.time));
+        apply.put_run(&RunRow { state: RunState::Running, started, ..run })?;
+        Ok(Outcome::At(apply.index))
+    }
+}
+
+/// The newest committed point of the same source.
+fn previous_point(apply: &Apply<'_, '_>, run: &RunRow) -> Result<Option<PointId>> {
+    let key = source_key(run);
+    let id = apply.tables.raw(Table::Meta, &key)?;
+    id.map(|id| PointId::from_slice(&id)).transpose()
+}
+
+/// Where the newest point of a source is remembered.
+pub(super) fn source_key(run: &RunRow) -> Vec<u8> {
+    let what = match &run.policy {
+        Some(policy) => format!("policy:{policy}"),
+        None => run.source.describe(),
+    };
+    let hash = blake3::hash(what.as_bytes());
+    [b"newest:".as_slice(), run.agent.as_bytes(), &hash.as_bytes()[..16]].concat()
+}
+
+pub(super) fn remember_newest(apply: &mut Apply<'_, '_>, run: &RunRow, p: &PointRow) -> Result<()> {
+    apply.tables.put_raw(Table::Meta, &source_key(run), p.id.as_bytes().to_vec())
+}

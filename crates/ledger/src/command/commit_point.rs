@@ -1,0 +1,122 @@
+//! Commits a point: all of it or nothing. From here on it is promised to restore.
+
+use super::{Apply, Outcome, begin_session::remember_newest};
+use crate::{
+    row::{
+        PackRow, PackState, PointRow, PointState, RunCounts, RunRow, RunState, SessionRow,
+        pack::pack_key, point::time_key,
+    },
+    tables::Table,
+};
+use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
+use minicbor::{Decode, Encode};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct CommitPoint {
+    #[n(0)]
+    pub session: SessionId,
+    /// `committed` is stamped by the ledger.
+    #[n(1)]
+    pub point: PointRow,
+    #[n(2)]
+    pub counts: RunCounts,
+    /// Packs that lie inside the point's object; they become stored with it.
+    #[n(3)]
+    pub inline_packs: Vec<PackId>,
+}
+
+impl CommitPoint {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let session = apply.write_session(&self.session)?;
+        let run = self.own_run(apply, &session)?;
+        let point = PointRow { committed: apply.time, ..self.point.clone() };
+        self.check(&session, &run, apply)?;
+        for id in &self.inline_packs {
+            let key = pack_key(&session.vault, id);
+            let Some(pack) = apply.tables.row::<PackRow>(&key)? else {
+                let message = format!("the pack {id} was never announced");
+                return Err(Error::new(Code::PackMissing, message));
+            };
+            apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+        }
+        apply.tables.put(&point)?;
+        let order = time_key(point.committed, point.id.as_bytes());
+        apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
+        match point.state {
+            PointState::Checkpoint => self.go_on(apply, session, run),
+            PointState::Complete | PointState::Partial => self.end(apply, &session, run, &point),
+        }
+    }
+
+    fn own_run(&self, apply: &Apply<'_, '_>, session: &SessionRow) -> Result<RunRow> {
+        let run = session.run.ok_or_else(|| {
+            Error::new(Code::SessionMissing, "this session does not write a point")
+        })?;
+        let run = apply.run(&run)?;
+        if run.state.is_end() || run.cancelled {
+            return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+        }
+        Ok(run)
+    }
+
+    fn check(&self, session: &SessionRow, run: &RunRow, apply: &Apply<'_, '_>) -> Result<()> {
+        let point = &self.point;
+        let bound = point.vault == session.vault
+            && Some(point.agent) == session.agent
+            && point.run == run.id
+            && point.policy == run.policy
+            && point.previous == session.previous;
+        if !bound {
+            return Err(Error::new(
+                Code::AuthDenied,
+                "the point names another vault, agent, run or policy than its session",
+            ));
+        }
+        if apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
+            let message = format!("the point {} exists already", point.id);
+            return Err(Error::new(Code::ResourceConflict, message));
+        }
+        let vault = apply.vault(&session.vault)?;
+        if vault.required.iter().any(|name| !point.locations.contains(name)) {
+            return Err(Error::new(
+                Code::LocationMissing,
+                "a required location does not hold the point",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A checkpoint re-bases the session: what it names is safe from here on.
+    fn go_on(
+        &self,
+        apply: &mut Apply<'_, '_>,
+        session: SessionRow,
+        run: RunRow,
+    ) -> Result<Outcome> {
+        let lease_until = apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS));
+        apply.tables.put(&SessionRow { begun: apply.index, lease_until, ..session })?;
+        let checkpoint = Some(self.point.id);
+        apply.put_run(&RunRow { checkpoint, counts: self.counts.clone(), ..run })?;
+        Ok(Outcome::At(apply.index))
+    }
+
+    fn end(
+        &self,
+        apply: &mut Apply<'_, '_>,
+        session: &SessionRow,
+        run: RunRow,
+        point: &PointRow,
+    ) -> Result<Outcome> {
+        remember_newest(apply, &run, point)?;
+        let state = match point.state {
+            PointState::Partial => RunState::Partial,
+            _ => RunState::Done,
+        };
+        let (ended, counts) = (Some(apply.time), self.counts.clone());
+        apply.put_run(&RunRow { state, ended, counts, point: Some(point.id), ..run })?;
+        apply.tables.remove(Table::Session, session.id.as_bytes());
+        Ok(Outcome::At(apply.index))
+    }
+}

@@ -1,0 +1,23 @@
+//! Remembers a join token by its hash.
+
+use super::{Apply, Outcome, conflict};
+use crate::{row::TokenRow, tables::Row};
+use holdfast_common::Result;
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct CreateToken {
+    #[n(0)]
+    pub token: TokenRow,
+}
+
+impl CreateToken {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        if apply.tables.row::<TokenRow>(&self.token.key())?.is_some() {
+            return Err(conflict("this token exists already"));
+        }
+        apply.tables.put(&TokenRow { used_by: None, ..self.token.clone() })?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,45 @@
+//! Takes a declared thing back. What others rely on stays; points are never touched by this.
+
+use super::{Apply, Outcome, conflict, put_location::is_used};
+use crate::tables::Table;
+use holdfast_common::{Code, Error, Name, Result};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct DeleteResource {
+    #[n(0)]
+    pub kind: String,
+    #[n(1)]
+    pub name: Name,
+}
+
+impl DeleteResource {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let table = match self.kind.as_str() {
+            "policy" => Table::Policy,
+            "location" => Table::Location,
+            "vault" => {
+                return Err(conflict("a vault is not deleted while its locations hold its points"));
+            }
+            other => {
+                return Err(Error::new(
+                    Code::ResourceMalformed,
+                    format!("there is no kind `{other}`"),
+                ));
+            }
+        };
+        let key = self.name.as_str().as_bytes();
+        if apply.tables.raw(table, key)?.is_none() {
+            return Err(Error::new(
+                Code::ResourceMissing,
+                format!("there is no {} `{}`", self.kind, self.name),
+            ));
+        }
+        if table == Table::Location && is_used(apply, &self.name)? {
+            return Err(conflict(format!("the location `{}` is used by a vault", self.name)));
+        }
+        apply.tables.remove(table, key);
+        Ok(Outcome::Done)
+    }
+}

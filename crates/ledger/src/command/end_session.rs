@@ -1,0 +1,26 @@
+//! Gives a read session back, or clears one whose lease ran out.
+
+use super::{Apply, Outcome};
+use crate::{row::SessionRow, tables::Table};
+use holdfast_common::{Result, SessionId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct EndSession {
+    #[n(0)]
+    pub session: SessionId,
+}
+
+impl EndSession {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let Some(session) = apply.tables.row::<SessionRow>(self.session.as_bytes())? else {
+            return Ok(Outcome::Unchanged);
+        };
+        if session.agent.is_some() && session.lease_until >= apply.time {
+            apply.write_session(&self.session)?;
+        }
+        apply.tables.remove(Table::Session, self.session.as_bytes());
+        Ok(Outcome::Done)
+    }
+}

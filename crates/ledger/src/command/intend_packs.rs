@@ -1,0 +1,76 @@
+//! Announces packs before their first byte is written, and reserves their chunk numbers.
+
+use super::{Apply, Outcome};
+use crate::row::{PackHome, PackRow, PackState, VaultRow, pack::pack_key};
+use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct IntendPacks {
+    #[n(0)]
+    pub session: SessionId,
+    #[n(1)]
+    pub packs: Vec<IntendedPack>,
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct IntendedPack {
+    #[n(0)]
+    pub id: PackId,
+    #[n(1)]
+    pub kind: u8,
+    #[n(2)]
+    pub slots: u32,
+    #[n(3)]
+    pub length: u32,
+    #[n(4)]
+    pub home: PackHome,
+}
+
+/// Numbers have 40 bits within an epoch.
+const NUMBERS_MAX: u64 = 1 << 40;
+
+impl IntendPacks {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let session = apply.write_session(&self.session)?;
+        let mut vault = apply.vault(&session.vault)?;
+        let mut bases = Vec::with_capacity(self.packs.len());
+        for pack in &self.packs {
+            if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
+                let message = format!("a pack of {} slots is not possible", pack.slots);
+                return Err(Error::new(Code::PackRefused, message));
+            }
+            let key = pack_key(&vault.id, &pack.id);
+            if let Some(known) = apply.tables.row::<PackRow>(&key)? {
+                bases.push(known.base);
+                continue;
+            }
+            bases.push(vault.next_number);
+            apply.tables.put(&PackRow {
+                id: pack.id,
+                vault: vault.id,
+                kind: pack.kind,
+                base: vault.next_number,
+                slots: pack.slots,
+                length: pack.length,
+                writer: session.agent.unwrap_or(holdfast_common::AgentId::from_bytes([0; 16])),
+                session: session.id,
+                state: PackState::Intended,
+                home: pack.home,
+            })?;
+            vault = reserve(vault, pack.slots)?;
+        }
+        apply.tables.put(&vault)?;
+        Ok(Outcome::Bases(bases))
+    }
+}
+
+fn reserve(vault: VaultRow, slots: u32) -> Result<VaultRow> {
+    let next_number = vault.next_number + u64::from(slots);
+    if next_number > NUMBERS_MAX {
+        return Err(Error::new(Code::LimitExceeded, "the vault has no chunk numbers left"));
+    }
+    Ok(VaultRow { next_number, packs: vault.packs + 1, ..vault })
+}

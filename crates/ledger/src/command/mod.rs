@@ -1,0 +1,203 @@
+//! The commands, one file each: what may change in the ledger, and under which conditions.
+//!
+//! A command is a plain value. `apply` checks everything it relies on, then writes rows through
+//! [`Apply`]; an error is a refusal that every member computes alike. The variant numbers below and
+//! the field numbers in each file are replicated and stored for ever.
+
+mod begin_read;
+mod begin_session;
+mod commit_point;
+mod create_token;
+mod delete_resource;
+mod end_run;
+mod end_session;
+mod enrol_agent;
+mod init_cluster;
+mod intend_packs;
+mod put_location;
+mod put_policy;
+mod put_vault;
+mod renew_agent;
+mod renew_session;
+mod revoke_agent;
+mod start_run;
+mod store_packs;
+
+pub use begin_read::BeginRead;
+pub use begin_session::BeginSession;
+pub use commit_point::CommitPoint;
+pub use create_token::CreateToken;
+pub use delete_resource::DeleteResource;
+pub use end_run::{CancelRun, EndRun};
+pub use end_session::EndSession;
+pub use enrol_agent::EnrolAgent;
+pub use init_cluster::InitCluster;
+pub use intend_packs::{IntendPacks, IntendedPack};
+pub use put_location::PutLocation;
+pub use put_policy::PutPolicy;
+pub use put_vault::PutVault;
+pub use renew_agent::RenewAgent;
+pub use renew_session::RenewSession;
+pub use revoke_agent::RevokeAgent;
+pub use start_run::StartRun;
+pub use store_packs::StorePacks;
+
+use crate::{
+    Actor,
+    row::{AgentRow, AgentState, RunRow, SessionKind, SessionRow, VaultRow},
+    tables::{Row, Table, Tables},
+};
+use holdfast_common::{
+    AgentId, Code, Error, Name, Result, RunId, SessionId, Timestamp, VaultId, limits, record,
+};
+use minicbor::{Decode, Encode};
+
+/// What applying a command came to, when it was not refused.
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+pub enum Outcome {
+    #[n(0)]
+    Done,
+    /// The resource was already as asked.
+    #[n(1)]
+    Unchanged,
+    /// The log index at which it took effect.
+    #[n(2)]
+    At(#[n(0)] u64),
+    /// First chunk numbers, in the order of the packs.
+    #[n(3)]
+    Bases(#[n(0)] Vec<u64>),
+}
+
+/// What a command sees while it is applied.
+pub struct Apply<'a, 'kv> {
+    pub tables: &'a mut Tables<'kv>,
+    pub index: u64,
+    pub time: Timestamp,
+    pub actor: &'a Actor,
+}
+
+macro_rules! commands {
+    ($($number:literal $type:ident $action:literal |$command:ident| $subject:expr;)*) => {
+        #[derive(Clone, Debug, Decode, Encode, PartialEq)]
+        pub enum Command {
+            $(#[n($number)] $type(#[n(0)] $type),)*
+        }
+
+        impl Command {
+            pub(crate) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+                match self { $(Self::$type(command) => command.apply(apply),)* }
+            }
+
+            /// What the audit log calls it, and what it was done to.
+            pub(crate) fn label(&self) -> (&'static str, String) {
+                match self { $(Self::$type($command) => ($action, $subject.to_string()),)* }
+            }
+        }
+
+        $(impl From<$type> for Command {
+            fn from(command: $type) -> Self {
+                Self::$type(command)
+            }
+        })*
+    };
+}
+
+commands! {
+    1 InitCluster "cluster.init" |c| c.cluster.name;
+    2 PutLocation "location.put" |c| c.location.name;
+    3 PutVault "vault.put" |c| c.vault.name;
+    4 PutPolicy "policy.put" |c| c.policy.name;
+    5 DeleteResource "resource.delete" |c| format!("{}/{}", c.kind, c.name);
+    6 CreateToken "token.create" |c| holdfast_common::PackId::from_bytes(c.token.hash);
+    7 EnrolAgent "agent.enrol" |c| c.name;
+    8 RenewAgent "agent.renew" |c| c.agent;
+    9 RevokeAgent "agent.revoke" |c| c.agent;
+    10 StartRun "run.start" |c| c.run.id;
+    11 EndRun "run.end" |c| c.run;
+    12 CancelRun "run.cancel" |c| c.run;
+    13 BeginSession "session.begin" |c| c.session;
+    14 RenewSession "session.renew" |c| c.session;
+    15 EndSession "session.end" |c| c.session;
+    16 BeginRead "point.read" |c| format!("{} ({})", c.point, c.purpose);
+    17 IntendPacks "packs.intend" |c| c.session;
+    18 StorePacks "packs.store" |c| c.session;
+    19 CommitPoint "point.commit" |c| c.point.id;
+}
+
+impl Apply<'_, '_> {
+    pub fn vault(&self, id: &VaultId) -> Result<VaultRow> {
+        let found = self.tables.row::<VaultRow>(id.as_bytes())?;
+        found.ok_or_else(|| Error::new(Code::VaultMissing, format!("there is no vault {id}")))
+    }
+
+    pub fn vault_named(&self, name: &Name) -> Result<VaultRow> {
+        let id = self.tables.raw(Table::VaultName, name.as_str().as_bytes())?;
+        match id.as_deref().map(VaultId::from_slice).transpose()? {
+            Some(id) => self.vault(&id),
+            None => Err(Error::new(Code::VaultMissing, format!("there is no vault `{name}`"))),
+        }
+    }
+
+    /// An agent that may act now.
+    pub fn agent(&self, id: &AgentId) -> Result<AgentRow> {
+        match self.tables.row::<AgentRow>(id.as_bytes())? {
+            Some(agent) if agent.state == AgentState::Revoked => Err(Error::new(
+                Code::AgentRevoked,
+                format!("the agent `{}` was revoked", agent.name),
+            )),
+            Some(agent) => Ok(agent),
+            None => Err(Error::new(Code::AgentMissing, format!("there is no agent {id}"))),
+        }
+    }
+
+    pub fn run(&self, id: &RunId) -> Result<RunRow> {
+        let found = self.tables.row::<RunRow>(id.as_bytes())?;
+        found.ok_or_else(|| Error::new(Code::RunMissing, format!("there is no run {id}")))
+    }
+
+    /// A write session whose lease holds and which belongs to the acting agent.
+    pub fn write_session(&self, id: &SessionId) -> Result<SessionRow> {
+        let Some(session) = self.tables.row::<SessionRow>(id.as_bytes())? else {
+            return Err(Error::new(Code::SessionMissing, format!("there is no session {id}")));
+        };
+        let owner = session.agent.map(Actor::Agent);
+        if session.kind != SessionKind::Write || owner.as_ref() != Some(self.actor) {
+            return Err(Error::new(
+                Code::AuthDenied,
+                format!("the session {id} belongs to somebody else"),
+            ));
+        }
+        if session.lease_until < self.time {
+            return Err(Error::new(
+                Code::LeaseExpired,
+                format!("the lease of session {id} ended at {}", session.lease_until),
+            ));
+        }
+        Ok(session)
+    }
+
+    /// Ends every session of a run: it has one at a time, and none when it has ended.
+    pub fn end_sessions_of(&mut self, run: &RunId) -> Result<()> {
+        for (key, value) in self.tables.scan(Table::Session, &[], limits::LIST_PAGE_ROWS)? {
+            let session: SessionRow = record::from_bytes(SessionRow::WHAT, &value)?;
+            if session.run == Some(*run) {
+                self.tables.remove(Table::Session, &key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a run and keeps the list of open ones true.
+    pub fn put_run(&mut self, run: &RunRow) -> Result<()> {
+        self.tables.put(run)?;
+        if run.state.is_end() {
+            self.tables.remove(Table::RunOpen, run.id.as_bytes());
+            return Ok(());
+        }
+        self.tables.put_raw(Table::RunOpen, run.id.as_bytes(), Vec::new())
+    }
+}
+
+fn conflict(message: impl Into<String>) -> Error {
+    Error::new(Code::ResourceConflict, message)
+}

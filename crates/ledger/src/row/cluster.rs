@@ -1,0 +1,46 @@
+//! Who this cluster is, and who operates it.
+
+use super::row;
+use holdfast_common::{ClusterId, Name, Timestamp};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+/// The one row of the cluster. Private keys in it are wrapped under the coordinators' KEK.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct ClusterRow {
+    #[n(0)]
+    pub id: ClusterId,
+    #[n(1)]
+    pub name: Name,
+    #[n(2)]
+    pub created: Timestamp,
+    #[n(3)]
+    pub ca_certificate: ByteVec,
+    #[n(4)]
+    pub ca_key_wrapped: ByteVec,
+    #[n(5)]
+    pub recovery_key_wrapped: ByteVec,
+    /// How the KEK follows from a passphrase, when it does.
+    #[n(6)]
+    pub kek_derivation: Option<ByteVec>,
+}
+
+pub const CLUSTER_KEY: &[u8] = b"cluster";
+row!(ClusterRow, Cluster, "cluster", |_row| CLUSTER_KEY);
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct OperatorRow {
+    #[n(0)]
+    pub name: Name,
+    #[n(1)]
+    pub role: crate::Role,
+    #[n(2)]
+    pub serial: u64,
+    #[n(3)]
+    pub not_after: Timestamp,
+    #[n(4)]
+    pub revoked: bool,
+}
+
+row!(OperatorRow, Operator, "operator", |row| row.name.as_str().as_bytes());

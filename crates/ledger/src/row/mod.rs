@@ -1,0 +1,36 @@
+//! The rows of the tables, one file per noun. Field numbers are stored and replicated: a new field
+//! gets a new number, and a number is never used again.
+
+pub mod agent;
+pub mod cluster;
+pub mod pack;
+pub mod point;
+pub mod resource;
+pub mod run;
+pub mod session;
+pub mod token;
+
+pub use agent::{AgentRow, AgentState};
+pub use cluster::{ClusterRow, OperatorRow};
+pub use pack::{PackHome, PackRow, PackState, SegmentRow};
+pub use point::{PointRow, PointState};
+pub use resource::{Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use run::{RunCounts, RunKind, RunRow, RunState};
+pub use session::{SessionKind, SessionRow};
+pub use token::TokenRow;
+
+/// Implements [`crate::tables::Row`] for a type whose key is made from one expression.
+macro_rules! row {
+    ($type:ident, $table:ident, $what:literal, |$row:ident| $key:expr) => {
+        impl crate::tables::Row for $type {
+            const TABLE: crate::tables::Table = crate::tables::Table::$table;
+            const WHAT: &'static str = $what;
+
+            fn key(&self) -> Vec<u8> {
+                let $row = self;
+                $key.to_vec()
+            }
+        }
+    };
+}
+pub(crate) use row;

@@ -1,0 +1,77 @@
+//! A pack that is stored or about to be. The row exists before the first byte is written.
+
+use super::row;
+use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, VaultId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum PackState {
+    /// Announced; perhaps stored, perhaps not.
+    #[n(1)]
+    Intended,
+    /// Durable in every required location.
+    #[n(2)]
+    Stored,
+}
+
+/// Where its bytes lie.
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+pub enum PackHome {
+    #[n(1)]
+    Object,
+    /// Inside the point's own object, at this offset.
+    #[n(2)]
+    Point(#[n(0)] PointId, #[n(1)] u32),
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct PackRow {
+    #[n(0)]
+    pub id: PackId,
+    #[n(1)]
+    pub vault: VaultId,
+    /// 1 data, 2 pages.
+    #[n(2)]
+    pub kind: u8,
+    /// The number of its first chunk; the others follow by slot.
+    #[n(3)]
+    pub base: u64,
+    #[n(4)]
+    pub slots: u32,
+    #[n(5)]
+    pub length: u32,
+    #[n(6)]
+    pub writer: AgentId,
+    #[n(7)]
+    pub session: SessionId,
+    #[n(8)]
+    pub state: PackState,
+    #[n(9)]
+    pub home: PackHome,
+}
+
+/// Packs are found by vault, then id.
+pub fn pack_key(vault: &VaultId, id: &PackId) -> Vec<u8> {
+    [vault.as_bytes().as_slice(), id.as_bytes()].concat()
+}
+
+row!(PackRow, Pack, "pack", |row| pack_key(&row.vault, &row.id));
+
+/// An index segment that lies in the vault's locations.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct SegmentRow {
+    #[n(0)]
+    pub id: SegmentId,
+    #[n(1)]
+    pub vault: VaultId,
+    #[n(2)]
+    pub rows: u32,
+    #[n(3)]
+    pub length: u32,
+}
+
+row!(SegmentRow, Segment, "segment", |row| [row.vault.as_bytes().as_slice(), row.id.as_bytes()]
+    .concat());

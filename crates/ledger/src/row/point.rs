@@ -1,0 +1,78 @@
+//! A recovery point that was committed. Immutable.
+
+use super::row;
+use holdfast_common::{AgentId, Name, PointId, RunId, Timestamp, VaultId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum PointState {
+    #[n(1)]
+    Complete,
+    /// Restorable by run id only.
+    #[n(2)]
+    Checkpoint,
+    /// Some entries were skipped; they are named in the point.
+    #[n(3)]
+    Partial,
+}
+
+impl PointState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Checkpoint => "checkpoint",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct PointRow {
+    #[n(0)]
+    pub id: PointId,
+    #[n(1)]
+    pub vault: VaultId,
+    #[n(2)]
+    pub agent: AgentId,
+    #[n(3)]
+    pub run: RunId,
+    #[n(4)]
+    pub policy: Option<Name>,
+    #[n(5)]
+    pub source: String,
+    #[n(6)]
+    pub started: Timestamp,
+    /// Ledger time of its commit; retention goes by this, never by what the agent said.
+    #[n(7)]
+    pub committed: Timestamp,
+    #[n(8)]
+    pub state: PointState,
+    #[n(9)]
+    pub entries: u64,
+    #[n(10)]
+    pub bytes: u64,
+    #[n(11)]
+    pub skipped: u64,
+    #[n(12)]
+    pub previous: Option<PointId>,
+    /// BLAKE3 of the point object and of the reach object: what verification compares with.
+    #[cbor(n(13), with = "minicbor::bytes")]
+    pub object_hash: [u8; 32],
+    #[cbor(n(14), with = "minicbor::bytes")]
+    pub reach_hash: [u8; 32],
+    /// The locations that held everything when it was committed.
+    #[n(15)]
+    pub locations: Vec<Name>,
+    #[n(16)]
+    pub id_scope: u8,
+}
+
+row!(PointRow, Point, "point", |row| row.id.as_bytes());
+
+/// Newest first: the key of the time order.
+pub fn time_key(committed: Timestamp, id: &[u8; 16]) -> Vec<u8> {
+    let back = u64::MAX - u64::try_from(committed.as_nanos()).unwrap_or(0);
+    [back.to_be_bytes().as_slice(), id].concat()
+}

@@ -1,0 +1,120 @@
+//! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
+
+use super::row;
+use holdfast_common::{Name, Timestamp, VaultId};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum Sharing {
+    /// An agent only hits what it wrote itself.
+    #[n(1)]
+    Agent,
+    /// The vault's members trust each other and deduplicate across hosts.
+    #[n(2)]
+    Vault,
+}
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum Custody {
+    #[n(1)]
+    Coordinator,
+    #[n(2)]
+    Operator,
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct VaultRow {
+    #[n(0)]
+    pub id: VaultId,
+    #[n(1)]
+    pub name: Name,
+    #[n(2)]
+    pub sharing: Sharing,
+    #[n(3)]
+    pub custody: Custody,
+    #[n(4)]
+    pub required: Vec<Name>,
+    #[n(5)]
+    pub key_version: u32,
+    /// The key object of that version, as it also lies in every location.
+    #[n(6)]
+    pub key_object: ByteVec,
+    #[n(7)]
+    pub created: Timestamp,
+    #[n(8)]
+    pub revision: u64,
+    /// The next free chunk number.
+    #[n(9)]
+    pub next_number: u64,
+    /// Pack rows that no index segment covers yet.
+    #[n(10)]
+    pub packs: u64,
+}
+
+row!(VaultRow, Vault, "vault", |row| row.id.as_bytes());
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct LocationRow {
+    #[n(0)]
+    pub name: Name,
+    #[n(1)]
+    pub url: String,
+    #[n(2)]
+    pub region: Name,
+    #[n(3)]
+    pub revision: u64,
+}
+
+row!(LocationRow, Location, "location", |row| row.name.as_str().as_bytes());
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+pub enum SourceSpec {
+    #[n(1)]
+    Files {
+        #[n(0)]
+        paths: Vec<ByteVec>,
+        #[n(1)]
+        exclude: Vec<String>,
+        #[n(2)]
+        one_file_system: bool,
+    },
+}
+
+impl SourceSpec {
+    /// What a source is called in listings, and what makes it the same source next time.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Files { paths, .. } => {
+                let list: Vec<_> = paths.iter().map(|p| String::from_utf8_lossy(p)).collect();
+                format!("files:{}", list.join(","))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct PolicyRow {
+    #[n(0)]
+    pub name: Name,
+    #[n(1)]
+    pub agent: Name,
+    #[n(2)]
+    pub vault: Name,
+    #[n(3)]
+    pub source: SourceSpec,
+    #[n(4)]
+    pub required: Vec<Name>,
+    #[n(5)]
+    pub level: i32,
+    #[n(6)]
+    pub bytes_per_second_max: u64,
+    #[n(7)]
+    pub revision: u64,
+}
+
+row!(PolicyRow, Policy, "policy", |row| row.name.as_str().as_bytes());

@@ -1,0 +1,422 @@
+//! A ledger in memory and the words to tell it stories with.
+
+#![allow(dead_code, reason = "each test tells a part")]
+
+use holdfast_common::{AgentId, Code, Name, Timestamp};
+use holdfast_ledger::{
+    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Tables, apply,
+    command::*,
+    envelope::{ENVELOPE_VERSION, Refusal},
+    row::*,
+};
+use proptest::test_runner::TestCaseError;
+use std::{collections::BTreeMap, time::Duration};
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub fn agent(number: u8) -> AgentId {
+    AgentId::from_bytes([number; 16])
+}
+
+pub mod ids {
+    use holdfast_common::{PackId, PointId, RunId, SessionId, VaultId};
+
+    pub fn run(number: u8) -> RunId {
+        RunId::from_bytes([number; 16])
+    }
+    pub fn session(number: u8) -> SessionId {
+        SessionId::from_bytes([number; 16])
+    }
+    pub fn point(number: u8) -> PointId {
+        PointId::from_bytes([number; 16])
+    }
+    pub fn pack(number: u8) -> PackId {
+        PackId::from_bytes([number; 32])
+    }
+    pub fn vault() -> VaultId {
+        VaultId::from_bytes([0xaa; 16])
+    }
+}
+
+pub struct Story {
+    kv: MemoryKv,
+    index: u64,
+    time: Timestamp,
+}
+
+impl Story {
+    pub fn founded() -> Self {
+        let time = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let mut story = Self { kv: MemoryKv::default(), index: 0, time };
+        story.done(Actor::System, init());
+        story.done(Actor::System, PutLocation { location: location() });
+        story.done(Actor::System, PutVault { vault: vault() });
+        story
+    }
+
+    pub fn with_agents(count: u8) -> Self {
+        let mut story = Self::founded();
+        for number in 1..=count {
+            story.done(Actor::System, create_token([number; 32]));
+            let host = format!("host-{number}");
+            story.done(Actor::Token, enrol([number; 32], agent(number), &host));
+        }
+        story
+    }
+
+    pub fn query(&self) -> Query<'_> {
+        Query::over(&self.kv)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.time
+    }
+
+    pub fn pass(&mut self, span: Duration) {
+        self.time = self.time.plus(span);
+    }
+
+    pub fn apply_as(&mut self, key: [u8; 16], actor: Actor, command: Command) -> Reply {
+        self.index += 1;
+        let envelope = envelope(key, actor, self.time, command);
+        let mut tables = Tables::over(&self.kv);
+        let reply = apply(&mut tables, self.index, &envelope).unwrap();
+        self.kv.write(tables.into_batch()).unwrap();
+        check_invariants(&self.query()).unwrap();
+        reply
+    }
+
+    fn apply(&mut self, actor: Actor, command: Command) -> Reply {
+        let key = u128::from(self.index + 1).to_be_bytes();
+        self.apply_as(key, actor, command)
+    }
+
+    #[track_caller]
+    pub fn done(&mut self, actor: Actor, command: impl Into<Command>) -> Outcome {
+        self.apply(actor, command.into()).into_result().unwrap()
+    }
+
+    #[track_caller]
+    pub fn refused(&mut self, actor: Actor, command: impl Into<Command>, code: Code) {
+        let error = self.apply(actor, command.into()).into_result().unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+    }
+
+    /// Starts run `number` of agent `who` and opens its session.
+    pub fn begin(&mut self, who: u8, number: u8) {
+        self.done(Actor::System, start_run(number, agent(who)));
+        let (session, run, point) = (ids::session(number), ids::run(number), ids::point(number));
+        self.done(Actor::Agent(agent(who)), BeginSession { session, run, point });
+    }
+
+    pub fn backup(&mut self, who: u8, number: u8) {
+        self.begin(who, number);
+        let previous = self.query().session(&ids::session(number)).unwrap().previous;
+        let mut commit = commit(number, number, agent(who), PointState::Complete);
+        commit.point.previous = previous;
+        self.done(Actor::Agent(agent(who)), commit);
+    }
+}
+
+pub fn envelope(key: [u8; 16], actor: Actor, time: Timestamp, command: Command) -> Envelope {
+    Envelope { version: ENVELOPE_VERSION, key, actor, time, epoch: 1, traceparent: None, command }
+}
+
+pub fn init() -> InitCluster {
+    InitCluster {
+        cluster: ClusterRow {
+            id: holdfast_common::ClusterId::from_bytes([1; 16]),
+            name: name("test"),
+            created: Timestamp::from_nanos(1),
+            ca_certificate: vec![1, 2].into(),
+            ca_key_wrapped: vec![3].into(),
+            recovery_key_wrapped: vec![4].into(),
+            kek_derivation: None,
+        },
+        operator: OperatorRow {
+            name: name("admin"),
+            role: Role::Admin,
+            serial: 7,
+            not_after: Timestamp::from_nanos(9),
+            revoked: false,
+        },
+    }
+}
+
+pub fn location() -> LocationRow {
+    LocationRow {
+        name: name("main"),
+        url: "local:/srv/backup".into(),
+        region: name("eu"),
+        revision: 0,
+    }
+}
+
+pub fn vault() -> VaultRow {
+    VaultRow {
+        id: ids::vault(),
+        name: name("main"),
+        sharing: Sharing::Agent,
+        custody: Custody::Coordinator,
+        required: vec![name("main")],
+        key_version: 1,
+        key_object: vec![5].into(),
+        created: Timestamp::from_nanos(2),
+        revision: 0,
+        next_number: 0,
+        packs: 0,
+    }
+}
+
+pub fn create_token(hash: [u8; 32]) -> CreateToken {
+    let expires = Timestamp::from_nanos(1_800_000_000_000_000_000).plus(Duration::from_secs(3600));
+    CreateToken { token: TokenRow { hash, labels: BTreeMap::new(), expires, used_by: None } }
+}
+
+pub fn enrol(token_hash: [u8; 32], id: AgentId, host: &str) -> EnrolAgent {
+    EnrolAgent {
+        token_hash,
+        agent: id,
+        name: name(host),
+        identity_public: [8; 32],
+        serial: 1,
+        not_after: Timestamp::from_nanos(3),
+    }
+}
+
+pub fn source() -> SourceSpec {
+    SourceSpec::Files {
+        paths: vec![b"/srv".to_vec().into()],
+        exclude: vec!["*.tmp".into()],
+        one_file_system: true,
+    }
+}
+
+pub fn start_run(number: u8, agent: AgentId) -> StartRun {
+    StartRun {
+        run: RunRow {
+            id: ids::run(number),
+            kind: RunKind::Backup,
+            state: RunState::Queued,
+            policy: None,
+            agent,
+            vault: ids::vault(),
+            source: source(),
+            level: 3,
+            bytes_per_second_max: 0,
+            full: false,
+            created: Timestamp::ZERO,
+            started: None,
+            ended: None,
+            point: None,
+            checkpoint: None,
+            counts: RunCounts::default(),
+            error: None,
+            cancelled: false,
+        },
+    }
+}
+
+pub fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
+    let pack = |number: &u8| IntendedPack {
+        id: ids::pack(*number),
+        kind: 1,
+        slots: 10,
+        length: 1000,
+        home,
+    };
+    IntendPacks { session: ids::session(session), packs: packs.iter().map(pack).collect() }
+}
+
+pub fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> CommitPoint {
+    CommitPoint {
+        session: ids::session(session),
+        point: PointRow {
+            id: ids::point(point),
+            vault: ids::vault(),
+            agent,
+            run: ids::run(session),
+            policy: None,
+            source: source().describe(),
+            started: Timestamp::from_nanos(5),
+            committed: Timestamp::ZERO,
+            state,
+            entries: 3,
+            bytes: 100,
+            skipped: 0,
+            previous: None,
+            object_hash: [1; 32],
+            reach_hash: [2; 32],
+            locations: vec![name("main")],
+            id_scope: 1,
+        },
+        counts: RunCounts { entries: 3, ..RunCounts::default() },
+        inline_packs: vec![],
+    }
+}
+
+/// A log from a script of small numbers: mostly sensible, often refused.
+pub fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
+    let mut time = Timestamp::from_nanos(1_800_000_000_000_000_000);
+    let founding: [Command; 3] = [
+        init().into(),
+        PutLocation { location: location() }.into(),
+        PutVault { vault: vault() }.into(),
+    ];
+    let mut commands: Vec<(Actor, Command)> =
+        founding.into_iter().map(|command| (Actor::System, command)).collect();
+    commands.extend(script.iter().map(|&(what, who, number, _)| act(what, who, number)));
+    let mut log = Vec::new();
+    for (at, (actor, command)) in commands.into_iter().enumerate() {
+        let step = at.checked_sub(3).map_or(0, |at| script[at].3);
+        time = time.plus(Duration::from_secs(step));
+        log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
+    }
+    log
+}
+
+fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
+    let me = Actor::Agent(agent(who));
+    let session = ids::session(number);
+    match what {
+        0 => (Actor::System, create_token([who; 32]).into()),
+        1 => (Actor::Token, enrol([who; 32], agent(who), &format!("host-{who}")).into()),
+        2 | 3 => (Actor::System, start_run(number, agent(who)).into()),
+        4 | 5 => {
+            let (run, point) = (ids::run(number), ids::point(number));
+            (me, BeginSession { session, run, point }.into())
+        }
+        6 => (me, intend(number, &[number], PackHome::Object).into()),
+        7 => (me, StorePacks { session, packs: vec![ids::pack(number)] }.into()),
+        8 => (me, commit(number, number, agent(who), PointState::Complete).into()),
+        9 => (me, commit(number, number + 100, agent(who), PointState::Checkpoint).into()),
+        10 => (me, EndRun { run: ids::run(number), state: RunState::Failed, error: None }.into()),
+        11 => (me, RenewSession { session }.into()),
+        12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
+        _ => {
+            let (point, purpose) = (ids::point(number), "restore".to_owned());
+            let session = ids::session(number + 50);
+            (Actor::Operator(name("admin")), BeginRead { session, point, purpose }.into())
+        }
+    }
+}
+
+/// Applies a log, cutting groups where `cut` says so.
+pub fn replay(log: &[Envelope], cut: impl Fn(usize) -> bool) -> MemoryKv {
+    let kv = MemoryKv::default();
+    let mut group: Vec<(u64, &Envelope)> = Vec::new();
+    let flush = |group: &mut Vec<(u64, &Envelope)>| {
+        let mut tables = Tables::over(&kv);
+        for (index, envelope) in group.drain(..) {
+            apply(&mut tables, index, envelope).unwrap();
+        }
+        kv.write(tables.into_batch()).unwrap();
+    };
+    for (at, envelope) in log.iter().enumerate() {
+        group.push((at as u64 + 1, envelope));
+        if cut(at) {
+            flush(&mut group);
+        }
+    }
+    flush(&mut group);
+    kv
+}
+
+/// What holds after every command, whatever was said.
+pub fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
+    let open = query.open_runs().unwrap();
+    for run in query.runs(1000).unwrap() {
+        let listed = open.iter().any(|o| o.id == run.id);
+        ensure(listed != run.state.is_end(), "open runs are listed, ended ones are not")?;
+        ensure((run.state == RunState::Done) <= run.point.is_some(), "a done run has a point")?;
+        if let Some(point) = run.point {
+            ensure(query.point(&point).unwrap().run == run.id, "and the point is its own")?;
+        }
+    }
+    for session in query.sessions().unwrap() {
+        if let Some(run) = session.run {
+            let run = query.run(&run).unwrap();
+            ensure(!run.state.is_end(), "an ended run has no write session")?;
+            ensure(session.agent == Some(run.agent), "a session is of its run's agent")?;
+        }
+    }
+    for vault in query.vaults().unwrap() {
+        let mut packs = query.packs(&vault.id, None).unwrap();
+        packs.sort_by_key(|pack| pack.base);
+        let mut next = 0;
+        for pack in packs {
+            ensure(pack.base == next, "chunk numbers have no gap and no overlap")?;
+            next += u64::from(pack.slots);
+        }
+        ensure(next == vault.next_number, "and end where the vault says")?;
+    }
+    let head = query.audit_head().unwrap();
+    let rows = query.audit(0, 10_000).unwrap();
+    let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
+    ensure(verified.is_ok(), "the audit chain holds")
+}
+
+fn ensure(holds: bool, what: &str) -> Result<(), TestCaseError> {
+    if holds { Ok(()) } else { Err(TestCaseError::fail(what.to_owned())) }
+}
+
+/// One of each command.
+pub fn samples() -> Vec<(&'static str, Command)> {
+    let refusal = Refusal { code: "a.b".into(), message: "m".into(), next: Some("n".into()) };
+    let policy = PolicyRow {
+        name: name("docs"),
+        agent: name("host-1"),
+        vault: name("main"),
+        source: source(),
+        required: vec![name("main")],
+        level: 3,
+        bytes_per_second_max: 1000,
+        revision: 0,
+    };
+    let (session, run, point) = (ids::session(1), ids::run(2), ids::point(3));
+    let (purpose, state) = ("restore".to_owned(), RunState::Failed);
+    let delete = DeleteResource { kind: "policy".into(), name: name("docs") };
+    let renew = RenewAgent {
+        agent: agent(1),
+        serial: 2,
+        not_after: Timestamp::from_nanos(3),
+        returned: true,
+    };
+    let inline = PackHome::Point(point, 120);
+    let store = StorePacks { session, packs: vec![ids::pack(1)] };
+    vec![
+        ("init_cluster", init().into()),
+        ("put_location", PutLocation { location: location() }.into()),
+        ("put_vault", PutVault { vault: vault() }.into()),
+        ("put_policy", PutPolicy { policy }.into()),
+        ("delete_resource", delete.into()),
+        ("create_token", create_token([6; 32]).into()),
+        ("enrol_agent", enrol([6; 32], agent(1), "host-1").into()),
+        ("renew_agent", renew.into()),
+        ("revoke_agent", RevokeAgent { agent: agent(1) }.into()),
+        ("start_run", start_run(2, agent(1)).into()),
+        ("end_run", EndRun { run, state, error: Some(refusal) }.into()),
+        ("cancel_run", CancelRun { run }.into()),
+        ("begin_session", BeginSession { session, run, point }.into()),
+        ("renew_session", RenewSession { session }.into()),
+        ("end_session", EndSession { session }.into()),
+        ("begin_read", BeginRead { session, point, purpose }.into()),
+        ("intend_packs", intend(1, &[1], PackHome::Object).into()),
+        ("intend_inline", intend(1, &[1], inline).into()),
+        ("store_packs", store.into()),
+        ("commit_point", commit(1, 3, agent(1), PointState::Complete).into()),
+    ]
+}
+
+pub fn line(name: &str, command: &Command) -> String {
+    let bytes = holdfast_common::record::to_bytes(command);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name} {hex}")
+}
+
+pub fn unhex(hex: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digit).collect()
+}

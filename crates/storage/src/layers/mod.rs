@@ -1,0 +1,44 @@
+//! Layers: stores around a store, each adding one thing and changing no promise.
+//!
+//! Whoever composes them chooses the order; the usual one, outermost first, is retry, meter,
+//! throttle. Then each attempt is counted and waits its turn, and a wait between attempts holds no
+//! turn. [`Unreliable`] goes innermost, in tests only.
+
+pub mod meter;
+pub mod retry;
+pub mod throttle;
+pub mod unreliable;
+
+pub use meter::Meter;
+pub use retry::Retry;
+pub use throttle::Throttle;
+pub use unreliable::Unreliable;
+
+/// The calls of a store, as counters and faults name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Delete,
+    Get,
+    GetRange,
+    Head,
+    List,
+    Probe,
+    Put,
+}
+
+impl Operation {
+    pub const ALL: [Self; 7] =
+        [Self::Delete, Self::Get, Self::GetRange, Self::Head, Self::List, Self::Probe, Self::Put];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Get => "get",
+            Self::GetRange => "get_range",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Probe => "probe",
+            Self::Put => "put",
+        }
+    }
+}

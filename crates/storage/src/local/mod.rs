@@ -1,0 +1,114 @@
+//! A location in a directory: the path below the root is the object's name, and `tmp/` is the only
+//! thing there that is no object.
+//!
+//! ```text
+//!   tmp/put-<random>   written whole, fsynced     ──rename, never over anything──▶  packs/ab/<id>
+//!                      locked while its writer lives            then the folder is fsynced
+//! ```
+//!
+//! A name therefore appears at once with all its bytes or not at all, whatever is killed when, and
+//! an acknowledgement follows the last fsync. The root is opened once and held, so that no call
+//! lands in the empty mount point when the disk is taken away. This file is the thin asynchronous
+//! shell; the blocking work is in `directory` and its neighbours.
+
+mod beneath;
+mod directory;
+mod listing;
+mod temporary;
+
+use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::{ObjectName, ObjectPrefix};
+use bytes::Bytes;
+use core::{fmt, ops::Range};
+use directory::Directory;
+use holdfast_common::{Code, Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct LocalStore {
+    directory: Arc<Directory>,
+}
+
+impl LocalStore {
+    /// Opens a directory that exists, be it read-only, and clears what dead writers left in `tmp/`.
+    pub fn open(root: &Path) -> Result<Self> {
+        let directory = Directory::open(root)?;
+        directory.sweep();
+        Ok(Self { directory: Arc::new(directory) })
+    }
+
+    /// The same, making the directory durably first if it is not there.
+    pub fn create(root: &Path) -> Result<Self> {
+        beneath::make_root(root)?;
+        Self::open(root)
+    }
+
+    /// Runs blocking work where it holds up nobody. Work that has begun ends even when the future
+    /// is dropped, which leaves an object whole or absent.
+    fn blocking<'a, T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory) -> Result<T> + Send + 'static,
+    ) -> Pending<'a, T> {
+        let directory = Arc::clone(&self.directory);
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(move || work(&directory)).await {
+                Ok(outcome) => outcome,
+                Err(error) if error.is_panic() => {
+                    Err(Error::new(Code::InternalBug, "work on a location panicked").cause(error))
+                }
+                Err(error) => {
+                    let message = "the process is stopping, the location was not asked";
+                    Err(Error::new(Code::LocationIoFailed, message).cause(error))
+                }
+            }
+        })
+    }
+}
+
+impl ObjectStore for LocalStore {
+    fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.put_new(&name, &bytes))
+    }
+
+    fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.get(&name, bytes_max).map(Bytes::from))
+    }
+
+    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> Pending<'a, Bytes> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.get_range(&name, &range).map(Bytes::from))
+    }
+
+    fn head<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, Option<ObjectMeta>> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.head(&name))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a ObjectPrefix,
+        after: Option<&'a ObjectName>,
+        limit: usize,
+    ) -> Pending<'a, Vec<ObjectMeta>> {
+        let (prefix, after) = (prefix.clone(), after.cloned());
+        self.blocking(move |directory| listing::page(directory, &prefix, after.as_ref(), limit))
+    }
+
+    fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.delete(&name))
+    }
+
+    fn probe(&self) -> Pending<'_, Probe> {
+        self.blocking(Directory::probe)
+    }
+}
+
+impl fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalStore").field("root", &self.directory.path()).finish()
+    }
+}

@@ -1,0 +1,94 @@
+//! The one trait: immutable objects under names, written once, listed in order.
+//!
+//! Every location implements it and every layer wraps it, so the trait is object-safe and its calls
+//! are boxed futures. What each call promises is written here once and proven by the `conformance`
+//! suite. A future may be dropped at any moment: the object is then absent or whole, never torn.
+
+use crate::{ObjectName, ObjectPrefix};
+use bytes::Bytes;
+use core::{fmt, ops::Range, pin::Pin};
+use holdfast_common::{Error, Result, Timestamp};
+
+/// A call under way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// Writes an object under a name that is free. Acknowledged means durable. The same bytes
+    /// already there are success with `existed`, other bytes are `ObjectConflict`.
+    fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt>;
+
+    /// A whole object. One longer than `bytes_max` is refused before memory is taken for it.
+    fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes>;
+
+    /// Exactly these bytes of an object; at most `limits::PACK_BYTES_MAX` of them. An object that
+    /// ends before the range does is `ObjectDamaged`: whoever asks knows how long it must be.
+    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> Pending<'a, Bytes>;
+
+    fn head<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, Option<ObjectMeta>>;
+
+    /// One page of the names that begin with `prefix` and come after `after`, in byte order. A page
+    /// holds up to `limit` rows, and `limit` is taken as between 1 and `limits::LIST_PAGE_ROWS`.
+    /// The listing is over when a page is empty.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a ObjectPrefix,
+        after: Option<&'a ObjectName>,
+        limit: usize,
+    ) -> Pending<'a, Vec<ObjectMeta>>;
+
+    /// Removes an object for good; says whether it was there.
+    fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool>;
+
+    /// Tries what a location must be able to do. Leaves nothing behind.
+    fn probe(&self) -> Pending<'_, Probe>;
+}
+
+/// Proof that an object is durable where it was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub name: ObjectName,
+    pub length: u64,
+    pub blake3: blake3::Hash,
+    /// The same bytes were there before. After a lost acknowledgement it may have been this very
+    /// caller who wrote them.
+    pub existed: bool,
+}
+
+impl Receipt {
+    pub(crate) fn of(name: &ObjectName, bytes: &[u8]) -> Self {
+        Self {
+            name: name.clone(),
+            length: bytes.len() as u64,
+            blake3: blake3::hash(bytes),
+            existed: false,
+        }
+    }
+
+    pub(crate) fn existed(self) -> Self {
+        Self { existed: true, ..self }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    pub name: ObjectName,
+    pub length: u64,
+    /// By the location's clock.
+    pub modified: Timestamp,
+}
+
+/// What a location was seen to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Why nothing can be written, if nothing can.
+    pub write_refused: Option<Error>,
+    /// A second write to a name was seen to be refused.
+    pub create_only: bool,
+    pub free_bytes: Option<u64>,
+}
+
+impl Probe {
+    pub fn is_usable(&self) -> bool {
+        self.write_refused.is_none() && self.create_only
+    }
+}

@@ -1,0 +1,193 @@
+//! What people write for a location, and the one table of what can be opened.
+//!
+//! `local:/srv/vault`, `file:///srv/vault` and `/srv/vault` are the same place. A path is absolute
+//! and without `..`, because the cluster opens it from wherever it runs; what a person typed
+//! against a directory is resolved with [`LocationUrl::resolve`] first. A new kind of location is a
+//! row in `KINDS`.
+
+use crate::{LocalStore, ObjectStore};
+use core::{fmt, str::FromStr};
+use holdfast_common::{Code, Error, Result};
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+struct Kind {
+    scheme: &'static str,
+    form: &'static str,
+    check: fn(&str) -> Result<()>,
+    open: fn(&str) -> Result<Arc<dyn ObjectStore>>,
+    create: fn(&str) -> Result<Arc<dyn ObjectStore>>,
+}
+
+static KINDS: &[Kind] = &[Kind {
+    scheme: LOCAL,
+    form: "local:PATH",
+    check: check_path,
+    open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
+    create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
+}];
+
+const LOCAL: &str = "local";
+
+#[derive(Clone)]
+pub struct LocationUrl {
+    kind: &'static Kind,
+    place: String,
+}
+
+impl LocationUrl {
+    /// As [`FromStr`], with a relative `local:` path taken from `base`, an absolute directory.
+    pub fn resolve(text: &str, base: &Path) -> Result<Self> {
+        match split(text)? {
+            (LOCAL, place) if !place.is_empty() && !place.starts_with('/') => {
+                let whole = base.join(place.strip_prefix("./").unwrap_or(place));
+                let whole = whole.to_str().ok_or_else(|| malformed(text, "it is not UTF-8"))?;
+                format!("{LOCAL}:{whole}").parse()
+            }
+            _ => text.parse(),
+        }
+    }
+
+    /// The kind of location: `local`.
+    pub fn scheme(&self) -> &'static str {
+        self.kind.scheme
+    }
+}
+
+/// Opens a location that exists.
+pub fn open(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
+    (url.kind.open)(&url.place)
+}
+
+/// Opens a location, making it first if it is not there and its kind can be made.
+pub fn create(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
+    (url.kind.create)(&url.place)
+}
+
+impl FromStr for LocationUrl {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (scheme, place) = split(text)?;
+        let Some(kind) = KINDS.iter().find(|kind| kind.scheme == scheme) else {
+            return Err(malformed(text, &format!("`{scheme}` is not a kind of location")));
+        };
+        (kind.check)(place)?;
+        Ok(Self { kind, place: place.to_owned() })
+    }
+}
+
+/// Into scheme and place; the other ways to write a path become `local`.
+fn split(text: &str) -> Result<(&str, &str)> {
+    if text.starts_with('/') {
+        return Ok((LOCAL, text));
+    }
+    if let Some(place) = text.strip_prefix("file://") {
+        return match place {
+            place if !place.starts_with('/') => {
+                Err(malformed(text, "a file URL here has no host: file:///PATH"))
+            }
+            place if place.contains('%') => {
+                Err(malformed(text, "a path with `%` is written local:PATH"))
+            }
+            place => Ok((LOCAL, place)),
+        };
+    }
+    text.split_once(':').ok_or_else(|| malformed(text, "it has no kind and is not absolute"))
+}
+
+fn check_path(place: &str) -> Result<()> {
+    let path = Path::new(place);
+    if !path.is_absolute() {
+        return Err(malformed(place, "the path is not absolute"));
+    }
+    let climbs = path.components().any(|part| matches!(part, Component::ParentDir));
+    if climbs || place.contains('\0') {
+        return Err(malformed(place, "the path has a `..` or a zero byte"));
+    }
+    Ok(())
+}
+
+fn malformed(text: &str, why: &str) -> Error {
+    let forms: Vec<&str> = KINDS.iter().map(|kind| kind.form).collect();
+    let message = format!("`{}` is not a location: {why}", text.escape_debug());
+    Error::new(Code::UsageMalformed, message)
+        .next(format!("supported now: {}, file:///PATH, /PATH", forms.join(", ")))
+}
+
+impl fmt::Display for LocationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.scheme, self.place)
+    }
+}
+
+impl fmt::Debug for LocationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocationUrl({self})")
+    }
+}
+
+impl PartialEq for LocationUrl {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind.scheme, &self.place) == (other.kind.scheme, &other.place)
+    }
+}
+
+impl Eq for LocationUrl {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_location_however_it_is_written() {
+        for text in ["local:/srv/vault", "file:///srv/vault", "/srv/vault"] {
+            let url: LocationUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), "local:/srv/vault", "{text}");
+            assert_eq!(url.scheme(), "local");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_needs_a_base() {
+        assert!("local:vault".parse::<LocationUrl>().is_err());
+        for text in ["local:vault", "local:./vault", "local:/srv/vault", "/srv/vault"] {
+            let url = LocationUrl::resolve(text, Path::new("/srv")).unwrap();
+            assert_eq!(url.to_string(), "local:/srv/vault", "{text}");
+        }
+        assert!(LocationUrl::resolve("vault", Path::new("/srv")).is_err());
+        assert!(LocationUrl::resolve("local:../vault", Path::new("/srv")).is_err());
+    }
+
+    #[test]
+    fn other_kinds_are_refused_with_what_is_supported() {
+        for text in [
+            "s3://bucket/path",
+            "gcs:bucket",
+            "vault",
+            "",
+            "local:",
+            "local:a",
+            "file://host/a",
+            "file:///a%20b",
+            "/a/../b",
+            "local:/a\0b",
+        ] {
+            let error = text.parse::<LocationUrl>().unwrap_err();
+            assert_eq!(error.code, Code::UsageMalformed, "{text}");
+            assert!(error.advice().contains("local:PATH"), "{text}: {}", error.advice());
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_not_there_opens_only_when_it_may_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a/b");
+        let url: LocationUrl = format!("local:{}", place.display()).parse().unwrap();
+        assert_eq!(open(&url).unwrap_err().code, Code::FileMissing);
+        assert!(!place.exists());
+        create(&url).unwrap();
+        open(&url).unwrap();
+        assert!(place.is_dir());
+    }
+}

@@ -1,0 +1,159 @@
+//! Damaged locations: verification finds what was damaged, a restore never writes a wrong byte.
+
+use crate::harness::{Damage, Dev, Objects, Scratch, Tree, noise, write};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+struct Damaged {
+    scratch: Scratch,
+    dev: Dev,
+    source: PathBuf,
+    point: String,
+    objects: Objects,
+}
+
+/// A point whose data fill packs of their own, and whose manifest does too.
+fn prepare() -> Damaged {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    for number in 0..8 {
+        write(&source.join(format!("file-{number}")), noise(number, 900_000));
+    }
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let objects = Objects::of(&dev.dir.join("location"));
+    Damaged { scratch, dev, source, point, objects }
+}
+
+impl Damaged {
+    fn verify(&self, level: &str, exit: i32) -> Vec<Value> {
+        let told = self.dev.json(&["verify", "--all", "--level", level]).ends(exit).object();
+        told["damaged"].as_array().unwrap().clone()
+    }
+
+    /// Restores somewhere new; whatever is there afterwards is right, and the code says the rest.
+    fn restore(&self, name: &str) -> i32 {
+        let to = self.scratch.join(name);
+        let told = self.dev.json(&["restore", &self.point, "--to", to.to_str().unwrap()]);
+        let back = to.join(self.source.strip_prefix("/").unwrap());
+        let (right, what) = (Tree::of(&self.source), format!("{name}: {}", told.stderr));
+        match told.code {
+            0 => right.assert_same(&Tree::of(&back), &what),
+            7 if back.exists() => Tree::of(&back).assert_no_wrong_bytes(&right, &what),
+            7 => {}
+            other => panic!("exit {other}: {what}"),
+        }
+        told.code
+    }
+
+    fn damage_each(&self, prefix: &str, mut check: impl FnMut(&Path, Damage, &[Value])) {
+        let victim = self.objects.below(prefix).remove(0);
+        let name = self.objects.name(&victim);
+        for how in Damage::ALL {
+            let _undo = self.objects.damage(&victim, how);
+            let damaged = self.verify("storage", 7);
+            let found = damaged.iter().find(|row| row["object"] == name.as_str());
+            let row = found.unwrap_or_else(|| panic!("{how:?} of {name} in {damaged:?}"));
+            assert_eq!(row["location"], "main");
+            let problem = row["problem"].as_str().unwrap();
+            match how {
+                Damage::Delete => assert_eq!(problem, "missing"),
+                _ => assert!(["truncated", "hash"].contains(&problem), "{how:?}: {problem}"),
+            }
+            check(&victim, how, &damaged);
+        }
+        assert_eq!(self.verify("storage", 0), Vec::<Value>::new(), "undone");
+    }
+}
+
+#[test]
+fn a_damaged_pack_is_found_with_the_paths_it_takes_away() {
+    let damaged = prepare();
+    let mut round = 0;
+    damaged.damage_each("packs", |_, how, rows| {
+        let paths = |row: &Value| row["paths"].as_array().unwrap().clone();
+        let all: Vec<_> = rows.iter().flat_map(paths).collect();
+        let expected = damaged.source.join("file-");
+        let ours = |path: &&Value| path.as_str().unwrap().starts_with(expected.to_str().unwrap());
+        assert!(all.iter().any(|path| ours(&path)), "{how:?} names paths: {rows:?}");
+        let points: Vec<_> = rows.iter().flat_map(|r| r["points"].as_array().unwrap()).collect();
+        assert!(points.iter().any(|point| **point == damaged.point.as_str()), "{rows:?}");
+        round += 1;
+        let code = damaged.restore(&format!("back-{round}"));
+        // A flipped bit outside the frames (the footer, the magic) takes no content away.
+        let may_pass = matches!(how, Damage::FlipFirst | Damage::FlipLast);
+        assert!(code == 7 || may_pass, "{how:?} restored with {code}");
+    });
+    assert_eq!(damaged.restore("healthy"), 0);
+}
+
+#[test]
+fn a_full_verification_finds_damage_and_names_paths_too() {
+    let damaged = prepare();
+    let victim = damaged.objects.below("packs").remove(0);
+    {
+        let _undo = damaged.objects.damage(&victim, Damage::FlipMiddle);
+        let rows = damaged.verify("full", 7);
+        let named = rows.iter().any(|row| !row["paths"].as_array().unwrap().is_empty());
+        assert!(named, "{rows:?}");
+    }
+    assert!(damaged.verify("full", 0).is_empty());
+}
+
+#[test]
+fn a_damaged_point_object_is_found() {
+    let damaged = prepare();
+    let mut round = 0;
+    damaged.damage_each("points", |_, _, _| {
+        round += 1;
+        damaged.restore(&format!("back-{round}"));
+    });
+}
+
+#[test]
+fn a_damaged_reach_is_found() {
+    let damaged = prepare();
+    let mut round = 0;
+    damaged.damage_each("reach", |_, _, _| {
+        round += 1;
+        damaged.restore(&format!("back-{round}"));
+    });
+}
+
+#[test]
+fn a_damaged_index_segment_is_found_and_takes_nothing_away() {
+    let damaged = prepare();
+    let mut round = 0;
+    damaged.damage_each("index", |_, how, _| {
+        round += 1;
+        let code = damaged.restore(&format!("back-{round}"));
+        assert_eq!(code, 0, "{how:?}: the index is a cache");
+    });
+}
+
+#[test]
+fn structure_finds_what_is_missing_and_what_is_cut_short() {
+    let damaged = prepare();
+    let victim = damaged.objects.below("packs").remove(0);
+    for (how, problem) in [(Damage::Delete, "missing"), (Damage::Truncate, "truncated")] {
+        let _undo = damaged.objects.damage(&victim, how);
+        let rows = damaged.verify("structure", 7);
+        let name = damaged.objects.name(&victim);
+        let row = rows.iter().find(|row| row["object"] == name.as_str()).unwrap();
+        assert_eq!(row["problem"], problem);
+    }
+}
+
+#[test]
+fn the_damage_of_one_point_does_not_stop_another() {
+    let damaged = prepare();
+    let other = damaged.scratch.join("other");
+    write(&other.join("alone"), noise(99, 900_000));
+    let healthy = damaged.dev.backup(&other);
+    let victim = damaged.objects.below("packs").remove(0);
+    let _undo = damaged.objects.damage(&victim, Damage::Delete);
+    let to = damaged.scratch.join("other-back");
+    damaged.dev.run(&["restore", &healthy, "--to", to.to_str().unwrap()]).ok();
+    let back = to.join(other.strip_prefix("/").unwrap());
+    Tree::of(&other).assert_same(&Tree::of(&back), "the other point");
+}

@@ -1,0 +1,65 @@
+//! `holdfast dev`: ready soon, gone when asked, and the same afterwards.
+
+use crate::harness::{Dev, Scratch, Tree, noise, write};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+#[test]
+fn dev_is_ready_soon_and_ends_with_zero_on_sigterm() {
+    let scratch = Scratch::new();
+    let start = Instant::now();
+    let dev = Dev::start(&scratch.join("d"));
+    // Two seconds are promised; a loaded machine that builds beside us gets more.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(dev.context().exists());
+    assert!(dev.dir.join("location/vault").exists());
+    assert!(dev.dir.join("kek").exists());
+    assert_eq!(dev.service.stop().code(), Some(0));
+}
+
+#[test]
+fn dev_ends_with_zero_on_sigint_too() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    dev.service.signal(Signal::INT);
+    assert_eq!(dev.service.stop().code(), Some(0));
+}
+
+#[test]
+fn dev_continues_in_the_same_directory_on_another_port() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a"), noise(1, 3_000_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let before = dev.service.address.clone();
+    let point = dev.backup(&source);
+    dev.service.kill();
+    let dev = Dev::start(&scratch.join("d"));
+    let context = std::fs::read_to_string(dev.context()).unwrap();
+    assert!(context.contains(&dev.service.address), "{context} names {}", dev.service.address);
+    assert!(before == dev.service.address || !context.contains(&before));
+    let to = scratch.join("back");
+    dev.run(&["restore", &point, "--to", to.to_str().unwrap()]).ok();
+    let back = to.join(source.strip_prefix("/").unwrap());
+    Tree::of(&source).assert_same(&Tree::of(&back), "after a kill");
+}
+
+#[test]
+fn dev_listens_where_it_is_told_to() {
+    let scratch = Scratch::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (dir, log) = (scratch.join("d"), scratch.join("log"));
+    let arguments = ["dev", "--dir", dir.to_str().unwrap(), "--listen", &free.to_string()];
+    let service = crate::harness::Service::start(&arguments, &log);
+    assert_eq!(service.address, free.to_string());
+    assert_eq!(service.stop().code(), Some(0));
+}
+
+#[test]
+fn a_second_dev_in_the_same_directory_is_refused_and_does_no_harm() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let second = crate::harness::holdfast(None, &["dev", "--dir", dev.dir.to_str().unwrap()]);
+    assert_ne!(second.code, 0, "{}", second.stderr);
+    dev.run(&["points"]).ok();
+}

@@ -1,0 +1,100 @@
+//! One command, run to its end, and what it said.
+
+use super::binary;
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    shown: String,
+}
+
+/// Runs `holdfast <arguments>`; the context is given by environment.
+pub fn holdfast(context: Option<&Path>, arguments: &[&str]) -> Outcome {
+    let mut command = Command::new(binary());
+    command.args(arguments);
+    Outcome::of(context, &mut command)
+}
+
+impl Outcome {
+    /// Runs a command that was prepared otherwise.
+    pub fn of(context: Option<&Path>, command: &mut Command) -> Self {
+        command.env_remove("HOLDFAST_CONTEXT").stdin(Stdio::null());
+        if let Some(context) = context {
+            command.env("HOLDFAST_CONTEXT", context);
+        }
+        let shown = format!("{command:?}");
+        let done = command.output().unwrap();
+        Self {
+            code: done.status.code().unwrap_or(-1),
+            stdout: done.stdout,
+            stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+            shown,
+        }
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.ends(0)
+    }
+
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.told());
+        self
+    }
+
+    fn told(&self) -> String {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        format!("{}\n--- stdout\n{stdout}\n--- stderr\n{}", self.shown, self.stderr)
+    }
+
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap_or_else(|_| panic!("{}", self.told()))
+    }
+
+    /// The one JSON object on stdout, of the right schema.
+    #[track_caller]
+    pub fn object(&self) -> Value {
+        let mut objects = self.objects();
+        assert_eq!(objects.len(), 1, "one object: {}", self.told());
+        objects.remove(0)
+    }
+
+    #[track_caller]
+    pub fn objects(&self) -> Vec<Value> {
+        let parse = |line: &str| {
+            let object: Value = serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {}", self.told()));
+            assert_eq!(object["schema"], "holdfast/v1", "{}", self.told());
+            object
+        };
+        self.text().lines().map(parse).collect()
+    }
+
+    /// The `error` of a failure in JSON mode: stdout is empty, it is stderr's last line.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        assert!(self.stdout.is_empty(), "stdout of a failure is empty: {}", self.told());
+        let last = self.stderr.lines().last().unwrap_or_default();
+        let told: Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {}", self.told()));
+        for field in ["code", "message", "cause", "next", "retry"] {
+            assert!(told["error"].get(field).is_some(), "`{field}` is there: {}", self.told());
+        }
+        told["error"].clone()
+    }
+
+    /// The failure's exit code and error code.
+    #[track_caller]
+    pub fn fails(self, exit: i32, code: &str) {
+        let outcome = self.ends(exit);
+        assert_eq!(outcome.error()["code"], code, "{}", outcome.told());
+    }
+}

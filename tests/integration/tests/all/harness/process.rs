@@ -1,0 +1,188 @@
+//! Services as child processes: started, awaited until `ready`, stopped or killed by their id.
+
+use super::{Outcome, holdfast};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("HOLDFAST_BINARY") {
+        return named.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    let found = test.ancestors().nth(2).unwrap().join("holdfast");
+    assert!(
+        found.exists(),
+        "{} is not there: run `cargo build -p holdfast-cli` first, or set HOLDFAST_BINARY",
+        found.display()
+    );
+    found
+}
+
+/// Polls until `condition` gives something, and fails the test with `what` at the deadline.
+pub fn wait_until<T>(what: &str, patience: Duration, condition: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(start.elapsed() < patience, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One running service. Dropped, it is killed.
+pub struct Service {
+    child: Child,
+    lines: Mutex<Receiver<String>>,
+    log: PathBuf,
+    pub address: String,
+}
+
+impl Service {
+    /// Starts `holdfast <arguments>` and waits for its `ready ADDR`; stderr goes to `log`.
+    pub fn start(arguments: &[&str], log: &Path) -> Self {
+        Self::spawn(Command::new(binary()).args(arguments), log)
+    }
+
+    /// The same as a user who may read little; needs a test that runs as root.
+    pub fn start_as(uid: u32, arguments: &[&str], log: &Path) -> Self {
+        Self::spawn(Command::new(binary()).args(arguments).uid(uid).gid(uid), log)
+    }
+
+    fn spawn(command: &mut Command, log: &Path) -> Self {
+        let stderr = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = command
+            .env_remove("HOLDFAST_CONTEXT")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = sync_channel(64);
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut service =
+            Self { child, lines: Mutex::new(lines), log: log.to_owned(), address: String::new() };
+        let first = service.line();
+        let address = first.strip_prefix("ready ");
+        service.address = address.unwrap_or_else(|| panic!("`{first}` is not ready")).to_owned();
+        service
+    }
+
+    /// The next line on stdout.
+    pub fn line(&self) -> String {
+        self.lines.lock().unwrap().recv_timeout(READY_PATIENCE).unwrap_or_else(|_| {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            panic!("no line within {READY_PATIENCE:?}; the log says:\n{log}")
+        })
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// SIGTERM, and the exit within the promised time.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < STOP_PATIENCE, "still there {STOP_PATIENCE:?} after SIGTERM");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGKILL, and the end of it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// A `holdfast dev` in a directory.
+pub struct Dev {
+    pub dir: PathBuf,
+    pub service: Service,
+}
+
+impl Dev {
+    pub fn start(dir: &Path) -> Self {
+        let service = Service::start(&["dev", "--dir", dir.to_str().unwrap()], &log_of(dir));
+        Self::announced(dir, service)
+    }
+
+    pub fn start_as(uid: u32, dir: &Path) -> Self {
+        let arguments = ["dev", "--dir", dir.to_str().unwrap()];
+        Self::announced(dir, Service::start_as(uid, &arguments, &log_of(dir)))
+    }
+
+    fn announced(dir: &Path, service: Service) -> Self {
+        let line = service.line();
+        assert_eq!(
+            line,
+            format!("export HOLDFAST_CONTEXT={}", dir.join("operator.toml").display())
+        );
+        Self { dir: dir.to_owned(), service }
+    }
+
+    pub fn context(&self) -> PathBuf {
+        self.dir.join("operator.toml")
+    }
+
+    /// Runs an operator's command against it, in table mode.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        holdfast(Some(&self.context()), arguments)
+    }
+
+    /// Runs an operator's command against it, in JSON mode.
+    pub fn json(&self, arguments: &[&str]) -> Outcome {
+        self.run(&[&["--output", "json"], arguments].concat())
+    }
+
+    /// Backs a path up and gives the point's id.
+    pub fn backup(&self, path: &Path) -> String {
+        let told = self.json(&["backup", "--path", path.to_str().unwrap()]).ok().object();
+        told["point"].as_str().unwrap().to_owned()
+    }
+}
+
+fn log_of(dir: &Path) -> PathBuf {
+    dir.with_extension("log")
+}

@@ -1,0 +1,189 @@
+//! The fields that scripts rely on: each command's JSON has them, with their types.
+
+use crate::harness::{Dev, Scratch, holdfast, noise, write};
+use serde_json::Value;
+
+/// Names and types: `s` string, `n` number, `b` boolean, `l` list, `o` object; `?` may be null.
+#[track_caller]
+fn assert_shape(value: &Value, fields: &[&str]) {
+    for field in fields {
+        let (name, form) = field.split_once(':').unwrap();
+        let found = value.get(name).unwrap_or_else(|| panic!("`{name}` is missing in {value}"));
+        let fits = match form.chars().next().unwrap() {
+            's' => found.is_string(),
+            'n' => found.is_u64(),
+            'b' => found.is_boolean(),
+            'l' => found.is_array(),
+            'o' => found.is_object(),
+            other => panic!("{other}"),
+        };
+        assert!(fits || (form.ends_with('?') && found.is_null()), "`{name}` is {found}");
+    }
+}
+
+const BACKUP: &[&str] = &[
+    "run:s",
+    "point:s",
+    "state:s",
+    "entries:n",
+    "bytes_read:n",
+    "bytes_new:n",
+    "bytes_stored:n",
+    "chunks_new:n",
+    "chunks_reused:n",
+    "duration_ms:n",
+    "skipped:l",
+];
+const POINT: &[&str] = &[
+    "id:s",
+    "policy:s?",
+    "agent:s",
+    "vault:s",
+    "source:s",
+    "time:s",
+    "state:s",
+    "entries:n",
+    "bytes:n",
+    "locations:l",
+];
+const ENTRY: &[&str] = &[
+    "path:s",
+    "kind:s",
+    "mode:n",
+    "uid:n",
+    "gid:n",
+    "size:n",
+    "mtime:s",
+    "link_target:s?",
+    "hardlink_group:n?",
+];
+const RESTORE: &[&str] = &[
+    "run:s?",
+    "point:s",
+    "target:s",
+    "entries:n",
+    "bytes_written:n",
+    "bytes_reused:n",
+    "safety_point:s?",
+    "verified:b",
+    "skipped:l",
+    "duration_ms:n",
+];
+const VERIFY: &[&str] = &["level:s", "points:n", "objects:n", "bytes:n", "damaged:l"];
+const STATUS: &[&str] = &["protected:b", "cluster:o", "agents:l", "sources:l", "alarms:l"];
+const CLUSTER: &[&str] = &["id:s", "leader:n?", "epoch:n", "term:n", "members:l"];
+const MEMBER: &[&str] = &["id:n", "name:s", "region:s", "role:s", "state:s", "applied:n"];
+const RUN: &[&str] = &[
+    "id:s",
+    "kind:s",
+    "state:s",
+    "policy:s?",
+    "agent:s",
+    "point:s?",
+    "started:s?",
+    "ended:s?",
+    "error:o?",
+];
+
+#[test]
+fn every_command_has_the_fields_of_the_contract() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a"), noise(1, 900_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let path = source.to_str().unwrap();
+    let made = dev.json(&["backup", "--path", path]).ok().object();
+    assert_shape(&made, BACKUP);
+    let point = made["point"].as_str().unwrap();
+    assert_eq!(point.len(), 32);
+
+    let points = dev.json(&["points"]).ok().object();
+    assert_shape(&points["points"][0], POINT);
+    assert_shape(&points["points"][0]["locations"][0], &["name:s", "confirmed:b"]);
+    let time = points["points"][0]["time"].as_str().unwrap();
+    assert_eq!(time.len(), "2026-11-21T10:00:00.000000000Z".len(), "{time}");
+
+    let listed = dev.json(&["ls", point]).ok().object();
+    assert_shape(&listed["entries"][0], ENTRY);
+    let found = dev.json(&["find", "a"]).ok().object();
+    assert_shape(&found["entries"][0], ENTRY);
+
+    let to = scratch.join("back");
+    let restored = dev.json(&["restore", point, "--to", to.to_str().unwrap()]).ok().object();
+    assert_shape(&restored, RESTORE);
+
+    for level in ["structure", "storage", "full"] {
+        let verified = dev.json(&["verify", "--all", "--level", level]).ok().object();
+        assert_shape(&verified, VERIFY);
+        assert_eq!((&verified["level"], &verified["points"]), (&level.into(), &1.into()));
+        assert_eq!(verified["damaged"], serde_json::json!([]));
+    }
+
+    let runs = dev.json(&["runs"]).ok().object();
+    assert_shape(&runs["runs"][0], RUN);
+    let run = made["run"].as_str().unwrap();
+    let shown = dev.json(&["runs", "show", run]).ok().object();
+    assert_eq!(
+        (&shown["runs"][0]["id"], &shown["runs"][0]["state"]),
+        (&run.into(), &"done".into())
+    );
+}
+
+#[test]
+fn status_has_the_fields_of_the_contract() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let told = dev.json(&["status"]);
+    let status = told.object();
+    assert_shape(&status, STATUS);
+    assert_shape(&status["cluster"], CLUSTER);
+    assert_shape(&status["cluster"]["members"][0], MEMBER);
+    assert_shape(&status["agents"][0], &["name:s", "state:s", "last_seen:s?"]);
+    assert_eq!(status["agents"][0]["name"], "local");
+    let protected = status["protected"].as_bool().unwrap();
+    assert_eq!(told.code, i32::from(!protected));
+    let cluster = dev.json(&["cluster", "status"]).ok().object();
+    assert_shape(&cluster, CLUSTER);
+}
+
+#[test]
+fn a_backup_ends_with_the_id_of_its_point_alone() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a"), "a");
+    let dev = Dev::start(&scratch.join("d"));
+    let told = dev.run(&["backup", "--path", source.to_str().unwrap()]).ok();
+    let last = told.text().lines().last().unwrap().to_owned();
+    assert_eq!(last.len(), 32, "`{last}`");
+    dev.run(&["ls", &last]).ok();
+}
+
+#[test]
+fn the_audit_log_names_what_was_done_and_is_unbroken() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a"), "a");
+    let dev = Dev::start(&scratch.join("d"));
+    dev.backup(&source);
+    let rows = dev.json(&["audit", "list"]).ok().object();
+    let rows = rows["entries"].as_array().unwrap();
+    assert!(!rows.is_empty());
+    assert_shape(&rows[0], &["number:n", "time:s", "actor:s", "action:s", "subject:s", "hash:s"]);
+    let verified = dev.json(&["audit", "verify"]).ok().object();
+    assert!(verified["rows"].as_u64().unwrap() >= rows.len() as u64);
+    let kept = scratch.join("audit.jsonl");
+    dev.run(&["audit", "export", "--to", kept.to_str().unwrap()]).ok();
+    let exported = std::fs::read_to_string(kept).unwrap();
+    assert!(exported.lines().count() >= rows.len());
+}
+
+#[test]
+fn completions_and_explanations_need_no_cluster() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(holdfast(None, &["completions", shell]).ok().text().contains("holdfast"));
+    }
+    for kind in ["policy", "vault", "location"] {
+        let page = holdfast(None, &["--output", "json", "explain", kind]).ok().object();
+        assert_shape(&page, &["kind:s", "about:s", "fields:l", "example:s"]);
+    }
+}

@@ -1,0 +1,25 @@
+//! What the `holdfast` binary promises to people and scripts, kept by real processes.
+//!
+//! Every test has its own directory, its own cluster and its own ports, and ends every process that
+//! it started, by its id. Waits look at a condition and have a deadline; they never hope.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this crate is tests: they read real clocks and fail by panicking"
+)]
+
+mod harness;
+
+mod cluster;
+mod damage;
+mod dev;
+mod exit_codes;
+mod json;
+mod killing;
+mod looking;
+mod offline;
+mod partial;
+mod resources;
+mod round_trip;

@@ -10,10 +10,10 @@ use holdfast_common::{
     AgentId, Clock, ClusterId, Code, Error, Name, Result, SystemClock, SystemEntropy,
 };
 use holdfast_keyring::IdentityKey;
+use holdfast_runtime::files;
 use holdfast_runtime::identity::{Identity, PeerCertificate};
 use holdfast_runtime::pki::{self, Fingerprint, certificates_pem};
 use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
-use holdfast_runtime::files;
 use holdfast_wire::v1::{self, enroll_client::EnrollClient};
 use holdfast_wire::{parse, status::from_status};
 use std::path::{Path, PathBuf};

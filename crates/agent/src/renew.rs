@@ -12,8 +12,8 @@ use holdfast_runtime::files;
 use holdfast_runtime::identity::PeerCertificate;
 use holdfast_runtime::pki::{self, certificates_pem};
 use holdfast_runtime::tls::{ChannelKind, ClientTls, Roots, TlsIdentity, connect};
-use holdfast_wire::v1::{self, enroll_client::EnrollClient};
 use holdfast_wire::status::from_status;
+use holdfast_wire::v1::{self, enroll_client::EnrollClient};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -36,7 +36,8 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn start_log(&self) -> Result<()> {
-        let usual = if self.command.is_service() { "info" } else { "warn" };
+        // openraft tells its whole state at `info`; what matters of it the coordinator tells itself.
+        let usual = if self.command.is_service() { "info,openraft=warn" } else { "warn" };
         holdfast_runtime::telemetry::init(&LogOptions {
             filter: self.log_level.clone().unwrap_or_else(|| usual.to_owned()),
             ..LogOptions::default()

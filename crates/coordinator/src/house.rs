@@ -8,6 +8,7 @@ use crate::{
     places::Places,
     raft::Ledger,
     reading::Reads,
+    ship::Shipping,
 };
 use holdfast_common::{Clock, ClusterId, Code, Entropy, Error, Name, Result, VaultId, limits};
 use holdfast_ledger::row::VaultRow;
@@ -33,12 +34,14 @@ pub(crate) struct House {
     pub(crate) hub: Hub,
     pub(crate) sessions: Sessions,
     pub(crate) reads: Reads,
+    pub(crate) shipping: Shipping,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs and frames that may be in memory at once, in KiB.
     pub(crate) budget: Semaphore,
     pub(crate) endpoint: String,
     pub(crate) index: PathBuf,
+    pub(crate) shipped_hint: PathBuf,
     pub(crate) catalogs: Mutex<HashMap<VaultId, Arc<Catalog>>>,
     pub(crate) close_agent: Box<dyn Fn(holdfast_common::AgentId) + Send + Sync>,
 }

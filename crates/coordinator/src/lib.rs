@@ -24,6 +24,7 @@ mod raft;
 mod reading;
 mod secrets;
 mod serve;
+mod ship;
 mod store;
 mod vaults;
 mod verify;

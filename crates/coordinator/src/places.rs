@@ -5,7 +5,7 @@ use bytes::Bytes;
 use holdfast_common::{Code, Entropy, Error, Name, Result};
 use holdfast_ledger::row::{LocationRow, VaultRow};
 use holdfast_storage::{
-    ObjectName, ObjectStore,
+    ObjectStore,
     layers::retry::{Retry, RetryOptions},
     placement::put_required,
     url,
@@ -55,24 +55,6 @@ impl Places {
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         put_required(&self.required(vault)?, &name.parse()?, bytes).await.map(drop)
-    }
-
-    /// From the first required location that has it.
-    pub(crate) async fn read(
-        &self,
-        vault: &VaultRow,
-        name: &str,
-        bytes_max: usize,
-    ) -> Result<Bytes> {
-        let name: ObjectName = name.parse()?;
-        let mut last = None;
-        for (_, store) in self.required(vault)? {
-            match store.get(&name, bytes_max).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| Error::new(Code::LocationMissing, "the vault has no location")))
     }
 }
 

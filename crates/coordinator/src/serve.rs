@@ -11,12 +11,12 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node},
-    secrets,
+    secrets, ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
 };
-use holdfast_keyring::{Argon, Kek, KekSource};
+use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_runtime::{
     identity::{Identity, IdentityKind},
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
@@ -47,7 +47,7 @@ pub async fn serve(
     let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
     ledger.wait_for_leader().await?;
     ledger.catch_up().await?;
-    let (kek, authority) = unlock(&config, &ledger)?;
+    let (kek, authority, recovery) = unlock(&config, &ledger)?;
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
@@ -60,6 +60,8 @@ pub async fn serve(
     house.load_catalogs().await?;
     let token = tasks.token().clone();
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
+    let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
+    tasks.spawn("log shipping", OnError::Shutdown, shipping);
     tasks.spawn(
         "certificate",
         OnError::Log,
@@ -144,7 +146,10 @@ pub(crate) async fn open_ledger(
 }
 
 /// The KEK, and what it opens first: the authority's key. A wrong KEK ends here.
-fn unlock(config: &Options, ledger: &Ledger) -> Result<(Kek, CertificateAuthority)> {
+fn unlock(
+    config: &Options,
+    ledger: &Ledger,
+) -> Result<(Kek, CertificateAuthority, ClusterRecoveryKey)> {
     let cluster = ledger.query().cluster()?;
     if cluster.id != config.cluster {
         return Err(Error::new(Code::ConfigMalformed, "this data belongs to another cluster"));
@@ -161,7 +166,8 @@ fn unlock(config: &Options, ledger: &Ledger) -> Result<(Kek, CertificateAuthorit
     let kek = source.load(&environment, derivation.as_ref())?;
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
-    Ok((kek, authority))
+    let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
+    Ok((kek, authority, recovery))
 }
 
 /// Everything the services share, before anybody listens.
@@ -186,11 +192,13 @@ pub(crate) fn house(
         hub: Hub::default(),
         sessions: Default::default(),
         reads: Default::default(),
+        shipping: Default::default(),
         clock,
         entropy,
         budget: Semaphore::new(BUDGET_KIB as usize),
         endpoint: config.listen,
         index: config.data.join("index"),
+        shipped_hint: config.data.join("shipped"),
         catalogs: Default::default(),
         close_agent: Box::new(|_| {}),
     })

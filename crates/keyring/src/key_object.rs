@@ -83,6 +83,9 @@ struct Binding {
     vault: VaultId,
     version: u32,
     kek_version: u32,
+    /// Bound as well: whoever could swap them would be sealed to.
+    vault_public: [u8; 32],
+    index_public: [u8; 32],
 }
 
 impl KeyObject {
@@ -101,7 +104,13 @@ impl KeyObject {
         }
         version_fits(kek_version)?;
         let (private, index) = (keys.private(version)?, keys.index_private(version)?);
-        let binding = Binding { vault: keys.vault(), version, kek_version };
+        let binding = Binding {
+            vault: keys.vault(),
+            version,
+            kek_version,
+            vault_public: private.public().key,
+            index_public: index.public().key,
+        };
         let wrap = |kek: &Kek, part, secret| binding.wrap(kek, part, secret, entropy);
         Ok(Self {
             format: FORMAT,
@@ -232,7 +241,8 @@ impl KeyObject {
     }
 
     fn binding(&self) -> Binding {
-        Binding { vault: self.vault, version: self.version, kek_version: self.kek_version }
+        let Self { vault, version, kek_version, vault_public, index_public, .. } = *self;
+        Binding { vault, version, kek_version, vault_public, index_public }
     }
 }
 
@@ -261,6 +271,8 @@ impl Binding {
             &self.version.to_le_bytes(),
             &self.kek_version.to_le_bytes(),
             &[part as u8],
+            &self.vault_public,
+            &self.index_public,
         ]
         .concat()
     }

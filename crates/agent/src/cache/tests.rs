@@ -1,7 +1,7 @@
 use super::*;
 use holdfast_common::SystemEntropy;
-use holdfast_seal::manifest::entry::{Content, EntryKind, Profile};
 use holdfast_common::{ChunkId, ContentHash};
+use holdfast_seal::manifest::entry::{Content, EntryKind, Profile};
 
 const BASIS: Basis = Basis { cutting: [7; 32], read_at: Timestamp::from_nanos(5) };
 

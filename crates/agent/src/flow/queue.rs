@@ -115,12 +115,10 @@ mod tests {
         queue.push(2).unwrap();
         queue.return_to_front(0);
         queue.close();
-        assert_eq!([queue.pop(), queue.pop(), queue.pop(), queue.pop()], [
-            Some(0),
-            Some(1),
-            Some(2),
-            None
-        ]);
+        assert_eq!(
+            [queue.pop(), queue.pop(), queue.pop(), queue.pop()],
+            [Some(0), Some(1), Some(2), None]
+        );
     }
 
     #[test]

@@ -84,7 +84,10 @@ impl Ingest {
             .await
     }
 
-    pub(crate) async fn checkpoint(&self, request: v1::FinishRequest) -> Result<v1::FinishResponse> {
+    pub(crate) async fn checkpoint(
+        &self,
+        request: v1::FinishRequest,
+    ) -> Result<v1::FinishResponse> {
         self.line
             .call(self.patience, |channel| {
                 let request = request.clone();

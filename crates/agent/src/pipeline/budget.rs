@@ -79,14 +79,3 @@ const _: () = {
     let builders = limits::PACK_BYTES_MAX + PAGE_PACK_BYTES_MAX;
     assert!(RUNS_MAX * builders + limits::FRAME_BYTES_MAX <= PACK_BYTES);
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_of_the_whole_agent_is_at_most_128_mib() {
-        assert!(SUM <= 128 << 20, "{} bytes are budgeted", SUM);
-        assert!(RUN_BYTES > WORKERS_MAX * limits::CHUNK_BYTES_MAX);
-    }
-}

@@ -114,8 +114,7 @@ fn close(run: &Run<'_>, builder: ManifestBuilder<'_>) -> Result<Table> {
     let root = builder.finish(&mut |page| run.send(page))?;
     let skipped_page = match run.skipped.page() {
         Some(page) => {
-            let chunk =
-                PlainChunk::new(&run.session.ids, ChunkKind::Page, Bytes::from(page));
+            let chunk = PlainChunk::new(&run.session.ids, ChunkKind::Page, Bytes::from(page));
             let id = chunk.id;
             run.send(chunk)?;
             Some(id)

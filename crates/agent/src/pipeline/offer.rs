@@ -91,8 +91,8 @@ impl Batch {
 /// Small files share a batch; one that would not fit is asked about by itself.
 fn add_known(run: &Run<'_>, kind: ChunkKind, known: Box<Known>, batch: &mut Batch) -> Result<()> {
     if !known.pages.is_empty() || known.ids.len() > limits::OFFER_CHUNKS_MAX {
-        let wanted = any_wanted(run, ChunkKind::Page, &known.pages)?
-            || any_wanted(run, kind, &known.ids)?;
+        let wanted =
+            any_wanted(run, ChunkKind::Page, &known.pages)? || any_wanted(run, kind, &known.ids)?;
         conclude(run, known, wanted);
         return Ok(());
     }

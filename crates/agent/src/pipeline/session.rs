@@ -3,11 +3,9 @@
 //! No message type goes further in than this. The data key is drawn here and dies with the run;
 //! from then on nothing on this host opens what the run sealed.
 
-use holdfast_common::{Entropy, PointId, Result, Secret, SessionId, VaultId};
 use holdfast_common::{Code, Error};
-use holdfast_keyring::{
-    Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, VaultPublicKey,
-};
+use holdfast_common::{Entropy, PointId, Result, Secret, SessionId, VaultId};
+use holdfast_keyring::{Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, VaultPublicKey};
 use holdfast_repository::point::IdKeyScope;
 use holdfast_seal::{ChunkParameters, Chunker, GearTable};
 use holdfast_wire::{parse, v1};

@@ -100,10 +100,13 @@ mod tests {
         list.push(Skipped::new(b"/a/\xff", Code::FilePermissionDenied));
         list.push(Skipped::new(b"/b", Code::FileChanged));
         let rows = parse_skipped(&list.page().unwrap()).unwrap();
-        assert_eq!(rows, [
-            (b"/a/\xff".to_vec(), Code::FilePermissionDenied),
-            (b"/b".to_vec(), Code::FileChanged)
-        ]);
+        assert_eq!(
+            rows,
+            [
+                (b"/a/\xff".to_vec(), Code::FilePermissionDenied),
+                (b"/b".to_vec(), Code::FileChanged)
+            ]
+        );
     }
 
     #[test]

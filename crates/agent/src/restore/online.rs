@@ -9,9 +9,7 @@ use super::source::{ChunkSource, FetchedFrame};
 use crate::flow::lock;
 use crate::line::Line;
 use bytes::Bytes;
-use holdfast_common::{
-    ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, Secret, limits,
-};
+use holdfast_common::{ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, Secret, limits};
 use holdfast_keyring::{GrantReceiver, IdKey, IdentityPublicKey, OneTimeKey};
 use holdfast_wire::v1::{self, restore_client::RestoreClient};
 use holdfast_wire::{parse, status::from_status};
@@ -97,13 +95,14 @@ impl ChunkSource for OnlinePoint {
             let session = Arc::clone(&lock(&self.session));
             let asked: Vec<ChunkId> = left.iter().map(|at| ids[*at]).collect();
             let mut told = vec![false; left.len()];
-            let answer = self.handle.block_on(self.ask(&session, kind, &asked, &mut |at, chunk| {
-                if let Some(told) = told.get_mut(at)
-                    && !std::mem::replace(told, true)
-                {
-                    each(left[at], chunk);
-                }
-            }));
+            let answer =
+                self.handle.block_on(self.ask(&session, kind, &asked, &mut |at, chunk| {
+                    if let Some(told) = told.get_mut(at)
+                        && !std::mem::replace(told, true)
+                    {
+                        each(left[at], chunk);
+                    }
+                }));
             let before = left.len();
             let mut still = told.iter().map(|told| !told);
             left.retain(|_| still.next().unwrap_or(false));
@@ -207,8 +206,7 @@ fn fetched(grant: &GrantReceiver, id: &ChunkId, chunk: v1::FetchedChunk) -> Resu
         return Err(detail.into());
     }
     let key = grant.unmask(id, &chunk.key).map_err(|error| {
-        Error::new(Code::ChunkDamaged, format!("the key of chunk {id} does not open"))
-            .cause(error)
+        Error::new(Code::ChunkDamaged, format!("the key of chunk {id} does not open")).cause(error)
     })?;
     Ok(FetchedFrame { frame: chunk.frame, key })
 }

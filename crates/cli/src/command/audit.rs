@@ -25,8 +25,8 @@ enum Verb {
     #[command(after_help = EXAMPLES)]
     List {
         /// Only rows after this number
-        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-        after: u64,
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
         /// At most so many rows
         #[arg(long, default_value_t = 1000, value_name = "ROWS")]
         limit: u32,
@@ -52,15 +52,21 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     }
 }
 
-async fn list(client: &Client, after: u64, limit: u32, demand: &Demand<'_>) -> Result<Ending> {
+async fn list(
+    client: &Client,
+    after: Option<u64>,
+    limit: u32,
+    demand: &Demand<'_>,
+) -> Result<Ending> {
     let mut entries = Vec::new();
     let mut after = after;
     while entries.len() < limit as usize {
-        let rows = page(client, after, limit - entries.len() as u32).await?;
+        let rows = page(client, after).await?;
         let Some(last) = rows.last() else { break };
-        after = last.number;
+        after = Some(last.number);
         entries.extend(rows);
     }
+    entries.truncate(limit as usize);
     demand.output.answer(
         || json!({ "entries": entries.iter().map(fields).collect::<Vec<_>>() }),
         || {
@@ -94,11 +100,11 @@ async fn verify(client: &Client, demand: &Demand<'_>) -> Result<Ending> {
 async fn export(client: &Client, to: Option<PathBuf>, demand: &Demand<'_>) -> Result<Ending> {
     let refused = |error| Error::io("the audit log cannot be written", &error);
     let mut file = to.map(std::fs::File::create).transpose().map_err(refused)?;
-    let mut after = 0;
+    let mut after = None;
     loop {
-        let rows = page(client, after, limits::LIST_PAGE_ROWS as u32).await?;
+        let rows = page(client, after).await?;
         let Some(last) = rows.last() else { break };
-        after = last.number;
+        after = Some(last.number);
         for row in &rows {
             match &mut file {
                 Some(file) => writeln!(file, "{}", fields(row)).map_err(refused)?,
@@ -112,10 +118,15 @@ async fn export(client: &Client, to: Option<PathBuf>, demand: &Demand<'_>) -> Re
     Ok(Ending::Done)
 }
 
-async fn page(client: &Client, after: u64, limit: u32) -> Result<Vec<v1::AuditEntry>> {
-    let limit = limit.min(limits::LIST_PAGE_ROWS as u32);
+/// The rows that follow a number. Numbers begin with 0, so that the row of the number itself may
+/// come along; it was seen and is left out.
+async fn page(client: &Client, after: Option<u64>) -> Result<Vec<v1::AuditEntry>> {
+    let limit = limits::LIST_PAGE_ROWS as u32;
+    let question = v1::ListAuditRequest { after: after.unwrap_or(0), limit };
     let ask = async |mut admin: Admin, question| admin.list_audit(question).await;
-    Ok(client.ask(v1::ListAuditRequest { after, limit }, ask).await?.entries)
+    let mut entries = client.ask(question, ask).await?.entries;
+    entries.retain(|entry| after.is_none_or(|after| entry.number > after));
+    Ok(entries)
 }
 
 fn fields(entry: &v1::AuditEntry) -> Value {

@@ -1,8 +1,16 @@
 //! `holdfast explain KIND`: the fields of a declared thing, with an example that can be applied.
 
-use crate::{demand::Demand, ending::Ending, output::table::Table, resource};
+use crate::{
+    demand::Demand,
+    ending::Ending,
+    output::table::Table,
+    resource::{
+        self,
+        explain::{Field, Page},
+    },
+};
 use holdfast_common::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -12,24 +20,35 @@ pub struct Arguments {
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let page = resource::explain::page(arguments.kind);
-    demand.output.answer(
-        || json!({
-            "kind": arguments.kind.word(),
-            "about": page.about,
-            "fields": page.fields.iter().map(|field| json!({
-                "name": field.name, "type": field.form, "default": field.usual, "about": field.about,
-            })).collect::<Vec<_>>(),
-            "example": page.example,
-        }),
-        || {
-            let mut table = Table::new(["field", "type", "default", "meaning"]);
-            for field in page.fields {
-                table.row([field.name, field.form, field.usual.unwrap_or("required"), field.about].map(String::from));
-            }
-            format!("{}\n\n{}\n\nExample:\n\n{}", page.about, table.render(), page.example.trim_end())
-        },
-    )?;
+    demand.output.answer(|| fields(arguments.kind, &page), || text(&page))?;
     Ok(Ending::Done)
+}
+
+fn fields(kind: resource::Kind, page: &Page) -> Value {
+    let field = |field: &Field| {
+        json!({
+            "name": field.name,
+            "type": field.form,
+            "default": field.usual,
+            "about": field.about,
+        })
+    };
+    json!({
+        "kind": kind.word(),
+        "about": page.about,
+        "fields": page.fields.iter().map(field).collect::<Vec<_>>(),
+        "example": page.example,
+    })
+}
+
+fn text(page: &Page) -> String {
+    let mut table = Table::new(["field", "type", "default", "meaning"]);
+    for field in page.fields {
+        let usual = field.usual.unwrap_or("required");
+        table.row([field.name, field.form, usual, field.about].map(String::from));
+    }
+    let example = page.example.trim_end();
+    format!("{}\n\n{}\n\nExample:\n\n{example}", page.about, table.render())
 }
 
 pub const EXAMPLES: &str = "\

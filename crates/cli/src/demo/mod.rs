@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use stage::Stage;
 use std::path::{Path, PathBuf};
 
-const PASSPHRASE: &str = "demo";
+const PASSPHRASE: &str = "a demo of the worst day";
 
 pub async fn tell(output: &Output) -> Result<()> {
     let clock = SystemClock::start();
@@ -32,18 +32,27 @@ pub async fn tell(output: &Output) -> Result<()> {
     let dev = Dev::start(&dir, "127.0.0.1:0".to_owned()).await?;
     let stage = Stage::new(output, dev.context.clone());
     stage.say(&format!("a cluster of one, ready after {}", figures::span(clock.elapsed())));
-
     let data = Data::make(&scratch.path().join("data"))?;
-    let (first, second) = back_up_twice(&stage, &data).await?;
-    lose_and_restore(&stage, &data, scratch.path(), &first, &second).await?;
-    damage_and_verify(&stage, &dir.join("location"), &second).await?;
-    let bundle = export(&stage, scratch.path()).await?;
+    let told = with_cluster(&stage, &data, &dir, scratch.path()).await;
     dev.stop().await;
-    restore_without_cluster(&stage, &data, &dir, scratch.path(), &bundle).await?;
+    restore_without_cluster(&stage, &data, &dir, scratch.path(), &told?).await?;
 
     drop(scratch);
     let took = clock.elapsed();
     stage.end(&format!("told in {}; nothing is left behind", figures::span(took)), took)
+}
+
+/// The part of the story that needs a cluster; gives the bundle that the rest needs.
+async fn with_cluster(
+    stage: &Stage<'_>,
+    data: &Data,
+    dir: &Path,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let (first, second) = back_up_twice(stage, data).await?;
+    lose_and_restore(stage, data, scratch, &first, &second).await?;
+    damage_and_verify(stage, &dir.join("location"), &second).await?;
+    export(stage, scratch).await
 }
 
 async fn back_up_twice(stage: &Stage<'_>, data: &Data) -> Result<(String, String)> {

@@ -101,7 +101,10 @@ async fn start_coordinator(tasks: &Tasks, config: PathBuf, listen: String) -> Re
     let (tell, ready) = oneshot::channel();
     let stop = tasks.token().clone();
     tasks.spawn("coordinator", OnError::Shutdown, async move {
-        let told = |address| tell.send(address).unwrap_or_default();
+        // Nobody waits any more: the process is stopping.
+        let told = |address| {
+            let _unheard = tell.send(address);
+        };
         holdfast_coordinator::serve(&config, Some(listen), stop, told).await
     });
     match ready.await {
@@ -133,7 +136,10 @@ async fn start_agent(tasks: &Tasks, dir: &Path, context: &Path, address: SocketA
     let (tell, ready) = oneshot::channel();
     let stop = tasks.token().clone();
     tasks.spawn("agent", OnError::Shutdown, async move {
-        holdfast_agent::service::serve(config, stop, move || drop(tell.send(()))).await
+        holdfast_agent::service::serve(config, stop, move || {
+            let _unheard = tell.send(());
+        })
+        .await
     });
     match ready.await {
         Ok(()) => Ok(()),

@@ -20,7 +20,10 @@ pub async fn coordinator(config: &Path, listen: Option<String>, output: &Output)
     let (tell, ready) = oneshot::channel();
     let (config, stop) = (config.to_owned(), tasks.token().clone());
     tasks.spawn("coordinator", OnError::Shutdown, async move {
-        let told = |address| drop(tell.send(address));
+        // Nobody waits any more: the process is stopping.
+        let told = |address| {
+            let _unheard = tell.send(address);
+        };
         holdfast_coordinator::serve(&config, listen, stop, told).await
     });
     if let Ok(address) = first(ready, &mut signals, &tasks).await? {
@@ -36,7 +39,10 @@ pub async fn agent(config: &Path, output: &Output) -> Result<()> {
     let (tell, ready) = oneshot::channel();
     let (stop, endpoints) = (tasks.token().clone(), config.endpoints.join(","));
     tasks.spawn("agent", OnError::Shutdown, async move {
-        holdfast_agent::service::serve(config, stop, move || drop(tell.send(()))).await
+        holdfast_agent::service::serve(config, stop, move || {
+            let _unheard = tell.send(());
+        })
+        .await
     });
     if first(ready, &mut signals, &tasks).await?.is_ok() {
         output.line(&format!("ready {endpoints}"))?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
-    command::{CommitPoint, IntendPacks},
+    command::{CommitPoint, IntendPacks, Outcome},
     row::{PointRow, PointState as RowState, RunCounts, RunRow, Sharing},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -54,12 +54,16 @@ impl House {
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
         };
-        self.ledger.propose(session.actor(), commit).await?;
+        let committed = self.ledger.propose(session.actor(), commit).await?;
         for (pack, base) in &inline {
             self.count(session, &vault, pack, Some(*base))?;
         }
         if !checkpoint {
             self.end_session(&session.row.id);
+        }
+        // Reported committed means: the extent of the log that says so is durable too.
+        if let Outcome::At(index) = committed {
+            self.shipping.wait(index).await?;
         }
         Ok(point)
     }

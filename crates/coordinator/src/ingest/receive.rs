@@ -21,6 +21,7 @@ pub(super) struct ReceivedPack {
     pub(super) id: PackId,
     pub(super) kind: ChunkKind,
     pub(super) bytes: Bytes,
+    pub(super) digest: [u8; 32],
     pub(super) footer: Footer,
 }
 
@@ -35,7 +36,7 @@ impl ReceivedPack {
                 "an agent's pack cannot take over the numbers of others",
             ));
         }
-        Ok(Self { id, kind: view.kind(), bytes, footer })
+        Ok(Self { id, kind: view.kind(), bytes, digest: *view.digest(), footer })
     }
 
     pub(super) fn intended(&self, home: PackHome) -> IntendedPack {
@@ -45,6 +46,7 @@ impl ReceivedPack {
             slots: u32::try_from(self.footer.rows.len()).unwrap_or(u32::MAX),
             length: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
             home,
+            digest: self.digest,
         }
     }
 }

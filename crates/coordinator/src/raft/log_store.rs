@@ -27,7 +27,11 @@ use std::{
     io,
     ops::RangeBounds,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -52,6 +56,8 @@ pub(crate) struct LogStore {
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
     queue: mpsc::SyncSender<Write>,
     tables: Arc<dyn StateKv>,
+    /// Entries behind this index are still needed for shipping, purged or not.
+    shipped: Arc<AtomicU64>,
 }
 
 impl LogStore {
@@ -72,12 +78,35 @@ impl LogStore {
         let db = Arc::new(db);
         let pending = Arc::new(Mutex::new(BTreeMap::new()));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
-        let writer = Writer { db: db.clone(), pending: pending.clone() };
+        let shipped = Arc::new(AtomicU64::new(0));
+        let writer = Writer { db: db.clone(), pending: pending.clone(), shipped: shipped.clone() };
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&writes))
             .map_err(|error| Error::io("the log's writer cannot start", &error))?;
-        Ok(Self { db, pending, queue, tables })
+        Ok(Self { db, pending, queue, tables, shipped })
+    }
+
+    /// Entries from `from` to `to` in their stored form, as far as they are in the database.
+    pub(crate) fn stored(&self, from: u64, to: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(LOG)?;
+            table
+                .range(from..=to)?
+                .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
+                .collect()
+        };
+        let rows = read().map_err(|error| damaged("the log cannot be read", &error))?;
+        rows.into_iter()
+            .map(|(index, wrapped)| {
+                Ok((index, unwrap_checksum(&index.to_string(), &wrapped)?.to_vec()))
+            })
+            .collect()
+    }
+
+    /// Everything up to `index` lies in the locations.
+    pub(crate) fn note_shipped(&self, index: u64) {
+        self.shipped.fetch_max(index, Ordering::Relaxed);
     }
 
     fn send(&self, write: Write) -> io::Result<()> {
@@ -214,6 +243,7 @@ impl RaftLogStorage<Types> for LogStore {
 struct Writer {
     db: Arc<redb::Database>,
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
+    shipped: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -253,7 +283,8 @@ impl Writer {
                     }
                     Write::TruncateFrom(from, _) => log.retain_in(*from.., |_, _| false)?,
                     Write::Purge(upto, _) => {
-                        log.retain_in(..=upto.index, |_, _| false)?;
+                        let last = upto.index.min(self.shipped.load(Ordering::Relaxed));
+                        log.retain_in(..=last, |_, _| false)?;
                         let record = record::to_bytes(&StoredLogId::from(upto));
                         meta.insert("purged", wrap_checksum("purged", &record).as_slice())?;
                     }

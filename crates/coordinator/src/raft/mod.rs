@@ -65,6 +65,7 @@ pub(crate) struct LedgerState {
 pub(crate) struct Ledger {
     raft: Raft,
     tables: Arc<dyn StateKv>,
+    log: LogStore,
     time: Arc<LedgerTime>,
     entropy: Arc<dyn Entropy>,
     applied: watch::Receiver<u64>,
@@ -87,12 +88,12 @@ impl Ledger {
         let log = LogStore::open(&directory.join("log.redb"), tables.clone())?;
         let config = config()?;
         let raft =
-            Raft::new(node.id, Arc::new(config), NoPeers, log, machine).await.map_err(|error| {
-                Error::new(Code::LogDamaged, "the ledger cannot start").cause(error)
-            })?;
+            Raft::new(node.id, Arc::new(config), NoPeers, log.clone(), machine).await.map_err(
+                |error| Error::new(Code::LogDamaged, "the ledger cannot start").cause(error),
+            )?;
         let newest = Query::over(tables.as_ref()).audit_newest_time()?;
         let time = Arc::new(LedgerTime::new(clock, newest));
-        Ok(Self { raft, tables, time, entropy, applied })
+        Ok(Self { raft, tables, log, time, entropy, applied })
     }
 
     /// Makes this member the first and only voter of a new cluster.
@@ -174,6 +175,19 @@ impl Ledger {
     /// Changes whenever something was applied.
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.clone()
+    }
+
+    /// Entries of the log in their stored form, for shipping.
+    pub(crate) async fn log(&self, from: u64, to: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || log.stored(from, to))
+            .await
+            .map_err(|error| Error::new(Code::InternalBug, "reading the log").cause(error))?
+    }
+
+    /// Entries up to `index` may be forgotten here: they lie in the locations.
+    pub(crate) fn note_shipped(&self, index: u64) {
+        self.log.note_shipped(index);
     }
 
     pub(crate) fn now(&self) -> holdfast_common::Timestamp {

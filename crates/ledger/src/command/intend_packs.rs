@@ -27,6 +27,8 @@ pub struct IntendedPack {
     pub length: u32,
     #[n(4)]
     pub home: PackHome,
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
 }
 
 /// Numbers have 40 bits within an epoch.
@@ -59,6 +61,7 @@ impl IntendPacks {
                 session: session.id,
                 state: PackState::Intended,
                 home: pack.home,
+                digest: pack.digest,
             })?;
             vault = reserve(vault, pack.slots)?;
         }

@@ -50,6 +50,9 @@ pub struct PackRow {
     pub state: PackState,
     #[n(9)]
     pub home: PackHome,
+    /// BLAKE3 of everything before the footer: with it the footer opens without the frames.
+    #[cbor(n(10), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
 }
 
 /// Packs are found by vault, then id.

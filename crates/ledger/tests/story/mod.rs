@@ -226,6 +226,7 @@ pub fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
         slots: 10,
         length: 1000,
         home,
+        digest: [4; 32],
     };
     IntendPacks { session: ids::session(session), packs: packs.iter().map(pack).collect() }
 }

@@ -14,6 +14,10 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
+        Self::start_in_custody("coordinator")
+    }
+
+    fn start_in_custody(custody: &str) -> Self {
         let scratch = Scratch::new();
         let (dir, kek) = (scratch.join("c"), scratch.join("kek"));
         let location = format!("main=local:{}", scratch.join("location").display());
@@ -35,7 +39,7 @@ impl Cluster {
                 "--kek",
                 &format!("file:{}", kek.display()),
                 "--custody",
-                "coordinator",
+                custody,
             ],
         )
         .ok();
@@ -184,4 +188,29 @@ fn a_revoked_agent_is_shut_out_at_once() {
     let told = cluster.run(&["backup", "--path", path, "--agent", "lost"]);
     assert_eq!(told.code, 4, "{}", told.stderr);
     assert_restores(&cluster, &made["point"], &source, "what it made before stays");
+}
+
+#[test]
+fn in_operator_custody_only_the_operator_key_brings_data_back() {
+    let cluster = Cluster::start_in_custody("operator");
+    let _agent = cluster.agent("files-1");
+    let source = source(&cluster, "a", 40);
+    let made = cluster.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
+    let point = made["point"].as_str().unwrap();
+    let to = cluster.scratch.join("refused");
+    let online = ["restore", point, "--to", to.to_str().unwrap()];
+    cluster.run(&online).fails(4, "key.custody_refused");
+    assert!(!to.exists() || std::fs::read_dir(&to).unwrap().next().is_none());
+
+    let url = format!("local:{}", cluster.scratch.join("location").display());
+    let kek = format!("file:{}", cluster.scratch.join("kek").display());
+    let operator = format!("file:{}", cluster.scratch.join("c/operator.kek").display());
+    let to = cluster.scratch.join("back");
+    let offline = ["--output", "json", "restore", point, "--to", to.to_str().unwrap()];
+    let from = ["--from-location", &url, "--kek", &kek];
+    holdfast(None, &[&offline[..], &from].concat()).fails(4, "key.custody_refused");
+    let both = ["--kek", &operator];
+    holdfast(None, &[&offline[..], &from, &both].concat()).ok();
+    let back = to.join(source.strip_prefix("/").unwrap());
+    Tree::of(&source).assert_same(&Tree::of(&back), "with the operator's key");
 }

@@ -63,3 +63,19 @@ fn a_second_dev_in_the_same_directory_is_refused_and_does_no_harm() {
     assert_ne!(second.code, 0, "{}", second.stderr);
     dev.run(&["points"]).ok();
 }
+
+#[test]
+fn the_demo_tells_its_story_to_the_end_and_leaves_nothing_behind() {
+    use std::process::Command;
+    let scratch = Scratch::new();
+    let start = Instant::now();
+    let mut demo = Command::new(crate::harness::binary());
+    demo.arg("demo").env("TMPDIR", scratch.path());
+    let told = crate::harness::Outcome::of(None, &mut demo).ok();
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    for figure in ["stored", "found damaged", "compared: the same", "no cluster"] {
+        assert!(told.text().contains(figure), "`{figure}` in {}", told.text());
+    }
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -6,7 +6,9 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
+    unreachable_pub,
     reason = "all of this crate is tests: they read real clocks and fail by panicking"
 )]
 

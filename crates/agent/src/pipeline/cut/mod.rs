@@ -64,8 +64,8 @@ fn described(run: &Run<'_>, job: &mut Job) -> Result<Entry, Skipped> {
 
 fn is_known(run: &Run<'_>, remembered: &Remembered, now: &Entry) -> bool {
     let before = &remembered.entry;
-    let listed = before.content.as_ref().is_none_or(|c| c.lists.is_none())
-        || remembered.rows.is_some();
+    let listed =
+        before.content.as_ref().is_none_or(|c| c.lists.is_none()) || remembered.rows.is_some();
     !run.request.full
         && listed
         && unchanged(before, now, run.remembered_at)

@@ -130,6 +130,14 @@ pub(super) async fn follow(
         applied.mark_unchanged();
         let event = event(house, &id);
         let over = event.as_ref().map_or(true, |(_, over)| *over);
+        let event = match event {
+            // A run has ended for its caller when the log that says so is durable.
+            Ok(ended) if over => {
+                let index = *house.ledger.applied().borrow();
+                house.shipping.wait(index).await.map(|()| ended)
+            }
+            other => other,
+        };
         let sent = events.send(event.map(|(event, _)| event).map_err(|e| to_status(&e))).await;
         if over || sent.is_err() {
             return;

@@ -1,0 +1,215 @@
+//! Shipping the ledger's log to the locations: what was reported committed outlives this cluster.
+//!
+//! ```text
+//!   applied ─→ (linger, or somebody waits) ─→ extent: entries from..=to, sealed ─→ every required
+//!                                                     location ─→ shipped := to ─→ waiters go on
+//! ```
+//!
+//! Extents are gap-free and written once. A restart goes on behind the last one it knows of; when
+//! an extent of that beginning is there already, its own header says how far it reaches. An answer
+//! "committed" waits until the extent that holds its entry is durable.
+
+use crate::{house::House, raft::Ledger};
+use bytes::Bytes;
+use holdfast_common::{ClusterId, Code, Error, Result, Secret};
+use holdfast_keyring::aead;
+use holdfast_ledger::row::VaultRow;
+use holdfast_repository::layout;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+const MAGIC: &[u8; 8] = b"HFLG\x01\0\0\0";
+const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
+const EPOCH: u32 = 1;
+const LINGER: Duration = Duration::from_secs(1);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Entries of one extent; a command is at most a mebibyte, and most are a few hundred bytes.
+const EXTENT_ENTRIES_MAX: u64 = 256;
+const EXTENT_BYTES_MAX: usize = 8 << 20;
+
+/// How far the log has been shipped, and who waits for it.
+pub(crate) struct Shipping {
+    shipped: watch::Sender<u64>,
+    urgent: Notify,
+}
+
+impl Default for Shipping {
+    fn default() -> Self {
+        Self { shipped: watch::channel(0).0, urgent: Notify::new() }
+    }
+}
+
+impl Shipping {
+    /// Waits until everything up to `index` is durable in the locations.
+    pub(crate) async fn wait(&self, index: u64) -> Result<()> {
+        let mut shipped = self.shipped.subscribe();
+        if *shipped.borrow() >= index {
+            return Ok(());
+        }
+        self.urgent.notify_one();
+        let waited = tokio::time::timeout(WAIT_MAX, shipped.wait_for(|at| *at >= index)).await;
+        match waited {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::new(
+                Code::LocationIoFailed,
+                "the ledger's log could not be shipped to a required location",
+            )
+            .next("check the location; the log is shipped when it is back")),
+        }
+    }
+}
+
+/// The reconciler: ships what was applied, for as long as the process runs.
+pub(crate) async fn ship(
+    house: Arc<House>,
+    key: Secret<32>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut applied = house.ledger.applied();
+    let known = hint(&house);
+    house.ledger.note_shipped(known);
+    house.shipping.shipped.send_replace(known);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = applied.changed() => if changed.is_err() { return Ok(()) },
+            () = house.shipping.urgent.notified() => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = house.shipping.urgent.notified() => {}
+            () = tokio::time::sleep(LINGER) => {}
+        }
+        if let Err(error) = ship_applied(&house, &key).await {
+            tracing::warn!(%error, "the log could not be shipped; trying again");
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            house.shipping.urgent.notify_one();
+        }
+        if shutdown.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
+    let vault = catalog_vault(&house.ledger)?;
+    loop {
+        let from = *house.shipping.shipped.borrow() + 1;
+        let applied = *house.ledger.applied().borrow();
+        if from > applied {
+            return Ok(());
+        }
+        let to = ship_extent(house, &vault, key, from, applied).await?;
+        house.ledger.note_shipped(to);
+        house.shipping.shipped.send_replace(to);
+        // Only a hint: without it, extents are found one by one.
+        if let Err(error) = std::fs::write(&house.shipped_hint, to.to_string()) {
+            tracing::debug!(%error, "no hint could be left for the next start");
+        }
+    }
+}
+
+/// How far an earlier process says it shipped; never ahead of what is durable.
+fn hint(house: &House) -> u64 {
+    let text = std::fs::read_to_string(&house.shipped_hint).unwrap_or_default();
+    text.parse().unwrap_or(0).min(*house.ledger.applied().borrow())
+}
+
+/// The vault whose required locations hold the catalog.
+fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
+    let vaults = ledger.query().vaults()?;
+    let oldest = vaults.into_iter().min_by_key(|vault| vault.created);
+    oldest.ok_or_else(|| Error::new(Code::VaultMissing, "there is no vault to ship the log to"))
+}
+
+/// Ships one extent that begins at `from`; returns its last index.
+async fn ship_extent(
+    house: &House,
+    vault: &VaultRow,
+    key: &Secret<32>,
+    from: u64,
+    applied: u64,
+) -> Result<u64> {
+    let (mut to, mut plaintext) = (from - 1, Vec::new());
+    for (index, entry) in house.ledger.log(from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?
+    {
+        if index != to + 1 {
+            return Err(Error::new(Code::LogDamaged, format!("the log lacks entry {}", to + 1)));
+        }
+        to = index;
+        plaintext.extend_from_slice(&entry);
+        if plaintext.len() >= EXTENT_BYTES_MAX {
+            break;
+        }
+    }
+    if to < from {
+        return Err(Error::new(Code::LogDamaged, format!("the log lacks entry {from}")));
+    }
+    let mut object = header(&house.cluster, from, to);
+    let field = aead::seal(key.expose(), &object, &plaintext, house.entropy.as_ref());
+    object.extend_from_slice(&field);
+    let name = layout::ObjectName::log(EPOCH, from);
+    match house.places.put(vault, name.as_str(), Bytes::from(object)).await {
+        Ok(()) => Ok(to),
+        Err(error) if error.code == Code::ObjectConflict => {
+            shipped_before(house, vault, name.as_str()).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// An extent of this beginning was shipped before we were restarted. Every required location must
+/// hold that very extent; one that lacks it gets it.
+async fn shipped_before(house: &House, vault: &VaultRow, name: &str) -> Result<u64> {
+    let places = house.places.required(vault)?;
+    let name_there = name.parse()?;
+    let mut extent: Option<Bytes> = None;
+    for (_, store) in &places {
+        if store.head(&name_there).await?.is_some() {
+            extent = Some(store.get(&name_there, 2 * EXTENT_BYTES_MAX).await?);
+            break;
+        }
+    }
+    let extent = extent.ok_or_else(|| Error::new(Code::ObjectMissing, "an extent vanished"))?;
+    let reach = reach_of(&extent, &house.cluster)?;
+    house.places.put(vault, name, extent).await?;
+    Ok(reach)
+}
+
+fn header(cluster: &ClusterId, from: u64, to: u64) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(cluster.as_bytes());
+    header.extend_from_slice(&u64::from(EPOCH).to_le_bytes());
+    header.extend_from_slice(&from.to_le_bytes());
+    header.extend_from_slice(&to.to_le_bytes());
+    header
+}
+
+/// The last index of an extent of ours.
+fn reach_of(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
+    let foreign = || Error::new(Code::RecordMalformed, "an extent of the log cannot be read");
+    let header = extent.get(..HEADER_BYTES).ok_or_else(foreign)?;
+    if &header[..8] != MAGIC || &header[8..24] != cluster.as_bytes() {
+        return Err(foreign());
+    }
+    let to = header.last_chunk::<8>().ok_or_else(foreign)?;
+    Ok(u64::from_le_bytes(*to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extent_says_how_far_it_reaches_and_whose_it_is() {
+        let cluster = ClusterId::from_bytes([7; 16]);
+        let extent = header(&cluster, 5, 9);
+        assert_eq!(extent.len(), HEADER_BYTES);
+        assert_eq!(reach_of(&extent, &cluster).unwrap(), 9);
+        assert!(reach_of(&extent, &ClusterId::from_bytes([8; 16])).is_err());
+        assert!(reach_of(&extent[..HEADER_BYTES - 1], &cluster).is_err());
+    }
+}

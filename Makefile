@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build check fix test demo setup
+.PHONY: help build check fix test demo bench setup
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,3 +29,9 @@ test: build ## unit, property and process tests
 demo: build ## the whole story on made-up data, in about a minute
 	target/debug/holdfast demo
 
+PEERS ?= restic,borg,rustic
+BENCH_OPTIONS ?=
+bench: setup ## side by side with PEERS=restic,borg,rustic into bench/RESULTS.md; takes long
+	@bench/setup $(PEERS)
+	cargo build --locked --release -p holdfast-cli -p holdfast-bench
+	target/release/holdfast-bench run --peers $(PEERS) $(BENCH_OPTIONS)

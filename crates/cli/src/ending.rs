@@ -1,8 +1,8 @@
 //! How a command ended, and the exit code that says so (`CLI.md` §4).
 //!
-//! What failed is a [`holdfast_common::Error`] and its code decides. An [`Ending`] is for what did its work and
-//! still has something to say: a partial point, damage that was found, a cluster that does not
-//! protect as asked, a signal.
+//! What failed is a [`holdfast_common::Error`] and its code decides. An [`Ending`] is for what did
+//! its work and still has something to say: a partial point, damage that was found, a cluster that
+//! does not protect as asked, a signal.
 
 use holdfast_common::Result;
 use holdfast_runtime::{Signal, Signals};

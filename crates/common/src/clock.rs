@@ -8,9 +8,7 @@ use std::time::{Instant, SystemTime};
 
 /// Nanoseconds since 1970 in UTC; reaches to the year 2262. Written as RFC 3339 with all nine
 /// digits, so that written times sort like times.
-#[derive(
-    Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cbor(transparent)]
 pub struct Timestamp(#[n(0)] i64);
 

@@ -62,6 +62,7 @@ codes! {
     ChunkDamaged "chunk.content_damaged" Damage false "run `holdfast verify --all --level storage` and restore from another location";
     ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
     ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
+    ClusterBusy "cluster.member_busy" Unreachable true "wait a moment and try again";
     ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";
     ClusterUnreachable "cluster.endpoint_unreachable" Unreachable true "check that a coordinator runs at the endpoints in the context file";
     ConfigMalformed "config.file_malformed" Usage false "correct the file and run the command again";

@@ -1,4 +1,4 @@
-//! The vocabulary of the house, and nothing more: ids, names, limits, time, chance, secrets, errors.
+//! The vocabulary of the house and nothing more: ids, names, limits, time, chance, secrets, errors.
 //!
 //! Every other crate speaks these words. Nothing here does I/O beyond the two doors that must exist
 //! somewhere (the system's clock and its source of randomness), and nothing here knows of tokio,

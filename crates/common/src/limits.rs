@@ -65,11 +65,19 @@ pub const OBJECT_BYTES_MAX: usize = 512 * MIB;
 // The agent's window.
 pub const OFFER_CHUNKS_MAX: usize = 1024;
 pub const PACKS_IN_FLIGHT_MAX: usize = 4;
+/// Packs of one agent that may wait while so many are in flight; with them their windows.
+pub const PACKS_WAITING_MAX: usize = 4;
 pub const STREAM_FRAME_BYTES: usize = 256 * KIB;
 pub const FETCH_CHUNKS_MAX: usize = 1024;
 
 // Messages.
 pub const MESSAGE_BYTES_MAX: usize = 8 * MIB;
+/// What an agent may send in one message: a point with its inline packs, or a piece of a pack.
+pub const INGEST_MESSAGE_BYTES_MAX: usize = POINT_OBJECT_BYTES_MAX + 16 * KIB;
+/// What anybody may send who has no certificate.
+pub const ENROLL_MESSAGE_BYTES_MAX: usize = 64 * KIB;
+/// How long a sender may pause within a pack. A frame at 2 KiB a second takes this long.
+pub const PUT_PAUSE_SECS: u64 = 128;
 pub const LIST_PAGE_ROWS: usize = 10_000;
 
 // The ledger.
@@ -149,6 +157,9 @@ const _: () = {
     assert!(PACK_BYTES_MAX < OBJECT_BYTES_MAX && REACH_BYTES_MAX < OBJECT_BYTES_MAX);
     assert!(OBJECT_NAME_PART_BYTES_MAX < OBJECT_NAME_BYTES_MAX);
     assert!(STREAM_FRAME_BYTES < MESSAGE_BYTES_MAX && FRAME_BYTES_MAX < MESSAGE_BYTES_MAX);
+    assert!(STREAM_FRAME_BYTES + KIB < INGEST_MESSAGE_BYTES_MAX);
+    assert!(INGEST_MESSAGE_BYTES_MAX < MESSAGE_BYTES_MAX);
+    assert!(CERT_REQUEST_BYTES_MAX < ENROLL_MESSAGE_BYTES_MAX);
     assert!(PACK_SLOTS_MAX <= 1 << 24);
     assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);
     assert!(CERT_TTL_SECS < OPERATOR_CERT_TTL_SECS);

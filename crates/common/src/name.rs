@@ -29,8 +29,11 @@ impl FromStr for Name {
         if is_name(text) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::new(Code::UsageNameMalformed, format!("`{}` is not a name", text.escape_debug()))
-            .next("a name is 1 to 63 of a-z 0-9 . _ - and begins with a letter or digit"))
+        Err(Error::new(
+            Code::UsageNameMalformed,
+            format!("`{}` is not a name", text.escape_debug()),
+        )
+        .next("a name is 1 to 63 of a-z 0-9 . _ - and begins with a letter or digit"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The coordinators' keys: what opens footers and segments, and, in coordinator custody, capsules.
 //!
 //! Keys are unwrapped once at the start and live in memory, wiped when dropped. Nothing here opens
-//! a chunk: the custodian derives the key of one chunk and hands it on, sealed to whoever may have it.
+//! a chunk: the custodian derives the key of one chunk and hands it on, sealed to its reader.
 
 use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,

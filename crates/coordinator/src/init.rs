@@ -33,7 +33,7 @@ pub struct InitOptions {
     pub name: Name,
     pub region: Name,
     pub listen: String,
-    /// Names and URLs; relative `local:` paths start at `dir`.
+    /// Names and URLs; relative `local:` paths start where the command was typed.
     pub locations: Vec<(Name, String)>,
     pub kek: KekSource,
     pub custody: Custody,
@@ -84,7 +84,9 @@ pub async fn init(options: InitOptions) -> Result<()> {
         operator_kek.as_ref(),
     )
     .await?;
-    house.ledger.close().await;
+    let released = house.ledger.clone().close().await;
+    drop(house);
+    serve::wait_for_release(released).await;
     // Last: a directory without it is not a coordinator yet.
     config.save(&dir.join("coordinator.toml"))
 }
@@ -118,6 +120,13 @@ fn absolute_kek(source: &KekSource) -> Result<String> {
         KekSource::PassphraseFile(path) => KekSource::PassphraseFile(absolute(path)?).to_string(),
         other => other.to_string(),
     })
+}
+
+/// A URL whose path starts at the current directory, as whoever typed it meant.
+fn here(url: &str) -> Result<String> {
+    let here = std::env::current_dir()
+        .map_err(|error| Error::io("the current directory cannot be used", &error))?;
+    Ok(holdfast_storage::LocationUrl::resolve(url, &here)?.to_string())
 }
 
 fn write_operator(
@@ -182,7 +191,8 @@ async fn found(
     ledger.propose(Actor::System, InitCluster { cluster, operator }).await?;
     for (name, url) in &options.locations {
         let (name, region) = (name.clone(), options.region.clone());
-        let location = LocationRow { name, url: url.clone(), region, revision: 0 };
+        let url = here(url)?;
+        let location = LocationRow { name, url, region, revision: 0 };
         ledger.propose(Actor::System, PutLocation { location }).await?;
     }
     Ok(())

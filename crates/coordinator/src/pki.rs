@@ -1,7 +1,7 @@
 //! Tokens and certificates: how somebody becomes an agent of this cluster, and stays one.
 //!
-//! A token is `hf1-<secret>-<pin>`: the secret is kept only as a hash, the pin is the fingerprint of
-//! our authority, so that a host knows whom it talks to before it says anything.
+//! A token is `hf1-<secret>-<pin>`: the secret is kept only as a hash, the pin is the fingerprint
+//! of our authority, so that a host knows whom it talks to before it says anything.
 
 use crate::house::House;
 use holdfast_common::{AgentId, Code, Error, Name, Result, Timestamp, limits};

@@ -31,7 +31,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(8);
+const RELEASE: Duration = Duration::from_secs(4);
 
 /// Runs a coordinator until `shutdown`. `ready` is told the address when calls are accepted.
 pub async fn serve(
@@ -83,8 +84,17 @@ pub async fn serve(
     if !left.is_empty() {
         tracing::warn!(?left, "stopped without waiting for these any longer");
     }
-    house.ledger.close().await;
+    let released = house.ledger.clone().close().await;
+    drop(house);
+    wait_for_release(released).await;
     failure.map_or(Ok(()), Err)
+}
+
+/// The next one to open the directory must find it free.
+pub(crate) async fn wait_for_release(released: impl Future<Output = ()>) {
+    if tokio::time::timeout(RELEASE, released).await.is_err() {
+        tracing::warn!("the ledger's files are still held");
+    }
 }
 
 fn closer(connections: Connections) -> Box<dyn Fn(AgentId) + Send + Sync> {
@@ -113,14 +123,16 @@ async fn router(
     let admin = AdminService { house: house.clone(), tasks: tasks.clone() };
     let agents = AgentService { house: house.clone(), tasks: tasks.clone() };
     let restore = RestoreService { house: house.clone(), tasks: tasks.clone() };
-    let ingest = IngestServer::new(IngestService(house.clone()))
-        .max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
+    let ingest = IngestServer::new(IngestService { house: house.clone(), tasks: tasks.clone() })
+        .max_decoding_message_size(limits::INGEST_MESSAGE_BYTES_MAX);
+    let enroll = EnrollServer::new(EnrollService(house.clone()))
+        .max_decoding_message_size(limits::ENROLL_MESSAGE_BYTES_MAX);
     Ok(ChannelKind::Data
         .server()
         .layer(GateLayer(house.clone()))
-        .add_service(health)
+        .add_service(health.max_decoding_message_size(limits::ENROLL_MESSAGE_BYTES_MAX))
         .add_service(reflection)
-        .add_service(EnrollServer::new(EnrollService(house.clone())))
+        .add_service(enroll)
         .add_service(AdminServer::new(admin))
         .add_service(AgentControlServer::new(agents))
         .add_service(ingest)

@@ -5,7 +5,7 @@ use crate::{
     audit::{AuditHead, AuditRow},
     row::{
         AgentRow, ClusterRow, LocationRow, OperatorRow, PackRow, PointRow, PolicyRow, RunRow,
-        SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
+        SegmentRow, SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
     },
     tables::{Row, Table, full_key},
 };
@@ -154,6 +154,11 @@ impl<'a> Query<'a> {
             Some(bytes) => record::from_bytes("audit head", &bytes),
             None => Ok(AuditHead::default()),
         }
+    }
+
+    /// Index segments of a vault.
+    pub fn segments(&self, vault: &VaultId) -> Result<Vec<SegmentRow>> {
+        self.rows(vault.as_bytes(), None, limits::LIST_PAGE_ROWS)
     }
 
     /// The newest time that was stamped on a command.

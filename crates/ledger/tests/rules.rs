@@ -109,6 +109,16 @@ fn a_revoked_agent_starts_and_begins_nothing() {
 }
 
 #[test]
+fn a_session_does_not_outlive_the_revocation_of_its_agent() {
+    let mut story = Story::with_agents(1);
+    story.begin(1, 1);
+    story.done(Actor::System, RevokeAgent { agent: agent(1) });
+    let me = Actor::Agent(agent(1));
+    story.refused(me.clone(), story::intend(1, &[1], PackHome::Object), Code::AgentRevoked);
+    story.refused(me, story::commit(1, 1, agent(1), PointState::Complete), Code::AgentRevoked);
+}
+
+#[test]
 fn one_source_has_one_open_run() {
     let mut story = Story::with_agents(1);
     story.done(Actor::System, story::start_run(1, agent(1)));

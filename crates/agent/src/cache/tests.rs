@@ -1,3 +1,5 @@
+//! The cache gives back what was put in, or nothing: never something else.
+
 use super::*;
 use holdfast_common::SystemEntropy;
 use holdfast_common::{ChunkId, ContentHash};

@@ -158,7 +158,7 @@ pub fn back_up(host: &Host, request: &BackupRequest, control: &RunControl) -> Re
         let halt = control.begin()?;
         match stages::back_up(host, request, &halt, &control.progress) {
             Err(error) if error.code == Code::SessionMissing && attempt < ATTEMPTS_MAX => {
-                tracing::warn!(run = %request.run, attempt, "the session was lost; beginning again");
+                tracing::warn!(run = %request.run, attempt, "the session was lost; again");
                 attempt += 1;
             }
             ended => return ended,

@@ -76,9 +76,9 @@ fn conduct<'s>(
     join(lease);
     let (table, inline, writer) = written?;
     run.halt.check()?;
-    let point = finish::finish(run, &table, &inline)?;
     let stored: usize = inline.iter().map(|packed| packed.pack.bytes.len()).sum();
     add(&run.progress.bytes_stored, stored as u64);
+    let point = finish::finish(run, &table, &inline)?;
     if let Some(Err(error)) = writer.map(CacheWriter::keep) {
         tracing::warn!(%error, "the next backup will read more than it must");
     }

@@ -86,7 +86,7 @@ impl Line<'_> {
                     self.desk.interrupt_all();
                     drained_by = Some(Instant::now() + super::DRAIN_PATIENCE);
                 }
-                () = sleep_until(drained_by.unwrap_or_else(Instant::now)), if drained_by.is_some() => {
+                () = drained(drained_by) => {
                     return Ok(());
                 }
             }
@@ -180,3 +180,11 @@ const REPORTS_MAX: usize = 64;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Ends when the patience with running work does; never while none was set.
+async fn drained(by: Option<Instant>) {
+    match by {
+        Some(by) => sleep_until(by).await,
+        None => std::future::pending().await,
+    }
+}

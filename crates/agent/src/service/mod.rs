@@ -50,7 +50,7 @@ pub async fn serve(
     let desk = Desk::new(Arc::new(host(&config, &credentials, clock, &entropy)?), tasks.clone());
     let served = attach_again(&config, &credentials, &desk, &shutdown, &*entropy, ready).await;
     desk.interrupt_all();
-    tasks.shutdown(DRAIN_PATIENCE).await;
+    tasks.shutdown(STOP_PATIENCE).await;
     served
 }
 
@@ -119,5 +119,7 @@ async fn attach_again(
     Ok(())
 }
 
-/// How long interrupted runs may take to end, the reporting of their ends included.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
+/// How long interrupted runs may take to end while their ends can still be reported.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// And how long what is left may take after that: together less than ten seconds.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);

@@ -59,17 +59,17 @@ fn a_point_says_what_it_is() {
 }
 
 #[test]
-fn an_unchanged_second_backup_reads_little_and_sends_nothing() {
+fn an_unchanged_second_backup_reads_little_and_sends_no_data() {
     let scene = Scene::new();
     for number in 0..60u64 {
         scene.write(&format!("d{}/f{number}", number % 7), &noise(number, 50_000));
     }
     let first = scene.back_up();
     assert_eq!(first.counts.bytes_new, 60 * 50_000);
-    let before = (scene.double.packs_of(ChunkKind::Data), scene.double.packs_of(ChunkKind::Page));
+    let before = scene.double.packs_of(ChunkKind::Data);
     let second = scene.back_up();
-    let after = (scene.double.packs_of(ChunkKind::Data), scene.double.packs_of(ChunkKind::Page));
-    assert_eq!(after, before, "neither data nor pages are new");
+    // A page may be new: the directories above the source are everybody's.
+    assert_eq!(scene.double.packs_of(ChunkKind::Data), before);
     assert_eq!(second.counts.bytes_new, 0);
     assert!(second.counts.bytes_read < 20 * 50_000, "{:?}", second.counts);
     assert_eq!(second.counts.chunks_reused, first.counts.chunks_new);
@@ -197,11 +197,12 @@ fn a_cancelled_run_ends_soon_and_commits_nothing() {
 #[test]
 fn a_checkpoint_on_the_way_can_be_restored_by_itself() {
     let scene = Scene::new();
+    // More than may be in flight, so that entries cannot all be done before data is counted.
     for number in 0..30 {
-        scene.write(&format!("f{number:02}"), &noise(number, 300_000));
+        scene.write(&format!("f{number:02}"), &noise(number, 1_500_000));
     }
     let mut request = scene.request();
-    request.checkpoints = Checkpoints { bytes_new: 1_000_000, ..Default::default() };
+    request.checkpoints = Checkpoints { bytes_new: 5_000_000, ..Default::default() };
     let backup = back_up(&scene.host, &request, &RunControl::default()).unwrap();
     let points = scene.double.inner().points.clone();
     let (last, checkpoints) = points.split_last().unwrap();

@@ -95,7 +95,7 @@ fn with_the_keys_of_others_nothing_is_written() {
     assert_eq!(reader.manifest().entries().unwrap().count() as u64, reader.record().entries);
     scene.double.inner().faults.wrong_keys = true;
     let target = tempfile::tempdir().unwrap();
-    let report = restore(&reader, &scene.into_dir(target.path()), &Progress::default()).unwrap();
+    let report = restore(&reader, &scene.to_dir(target.path()), &Progress::default()).unwrap();
     assert_eq!(report.skipped.len(), 2);
     assert!(report.skipped.iter().all(|(_, code)| *code == Code::ChunkDamaged));
     let restored = inside(target.path(), &scene.source);
@@ -110,7 +110,7 @@ fn a_damaged_or_missing_page_ends_the_restore_as_damage() {
     for key in pages.into_iter().filter(|(kind, _)| *kind == ChunkKind::Page) {
         let good = scene.double.inner().chunks.remove(&key).unwrap();
         let target = tempfile::tempdir().unwrap();
-        let into = scene.into_dir(target.path());
+        let into = scene.to_dir(target.path());
         let refused = restore(&scene.open(point), &into, &Progress::default()).unwrap_err();
         assert_eq!(refused.code, Code::ChunkMissing);
         let mut bad = good.clone();
@@ -199,7 +199,7 @@ fn a_source_that_tells_nothing_leaves_files_out_as_missing() {
     let source = Arc::new(Silent(Arc::clone(&scene.double)));
     let reader = PointReader::open(source, point, &committed.record, &signature, keys).unwrap();
     let target = tempfile::tempdir().unwrap();
-    let report = restore(&reader, &scene.into_dir(target.path()), &Progress::default()).unwrap();
+    let report = restore(&reader, &scene.to_dir(target.path()), &Progress::default()).unwrap();
     let codes: Vec<_> = report.skipped.iter().map(|(_, code)| *code).collect();
     assert_eq!(codes, [Code::ChunkMissing, Code::ChunkMissing]);
 }

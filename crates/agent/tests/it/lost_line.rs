@@ -79,7 +79,7 @@ fn a_read_session_that_was_forgotten_is_opened_again() {
     let reader = scene.open(backup.point);
     scene.double.inner().reads.clear();
     let target = tempfile::tempdir().unwrap();
-    let request = scene.into_dir(target.path());
+    let request = scene.to_dir(target.path());
     let report = holdfast_agent::restore::restore(&reader, &request, &Default::default()).unwrap();
     assert_eq!(report.skipped, []);
     drop(reader);

@@ -14,7 +14,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 }
 
 fn forced(scene: &Scene, target: &Path) -> RestoreRequest {
-    RestoreRequest { force: true, ..scene.into_dir(target) }
+    RestoreRequest { force: true, ..scene.to_dir(target) }
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn without_force_what_lies_there_stays_and_is_named() {
     let there = inside(target.path(), &scene.source.join("taken"));
     std::fs::create_dir_all(there.parent().unwrap()).unwrap();
     std::fs::write(&there, b"mine").unwrap();
-    let report = scene.restore(backup.point, scene.into_dir(target.path()));
+    let report = scene.restore(backup.point, scene.to_dir(target.path()));
     assert_eq!(report.skipped, [(bytes(&scene.source.join("taken")), Code::FileExists)]);
     assert_eq!(std::fs::read(&there).unwrap(), b"mine");
     assert_eq!(report.damage(), None);
@@ -69,7 +69,7 @@ fn a_part_comes_with_its_directories_and_nothing_else() {
     let target = tempfile::tempdir().unwrap();
     let paths = vec![bytes(&scene.source.join("a/b")), bytes(&scene.source.join("a/b/deeper/"))];
     let report =
-        scene.restore(backup.point, RestoreRequest { paths, ..scene.into_dir(target.path()) });
+        scene.restore(backup.point, RestoreRequest { paths, ..scene.to_dir(target.path()) });
     assert_eq!(report.skipped, []);
     let restored = inside(target.path(), &scene.source);
     let mut expected = tree(&scene.source);
@@ -84,7 +84,7 @@ fn a_path_that_the_point_does_not_have_is_refused() {
     let backup = scene.back_up();
     let target = tempfile::tempdir().unwrap();
     let request =
-        RestoreRequest { paths: vec![b"/nowhere".to_vec()], ..scene.into_dir(target.path()) };
+        RestoreRequest { paths: vec![b"/nowhere".to_vec()], ..scene.to_dir(target.path()) };
     let refused = restore(&scene.open(backup.point), &request, &Progress::default()).unwrap_err();
     assert_eq!(refused.code, Code::FileMissing);
 }
@@ -102,7 +102,7 @@ fn a_later_hard_link_alone_comes_with_its_content() {
     let target = tempfile::tempdir().unwrap();
     let paths = vec![bytes(&scene.source.join("b"))];
     let report =
-        scene.restore(backup.point, RestoreRequest { paths, ..scene.into_dir(target.path()) });
+        scene.restore(backup.point, RestoreRequest { paths, ..scene.to_dir(target.path()) });
     assert_eq!(report.skipped, []);
     let restored = inside(target.path(), &scene.source.join("b"));
     assert_eq!(std::fs::read(restored.join("second")).unwrap(), noise(1, 100_000));
@@ -153,7 +153,7 @@ fn a_dry_run_counts_and_writes_nothing() {
     let backup = scene.back_up();
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("new");
-    let request = RestoreRequest { dry_run: true, ..scene.into_dir(&target) };
+    let request = RestoreRequest { dry_run: true, ..scene.to_dir(&target) };
     let report = scene.restore(backup.point, request);
     assert_eq!(report.bytes_written, 100_000);
     assert_eq!(report.entries, scene.open(backup.point).record().entries);

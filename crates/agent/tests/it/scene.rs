@@ -116,12 +116,12 @@ impl Scene {
     /// Restores everything into a new directory and says where the source is in it.
     pub(crate) fn restore_all(&self, point: PointId) -> (TempDir, PathBuf, RestoreReport) {
         let target = tempfile::tempdir().unwrap();
-        let report = self.restore(point, self.into_dir(target.path()));
+        let report = self.restore(point, self.to_dir(target.path()));
         let inside = inside(target.path(), &self.source);
         (target, inside, report)
     }
 
-    pub(crate) fn into_dir(&self, target: &Path) -> RestoreRequest {
+    pub(crate) fn to_dir(&self, target: &Path) -> RestoreRequest {
         RestoreRequest { target: target.to_owned(), verify: true, ..Default::default() }
     }
 

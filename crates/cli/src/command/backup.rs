@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["policy", "paths"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["policy", "paths"]))]
 pub struct Arguments {
     /// Back up what this policy says
     #[arg(conflicts_with_all = ["paths", "vault", "agent", "exclude", "one_file_system"])]

@@ -1,5 +1,6 @@
 //! `holdfast keys`: which keys there are, and the recovery bundle, which is what the worst day
-//! needs: `export` it, `verify` that it opens, `import` it under a new KEK when the old one is lost.
+//! needs: `export` it, `verify` that it opens, `import` it under a new KEK when the old one is
+//! lost.
 
 use crate::{
     client::Admin,

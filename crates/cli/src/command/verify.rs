@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).args(["point", "all", "policy"]).multiple(true))]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
+    .args(["point", "all", "policy"]))]
 pub struct Arguments {
     /// A point's id, its first 8 or more characters, or `latest`
     #[arg(conflicts_with = "all")]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   D/coordinator.toml  D/operator.toml  D/kek  D/location/…  D/agent/agent.toml
-//!   init (first time) ─▶ coordinator ─▶ operator.toml follows the port ─▶ join (first time) ─▶ agent
+//!   init (once) ─▶ coordinator ─▶ operator.toml follows the port ─▶ join (once) ─▶ agent
 //! ```
 //!
 //! Each step is skipped when its result is there, so that the same directory continues wherever a

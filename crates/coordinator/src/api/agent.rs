@@ -104,15 +104,21 @@ async fn read_reports(house: &House, agent: AgentId, mut reports: Streaming<v1::
 
 fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Result<()> {
     let run = parse::run_id(&progress.run_id)?;
-    if house.ledger.query().run(&run)?.agent != agent {
-        return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
-    }
+    insist_on_own_run(house, agent, &run)?;
     house.hub.report(run, progress);
     Ok(())
 }
 
+fn insist_on_own_run(house: &House, agent: AgentId, run: &RunId) -> Result<()> {
+    if house.ledger.query().run(run)?.agent == agent {
+        return Ok(());
+    }
+    Err(Error::new(Code::AuthDenied, "the run belongs to another agent"))
+}
+
 async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<()> {
     let run = parse::run_id(&ended.run_id)?;
+    insist_on_own_run(house, agent, &run)?;
     house.hub.forget_run(&run);
     let Some(detail) = ended.error else { return Ok(()) };
     let error = Error::from(detail);

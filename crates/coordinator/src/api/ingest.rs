@@ -8,15 +8,21 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::{AgentId, ChunkKind, Code, Error, Result, limits};
+use holdfast_repository::PointObject;
+use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
     parse,
     status::from_status,
     v1::{self, ingest_server::Ingest, put_request::Part},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) struct IngestService(pub(crate) Arc<House>);
+pub(crate) struct IngestService {
+    pub(crate) house: Arc<House>,
+    pub(crate) tasks: Tasks,
+}
 
 #[tonic::async_trait]
 impl Ingest for IngestService {
@@ -51,7 +57,7 @@ impl Ingest for IngestService {
         let agent = caller(&request).agent().map_err(refuse)?;
         let renewed = async {
             let session = self.session(agent, &request.get_ref().session_id)?;
-            self.0.renew(&session).await
+            self.house.renew(&session).await
         };
         let cancelled = renewed.await.map_err(refuse)?;
         Ok(Response::new(v1::RenewSessionResponse { cancelled }))
@@ -76,12 +82,12 @@ impl Ingest for IngestService {
 
 impl IngestService {
     fn session(&self, agent: AgentId, id: &[u8]) -> Result<Arc<WriteSession>> {
-        self.0.session(&agent, &parse::session_id(id)?)
+        self.house.session(&agent, &parse::session_id(id)?)
     }
 
     async fn begun(&self, agent: AgentId, request: &v1::BeginRequest) -> Result<v1::BeginResponse> {
-        let session = self.0.begin(agent, parse::run_id(&request.run_id)?).await?;
-        let vault = self.0.vault(&session.row.vault)?;
+        let session = self.house.begin(agent, parse::run_id(&request.run_id)?).await?;
+        let vault = self.house.vault(&session.row.vault)?;
         let version = vault.row.key_version;
         let (key, scope) = id_key(&vault.custody, &vault.row, &agent);
         let keys = &vault.custody.keys;
@@ -107,7 +113,7 @@ impl IngestService {
         let kind = kind(request.kind)?;
         let ids = parse::chunk_ids(&request.ids, limits::OFFER_CHUNKS_MAX)?;
         insist_on_bounds(&ids)?;
-        Ok(v1::OfferResponse { wanted: self.0.offer(&session, kind, &ids)? })
+        Ok(v1::OfferResponse { wanted: self.house.offer(&session, kind, &ids)? })
     }
 
     async fn received(
@@ -115,13 +121,14 @@ impl IngestService {
         agent: AgentId,
         mut parts: Streaming<v1::PutRequest>,
     ) -> Result<v1::PutResponse> {
+        let _turn = self.house.turn_to_send(agent).await?;
         let Some(Part::Header(header)) = next_part(&mut parts).await? else {
             return Err(Error::new(Code::UsageMalformed, "a pack begins with its header"));
         };
         let session = self.session(agent, &header.session_id)?;
         let id = parse::pack_id(&header.pack_id)?;
         let mut assembly = Assembly::new(header.length)?;
-        let _share = self.0.reserve(header.length as usize).await?;
+        let _share = self.house.reserve(header.length as usize).await?;
         while let Some(part) = next_part(&mut parts).await? {
             match part {
                 Part::Data(data) => assembly.push(&data)?,
@@ -130,11 +137,27 @@ impl IngestService {
                 }
             }
         }
-        self.0.put_pack(&session, id, assembly.finish()?).await?;
+        self.house.put_pack(&session, id, assembly.finish()?).await?;
         Ok(v1::PutResponse {})
     }
 
     async fn finished(
+        &self,
+        agent: AgentId,
+        request: v1::FinishRequest,
+        checkpoint: bool,
+    ) -> Result<v1::FinishResponse> {
+        let again = request.clone();
+        match self.commit(agent, request, checkpoint).await {
+            Err(error) if error.code == Code::SessionMissing => {
+                self.committed_before(agent, again).await?.ok_or(error)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Goes on when the caller goes away: a point that is committed must also be in the index.
+    async fn commit(
         &self,
         agent: AgentId,
         request: v1::FinishRequest,
@@ -147,13 +170,45 @@ impl IngestService {
             inline: request.inline_packs,
             counts: render::counts_from_wire(&request.counts.unwrap_or_default()),
         };
-        let point = self.0.finish(&session, finish, checkpoint).await?;
+        let (tell, ended) = oneshot::channel();
+        let house = self.house.clone();
+        self.tasks.spawn("finish", OnError::Log, async move {
+            let _unheard = tell.send(house.finish(&session, finish, checkpoint).await);
+            Ok(())
+        });
+        let point = ended.await.map_err(|_| {
+            Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
+        })??;
         Ok(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.as_bytes()) })
+    }
+
+    /// The answer to a `Finish` whose first answer was lost: the point is there already, and is to
+    /// the byte what was sent again.
+    async fn committed_before(
+        &self,
+        agent: AgentId,
+        request: v1::FinishRequest,
+    ) -> Result<Option<v1::FinishResponse>> {
+        let signature = parse::array("the signature", &request.signature)?;
+        let sent = PointObject::new(request.record, signature, request.inline_packs);
+        let Ok(object) = sent else { return Ok(None) };
+        let record = object.record();
+        let Ok(point) = self.house.ledger.query().point(&record.point) else { return Ok(None) };
+        let hash = blake3::hash(&object.to_object());
+        if point.agent != agent || point.run != record.run || hash != point.object_hash {
+            return Ok(None);
+        }
+        let applied = *self.house.ledger.applied().borrow();
+        self.house.shipping.wait(applied).await?;
+        Ok(Some(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.id.as_bytes()) }))
     }
 }
 
 async fn next_part(parts: &mut Streaming<v1::PutRequest>) -> Result<Option<Part>> {
-    match parts.message().await.map_err(|status| from_status(&status))? {
+    let next = tokio::time::timeout(PAUSE_MAX, parts.message())
+        .await
+        .map_err(|_| Error::new(Code::PackRefused, "the rest of a pack did not come in time"))?;
+    match next.map_err(|status| from_status(&status))? {
         Some(request) => parse::required("a part", request.part).map(Some),
         None => Ok(None),
     }
@@ -162,3 +217,6 @@ async fn next_part(parts: &mut Streaming<v1::PutRequest>) -> Result<Option<Part>
 pub(super) fn kind(number: u32) -> Result<ChunkKind> {
     u8::try_from(number).unwrap_or(u8::MAX).try_into()
 }
+
+/// A sender that stalls gives its share of our memory back.
+const PAUSE_MAX: Duration = Duration::from_secs(limits::PUT_PAUSE_SECS);

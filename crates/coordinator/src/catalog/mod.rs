@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A cache: the ledger's pack rows and the packs' footers are the truth. What a file of ours lacks
-//! or what fails its checksum is read again from the locations. Absent is a safe answer to an offer;
-//! never an input of collection.
+//! or what fails its checksum is read again from the locations. Absent is a safe answer to an
+//! offer; never an input of collection.
 
 mod files;
 mod load;

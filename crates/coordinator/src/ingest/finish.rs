@@ -6,7 +6,7 @@ use super::{
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
+use holdfast_common::{ChunkKind, Code, Error, PointId, Result};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
@@ -34,8 +34,10 @@ impl House {
         let object = PointObject::new(finish.record, finish.signature, finish.inline)?;
         let run = self.run_of(session)?;
         self.check_record(session, &vault, &run, &object, checkpoint)?;
+        let inline = receive_inline(&vault, &object)?;
+        self.check_root(session, object.record(), &inline)?;
         let bytes = Bytes::from(object.to_object());
-        let inline = self.announce_inline(session, &vault, &object, &bytes).await?;
+        let inline = self.announce_inline(session, &vault, &object, &bytes, inline).await?;
         let reach = self.reach_with(session, &inline)?;
         let point = object.record().point;
         let reach_bytes = Bytes::from(reach.to_object(&vault.row.id, &point)?);
@@ -75,7 +77,7 @@ impl House {
         }
     }
 
-    /// The record says what the session says, its agent signed it, and its root is held.
+    /// The record says what the session says, and the session's agent signed it.
     fn check_record(
         &self,
         session: &WriteSession,
@@ -108,11 +110,24 @@ impl House {
                 "the point's record does not say what its session says",
             ));
         }
-        let inline = object.inline().iter().any(|pack| !pack.is_empty());
-        if !inline && !self.offer(session, ChunkKind::Page, &[record.root])?.is_empty() {
-            return Err(Error::new(Code::ChunkMissing, "the point's root page is not stored"));
-        }
         Ok(())
+    }
+
+    /// The root is a page that comes along, or one that the agent may rely on.
+    fn check_root(
+        &self,
+        session: &WriteSession,
+        record: &PointRecord,
+        inline: &[ReceivedPack],
+    ) -> Result<()> {
+        let comes_along = inline
+            .iter()
+            .filter(|pack| pack.kind == ChunkKind::Page)
+            .any(|pack| pack.footer.rows.iter().any(|row| row.id == record.root));
+        if comes_along || self.offer(session, ChunkKind::Page, &[record.root])?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Code::ChunkMissing, "the point's root page is not stored"))
     }
 
     async fn announce_inline(
@@ -121,15 +136,14 @@ impl House {
         vault: &Vault,
         object: &PointObject,
         bytes: &Bytes,
+        packs: Vec<ReceivedPack>,
     ) -> Result<Vec<(ReceivedPack, u64)>> {
-        if object.inline().is_empty() {
+        if packs.is_empty() {
             return Ok(Vec::new());
         }
         let homes = inline_homes(&object.record().point, bytes, object.inline());
-        let mut packs = Vec::new();
-        for bytes in object.inline() {
-            let id = PackId::from_bytes(*blake3::hash(bytes).as_bytes());
-            packs.push(ReceivedPack::check(vault, id, bytes.clone())?);
+        for (pack, home) in packs.iter().zip(&homes) {
+            self.insist_on_own(session, vault, &pack.id, home)?;
         }
         let intended = packs.iter().zip(homes).map(|(pack, home)| pack.intended(home)).collect();
         let intend = IntendPacks { session: session.row.id, packs: intended };
@@ -145,6 +159,12 @@ impl House {
         }
         Ok(reach)
     }
+}
+
+fn receive_inline(vault: &Vault, object: &PointObject) -> Result<Vec<ReceivedPack>> {
+    let ids = &object.record().inline_packs;
+    let packs = ids.iter().zip(object.inline());
+    packs.map(|(id, bytes)| ReceivedPack::check(vault, *id, bytes.clone())).collect()
 }
 
 fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {

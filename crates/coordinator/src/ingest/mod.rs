@@ -13,9 +13,11 @@
 
 mod finish;
 mod receive;
+mod turns;
 
 pub(crate) use finish::Finish;
 pub(crate) use receive::Assembly;
+use turns::{Turn, Turns};
 
 use crate::house::{House, Vault};
 use holdfast_common::{
@@ -24,18 +26,19 @@ use holdfast_common::{
 use holdfast_ledger::{
     Actor,
     command::{BeginSession, RenewSession},
-    row::{PackState, SessionRow, Sharing},
+    row::{PackHome, PackState, SessionRow, Sharing},
 };
 use holdfast_repository::Reach;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The write sessions that this coordinator serves.
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<SessionId, Arc<WriteSession>>>,
+    turns: Mutex<HashMap<AgentId, Turns>>,
 }
 
 pub(crate) struct WriteSession {
@@ -53,25 +56,54 @@ impl House {
         self.ledger.propose(Actor::Agent(agent), command).await?;
         let row = self.ledger.query().session(&session)?;
         let session = Arc::new(WriteSession { row, agent, reach: Mutex::new(Reach::new()) });
-        let mut open = self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.sessions.lock();
         // A run has one session; what an interrupted attempt left behind ends here.
         open.retain(|_, old| old.row.run != Some(run));
         open.insert(session.row.id, session.clone());
         Ok(session)
     }
 
-    /// A session of the calling agent that this coordinator serves.
+    /// A session of the calling agent that this coordinator serves and that has not ended.
     pub(crate) fn session(&self, agent: &AgentId, id: &SessionId) -> Result<Arc<WriteSession>> {
-        let open = self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get(id) {
-            Some(session) if session.agent == *agent => Ok(session.clone()),
-            Some(_) => Err(Error::new(Code::AuthDenied, "the session belongs to another agent")),
-            None => Err(Error::new(Code::SessionMissing, "this coordinator has no such session")),
+        let session = self.sessions.lock().get(id).cloned();
+        let session = match session {
+            Some(session) if session.agent == *agent => session,
+            Some(_) => {
+                return Err(Error::new(Code::AuthDenied, "the session belongs to another agent"));
+            }
+            None => {
+                return Err(Error::new(
+                    Code::SessionMissing,
+                    "this coordinator has no such session",
+                ));
+            }
+        };
+        // It may have ended elsewhere: with its run, by its lease, by another beginning.
+        match self.ledger.query().session(id) {
+            Ok(row) if row.lease_until < self.ledger.now() => {
+                Err(Error::new(Code::LeaseExpired, "the lease of the session has ended"))
+            }
+            Ok(_) => Ok(session),
+            Err(error) => {
+                if error.code == Code::SessionMissing {
+                    self.end_session(id);
+                }
+                Err(error)
+            }
         }
     }
 
+    /// A place among the packs that an agent may be sending at once, on whatever many connections.
+    pub(crate) async fn turn_to_send(&self, agent: AgentId) -> Result<Turn> {
+        let turns = {
+            let mut turns = self.sessions.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(agent).or_default().clone()
+        };
+        turns.take().await
+    }
+
     pub(crate) fn end_session(&self, id: &SessionId) {
-        self.sessions.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.sessions.lock().remove(id);
     }
 
     /// Keeps the lease; true when somebody asked for the end of the run.
@@ -80,6 +112,25 @@ impl House {
         self.ledger.propose(Actor::Agent(session.agent), command).await?;
         let run = session.row.run.map(|run| self.ledger.query().run(&run)).transpose()?;
         Ok(run.is_some_and(|run| run.cancelled || run.state.is_end()))
+    }
+
+    /// A pack that is known already may be sent again by those who may rely on it, and to where it
+    /// was announced for: its numbers join the sender's reach.
+    fn insist_on_own(
+        &self,
+        session: &WriteSession,
+        vault: &Vault,
+        pack: &PackId,
+        home: &PackHome,
+    ) -> Result<()> {
+        let Some(row) = self.ledger.query().pack(&vault.row.id, pack)? else { return Ok(()) };
+        if vault.row.sharing != Sharing::Vault && row.writer != session.agent {
+            return Err(Error::new(Code::PackRefused, "the pack was written by another agent"));
+        }
+        if row.state != PackState::Stored && row.home != *home {
+            return Err(Error::new(Code::PackRefused, "the pack was announced for another place"));
+        }
+        Ok(())
     }
 
     /// Positions of the chunks that are not held within the agent's trust group. The others join
@@ -102,6 +153,12 @@ impl House {
             }
         }
         Ok(wanted)
+    }
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<WriteSession>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,8 +8,9 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result, limits};
 use holdfast_ledger::{
-    command::{IntendPacks, IntendedPack, Outcome, StorePacks},
-    row::{PackHome, PackState},
+    Actor,
+    command::{AddSegment, IntendPacks, IntendedPack, Outcome, StorePacks},
+    row::{PackHome, PackState, SegmentRow},
 };
 use holdfast_repository::{
     ChunkNumber, layout,
@@ -26,7 +27,15 @@ pub(super) struct ReceivedPack {
 }
 
 impl ReceivedPack {
+    /// Whatever is wrong with it is the sender's fault: nothing that was stored is damaged.
     pub(super) fn check(vault: &Vault, id: PackId, bytes: Bytes) -> Result<Self> {
+        Self::look_into(vault, id, bytes).map_err(|error| match error.code {
+            Code::PackDamaged | Code::KeyWrong => Error { code: Code::PackRefused, ..error },
+            _ => error,
+        })
+    }
+
+    fn look_into(vault: &Vault, id: PackId, bytes: Bytes) -> Result<Self> {
         let view = PackView::parse(&vault.row.id, bytes.clone())?;
         view.verify(&id)?;
         let footer = view.open_footer(vault.custody.as_ref())?;
@@ -61,6 +70,7 @@ impl House {
     ) -> Result<()> {
         let vault = self.vault(&session.row.vault)?;
         let pack = ReceivedPack::check(&vault, id, bytes)?;
+        self.insist_on_own(session, &vault, &id, &PackHome::Object)?;
         let packs = vec![pack.intended(PackHome::Object)];
         let intend = IntendPacks { session: session.row.id, packs };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
@@ -99,7 +109,16 @@ impl House {
         };
         tracing::debug!(rows = settled.rows, "index segment settled");
         let name = layout::ObjectName::segment(&settled.id);
-        self.places.put(&vault.row, name.as_str(), settled.object.into()).await
+        let object = Bytes::from(settled.object);
+        let segment = SegmentRow {
+            id: settled.id,
+            vault: vault.row.id,
+            rows: settled.rows,
+            length: object.len() as u64,
+            hash: *blake3::hash(&object).as_bytes(),
+        };
+        self.places.put(&vault.row, name.as_str(), object).await?;
+        self.ledger.propose(Actor::System, AddSegment { segment }).await.map(drop)
     }
 }
 
@@ -123,13 +142,15 @@ impl Assembly {
             let message = format!("a pack of {length} bytes is not possible");
             return Err(Error::new(Code::LimitExceeded, message));
         }
-        Ok(Self { bytes: Vec::with_capacity(length), length })
+        Ok(Self { bytes: Vec::new(), length })
     }
 
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<()> {
         if self.bytes.len() + data.len() > self.length {
             return Err(Error::new(Code::PackRefused, "more bytes came than were announced"));
         }
+        // Only now: whoever announces and sends nothing takes no memory.
+        self.bytes.reserve_exact(self.length - self.bytes.len());
         self.bytes.extend_from_slice(data);
         Ok(())
     }

@@ -13,6 +13,7 @@
 use super::types::{
     Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes,
 };
+use crate::store::DirectoryLock;
 use holdfast_common::{Code, Error, Result, limits, record};
 use holdfast_ledger::StateKv;
 use openraft::{
@@ -26,6 +27,7 @@ use std::{
     fmt::Debug,
     io,
     ops::RangeBounds,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -51,7 +53,7 @@ type Done = oneshot::Sender<io::Result<()>>;
 
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    db: Arc<redb::Database>,
+    db: Arc<Held>,
     /// What was appended and may not be in the database yet.
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
     queue: mpsc::SyncSender<Write>,
@@ -60,22 +62,30 @@ pub(crate) struct LogStore {
     shipped: Arc<AtomicU64>,
 }
 
+/// The open database, and the lock that goes when it is closed.
+struct Held {
+    db: redb::Database,
+    lock: Arc<DirectoryLock>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = redb::Database;
+
+    fn deref(&self) -> &redb::Database {
+        &self.db
+    }
+}
+
 impl LogStore {
     /// Opens the log at `path`. `tables` are made durable before any entry is purged.
-    pub(crate) fn open(path: &Path, tables: Arc<dyn StateKv>) -> Result<Self> {
-        let db = redb::Builder::new()
-            .set_cache_size(limits::LOG_CACHE_BYTES)
-            .create(path)
+    pub(crate) fn open(
+        path: &Path,
+        tables: Arc<dyn StateKv>,
+        lock: Arc<DirectoryLock>,
+    ) -> Result<Self> {
+        let db = guarded(|| open_whole(path))
             .map_err(|error| damaged("the log cannot be opened", &error))?;
-        let setup = || -> Result<(), redb::Error> {
-            let transaction = db.begin_write()?;
-            transaction.open_table(LOG)?;
-            transaction.open_table(META)?;
-            transaction.commit()?;
-            Ok(())
-        };
-        setup().map_err(|error| damaged("the log cannot be opened", &error))?;
-        let db = Arc::new(db);
+        let db = Arc::new(Held { db, lock });
         let pending = Arc::new(Mutex::new(BTreeMap::new()));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
         let shipped = Arc::new(AtomicU64::new(0));
@@ -96,12 +106,17 @@ impl LogStore {
                 .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
                 .collect()
         };
-        let rows = read().map_err(|error| damaged("the log cannot be read", &error))?;
+        let rows = guarded(read).map_err(|error| damaged("the log cannot be read", &error))?;
         rows.into_iter()
             .map(|(index, wrapped)| {
                 Ok((index, unwrap_checksum(&index.to_string(), &wrapped)?.to_vec()))
             })
             .collect()
+    }
+
+    /// Ends when every file of the ledger is closed and its directory may be opened again.
+    pub(crate) fn release(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.db.lock.release()
     }
 
     /// Everything up to `index` lies in the locations.
@@ -127,7 +142,7 @@ impl LogStore {
             let table = self.db.begin_read()?.open_table(META)?;
             Ok(table.get(key)?.map(|value| value.value().to_vec()))
         };
-        let Some(bytes) = read().map_err(io::Error::other)? else { return Ok(None) };
+        let Some(bytes) = guarded(read)? else { return Ok(None) };
         let record = unwrap_checksum(key, &bytes).map_err(io::Error::other)?;
         record::from_bytes(key, record).map(Some).map_err(io::Error::other)
     }
@@ -141,7 +156,7 @@ impl LogStore {
             let table = self.db.begin_read()?.open_table(LOG)?;
             Ok(table.last()?.map(|(key, value)| (key.value(), value.value().to_vec())))
         };
-        let Some((index, bytes)) = read().map_err(io::Error::other)? else { return Ok(None) };
+        let Some((index, bytes)) = guarded(read)? else { return Ok(None) };
         let entry = stored_entry(index, &bytes).map_err(io::Error::other)?;
         Ok(Some(entry.log_id))
     }
@@ -166,7 +181,7 @@ impl RaftLogReader<Types> for LogStore {
                 .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
                 .collect()
         };
-        let stored = read().map_err(io::Error::other)?;
+        let stored = guarded(read)?;
         let mut entries = BTreeMap::new();
         for (index, bytes) in &stored {
             entries.insert(*index, stored_entry(*index, bytes).map_err(io::Error::other)?);
@@ -241,7 +256,7 @@ impl RaftLogStorage<Types> for LogStore {
 
 /// The one thread that writes.
 struct Writer {
-    db: Arc<redb::Database>,
+    db: Arc<Held>,
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
     shipped: Arc<AtomicU64>,
 }
@@ -255,7 +270,7 @@ impl Writer {
             {
                 group.push(next);
             }
-            let result = self.write(&group).map_err(io::Error::other);
+            let result = guarded(|| self.write(&group));
             let failed = result.is_err();
             self.acknowledge(group, &result);
             if failed {
@@ -266,7 +281,9 @@ impl Writer {
     }
 
     fn write(&self, group: &[Write]) -> Result<(), redb::Error> {
-        let transaction = self.db.begin_write()?;
+        let mut transaction = self.db.begin_write()?;
+        // With it, a damaged newest commit is an error; without, redb goes back to the one before.
+        transaction.set_two_phase_commit(true);
         {
             let mut log = transaction.open_table(LOG)?;
             let mut meta = transaction.open_table(META)?;
@@ -347,6 +364,28 @@ fn unwrap_checksum<'a>(key: &str, wrapped: &'a [u8]) -> Result<&'a [u8]> {
     let (sum, value) = wrapped.split_first_chunk::<4>().ok_or_else(bad)?;
     let expected = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
     if u32::from_le_bytes(*sum) == expected { Ok(value) } else { Err(bad()) }
+}
+
+/// Opens the file, and reads all of it once: pages are not checked when they are used.
+fn open_whole(path: &Path) -> Result<redb::Database, redb::Error> {
+    let mut db = redb::Builder::new().set_cache_size(limits::LOG_CACHE_BYTES).create(path)?;
+    if !db.check_integrity()? {
+        return Err(redb::Error::Corrupted("the log's pages do not fit together".to_owned()));
+    }
+    let mut transaction = db.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    transaction.open_table(LOG)?;
+    transaction.open_table(META)?;
+    transaction.commit()?;
+    Ok(db)
+}
+
+/// Runs a call into redb, which panics at some kinds of damage.
+fn guarded<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(io::Error::other),
+        Err(_) => Err(io::Error::other("the log's engine panicked")),
+    }
 }
 
 fn stored_entry(index: u64, wrapped: &[u8]) -> Result<Entry> {

@@ -11,13 +11,15 @@
 mod log_store;
 mod machine;
 mod network;
+#[cfg(test)]
+mod power_cut;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod time;
 mod types;
 
-use crate::store::SledKv;
+use crate::store::{DirectoryLock, SledKv, sync_directory};
 use bytes::Bytes;
 use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, record};
 use holdfast_ledger::{
@@ -82,10 +84,20 @@ impl Ledger {
         let snapshots = directory.join("snapshots");
         std::fs::create_dir_all(&snapshots)
             .map_err(|error| Error::io("the ledger's directory cannot be made", &error))?;
-        let tables = open_tables(&directory.join("tables"), &snapshots)?;
+        let lock = DirectoryLock::take(directory)?;
+        let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
         let (sender, applied) = watch::channel(0);
         let machine = Machine::new(tables.clone(), snapshots, sender);
-        let log = LogStore::open(&directory.join("log.redb"), tables.clone())?;
+        let log_path = directory.join("log.redb");
+        if !log_path.exists() && !tables.scan(&[], None, 1)?.is_empty() {
+            // Whom this member voted for went with it: to start afresh could elect a second leader.
+            return Err(Error::new(Code::LogDamaged, "the log is missing, and the tables are not"));
+        }
+        let log = LogStore::open(&log_path, tables.clone(), lock)?;
+        // The directories above may be as new as this one.
+        for made in directory.ancestors().take(3).filter(|path| !path.as_os_str().is_empty()) {
+            sync_directory(made)?;
+        }
         let config = config()?;
         let raft =
             Raft::new(node.id, Arc::new(config), NoPeers, log.clone(), machine).await.map_err(
@@ -201,14 +213,16 @@ impl Ledger {
         LedgerState { leader, term: metrics.current_term, applied: *self.applied.borrow() }
     }
 
-    /// Stops the member; what was acknowledged is on disk already.
-    pub(crate) async fn close(&self) {
+    /// Stops the member; what was acknowledged is on disk already. The future that comes back ends
+    /// when every other handle is gone too and the directory may be opened again.
+    pub(crate) async fn close(self) -> impl Future<Output = ()> + Send + use<> {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the ledger did not stop cleanly");
         }
         if let Err(error) = self.tables.flush() {
             tracing::warn!(%error, "the tables were not flushed; the log has what they lack");
         }
+        self.log.release()
     }
 }
 
@@ -229,13 +243,17 @@ fn config() -> Result<Config> {
 
 /// Opens the tables; damaged ones are set aside and filled again from the newest snapshot, and the
 /// log brings the rest.
-fn open_tables(directory: &Path, snapshots: &Path) -> Result<Arc<dyn StateKv>> {
-    match SledKv::open(directory) {
+fn open_tables(
+    directory: &Path,
+    snapshots: &Path,
+    lock: &Arc<DirectoryLock>,
+) -> Result<Arc<dyn StateKv>> {
+    match whole_tables(directory, lock) {
         Ok(tables) => Ok(Arc::new(tables)),
         Err(error) if error.code == Code::LogDamaged => {
             tracing::error!(%error, "the ledger's tables are damaged; rebuilding them");
             set_aside(directory)?;
-            let tables = SledKv::open(directory)?;
+            let tables = SledKv::open(directory, Some(lock.clone()))?;
             if let Some((_, path)) = snapshot::newest(snapshots)? {
                 snapshot::install(&path, &tables)?;
             }
@@ -245,11 +263,21 @@ fn open_tables(directory: &Path, snapshots: &Path) -> Result<Arc<dyn StateKv>> {
     }
 }
 
+fn whole_tables(directory: &Path, lock: &Arc<DirectoryLock>) -> Result<SledKv> {
+    let tables = SledKv::open(directory, Some(lock.clone()))?;
+    tables.verify()?;
+    if snapshot::is_half_installed(&tables)? {
+        return Err(Error::new(Code::LogDamaged, "a snapshot was only half put into the tables"));
+    }
+    Ok(tables)
+}
+
 fn set_aside(directory: &Path) -> Result<()> {
     let aside = PathBuf::from(format!("{}.damaged", directory.display()));
     let io = |error: std::io::Error| Error::io("damaged tables cannot be set aside", &error);
     if aside.exists() {
         std::fs::remove_dir_all(&aside).map_err(io)?;
     }
-    std::fs::rename(directory, &aside).map_err(io)
+    std::fs::rename(directory, &aside).map_err(io)?;
+    sync_directory(directory.parent().unwrap_or(Path::new("/")))
 }

@@ -5,10 +5,12 @@
 //! read only when the hash fits. One older snapshot is kept.
 
 use super::types::{StoredLogId, StoredMembers};
+use crate::store::sync_directory;
 use holdfast_common::{Code, Error, Result, limits, record};
-use holdfast_ledger::{Batch, StateKv};
+use holdfast_ledger::{Batch, StateKv, Table, tables::full_key};
 use minicbor::{Decode, Encode};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
@@ -17,6 +19,7 @@ use std::{
 const MAGIC: &[u8; 8] = b"HFSN\x01\0\0\0";
 const PAGE_ROWS: usize = 1024;
 const KEPT: usize = 2;
+const INSTALLING: &[u8] = b"installing";
 
 /// What a snapshot holds, in a few words.
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -59,14 +62,16 @@ pub(crate) fn write(
     let file = out.inner.into_inner().map_err(|error| io(error.into_error()))?;
     file.sync_all().map_err(io)?;
     fs::rename(&temporary, &path).map_err(io)?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
+    sync_directory(directory)?;
     sweep(directory)?;
     Ok(path)
 }
 
-/// Replaces everything in `tables` by the snapshot, after its hash was checked.
+/// Replaces everything in `tables` by the snapshot, after its hash was checked. It takes many
+/// batches; until the last of them is durable a mark says that what is there is not a state.
 pub(crate) fn install(path: &Path, tables: &dyn StateKv) -> Result<SnapshotHead> {
     check(path)?;
+    mark(tables, Some(Vec::new()))?;
     wipe(tables)?;
     let mut file = open(path)?;
     let head = read_head(&mut file)?;
@@ -77,6 +82,7 @@ pub(crate) fn install(path: &Path, tables: &dyn StateKv) -> Result<SnapshotHead>
             if key.is_empty() {
                 tables.write(batch)?;
                 tables.flush()?;
+                mark(tables, None)?;
                 return Ok(head);
             }
             batch.changes.insert(key, Some(take(&mut file)?));
@@ -96,6 +102,17 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<(SnapshotHead, PathBuf)>
     Ok(None)
 }
 
+/// Whether an installation was begun and not ended.
+pub(crate) fn is_half_installed(tables: &dyn StateKv) -> Result<bool> {
+    Ok(tables.read(&full_key(Table::Meta, INSTALLING))?.is_some())
+}
+
+fn mark(tables: &dyn StateKv, value: Option<Vec<u8>>) -> Result<()> {
+    let changes = [(full_key(Table::Meta, INSTALLING), value)].into_iter().collect();
+    tables.write(Batch { changes })?;
+    tables.flush()
+}
+
 fn holdfast_index(id: &StoredLogId) -> u64 {
     super::types::LogId::from(*id).index
 }
@@ -103,10 +120,11 @@ fn holdfast_index(id: &StoredLogId) -> u64 {
 fn wipe(tables: &dyn StateKv) -> Result<()> {
     loop {
         let rows = tables.scan(&[], None, PAGE_ROWS)?;
-        if rows.is_empty() {
+        let mut changes: BTreeMap<_, _> = rows.into_iter().map(|(key, _)| (key, None)).collect();
+        changes.remove(&full_key(Table::Meta, INSTALLING));
+        if changes.is_empty() {
             return Ok(());
         }
-        let changes = rows.into_iter().map(|(key, _)| (key, None)).collect();
         tables.write(Batch { changes })?;
     }
 }
@@ -226,6 +244,56 @@ mod tests {
             other.scan(&[], None, 10_000).unwrap(),
             filled().scan(&[], None, 10_000).unwrap()
         );
+    }
+
+    /// Tables that take only so many batches, as if the process ended there.
+    struct Cut {
+        tables: MemoryKv,
+        left: std::sync::atomic::AtomicUsize,
+    }
+
+    impl StateKv for Cut {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.tables.read(key)
+        }
+
+        fn scan(
+            &self,
+            prefix: &[u8],
+            after: Option<&[u8]>,
+            limit: usize,
+        ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            self.tables.scan(prefix, after, limit)
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            use std::sync::atomic::Ordering::Relaxed;
+            let left = self.left.load(Relaxed);
+            self.left.store(left.checked_sub(1).ok_or_else(damaged)?, Relaxed);
+            self.tables.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_installation_that_was_cut_short_is_known_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), &head(), &filled()).unwrap();
+        let mut batches = 0;
+        loop {
+            let tables = Cut { tables: filled(), left: batches.into() };
+            let installed = install(&path, &tables);
+            let half = is_half_installed(&tables).unwrap();
+            assert_eq!(half, batches > 0 && installed.is_err(), "after {batches} batches");
+            if installed.is_ok() {
+                break;
+            }
+            batches += 1;
+        }
+        assert!(batches > 4, "it took {batches} batches");
     }
 
     #[test]

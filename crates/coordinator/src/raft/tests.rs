@@ -14,20 +14,20 @@ fn node() -> Node {
     }
 }
 
-async fn open(directory: &Path) -> Result<Ledger> {
+pub(super) async fn open(directory: &Path) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     Ledger::open(directory, &node(), clock, entropy).await
 }
 
-async fn founded(directory: &Path) -> Ledger {
+pub(super) async fn founded(directory: &Path) -> Ledger {
     let ledger = open(directory).await.unwrap();
     ledger.found(&node()).await.unwrap();
     ledger.wait_for_leader().await.unwrap();
     ledger
 }
 
-fn location(number: usize) -> PutLocation {
+pub(super) fn location(number: usize) -> PutLocation {
     PutLocation {
         location: LocationRow {
             name: format!("place-{number}").parse().unwrap(),
@@ -53,13 +53,12 @@ async fn what_was_agreed_is_there_after_a_restart() {
         ledger.propose(Actor::System, location(number)).await.unwrap();
     }
     let before = ledger.query().audit_head().unwrap();
-    ledger.close().await;
-    drop(ledger);
+    ledger.close().await.await;
     let ledger = reopened(directory.path()).await;
     assert_eq!(ledger.query().locations().unwrap().len(), 20);
     assert_eq!(ledger.query().audit_head().unwrap(), before);
     ledger.propose(Actor::System, location(20)).await.unwrap();
-    ledger.close().await;
+    ledger.close().await.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,13 +66,12 @@ async fn a_key_is_applied_once_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = founded(directory.path()).await;
     ledger.propose_as([3; 16], Actor::System, location(1)).await.unwrap();
-    ledger.close().await;
-    drop(ledger);
+    ledger.close().await.await;
     let ledger = reopened(directory.path()).await;
     let rows = ledger.query().audit_head().unwrap().rows;
     ledger.propose_as([3; 16], Actor::System, location(1)).await.unwrap();
     assert_eq!(ledger.query().audit_head().unwrap().rows, rows);
-    ledger.close().await;
+    ledger.close().await.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,13 +82,12 @@ async fn tables_that_are_gone_are_filled_again_from_the_log() {
         ledger.propose(Actor::System, location(number)).await.unwrap();
     }
     let before = ledger.query().audit_head().unwrap();
-    ledger.close().await;
-    drop(ledger);
+    ledger.close().await.await;
     fs::remove_dir_all(directory.path().join("tables")).unwrap();
     let ledger = reopened(directory.path()).await;
     assert_eq!(ledger.query().audit_head().unwrap(), before);
     assert_eq!(ledger.query().locations().unwrap().len(), 5);
-    ledger.close().await;
+    ledger.close().await.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,8 +98,7 @@ async fn a_flipped_bit_in_a_log_record_stops_the_member() {
     let mut put = location(1);
     put.location.url = marker.to_owned();
     ledger.propose(Actor::System, put).await.unwrap();
-    ledger.close().await;
-    drop(ledger);
+    ledger.close().await.await;
     // The tables are taken away so that the log must be read again.
     fs::remove_dir_all(directory.path().join("tables")).unwrap();
     let path = directory.path().join("log.redb");
@@ -131,6 +127,20 @@ async fn a_flipped_bit_in_a_log_record_stops_the_member() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_gone_is_damage_and_not_a_fresh_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    ledger.propose(Actor::System, location(1)).await.unwrap();
+    ledger.close().await.await;
+    fs::remove_file(directory.path().join("log.redb")).unwrap();
+    for attempt in 0..2 {
+        let opened = open(directory.path()).await;
+        let code = opened.err().map(|error| error.code);
+        assert_eq!(code, Some(Code::LogDamaged), "attempt {attempt}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_proposers_at_once_are_all_applied_in_one_order() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = founded(directory.path()).await;
@@ -143,5 +153,5 @@ async fn many_proposers_at_once_are_all_applied_in_one_order() {
     let rows = ledger.query().audit(0, 1000).unwrap();
     holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head).unwrap();
     assert!(ledger.now() > Timestamp::ZERO);
-    ledger.close().await;
+    ledger.close().await.await;
 }

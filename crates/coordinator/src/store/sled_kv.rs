@@ -5,23 +5,32 @@
 //! followed by `sync_data` on its file before the log may forget, and every call inside
 //! `catch_unwind`. The log is the truth; a store that is damaged is set aside and rebuilt.
 
+use super::{DirectoryLock, sync_directory};
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{Batch, StateKv, kv::KeyValue};
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
+
+const PAGE_ROWS: usize = 1024;
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
+const RELEASE_TRIES: usize = 100;
 
 pub(crate) struct SledKv {
     db: sled::Db,
     directory: PathBuf,
+    /// Last, so that it goes when the files are closed.
+    _lock: Option<Arc<DirectoryLock>>,
 }
 
 impl SledKv {
     /// Opens the tables. Damage is an error with [`Code::LogDamaged`]: the caller sets them aside.
-    pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let fresh = !directory.join("db").exists();
+    pub(crate) fn open(directory: &Path, lock: Option<Arc<DirectoryLock>>) -> Result<Self> {
+        wait_for_release(&directory.join("db"))?;
         let config = sled::Config::new()
             .path(directory)
             .mode(sled::Mode::HighThroughput)
@@ -29,28 +38,33 @@ impl SledKv {
             .flush_every_ms(None)
             .use_compression(false);
         let db = guarded(|| config.open())?;
-        let store = Self { db, directory: directory.to_owned() };
-        if fresh {
-            store.sync_creation()?;
-        }
+        let store = Self { db, directory: directory.to_owned(), _lock: lock };
+        store.sync_creation()?;
         Ok(store)
     }
 
-    /// sled never syncs what it makes at creation; without these a power cut leaves nothing to open.
+    /// Reads every row: a damaged one is found while the tables can still be rebuilt.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        while let Some((last, _)) = self.scan(&[], after.as_deref(), PAGE_ROWS)?.pop() {
+            after = Some(last);
+        }
+        Ok(())
+    }
+
+    /// sled never syncs what it makes at creation; without these a power cut leaves nothing. The
+    /// open that made the files may have been cut short here, so every open does it.
     fn sync_creation(&self) -> Result<()> {
         let io = |error: std::io::Error| Error::io("the tables cannot be made durable", &error);
         for file in ["conf", "db"] {
             File::open(self.directory.join(file)).and_then(|f| f.sync_all()).map_err(io)?;
         }
-        for directory in [self.directory.join("blobs"), self.directory.clone()] {
-            match File::open(&directory) {
-                Ok(directory) => directory.sync_all().map_err(io)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(io(error)),
-            }
+        let blobs = self.directory.join("blobs");
+        if blobs.exists() {
+            sync_directory(&blobs)?;
         }
-        let parent = self.directory.parent().unwrap_or(Path::new("/"));
-        File::open(parent).and_then(|d| d.sync_all()).map_err(io)
+        sync_directory(&self.directory)?;
+        sync_directory(self.directory.parent().unwrap_or(Path::new("/")))
     }
 }
 
@@ -93,6 +107,19 @@ impl StateKv for SledKv {
             .and_then(|file| file.sync_data())
             .map_err(|error| Error::io("the tables cannot be made durable", &error))
     }
+}
+
+/// sled lets go of its file a moment after it was dropped, and calls it damage when it is held.
+fn wait_for_release(file: &Path) -> Result<()> {
+    for _ in 0..RELEASE_TRIES {
+        match File::open(file).map(|file| file.try_lock()) {
+            Ok(Err(TryLockError::WouldBlock)) => std::thread::sleep(RELEASE_PAUSE),
+            // A file that is not there, or cannot be read, is the engine's to judge.
+            _ => return Ok(()),
+        }
+    }
+    Err(Error::new(Code::ResourceConflict, "the ledger's tables are in use")
+        .next("stop the other coordinator first"))
 }
 
 fn wrap(key: &[u8], value: &[u8]) -> Vec<u8> {
@@ -148,7 +175,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let model = MemoryKv::default();
             {
-                let store = SledKv::open(directory.path()).unwrap();
+                let store = SledKv::open(directory.path(), None).unwrap();
                 for batch in batches {
                     let batch = Batch { changes: batch.into_iter().collect() };
                     store.write(batch.clone()).unwrap();
@@ -156,7 +183,7 @@ mod tests {
                 }
                 store.flush().unwrap();
             }
-            let store = SledKv::open(directory.path()).unwrap();
+            let store = SledKv::open(directory.path(), None).unwrap();
             prop_assert_eq!(
                 store.scan(&prefix, after.as_deref(), limit).unwrap(),
                 model.scan(&prefix, after.as_deref(), limit).unwrap()
@@ -170,7 +197,7 @@ mod tests {
     #[test]
     fn a_row_whose_bytes_changed_is_damage_and_not_an_answer() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SledKv::open(directory.path()).unwrap();
+        let store = SledKv::open(directory.path(), None).unwrap();
         let mut wrapped = wrap(b"key", b"value");
         wrapped[6] ^= 1;
         store.db.insert(b"key", wrapped).unwrap();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use holdfast_common::{Result, limits};
 use holdfast_storage::ObjectName;
 
-/// Heals the object in `places[bad]`; says where the good copy came from, `None` when there is none.
+/// Heals the object in `places[bad]`; says where the good copy came from, if there was one.
 pub(super) async fn heal(
     vault: &Vault,
     places: &[Place],
@@ -24,7 +24,8 @@ pub(super) async fn heal(
         store.delete(name).await?;
     }
     store.put_new(name, bytes).await?;
-    tracing::info!(object = %name, location = %places[bad].0, from, vault = %vault.row.name, "healed");
+    let (location, vault) = (&places[bad].0, &vault.row.name);
+    tracing::info!(object = %name, %location, from, %vault, "healed");
     Ok(Some(from))
 }
 

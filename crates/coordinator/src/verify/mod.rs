@@ -83,6 +83,7 @@ async fn run(
                 Err(error) => tracing::warn!(%error, point = %point.id, "reach cannot be read"),
             }
         }
+        objects.add_segments(house, &vault)?;
         for object in objects.map.values() {
             let event = check_everywhere(house, &vault, object, request.level).await?;
             tally.objects += 1;
@@ -157,6 +158,23 @@ impl Objects {
                 tracing::error!(%error, "an object's own name was refused");
             }
         }
+    }
+
+    /// Segments of the index: no point needs them, but whoever recovers is faster with them.
+    fn add_segments(&mut self, house: &House, vault: &Vault) -> Result<()> {
+        for segment in house.ledger.query().segments(&vault.row.id)? {
+            let name = layout::ObjectName::segment(&segment.id);
+            let expected = Expected {
+                name: name.as_str().parse()?,
+                hash: segment.hash,
+                length: Some(segment.length),
+                pack: None,
+                points: Vec::new(),
+                is_record: false,
+            };
+            self.map.insert(name.into_string(), expected);
+        }
+        Ok(())
     }
 
     /// The packs that a reach has numbers of.

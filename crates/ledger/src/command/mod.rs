@@ -4,6 +4,7 @@
 //! [`Apply`]; an error is a refusal that every member computes alike. The variant numbers below and
 //! the field numbers in each file are replicated and stored for ever.
 
+mod add_segment;
 mod begin_read;
 mod begin_session;
 mod commit_point;
@@ -23,6 +24,7 @@ mod revoke_agent;
 mod start_run;
 mod store_packs;
 
+pub use add_segment::AddSegment;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub use commit_point::CommitPoint;
@@ -122,6 +124,7 @@ commands! {
     17 IntendPacks "packs.intend" |c| c.session;
     18 StorePacks "packs.store" |c| c.session;
     19 CommitPoint "point.commit" |c| c.point.id;
+    20 AddSegment "segment.add" |c| c.segment.id;
 }
 
 impl Apply<'_, '_> {
@@ -166,6 +169,9 @@ impl Apply<'_, '_> {
                 Code::AuthDenied,
                 format!("the session {id} belongs to somebody else"),
             ));
+        }
+        if let Some(agent) = &session.agent {
+            self.agent(agent)?;
         }
         if session.lease_until < self.time {
             return Err(Error::new(

@@ -73,7 +73,10 @@ pub struct SegmentRow {
     #[n(2)]
     pub rows: u32,
     #[n(3)]
-    pub length: u32,
+    pub length: u64,
+    /// BLAKE3 of the object.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub hash: [u8; 32],
 }
 
 row!(SegmentRow, Segment, "segment", |row| [row.vault.as_bytes().as_slice(), row.id.as_bytes()]

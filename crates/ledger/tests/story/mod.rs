@@ -1,6 +1,7 @@
 //! A ledger in memory and the words to tell it stories with.
 
 #![allow(dead_code, reason = "each test tells a part")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
@@ -12,42 +13,42 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub fn agent(number: u8) -> AgentId {
+pub(crate) fn agent(number: u8) -> AgentId {
     AgentId::from_bytes([number; 16])
 }
 
-pub mod ids {
+pub(crate) mod ids {
     use holdfast_common::{PackId, PointId, RunId, SessionId, VaultId};
 
-    pub fn run(number: u8) -> RunId {
+    pub(crate) fn run(number: u8) -> RunId {
         RunId::from_bytes([number; 16])
     }
-    pub fn session(number: u8) -> SessionId {
+    pub(crate) fn session(number: u8) -> SessionId {
         SessionId::from_bytes([number; 16])
     }
-    pub fn point(number: u8) -> PointId {
+    pub(crate) fn point(number: u8) -> PointId {
         PointId::from_bytes([number; 16])
     }
-    pub fn pack(number: u8) -> PackId {
+    pub(crate) fn pack(number: u8) -> PackId {
         PackId::from_bytes([number; 32])
     }
-    pub fn vault() -> VaultId {
+    pub(crate) fn vault() -> VaultId {
         VaultId::from_bytes([0xaa; 16])
     }
 }
 
-pub struct Story {
+pub(crate) struct Story {
     kv: MemoryKv,
     index: u64,
     time: Timestamp,
 }
 
 impl Story {
-    pub fn founded() -> Self {
+    pub(crate) fn founded() -> Self {
         let time = Timestamp::from_nanos(1_800_000_000_000_000_000);
         let mut story = Self { kv: MemoryKv::default(), index: 0, time };
         story.done(Actor::System, init());
@@ -56,7 +57,7 @@ impl Story {
         story
     }
 
-    pub fn with_agents(count: u8) -> Self {
+    pub(crate) fn with_agents(count: u8) -> Self {
         let mut story = Self::founded();
         for number in 1..=count {
             story.done(Actor::System, create_token([number; 32]));
@@ -66,19 +67,19 @@ impl Story {
         story
     }
 
-    pub fn query(&self) -> Query<'_> {
+    pub(crate) fn query(&self) -> Query<'_> {
         Query::over(&self.kv)
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.time
     }
 
-    pub fn pass(&mut self, span: Duration) {
+    pub(crate) fn pass(&mut self, span: Duration) {
         self.time = self.time.plus(span);
     }
 
-    pub fn apply_as(&mut self, key: [u8; 16], actor: Actor, command: Command) -> Reply {
+    pub(crate) fn apply_as(&mut self, key: [u8; 16], actor: Actor, command: Command) -> Reply {
         self.index += 1;
         let envelope = envelope(key, actor, self.time, command);
         let mut tables = Tables::over(&self.kv);
@@ -94,24 +95,24 @@ impl Story {
     }
 
     #[track_caller]
-    pub fn done(&mut self, actor: Actor, command: impl Into<Command>) -> Outcome {
+    pub(crate) fn done(&mut self, actor: Actor, command: impl Into<Command>) -> Outcome {
         self.apply(actor, command.into()).into_result().unwrap()
     }
 
     #[track_caller]
-    pub fn refused(&mut self, actor: Actor, command: impl Into<Command>, code: Code) {
+    pub(crate) fn refused(&mut self, actor: Actor, command: impl Into<Command>, code: Code) {
         let error = self.apply(actor, command.into()).into_result().unwrap_err();
         assert_eq!(error.code, code, "{error}");
     }
 
     /// Starts run `number` of agent `who` and opens its session.
-    pub fn begin(&mut self, who: u8, number: u8) {
+    pub(crate) fn begin(&mut self, who: u8, number: u8) {
         self.done(Actor::System, start_run(number, agent(who)));
         let (session, run, point) = (ids::session(number), ids::run(number), ids::point(number));
         self.done(Actor::Agent(agent(who)), BeginSession { session, run, point });
     }
 
-    pub fn backup(&mut self, who: u8, number: u8) {
+    pub(crate) fn backup(&mut self, who: u8, number: u8) {
         self.begin(who, number);
         let previous = self.query().session(&ids::session(number)).unwrap().previous;
         let mut commit = commit(number, number, agent(who), PointState::Complete);
@@ -120,11 +121,11 @@ impl Story {
     }
 }
 
-pub fn envelope(key: [u8; 16], actor: Actor, time: Timestamp, command: Command) -> Envelope {
+pub(crate) fn envelope(key: [u8; 16], actor: Actor, time: Timestamp, command: Command) -> Envelope {
     Envelope { version: ENVELOPE_VERSION, key, actor, time, epoch: 1, traceparent: None, command }
 }
 
-pub fn init() -> InitCluster {
+pub(crate) fn init() -> InitCluster {
     InitCluster {
         cluster: ClusterRow {
             id: holdfast_common::ClusterId::from_bytes([1; 16]),
@@ -145,7 +146,7 @@ pub fn init() -> InitCluster {
     }
 }
 
-pub fn location() -> LocationRow {
+pub(crate) fn location() -> LocationRow {
     LocationRow {
         name: name("main"),
         url: "local:/srv/backup".into(),
@@ -154,7 +155,7 @@ pub fn location() -> LocationRow {
     }
 }
 
-pub fn vault() -> VaultRow {
+pub(crate) fn vault() -> VaultRow {
     VaultRow {
         id: ids::vault(),
         name: name("main"),
@@ -170,12 +171,12 @@ pub fn vault() -> VaultRow {
     }
 }
 
-pub fn create_token(hash: [u8; 32]) -> CreateToken {
+pub(crate) fn create_token(hash: [u8; 32]) -> CreateToken {
     let expires = Timestamp::from_nanos(1_800_000_000_000_000_000).plus(Duration::from_secs(3600));
     CreateToken { token: TokenRow { hash, labels: BTreeMap::new(), expires, used_by: None } }
 }
 
-pub fn enrol(token_hash: [u8; 32], id: AgentId, host: &str) -> EnrolAgent {
+pub(crate) fn enrol(token_hash: [u8; 32], id: AgentId, host: &str) -> EnrolAgent {
     EnrolAgent {
         token_hash,
         agent: id,
@@ -186,7 +187,7 @@ pub fn enrol(token_hash: [u8; 32], id: AgentId, host: &str) -> EnrolAgent {
     }
 }
 
-pub fn source() -> SourceSpec {
+pub(crate) fn source() -> SourceSpec {
     SourceSpec::Files {
         paths: vec![b"/srv".to_vec().into()],
         exclude: vec!["*.tmp".into()],
@@ -194,7 +195,7 @@ pub fn source() -> SourceSpec {
     }
 }
 
-pub fn start_run(number: u8, agent: AgentId) -> StartRun {
+pub(crate) fn start_run(number: u8, agent: AgentId) -> StartRun {
     StartRun {
         run: RunRow {
             id: ids::run(number),
@@ -219,7 +220,7 @@ pub fn start_run(number: u8, agent: AgentId) -> StartRun {
     }
 }
 
-pub fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
+pub(crate) fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
     let pack = |number: &u8| IntendedPack {
         id: ids::pack(*number),
         kind: 1,
@@ -231,7 +232,7 @@ pub fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
     IntendPacks { session: ids::session(session), packs: packs.iter().map(pack).collect() }
 }
 
-pub fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> CommitPoint {
+pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> CommitPoint {
     CommitPoint {
         session: ids::session(session),
         point: PointRow {
@@ -259,7 +260,7 @@ pub fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> Comm
 }
 
 /// A log from a script of small numbers: mostly sensible, often refused.
-pub fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
+pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let mut time = Timestamp::from_nanos(1_800_000_000_000_000_000);
     let founding: [Command; 3] = [
         init().into(),
@@ -305,7 +306,7 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
 }
 
 /// Applies a log, cutting groups where `cut` says so.
-pub fn replay(log: &[Envelope], cut: impl Fn(usize) -> bool) -> MemoryKv {
+pub(crate) fn replay(log: &[Envelope], cut: impl Fn(usize) -> bool) -> MemoryKv {
     let kv = MemoryKv::default();
     let mut group: Vec<(u64, &Envelope)> = Vec::new();
     let flush = |group: &mut Vec<(u64, &Envelope)>| {
@@ -326,7 +327,7 @@ pub fn replay(log: &[Envelope], cut: impl Fn(usize) -> bool) -> MemoryKv {
 }
 
 /// What holds after every command, whatever was said.
-pub fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
+pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     let open = query.open_runs().unwrap();
     for run in query.runs(1000).unwrap() {
         let listed = open.iter().any(|o| o.id == run.id);
@@ -364,7 +365,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), TestCaseError> {
 }
 
 /// One of each command.
-pub fn samples() -> Vec<(&'static str, Command)> {
+pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let refusal = Refusal { code: "a.b".into(), message: "m".into(), next: Some("n".into()) };
     let policy = PolicyRow {
         name: name("docs"),
@@ -387,6 +388,13 @@ pub fn samples() -> Vec<(&'static str, Command)> {
     };
     let inline = PackHome::Point(point, 120);
     let store = StorePacks { session, packs: vec![ids::pack(1)] };
+    let segment = SegmentRow {
+        id: holdfast_common::SegmentId::from_bytes([3; 16]),
+        vault: ids::vault(),
+        rows: 10,
+        length: 1000,
+        hash: [9; 32],
+    };
     vec![
         ("init_cluster", init().into()),
         ("put_location", PutLocation { location: location() }.into()),
@@ -408,16 +416,17 @@ pub fn samples() -> Vec<(&'static str, Command)> {
         ("intend_inline", intend(1, &[1], inline).into()),
         ("store_packs", store.into()),
         ("commit_point", commit(1, 3, agent(1), PointState::Complete).into()),
+        ("add_segment", AddSegment { segment }.into()),
     ]
 }
 
-pub fn line(name: &str, command: &Command) -> String {
+pub(crate) fn line(name: &str, command: &Command) -> String {
     let bytes = holdfast_common::record::to_bytes(command);
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{name} {hex}")
 }
 
-pub fn unhex(hex: &str) -> Vec<u8> {
+pub(crate) fn unhex(hex: &str) -> Vec<u8> {
     let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
     (0..hex.len()).step_by(2).map(digit).collect()
 }

@@ -18,6 +18,7 @@ mod cluster;
 mod damage;
 mod dev;
 mod exit_codes;
+mod hostile;
 mod json;
 mod killing;
 mod looking;

@@ -7,7 +7,7 @@ use holdfast_keyring::{
 };
 use holdfast_ledger::row::VaultRow;
 
-const PASSPHRASE_BYTES_MIN: usize = 12;
+const PASSPHRASE_BYTES_MIN: usize = 8;
 
 pub(super) fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
     if passphrase.len() < PASSPHRASE_BYTES_MIN {

@@ -25,7 +25,21 @@ pub(super) fn find_agent(house: &House, text: &str) -> Result<AgentRow> {
     if let Ok(id) = text.parse::<AgentId>() {
         return house.ledger.query().agent(&id);
     }
-    house.ledger.query().agent_named(&text.parse::<Name>()?)
+    agent_of_name(house, &text.parse()?)
+}
+
+/// An agent that may act, by its name. One that was revoked lost its name; it is told apart from
+/// one that never was.
+fn agent_of_name(house: &House, name: &Name) -> Result<AgentRow> {
+    let query = house.ledger.query();
+    let missing = match query.agent_named(name) {
+        Ok(agent) => return Ok(agent),
+        Err(error) => error,
+    };
+    if query.agents()?.iter().any(|agent| agent.name == *name) {
+        return Err(Error::new(Code::AgentRevoked, format!("the agent `{name}` was revoked")));
+    }
+    Err(missing)
 }
 
 pub(super) async fn start(
@@ -63,7 +77,7 @@ fn of_policy(house: &House, id: RunId, name: &Name) -> Result<RunRow> {
         id,
         kind: RunKind::Backup,
         state: RunState::Queued,
-        agent: query.agent_named(&policy.agent)?.id,
+        agent: agent_of_name(house, &policy.agent)?.id,
         vault: query.vault_named(&policy.vault)?.id,
         policy: Some(policy.name),
         source: policy.source,

@@ -42,6 +42,7 @@ pub(super) enum Syncs {
 type NodeId = usize;
 const ROOT: NodeId = 0;
 
+#[derive(Clone)]
 enum Node {
     Directory { live: BTreeMap<String, NodeId>, durable: BTreeMap<String, NodeId> },
     File { durable: Vec<u8>, pending: Vec<Change> },
@@ -56,19 +57,19 @@ enum Change {
 /// A name that appears in a directory (`Some`) or goes from it (`None`).
 type Naming = (NodeId, String, Option<NodeId>);
 
+#[derive(Clone)]
 pub(super) struct Disk {
     nodes: Vec<Node>,
     /// One entry per call, in order; a rename is one entry that names twice.
     namings: Vec<Vec<Naming>>,
     descriptors: BTreeMap<i32, NodeId>,
-    syncs: Syncs,
 }
 
 impl Disk {
     /// A disk that holds what `directory` holds now, all of it durable.
-    pub(super) fn holding(directory: &Path, syncs: Syncs) -> Self {
+    pub(super) fn holding(directory: &Path) -> Self {
         let mut disk =
-            Self { nodes: Vec::new(), namings: Vec::new(), descriptors: BTreeMap::new(), syncs };
+            Self { nodes: Vec::new(), namings: Vec::new(), descriptors: BTreeMap::new() };
         disk.load(directory);
         disk
     }
@@ -90,7 +91,7 @@ impl Disk {
         id
     }
 
-    pub(super) fn happen(&mut self, event: &Event) {
+    pub(super) fn happen(&mut self, event: &Event, syncs: Syncs) {
         match event {
             Event::Acknowledge(_) => {}
             Event::Close { fd } => {
@@ -100,8 +101,7 @@ impl Disk {
                 self.descriptors.insert(*copy, self.descriptors[fd]);
             }
             Event::Make { path } => {
-                let made =
-                    Node::Directory { live: BTreeMap::new(), durable: BTreeMap::new() };
+                let made = Node::Directory { live: BTreeMap::new(), durable: BTreeMap::new() };
                 self.create(path, made);
             }
             Event::Open { fd, path, create, empty } => self.open(*fd, path, *create, *empty),
@@ -115,7 +115,7 @@ impl Disk {
                 self.name(vec![(old, old_name, None), (new, new_name, Some(node))]);
             }
             Event::SetLength { fd, length } => self.change(*fd, Change::SetLength(*length)),
-            Event::Sync { data_only: true, .. } if self.syncs == Syncs::NotOfData => {}
+            Event::Sync { data_only: true, .. } if syncs == Syncs::NotOfData => {}
             Event::Sync { fd, .. } => self.sync(self.descriptors[fd]),
             Event::Write { fd, offset, bytes } => {
                 self.change(*fd, Change::Write(*offset, bytes.clone()));

@@ -10,15 +10,42 @@ const O_TRUNC: u64 = 0o1000;
 pub(super) enum Event {
     /// Something was promised to somebody.
     Acknowledge(String),
-    Close { fd: i32 },
-    Duplicate { fd: i32, copy: i32 },
-    Make { path: PathBuf },
-    Open { fd: i32, path: PathBuf, create: bool, empty: bool },
-    Remove { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    SetLength { fd: i32, length: usize },
-    Sync { fd: i32, data_only: bool },
-    Write { fd: i32, offset: usize, bytes: Vec<u8> },
+    Close {
+        fd: i32,
+    },
+    Duplicate {
+        fd: i32,
+        copy: i32,
+    },
+    Make {
+        path: PathBuf,
+    },
+    Open {
+        fd: i32,
+        path: PathBuf,
+        create: bool,
+        empty: bool,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    SetLength {
+        fd: i32,
+        length: usize,
+    },
+    Sync {
+        fd: i32,
+        data_only: bool,
+    },
+    Write {
+        fd: i32,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Reads a record; paths become relative to `directory`.

@@ -40,8 +40,11 @@ static void start(void) {
     if (record_fd < 0) abort();
 }
 
+typedef ssize_t (*write_call)(int, const void *, size_t);
+typedef ssize_t (*writev_call)(int, const struct iovec *, int);
+
 static void put(const void *bytes, size_t length) {
-    ssize_t (*next)(int, const void *, size_t) = NEXT("write", ssize_t (*)(int, const void *, size_t));
+    write_call next = NEXT("write", write_call);
     const char *at = bytes;
     while (length > 0) {
         ssize_t written = next(record_fd, at, length);
@@ -107,7 +110,7 @@ int close(int fd) {
 }
 
 ssize_t write(int fd, const void *bytes, size_t length) {
-    ssize_t (*next)(int, const void *, size_t) = NEXT("write", ssize_t (*)(int, const void *, size_t));
+    write_call next = NEXT("write", write_call);
     if (!is_seen(fd)) return next(fd, bytes, length);
     pthread_mutex_lock(&lock);
     ssize_t written = next(fd, bytes, length);
@@ -119,7 +122,7 @@ ssize_t write(int fd, const void *bytes, size_t length) {
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-    if (!is_seen(fd)) return NEXT("writev", ssize_t (*)(int, const struct iovec *, int))(fd, parts, count);
+    if (!is_seen(fd)) return NEXT("writev", writev_call)(fd, parts, count);
     for (int i = 0; i < count; i++) /* a short write is allowed */
         if (parts[i].iov_len) return write(fd, parts[i].iov_base, parts[i].iov_len);
     return 0;

@@ -1,0 +1,77 @@
+//! What can be asked for.
+
+use crate::tool::PeerName;
+use std::path::PathBuf;
+
+#[derive(clap::Parser)]
+#[command(name = "holdfast-bench", about = "Holdfast beside its peers, on made-up data")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make the data set in a new directory
+    Generate {
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// 1 is about 2.5 GB
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+    },
+    /// Change a data set in place, as a day's work does; says what as JSON
+    Change {
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[arg(long, default_value_t = 2)]
+        seed: u64,
+    },
+    /// Make one directory with very many small files
+    Flat {
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[arg(long, default_value_t = 1_000_000)]
+        files: u64,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Measure Holdfast and its peers side by side and write a report
+    Run(RunOptions),
+    /// What each stage costs over a data set, one core, as a table
+    Stages {
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct RunOptions {
+    #[arg(long, value_delimiter = ',', default_value = "restic,borg,rustic")]
+    pub peers: Vec<PeerName>,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Emptied first, and again at the end; needs about four times the data
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    /// The holdfast to measure [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub holdfast: Option<PathBuf>,
+    /// Where bench/setup put what it built
+    #[arg(long, value_name = "DIR", default_value = "target/bench-peers/bin")]
+    pub peer_bin: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/RESULTS.md")]
+    pub report: PathBuf,
+    /// The raw numbers
+    #[arg(long, value_name = "FILE", default_value = "target/bench-results.json")]
+    pub raw: PathBuf,
+    /// A remark for the head of the report; may be repeated
+    #[arg(long)]
+    pub note: Vec<String>,
+}

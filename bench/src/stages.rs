@@ -1,0 +1,179 @@
+//! The plain cost of each stage of a byte's way, one core, over a data set.
+//!
+//! The same crates as the product, each in a loop of its own with nothing around it: what a backup
+//! cannot be cheaper than. Small files are one chunk; content-defined cuts everywhere else, with
+//! the product's sizes. TLS is not here: a loopback connection costs both ends.
+
+use crate::files;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, aead::AeadInOut};
+use fastcdc::v2020::FastCDC;
+use holdfast_common::{Clock, Code, Error, Result, SystemClock, limits};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+/// A Markdown table.
+pub fn measure(dir: &Path) -> Result<String> {
+    let mut stages = Stages::new(dir)?;
+    files::warm(dir)?;
+    for file in files::list(dir)? {
+        stages.file(&file.path)?;
+    }
+    stages.finish()?;
+    Ok(stages.table())
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    bytes: u64,
+    spent: Duration,
+}
+
+struct Stages {
+    clock: SystemClock,
+    read: Cost,
+    cut: Cost,
+    name: Cost,
+    compress: Cost,
+    encrypt: Cost,
+    write: Cost,
+    zstd: zstd::bulk::Compressor<'static>,
+    cipher: Aes256Gcm,
+    pack: Vec<u8>,
+    out: File,
+}
+
+impl Stages {
+    fn new(dir: &Path) -> Result<Self> {
+        // Beside the data, on the same disk; unlinked while open, so that nothing is left behind.
+        let path = dir.with_extension("stages");
+        let out = File::create_new(&path).map_err(|e| files::failed("create", &path, &e))?;
+        std::fs::remove_file(&path).map_err(|error| files::failed("unlink", &path, &error))?;
+        let zstd = zstd::bulk::Compressor::new(LEVEL)
+            .map_err(|error| Error::io("zstd has no context", &error))?;
+        Ok(Self {
+            clock: SystemClock::start(),
+            read: Cost::default(),
+            cut: Cost::default(),
+            name: Cost::default(),
+            compress: Cost::default(),
+            encrypt: Cost::default(),
+            write: Cost::default(),
+            zstd,
+            cipher: Aes256Gcm::new(&[7; 32].into()),
+            pack: Vec::with_capacity(limits::PACK_BYTES_MAX + limits::CHUNK_BYTES_MAX),
+            out,
+        })
+    }
+
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let start = self.clock.elapsed();
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| files::failed("read", path, &error))?;
+        self.read.add(bytes.len(), self.clock.elapsed() - start);
+
+        let start = self.clock.elapsed();
+        let cuts = cut(&bytes);
+        self.cut.add(bytes.len(), self.clock.elapsed() - start);
+        for (from, length) in cuts {
+            self.chunk(&bytes[from..from + length])?;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, plain: &[u8]) -> Result<()> {
+        let start = self.clock.elapsed();
+        let name = blake3::keyed_hash(&[9; 32], plain);
+        let named = self.clock.elapsed();
+        self.name.add(plain.len(), named - start);
+
+        let packed = self.zstd.compress(plain);
+        let mut frame = packed.map_err(|error| Error::io("zstd failed", &error))?;
+        let compressed = self.clock.elapsed();
+        self.compress.add(plain.len(), compressed - named);
+
+        let nonce = Nonce::from([3; 12]); // one key for all: only the cost is wanted
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&nonce, name.as_bytes(), frame.as_mut_slice().into())
+            .map_err(|_| Error::new(Code::InternalBug, "a chunk could not be encrypted"))?;
+        self.encrypt.add(frame.len(), self.clock.elapsed() - compressed);
+
+        self.pack.extend_from_slice(&frame);
+        self.pack.extend_from_slice(&tag);
+        if self.pack.len() >= limits::PACK_BYTES_MAX { self.finish() } else { Ok(()) }
+    }
+
+    /// One pack to the disk.
+    fn finish(&mut self) -> Result<()> {
+        let start = self.clock.elapsed();
+        self.out
+            .write_all(&self.pack)
+            .and_then(|()| self.out.sync_data())
+            .map_err(|error| Error::io("a pack cannot be written", &error))?;
+        self.write.add(self.pack.len(), self.clock.elapsed() - start);
+        self.pack.clear();
+        Ok(())
+    }
+
+    fn table(&self) -> String {
+        let mut lines =
+            vec![String::from("| stage | MB | s | MB/s |"), String::from("|---|---:|---:|---:|")];
+        for (name, cost) in [
+            ("read, from memory", self.read),
+            ("cut, FastCDC", self.cut),
+            ("name, keyed BLAKE3", self.name),
+            ("compress, zstd 3", self.compress),
+            ("encrypt, AES-256-GCM", self.encrypt),
+            ("write and fsync, by the pack", self.write),
+        ] {
+            let (megabytes, seconds) = (cost.bytes as f64 / 1e6, cost.spent.as_secs_f64());
+            let speed = if seconds > 0.0 { megabytes / seconds } else { 0.0 };
+            lines.push(format!("| {name} | {megabytes:.0} | {seconds:.2} | {speed:.0} |"));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Cost {
+    fn add(&mut self, bytes: usize, spent: Duration) {
+        self.bytes += bytes as u64;
+        self.spent += spent;
+    }
+}
+
+/// Where chunks begin and how long they are.
+fn cut(bytes: &[u8]) -> Vec<(usize, usize)> {
+    if bytes.len() <= limits::CDC_BYTES_MIN {
+        return vec![(0, bytes.len())];
+    }
+    let (min, average, max) = (limits::CDC_BYTES_MIN, limits::CDC_BYTES_AVG, limits::CDC_BYTES_MAX);
+    FastCDC::new(bytes, min, average, max).map(|chunk| (chunk.offset, chunk.length)).collect()
+}
+
+const LEVEL: i32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_cover_everything_once() {
+        let mut bytes = vec![0; 9 << 20];
+        crate::chance::Chance::new(1, "cuts", 0).fill(&mut bytes);
+        for length in [0, 1, limits::CDC_BYTES_MIN, limits::CDC_BYTES_MIN + 1, bytes.len()] {
+            let mut at = 0;
+            for (from, chunk) in cut(&bytes[..length]) {
+                assert_eq!(from, at);
+                at += chunk;
+            }
+            assert_eq!(at, length);
+        }
+        assert!(cut(&bytes).len() > 2);
+    }
+}

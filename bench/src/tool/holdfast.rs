@@ -1,0 +1,163 @@
+//! Holdfast under measurement: a coordinator, an agent and the command, three processes.
+//!
+//! ```text
+//!   D/c  coordinator's house    D/a  agent's house    D/location  what counts as stored
+//! ```
+//!
+//! Cost is what all three spend from just before the command until a moment after it, so that
+//! what is finished behind the command's back counts too. The wall time is the command's alone.
+
+use super::{CommandLine, Part, Repository, Tool, Usage, peer::below, service::Service};
+use crate::files;
+use holdfast_common::{Error, Result};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub struct Holdfast {
+    program: PathBuf,
+}
+
+impl Holdfast {
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+}
+
+impl Tool for Holdfast {
+    fn name(&self) -> &'static str {
+        "Holdfast"
+    }
+
+    fn version(&self) -> Result<String> {
+        Ok(CommandLine::new(&self.program, "--version", &[]).output()?.trim().to_owned())
+    }
+
+    fn create(&self, dir: &Path) -> Result<Box<dyn Repository>> {
+        files::make_dir(dir)?;
+        let mut house = House {
+            program: self.program.clone(),
+            dir: dir.to_owned(),
+            address: free_address()?,
+            services: Vec::new(),
+        };
+        house.found()?;
+        Ok(Box::new(house))
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let lines = [
+            "coordinator --config C/coordinator.toml",
+            "agent --config A/agent.toml",
+            "backup --path DATA",
+            "restore latest --to TO",
+        ];
+        lines.iter().map(|line| format!("holdfast {line}")).collect()
+    }
+}
+
+struct House {
+    program: PathBuf,
+    dir: PathBuf,
+    address: String,
+    /// The coordinator, then the agent; empty while asleep.
+    services: Vec<Service>,
+}
+
+impl House {
+    /// Cluster, first start, enrolment.
+    fn found(&mut self) -> Result<()> {
+        let (house, location, kek) =
+            (self.dir.join("c"), self.dir.join("location"), self.dir.join("kek"));
+        let words = format!(
+            "cluster init --dir {{}} --name one --region local --listen {} \
+             --location main=local:{{}} --kek file:{{}} --custody coordinator",
+            self.address
+        );
+        CommandLine::new(&self.program, &words, &[&house, &location, &kek]).output()?;
+        self.start_coordinator()?;
+        let token = self.line("agent token", &[]).output()?;
+        let words = format!(
+            "agent join --coordinator {} --token {} --dir {{}} --name measured",
+            self.address,
+            token.trim()
+        );
+        CommandLine::new(&self.program, &words, &[&self.dir.join("a")]).output()?;
+        self.sleep()
+    }
+
+    fn start_coordinator(&mut self) -> Result<()> {
+        self.start(ROLES[0], &self.dir.join("c/coordinator.toml"))
+    }
+
+    fn start(&mut self, role: &str, config: &Path) -> Result<()> {
+        let config = config.display().to_string();
+        let log = self.dir.join(format!("{role}.log"));
+        self.services.push(Service::start(&self.program, &[role, "--config", &config], &log)?);
+        Ok(())
+    }
+
+    fn line(&self, words: &str, paths: &[&Path]) -> CommandLine {
+        let context = self.dir.join("c/operator.toml").display().to_string();
+        CommandLine::new(&self.program, words, paths).with("HOLDFAST_CONTEXT", context)
+    }
+
+    fn measure(&self, line: &CommandLine, log: &str) -> Result<Usage> {
+        let mut before = Vec::new();
+        for service in &self.services {
+            service.forget_peak()?;
+            before.push(service.cpu_seconds()?);
+        }
+        let mut usage = line.measure(&self.dir.join(log))?;
+        std::thread::sleep(AFTERWARDS);
+        for ((service, before), process) in self.services.iter().zip(before).zip(ROLES) {
+            usage.add(Part {
+                process,
+                cpu_seconds: service.cpu_seconds()? - before,
+                peak_bytes: service.peak_bytes()?,
+            });
+        }
+        Ok(usage)
+    }
+}
+
+impl Repository for House {
+    fn wake(&mut self) -> Result<()> {
+        self.start_coordinator()?;
+        self.start(ROLES[1], &self.dir.join("a/agent.toml"))
+    }
+
+    fn sleep(&mut self) -> Result<()> {
+        while let Some(service) = self.services.pop() {
+            service.stop()?;
+        }
+        Ok(())
+    }
+
+    fn backup(&mut self, source: &Path) -> Result<Usage> {
+        self.measure(&self.line("backup --path {}", &[source]), "backup.log")
+    }
+
+    fn restore(&mut self, source: &Path, to: &Path) -> Result<(Usage, PathBuf)> {
+        let line = self.line("restore latest --to {}", &[to]);
+        Ok((self.measure(&line, "restore.log")?, below(to, source)))
+    }
+
+    fn stored(&self) -> PathBuf {
+        self.dir.join("location")
+    }
+}
+
+fn free_address() -> Result<String> {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    match address {
+        Ok(address) => Ok(address.to_string()),
+        Err(error) => Err(Error::io("no port on loopback is free", &error)),
+    }
+}
+
+/// In the order in which they start.
+const ROLES: [&str; 2] = ["coordinator", "agent"];
+const AFTERWARDS: Duration = Duration::from_secs(1);

@@ -1,0 +1,120 @@
+//! Who may call what: every call of the protocol, from every side that must not make it.
+
+use super::{
+    Scene, refused,
+    scene::{clock, told},
+};
+use holdfast_common::{ClusterId, Code, Result, SystemEntropy};
+use holdfast_runtime::{
+    ChannelKind, ClientTls, connect,
+    identity::Identity,
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
+    tls::TlsIdentity,
+};
+use holdfast_wire::v1;
+use prost::Message;
+use std::time::Duration;
+use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+
+type Codec = tonic_prost::ProstCodec<v1::StatusRequest, v1::RevokeAgentResponse>;
+
+/// The paths of all calls of our services.
+fn calls() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(holdfast_wire::DESCRIPTORS).unwrap();
+    let mut calls = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = (file.package(), service.name(), method.name());
+                calls.push(format!("/{}.{}/{}", path.0, path.1, path.2));
+            }
+        }
+    }
+    assert!(calls.len() > 20, "{calls:?}");
+    calls
+}
+
+/// Makes any call with an empty message; the gate must not need to look into it.
+async fn call(channel: &Channel, path: &str) -> Result<()> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let path: PathAndQuery = path.parse().unwrap();
+    let request = Request::new(v1::StatusRequest {});
+    let mut answers = told(grpc.server_streaming(request, path, Codec::default()).await)?;
+    while let Some(_answer) =
+        answers.message().await.map_err(|status| holdfast_wire::status::from_status(&status))?
+    {}
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_calls_nothing_of_operators() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("rogue").await;
+    let operators: Vec<_> = calls()
+        .into_iter()
+        .filter(|path| path.contains(".Admin/") || path.contains(".Restore/"))
+        .collect();
+    assert!(operators.len() >= 19, "{operators:?}");
+    for path in operators {
+        assert_eq!(refused(call(&rogue.channel, &path).await), Code::AuthDenied, "{path}");
+    }
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    assert_eq!(refused(call(&rogue.channel, reflection).await), Code::AuthDenied);
+    let unknown = "/holdfast.v1.Admin/Nothing";
+    assert_eq!(refused(call(&rogue.channel, unknown).await), Code::AuthDenied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_without_a_certificate_calls_more_than_enroll_and_health() {
+    let scene = Scene::start().await;
+    let anonymous = scene.anonymous().await;
+    let mut open = Vec::new();
+    for path in calls() {
+        let code = refused(call(&anonymous, &path).await);
+        if code != Code::AuthMissing {
+            open.push(path);
+        }
+    }
+    // Open, and refused all the same: it brings no token and no proof.
+    assert_eq!(open, ["/holdfast.v1.Enroll/Join", "/holdfast.v1.Enroll/Return"]);
+    call(&anonymous, "/grpc.health.v1.Health/Check").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_is_no_agent() {
+    let scene = Scene::start().await;
+    let agents = calls().into_iter().filter(|path| {
+        path.contains(".Ingest/") || path.contains(".AgentControl/") || path.ends_with("/Renew")
+    });
+    for path in agents {
+        assert_eq!(refused(call(&scene.operator(), &path).await), Code::AuthDenied, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_another_cluster_opens_nothing() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("rogue").await;
+    let now = holdfast_common::Clock::now(&*clock());
+    // It even claims the cluster's own id and the name of an agent that is enrolled.
+    for cluster in [scene.context.cluster, ClusterId::from_bytes([7; 16])] {
+        let foreign = CertificateAuthority::generate(cluster, &SystemEntropy, now).unwrap();
+        let (key, pkcs8) = IdentityKey::generate(&SystemEntropy).unwrap();
+        let identity = Identity::agent(cluster, rogue.id);
+        let validity = Validity::starting(now, Duration::from_secs(3600));
+        let certificate =
+            foreign.issue(&ProvenKey::own(&key), &identity, validity, 1 << 62).unwrap();
+        let chain = vec![certificate, foreign.certificate().clone()];
+        let identity = TlsIdentity::from_der(chain, &pkcs8);
+        let tls = ClientTls::new(&identity, &scene.roots(), clock()).unwrap();
+        let called = async {
+            let channel = connect(&scene.context.endpoints, tls, ChannelKind::Data).await?;
+            call(&channel, "/grpc.health.v1.Health/Check").await
+        };
+        // The handshake ends it: there is no channel on which a code could be told.
+        assert_eq!(refused(called.await), Code::ClusterUnreachable);
+    }
+    let log = scene.dev.service.log();
+    assert!(log.contains("connection refused"), "the coordinator says so: {log}");
+}

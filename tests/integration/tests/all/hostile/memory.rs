@@ -1,0 +1,87 @@
+//! Streams that never end: they take their sender's share of memory, and nobody else's turn.
+
+use super::{
+    Scene, refused,
+    rogue::{data, header},
+    scene::told,
+};
+use crate::harness::{noise, write};
+use bytes::Bytes;
+use holdfast_common::{ChunkKind, Code, PackId, limits};
+use holdfast_wire::v1::ingest_client::IngestClient;
+use std::time::{Duration, Instant};
+use tokio_stream::wrappers::ReceiverStream;
+
+const STREAMS: usize = 64;
+const CONNECTIONS: usize = 8;
+const RESIDENT_BYTES_MAX: usize = 256 * limits::MIB;
+/// How long the coordinator is watched while the streams stand.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// What the process holds in memory, from /proc.
+fn resident_bytes(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib * limits::KIB
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packs_that_are_half_sent_stay_within_the_budget_and_hold_up_nobody() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("rogue").await;
+    let writing = rogue.write(&scene).await;
+    let before = resident_bytes(scene.dev.service.id());
+    let name = PackId::from_bytes([1; 32]);
+    // Incompressible, shared by all streams; each sends all but the end of the largest pack.
+    let frame = Bytes::from(noise(1, limits::STREAM_FRAME_BYTES));
+    let frames = limits::PACK_BYTES_MAX / limits::STREAM_FRAME_BYTES - 1;
+    let mut streams = Vec::new();
+    let mut channels = vec![rogue.channel.clone()];
+    for _ in 1..CONNECTIONS {
+        channels.push(scene.channel_of(&rogue.cert_pem(), &rogue.key_pem()).await.unwrap());
+    }
+    for number in 0..STREAMS {
+        let (parts, sent) = tokio::sync::mpsc::channel(1);
+        let mut ingest = IngestClient::new(channels[number % CONNECTIONS].clone());
+        let answer = tokio::spawn(async move { ingest.put(ReceiverStream::new(sent)).await });
+        let (header, frame) =
+            (header(&writing.session, &name, limits::PACK_BYTES_MAX), frame.clone());
+        let sender = tokio::spawn(async move {
+            parts.send(header).await.ok();
+            for _ in 0..frames {
+                parts.send(data(frame.clone())).await.ok();
+            }
+            parts.closed().await;
+        });
+        streams.push((answer, sender));
+    }
+    let (start, mut most) = (Instant::now(), before);
+    while start.elapsed() < WATCH {
+        most = most.max(resident_bytes(scene.dev.service.id()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let shown = |bytes: usize| bytes / limits::MIB;
+    assert!(most > before + 32 * limits::MIB, "the streams reached nothing: {} MiB", shown(most));
+    assert!(most < RESIDENT_BYTES_MAX, "{} MiB, {} before", shown(most), shown(before));
+    // A few stand, and the rest were turned away at once.
+    let (ended, standing): (Vec<_>, Vec<_>) =
+        streams.into_iter().partition(|(answer, _)| answer.is_finished());
+    assert_eq!(standing.len(), limits::PACKS_IN_FLIGHT_MAX + limits::PACKS_WAITING_MAX);
+    for (answer, _) in ended {
+        assert_eq!(refused(told(answer.await.unwrap())), Code::ClusterBusy);
+    }
+    // Somebody else's backup goes through meanwhile.
+    let source = scene.scratch.join("source");
+    write(&source.join("file"), noise(2, 3_000_000));
+    let path = source.to_str().unwrap();
+    scene.dev.json(&["backup", "--path", path, "--agent", "local"]).ok();
+    for (answer, sender) in standing {
+        answer.abort();
+        sender.abort();
+    }
+    // What they held comes back: the rogue itself may send again.
+    let (_, pack) = writing.pack(ChunkKind::Data, b"content");
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, rogue.put(&writing.session, &pack)).await.unwrap().unwrap();
+}

@@ -46,6 +46,10 @@ pub(crate) async fn reconcile(house: &House) -> Result<()> {
             house.ledger.propose(Actor::System, EndSession { session: session.id }).await?;
         }
     }
+    // Asked one by one: a session enters these maps after its row was applied.
+    let query = house.ledger.query();
+    house.sessions.keep(|id| query.session(id).is_ok());
+    house.reads.keep(|id| query.session(id).is_ok());
     Ok(())
 }
 

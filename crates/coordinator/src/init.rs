@@ -192,6 +192,7 @@ async fn found(
     for (name, url) in &options.locations {
         let (name, region) = (name.clone(), options.region.clone());
         let url = here(url)?;
+        crate::places::make(&url, &options.dir)?;
         let location = LocationRow { name, url, region, revision: 0 };
         ledger.propose(Actor::System, PutLocation { location }).await?;
     }

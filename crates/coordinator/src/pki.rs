@@ -70,6 +70,19 @@ pub(crate) async fn enrol(
         .and_then(|rest| rest.split('-').next())
         .filter(|secret| secret.len() == 2 * TOKEN_SECRET_BYTES)
         .ok_or_else(|| Error::new(Code::TokenRefused, "this is not a join token"))?;
+    // Looked up before anything is agreed: strangers must not be able to fill the ledger.
+    let known: Option<TokenRow> = house.ledger.query().row(&token_hash(secret))?;
+    match known {
+        None => return Err(Error::new(Code::TokenRefused, "this token is not known")),
+        Some(token) if token.used_by.is_some() => {
+            return Err(Error::new(Code::TokenUsed, "this token was used before"));
+        }
+        Some(token) if token.expires < house.ledger.now() => {
+            let message = format!("this token expired at {}", token.expires);
+            return Err(Error::new(Code::TokenExpired, message));
+        }
+        Some(_) => {}
+    }
     let agent = AgentId::random(house.entropy.as_ref());
     let name = match name {
         Some(name) => name,

@@ -22,7 +22,8 @@ pub(crate) struct Places {
     ledger: Ledger,
     /// Relative `local:` paths start here.
     base: PathBuf,
-    open: Mutex<HashMap<Name, Arc<dyn ObjectStore>>>,
+    /// By name and URL: a location that was changed is another one.
+    open: Mutex<HashMap<(Name, String), Arc<dyn ObjectStore>>>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -32,18 +33,20 @@ impl Places {
     }
 
     pub(crate) fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = open.get(name) {
-            return Ok(store.clone());
-        }
         let row: LocationRow =
             self.ledger.query().row(name.as_str().as_bytes())?.ok_or_else(|| {
                 Error::new(Code::LocationMissing, format!("there is no location `{name}`"))
             })?;
-        let store = open_url(&row.url, &self.base)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), row.url);
+        if let Some(store) = open.get(&key) {
+            return Ok(store.clone());
+        }
+        // Opened, never made: an empty mount point is not the location.
+        let store = url::open(&url::LocationUrl::resolve(&key.1, &self.base)?)?;
         let store: Arc<dyn ObjectStore> =
             Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
-        open.insert(name.clone(), store.clone());
+        open.insert(key, store.clone());
         Ok(store)
     }
 
@@ -58,6 +61,7 @@ impl Places {
     }
 }
 
-pub(crate) fn open_url(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
+/// Makes a location that was just declared, and opens it.
+pub(crate) fn make(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     url::create(&url::LocationUrl::resolve(text, base)?)
 }

@@ -190,6 +190,7 @@ impl House {
         session: &ReadSession,
         kind: ChunkKind,
         ids: &[ChunkId],
+        copy: usize,
         out: &mpsc::Sender<Result<Vec<Given>>>,
     ) -> Result<()> {
         let gone = |_| Error::new(Code::RunCancelled, "the reader went away");
@@ -197,7 +198,7 @@ impl House {
         let mut missing = Vec::new();
         let mut found: Vec<Sought> = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
-            match place_of(&vault, session, id) {
+            match place_of(&vault, session, id, copy) {
                 Ok(place) => found.push(Sought { position, id: *id, place }),
                 Err(error) => missing.push(Given { position, chunk: Err(error) }),
             }
@@ -208,7 +209,7 @@ impl House {
         found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
         for span in spans(&found) {
             let _share = self.reserve(usize::try_from(span_bytes(span)).unwrap_or(0)).await?;
-            let given = self.read_span(&vault, session, kind, span).await?;
+            let given = self.read_span(&vault, session, kind, span, copy).await?;
             out.send(Ok(given)).await.map_err(gone)?;
         }
         Ok(())
@@ -221,14 +222,19 @@ impl House {
         session: &ReadSession,
         kind: ChunkKind,
         span: &[Sought],
+        copy: usize,
     ) -> Result<Vec<Given>> {
         let Some(first) = span.first() else { return Ok(Vec::new()) };
         let mut last = Error::new(Code::PackMissing, "the pack is in no location");
-        for (_, store) in self.places.required(&vault.row)? {
+        let mut stores = self.places.required(&vault.row)?;
+        let first_store = copy % stores.len().max(1);
+        stores.rotate_left(first_store);
+        for (_, store) in stores {
             let (name, base) = self.object_of(vault, &first.place)?;
             let from = u64::from(first.place.offset);
             let read = async {
-                let capsules = self.capsules(session, vault, &first.place, &name, base, &store);
+                let capsules =
+                    self.capsules(session, vault, &first.place, (&name, base), &store, copy);
                 let capsules = capsules.await?;
                 let range = base + from..base + from + span_bytes(span);
                 Ok((capsules, store.get_range(&name, range).await?))
@@ -271,11 +277,14 @@ impl House {
         session: &ReadSession,
         vault: &Vault,
         place: &ChunkLocation,
-        name: &ObjectName,
-        base: u64,
+        (name, base): (&ObjectName, u64),
         store: &Arc<dyn holdfast_storage::ObjectStore>,
+        copy: usize,
     ) -> Result<Arc<[Bytes]>> {
-        if let Some(capsules) = session.known_capsules(&place.pack) {
+        // Another copy is asked for because something was wrong: its header is read anew.
+        if copy == 0
+            && let Some(capsules) = session.known_capsules(&place.pack)
+        {
             return Ok(capsules);
         }
         // Frames begin behind the header: the first frame's offset bounds it.
@@ -285,7 +294,9 @@ impl House {
             match read_header(&vault.row.id, &prefix)? {
                 HeaderRead::Complete(header) => {
                     let capsules: Arc<[Bytes]> = header.capsules.into();
-                    session.know_capsules(place.pack, capsules.clone());
+                    if copy == 0 {
+                        session.know_capsules(place.pack, capsules.clone());
+                    }
                     return Ok(capsules);
                 }
                 HeaderRead::More { .. } if want < u64::from(place.offset) => {
@@ -322,17 +333,31 @@ struct Sought {
     place: ChunkLocation,
 }
 
-fn place_of(vault: &Vault, session: &ReadSession, id: &ChunkId) -> Result<ChunkLocation> {
+/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location.
+fn place_of(
+    vault: &Vault,
+    session: &ReadSession,
+    id: &ChunkId,
+    copy: usize,
+) -> Result<ChunkLocation> {
     let places = vault.catalog.find(id)?;
     if places.is_empty() {
         return Err(Error::new(Code::ChunkMissing, "the chunk is in no pack that is known"));
     }
+    let mut granted = Vec::with_capacity(places.len());
     for place in places {
         if session.reach.contains(place.number()?) {
-            return Ok(place);
+            granted.push(place);
         }
     }
-    Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
+    let locations = vault.row.required.len().max(1);
+    match granted.get(copy / locations) {
+        Some(place) => Ok(*place),
+        None if granted.is_empty() => {
+            Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
+        }
+        None => Err(Error::new(Code::ChunkMissing, "there is no other copy of the chunk")),
+    }
 }
 
 fn end_of(sought: &Sought) -> u64 {
@@ -397,6 +422,11 @@ fn give_chunk(
 }
 
 impl Reads {
+    /// Forgets the sessions that the ledger has ended.
+    pub(crate) fn keep(&self, is_open: impl Fn(&SessionId) -> bool) {
+        self.lock().retain(|id, _| is_open(id));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<ReadSession>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,6 +18,7 @@ use holdfast_common::{
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_runtime::{
+    context::Context,
     identity::{Identity, IdentityKind},
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
     tasks::{OnError, Tasks},
@@ -43,6 +44,7 @@ pub async fn serve(
 ) -> Result<()> {
     let mut config = Options::load(config_path)?;
     config.listen = listen.unwrap_or(config.listen);
+    let config_of_port = config.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
@@ -74,6 +76,9 @@ pub async fn serve(
     tasks.spawn("grpc", OnError::Shutdown, async move {
         server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
     });
+    if let Err(error) = tell_operator(&config_of_port, address) {
+        tracing::warn!(%error, "operator.toml does not say where this coordinator is");
+    }
     ready(address);
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -88,6 +93,20 @@ pub async fn serve(
     drop(house);
     wait_for_release(released).await;
     failure.map_or(Ok(()), Err)
+}
+
+/// A coordinator that was told port 0 chose one: the operator's context beside its configuration
+/// follows.
+fn tell_operator(config: &Options, address: SocketAddr) -> Result<()> {
+    let path = config.base.join("operator.toml");
+    if !config.listen.ends_with(":0") || !path.exists() {
+        return Ok(());
+    }
+    let context = Context::load(&path)?;
+    if context.cluster != config.cluster {
+        return Ok(());
+    }
+    Context { endpoints: vec![address.to_string()], ..context }.save(&path)
 }
 
 /// The next one to open the directory must find it free.

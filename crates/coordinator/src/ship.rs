@@ -15,6 +15,7 @@ use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 use holdfast_keyring::aead;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout;
+use holdfast_runtime::files;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -105,7 +106,8 @@ async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
         house.ledger.note_shipped(to);
         house.shipping.shipped.send_replace(to);
         // Only a hint: without it, extents are found one by one.
-        if let Err(error) = std::fs::write(&house.shipped_hint, to.to_string()) {
+        let text = to.to_string();
+        if let Err(error) = files::write_public(&house.shipped_hint, text.as_bytes()) {
             tracing::debug!(%error, "no hint could be left for the next start");
         }
     }
@@ -125,6 +127,10 @@ fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
 }
 
 /// Ships one extent that begins at `from`; returns its last index.
+///
+/// An extent of this beginning may be there already, from before a restart or from a try that
+/// reached some locations only. It is adopted when it says what our log says, and put where it is
+/// missing; it is never written a second time with other bytes.
 async fn ship_extent(
     house: &House,
     vault: &VaultRow,
@@ -132,50 +138,77 @@ async fn ship_extent(
     from: u64,
     applied: u64,
 ) -> Result<u64> {
-    let (mut to, mut plaintext) = (from - 1, Vec::new());
-    for (index, entry) in house.ledger.log(from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?
-    {
-        if index != to + 1 {
-            return Err(Error::new(Code::LogDamaged, format!("the log lacks entry {}", to + 1)));
+    let name = layout::ObjectName::log(EPOCH, from);
+    if let Some(extent) = find(house, vault, name.as_str()).await? {
+        let to = adopt(house, key, &extent, from, applied).await?;
+        house.places.put(vault, name.as_str(), extent).await?;
+        return Ok(to);
+    }
+    let (to, plaintext) = entries(house, from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?;
+    let mut object = header(&house.cluster, from, to);
+    let field = aead::seal(key.expose(), &object, &plaintext, house.entropy.as_ref());
+    object.extend_from_slice(&field);
+    house.places.put(vault, name.as_str(), Bytes::from(object)).await?;
+    Ok(to)
+}
+
+/// Entries of our own log from `from` to `to`, or fewer when they are large.
+async fn entries(house: &House, from: u64, to: u64) -> Result<(u64, Vec<u8>)> {
+    let (mut last, mut plaintext) = (from - 1, Vec::new());
+    for (index, entry) in house.ledger.log(from, to).await? {
+        if index != last + 1 {
+            return Err(lacks(last + 1));
         }
-        to = index;
+        last = index;
         plaintext.extend_from_slice(&entry);
         if plaintext.len() >= EXTENT_BYTES_MAX {
             break;
         }
     }
-    if to < from {
-        return Err(Error::new(Code::LogDamaged, format!("the log lacks entry {from}")));
-    }
-    let mut object = header(&house.cluster, from, to);
-    let field = aead::seal(key.expose(), &object, &plaintext, house.entropy.as_ref());
-    object.extend_from_slice(&field);
-    let name = layout::ObjectName::log(EPOCH, from);
-    match house.places.put(vault, name.as_str(), Bytes::from(object)).await {
-        Ok(()) => Ok(to),
-        Err(error) if error.code == Code::ObjectConflict => {
-            shipped_before(house, vault, name.as_str()).await
-        }
-        Err(error) => Err(error),
-    }
+    if last < from { Err(lacks(from)) } else { Ok((last, plaintext)) }
 }
 
-/// An extent of this beginning was shipped before we were restarted. Every required location must
-/// hold that very extent; one that lacks it gets it.
-async fn shipped_before(house: &House, vault: &VaultRow, name: &str) -> Result<u64> {
-    let places = house.places.required(vault)?;
-    let name_there = name.parse()?;
-    let mut extent: Option<Bytes> = None;
-    for (_, store) in &places {
-        if store.head(&name_there).await?.is_some() {
-            extent = Some(store.get(&name_there, 2 * EXTENT_BYTES_MAX).await?);
-            break;
+fn lacks(index: u64) -> Error {
+    Error::new(Code::LogDamaged, format!("the log lacks entry {index}"))
+}
+
+/// The extent of this name, from whichever required location has it.
+async fn find(house: &House, vault: &VaultRow, name: &str) -> Result<Option<Bytes>> {
+    let name = name.parse()?;
+    for (_, store) in house.places.required(vault)? {
+        if store.head(&name).await?.is_some() {
+            return store.get(&name, 2 * EXTENT_BYTES_MAX).await.map(Some);
         }
     }
-    let extent = extent.ok_or_else(|| Error::new(Code::ObjectMissing, "an extent vanished"))?;
-    let reach = reach_of(&extent, &house.cluster)?;
-    house.places.put(vault, name, extent).await?;
-    Ok(reach)
+    Ok(None)
+}
+
+/// The last index of an extent that says the same as our log. Another history stops shipping: a
+/// ledger that was rolled back must not pass for the one that was shipped.
+async fn adopt(
+    house: &House,
+    key: &Secret<32>,
+    extent: &[u8],
+    from: u64,
+    applied: u64,
+) -> Result<u64> {
+    let to = reach_of(extent, &house.cluster)?;
+    let other = || {
+        Error::new(Code::LogDamaged, "a location holds a log of another history")
+            .next("this coordinator's data is older than what was shipped; recover it")
+    };
+    let (head, field) = extent.split_at(HEADER_BYTES);
+    let shipped = aead::open(key.expose(), head, field).map_err(|_| other())?;
+    if to < from || to > applied {
+        return Err(other());
+    }
+    match entries(house, from, to).await {
+        Ok((last, own)) if last == to && own == shipped => Ok(to),
+        // Purged here: our snapshot covers it, and its seal says that it is ours.
+        Err(error) if error.code == Code::LogDamaged && house.ledger.is_purged(from) => Ok(to),
+        Ok(_) => Err(other()),
+        Err(error) => Err(error),
+    }
 }
 
 fn header(cluster: &ClusterId, from: u64, to: u64) -> Vec<u8> {

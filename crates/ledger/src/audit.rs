@@ -11,6 +11,7 @@ use holdfast_common::{Code, Error, Result, Timestamp, record};
 use minicbor::{Decode, Encode};
 
 const CONTEXT: &str = "holdfast 2026 audit chain v1";
+const TEXT_CHARS_MAX: usize = 256;
 pub(crate) const HEAD_KEY: &[u8] = b"audit-head";
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -83,13 +84,18 @@ pub fn append(
         time,
         actor: actor.clone(),
         action: action.to_owned(),
-        subject,
+        subject: bounded(&subject),
         result,
         previous: head.hash,
     };
     tables.put(&row)?;
     let head = AuditHead { rows: head.rows + 1, hash: row.hash() };
     tables.put_raw(Table::Meta, HEAD_KEY, record::to_bytes(&head))
+}
+
+/// Texts of a row have a bound, whatever a command carried.
+pub(crate) fn bounded(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
 /// Checks a whole chain against its head; the error names the first row that does not fit.

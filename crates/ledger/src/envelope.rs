@@ -89,8 +89,8 @@ impl Reply {
     pub fn refused(error: &Error) -> Self {
         Self::Refused(Refusal {
             code: error.code.name().to_owned(),
-            message: error.message.clone(),
-            next: error.next.clone(),
+            message: crate::audit::bounded(&error.message),
+            next: error.next.as_deref().map(crate::audit::bounded),
         })
     }
 

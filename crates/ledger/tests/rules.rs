@@ -7,8 +7,8 @@ use holdfast_ledger::{
     Actor, Command, Query, Reply, StateKv,
     audit::{self, AuditRow},
     command::{
-        BeginSession, CancelRun, EndRun, Outcome, PutVault, RenewSession, RevokeAgent, StartRun,
-        StorePacks,
+        BeginSession, CancelRun, DeleteResource, EndRun, LosePack, Note, NoteKind, Outcome,
+        PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
     },
     row::{PackHome, PackState, PointState, RunState},
 };
@@ -188,6 +188,44 @@ fn a_pack_counts_as_stored_only_when_it_was_said_to_be() {
     assert_eq!(state(&story), PackState::Intended);
     story.done(me, StorePacks { session, packs: vec![pack] });
     assert_eq!(state(&story), PackState::Stored);
+}
+
+#[test]
+fn a_lost_pack_stays_lost_until_it_is_stored_again() {
+    let mut story = Story::with_agents(1);
+    story.begin(1, 1);
+    let me = Actor::Agent(agent(1));
+    let (session, pack, vault) = (ids::session(1), ids::pack(1), ids::vault());
+    story.refused(Actor::System, LosePack { vault, pack }, Code::PackMissing);
+    story.done(me.clone(), story::intend(1, &[1], PackHome::Object));
+    story.done(me.clone(), StorePacks { session, packs: vec![pack] });
+    story.done(Actor::System, LosePack { vault, pack });
+    assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Lost);
+    story.done(me, StorePacks { session, packs: vec![pack] });
+    assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Stored);
+}
+
+#[test]
+fn no_command_within_its_bound_is_a_fault() {
+    let mut story = Story::founded();
+    let long = "x".repeat(900 * 1024);
+    let delete = DeleteResource { kind: long.clone(), name: story::name("a") };
+    story.refused(Actor::System, delete, Code::ResourceMalformed);
+    story.done(Actor::System, Note { kind: NoteKind::ObjectHealed, subject: long });
+}
+
+#[test]
+fn one_place_is_one_location_and_a_vault_keeps_its_own() {
+    let mut story = Story::founded();
+    let mut twin = story::location();
+    twin.name = story::name("twin");
+    let put = PutLocation { location: twin.clone() };
+    story.refused(Actor::System, put, Code::ResourceConflict);
+    twin.url = "local:/srv/other".into();
+    story.done(Actor::System, PutLocation { location: twin });
+    let mut vault = story.query().vault(&ids::vault()).unwrap();
+    vault.required.push(story::name("twin"));
+    story.refused(Actor::System, PutVault { vault }, Code::ResourceConflict);
 }
 
 #[test]

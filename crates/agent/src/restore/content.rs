@@ -62,7 +62,10 @@ fn fetch(
     for (id, frame) in ids.iter().zip(frames) {
         let missing = || Error::new(Code::ChunkMissing, format!("chunk {id} was not answered"));
         let FetchedFrame { frame, key } = frame.ok_or_else(missing)??;
-        writer.write(&opener.open(ChunkKind::Data, id, &key, reader.ids(), &frame)?)?;
+        let plain = opener
+            .open(ChunkKind::Data, id, &key, reader.ids(), &frame)
+            .or_else(|error| reader.open_another(opener, ChunkKind::Data, id, error))?;
+        writer.write(&plain)?;
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ impl ChunkSource for OnlinePoint {
             let asked: Vec<ChunkId> = left.iter().map(|at| ids[*at]).collect();
             let mut told = vec![false; left.len()];
             let answer =
-                self.handle.block_on(self.ask(&session, kind, &asked, &mut |at, chunk| {
+                self.handle.block_on(self.ask(&session, kind, (&asked, 0), &mut |at, chunk| {
                     if let Some(told) = told.get_mut(at)
                         && !std::mem::replace(told, true)
                     {
@@ -121,6 +121,14 @@ impl ChunkSource for OnlinePoint {
         }
         Ok(())
     }
+
+    fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {
+        let session = Arc::clone(&lock(&self.session));
+        let mut found = Err(untold_chunk(id));
+        let mut hear = |_: usize, chunk| found = chunk;
+        self.handle.block_on(self.ask(&session, kind, (&[*id], copy), &mut hear))?;
+        found
+    }
 }
 
 impl OnlinePoint {
@@ -128,13 +136,14 @@ impl OnlinePoint {
         &self,
         session: &Session,
         kind: ChunkKind,
-        ids: &[ChunkId],
+        (ids, copy): (&[ChunkId], u32),
         each: &mut dyn FnMut(usize, Result<FetchedFrame>),
     ) -> Result<()> {
         let request = v1::FetchRequest {
             read_session: session.id.clone(),
             kind: kind as u32,
             ids: ids.iter().flat_map(|id| *id.as_bytes()).collect(),
+            copy,
         };
         let mut answers = self
             .line

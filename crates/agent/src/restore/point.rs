@@ -87,6 +87,26 @@ impl PointReader {
         &*self.source
     }
 
+    /// Opens a chunk from any other copy, after one did not open or was not there. The first
+    /// failure is the answer when every copy fails.
+    pub(super) fn open_another(
+        &self,
+        opener: &mut Opener,
+        kind: ChunkKind,
+        id: &ChunkId,
+        first: Error,
+    ) -> Result<Vec<u8>> {
+        for copy in 1..=COPIES_MAX {
+            let Ok(FetchedFrame { frame, key }) = self.source.another(kind, id, copy) else {
+                break;
+            };
+            if let Ok(plain) = opener.open(kind, id, &key, &self.ids, &frame) {
+                return Ok(plain);
+            }
+        }
+        Err(first)
+    }
+
     /// Fetches pages and opens them; the first one must be there.
     fn fetch(&self, ids: &[ChunkId]) -> Result<Vec<u8>> {
         let mut opener = Opener::new(self.record.vault)?;
@@ -103,7 +123,7 @@ impl PointReader {
                 (_, Ok(page)) => lock(&self.pages).keep(*id, page),
             }
         })?;
-        first
+        first.or_else(|error| self.open_another(&mut opener, ChunkKind::Page, &ids[0], error))
     }
 }
 
@@ -184,3 +204,6 @@ fn missing(id: &ChunkId) -> Error {
 const CACHE_BYTES_MAX: usize = 16 * MIB;
 const BRANCHES_NOTED: usize = 8;
 const PAGES_AHEAD: usize = 8;
+
+/// Copies that are tried: packs that hold the chunk, times locations.
+const COPIES_MAX: u32 = 16;

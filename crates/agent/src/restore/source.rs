@@ -4,7 +4,7 @@
 //! gives is believed: whoever opens a frame authenticates it and recomputes the id.
 
 use bytes::Bytes;
-use holdfast_common::{ChunkId, ChunkKind, Result};
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, Result};
 use holdfast_keyring::ChunkKey;
 
 /// A sealed chunk on its way to being opened.
@@ -25,4 +25,11 @@ pub trait ChunkSource: Send + Sync {
         ids: &[ChunkId],
         each: &mut dyn FnMut(usize, Result<FetchedFrame>),
     ) -> Result<()>;
+
+    /// Another copy of a chunk whose frame did not open: number 1, 2, … An error means that there
+    /// is no such copy. A source that tries all its copies by itself has none to offer.
+    fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {
+        let message = format!("there is no copy {copy} of {kind:?} chunk {id}");
+        Err(Error::new(Code::ChunkMissing, message))
+    }
 }

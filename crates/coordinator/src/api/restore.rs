@@ -85,6 +85,7 @@ impl RestoreService {
         if ids.is_empty() {
             return Err(Error::new(Code::UsageMalformed, "nothing was asked for"));
         }
+        let copy = request.copy as usize;
         self.house.keep_reading(&session).await?;
         let (out, receiver) = mpsc::channel(ANSWERS_MAX);
         let house = self.house.clone();
@@ -92,7 +93,7 @@ impl RestoreService {
         self.tasks.spawn("fetch", OnError::Log, async move {
             let fetched = tokio::select! {
                 () = token.cancelled() => Ok(()),
-                fetched = house.fetch(&session, kind, &ids, &out) => fetched,
+                fetched = house.fetch(&session, kind, &ids, copy, &out) => fetched,
             };
             if let Err(error) = fetched {
                 // The reader may be gone; then there is nobody to tell.

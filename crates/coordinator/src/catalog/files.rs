@@ -1,9 +1,9 @@
 //! Segments in our own directory, plain and mapped: `header ‖ plaintext ‖ BLAKE3`.
 //!
 //! They hold chunk ids and places, which coordinators may know, and nothing else. Written under a
-//! temporary name and renamed; not synced, because a lost one is made again.
+//! temporary name, synced and renamed; old ones go only when what replaces them is durable.
 
-use holdfast_common::{ChunkId, Entropy, Error, PackId, Result, SegmentId, VaultId};
+use holdfast_common::{ChunkId, Entropy, Error, PackId, Result, SegmentId, VaultId, limits};
 use holdfast_repository::segment::{
     ChunkLocation, SegmentBuilder, SegmentHeader, SegmentRows, SegmentTable, merge as merge_rows,
 };
@@ -14,6 +14,8 @@ use std::{
 };
 
 const HASH_BYTES: usize = 32;
+/// The name of a file that is being written.
+const PART: &str = "part";
 
 pub(super) struct SegmentFile {
     path: PathBuf,
@@ -26,27 +28,33 @@ fn io(what: &str) -> impl Fn(std::io::Error) -> Error + '_ {
     move |error| Error::io(what, &error)
 }
 
+/// Opens every file. One that is damaged takes all others with it: they may hold the rest of a
+/// pack's rows, and what is missing is only noticed for packs that no file knows.
 pub(super) fn open_all(vault: &VaultId, directory: &Path) -> Result<Vec<SegmentFile>> {
     fs::create_dir_all(directory).map_err(io("the index directory cannot be made"))?;
-    let mut files = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(io("the index cannot be listed"))? {
         let path = entry.map_err(io("the index cannot be listed"))?.path();
-        match SegmentFile::open(vault, path.clone()) {
-            Ok(file) => files.push(file),
-            Err(error) => {
-                tracing::warn!(%error, "an index file is damaged; it is made again");
-                fs::remove_file(&path).map_err(io("a damaged index file cannot be removed"))?;
-            }
+        if path.file_name().is_some_and(|name| name == PART) {
+            fs::remove_file(&path).map_err(io("a part of an index file cannot be removed"))?;
+        } else {
+            paths.push(path);
         }
     }
-    Ok(files)
+    let opened: Result<Vec<_>> =
+        paths.iter().map(|path| SegmentFile::open(vault, path.clone())).collect();
+    opened.or_else(|error| {
+        tracing::warn!(%error, "the index is damaged; it is made again from the packs");
+        paths.iter().try_for_each(fs::remove_file).map_err(io("the index cannot be removed"))?;
+        Ok(Vec::new())
+    })
 }
 
 impl SegmentFile {
     pub(super) fn write(vault: &VaultId, directory: &Path, table: &SegmentTable) -> Result<Self> {
         let header = table.header().to_bytes();
         let path = directory.join(table.header().segment.to_string());
-        let temporary = directory.join("part");
+        let temporary = directory.join(PART);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header).update(table.plaintext());
         let write = || -> std::io::Result<()> {
@@ -54,6 +62,7 @@ impl SegmentFile {
             file.write_all(&header)?;
             file.write_all(table.plaintext())?;
             file.write_all(hasher.finalize().as_bytes())?;
+            file.sync_data()?;
             fs::rename(&temporary, &path)
         };
         write().map_err(io("an index file cannot be written"))?;
@@ -107,37 +116,49 @@ impl SegmentFile {
     }
 }
 
-/// Merges all files into as few as fit their size, and removes the old ones.
+/// What a merge made, and what it replaces.
+pub(super) struct Merged {
+    pub(super) files: Vec<SegmentFile>,
+    replaced: Vec<PathBuf>,
+}
+
+impl Merged {
+    pub(super) fn replaces(&self, file: &SegmentFile) -> bool {
+        self.replaced.contains(&file.path)
+    }
+
+    /// Removes what was replaced; the new files are durable.
+    pub(super) fn remove_replaced(&self) -> Result<()> {
+        self.replaced.iter().try_for_each(fs::remove_file).map_err(io("an old index file stays"))
+    }
+}
+
+/// Merges the small files into as few as their size allows. Nothing is removed yet.
 pub(super) fn merge(
     vault: &VaultId,
     directory: &Path,
-    files: &mut Vec<SegmentFile>,
+    files: &[SegmentFile],
     entropy: &dyn Entropy,
-) -> Result<Vec<SegmentFile>> {
-    let (full, small): (Vec<_>, Vec<_>) = std::mem::take(files).into_iter().partition(|file| {
-        file.header.rows as usize >= holdfast_common::limits::SEGMENT_ROWS_MAX / 2
-    });
-    *files = full;
-    let inputs = small.iter().map(SegmentFile::rows).collect::<Result<Vec<_>>>()?;
-    let mut merged = Vec::new();
-    let mut builder = SegmentBuilder::new(*vault, SegmentId::random(entropy));
+) -> Result<Merged> {
+    let half = limits::SEGMENT_ROWS_MAX / 2;
+    let small: Vec<_> = files.iter().filter(|file| (file.header.rows as usize) < half).collect();
+    let inputs = small.iter().map(|file| file.rows()).collect::<Result<Vec<_>>>()?;
+    let replaced = small.iter().map(|file| file.path.clone()).collect();
+    let mut merged = Merged { files: Vec::new(), replaced };
+    let new = || SegmentBuilder::new(*vault, SegmentId::random(entropy));
+    let mut builder = new();
     for row in merge_rows(inputs) {
         let row = row?;
         if builder.is_full() {
-            let full = std::mem::replace(
-                &mut builder,
-                SegmentBuilder::new(*vault, SegmentId::random(entropy)),
-            );
-            merged.push(SegmentFile::write(vault, directory, &full.build())?);
+            let full = std::mem::replace(&mut builder, new());
+            merged.files.push(SegmentFile::write(vault, directory, &full.build())?);
         }
         builder.push(row.chunk, &row.location)?;
     }
     if !builder.is_empty() {
-        merged.push(SegmentFile::write(vault, directory, &builder.build())?);
+        merged.files.push(SegmentFile::write(vault, directory, &builder.build())?);
     }
-    for old in &small {
-        fs::remove_file(&old.path).map_err(io("an old index file cannot be removed"))?;
-    }
+    crate::store::sync_directory(directory)?;
     Ok(merged)
 }
 

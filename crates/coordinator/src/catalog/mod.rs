@@ -116,29 +116,59 @@ impl Catalog {
         }
         let id = SegmentId::random(entropy);
         let mut builder = SegmentBuilder::new(self.vault, id);
-        let mut left = HashMap::new();
-        for (chunk, places) in std::mem::take(&mut state.fresh) {
-            for place in places {
-                if builder.is_full() {
-                    left.entry(chunk).or_insert_with(Vec::new).push(place);
-                } else {
-                    builder.push(chunk, &place)?;
-                }
+        let chosen = choose(&state.fresh);
+        for (chunk, places) in &state.fresh {
+            for place in places.iter().filter(|place| chosen.contains(&place.pack)) {
+                builder.push(*chunk, place)?;
             }
         }
-        state.fresh_rows = left.values().map(Vec::len).sum();
-        state.fresh = left;
         let table = builder.build();
         let object = table.to_object(custody)?;
-        state.files.push(SegmentFile::write(&self.vault, &self.directory, &table)?);
+        let file = SegmentFile::write(&self.vault, &self.directory, &table)?;
+        // From here on nothing fails: what was fresh is in the file.
+        state.files.push(file);
+        for places in state.fresh.values_mut() {
+            places.retain(|place| !chosen.contains(&place.pack));
+        }
+        state.fresh.retain(|_, places| !places.is_empty());
+        state.fresh_rows = state.fresh.values().map(Vec::len).sum();
         if state.files.len() > FILES_MAX {
-            let merged = files::merge(&self.vault, &self.directory, &mut state.files, entropy)?;
-            state.files.extend(merged);
+            self.merge(&mut state, entropy);
         }
         Ok(Some(Settled { id, rows: table.header().rows, object }))
+    }
+
+    /// Makes few files of many; when it fails, many stay.
+    fn merge(&self, state: &mut State, entropy: &dyn Entropy) {
+        let merged = files::merge(&self.vault, &self.directory, &state.files, entropy);
+        let done = merged.and_then(|mut merged| {
+            state.files.retain(|file| !merged.replaces(file));
+            state.files.append(&mut merged.files);
+            merged.remove_replaced()
+        });
+        if let Err(error) = done {
+            tracing::warn!(%error, "index files could not be merged");
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whole packs, as many as one segment holds: a file that names a pack has all of its rows.
+fn choose(fresh: &HashMap<ChunkId, Vec<ChunkLocation>>) -> HashSet<PackId> {
+    let mut rows: HashMap<PackId, usize> = HashMap::new();
+    for place in fresh.values().flatten() {
+        *rows.entry(place.pack).or_default() += 1;
+    }
+    let mut left = limits::SEGMENT_ROWS_MAX;
+    let mut chosen = HashSet::new();
+    for (pack, rows) in rows {
+        if rows <= left {
+            left -= rows;
+            chosen.insert(pack);
+        }
+    }
+    chosen
 }

@@ -47,6 +47,14 @@ pub(crate) struct WriteSession {
     reach: Mutex<Reach>,
 }
 
+impl Sessions {
+    /// Forgets the sessions that the ledger has ended.
+    pub(crate) fn keep(&self, is_open: impl Fn(&SessionId) -> bool) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|id, _| is_open(id));
+    }
+}
+
 impl House {
     /// Opens the session of a run that was assigned to `agent`.
     pub(crate) async fn begin(&self, agent: AgentId, run: RunId) -> Result<Arc<WriteSession>> {

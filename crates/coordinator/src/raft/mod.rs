@@ -197,6 +197,13 @@ impl Ledger {
             .map_err(|error| Error::new(Code::InternalBug, "reading the log").cause(error))?
     }
 
+    /// Whether an entry was purged from the log because a snapshot covers it.
+    pub(crate) fn is_purged(&self, index: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.purged.as_ref().is_some_and(|purged| index <= purged.index)
+    }
+
     /// Entries up to `index` may be forgotten here: they lie in the locations.
     pub(crate) fn note_shipped(&self, index: u64) {
         self.log.note_shipped(index);

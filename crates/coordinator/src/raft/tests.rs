@@ -31,7 +31,7 @@ pub(super) fn location(number: usize) -> PutLocation {
     PutLocation {
         location: LocationRow {
             name: format!("place-{number}").parse().unwrap(),
-            url: "local:/srv".to_owned(),
+            url: format!("local:/srv/{number}"),
             region: "here".parse().unwrap(),
             revision: 0,
         },

@@ -10,6 +10,10 @@ use crate::house::{House, Vault};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
+use holdfast_ledger::{
+    Actor,
+    command::{LosePack, Note, NoteKind},
+};
 use holdfast_repository::{Reach, layout};
 use holdfast_storage::ObjectName;
 use holdfast_wire::{parse, status::to_status, v1};
@@ -127,7 +131,9 @@ impl Objects {
         if !self.map.contains_key(key) {
             self.map.insert(key.to_owned(), expected()?);
         }
-        if let Some(object) = self.map.get_mut(key) {
+        if let Some(object) = self.map.get_mut(key)
+            && !object.points.contains(&point)
+        {
             object.points.push(point);
         }
         Ok(())
@@ -158,6 +164,23 @@ impl Objects {
                 tracing::error!(%error, "an object's own name was refused");
             }
         }
+    }
+
+    /// A small run's pack lies in another point's object: this point needs that object too.
+    fn add_home(&mut self, house: &House, point: &PointRow, home: &PointId) -> Result<()> {
+        let row = house.ledger.query().point(home)?;
+        let name = layout::ObjectName::point(home);
+        let expected = || {
+            Ok(Expected {
+                name: name.as_str().parse()?,
+                hash: row.object_hash,
+                length: None,
+                pack: None,
+                points: Vec::new(),
+                is_record: true,
+            })
+        };
+        self.add(point.id, expected, name.as_str())
     }
 
     /// Segments of the index: no point needs them, but whoever recovers is faster with them.
@@ -198,10 +221,14 @@ impl Objects {
             let number = number.as_u64();
             let at = rows.partition_point(|row| row.base <= number);
             let Some(row) = at.checked_sub(1).and_then(|at| rows.get(at)) else { continue };
-            if last == Some(row.id) || row.home != PackHome::Object {
+            if last == Some(row.id) {
                 continue;
             }
             last = Some(row.id);
+            if let PackHome::Point(home, _) = row.home {
+                self.add_home(house, point, &home)?;
+                continue;
+            }
             let name = layout::ObjectName::pack(&row.id);
             let key = name.as_str().to_owned();
             self.add(
@@ -276,9 +303,18 @@ async fn check_everywhere(
         tracing::error!(object = %object.name, location = %places[at].0, problem, "damaged");
         let lost = healed_from.is_none();
         let chunks = match object.pack.filter(|_| lost) {
-            Some(pack) => vault.catalog.chunks_of(&pack)?,
+            Some(pack) => {
+                let vault_id = vault.row.id;
+                house.ledger.propose(Actor::System, LosePack { vault: vault_id, pack }).await?;
+                vault.catalog.chunks_of(&pack)?
+            }
             None => Vec::new(),
         };
+        if healed_from.is_some() {
+            let subject = format!("{} in {}", object.name, places[at].0);
+            let note = Note { kind: NoteKind::ObjectHealed, subject };
+            house.ledger.propose(Actor::System, note).await?;
+        }
         event.damaged.push(v1::Damage {
             object: object.name.to_string(),
             location: places[at].0.to_string(),

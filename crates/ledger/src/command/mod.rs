@@ -15,6 +15,8 @@ mod end_session;
 mod enrol_agent;
 mod init_cluster;
 mod intend_packs;
+mod lose_pack;
+mod note;
 mod put_location;
 mod put_policy;
 mod put_vault;
@@ -35,6 +37,8 @@ pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
+pub use lose_pack::LosePack;
+pub use note::{Note, NoteKind};
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
@@ -125,6 +129,8 @@ commands! {
     18 StorePacks "packs.store" |c| c.session;
     19 CommitPoint "point.commit" |c| c.point.id;
     20 AddSegment "segment.add" |c| c.segment.id;
+    21 Note "note" |c| format!("{}: {}", c.action(), c.subject);
+    22 LosePack "pack.lose" |c| c.pack;
 }
 
 impl Apply<'_, '_> {

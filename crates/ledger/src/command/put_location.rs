@@ -18,6 +18,7 @@ pub struct PutLocation {
 impl PutLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let old = apply.tables.row::<LocationRow>(&self.location.key())?;
+        self.insist_on_own_place(apply)?;
         if let Some(old) = &old {
             let same = LocationRow { revision: old.revision, ..self.location.clone() };
             if same == *old {
@@ -31,6 +32,19 @@ impl PutLocation {
         let revision = old.map_or(1, |old| old.revision + 1);
         apply.tables.put(&LocationRow { revision, ..self.location.clone() })?;
         Ok(Outcome::Done)
+    }
+}
+
+impl PutLocation {
+    /// Two names for one place would count one copy twice.
+    fn insist_on_own_place(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        for (_, value) in apply.tables.scan(Table::Location, &[], limits::LIST_PAGE_ROWS)? {
+            let other: LocationRow = record::from_bytes(LocationRow::WHAT, &value)?;
+            if other.url == self.location.url && other.name != self.location.name {
+                return Err(conflict(format!("the location `{}` lies there already", other.name)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -38,10 +38,11 @@ impl PutVault {
             return Ok(Outcome::Unchanged);
         }
         let added = self.vault.required.iter().find(|name| !old.required.contains(name));
-        if let Some(name) = added.filter(|_| old.packs > 0) {
+        if let Some(name) = added {
             return Err(conflict(format!(
-                "`{name}` cannot become required: it lacks what the vault already holds"
-            )));
+                "`{name}` cannot become required: it lacks the vault's keys and what it holds"
+            ))
+            .next("make another vault that requires it"));
         }
         let required = self.vault.required.clone();
         apply.tables.put(&VaultRow { required, revision: old.revision + 1, ..old })?;

@@ -13,6 +13,9 @@ pub enum PackState {
     /// Durable in every required location.
     #[n(2)]
     Stored,
+    /// No location has it whole; only a restore may still look for it.
+    #[n(3)]
+    Lost,
 }
 
 /// Where its bytes lie.

@@ -417,6 +417,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("store_packs", store.into()),
         ("commit_point", commit(1, 3, agent(1), PointState::Complete).into()),
         ("add_segment", AddSegment { segment }.into()),
+        ("note", Note { kind: NoteKind::BundleExported, subject: "all".into() }.into()),
+        ("lose_pack", LosePack { vault: ids::vault(), pack: ids::pack(1) }.into()),
     ]
 }
 

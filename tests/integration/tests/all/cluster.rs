@@ -1,6 +1,8 @@
 //! Separate processes: a coordinator, agents that join it with tokens, agents that may not.
 
-use crate::harness::{Outcome, Scratch, Service, Tree, holdfast, noise, wait_until, write};
+use crate::harness::{
+    Damage, Objects, Outcome, Scratch, Service, Tree, holdfast, noise, wait_until, write,
+};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -18,40 +20,32 @@ impl Cluster {
     }
 
     fn start_in_custody(custody: &str) -> Self {
+        Self::start_with(custody, &["location"])
+    }
+
+    /// Every location is a directory of its name, and required.
+    fn start_with(custody: &str, locations: &[&str]) -> Self {
         let scratch = Scratch::new();
-        let (dir, kek) = (scratch.join("c"), scratch.join("kek"));
-        let location = format!("main=local:{}", scratch.join("location").display());
-        holdfast(
-            None,
-            &[
-                "cluster",
-                "init",
-                "--dir",
-                dir.to_str().unwrap(),
-                "--name",
-                "one",
-                "--region",
-                "eu",
-                "--listen",
-                "127.0.0.1:0",
-                "--location",
-                &location,
-                "--kek",
-                &format!("file:{}", kek.display()),
-                "--custody",
-                custody,
-            ],
-        )
-        .ok();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (config, listen) = (dir.join("coordinator.toml"), free.to_string());
-        let arguments = ["coordinator", "--config", config.to_str().unwrap(), "--listen", &listen];
+        let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
+        let mut arguments: Vec<String> =
+            ["cluster", "init", "--name", "one", "--region", "eu"].map(str::to_owned).into();
+        for (option, value) in [
+            ("--dir", dir.to_str().unwrap()),
+            ("--listen", "127.0.0.1:0"),
+            ("--kek", &kek),
+            ("--custody", custody),
+        ] {
+            arguments.extend([option.to_owned(), value.to_owned()]);
+        }
+        for name in locations {
+            let url = format!("{name}=local:{}", scratch.join(name).display());
+            arguments.extend(["--location".to_owned(), url]);
+        }
+        holdfast(None, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+        let config = dir.join("coordinator.toml");
+        let arguments = ["coordinator", "--config", config.to_str().unwrap()];
+        // Port 0: the coordinator writes where it really is into the context beside its file.
         let coordinator = Service::start(&arguments, &scratch.join("coordinator.log"));
-        // Init knew port 0 only: the operator writes down where the coordinator really is.
-        let context = dir.join("operator.toml");
-        let text = std::fs::read_to_string(&context).unwrap();
-        let text = text.replace("127.0.0.1:0", &coordinator.address);
-        std::fs::write(&context, text).unwrap();
         Self { scratch, coordinator }
     }
 
@@ -213,4 +207,58 @@ fn in_operator_custody_only_the_operator_key_brings_data_back() {
     holdfast(None, &[&offline[..], &from, &both].concat()).ok();
     let back = to.join(source.strip_prefix("/").unwrap());
     Tree::of(&source).assert_same(&Tree::of(&back), "with the operator's key");
+}
+
+#[test]
+fn an_outage_of_one_required_location_ends_with_it() {
+    let cluster = Cluster::start_with("coordinator", &["east", "west"]);
+    let _agent = cluster.agent("files-1");
+    let source = source(&cluster, "a", 1);
+    let path = source.to_str().unwrap();
+    cluster.run(&["backup", "--path", path]).ok();
+    // The log of `west` cannot be written: a file lies where its directory was.
+    let (log, aside) = (cluster.scratch.join("west/cluster/log"), cluster.scratch.join("aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::write(&log, b"in the way").unwrap();
+    write(&source.join("new"), noise(99, 1_000_000));
+    let detached = cluster.run(&["backup", "--path", path, "--detach"]).ok().object();
+    let half_shipped = || {
+        let text = cluster.coordinator.log();
+        text.contains("the log could not be shipped").then_some(())
+    };
+    wait_until("shipping fails", Duration::from_secs(60), half_shipped);
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    let run = detached["run"].as_str().unwrap();
+    cluster.run(&["runs", "follow", run]).ok();
+    let shown = cluster.run(&["runs", "show", run]).ok().object();
+    assert_eq!(shown["runs"][0]["state"], "done", "{shown}");
+    write(&source.join("newer"), noise(100, 1_000_000));
+    let made = cluster.run(&["backup", "--path", path]).ok().object();
+    assert_restores(&cluster, &made["point"], &source, "after the outage");
+    let (east, west) = (cluster.scratch.join("east"), cluster.scratch.join("west"));
+    let (east, west) = (Tree::of(&east), Tree::of(&west));
+    east.assert_no_wrong_bytes(&west, "what lies in east lies in west");
+    west.assert_no_wrong_bytes(&east, "what lies in west lies in east");
+}
+
+#[test]
+fn a_restore_takes_the_other_copy_where_one_is_damaged() {
+    let cluster = Cluster::start_with("coordinator", &["east", "west"]);
+    let _agent = cluster.agent("files-1");
+    let source = source(&cluster, "a", 1);
+    let made = cluster.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
+    // Every pack of the location that is read first has a flipped bit in the middle.
+    let packs = Objects::of(&cluster.scratch.join("east"));
+    let damage = |packs: &Objects| -> Vec<_> {
+        packs.below("packs").iter().map(|pack| packs.damage(pack, Damage::FlipMiddle)).collect()
+    };
+    let _east = damage(&packs);
+    assert_restores(&cluster, &made["point"], &source, "from the other copy");
+    // And in both: nothing wrong is written, and the command says so.
+    let packs = Objects::of(&cluster.scratch.join("west"));
+    let _west = damage(&packs);
+    let to = cluster.scratch.join("back-nothing");
+    let point = made["point"].as_str().unwrap();
+    cluster.run(&["restore", point, "--to", to.to_str().unwrap()]).ends(7);
 }

@@ -134,7 +134,10 @@ fn open(run: &Run<'_>, openings: &Queue<Opening>) -> Result<()> {
     let mut opener = Opener::new(run.reader.record().vault)?;
     while let Some(Opening { id, fetched, wants }) = openings.pop() {
         let FetchedFrame { frame, key } = fetched;
-        match opener.open(ChunkKind::Data, &id, &key, run.reader.ids(), &frame) {
+        let opened = opener
+            .open(ChunkKind::Data, &id, &key, run.reader.ids(), &frame)
+            .or_else(|error| run.reader.open_another(&mut opener, ChunkKind::Data, &id, error));
+        match opened {
             Ok(plain) => {
                 run.report().bytes_written += (plain.len() * wants.len()) as u64;
                 for want in wants {

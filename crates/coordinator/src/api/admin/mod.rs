@@ -12,7 +12,7 @@ use futures::Stream;
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     audit,
-    command::{CancelRun, RevokeAgent},
+    command::{CancelRun, Note, NoteKind, RevokeAgent},
     row::PointState,
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
@@ -186,6 +186,8 @@ impl Admin for AdminService {
         request: Request<v1::ExportBundleRequest>,
     ) -> Answer<v1::ExportBundleResponse> {
         let house = self.house.clone();
+        let note = Note { kind: NoteKind::BundleExported, subject: house.cluster.to_string() };
+        house.ledger.propose(caller(&request).actor(), note).await.map_err(refuse)?;
         let passphrase = request.into_inner().passphrase;
         let sealed = self
             .tasks

@@ -8,6 +8,7 @@ use holdfast_ledger::{
     command::{DeleteResource, Outcome, PutLocation, PutPolicy},
     row::LocationRow,
 };
+use holdfast_storage::LocationUrl;
 use holdfast_wire::{
     parse,
     v1::{self, resource::Spec},
@@ -97,8 +98,9 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
 /// A location must open and hold what we write before anything relies on it.
 fn checked_location(house: &House, name: Name, spec: &v1::LocationSpec) -> Result<LocationRow> {
     let row = render::location_row(name, spec)?;
-    places::open_url(&row.url, &house.base)?;
-    Ok(row)
+    let url = LocationUrl::resolve(&row.url, &house.base)?.to_string();
+    places::make(&url, &house.base)?;
+    Ok(LocationRow { url, ..row })
 }
 
 pub(super) fn list(house: &House, request: &v1::ListRequest) -> Result<v1::ListResponse> {

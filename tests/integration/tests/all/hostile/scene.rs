@@ -145,6 +145,7 @@ impl Scene {
             read_session: opened.read_session,
             kind: kind as u32,
             ids: Bytes::copy_from_slice(id.as_bytes()),
+            copy: 0,
         };
         let mut answers = told(restore.fetch(request).await)?;
         let mut chunks = Vec::new();

@@ -1,0 +1,37 @@
+//! Notes in the audit log that somebody did what changes no table: took the keys out, healed.
+
+use super::{Apply, Outcome};
+use holdfast_common::Result;
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct Note {
+    #[n(0)]
+    pub kind: NoteKind,
+    #[n(1)]
+    pub subject: String,
+}
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum NoteKind {
+    #[n(1)]
+    BundleExported,
+    #[n(2)]
+    ObjectHealed,
+}
+
+impl Note {
+    pub(super) fn action(&self) -> &'static str {
+        match self.kind {
+            NoteKind::BundleExported => "bundle.export",
+            NoteKind::ObjectHealed => "object.heal",
+        }
+    }
+
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the shape of a command")]
+    pub(super) fn apply(&self, _: &mut Apply<'_, '_>) -> Result<Outcome> {
+        Ok(Outcome::Done)
+    }
+}

@@ -1,4 +1,4 @@
-//! How a command ended, and the exit code that says so (`CLI.md` §4).
+//! How a command ended, and the exit code that says so (`docs/command-line.md`).
 //!
 //! What failed is a [`holdfast_common::Error`] and its code decides. An [`Ending`] is for what did
 //! its work and still has something to say: a partial point, damage that was found, a cluster that

@@ -110,4 +110,30 @@ pub struct RunRow {
     pub cancelled: bool,
 }
 
+impl RunRow {
+    /// A backup that waits for its agent. When it was queued the ledger stamps.
+    pub fn backup(id: RunId, agent: AgentId, vault: VaultId, source: SourceSpec) -> Self {
+        Self {
+            id,
+            kind: RunKind::Backup,
+            state: RunState::Queued,
+            policy: None,
+            agent,
+            vault,
+            source,
+            level: 0,
+            bytes_per_second_max: 0,
+            full: false,
+            created: Timestamp::ZERO,
+            started: None,
+            ended: None,
+            point: None,
+            checkpoint: None,
+            counts: RunCounts::default(),
+            error: None,
+            cancelled: false,
+        }
+    }
+}
+
 row!(RunRow, Run, "run", |row| row.id.as_bytes());

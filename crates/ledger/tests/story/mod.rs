@@ -196,28 +196,8 @@ pub(crate) fn source() -> SourceSpec {
 }
 
 pub(crate) fn start_run(number: u8, agent: AgentId) -> StartRun {
-    StartRun {
-        run: RunRow {
-            id: ids::run(number),
-            kind: RunKind::Backup,
-            state: RunState::Queued,
-            policy: None,
-            agent,
-            vault: ids::vault(),
-            source: source(),
-            level: 3,
-            bytes_per_second_max: 0,
-            full: false,
-            created: Timestamp::ZERO,
-            started: None,
-            ended: None,
-            point: None,
-            checkpoint: None,
-            counts: RunCounts::default(),
-            error: None,
-            cancelled: false,
-        },
-    }
+    let run = RunRow::backup(ids::run(number), agent, ids::vault(), source());
+    StartRun { run: RunRow { level: 3, ..run } }
 }
 
 pub(crate) fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {

@@ -3,11 +3,11 @@
 use super::render;
 use crate::house::House;
 use bytes::Bytes;
-use holdfast_common::{AgentId, Code, Error, Name, Result, RunId, Timestamp};
+use holdfast_common::{AgentId, Code, Error, Name, Result, RunId};
 use holdfast_ledger::{
     Actor,
     command::StartRun,
-    row::{AgentRow, AgentState, RunCounts, RunKind, RunRow, RunState},
+    row::{AgentRow, AgentState, RunRow},
 };
 use holdfast_wire::{
     parse,
@@ -73,53 +73,23 @@ pub(super) async fn start(
 fn of_policy(house: &House, id: RunId, name: &Name) -> Result<RunRow> {
     let query = house.ledger.query();
     let policy = query.policy(name)?;
+    let agent = agent_of_name(house, &policy.agent)?.id;
+    let vault = query.vault_named(&policy.vault)?.id;
     Ok(RunRow {
-        id,
-        kind: RunKind::Backup,
-        state: RunState::Queued,
-        agent: agent_of_name(house, &policy.agent)?.id,
-        vault: query.vault_named(&policy.vault)?.id,
         policy: Some(policy.name),
-        source: policy.source,
         level: policy.level,
         bytes_per_second_max: policy.bytes_per_second_max,
-        full: false,
-        created: Timestamp::ZERO,
-        started: None,
-        ended: None,
-        point: None,
-        checkpoint: None,
-        counts: RunCounts::default(),
-        error: None,
-        cancelled: false,
+        ..RunRow::backup(id, agent, vault, policy.source)
     })
 }
 
 fn of_path(house: &House, id: RunId, path: &v1::PathBackup) -> Result<RunRow> {
-    let query = house.ledger.query();
     let agent =
         if path.agent.is_empty() { only_agent(house)? } else { find_agent(house, &path.agent)? };
     let vault = if path.vault.is_empty() { "main" } else { &path.vault };
-    Ok(RunRow {
-        id,
-        kind: RunKind::Backup,
-        state: RunState::Queued,
-        agent: agent.id,
-        vault: query.vault_named(&parse::name(vault)?)?.id,
-        policy: None,
-        source: render::source(path.source.as_ref())?,
-        level: render::level(0)?,
-        bytes_per_second_max: 0,
-        full: false,
-        created: Timestamp::ZERO,
-        started: None,
-        ended: None,
-        point: None,
-        checkpoint: None,
-        counts: RunCounts::default(),
-        error: None,
-        cancelled: false,
-    })
+    let vault = house.ledger.query().vault_named(&parse::name(vault)?)?.id;
+    let source = render::source(path.source.as_ref())?;
+    Ok(RunRow { level: render::level(0)?, ..RunRow::backup(id, agent.id, vault, source) })
 }
 
 fn only_agent(house: &House) -> Result<AgentRow> {

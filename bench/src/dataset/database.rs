@@ -17,7 +17,7 @@ pub fn page(words: &Vocabulary, chance: &mut Chance, number: u32) -> Vec<u8> {
     let (mut lower, mut upper) = (HEADER, PAGE);
     for row in 1u16.. {
         let tuple = tuple(words, chance, number, row);
-        if upper - tuple.len() < lower + POINTER + room {
+        if upper < lower + POINTER + room + tuple.len() {
             break;
         }
         upper -= tuple.len();

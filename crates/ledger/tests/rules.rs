@@ -7,7 +7,7 @@ use holdfast_ledger::{
     Actor, Command, Query, Reply, StateKv,
     audit::{self, AuditRow},
     command::{
-        BeginSession, CancelRun, DeleteResource, EndRun, LosePack, Note, NoteKind, Outcome,
+        BeginSession, CancelRun, DeleteResource, EndRun, FindPack, LosePack, Note, NoteKind, Outcome,
         PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
     },
     row::{PackHome, PackState, PointState, RunState},
@@ -191,7 +191,7 @@ fn a_pack_counts_as_stored_only_when_it_was_said_to_be() {
 }
 
 #[test]
-fn a_lost_pack_stays_lost_until_it_is_stored_again() {
+fn a_lost_pack_stays_lost_until_it_is_stored_again_or_found() {
     let mut story = Story::with_agents(1);
     story.begin(1, 1);
     let me = Actor::Agent(agent(1));
@@ -203,6 +203,21 @@ fn a_lost_pack_stays_lost_until_it_is_stored_again() {
     assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Lost);
     story.done(me, StorePacks { session, packs: vec![pack] });
     assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Stored);
+    assert_eq!(story.done(Actor::System, FindPack { vault, pack }), Outcome::Unchanged);
+    story.done(Actor::System, LosePack { vault, pack });
+    story.done(Actor::System, FindPack { vault, pack });
+    assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Stored);
+}
+
+#[test]
+fn only_a_lost_pack_can_be_found() {
+    let mut story = Story::with_agents(1);
+    story.begin(1, 1);
+    let (pack, vault) = (ids::pack(1), ids::vault());
+    story.refused(Actor::System, FindPack { vault, pack }, Code::PackMissing);
+    story.done(Actor::Agent(agent(1)), story::intend(1, &[1], PackHome::Object));
+    assert_eq!(story.done(Actor::System, FindPack { vault, pack }), Outcome::Unchanged);
+    assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Intended);
 }
 
 #[test]

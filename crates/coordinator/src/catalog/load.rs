@@ -25,13 +25,16 @@ pub(crate) async fn load(
         let Some(last) = rows.last() else { return Ok(loaded) };
         after = Some(last.id);
         for row in rows {
-            if row.state != PackState::Stored || catalog.knows(&row.id) {
+            if row.state == PackState::Intended || catalog.knows(&row.id) {
                 continue;
             }
             match read_footer(vault, custody, places, &row).await {
                 Ok(footer) => {
                     add(catalog, &row, &footer);
                     loaded += 1;
+                }
+                Err(error) if row.state == PackState::Lost => {
+                    tracing::debug!(%error, pack = %row.id, "a lost pack is not indexed");
                 }
                 Err(error) => tracing::error!(%error, pack = %row.id, "a pack cannot be indexed"),
             }

@@ -12,7 +12,7 @@ use holdfast_common::{Code, Error, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
 use holdfast_ledger::{
     Actor,
-    command::{LosePack, Note, NoteKind},
+    command::{FindPack, LosePack, Note, NoteKind},
 };
 use holdfast_repository::{Reach, layout};
 use holdfast_storage::ObjectName;
@@ -109,10 +109,17 @@ struct Expected {
     name: ObjectName,
     hash: [u8; 32],
     length: Option<u64>,
-    pack: Option<PackId>,
+    pack: Option<PackRow>,
     points: Vec<PointId>,
     /// Small and read whole at every level.
     is_record: bool,
+}
+
+impl Expected {
+    /// A lost pack counts as found only when its bytes were seen.
+    fn is_read_always(&self) -> bool {
+        self.is_record || self.pack.as_ref().is_some_and(|row| row.state == PackState::Lost)
+    }
 }
 
 #[derive(Default)]
@@ -238,7 +245,7 @@ impl Objects {
                         name: name.as_str().parse()?,
                         hash: *row.id.as_bytes(),
                         length: Some(u64::from(row.length)),
-                        pack: Some(row.id),
+                        pack: Some(row.clone()),
                         points: Vec::new(),
                         is_record: false,
                     })
@@ -257,7 +264,7 @@ fn packs_by_base(house: &House, vault: &VaultId) -> Result<Vec<PackRow>> {
         let page = house.ledger.query().packs(vault, after.as_ref())?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
-        rows.extend(page.into_iter().filter(|row| row.state == PackState::Stored));
+        rows.extend(page.into_iter().filter(|row| row.state != PackState::Intended));
     }
     rows.sort_unstable_by_key(|row| row.base);
     Ok(rows)
@@ -280,7 +287,7 @@ async fn check_everywhere(
             (None, _) => Some("missing"),
             (Some(head), Some(length)) if head.length < length => Some("truncated"),
             (Some(head), Some(length)) if head.length > length => Some("hash"),
-            _ if level == Level::Structure && !object.is_record => None,
+            _ if level == Level::Structure && !object.is_read_always() => None,
             _ => {
                 let _share = house.reserve(limits::PACK_BYTES_MAX).await?;
                 let bytes = store.get(&object.name, limits::REACH_BYTES_MAX).await?;
@@ -297,32 +304,47 @@ async fn check_everywhere(
             bad.push((at, problem));
         }
     }
+    let mut whole = true;
     for (at, problem) in bad {
         let healed_from =
             heal::heal(vault, &places, at, &object.name, &object.hash, good.as_ref()).await?;
-        tracing::error!(object = %object.name, location = %places[at].0, problem, "damaged");
-        let lost = healed_from.is_none();
-        let chunks = match object.pack.filter(|_| lost) {
-            Some(pack) => {
-                let vault_id = vault.row.id;
-                house.ledger.propose(Actor::System, LosePack { vault: vault_id, pack }).await?;
-                vault.catalog.chunks_of(&pack)?
-            }
-            None => Vec::new(),
+        let location = places[at].0.to_string();
+        tracing::error!(object = %object.name, location, problem, "damaged");
+        let chunks = match (&healed_from, &object.pack) {
+            (None, Some(pack)) => vault.catalog.chunks_of(&pack.id)?,
+            _ => Vec::new(),
         };
+        whole &= healed_from.is_some();
         if healed_from.is_some() {
-            let subject = format!("{} in {}", object.name, places[at].0);
+            let subject = format!("{} in {location}", object.name);
             let note = Note { kind: NoteKind::ObjectHealed, subject };
             house.ledger.propose(Actor::System, note).await?;
         }
         event.damaged.push(v1::Damage {
             object: object.name.to_string(),
-            location: places[at].0.to_string(),
+            location,
             problem: problem.to_owned(),
             healed_from,
             points: object.points.iter().map(|p| Bytes::copy_from_slice(p.as_bytes())).collect(),
             chunk_ids: chunks.iter().map(|c| Bytes::copy_from_slice(c.as_bytes())).collect(),
         });
     }
+    note_fate(house, vault, object, whole).await?;
     Ok(event)
+}
+
+/// A pack that no location has whole is relied on no more; one that all have again is.
+async fn note_fate(house: &House, vault: &Vault, object: &Expected, whole: bool) -> Result<()> {
+    let Some(row) = &object.pack else { return Ok(()) };
+    let (vault, pack) = (vault.row.id, row.id);
+    match (row.state, whole) {
+        (PackState::Lost, true) => {
+            house.ledger.propose(Actor::System, FindPack { vault, pack }).await?;
+        }
+        (PackState::Stored, false) => {
+            house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
+        }
+        _ => {}
+    }
+    Ok(())
 }

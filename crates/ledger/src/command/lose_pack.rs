@@ -1,7 +1,7 @@
 //! Notes that no location has a pack whole any more: nothing new may rely on it.
 //!
 //! What it held is sent again by the next backup of a source that still has it. Points that were
-//! committed before keep naming it, and verification says so.
+//! committed before keep naming it, and verification says so until it is found again.
 
 use super::{Apply, Outcome};
 use crate::row::{PackRow, PackState, pack::pack_key};

@@ -13,6 +13,7 @@ mod delete_resource;
 mod end_run;
 mod end_session;
 mod enrol_agent;
+mod find_pack;
 mod init_cluster;
 mod intend_packs;
 mod lose_pack;
@@ -35,6 +36,7 @@ pub use delete_resource::DeleteResource;
 pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
+pub use find_pack::FindPack;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
 pub use lose_pack::LosePack;
@@ -131,6 +133,7 @@ commands! {
     20 AddSegment "segment.add" |c| c.segment.id;
     21 Note "note" |c| format!("{}: {}", c.action(), c.subject);
     22 LosePack "pack.lose" |c| c.pack;
+    23 FindPack "pack.find" |c| c.pack;
 }
 
 impl Apply<'_, '_> {

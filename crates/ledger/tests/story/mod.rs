@@ -399,6 +399,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("add_segment", AddSegment { segment }.into()),
         ("note", Note { kind: NoteKind::BundleExported, subject: "all".into() }.into()),
         ("lose_pack", LosePack { vault: ids::vault(), pack: ids::pack(1) }.into()),
+        ("find_pack", FindPack { vault: ids::vault(), pack: ids::pack(1) }.into()),
     ]
 }
 

@@ -133,11 +133,16 @@ fn a_command_that_is_stopped_says_so() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let running = || dev.json(&["runs"]).ok().text().contains("\"running\"").then_some(());
-        crate::harness::wait_until("a run", std::time::Duration::from_secs(20), running);
+        let runs = |wanted: bool| {
+            let running = dev.json(&["runs"]).ok().text().contains("\"running\"");
+            (running == wanted).then_some(())
+        };
+        let generous = std::time::Duration::from_secs(60);
+        crate::harness::wait_until("a run", generous, || runs(true));
         let pid = rustix::process::Pid::from_child(&backup);
         let _may_have_ended = rustix::process::kill_process(pid, signal);
         let ended = backup.wait().unwrap().code();
         assert!(ended == Some(code) || ended == Some(0), "{signal:?} gave {ended:?}");
+        crate::harness::wait_until("the end of the run", generous, || runs(false));
     }
 }

@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build check fix test demo bench setup
+.PHONY: help build check fix test demo bench bench-memory setup torture
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup:
 	@.ci/setup
@@ -24,10 +24,14 @@ fix: setup ## format, and what the linter can mend by itself
 	cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
 
 test: build ## unit, property and process tests
+	@.ci/setup test
 	cargo test --locked --workspace --quiet
 
 demo: build ## the whole story on made-up data, in about a minute
 	target/debug/holdfast demo
+
+torture: setup ## the long rest: [SEED=number] [ONLY=kill,cuts,fuzz,broken], see docs/torture.md
+	@SEED=$(SEED) ONLY=$(ONLY) tests/torture
 
 PEERS ?= restic,borg,rustic
 BENCH_OPTIONS ?=
@@ -35,3 +39,7 @@ bench: setup ## side by side with PEERS=restic,borg,rustic into bench/RESULTS.md
 	@bench/setup $(PEERS)
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench run --peers $(PEERS) $(BENCH_OPTIONS)
+
+bench-memory: setup ## Holdfast's memory at 1 and 10 times the data and at 1,000,000 files: bench/MEMORY.md
+	cargo build --locked --release -p holdfast-cli -p holdfast-bench
+	target/release/holdfast-bench memory

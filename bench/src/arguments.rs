@@ -40,11 +40,28 @@ pub enum Command {
     },
     /// Measure Holdfast and its peers side by side and write a report
     Run(RunOptions),
-    /// What each stage costs over a data set, one core, as a table
+    /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
+    Memory(MemoryOptions),
+    /// What each stage must cost over a data set, on one core, and what it costs in a backup
     Stages {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
     },
+}
+
+#[derive(clap::Args)]
+pub struct MemoryOptions {
+    /// Of the large set; 10 needs 40 GB
+    #[arg(long, default_value_t = 10.0)]
+    pub scale: f64,
+    /// In one directory
+    #[arg(long, default_value_t = 1_000_000)]
+    pub files: u64,
+    /// Emptied first, and again at the end
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/MEMORY.md")]
+    pub report: PathBuf,
 }
 
 #[derive(clap::Args)]

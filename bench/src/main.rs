@@ -10,6 +10,7 @@ mod chance;
 mod dataset;
 mod files;
 mod machine;
+mod memory;
 mod side;
 mod stages;
 mod tool;
@@ -42,6 +43,7 @@ fn perform(command: Command) -> Result<()> {
         }
         Command::Flat { out, files, seed } => dataset::flat::generate(&out, files, seed),
         Command::Run(options) => side::run(&options),
+        Command::Memory(options) => memory::run(&options),
         Command::Stages { dir } => tell(&stages::measure(&dir)?),
     }
 }

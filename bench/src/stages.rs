@@ -4,7 +4,7 @@
 //! cannot be cheaper than. Small files are one chunk; content-defined cuts everywhere else, with
 //! the product's sizes. TLS is not here: a loopback connection costs both ends.
 
-use crate::files;
+use crate::{files, tool::Holdfast};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, aead::AeadInOut};
 use fastcdc::v2020::FastCDC;
 use holdfast_common::{Clock, Code, Error, Result, SystemClock, limits};
@@ -23,8 +23,45 @@ pub fn measure(dir: &Path) -> Result<String> {
         stages.file(&file.path)?;
     }
     stages.finish()?;
-    Ok(stages.table())
+    Ok(format!("{}\n\n{}", stages.table(), spent(dir)?))
 }
+
+/// The same data in a real backup: CPU seconds by thread of the agent, and of the others.
+fn spent(dir: &Path) -> Result<String> {
+    let house_dir = dir.with_extension("house");
+    let mut house = Holdfast::beside_this_program()?.found(&house_dir)?;
+    house.rouse()?;
+    files::warm(dir)?;
+    let (usage, spent) = house.profile(dir)?;
+    house.rest()?;
+    files::remove_dir(&house_dir)?;
+    let mut lines = vec![String::from("| where in a backup | CPU s |"), String::from("|---|---:|")];
+    for (name, what) in THREADS {
+        let seconds = spent.get(name).copied().unwrap_or_default();
+        lines.push(format!("| agent: {what} (`{name}`) | {seconds:.2} |"));
+    }
+    let named: f64 = THREADS.iter().filter_map(|(name, _)| spent.get(*name)).sum();
+    for part in &usage.parts {
+        let (who, rest) = match part.process {
+            "agent" => ("agent: TLS, HTTP/2, everything else", part.cpu_seconds - named),
+            other => (other, part.cpu_seconds),
+        };
+        lines.push(format!("| {who} | {rest:.2} |"));
+    }
+    let (cpu, wall) = (usage.cpu_seconds, usage.wall_seconds);
+    lines.push(format!("| all, in {wall:.2} s of wall time | {cpu:.2} |"));
+    Ok(lines.join("\n"))
+}
+
+/// The agent's stages, in a byte's order.
+const THREADS: [(&str, &str); 6] = [
+    ("walk", "listing, looking at files, comparing with the last run"),
+    ("cut", "reading, cutting, naming"),
+    ("offer", "asking what is known"),
+    ("seal", "compressing, encrypting, opening again 1 in 64"),
+    ("pack", "packing, hashing the pack"),
+    ("put", "handing packs to the connection"),
+];
 
 #[derive(Clone, Copy, Default)]
 struct Cost {

@@ -100,6 +100,9 @@ impl<'a> Round<'a> {
     fn restore(&mut self, player: &mut Player, data: &Path, wanted: blake3::Hash) -> Result<()> {
         let to = self.work.join("restored");
         files::make_dir(&to)?;
+        if !files::forget_removed() {
+            say("not root: removed files are still remembered and make restores slower");
+        }
         player.all.wake()?;
         settle(&player.all.stored())?;
         let (usage, copy) = player.all.restore(data, &to)?;

@@ -7,7 +7,12 @@
 //! Cost is what all three spend from just before the command until a moment after it, so that
 //! what is finished behind the command's back counts too. The wall time is the command's alone.
 
-use super::{CommandLine, Part, Repository, Tool, Usage, peer::below, service::Service};
+use super::{
+    CommandLine, Part, Repository, Tool, Usage,
+    peer::below,
+    service::Service,
+    threads::{Spent, watch},
+};
 use crate::files;
 use holdfast_common::{Error, Result};
 use std::{
@@ -24,6 +29,26 @@ impl Holdfast {
     pub fn new(program: PathBuf) -> Self {
         Self { program }
     }
+
+    /// The one that was built together with this program.
+    pub fn beside_this_program() -> Result<Self> {
+        let own = std::env::current_exe()
+            .map_err(|error| Error::io("this program cannot be found", &error))?;
+        Ok(Self::new(own.with_file_name("holdfast")))
+    }
+
+    /// A new cluster with one agent, asleep.
+    pub fn found(&self, dir: &Path) -> Result<House> {
+        files::make_dir(dir)?;
+        let mut house = House {
+            program: self.program.clone(),
+            dir: dir.to_owned(),
+            address: free_address()?,
+            services: Vec::new(),
+        };
+        house.found()?;
+        Ok(house)
+    }
 }
 
 impl Tool for Holdfast {
@@ -36,15 +61,7 @@ impl Tool for Holdfast {
     }
 
     fn create(&self, dir: &Path) -> Result<Box<dyn Repository>> {
-        files::make_dir(dir)?;
-        let mut house = House {
-            program: self.program.clone(),
-            dir: dir.to_owned(),
-            address: free_address()?,
-            services: Vec::new(),
-        };
-        house.found()?;
-        Ok(Box::new(house))
+        Ok(Box::new(self.found(dir)?))
     }
 
     fn shown(&self) -> Vec<String> {
@@ -58,7 +75,7 @@ impl Tool for Holdfast {
     }
 }
 
-struct House {
+pub struct House {
     program: PathBuf,
     dir: PathBuf,
     address: String,
@@ -67,6 +84,35 @@ struct House {
 }
 
 impl House {
+    /// Starts both services.
+    pub fn rouse(&mut self) -> Result<()> {
+        self.start_coordinator()?;
+        self.start(ROLES[1], &self.dir.join("a/agent.toml"))
+    }
+
+    /// Stops them.
+    pub fn rest(&mut self) -> Result<()> {
+        while let Some(service) = self.services.pop() {
+            service.stop()?;
+        }
+        Ok(())
+    }
+
+    pub fn back_up(&self, source: &Path) -> Result<Usage> {
+        self.measure(&self.line("backup --path {}", &[source]), "backup.log")
+    }
+
+    /// Reads everything back, as a restore does, and writes nothing.
+    pub fn verify(&self) -> Result<Usage> {
+        self.measure(&self.line("verify --all --level full", &[]), "verify.log")
+    }
+
+    /// A backup, and what the agent's threads and the whole coordinator spent on it.
+    pub fn profile(&self, source: &Path) -> Result<(Usage, Spent)> {
+        let agent = self.services.last().map_or(0, Service::id);
+        watch(agent, || self.back_up(source))
+    }
+
     /// Cluster, first start, enrolment.
     fn found(&mut self) -> Result<()> {
         let (house, location, kek) =
@@ -85,7 +131,7 @@ impl House {
             token.trim()
         );
         CommandLine::new(&self.program, &words, &[&self.dir.join("a")]).output()?;
-        self.sleep()
+        self.rest()
     }
 
     fn start_coordinator(&mut self) -> Result<()> {
@@ -125,19 +171,15 @@ impl House {
 
 impl Repository for House {
     fn wake(&mut self) -> Result<()> {
-        self.start_coordinator()?;
-        self.start(ROLES[1], &self.dir.join("a/agent.toml"))
+        self.rouse()
     }
 
     fn sleep(&mut self) -> Result<()> {
-        while let Some(service) = self.services.pop() {
-            service.stop()?;
-        }
-        Ok(())
+        self.rest()
     }
 
     fn backup(&mut self, source: &Path) -> Result<Usage> {
-        self.measure(&self.line("backup --path {}", &[source]), "backup.log")
+        self.back_up(source)
     }
 
     fn restore(&mut self, source: &Path, to: &Path) -> Result<(Usage, PathBuf)> {

@@ -7,6 +7,7 @@ mod command_line;
 mod holdfast;
 mod peer;
 mod service;
+mod threads;
 mod usage;
 
 pub use command_line::CommandLine;

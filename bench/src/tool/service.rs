@@ -75,6 +75,10 @@ impl Service {
         Err(Error::new(Code::RunCancelled, "a service did not stop when it was told to"))
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
     }
@@ -89,7 +93,7 @@ impl Drop for Service {
 }
 
 /// Fields 14 and 15 of /proc/PID/stat; the name before them may hold spaces and brackets.
-fn ticks(stat: &str) -> Option<u64> {
+pub(super) fn ticks(stat: &str) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)

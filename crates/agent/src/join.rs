@@ -52,7 +52,7 @@ pub async fn join(options: JoinOptions) -> Result<AgentConfig> {
 }
 
 /// The fingerprint at the end of `hf1-<secret>-<pin>`.
-fn pin_of(token: &str) -> Result<Fingerprint> {
+pub fn pin_of(token: &str) -> Result<Fingerprint> {
     let malformed = || {
         Error::new(Code::UsageMalformed, "the text is not a join token")
             .next("a token is one line of `holdfast agent token`; copy it whole")
@@ -105,6 +105,7 @@ fn checked(
         cert: place("agent.pem"),
         key: place("agent.key"),
         cache: place("cache"),
+        restore_targets: None,
     })
 }
 

@@ -11,7 +11,7 @@
 //! restore opens, it was granted for one point and for the time of the restore. Nothing here talks
 //! to a location, and nothing decides what is kept.
 
-mod cache;
+pub mod cache;
 mod flow;
 pub mod join;
 pub mod line;

@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub key: PathBuf,
     /// Caches and the host key that seals them.
     pub cache: PathBuf,
+    /// Directories that a restore by this agent may go below; absent for everywhere.
+    pub restore_targets: Option<Vec<PathBuf>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -35,6 +37,8 @@ struct Written {
     cert: PathBuf,
     key: PathBuf,
     cache: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restore_targets: Option<Vec<PathBuf>>,
 }
 
 impl AgentConfig {
@@ -55,7 +59,8 @@ impl AgentConfig {
             .map_err(|error| Error::io(format!("{} cannot be written", file.display()), &error))
     }
 
-    fn parse(text: &str, folder: &Path) -> Result<Self> {
+    /// Reads the text of a file that lies in `folder`.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self> {
         let written: Written = toml::from_str(text)
             .map_err(|error| Error::new(Code::ConfigMalformed, "not the form").cause(error))?;
         if written.endpoints.is_empty() {
@@ -70,10 +75,12 @@ impl AgentConfig {
             cert: folder.join(written.cert),
             key: folder.join(written.key),
             cache: folder.join(written.cache),
+            restore_targets: written.restore_targets,
         })
     }
 
-    fn render(&self, folder: &Path) -> Result<String> {
+    /// The text of a file that shall lie in `folder`.
+    pub fn render(&self, folder: &Path) -> Result<String> {
         let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
         toml::to_string(&Written {
             cluster_id: self.cluster_id.to_string(),
@@ -84,6 +91,7 @@ impl AgentConfig {
             cert: relative(&self.cert),
             key: relative(&self.key),
             cache: relative(&self.cache),
+            restore_targets: self.restore_targets.clone(),
         })
         .map_err(|error| {
             Error::new(Code::ConfigMalformed, "the configuration cannot be written").cause(error)
@@ -105,6 +113,7 @@ mod tests {
             cert: folder.join("agent.pem"),
             key: folder.join("agent.key"),
             cache: folder.join("cache"),
+            restore_targets: Some(vec!["/srv/back".into()]),
         }
     }
 

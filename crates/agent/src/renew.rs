@@ -6,7 +6,7 @@
 
 use crate::join::check_certificate;
 use crate::options::AgentConfig;
-use holdfast_common::{Clock, Code, Error, Result, Timestamp};
+use holdfast_common::{Clock, Code, Error, Result, Timestamp, limits};
 use holdfast_keyring::IdentityKey;
 use holdfast_runtime::files;
 use holdfast_runtime::identity::PeerCertificate;
@@ -121,8 +121,11 @@ impl Credentials {
 }
 
 fn due(certificate: &PeerCertificate) -> Timestamp {
-    let life = certificate.not_after.since(certificate.not_before);
-    certificate.not_before.plus(life / 3 * 2)
+    let whole = certificate.not_after.since(certificate.not_before);
+    // It says that it began before it was issued, for the sake of hosts whose clock is behind.
+    let before = Duration::from_secs(limits::CERT_BACKDATE_SECS).min(whole);
+    let before = if before < whole { before } else { Duration::ZERO };
+    certificate.not_before.plus(before + (whole - before) / 3 * 2)
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);

@@ -49,7 +49,7 @@ impl Arguments {
             output,
             context: self.context.clone().filter(|path| !path.as_os_str().is_empty()),
             yes: self.yes,
-            drains: self.command.is_service(),
+            drains: self.command.ends_itself(),
         }
     }
 }

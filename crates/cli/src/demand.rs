@@ -9,7 +9,7 @@ pub struct Demand<'a> {
     pub output: &'a Output,
     pub context: Option<PathBuf>,
     pub yes: bool,
-    /// True for services, which end by draining when a signal comes.
+    /// True for what ends by itself when a signal comes: services drain.
     pub drains: bool,
 }
 

@@ -31,6 +31,7 @@ use holdfast_common::{Code, Error};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    holdfast_runtime::memory::settle();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(refusal) => return fault::usage(&refusal),

@@ -11,7 +11,7 @@ use crate::{
     walk,
 };
 use holdfast_agent::restore::{self, PointKeys, PointReader, Progress};
-use holdfast_common::{Code, Error, Name, PointId, Result};
+use holdfast_common::{Code, Error, Name, PointId, Result, RunId};
 use holdfast_repository::IdKeyScope;
 use holdfast_runtime::Tasks;
 use holdfast_seal::manifest::{ManifestReader, entry::Entry};
@@ -37,8 +37,17 @@ impl PointArguments {
             return open_offline(&choice, &self.point, policy, demand).await;
         }
         let client = demand.client().await?;
-        let point = select::point(&client, &self.point, policy).await?;
+        let point = self.find(&client).await?;
         open_online(&client, point, purpose).await
+    }
+
+    /// Whether no cluster is to be asked.
+    pub fn is_offline(&self) -> Result<bool> {
+        Ok(self.offline.choice()?.is_some())
+    }
+
+    pub async fn find(&self, client: &Client) -> Result<v1::Point> {
+        select::point(client, &self.point, self.policy.as_ref().map(Name::as_str)).await
     }
 }
 
@@ -72,8 +81,18 @@ pub async fn open_online(
     point: v1::Point,
     purpose: &'static str,
 ) -> Result<Opened> {
+    open_in_run(client, point, purpose, None).await
+}
+
+/// The same under a run that grants it, for as long as that run lasts.
+pub async fn open_in_run(
+    client: &Client,
+    point: v1::Point,
+    purpose: &'static str,
+    run: Option<RunId>,
+) -> Result<Opened> {
     let id = PointId::from_slice(&point.id)?;
-    let opening = client.open_point(id, purpose);
+    let opening = client.open_point(id, purpose, run);
     let reader = Tasks::new("open").run_blocking("open a point", opening).await?;
     Ok(Opened { point, reader })
 }

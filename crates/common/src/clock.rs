@@ -69,6 +69,29 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Time since some fixed moment of this process; never goes back.
     fn elapsed(&self) -> Duration;
+    /// Time since this machine started, where the system tells: it outlives the process, and
+    /// nobody can set it.
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
+}
+
+/// How long a machine has been running, sleep included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uptime {
+    /// Names this start of this machine.
+    pub boot: String,
+    pub elapsed: Duration,
+}
+
+impl Uptime {
+    fn read() -> Option<Self> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let text = std::fs::read_to_string("/proc/uptime").ok()?;
+        let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+        let elapsed = Duration::try_from_secs_f64(seconds).ok()?;
+        Some(Self { boot: boot.trim().to_owned(), elapsed })
+    }
 }
 
 /// The real clocks of this machine.
@@ -94,6 +117,10 @@ impl Clock for SystemClock {
 
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn uptime(&self) -> Option<Uptime> {
+        Uptime::read()
     }
 }
 

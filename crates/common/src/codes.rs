@@ -75,6 +75,7 @@ codes! {
     FileMissing "file.path_missing" NotFound false "check the path";
     FilePermissionDenied "file.permission_denied" Failed false "run the process as a user that may read or write this path";
     FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
+    IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: restore with the bundle";
@@ -110,7 +111,9 @@ codes! {
     SegmentDamaged "segment.content_damaged" Damage false "the index is a cache: it is rebuilt from the packs";
     SessionMissing "session.id_unknown" Conflict true "start the run again";
     SourceEmpty "source.paths_missing" NotFound false "none of the paths exists on the agent's host";
+    SafetyMissing "safety.point_missing" Refused false "look at the run and at the agent's log, or restore without one: --no-safety-point";
     TargetEscape "target.path_escaped" Refused false "nothing was written outside the target; look at the point's links";
+    TargetRefused "target.path_refused" Refused false "choose another directory, or allow this one with restore_targets in agent.toml on that host";
     TokenExpired "token.expired" Refused false "make a new one with `holdfast agent token`";
     TokenRefused "token.unknown" Refused false "make a new one with `holdfast agent token`";
     TokenUsed "token.used" Refused false "make a new one with `holdfast agent token`";

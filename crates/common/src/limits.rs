@@ -57,6 +57,12 @@ pub const RECORD_BYTES_MAX: usize = MIB;
 pub const POINT_OBJECT_BYTES_MAX: usize = RECORD_BYTES_MAX + INLINE_PACK_BYTES_MAX + KIB;
 pub const SEGMENT_ROWS_MAX: usize = 1 << 18;
 
+// The index of a coordinator.
+/// Footers that are read at once when an index is loaded.
+pub const FOOTERS_IN_FLIGHT_MAX: usize = 8;
+/// How long a reader waits for an index that is being loaded.
+pub const INDEX_WAIT_SECS: u64 = 20;
+
 // Objects of a location. A part is what one directory entry can hold.
 pub const OBJECT_NAME_BYTES_MAX: usize = 256;
 pub const OBJECT_NAME_PART_BYTES_MAX: usize = 255;
@@ -76,16 +82,58 @@ pub const MESSAGE_BYTES_MAX: usize = 8 * MIB;
 pub const INGEST_MESSAGE_BYTES_MAX: usize = POINT_OBJECT_BYTES_MAX + 16 * KIB;
 /// What anybody may send who has no certificate.
 pub const ENROLL_MESSAGE_BYTES_MAX: usize = 64 * KIB;
-/// How long a sender may pause within a pack. A frame at 2 KiB a second takes this long.
-pub const PUT_PAUSE_SECS: u64 = 128;
+/// What one call may send that has no need of more: an offer of 1,024 chunks takes half of it.
+pub const SMALL_REQUEST_BYTES_MAX: usize = 64 * KIB;
+/// A request must be there whole within this; the largest then comes at 10 KiB a second.
+pub const REQUEST_SECS_MAX: u64 = 128;
+/// Calls of one identity that may be open at once, however many connections it has. An agent of
+/// ours comes to about a dozen.
+pub const CALLS_PER_CALLER_MAX: usize = 64;
+/// Of these, calls with a large message: a point, many resources.
+pub const LARGE_CALLS_PER_CALLER_MAX: usize = 8;
 pub const LIST_PAGE_ROWS: usize = 10_000;
+
+// Receiving packs. A sender that falls below the pace gives its share of the budget back.
+/// Slow lines are real, so this is little; but one byte a minute must not hold 16 MiB.
+pub const PUT_BYTES_PER_SECOND_MIN: u64 = 8 * KIB as u64;
+/// The pace is looked at in windows; a sender that stops is found out when its window ends.
+pub const PUT_WINDOW_SECS: u64 = 32;
+/// What a policy's own bound must leave: all packs in flight keep the pace, twice over.
+pub const POLICY_BYTES_PER_SECOND_MIN: u64 =
+    2 * PACKS_IN_FLIGHT_MAX as u64 * PUT_BYTES_PER_SECOND_MIN;
+
+// The byte budgets of a coordinator: one for what comes in, one for what goes out, so that neither
+// can starve the other. Together with the caches and the windows they stay below 256 MiB.
+pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
+pub const READ_BUDGET_BYTES: usize = 32 * MIB;
+/// Who may wait for a share, and for how long; then it is told to try again.
+pub const BUDGET_WAITERS_MAX: usize = 256;
+pub const BUDGET_WAIT_SECS: u64 = 60;
+/// A reader that takes not one message for so long is cut off; ours come back for the rest. Four of
+/// the largest chunks side by side need 1 Mbit a second.
+pub const READ_PAUSE_SECS: u64 = 128;
+/// Read sessions keep the reach of their point in memory.
+pub const READ_SESSIONS_MAX: usize = 256;
 
 // The ledger.
 pub const LEDGER_VALUE_BYTES_MAX: usize = 64 * KIB;
 pub const LEDGER_COMMAND_BYTES_MAX: usize = MIB;
 pub const LOG_CACHE_BYTES: usize = 64 * MIB;
 pub const TABLE_CACHE_BYTES: u64 = 64 << 20;
+/// Paths of one restore, and what it says it skipped: sealed, in the row of its run.
+pub const RESTORE_PATHS_BYTES_MAX: usize = 16 * KIB;
+pub const RESTORE_REPORT_BYTES_MAX: usize = 24 * KIB;
 pub const IDEMPOTENCY_KEYS_KEPT: u64 = 100_000;
+/// Recovery bundles that the ledger remembers; older ones count for nothing.
+pub const BUNDLES_KEPT: usize = 16;
+/// After this a bundle has to be opened once more to prove that it can be.
+pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
+/// With less than this free on the ledger's disk nothing new begins.
+pub const LEDGER_FREE_BYTES_MIN: u64 = 32 << 20;
+/// Held by a file, and given up when the disk is full, for what ends things and brings data back.
+pub const LEDGER_RESERVE_BYTES: u64 = 32 << 20;
+/// With less than this nothing is proposed at all: a write that fails would stop the ledger.
+pub const LEDGER_LAST_BYTES: u64 = 8 << 20;
 
 // Leases, tokens, certificates.
 pub const SESSION_LEASE_SECS: u64 = 15 * 60;
@@ -93,8 +141,9 @@ pub const TOKEN_TTL_SECS: u64 = 3600;
 pub const CERT_TTL_SECS: u64 = 7 * 24 * 3600;
 pub const OPERATOR_CERT_TTL_SECS: u64 = 365 * 24 * 3600;
 pub const AUTHORITY_TTL_SECS: u64 = 20 * 365 * 24 * 3600;
-/// How far a new certificate reaches back, for hosts whose clocks run behind.
-pub const CERT_BACKDATE_SECS: u64 = 300;
+/// How far a new certificate reaches back, for clocks that are wrong by a day or two: whoever is
+/// behind must still take what was issued ahead, and a key is no older for it.
+pub const CERT_BACKDATE_SECS: u64 = 3 * 24 * 3600;
 pub const CERT_REQUEST_BYTES_MAX: usize = 16 * KIB;
 /// A file of certificates, a key or a context.
 pub const IDENTITY_FILE_BYTES_MAX: usize = 256 * KIB;
@@ -102,18 +151,42 @@ pub const IDENTITY_FILE_BYTES_MAX: usize = 256 * KIB;
 // Connections.
 pub const HANDSHAKE_TIMEOUT_SECS: u64 = 10;
 pub const HANDSHAKES_MAX: usize = 256;
-pub const CONNECTIONS_MAX: usize = 16_384;
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 128;
+/// After this a handshake's place goes to whoever comes next, when all are taken.
+pub const HANDSHAKE_SAFE_SECS: u64 = 1;
+/// Each takes some 100 KiB once it has been used.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// An agent needs two, and as many again while a line that broke has not been noticed.
+pub const CONNECTIONS_PER_AGENT_MAX: usize = 8;
+/// People run scripts of many commands, each with connections of its own.
+pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 64;
 pub const CONNECTION_BACKLOG_MAX: usize = 64;
 /// After this a connection is wound down, so that its peer proves itself again.
 pub const CONNECTION_AGE_SECS: u64 = 30 * 60;
 pub const CONNECT_TIMEOUT_SECS: u64 = 5;
 pub const KEEPALIVE_INTERVAL_SECS: u64 = 20;
 pub const KEEPALIVE_TIMEOUT_SECS: u64 = 10;
-/// Windows bound what a receiver holds: streams × window, at most the connection's.
+/// Windows bound what a receiver holds: streams × window, at most the connection's. These are a
+/// client's, for restores.
 pub const DATA_STREAM_WINDOW_BYTES: u32 = 16 << 20;
 pub const DATA_CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// A server has many clients. Over a line of 100 ms this is 40 MB a second for each.
+pub const SERVER_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+pub const SERVER_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 pub const DATA_HTTP_FRAME_BYTES: u32 = 256 << 10;
+pub const HTTP_HEADER_BYTES_MAX: u32 = 16 << 10;
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+
+// Strangers: whoever shows no certificate. Joining takes one call and less than a second.
+pub const STRANGERS_MAX: usize = 128;
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 32;
+/// After this a stranger's place goes to whoever comes next, when all are taken.
+pub const STRANGER_SAFE_SECS: u64 = 5;
+/// After this its connection is closed, whatever it does.
+pub const STRANGER_SECS_MAX: u64 = 30;
+pub const STRANGER_STREAMS_MAX: u32 = 4;
+pub const STRANGER_STREAM_WINDOW_BYTES: u32 = 32 << 10;
+pub const STRANGER_CONNECTION_WINDOW_BYTES: u32 = 64 << 10;
 
 // Reading and writing a host. What one entry may hold, so that it always fits its page.
 pub const PATH_BYTES_MAX: usize = 64 * KIB;
@@ -160,9 +233,30 @@ const _: () = {
     assert!(STREAM_FRAME_BYTES + KIB < INGEST_MESSAGE_BYTES_MAX);
     assert!(INGEST_MESSAGE_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(CERT_REQUEST_BYTES_MAX < ENROLL_MESSAGE_BYTES_MAX);
+    assert!(
+        RESTORE_PATHS_BYTES_MAX + RESTORE_REPORT_BYTES_MAX + PATH_BYTES_MAX / 4 + 4 * KIB
+            < LEDGER_VALUE_BYTES_MAX
+    );
     assert!(PACK_SLOTS_MAX <= 1 << 24);
+    assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);
+    assert!(LEDGER_LAST_BYTES > 4 * LEDGER_COMMAND_BYTES_MAX as u64);
     assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);
+    assert!(SERVER_STREAM_WINDOW_BYTES <= SERVER_CONNECTION_WINDOW_BYTES);
+    assert!(STRANGER_STREAM_WINDOW_BYTES <= STRANGER_CONNECTION_WINDOW_BYTES);
+    assert!(HANDSHAKES_PER_ADDRESS_MAX < HANDSHAKES_MAX);
+    assert!(HANDSHAKE_SAFE_SECS < HANDSHAKE_TIMEOUT_SECS);
+    assert!(STRANGERS_PER_ADDRESS_MAX < STRANGERS_MAX && STRANGER_SAFE_SECS < STRANGER_SECS_MAX);
+    assert!(OFFER_CHUNKS_MAX * 32 + KIB < SMALL_REQUEST_BYTES_MAX);
+    assert!(FETCH_CHUNKS_MAX * 32 + KIB < SMALL_REQUEST_BYTES_MAX);
+    assert!(ENROLL_MESSAGE_BYTES_MAX <= SMALL_REQUEST_BYTES_MAX);
+    assert!(PACKS_IN_FLIGHT_MAX + PACKS_WAITING_MAX < CALLS_PER_CALLER_MAX);
+    assert!(LARGE_CALLS_PER_CALLER_MAX < CALLS_PER_CALLER_MAX);
+    // One agent's packs in flight leave room for another's.
+    assert!(PACKS_IN_FLIGHT_MAX * PACK_BYTES_MAX + PACK_BYTES_MAX <= WRITE_BUDGET_BYTES);
+    // A frame of the slowest sender fits a window.
+    assert!(STREAM_FRAME_BYTES as u64 <= PUT_BYTES_PER_SECOND_MIN * PUT_WINDOW_SECS);
     assert!(CERT_TTL_SECS < OPERATOR_CERT_TTL_SECS);
+    assert!(CERT_BACKDATE_SECS < CERT_TTL_SECS);
     assert!(OPERATOR_CERT_TTL_SECS < AUTHORITY_TTL_SECS);
     assert!(CAPSULE_BYTES_MAX <= u16::MAX as usize);
     assert!(BUNDLE_HEADER_BYTES_MAX < BUNDLE_BYTES_MAX);

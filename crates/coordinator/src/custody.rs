@@ -50,11 +50,8 @@ impl Custodian {
         }
         let object = KeyObject::from_bytes(&row.key_object)?;
         object.insist_on_vault(&row.id)?;
-        let custody = Arc::new(VaultCustody {
-            keys: object.unwrap_coordinator(&self.kek)?,
-            entropy: self.entropy.clone(),
-            opened: Mutex::default(),
-        });
+        let keys = object.unwrap_coordinator(&self.kek)?;
+        let custody = Arc::new(VaultCustody::new(keys, self.entropy.clone()));
         vaults.insert(row.id, custody.clone());
         Ok(custody)
     }
@@ -73,6 +70,10 @@ pub(crate) fn id_key(
 }
 
 impl VaultCustody {
+    pub(crate) fn new(keys: VaultKeys, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keys, entropy, opened: Mutex::default() }
+    }
+
     /// The key of one chunk that was sealed in the session of this capsule.
     pub(crate) fn chunk_key(
         &self,

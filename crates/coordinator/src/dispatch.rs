@@ -3,15 +3,15 @@
 //! A reconciler: no input of its own, woken whenever something was applied and by a timer, and safe
 //! to run at any moment. It also ends runs whose agent is gone: their lease says when.
 
-use crate::house::House;
+use crate::{house::House, restoring};
 use holdfast_common::{Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     command::{EndRun, EndSession},
     envelope::Refusal,
-    row::{RunRow, RunState, SourceSpec},
+    row::{RunRow, RunState, SessionRow, SourceSpec},
 };
-use holdfast_wire::v1;
+use holdfast_wire::v1::{self, agent_order::Order};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -54,24 +54,24 @@ pub(crate) async fn reconcile(house: &House) -> Result<()> {
 }
 
 fn send_orders(house: &House, run: &RunRow) -> Result<()> {
-    if run.cancelled {
-        let order = v1::agent_order::Order::CancelRun(v1::CancelRun { run_id: id(run) });
-        house.hub.send(&run.agent, run.id, true, v1::AgentOrder { order: Some(order) });
-    } else if house.hub.is_attached(&run.agent) {
-        let vault = house.ledger.query().vault(&run.vault)?;
-        let order = v1::agent_order::Order::StartBackup(v1::StartBackup {
+    let Some(agent) = &run.agent else { return Ok(()) };
+    let order = match &run.restore {
+        _ if run.cancelled => Order::CancelRun(v1::CancelRun { run_id: id(run) }),
+        _ if !house.hub.is_attached(agent) => return Ok(()),
+        Some(restore) => Order::StartRestore(restoring::order(run, restore)),
+        None => Order::StartBackup(v1::StartBackup {
             run_id: id(run),
             policy: run.policy.as_ref().map(ToString::to_string),
-            vault: vault.name.to_string(),
+            vault: house.ledger.query().vault(&run.vault)?.name.to_string(),
             source: Some(source_to_wire(&run.source)),
             options: Some(v1::BackupOptions {
                 level: run.level,
                 bytes_per_second_max: run.bytes_per_second_max,
                 full: run.full,
             }),
-        });
-        house.hub.send(&run.agent, run.id, false, v1::AgentOrder { order: Some(order) });
-    }
+        }),
+    };
+    house.hub.send(agent, run.id, run.cancelled, v1::AgentOrder { order: Some(order) });
     Ok(())
 }
 
@@ -79,23 +79,32 @@ fn id(run: &RunRow) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(run.id.as_bytes())
 }
 
-/// A run that was started, whose session is gone and whose agent was not heard of for a while.
+/// A run whose doer went away: an agent that is not on its line, or somebody who restores by
+/// himself and was last heard of when he began.
 fn is_orphan(house: &House, run: &RunRow, now: Timestamp) -> Result<bool> {
-    if run.state != RunState::Running || house.hub.is_attached(&run.agent) {
-        return Ok(false);
-    }
-    let heard = house.hub.last_seen(&run.agent).or(run.started).unwrap_or(now);
-    if now.since(heard) < ORPHAN_AFTER {
-        return Ok(false);
-    }
-    let sessions = house.ledger.query().sessions()?;
-    Ok(!sessions.iter().any(|s| s.run == Some(run.id) && s.lease_until >= now))
+    let heard = match &run.agent {
+        Some(agent) if run.state != RunState::Running || house.hub.is_attached(agent) => {
+            return Ok(false);
+        }
+        Some(agent) => house.hub.last_seen(agent).or(run.started).unwrap_or(now),
+        None => run.started.unwrap_or(run.created),
+    };
+    Ok(is_abandoned(run, heard, &house.ledger.query().sessions()?, now))
+}
+
+/// Nothing was heard for a while, and no session of the run has a lease.
+fn is_abandoned(run: &RunRow, heard: Timestamp, sessions: &[SessionRow], now: Timestamp) -> bool {
+    now.since(heard) >= ORPHAN_AFTER
+        && !sessions.iter().any(|s| s.run == Some(run.id) && s.lease_until >= now)
 }
 
 async fn end_orphan(house: &House, run: &RunRow) -> Result<()> {
     let error = Some(Refusal {
         code: holdfast_common::Code::RunInterrupted.name().to_owned(),
-        message: "the agent went away during the run".to_owned(),
+        message: match run.agent {
+            Some(_) => "the agent went away during the run".to_owned(),
+            None => "whoever restored went away during the run".to_owned(),
+        },
         next: None,
     });
     let command = EndRun { run: run.id, state: RunState::Interrupted, error };
@@ -110,5 +119,40 @@ pub(crate) fn source_to_wire(source: &SourceSpec) -> v1::SourceSpec {
             exclude: exclude.clone(),
             one_file_system: *one_file_system,
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{AgentId, PointId, RunId, SessionId, VaultId};
+    use holdfast_ledger::row::SessionKind;
+
+    #[test]
+    fn a_restore_whose_asker_crashed_is_over_when_its_lease_is() {
+        let (run, vault) = (RunId::from_bytes([1; 16]), VaultId::from_bytes([2; 16]));
+        let begun = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let lease_until = begun.plus(Duration::from_secs(900));
+        let session = |run| SessionRow {
+            id: SessionId::from_bytes([3; 16]),
+            kind: SessionKind::Read,
+            vault,
+            run: Some(run),
+            agent: None,
+            begun: 1,
+            lease_until,
+            point: PointId::from_bytes([4; 16]),
+            previous: None,
+        };
+        let files = SourceSpec::Files { paths: vec![], exclude: vec![], one_file_system: false };
+        let row = RunRow::backup(run, AgentId::from_bytes([5; 16]), vault, files);
+        let abandoned = |sessions: &[SessionRow], now| is_abandoned(&row, begun, sessions, now);
+        let soon = begun.plus(Duration::from_secs(61));
+        assert!(!abandoned(&[session(run)], soon), "the lease is alive");
+        assert!(!abandoned(&[session(run)], lease_until));
+        assert!(abandoned(&[session(run)], lease_until.plus(Duration::from_secs(1))));
+        assert!(!abandoned(&[], begun.plus(Duration::from_secs(59))), "it has not begun to read");
+        assert!(abandoned(&[], soon));
+        assert!(abandoned(&[session(RunId::from_bytes([9; 16]))], soon), "another's lease");
     }
 }

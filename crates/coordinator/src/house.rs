@@ -1,7 +1,9 @@
 //! What the services of one coordinator share.
 
 use crate::{
-    catalog::{self, Catalog},
+    api::calls::Calls,
+    budget::Budget,
+    catalog::Catalog,
     custody::{Custodian, VaultCustody},
     hub::Hub,
     ingest::Sessions,
@@ -10,21 +12,23 @@ use crate::{
     reading::Reads,
     ship::Shipping,
 };
-use holdfast_common::{Clock, ClusterId, Code, Entropy, Error, Name, Result, VaultId, limits};
+use bytes::Bytes;
+use holdfast_common::{Clock, ClusterId, Entropy, Name, Result, VaultId};
 use holdfast_ledger::row::VaultRow;
-use holdfast_runtime::pki::CertificateAuthority;
+use holdfast_runtime::{pki::CertificateAuthority, tasks::Tasks};
 use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 pub(crate) struct House {
     pub(crate) cluster: ClusterId,
     pub(crate) node_id: u64,
     pub(crate) name: Name,
     pub(crate) region: Name,
+    pub(crate) trial: bool,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,
@@ -37,17 +41,23 @@ pub(crate) struct House {
     pub(crate) shipping: Shipping,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// Bytes of packs and frames that may be in memory at once, in KiB.
-    pub(crate) budget: Semaphore,
+    /// Bytes of packs on their way in.
+    pub(crate) incoming: Budget,
+    /// Bytes of frames on their way out, and of objects that are verified.
+    pub(crate) outgoing: Budget,
+    pub(crate) calls: Calls,
     pub(crate) endpoint: String,
     pub(crate) index: PathBuf,
     pub(crate) shipped_hint: PathBuf,
     pub(crate) catalogs: Mutex<HashMap<VaultId, Arc<Catalog>>>,
+    /// There is one that nobody loads yet.
+    pub(crate) catalog_made: Notify,
+    pub(crate) tasks: Tasks,
     pub(crate) close_agent: Box<dyn Fn(holdfast_common::AgentId) + Send + Sync>,
 }
 
 impl House {
-    /// A vault with its keys and its index.
+    /// A vault with its keys and its index, which is loaded in the background.
     pub(crate) fn vault(&self, id: &VaultId) -> Result<Vault> {
         let row = self.ledger.query().vault(id)?;
         let custody = self.custodian.vault(&row)?;
@@ -55,41 +65,31 @@ impl House {
         let catalog = match catalogs.get(id) {
             Some(catalog) => catalog.clone(),
             None => {
-                let catalog = Arc::new(Catalog::open(*id, &self.index)?);
+                let catalog = Arc::new(Catalog::new(*id, &self.index));
                 catalogs.insert(*id, catalog.clone());
+                self.catalog_made.notify_one();
                 catalog
             }
         };
         Ok(Vault { row, custody, catalog })
     }
 
-    /// Brings the indexes of all vaults up to the ledger.
-    pub(crate) async fn load_catalogs(&self) -> Result<()> {
-        for row in self.ledger.query().vaults()? {
-            let vault = self.vault(&row.id)?;
-            let loaded =
-                catalog::load(&vault.catalog, &row, &vault.custody, &self.ledger, &self.places)
-                    .await?;
-            if loaded > 0 {
-                tracing::info!(vault = %row.name, packs = loaded, "index rebuilt from footers");
-            }
-        }
-        Ok(())
+    /// The indexes that are kept, each with the name of its vault.
+    pub(crate) fn catalogs(&self) -> Vec<(Name, Arc<Catalog>)> {
+        let catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = |(id, catalog): (&VaultId, &Arc<Catalog>)| {
+            Some((self.ledger.query().vault(id).ok()?.name, catalog.clone()))
+        };
+        catalogs.iter().filter_map(named).collect()
     }
 
-    /// Takes a share of the byte budget; waits for it when others hold it.
-    pub(crate) async fn reserve(&self, bytes: usize) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes.div_ceil(limits::KIB)).unwrap_or(u32::MAX);
-        self.budget
-            .acquire_many(kib.min(BUDGET_KIB))
-            .await
-            .map_err(|_| Error::new(Code::ClusterUnreachable, "this coordinator is shutting down"))
+    /// BLAKE3 of many bytes, on a thread of its own.
+    pub(crate) async fn hash(&self, bytes: Bytes) -> Result<blake3::Hash> {
+        self.tasks.run_blocking("hash", move || Ok(blake3::hash(&bytes))).await
     }
 }
 
-/// Four packs of two agents, or as much in frames going out.
-pub(crate) const BUDGET_KIB: u32 = 128 << 10;
-
+#[derive(Clone)]
 pub(crate) struct Vault {
     pub(crate) row: VaultRow,
     pub(crate) custody: Arc<VaultCustody>,

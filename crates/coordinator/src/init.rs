@@ -19,6 +19,7 @@ use holdfast_runtime::{
     files,
     identity::Identity,
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
+    tasks::Tasks,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,6 +38,8 @@ pub struct InitOptions {
     pub locations: Vec<(Name, String)>,
     pub kek: KekSource,
     pub custody: Custody,
+    /// For looking around: what keeps data for years is asked for less loudly.
+    pub trial: bool,
 }
 
 /// Founds a cluster in an empty directory.
@@ -65,6 +68,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         listen: options.listen.clone(),
         kek: absolute_kek(&options.kek)?,
         data: dir.join("data"),
+        trial: options.trial,
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;
@@ -73,7 +77,8 @@ pub async fn init(options: InitOptions) -> Result<()> {
     ledger.wait_for_leader().await?;
     let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
     found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
-    let house = serve::house(config.clone(), ledger, kek, authority, clock, entropy)?;
+    let tasks = Tasks::new("init");
+    let house = serve::house(config.clone(), ledger, kek, authority, (clock, entropy), tasks)?;
     let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
     vaults::make(
         &house,

@@ -10,9 +10,11 @@
 //! It sees ciphertext, counts and ids. It has no edge to the crate that opens chunks.
 
 mod api;
+mod budget;
 mod catalog;
 mod custody;
 mod dispatch;
+pub mod door;
 mod house;
 mod hub;
 mod ingest;
@@ -21,7 +23,9 @@ mod options;
 mod pki;
 mod places;
 mod raft;
+mod reader;
 mod reading;
+mod restoring;
 mod secrets;
 mod serve;
 mod ship;

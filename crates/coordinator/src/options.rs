@@ -15,6 +15,9 @@ struct Stored {
     listen: String,
     kek: String,
     data: PathBuf,
+    /// A cluster to look around in: what an operator owes a real one is only told as a note.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    trial: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -27,19 +30,24 @@ pub(crate) struct Options {
     pub(crate) kek: String,
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
+    pub(crate) trial: bool,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
 }
 
 impl Options {
     pub(crate) fn load(path: &Path) -> Result<Self> {
+        Self::parse(&files::read_text(path)?, path)
+    }
+
+    /// Reads the text of the file that lies at `path`.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let malformed = |cause: String| {
             Error::new(Code::ConfigMalformed, format!("{} cannot be used", path.display()))
                 .cause(cause)
         };
-        let text = files::read_text(path)?;
         let stored: Stored =
-            toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+            toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
         let base = std::path::absolute(path.parent().unwrap_or(Path::new(".")))
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self {
@@ -50,11 +58,17 @@ impl Options {
             listen: stored.listen,
             kek: stored.kek,
             data: base.join(stored.data),
+            trial: stored.trial,
             base,
         })
     }
 
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        files::write_public(path, self.render()?.as_bytes())
+    }
+
+    /// The text of the file.
+    pub(crate) fn render(&self) -> Result<String> {
         let below = |path: &Path| path.strip_prefix(&self.base).unwrap_or(path).to_owned();
         let stored = Stored {
             cluster_id: self.cluster.to_string(),
@@ -64,10 +78,10 @@ impl Options {
             listen: self.listen.clone(),
             kek: self.kek.clone(),
             data: below(&self.data),
+            trial: self.trial,
         };
-        let text = toml::to_string(&stored)
-            .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))?;
-        files::write_public(path, text.as_bytes())
+        toml::to_string(&stored)
+            .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
     }
 }
 

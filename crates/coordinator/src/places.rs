@@ -4,6 +4,7 @@ use crate::raft::Ledger;
 use bytes::Bytes;
 use holdfast_common::{Code, Entropy, Error, Name, Result};
 use holdfast_ledger::row::{LocationRow, VaultRow};
+use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
     ObjectStore,
     layers::retry::{Retry, RetryOptions},
@@ -13,7 +14,7 @@ use holdfast_storage::{
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
@@ -25,39 +26,72 @@ pub(crate) struct Places {
     /// By name and URL: a location that was changed is another one.
     open: Mutex<HashMap<(Name, String), Arc<dyn ObjectStore>>>,
     entropy: Arc<dyn Entropy>,
+    tasks: Tasks,
 }
 
 impl Places {
-    pub(crate) fn new(ledger: Ledger, base: PathBuf, entropy: Arc<dyn Entropy>) -> Self {
-        Self { ledger, base, open: Mutex::default(), entropy }
+    pub(crate) fn new(
+        ledger: Ledger,
+        base: PathBuf,
+        entropy: Arc<dyn Entropy>,
+        tasks: Tasks,
+    ) -> Self {
+        Self { ledger, base, open: Mutex::default(), entropy, tasks }
     }
 
-    pub(crate) fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
+    pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
         let row: LocationRow =
             self.ledger.query().row(name.as_str().as_bytes())?.ok_or_else(|| {
                 Error::new(Code::LocationMissing, format!("there is no location `{name}`"))
             })?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.clone(), row.url);
-        if let Some(store) = open.get(&key) {
+        if let Some(store) = self.lock().get(&key) {
             return Ok(store.clone());
         }
-        // Opened, never made: an empty mount point is not the location.
-        let store = url::open(&url::LocationUrl::resolve(&key.1, &self.base)?)?;
+        // Opened, never made: an empty mount point is not the location. One that hangs holds up
+        // nobody else.
+        let url = url::LocationUrl::resolve(&key.1, &self.base)?;
+        let store = self.tasks.run_blocking("location", move || url::open(&url)).await?;
         let store: Arc<dyn ObjectStore> =
             Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
-        open.insert(key, store.clone());
-        Ok(store)
+        Ok(self.lock().entry(key).or_insert(store).clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Name, String), Arc<dyn ObjectStore>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The locations that a vault requires, in its order.
-    pub(crate) fn required(&self, vault: &VaultRow) -> Result<Vec<Place>> {
-        vault.required.iter().map(|name| Ok((name.clone(), self.location(name)?))).collect()
+    pub(crate) async fn required(&self, vault: &VaultRow) -> Result<Vec<Place>> {
+        match self.those_that_open(vault).await {
+            (places, None) => Ok(places),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The required locations that open, and why another did not.
+    pub(crate) async fn those_that_open(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
+        let (mut places, mut failed) = (Vec::with_capacity(vault.required.len()), None);
+        for name in &vault.required {
+            match self.location(name).await {
+                Ok(store) => places.push((name.clone(), store)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        (places, failed)
+    }
+
+    /// Where a vault may be read: any location is as good as another.
+    pub(crate) async fn readable(&self, vault: &VaultRow) -> Result<Vec<Place>> {
+        match self.those_that_open(vault).await {
+            (places, Some(error)) if places.is_empty() => Err(error),
+            (places, _) => Ok(places),
+        }
     }
 
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
-        put_required(&self.required(vault)?, &name.parse()?, bytes).await.map(drop)
+        put_required(&self.required(vault).await?, &name.parse()?, bytes).await.map(drop)
     }
 }
 

@@ -6,16 +6,17 @@
 use crate::{
     custody::{id_key, insist_on_custody},
     house::{House, Vault},
+    reader::Reader,
 };
 use bytes::Bytes;
 use holdfast_common::{
-    ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, SessionId, limits,
+    ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, RunId, SessionId, limits,
 };
 use holdfast_keyring::{ChunkKey, GrantSender};
 use holdfast_ledger::{
     Actor,
     command::{BeginRead, EndSession, RenewSession},
-    row::{PackHome, PointRow},
+    row::{AgentState, PackHome, PointRow},
 };
 use holdfast_repository::{
     PointObject, Reach, layout,
@@ -27,7 +28,6 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::mpsc;
 
 const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
 /// Enough for a pack's header with a few capsules.
@@ -44,6 +44,8 @@ pub(crate) struct Reads {
 
 pub(crate) struct ReadSession {
     pub(crate) id: SessionId,
+    /// The restore that grants the reading.
+    run: Option<RunId>,
     pub(crate) point: PointRow,
     actor: Actor,
     reach: Reach,
@@ -73,14 +75,18 @@ impl House {
         &self,
         actor: Actor,
         point: PointId,
+        run: Option<RunId>,
         one_time_public: &[u8; 32],
         purpose: &str,
     ) -> Result<Opened> {
         let row = self.ledger.query().point(&point)?;
         let vault = self.vault(&row.vault)?;
         insist_on_custody(&vault.row)?;
+        if self.reads.lock().len() >= limits::READ_SESSIONS_MAX {
+            return Err(Error::new(Code::ClusterBusy, "as many points are open as may be"));
+        }
         let id = SessionId::random(self.entropy.as_ref());
-        let begin = BeginRead { session: id, point, purpose: purpose.to_owned() };
+        let begin = BeginRead { session: id, point, purpose: purpose.to_owned(), run };
         self.ledger.propose(actor.clone(), begin).await?;
         let reach = self.read_reach(&vault, &row).await?;
         let object = self.read_point(&vault, &row).await?;
@@ -93,6 +99,7 @@ impl House {
         let id_key = grant.mask(&ChunkId::from_bytes([0; 32]), &key, self.entropy.as_ref());
         let session = Arc::new(ReadSession {
             id,
+            run,
             point: row,
             actor,
             reach,
@@ -136,9 +143,9 @@ impl House {
     ) -> Result<Bytes> {
         let name: ObjectName = name.parse()?;
         let mut last = Error::new(Code::ObjectMissing, format!("{name} is in no location"));
-        for (location, store) in self.places.required(&vault.row)? {
+        for (location, store) in self.places.readable(&vault.row).await? {
             match store.get(&name, bytes_max).await {
-                Ok(bytes) if blake3::hash(&bytes).as_bytes() == hash => return Ok(bytes),
+                Ok(bytes) if self.hash(bytes.clone()).await? == *hash => return Ok(bytes),
                 Ok(_) => {
                     last = Error::new(
                         Code::ObjectDamaged,
@@ -152,17 +159,47 @@ impl House {
     }
 
     pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {
-        match self.reads.lock().get(id) {
-            Some(session) if session.actor == *actor => Ok(session.clone()),
-            Some(_) => Err(Error::new(Code::AuthDenied, "the session belongs to somebody else")),
-            None => Err(Error::new(Code::SessionMissing, "this coordinator has no such session")),
+        let session = match self.reads.lock().get(id) {
+            Some(session) if session.actor == *actor => session.clone(),
+            Some(_) => {
+                return Err(Error::new(Code::AuthDenied, "the session belongs to somebody else"));
+            }
+            None => {
+                return Err(Error::new(
+                    Code::SessionMissing,
+                    "this coordinator has no such session",
+                ));
+            }
+        };
+        self.insist_on_standing(&session)?;
+        Ok(session)
+    }
+
+    /// What was granted lasts as long as its run, its session and its agent's rights. Asked of the
+    /// ledger for every call, and for every piece of a long one.
+    fn insist_on_standing(&self, session: &ReadSession) -> Result<()> {
+        let query = self.ledger.query();
+        if let Some(run) = &session.run {
+            let run = query.run(run)?;
+            if run.state.is_end() || run.cancelled {
+                return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+            }
         }
+        if let Actor::Agent(agent) = &session.actor
+            && query.agent(agent)?.state == AgentState::Revoked
+        {
+            return Err(Error::new(Code::AgentRevoked, "the agent was revoked while it read"));
+        }
+        query.session(&session.id).map(drop)
     }
 
     pub(crate) async fn close_point(&self, actor: &Actor, id: &SessionId) -> Result<()> {
-        let session = self.read_session(actor, id)?;
+        let closed = self.read_session(actor, id);
+        if closed.as_ref().is_err_and(|error| error.code == Code::AuthDenied) {
+            return closed.map(drop);
+        }
         self.reads.lock().remove(id);
-        let end = EndSession { session: session.id };
+        let end = EndSession { session: closed?.id };
         self.ledger.propose(actor.clone(), end).await.map(drop)
     }
 
@@ -187,32 +224,52 @@ impl House {
     /// Fetches chunks, in whatever order the packs are best read.
     pub(crate) async fn fetch(
         &self,
-        session: &ReadSession,
+        session: &Arc<ReadSession>,
         kind: ChunkKind,
         ids: &[ChunkId],
         copy: usize,
-        out: &mpsc::Sender<Result<Vec<Given>>>,
+        out: &Reader,
     ) -> Result<()> {
-        let gone = |_| Error::new(Code::RunCancelled, "the reader went away");
         let vault = self.vault(&session.point.vault)?;
-        let mut missing = Vec::new();
-        let mut found: Vec<Sought> = Vec::new();
-        for (position, id) in (0u32..).zip(ids) {
-            match place_of(&vault, session, id, copy) {
-                Ok(place) => found.push(Sought { position, id: *id, place }),
-                Err(error) => missing.push(Given { position, chunk: Err(error) }),
-            }
+        let (mut found, mut missing) = self.seek(&vault, session, ids, copy).await?;
+        if !missing.is_empty() && !vault.catalog.is_loaded() {
+            vault.catalog.loaded().await?;
+            (found, missing) = self.seek(&vault, session, ids, copy).await?;
         }
         if !missing.is_empty() {
-            out.send(Ok(missing)).await.map_err(gone)?;
+            out.give(missing, None).await?;
         }
         found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
         for span in spans(&found) {
-            let _share = self.reserve(usize::try_from(span_bytes(span)).unwrap_or(0)).await?;
-            let given = self.read_span(&vault, session, kind, span, copy).await?;
-            out.send(Ok(given)).await.map_err(gone)?;
+            self.insist_on_standing(session)?;
+            let bytes = usize::try_from(span_bytes(span)).unwrap_or(0);
+            let share = Some(self.outgoing.reserve(bytes).await?);
+            let chunks = self.read_span(&vault, session, kind, span, copy).await?;
+            out.give(chunks, share).await?;
         }
         Ok(())
+    }
+
+    /// Where the chunks lie that the session may read, and why others cannot be given.
+    async fn seek(
+        &self,
+        vault: &Vault,
+        session: &Arc<ReadSession>,
+        ids: &[ChunkId],
+        copy: usize,
+    ) -> Result<(Vec<Sought>, Vec<Given>)> {
+        let (vault, session, ids) = (vault.clone(), session.clone(), ids.to_vec());
+        let seek = move || {
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            for (position, id) in (0u32..).zip(ids) {
+                match place_of(&vault, &session, &id, copy) {
+                    Ok(place) => found.push(Sought { position, id, place }),
+                    Err(error) => missing.push(Given { position, chunk: Err(error) }),
+                }
+            }
+            Ok((found, missing))
+        };
+        self.tasks.run_blocking("seek", seek).await
     }
 
     /// Reads neighbours of one pack in one piece; falls back to other locations.
@@ -226,7 +283,7 @@ impl House {
     ) -> Result<Vec<Given>> {
         let Some(first) = span.first() else { return Ok(Vec::new()) };
         let mut last = Error::new(Code::PackMissing, "the pack is in no location");
-        let mut stores = self.places.required(&vault.row)?;
+        let mut stores = self.places.readable(&vault.row).await?;
         let first_store = copy % stores.len().max(1);
         stores.rotate_left(first_store);
         for (_, store) in stores {

@@ -4,13 +4,15 @@ use crate::{
     api::{
         AdminService, AgentService, EnrollService, IngestService, RestoreService, access::GateLayer,
     },
+    budget::Budget,
+    catalog,
     custody::Custodian,
     dispatch,
-    house::{BUDGET_KIB, House},
+    house::House,
     hub::Hub,
     options::{Options, environment},
     places::Places,
-    raft::{Ledger, Node},
+    raft::{Ledger, Node, Room},
     secrets, ship,
 };
 use holdfast_common::{
@@ -22,15 +24,15 @@ use holdfast_runtime::{
     identity::{Identity, IdentityKind},
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
     tasks::{OnError, Tasks},
-    tls::{ChannelKind, Connections, Listener, Roots, ServerTls, TlsIdentity},
+    tls::{ChannelKind, Connections, Listener, Roots, ServerTls, TlsIdentity, stranger_server},
 };
 use holdfast_wire::v1::{
     admin_server::AdminServer, agent_control_server::AgentControlServer,
     enroll_server::EnrollServer, ingest_server::IngestServer, restore_server::RestoreServer,
 };
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
 
 const DRAIN: Duration = Duration::from_secs(8);
 const RELEASE: Duration = Duration::from_secs(4);
@@ -56,13 +58,14 @@ pub async fn serve(
     let address = listener.address();
     let (roots, tls) = server_tls(&config, &authority, &clock, entropy.as_ref())?;
     let (incoming, connections) = listener.serve(tls.clone(), &tasks);
-    let mut house = house(config.clone(), ledger, kek, authority, clock, entropy)?;
+    let mut house = house(config.clone(), ledger, kek, authority, (clock, entropy), tasks.clone())?;
     house.endpoint = address.to_string();
     house.close_agent = closer(connections);
     let house = Arc::new(house);
-    house.load_catalogs().await?;
     let token = tasks.token().clone();
+    tasks.spawn("indexes", OnError::Shutdown, catalog::keep(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
+    tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     tasks.spawn(
@@ -70,12 +73,16 @@ pub async fn serve(
         OnError::Log,
         keep_certificate(house.clone(), config, tls, roots, token.clone()),
     );
-    let server = router(&house, &tasks)
-        .await?
-        .serve_with_incoming_shutdown(incoming, token.clone().cancelled_owned());
-    tasks.spawn("grpc", OnError::Shutdown, async move {
-        server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
-    });
+    let (members, strangers) = incoming.apart();
+    for (base, incoming) in [(ChannelKind::Data.server(), members), (stranger_server(), strangers)]
+    {
+        let server = router(base, &house, &tasks)
+            .await?
+            .serve_with_incoming_shutdown(incoming, token.clone().cancelled_owned());
+        tasks.spawn("grpc", OnError::Shutdown, async move {
+            server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
+        });
+    }
     if let Err(error) = tell_operator(&config_of_port, address) {
         tracing::warn!(%error, "operator.toml does not say where this coordinator is");
     }
@@ -125,7 +132,9 @@ fn closer(connections: Connections) -> Box<dyn Fn(AgentId) + Send + Sync> {
     })
 }
 
+/// Every service behind its gate; what strangers may call of them the gate knows.
 async fn router(
+    base: Server,
     house: &Arc<House>,
     tasks: &Tasks,
 ) -> Result<
@@ -146,8 +155,7 @@ async fn router(
         .max_decoding_message_size(limits::INGEST_MESSAGE_BYTES_MAX);
     let enroll = EnrollServer::new(EnrollService(house.clone()))
         .max_decoding_message_size(limits::ENROLL_MESSAGE_BYTES_MAX);
-    Ok(ChannelKind::Data
-        .server()
+    Ok(base
         .layer(GateLayer(house.clone()))
         .add_service(health.max_decoding_message_size(limits::ENROLL_MESSAGE_BYTES_MAX))
         .add_service(reflection)
@@ -173,7 +181,8 @@ pub(crate) async fn open_ledger(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Ledger> {
     let node = node_of(config);
-    Box::pin(Ledger::open(&config.data.join("ledger"), &node, clock, entropy)).await
+    let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
+    Box::pin(Ledger::open(&config.data.join("ledger"), &node, room, clock, entropy)).await
 }
 
 /// The KEK, and what it opens first: the authority's key. A wrong KEK ends here.
@@ -207,15 +216,16 @@ pub(crate) fn house(
     ledger: Ledger,
     kek: Kek,
     authority: CertificateAuthority,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+    tasks: Tasks,
 ) -> Result<House> {
     Ok(House {
         cluster: config.cluster,
         node_id: config.node_id,
         name: config.name,
         region: config.region,
-        places: Places::new(ledger.clone(), config.base.clone(), entropy.clone()),
+        trial: config.trial,
+        places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
         ledger,
         custodian: Custodian::new(kek, entropy.clone()),
@@ -226,11 +236,15 @@ pub(crate) fn house(
         shipping: Default::default(),
         clock,
         entropy,
-        budget: Semaphore::new(BUDGET_KIB as usize),
+        incoming: Budget::new(limits::WRITE_BUDGET_BYTES),
+        outgoing: Budget::new(limits::READ_BUDGET_BYTES),
+        calls: Default::default(),
         endpoint: config.listen,
         index: config.data.join("index"),
         shipped_hint: config.data.join("shipped"),
         catalogs: Default::default(),
+        catalog_made: Default::default(),
+        tasks,
         close_agent: Box::new(|_| {}),
     })
 }

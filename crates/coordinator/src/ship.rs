@@ -11,7 +11,7 @@
 
 use crate::{house::House, raft::Ledger};
 use bytes::Bytes;
-use holdfast_common::{ClusterId, Code, Error, Result, Secret};
+use holdfast_common::{ClusterId, Code, Error, Result, Secret, codes::Exit};
 use holdfast_keyring::aead;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout;
@@ -33,12 +33,15 @@ const EXTENT_BYTES_MAX: usize = 8 << 20;
 /// How far the log has been shipped, and who waits for it.
 pub(crate) struct Shipping {
     shipped: watch::Sender<u64>,
+    /// Why the newest try did not work; room is not made by waiting for it.
+    failed: watch::Sender<Option<Error>>,
     urgent: Notify,
 }
 
 impl Default for Shipping {
     fn default() -> Self {
-        Self { shipped: watch::channel(0).0, urgent: Notify::new() }
+        let (shipped, failed) = (watch::channel(0).0, watch::channel(None).0);
+        Self { shipped, failed, urgent: Notify::new() }
     }
 }
 
@@ -49,17 +52,34 @@ impl Shipping {
         if *shipped.borrow() >= index {
             return Ok(());
         }
+        let failed = self.failed.subscribe();
         self.urgent.notify_one();
-        let waited = tokio::time::timeout(WAIT_MAX, shipped.wait_for(|at| *at >= index)).await;
-        match waited {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Error::new(
-                Code::LocationIoFailed,
-                "the ledger's log could not be shipped to a required location",
-            )
-            .next("check the location; the log is shipped when it is back")),
+        let cause = tokio::select! {
+            biased;
+            Ok(_) = shipped.wait_for(|at| *at >= index) => return Ok(()),
+            error = next_without_space(failed) => Some(error),
+            () = tokio::time::sleep(WAIT_MAX) => self.failed.borrow().clone(),
+        };
+        let code = cause.as_ref().map_or(Code::LocationIoFailed, |error| error.code);
+        let error = Error::new(code, "the ledger's log did not reach a required location")
+            .next("see to the location, or free space there; the log is shipped by itself then");
+        Err(match cause {
+            Some(cause) => error.cause(cause),
+            None => error,
+        })
+    }
+}
+
+/// The next try that finds no space. What earlier ones found may be mended.
+async fn next_without_space(mut failed: watch::Receiver<Option<Error>>) -> Error {
+    while failed.changed().await.is_ok() {
+        if let Some(error) = failed.borrow_and_update().as_ref()
+            && error.code.exit() == Exit::NoSpace
+        {
+            return error.clone();
         }
     }
+    std::future::pending().await
 }
 
 /// The reconciler: ships what was applied, for as long as the process runs.
@@ -83,7 +103,9 @@ pub(crate) async fn ship(
             () = house.shipping.urgent.notified() => {}
             () = tokio::time::sleep(LINGER) => {}
         }
-        if let Err(error) = ship_applied(&house, &key).await {
+        let tried = ship_applied(&house, &key).await;
+        house.shipping.failed.send_replace(tried.as_ref().err().cloned());
+        if let Err(error) = tried {
             tracing::warn!(%error, "the log could not be shipped; trying again");
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             house.shipping.urgent.notify_one();
@@ -175,7 +197,7 @@ fn lacks(index: u64) -> Error {
 /// The extent of this name, from whichever required location has it.
 async fn find(house: &House, vault: &VaultRow, name: &str) -> Result<Option<Bytes>> {
     let name = name.parse()?;
-    for (_, store) in house.places.required(vault)? {
+    for (_, store) in house.places.required(vault).await? {
         if store.head(&name).await?.is_some() {
             return store.get(&name, 2 * EXTENT_BYTES_MAX).await.map(Some);
         }
@@ -222,7 +244,7 @@ fn header(cluster: &ClusterId, from: u64, to: u64) -> Vec<u8> {
 }
 
 /// The last index of an extent of ours.
-fn reach_of(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
+pub(crate) fn reach_of(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
     let foreign = || Error::new(Code::RecordMalformed, "an extent of the log cannot be read");
     let header = extent.get(..HEADER_BYTES).ok_or_else(foreign)?;
     if &header[..8] != MAGIC || &header[8..24] != cluster.as_bytes() {

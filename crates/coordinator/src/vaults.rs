@@ -71,7 +71,7 @@ pub(crate) async fn make(
 /// A location belongs to one vault: its `vault` object says to which.
 async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
     for name in &vault.required {
-        let store = house.places.location(name)?;
+        let store = house.places.location(name).await?;
         if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
             return Err(Error::new(
                 Code::ObjectConflict,

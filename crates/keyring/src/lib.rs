@@ -25,6 +25,7 @@ pub mod id_key;
 pub mod identity;
 pub mod kek;
 pub mod key_object;
+pub mod run_key;
 mod secret_record;
 mod suite;
 pub mod vault;
@@ -38,6 +39,7 @@ pub use id_key::{ChunkingKey, IdKey, RootIdKey};
 pub use identity::{IdentityKey, IdentityPublicKey};
 pub use kek::{Argon, Kek, KekId, KekSource};
 pub use key_object::{Custody, KeyObject};
+pub use run_key::{RunKey, RunText};
 pub use vault::{
     Capsule, CoordinatorKey, IndexPrivateKey, IndexPublicKey, VaultPrivateKey, VaultPublicKey,
 };

@@ -4,8 +4,8 @@ use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
     row::{
-        AgentRow, ClusterRow, LocationRow, OperatorRow, PackRow, PointRow, PolicyRow, RunRow,
-        SegmentRow, SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
+        AgentRow, BundleRow, ClusterRow, LocationRow, OperatorRow, PackRow, PointRow, PolicyRow,
+        RunRow, SegmentRow, SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
     },
     tables::{Row, Table, full_key},
 };
@@ -83,6 +83,11 @@ impl<'a> Query<'a> {
     }
 
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
+        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+    }
+
+    /// The recovery bundles that were handed out and are remembered.
+    pub fn bundles(&self) -> Result<Vec<BundleRow>> {
         self.rows(&[], None, limits::LIST_PAGE_ROWS)
     }
 

@@ -31,6 +31,7 @@ pub enum Table {
     VaultName = 19,
     RunOpen = 20,
     Segment = 21,
+    Bundle = 22,
 }
 
 /// A row: its table, and the key that finds it there.

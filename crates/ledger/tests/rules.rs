@@ -2,13 +2,14 @@
 
 mod story;
 
-use holdfast_common::{Code, Timestamp, record};
+use holdfast_common::{Code, Timestamp, VaultId, limits, record};
 use holdfast_ledger::{
     Actor, Command, Query, Reply, StateKv,
     audit::{self, AuditRow},
     command::{
-        BeginSession, CancelRun, DeleteResource, EndRun, FindPack, LosePack, Note, NoteKind, Outcome,
-        PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
+        BeginSession, CancelRun, DeleteResource, EndRun, FindPack, LosePack, Note, NoteKind,
+        Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
+        VerifyBundle,
     },
     row::{PackHome, PackState, PointState, RunState},
 };
@@ -147,6 +148,32 @@ fn a_point_is_refused_while_a_required_location_lacks_it() {
     commit.point.locations = vec![story::name("elsewhere")];
     story.refused(Actor::Agent(agent(1)), commit, Code::LocationMissing);
     assert!(story.query().points(10).unwrap().is_empty());
+}
+
+#[test]
+fn of_several_required_locations_none_may_lack_the_point() {
+    let mut story = Story::with_agents(1);
+    let (id, me) = (VaultId::from_bytes([0xbb; 16]), Actor::Agent(agent(1)));
+    let both = vec![story::name("main"), story::name("twin")];
+    let mut twin = story::location();
+    (twin.name, twin.url) = (story::name("twin"), "local:/srv/other".into());
+    story.done(Actor::System, PutLocation { location: twin });
+    let mut vault = story::vault();
+    (vault.id, vault.name, vault.required) = (id, story::name("two"), both.clone());
+    story.done(Actor::System, PutVault { vault });
+    let mut start = story::start_run(1, agent(1));
+    start.run.vault = id;
+    story.done(Actor::System, start);
+    let (session, run, point) = (ids::session(1), ids::run(1), ids::point(1));
+    story.done(me.clone(), BeginSession { session, run, point });
+    let commit = |locations: &[_]| {
+        let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
+        (commit.point.vault, commit.point.locations) = (id, locations.to_vec());
+        commit
+    };
+    story.refused(me.clone(), commit(&both[..1]), Code::LocationMissing);
+    story.refused(me.clone(), commit(&both[1..]), Code::LocationMissing);
+    story.done(me, commit(&both));
 }
 
 #[test]
@@ -352,4 +379,22 @@ fn times_in_the_ledger_are_the_stamped_ones() {
     story.done(Actor::System, StartRun { run: story::start_run(1, agent(1)).run });
     assert_eq!(story.query().run(&ids::run(1)).unwrap().created, now);
     assert!(now > Timestamp::ZERO);
+}
+
+#[test]
+fn only_a_bundle_that_was_handed_out_can_be_verified_and_old_ones_are_forgotten() {
+    let mut story = Story::with_agents(1);
+    story.refused(Actor::System, VerifyBundle { bundle: [1; 32] }, Code::ResourceMissing);
+    for number in 1..=limits::BUNDLES_KEPT as u8 + 1 {
+        story.pass(Duration::from_secs(10));
+        story.done(Actor::System, story::export_bundle(number));
+    }
+    story.refused(Actor::System, VerifyBundle { bundle: [1; 32] }, Code::ResourceMissing);
+    story.done(Actor::System, VerifyBundle { bundle: [2; 32] });
+    let rows = story.query().bundles().unwrap();
+    assert_eq!(rows.len(), limits::BUNDLES_KEPT);
+    let now = story.now();
+    let verified: Vec<_> = rows.iter().filter(|row| row.verified.is_some()).collect();
+    assert_eq!(verified.len(), 1);
+    assert_eq!((verified[0].hash, verified[0].verified), ([2; 32], Some(now)));
 }

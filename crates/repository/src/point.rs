@@ -108,6 +108,9 @@ pub enum PointState {
     /// Some of what was asked for could not be read.
     #[n(3)]
     Partial,
+    /// Made by a restore of what it was about to overwrite: never the newest of a source.
+    #[n(4)]
+    Safety,
 }
 
 impl PointRecord {

@@ -30,12 +30,17 @@ impl Context {
             Code::FileMissing => Error { code: Code::ContextMissing, next: None, ..error },
             _ => error,
         })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of the file that lies at `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let malformed = |cause: String| {
             let message = format!("the context {} cannot be read", path.display());
             Error::new(Code::ConfigMalformed, message).cause(cause)
         };
         let stored: Stored =
-            toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+            toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
         if stored.endpoints.is_empty() {
             return Err(malformed("it names no endpoint".to_owned()));
         }
@@ -52,6 +57,11 @@ impl Context {
 
     /// Writes the file; paths below its directory are stored relative to it.
     pub fn save(&self, path: &Path) -> Result<()> {
+        files::write_public(path, self.render(path)?.as_bytes())
+    }
+
+    /// The text of the file that shall lie at `path`.
+    pub fn render(&self, path: &Path) -> Result<String> {
         let home = path.parent().unwrap_or(Path::new(""));
         let below = |path: &Path| path.strip_prefix(home).unwrap_or(path).to_owned();
         let stored = Stored {
@@ -62,10 +72,9 @@ impl Context {
             key: below(&self.key),
             vault: self.vault.to_string(),
         };
-        let text = toml::to_string(&stored).map_err(|error| {
+        toml::to_string(&stored).map_err(|error| {
             Error::new(Code::ConfigMalformed, "the context cannot be written").cause(error)
-        })?;
-        files::write_public(path, text.as_bytes())
+        })
     }
 
     /// Writes the files that the context names. The key goes first: a certificate without its key

@@ -7,7 +7,7 @@
 //! identity  who a certificate says its holder is
 //! tls       TLS 1.3 both ways, replaced while running; accept loop, connector, windows
 //! tasks     every spawned task has a kind, an owner who waits, and a policy for its errors
-//! shutdown  signals;   telemetry  logs;   files, context  what lies on disk
+//! shutdown  signals;   telemetry  logs;   files, context  what lies on disk;   memory  allocator
 //! ```
 //!
 //! Nothing here knows a message, a table or a vault. Errors become wire statuses in `wire`.
@@ -15,6 +15,7 @@
 pub mod context;
 pub mod files;
 pub mod identity;
+pub mod memory;
 pub mod pki;
 pub mod shutdown;
 pub mod tasks;

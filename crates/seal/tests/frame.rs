@@ -165,6 +165,20 @@ fn a_declared_length_is_neither_believed_nor_exceeded() {
 }
 
 #[test]
+fn a_frame_of_more_than_a_chunk_is_refused_though_all_it_says_is_true() {
+    let open_zeros = |length: usize| {
+        let plain = vec![0; length];
+        let id = ids().data_id(&plain);
+        let payload = zstd::bulk::compress(&plain, 1).unwrap();
+        let declared = (length as u32).to_le_bytes();
+        let bytes = authentic(&id, &[&[1], declared.as_slice(), &payload].concat());
+        open(ChunkKind::Data, &id, &bytes)
+    };
+    assert_eq!(open_zeros(limits::CHUNK_BYTES_MAX).unwrap().len(), limits::CHUNK_BYTES_MAX);
+    assert_damaged(open_zeros(limits::CHUNK_BYTES_MAX + 1), "one byte more");
+}
+
+#[test]
 fn the_largest_chunk_is_sealed_and_a_longer_one_is_not() {
     let largest = Seeded::new(4).bytes(limits::CHUNK_BYTES_MAX);
     let sealed = seal(ChunkKind::Data, largest.clone());

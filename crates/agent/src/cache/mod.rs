@@ -15,7 +15,7 @@ mod block;
 mod read;
 mod write;
 
-pub(crate) use read::CacheReader;
+pub use read::CacheReader;
 pub(crate) use write::CacheWriter;
 
 use holdfast_common::{Entropy, Error, Result, Secret, Timestamp, limits::MIB};
@@ -28,11 +28,11 @@ use std::sync::Arc;
 /// A file's entry of the last run, and its chunks where those are too many for the entry.
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
-pub(crate) struct Remembered {
+pub struct Remembered {
     #[n(0)]
-    pub(crate) entry: Entry,
+    pub entry: Entry,
     #[n(1)]
-    pub(crate) rows: Option<Vec<ChunkRef>>,
+    pub rows: Option<Vec<ChunkRef>>,
 }
 
 /// Chunks of one file that are remembered; a larger file is read every time.
@@ -41,13 +41,13 @@ pub(crate) const ROWS_MAX: usize = 1 << 14;
 /// What a cache file must agree on before a word of it is believed.
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
-pub(crate) struct Basis {
+pub struct Basis {
     /// What decides ids and cuts.
     #[cbor(n(0), with = "minicbor::bytes")]
-    pub(crate) cutting: [u8; 32],
+    pub cutting: [u8; 32],
     /// When the run began to read; younger times of files are not trusted.
     #[n(1)]
-    pub(crate) read_at: Timestamp,
+    pub read_at: Timestamp,
 }
 
 /// The directory of caches, and the key that seals them.

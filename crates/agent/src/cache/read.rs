@@ -12,8 +12,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) struct CacheReader {
-    file: BufReader<File>,
+pub struct CacheReader {
+    file: Box<dyn Read + Send>,
     key: Arc<Secret<32>>,
     opening: [u8; OPENING_BYTES],
     basis: Basis,
@@ -28,12 +28,16 @@ pub(crate) struct CacheReader {
 impl CacheReader {
     pub(super) fn open(file: &Path, key: &Arc<Secret<32>>) -> Result<Self> {
         let file = File::open(file).map_err(|error| io("opened", &error))?;
-        let mut file = BufReader::new(file);
+        Self::over(BufReader::new(file), key)
+    }
+
+    /// Reads a cache wherever its bytes come from.
+    pub fn over(mut file: impl Read + Send + 'static, key: &Arc<Secret<32>>) -> Result<Self> {
         let mut opening = [0; OPENING_BYTES];
         file.read_exact(&mut opening).map_err(|error| io("read", &error))?;
         block::check_opening(&opening)?;
         let mut reader = Self {
-            file,
+            file: Box::new(file),
             key: Arc::clone(key),
             opening,
             basis: Basis { cutting: [0; 32], read_at: holdfast_common::Timestamp::ZERO },
@@ -49,12 +53,12 @@ impl CacheReader {
         Ok(reader)
     }
 
-    pub(crate) fn basis(&self) -> &Basis {
+    pub fn basis(&self) -> &Basis {
         &self.basis
     }
 
     /// What is remembered of this path. Paths must be asked for in manifest order.
-    pub(crate) fn find(&mut self, wanted: &[u8]) -> Option<Remembered> {
+    pub fn find(&mut self, wanted: &[u8]) -> Option<Remembered> {
         loop {
             let ahead = match self.ahead.take() {
                 Some(ahead) => ahead,
@@ -100,8 +104,13 @@ impl CacheReader {
         if length > BLOCK_BYTES_MAX {
             return Err(block::damaged());
         }
-        let mut field = vec![0; length];
-        self.file.read_exact(&mut field).map_err(|error| io("read", &error))?;
+        // A length may lie: what it costs is what is there.
+        let mut field = Vec::new();
+        let mut rest = (&mut self.file).take(length as u64);
+        rest.read_to_end(&mut field).map_err(|error| io("read", &error))?;
+        if field.len() < length {
+            return Err(block::damaged());
+        }
         let (plain, position) = block::open(&self.key, &self.opening, self.number, &field)?;
         self.block = plain;
         self.at = 0;

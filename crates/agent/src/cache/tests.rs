@@ -97,6 +97,27 @@ fn behind_damage_nothing_is_known_and_nothing_wrong_is_said() {
 }
 
 #[test]
+fn a_block_that_was_dropped_moved_or_taken_from_another_cache_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = written(&store(&folder), 3000);
+    let file = store(&folder).path(&source);
+    let (opening, good) = split(&std::fs::read(&file).unwrap());
+    written(&store(&folder), 3000);
+    let (_, others) = split(&std::fs::read(&file).unwrap());
+    let altered = |alter: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut blocks = good.clone();
+        alter(&mut blocks);
+        std::fs::write(&file, [opening.clone(), blocks.concat()].concat()).unwrap();
+        let mut reader = store(&folder).read(&source, &BASIS.cutting).unwrap();
+        reader.find(&remembered(5998).entry.path).is_some()
+    };
+    assert!(altered(&|_| {}), "as it was written, all is known to the last");
+    assert!(!altered(&|blocks| drop(blocks.remove(2))), "dropped");
+    assert!(!altered(&|blocks| blocks.swap(2, 3)), "moved");
+    assert!(!altered(&|blocks| blocks[2].clone_from(&others[2])), "taken from another cache");
+}
+
+#[test]
 fn a_run_that_came_to_nothing_leaves_the_old_cache() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
@@ -114,4 +135,17 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= 1;
     bytes
+}
+
+/// The opening of a cache file, and its blocks, each with its length before it.
+fn split(file: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let (opening, mut rest) = file.split_at(block::OPENING_BYTES);
+    let mut blocks = Vec::new();
+    while let Some(length) = rest.first_chunk::<4>() {
+        let (one, after) = rest.split_at(4 + u32::from_le_bytes(*length) as usize);
+        blocks.push(one.to_vec());
+        rest = after;
+    }
+    assert!(blocks.len() > 4, "there is something to drop and to move");
+    (opening.to_vec(), blocks)
 }

@@ -59,6 +59,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_common::{Code, Error};
 
     #[test]
     fn bytes_come_back_when_permits_are_dropped() {
@@ -72,5 +73,17 @@ mod tests {
             waiter.join().unwrap().unwrap();
         });
         assert_eq!(*lock(&gate.free), 10);
+    }
+
+    #[test]
+    fn nobody_enters_a_gate_that_is_too_full() {
+        // Who would have to wait in a halted run is told so instead.
+        let (gate, halt, halted) = (Gate::new(10), Halt::new(), Halt::new());
+        halted.fail(Error::new(Code::RunCancelled, "halted"));
+        let most = gate.enter(7, &halt).unwrap();
+        assert_eq!(gate.enter(4, &halted).map(drop).unwrap_err().code, Code::RunCancelled);
+        gate.enter(3, &halted).map(drop).unwrap();
+        drop(most);
+        gate.enter(10, &halted).map(drop).unwrap();
     }
 }

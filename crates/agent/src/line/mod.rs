@@ -18,7 +18,7 @@ pub use endpoints::{Connect, Endpoints};
 pub(crate) use ingest::Ingest;
 
 use holdfast_common::codes::Exit;
-use holdfast_common::{Clock, Entropy, Error, Result};
+use holdfast_common::{Clock, Code, Entropy, Error, Result};
 use holdfast_wire::status::from_status;
 use std::future::Future;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ impl Line {
                     Ok(answer) => return Ok(answer),
                     Err(status) => {
                         let error = from_status(&status);
-                        if is_unreachable(&error) {
+                        // One that is busy is there: another connection would not help it.
+                        if is_unreachable(&error) && error.code != Code::ClusterBusy {
                             self.drop_channel(generation).await;
                         }
                         error

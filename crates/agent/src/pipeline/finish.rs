@@ -3,6 +3,7 @@
 //! The signature is made by the identity that the cluster enrolled, over exactly the bytes that are
 //! sent. Whoever restores checks it before anything else.
 
+use super::Purpose;
 use super::pack::Packed;
 use super::run::Run;
 use bytes::Bytes;
@@ -66,7 +67,11 @@ pub(super) fn request(run: &Run<'_>, record: &[u8], inline: Vec<Bytes>) -> v1::F
 
 /// Commits the point. `inline` travels in the point's own object.
 pub(super) fn finish(run: &Run<'_>, table: &Table, inline: &[Packed]) -> Result<PointId> {
-    let state = if table.skipped > 0 { PointState::Partial } else { PointState::Complete };
+    let state = match run.request.purpose {
+        Purpose::Safety(_) => PointState::Safety,
+        Purpose::Backup if table.skipped > 0 => PointState::Partial,
+        Purpose::Backup => PointState::Complete,
+    };
     let ids: Vec<PackId> = inline.iter().map(|packed| packed.pack.id).collect();
     let record = record(run, table, run.session.point, state, &ids)?;
     let packs = inline.iter().map(|packed| packed.pack.bytes.clone()).collect();

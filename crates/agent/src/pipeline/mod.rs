@@ -37,15 +37,17 @@ mod walk;
 
 pub use budget::Memory;
 pub use progress::{Counts, Progress};
-pub(crate) use skipped::parse_skipped;
+pub use skipped::parse_skipped;
 
 use crate::cache::CacheStore;
 use crate::flow::{Halt, lock};
 use crate::line::Line;
+use crate::restore;
 use crate::source::files::FilesOptions;
 use holdfast_common::{AgentId, Clock, Code, Entropy, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityKey;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::runtime::Handle;
 
 /// What a run works with on its host.
@@ -67,6 +69,7 @@ pub struct BackupRequest {
     pub run: RunId,
     /// Absent for a backup of paths.
     pub policy: Option<Name>,
+    pub purpose: Purpose,
     pub files: FilesOptions,
     /// zstd level; 0 means 3.
     pub level: i32,
@@ -77,11 +80,25 @@ pub struct BackupRequest {
     pub checkpoints: Checkpoints,
 }
 
+/// What the point is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be restored one day.
+    #[default]
+    Backup,
+    /// To undo the restore of this point, which is about to begin.
+    Safety(PointId),
+}
+
 /// When a restorable checkpoint is made on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoints {
     pub interval: std::time::Duration,
     pub bytes_new: u64,
+}
+
+impl Checkpoints {
+    pub const NEVER: Self = Self { interval: std::time::Duration::MAX, bytes_new: u64::MAX };
 }
 
 impl Default for Checkpoints {
@@ -95,6 +112,8 @@ impl Default for Checkpoints {
 pub struct RunControl {
     state: Arc<Mutex<ControlState>>,
     pub progress: Arc<Progress>,
+    /// How far a restore is, once it has begun.
+    restoring: Arc<OnceLock<Arc<restore::Progress>>>,
 }
 
 #[derive(Default)]
@@ -122,6 +141,23 @@ impl RunControl {
         self.stop(Error::new(Code::RunInterrupted, "the agent was stopped during the run"));
     }
 
+    /// From here on the run restores.
+    pub(crate) fn restoring(&self, progress: &Arc<restore::Progress>) {
+        self.restoring.get_or_init(|| Arc::clone(progress));
+    }
+
+    /// One look at how far the run is.
+    pub fn look(&self) -> Counts {
+        match self.restoring.get() {
+            Some(progress) => Counts {
+                entries: progress.entries.load(Relaxed),
+                bytes_read: progress.bytes.load(Relaxed),
+                ..Counts::default()
+            },
+            None => self.progress.look(),
+        }
+    }
+
     fn stop(&self, error: Error) {
         let mut state = lock(&self.state);
         state.stopped.get_or_insert(error.clone());
@@ -129,7 +165,7 @@ impl RunControl {
     }
 
     /// The halt of a new attempt; `Err` when the run was stopped.
-    fn begin(&self) -> Result<Arc<Halt>> {
+    pub(crate) fn begin(&self) -> Result<Arc<Halt>> {
         let mut state = lock(&self.state);
         if let Some(error) = &state.stopped {
             return Err(error.clone());
@@ -143,6 +179,9 @@ impl RunControl {
 impl BackupRequest {
     /// What the source is called in the point's record; the ledger calls it the same.
     pub fn source(&self) -> String {
+        if let Purpose::Safety(point) = self.purpose {
+            return format!("safety:{point}");
+        }
         let paths: Vec<_> = self.files.paths.iter().map(|path| path.to_string_lossy()).collect();
         format!("files:{}", paths.join(","))
     }

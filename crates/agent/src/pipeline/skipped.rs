@@ -48,7 +48,7 @@ impl SkippedList {
 }
 
 /// Reads a page of skipped paths.
-pub(crate) fn parse_skipped(page: &[u8]) -> Result<Vec<(Vec<u8>, Code)>> {
+pub fn parse_skipped(page: &[u8]) -> Result<Vec<(Vec<u8>, Code)>> {
     let rows = page.strip_prefix(&PAGE_OPENING).ok_or_else(|| damaged("it is of another type"))?;
     let mut decoder = Decoder::new(rows);
     let mut out = Vec::new();

@@ -68,8 +68,8 @@ fn conduct<'s>(
 ) -> Result<PointId> {
     let over = CancellationToken::new();
     let leased = over.clone();
-    let lease = stage(scope, run, move || keep_lease(run, &leased));
-    stage(scope, run, move || walk::walk(run, files, cache));
+    let lease = stage(scope, run, "lease", move || keep_lease(run, &leased));
+    stage(scope, run, "walk", move || walk::walk(run, files, cache));
     let stages = Stages::start(scope, run);
     let written = stages.run_out(run, writer);
     over.cancel();
@@ -85,13 +85,14 @@ fn conduct<'s>(
     Ok(point)
 }
 
-type Stage<'s> = ScopedJoinHandle<'s, ()>;
+/// `None` when the system gave no thread: the run is halted then.
+type Stage<'s, T = ()> = Option<ScopedJoinHandle<'s, T>>;
 
 struct Stages<'s> {
     cutters: Vec<Stage<'s>>,
     offerers: Vec<Stage<'s>>,
     sealers: Vec<Stage<'s>>,
-    packer: ScopedJoinHandle<'s, Vec<Packed>>,
+    packer: Stage<'s, Vec<Packed>>,
     putters: Vec<Stage<'s>>,
 }
 
@@ -100,13 +101,13 @@ impl<'s> Stages<'s> {
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let workers = workers.min(budget::WORKERS_MAX);
         Self {
-            cutters: (0..workers).map(|_| stage(scope, run, || cut::cut(run))).collect(),
+            cutters: (0..workers).map(|_| stage(scope, run, "cut", || cut::cut(run))).collect(),
             offerers: vec![
-                stage(scope, run, || offer::offer(run, ChunkKind::Data, &run.data)),
-                stage(scope, run, || offer::offer(run, ChunkKind::Page, &run.pages)),
+                stage(scope, run, "offer", || offer::offer(run, ChunkKind::Data, &run.data)),
+                stage(scope, run, "offer", || offer::offer(run, ChunkKind::Page, &run.pages)),
             ],
-            sealers: (0..workers).map(|_| stage(scope, run, || seal::seal(run))).collect(),
-            packer: scope.spawn(|| {
+            sealers: (0..workers).map(|_| stage(scope, run, "seal", || seal::seal(run))).collect(),
+            packer: thread(scope, run, "pack", || {
                 let mut left = Vec::new();
                 run.halt.guard(|| {
                     left = pack::pack(run)?;
@@ -115,7 +116,7 @@ impl<'s> Stages<'s> {
                 left
             }),
             putters: (0..limits::PACKS_IN_FLIGHT_MAX)
-                .map(|_| stage(scope, run, || put::put(run)))
+                .map(|_| stage(scope, run, "put", || put::put(run)))
                 .collect(),
         }
     }
@@ -137,7 +138,8 @@ impl<'s> Stages<'s> {
         run.held.close();
         self.sealers.into_iter().for_each(join);
         run.framed.close();
-        let left = self.packer.join().map_err(|_| panicked())?;
+        let packer = self.packer.ok_or_else(no_thread)?;
+        let left = packer.join().map_err(|_| panicked())?;
         let inline = if is_small(run, &left) {
             left
         } else {
@@ -160,14 +162,30 @@ fn is_small(run: &Run<'_>, left: &[Packed]) -> bool {
 fn stage<'s>(
     scope: &'s Scope<'s, '_>,
     run: &'s Run<'s>,
+    name: &str,
     body: impl FnOnce() -> Result<()> + Send + 's,
 ) -> Stage<'s> {
-    scope.spawn(move || run.halt.guard(body))
+    thread(scope, run, name, move || run.halt.guard(body))
+}
+
+/// Named, so that `top -H` and a profile say where a backup's time goes.
+fn thread<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    run: &'s Run<'s>,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 's,
+) -> Stage<'s, T> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, body);
+    spawned.map_err(|error| run.halt.fail(no_thread().cause(error))).ok()
+}
+
+fn no_thread() -> Error {
+    Error::new(Code::FileIoFailed, "the system gives no more threads")
 }
 
 /// A stage's failure, and its panic too, has halted the run already.
 fn join(stage: Stage<'_>) {
-    drop(stage.join());
+    drop(stage.map(ScopedJoinHandle::join));
 }
 
 fn panicked() -> Error {

@@ -9,6 +9,7 @@
 //!
 //! The promise of this folder: no wrong bytes. A chunk that does not authenticate, or whose id is
 //! not what its content hashes to, leaves its file out of place and named; the others go on.
+//! [`remote`] does it for somebody else, under a run that grants it.
 //! [`place`] knows paths, attributes and files, and nothing of points, keys or the network.
 
 mod content;
@@ -16,12 +17,18 @@ mod engine;
 mod online;
 pub mod place;
 mod point;
+mod remote;
+mod sealed;
 mod source;
+mod targets;
 mod verify;
 
 pub use content::read_content;
-pub use engine::{Progress, RestoreReport, RestoreRequest, restore};
+pub use engine::{Progress, RestoreReport, RestoreRequest, insist_on_paths, restore};
 pub use online::{OnlinePoint, open_online};
 pub use point::{PointKeys, PointReader};
+pub use remote::{RestoreOrder, Restored, restore_ordered};
+pub use sealed::{open_paths, open_report, seal_paths, seal_report};
 pub use source::{ChunkSource, FetchedFrame};
+pub use targets::Targets;
 pub use verify::{VerifyReport, verify};

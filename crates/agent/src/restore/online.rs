@@ -9,7 +9,9 @@ use super::source::{ChunkSource, FetchedFrame};
 use crate::flow::lock;
 use crate::line::Line;
 use bytes::Bytes;
-use holdfast_common::{ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, Secret, limits};
+use holdfast_common::{
+    ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, RunId, Secret, limits,
+};
 use holdfast_keyring::{GrantReceiver, IdKey, IdentityPublicKey, OneTimeKey};
 use holdfast_wire::v1::{self, restore_client::RestoreClient};
 use holdfast_wire::{parse, status::from_status};
@@ -25,6 +27,8 @@ pub struct OnlinePoint {
     entropy: Arc<dyn Entropy>,
     point: PointId,
     purpose: String,
+    /// The restore that grants the reading, where one is needed.
+    run: Option<RunId>,
     session: Mutex<Arc<Session>>,
 }
 
@@ -33,16 +37,17 @@ struct Session {
     grant: GrantReceiver,
 }
 
-/// Opens a read session over a point and checks whose it is. `purpose` is audited. Blocks; must not
-/// be called on a thread of the runtime.
+/// Opens a read session over a point and checks whose it is. `purpose` is audited; an agent names
+/// the run that grants it the reading. Blocks; must not be called on a thread of the runtime.
 pub fn open_online(
     line: Arc<Line>,
     handle: Handle,
     entropy: Arc<dyn Entropy>,
     point: PointId,
     purpose: &str,
+    run: Option<RunId>,
 ) -> Result<PointReader> {
-    let (session, opened) = handle.block_on(open(&line, &*entropy, point, purpose))?;
+    let (session, opened) = handle.block_on(open(&line, &*entropy, point, (purpose, run)))?;
     let signature = parse::array("the signature", &opened.signature)?;
     let id_key = session.grant.unmask(&ID_KEY_NAME, &opened.id_key)?;
     let keys = PointKeys {
@@ -55,6 +60,7 @@ pub fn open_online(
         entropy,
         point,
         purpose: purpose.to_owned(),
+        run,
         session: Mutex::new(Arc::new(session)),
     };
     PointReader::open(Arc::new(source), point, &opened.record, &signature, keys)
@@ -64,13 +70,14 @@ async fn open(
     line: &Line,
     entropy: &dyn Entropy,
     point: PointId,
-    purpose: &str,
+    (purpose, run): (&str, Option<RunId>),
 ) -> Result<(Session, v1::OpenPointResponse)> {
     let one_time = OneTimeKey::generate(entropy);
     let request = v1::OpenPointRequest {
         point_id: Bytes::copy_from_slice(point.as_bytes()),
         one_time_public: Bytes::copy_from_slice(&one_time.public()),
         purpose: purpose.to_owned(),
+        run_id: run.map(|run| Bytes::copy_from_slice(run.as_bytes())),
     };
     let opened = line
         .call(PATIENCE, |channel| {
@@ -122,6 +129,15 @@ impl ChunkSource for OnlinePoint {
         Ok(())
     }
 
+    fn keep(&self) -> Result<()> {
+        let session = Arc::clone(&lock(&self.session));
+        let kept = self.handle.block_on(self.line.call(PATIENCE, |channel| {
+            let request = v1::KeepPointRequest { read_session: session.id.clone() };
+            async move { client(channel).keep(request).await.map(drop) }
+        }));
+        kept.or_else(|error| self.recover(&session, error))
+    }
+
     fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {
         let session = Arc::clone(&lock(&self.session));
         let mut found = Err(untold_chunk(id));
@@ -164,6 +180,10 @@ impl OnlinePoint {
 
     /// After a failure that a new session may mend; any other is the answer.
     fn recover(&self, failed: &Arc<Session>, error: Error) -> Result<()> {
+        // The session stands; a part of the answer had no room.
+        if error.code == Code::ClusterBusy {
+            return Ok(());
+        }
         let lost = matches!(
             error.code,
             Code::SessionMissing | Code::LeaseExpired | Code::ClusterUnreachable
@@ -174,7 +194,8 @@ impl OnlinePoint {
         let mut current = lock(&self.session);
         // Another thread may have opened a new one meanwhile.
         if Arc::ptr_eq(&current, failed) {
-            let opened = open(&self.line, &*self.entropy, self.point, &self.purpose);
+            let why = (self.purpose.as_str(), self.run);
+            let opened = open(&self.line, &*self.entropy, self.point, why);
             *current = Arc::new(self.handle.block_on(opened)?.0);
         }
         Ok(())

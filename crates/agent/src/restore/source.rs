@@ -26,6 +26,11 @@ pub trait ChunkSource: Send + Sync {
         each: &mut dyn FnMut(usize, Result<FetchedFrame>),
     ) -> Result<()>;
 
+    /// Keeps what was granted for as long as it is needed; an error says why it is no more.
+    fn keep(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Another copy of a chunk whose frame did not open: number 1, 2, … An error means that there
     /// is no such copy. A source that tries all its copies by itself has none to offer.
     fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {

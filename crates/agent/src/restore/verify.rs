@@ -3,6 +3,7 @@
 
 use super::engine::{FileJob, Outcome, Progress, Run, want_all, with_transfer};
 use super::point::PointReader;
+use crate::flow::Halt;
 use holdfast_common::{Code, Result};
 use holdfast_seal::manifest::entry::EntryKind;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct VerifyReport {
 pub fn verify(reader: &PointReader, progress: &Progress) -> Result<VerifyReport> {
     progress.entries_total.store(reader.record().entries, Relaxed);
     progress.bytes_total.store(reader.record().bytes, Relaxed);
-    let run = Run::new(reader, progress, None, false);
+    let run = Run::new(reader, progress, None, false, Halt::new());
     with_transfer(&run, |transfer| {
         for entry in reader.manifest().entries()? {
             let entry = entry?;

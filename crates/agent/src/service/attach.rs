@@ -1,6 +1,6 @@
 //! One attachment: a stream of orders down, a stream of reports up, until either side ends it.
 
-use super::desk::{Desk, End};
+use super::desk::{Desk, End, Work};
 use super::order;
 use crate::pipeline::Counts;
 use holdfast_common::{Code, Error, Result, RunId, limits};
@@ -95,14 +95,14 @@ impl Line<'_> {
 
     fn take(&self, order: Order, draining: bool) {
         match order {
-            Order::StartBackup(_) if draining => {}
+            Order::StartBackup(_) | Order::StartRestore(_) if draining => {}
             Order::StartBackup(order) => {
                 let run = parse::run_id(&order.run_id);
-                match (order::backup(order), run) {
-                    (Ok(request), _) => self.desk.start(request),
-                    (Err(error), Ok(run)) => self.desk.refuse(run, error),
-                    (Err(error), Err(_)) => tracing::warn!(%error, "an order was not understood"),
-                }
+                self.start(run, order::backup(order).map(Work::Backup));
+            }
+            Order::StartRestore(order) => {
+                let run = parse::run_id(&order.run_id);
+                self.start(run, order::restore(order).map(Work::Restore));
             }
             Order::CancelRun(order) => match parse::run_id(&order.run_id) {
                 Ok(run) => self.desk.cancel(&run),
@@ -112,14 +112,24 @@ impl Line<'_> {
         }
     }
 
+    fn start(&self, run: Result<RunId>, work: Result<Work>) {
+        match (work, run) {
+            (Ok(work), _) => self.desk.start(work),
+            (Err(error), Ok(run)) => self.desk.refuse(run, error),
+            (Err(error), Err(_)) => tracing::warn!(%error, "an order was not understood"),
+        }
+    }
+
     async fn tell_ends(&mut self) -> Result<()> {
         let mut ends = self.desk.take_ends();
-        while let Some(End { run, error }) = ends.pop() {
-            self.told.remove(&run);
+        while let Some(end) = ends.pop() {
+            let End { run, error, restored } = &end;
+            self.told.remove(run);
             let detail = error.as_ref().map(Into::into);
-            let ended = v1::RunEnded { run_id: id_bytes(&run), error: detail };
+            let restored = restored.as_ref().map(order::restored);
+            let ended = v1::RunEnded { run_id: id_bytes(run), error: detail, restored };
             if let Err(lost) = send(&self.reports, Report::Ended(ended)).await {
-                ends.push(End { run, error });
+                ends.push(end);
                 self.desk.give_back(ends);
                 return Err(lost);
             }

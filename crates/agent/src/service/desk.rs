@@ -2,7 +2,8 @@
 
 use crate::flow::lock;
 use crate::pipeline::budget::RUNS_MAX;
-use crate::pipeline::{Backup, BackupRequest, Counts, Host, RunControl, back_up};
+use crate::pipeline::{BackupRequest, Counts, Host, RunControl, back_up};
+use crate::restore::{RestoreOrder, Restored, Targets, restore_ordered};
 use holdfast_common::{Code, Error, Result, RunId};
 use holdfast_runtime::{OnError, Tasks};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 pub(super) struct Desk {
     host: Arc<Host>,
+    targets: Targets,
     tasks: Tasks,
     room: Arc<Semaphore>,
     state: Mutex<State>,
@@ -24,23 +26,31 @@ struct State {
     ends: Vec<End>,
 }
 
+/// What a run does.
+pub(super) enum Work {
+    Backup(BackupRequest),
+    Restore(RestoreOrder),
+}
+
 /// How a run ended; kept until somebody was told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct End {
     pub(super) run: RunId,
     pub(super) error: Option<Error>,
+    /// Set for a restore that was tried.
+    pub(super) restored: Option<Restored>,
 }
 
 impl Desk {
-    pub(super) fn new(host: Arc<Host>, tasks: Tasks) -> Arc<Self> {
+    pub(super) fn new(host: Arc<Host>, targets: Targets, tasks: Tasks) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(RUNS_MAX));
-        Arc::new(Self { host, tasks, room, state: Mutex::default(), ended: Notify::new() })
+        Arc::new(Self { host, targets, tasks, room, state: Mutex::default(), ended: Notify::new() })
     }
 
     /// Starts a run, or puts it in line. An order that was heard already changes nothing.
-    pub(super) fn start(self: &Arc<Self>, request: BackupRequest) {
+    pub(super) fn start(self: &Arc<Self>, work: Work) {
         let control = RunControl::default();
-        let run = request.run;
+        let run = work.run();
         {
             let mut state = lock(&self.state);
             if state.runs.contains_key(&run) {
@@ -48,7 +58,7 @@ impl Desk {
             }
             if state.runs.len() >= RUNS_KNOWN_MAX {
                 let message = "this agent has too many runs in line";
-                state.ends.push(End { run, error: Some(Error::new(Code::RunBusy, message)) });
+                state.ends.push(End::refused(run, Error::new(Code::RunBusy, message)));
                 self.ended.notify_one();
                 return;
             }
@@ -56,14 +66,14 @@ impl Desk {
         }
         let desk = Arc::clone(self);
         self.tasks.spawn("run", OnError::Log, async move {
-            let ended = desk.run(request, &control).await;
-            desk.note(run, ended);
+            let ended = desk.run(work, &control).await;
+            desk.note(ended.unwrap_or_else(|error| End::refused(run, error)));
             Ok(())
         });
     }
 
     pub(super) fn refuse(&self, run: RunId, error: Error) {
-        lock(&self.state).ends.push(End { run, error: Some(error) });
+        lock(&self.state).ends.push(End::refused(run, error));
         self.ended.notify_one();
     }
 
@@ -85,7 +95,7 @@ impl Desk {
 
     pub(super) fn progress(&self) -> Vec<(RunId, Counts)> {
         let state = lock(&self.state);
-        state.runs.iter().map(|(run, control)| (*run, control.progress.look())).collect()
+        state.runs.iter().map(|(run, control)| (*run, control.look())).collect()
     }
 
     pub(super) fn take_ends(&self) -> Vec<End> {
@@ -102,24 +112,61 @@ impl Desk {
         state.runs.is_empty() && state.ends.is_empty()
     }
 
-    async fn run(&self, request: BackupRequest, control: &RunControl) -> Result<Backup> {
+    async fn run(&self, work: Work, control: &RunControl) -> Result<End> {
         let _seat = self.room.acquire().await.map_err(|_| {
             Error::new(Code::RunInterrupted, "the agent was stopped before the run began")
         })?;
-        let (host, control) = (Arc::clone(&self.host), control.clone());
-        self.tasks.run_blocking("backup", move || back_up(&host, &request, &control)).await
+        let (host, targets) = (Arc::clone(&self.host), self.targets.clone());
+        let control = control.clone();
+        self.tasks.run_blocking("run", move || Ok(work.perform(&host, &targets, &control))).await
     }
 
-    fn note(&self, run: RunId, ended: Result<Backup>) {
-        match &ended {
-            Ok(backup) => tracing::info!(%run, point = %backup.point, "backup committed"),
-            Err(error) => tracing::warn!(%run, code = error.code.name(), "the run has ended"),
+    fn note(&self, end: End) {
+        let run = end.run;
+        match &end.error {
+            None => tracing::debug!(%run, "the run is done"),
+            Some(error) => tracing::warn!(%run, code = error.code.name(), "the run has ended"),
         }
         let mut state = lock(&self.state);
         state.runs.remove(&run);
-        state.ends.push(End { run, error: ended.err() });
+        state.ends.push(end);
         drop(state);
         self.ended.notify_one();
+    }
+}
+
+impl Work {
+    fn run(&self) -> RunId {
+        match self {
+            Self::Backup(request) => request.run,
+            Self::Restore(order) => order.run,
+        }
+    }
+
+    fn perform(&self, host: &Host, targets: &Targets, control: &RunControl) -> End {
+        let run = self.run();
+        match self {
+            Self::Backup(request) => {
+                let made = back_up(host, request, control);
+                if let Ok(made) = &made {
+                    tracing::info!(%run, point = %made.point, "backup committed");
+                }
+                End { run, error: made.err(), restored: None }
+            }
+            Self::Restore(order) => {
+                let mut restored = restore_ordered(host, targets, order, control);
+                if restored.error.is_none() {
+                    tracing::info!(%run, point = %order.point, "restored");
+                }
+                End { run, error: restored.error.take(), restored: Some(restored) }
+            }
+        }
+    }
+}
+
+impl End {
+    fn refused(run: RunId, error: Error) -> Self {
+        Self { run, error: Some(error), restored: None }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::line::{Backoff, Endpoints, Line};
 use crate::options::AgentConfig;
 use crate::pipeline::{Host, Memory};
 use crate::renew::Credentials;
+use crate::restore::Targets;
 use desk::Desk;
 use holdfast_common::{Clock, Code, Entropy, Result, SystemClock, SystemEntropy};
 use holdfast_runtime::tls::{ChannelKind, connect};
@@ -47,7 +48,8 @@ pub async fn serve(
         token.run_until_cancelled_owned(async move { fresh.keep_fresh().await }).await;
         Ok(())
     });
-    let desk = Desk::new(Arc::new(host(&config, &credentials, clock, &entropy)?), tasks.clone());
+    let host = Arc::new(host(&config, &credentials, clock, &entropy)?);
+    let desk = Desk::new(host, Targets::new(config.restore_targets.clone()), tasks.clone());
     let served = attach_again(&config, &credentials, &desk, &shutdown, &*entropy, ready).await;
     desk.interrupt_all();
     tasks.shutdown(STOP_PATIENCE).await;

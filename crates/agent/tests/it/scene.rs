@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use holdfast_agent::CacheStore;
 use holdfast_agent::line::{Connect, Line};
 use holdfast_agent::pipeline::{
-    Backup, BackupRequest, Checkpoints, Host, Memory, RunControl, back_up,
+    Backup, BackupRequest, Checkpoints, Host, Memory, Purpose, RunControl, back_up,
 };
 use holdfast_agent::restore::{
     PointReader, Progress, RestoreReport, RestoreRequest, open_online, restore,
@@ -91,6 +91,7 @@ impl Scene {
     pub(crate) fn request(&self) -> BackupRequest {
         BackupRequest {
             run: RunId::random(&SystemEntropy),
+            purpose: Purpose::Backup,
             policy: None,
             files: FilesOptions { paths: vec![self.source.clone()], ..Default::default() },
             level: 1,
@@ -110,7 +111,7 @@ impl Scene {
 
     pub(crate) fn try_open(&self, point: PointId) -> Result<PointReader> {
         let handle = self.runtime.handle().clone();
-        open_online(Arc::clone(&self.line), handle, Arc::new(SystemEntropy), point, "restore")
+        open_online(Arc::clone(&self.line), handle, Arc::new(SystemEntropy), point, "restore", None)
     }
 
     /// Restores everything into a new directory and says where the source is in it.

@@ -56,6 +56,25 @@ async fn watch(
     Ok(None)
 }
 
+/// Why a run did not do what it was asked for.
+pub fn failure(run: &v1::Run) -> Error {
+    let id = hex::encode(&run.id);
+    match run.error.clone().map(Error::from) {
+        Some(error) => error,
+        None if run.state == "cancelled" => {
+            Error::new(Code::RunCancelled, format!("run {id} was cancelled"))
+        }
+        None => Error::new(Code::RunInterrupted, format!("run {id} ended {}", run.state)),
+    }
+}
+
+/// From its beginning, or from when it was asked for, to its end.
+pub fn duration(run: &v1::Run) -> Duration {
+    let started = run.started_ns.unwrap_or(run.created_ns);
+    let ended = run.ended_ns.unwrap_or(started);
+    Duration::from_nanos(u64::try_from(ended - started).unwrap_or(0))
+}
+
 pub fn is_end(state: &str) -> bool {
     !matches!(state, "queued" | "running")
 }

@@ -9,6 +9,7 @@
 //! Only what did not get through is tried again, a bounded number of times; a refusal is an answer.
 
 pub mod follow;
+pub mod restoring;
 pub mod select;
 
 use core::time::Duration;
@@ -16,9 +17,12 @@ use holdfast_agent::{
     line::{Endpoints, Line},
     restore::{PointReader, open_online},
 };
-use holdfast_common::{Code, Error, PointId, Result, SystemClock, SystemEntropy, limits};
+use holdfast_common::{Code, Error, PointId, Result, RunId, SystemClock, SystemEntropy, limits};
 use holdfast_runtime::{ChannelKind, Context, connect};
-use holdfast_wire::{status::from_status, v1::admin_client::AdminClient};
+use holdfast_wire::{
+    status::from_status,
+    v1::{admin_client::AdminClient, restore_client::RestoreClient},
+};
 use std::{ops::AsyncFn, path::Path, sync::Arc};
 use tokio::runtime::Handle;
 use tonic::{Response, Status, transport::Channel};
@@ -56,6 +60,7 @@ impl Client {
         &self,
         point: PointId,
         purpose: &'static str,
+        run: Option<RunId>,
     ) -> impl FnOnce() -> Result<PointReader> + Send + 'static {
         let connect = Endpoints {
             endpoints: self.context.endpoints.clone(),
@@ -65,7 +70,12 @@ impl Client {
         let clock = Arc::new(SystemClock::start());
         let line = Line::new(Arc::new(connect), clock, Arc::new(SystemEntropy));
         let runtime = Handle::current();
-        move || open_online(line, runtime, Arc::new(SystemEntropy), point, purpose)
+        move || open_online(line, runtime, Arc::new(SystemEntropy), point, purpose, run)
+    }
+
+    /// The side of the protocol that reads points.
+    pub fn restore(&self) -> RestoreClient<Channel> {
+        RestoreClient::new(self.channel.clone())
     }
 
     /// A call that may be repeated without doing anything twice.

@@ -1,8 +1,8 @@
 //! Which point and which run is meant: a full id, its first eight or more characters, or `latest`.
 //!
 //! `latest` is the newest complete point; it needs a policy as soon as more than one source has
-//! points, because the newest of all would be a guess. A checkpoint is never `latest`; it answers
-//! only to its own id or to its run's.
+//! points, because the newest of all would be a guess. A checkpoint is never `latest`, nor is what
+//! a restore saved; they answer only to their own id or to their run's.
 
 use super::{Admin, Client};
 use holdfast_common::{Code, Error, Result, Timestamp, limits};
@@ -19,12 +19,21 @@ pub struct Filter {
     pub agent: Option<String>,
     pub before: Option<Timestamp>,
     pub checkpoints: bool,
+    /// Only what `latest` may mean: backups that went to their end.
+    pub scheduled: bool,
     pub limit: usize,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { policy: None, agent: None, before: None, checkpoints: false, limit: usize::MAX }
+        Self {
+            policy: None,
+            agent: None,
+            before: None,
+            checkpoints: false,
+            scheduled: false,
+            limit: usize::MAX,
+        }
     }
 }
 
@@ -36,6 +45,7 @@ impl Filter {
                 && self.agent.as_ref().is_none_or(|agent| point.agent == *agent)
                 && self.before.is_none_or(|before| point.time_ns < before.as_nanos())
                 && (self.checkpoints || point.state != "checkpoint")
+                && (!self.scheduled || matches!(&*point.state, "complete" | "partial"))
         });
         points.sort_by_key(|point| core::cmp::Reverse(point.time_ns));
         points.truncate(self.limit);
@@ -56,6 +66,7 @@ pub async fn list(client: &Client, filter: &Filter) -> Result<Vec<v1::Point>> {
             before_ns: before,
             limit: limit as u32,
             checkpoints: filter.checkpoints,
+            scheduled: filter.scheduled,
             ..Default::default()
         };
         let page = ask_points(client, question).await?;
@@ -75,7 +86,8 @@ pub async fn list(client: &Client, filter: &Filter) -> Result<Vec<v1::Point>> {
 pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<v1::Point> {
     if text == "latest" {
         let policy = policy.map(ToOwned::to_owned);
-        return latest(list(client, &Filter { policy, ..Default::default() }).await?);
+        let filter = Filter { policy, scheduled: true, ..Default::default() };
+        return latest(list(client, &filter).await?);
     }
     check_prefix(text)?;
     let question = v1::ListPointsRequest {
@@ -95,7 +107,7 @@ pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<
 pub fn among(points: Vec<v1::Point>, text: &str, policy: Option<&str>) -> Result<v1::Point> {
     if text == "latest" {
         let policy = policy.map(ToOwned::to_owned);
-        return latest(Filter { policy, ..Default::default() }.apply(points));
+        return latest(Filter { policy, scheduled: true, ..Default::default() }.apply(points));
     }
     check_prefix(text)?;
     let named = |point: &v1::Point| hex::encode(&point.id).starts_with(text);
@@ -197,10 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn latest_is_the_newest_that_is_no_checkpoint() {
+    fn latest_is_the_newest_backup_that_went_to_its_end() {
         let points = vec![
             made(1, Some("a"), 1, "complete"),
             made(3, Some("a"), 3, "checkpoint"),
+            made(4, Some("b"), 4, "safety"),
             made(2, Some("a"), 2, "partial"),
         ];
         assert_eq!(among(points, "latest", None).unwrap().time_ns, 2);

@@ -12,7 +12,6 @@ use crate::{
     progress::Bar,
     resource::file,
 };
-use core::time::Duration;
 use holdfast_common::{Code, Error, Name, Result, RunId, SystemEntropy};
 use holdfast_runtime::Tasks;
 use holdfast_wire::v1::{self, start_backup_request::What};
@@ -110,7 +109,7 @@ fn full_path(path: &std::path::Path) -> Result<PathBuf> {
 async fn conclude(client: &Client, run: &v1::Run, demand: &Demand<'_>) -> Result<Ending> {
     let Some(point) = run.point.as_deref().filter(|_| matches!(&*run.state, "done" | "partial"))
     else {
-        return Err(failure(run));
+        return Err(follow::failure(run));
     };
     let id = hex::encode(point);
     let skipped = if run.state == "partial" { skipped(client, &id).await } else { Vec::new() };
@@ -132,23 +131,6 @@ async fn skipped(client: &Client, point: &str) -> Vec<(Vec<u8>, Code)> {
     })
 }
 
-fn failure(run: &v1::Run) -> Error {
-    let id = hex::encode(&run.id);
-    match run.error.clone().map(Error::from) {
-        Some(error) => error,
-        None if run.state == "cancelled" => {
-            Error::new(Code::RunCancelled, format!("run {id} was cancelled"))
-        }
-        None => Error::new(Code::RunInterrupted, format!("run {id} ended {}", run.state)),
-    }
-}
-
-fn duration(run: &v1::Run) -> Duration {
-    let started = run.started_ns.unwrap_or(run.created_ns);
-    let ended = run.ended_ns.unwrap_or(started);
-    Duration::from_nanos(u64::try_from(ended - started).unwrap_or(0))
-}
-
 fn fields(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> Value {
     let counts = run.counts.unwrap_or_default();
     json!({
@@ -161,7 +143,7 @@ fn fields(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> Value {
         "bytes_stored": counts.bytes_stored,
         "chunks_new": counts.chunks_new,
         "chunks_reused": counts.chunks_reused,
-        "duration_ms": duration(run).as_millis() as u64,
+        "duration_ms": follow::duration(run).as_millis() as u64,
         "skipped_count": counts.skipped,
         "skipped": skipped.iter().map(path::skipped).collect::<Vec<_>>(),
     })
@@ -183,7 +165,7 @@ fn text(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> String {
         figures::size(counts.bytes_read),
         figures::size(counts.bytes_new),
         figures::size(counts.bytes_stored),
-        figures::span(duration(run)),
+        figures::span(follow::duration(run)),
     )
 }
 

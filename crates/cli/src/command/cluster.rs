@@ -1,14 +1,18 @@
 //! `holdfast cluster init`: makes a cluster of one member, offline. `holdfast cluster status`: its
-//! members as the leader sees them.
+//! members as the leader sees them. `cluster confirm-clock`: a person vouches for its time.
 
 use crate::{
+    confirm::confirm,
     demand::Demand,
     ending::Ending,
     house::{self, Founding},
-    output::table::Table,
+    output::{
+        figures::{self, json_time},
+        table::Table,
+    },
 };
 use clap::Subcommand;
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_keyring::KekSource;
 use holdfast_wire::v1;
 use serde_json::json;
@@ -25,6 +29,9 @@ enum Verb {
     /// Make a cluster: its keys, its CA, vault `main`, coordinator.toml and operator.toml
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
+    /// Say that the coordinator's clock is right, when `status` reports that it jumped
+    #[command(after_help = EXAMPLES)]
+    ConfirmClock,
     /// Show the members
     #[command(after_help = EXAMPLES)]
     Status,
@@ -66,6 +73,7 @@ pub enum Custody {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::Init(init) => found(init, demand).await,
+        Verb::ConfirmClock => confirm_clock(demand).await,
         Verb::Status => status(demand).await,
     }
 }
@@ -80,6 +88,7 @@ async fn found(init: Init, demand: &Demand<'_>) -> Result<Ending> {
         locations: init.locations,
         kek: init.kek,
         custody: init.custody,
+        trial: false,
     })
     .await?;
     let (config, context) = (dir.join("coordinator.toml"), dir.join("operator.toml"));
@@ -92,6 +101,18 @@ async fn found(init: Init, demand: &Demand<'_>) -> Result<Ending> {
                 context.display()
             )
         },
+    )?;
+    Ok(Ending::Done)
+}
+
+async fn confirm_clock(demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    confirm(demand, "let the cluster's time follow the coordinator's clock")?;
+    let ask = async |mut admin: crate::client::Admin, question| admin.confirm_clock(question).await;
+    let now = client.ask(v1::ConfirmClockRequest {}, ask).await?.now_ns;
+    demand.output.answer(
+        || json!({ "now": json_time(Some(now)) }),
+        || figures::time(Timestamp::from_nanos(now)),
     )?;
     Ok(Ending::Done)
 }
@@ -131,6 +152,7 @@ fn location(text: &str) -> Result<(Name, String)> {
 pub const EXAMPLES: &str = "\
 Examples:
   holdfast cluster status
+  holdfast cluster confirm-clock --yes
   holdfast --output json cluster status";
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -105,6 +105,11 @@ commands! {
 }
 
 impl Command {
+    /// What listens to signals itself: services drain, a restore tells the cluster that it stops.
+    pub fn ends_itself(&self) -> bool {
+        self.is_service() || matches!(self, Self::Restore(_))
+    }
+
     /// Services run until they are told to stop, and drain then.
     pub fn is_service(&self) -> bool {
         match self {

@@ -42,6 +42,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         agent: arguments.agent.map(|name| name.to_string()),
         before: arguments.before,
         checkpoints: arguments.checkpoints,
+        scheduled: arguments.latest,
         limit: if arguments.latest { 1 } else { usize::MAX },
     };
     let points = match arguments.offline.choice()? {
@@ -56,7 +57,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
 }
 
 fn fields(point: &v1::Point) -> Value {
-    // A partial point is complete in itself: what it skipped is in its run.
+    // A partial point is complete in itself: what it skipped is in its run. So is a safety point.
     let state = if point.state == "checkpoint" { "checkpoint" } else { "complete" };
     json!({
         "id": hex::encode(&point.id),
@@ -66,6 +67,7 @@ fn fields(point: &v1::Point) -> Value {
         "source": point.source,
         "time": json_time(Some(point.time_ns)),
         "state": state,
+        "safety": point.state == "safety",
         "skipped": point.skipped,
         "entries": point.entries,
         "bytes": point.bytes,

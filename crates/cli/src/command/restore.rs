@@ -1,21 +1,29 @@
-//! `holdfast restore`: brings a point back, here, as the caller.
+//! `holdfast restore`: brings a point back, here as the caller or on the host of an agent.
 //!
 //! The point is opened first (its signature, then its first page), so that nothing is touched for a
 //! point that cannot be read. What does not authenticate is not written: such a restore ends with
-//! exit code 7 and names what is missing.
+//! exit code 7 and names what is missing. Either way it is a run that `holdfast runs` shows, unless
+//! no cluster is asked at all. A signal stops the restore, and the cluster is told.
 
 use crate::{
+    client::{
+        Client, follow,
+        restoring::{self, ByAgent},
+    },
     confirm::confirm,
     demand::Demand,
-    ending::Ending,
-    opening::{Opened, PointArguments},
+    ending::{self, Ending},
+    opening::{Opened, PointArguments, open_in_run, open_online},
     output::{figures, path},
     progress::Bar,
 };
 use core::{sync::atomic::Ordering::Relaxed, time::Duration};
-use holdfast_agent::restore::{Progress, RestoreReport, RestoreRequest, restore};
-use holdfast_common::{Clock, Code, Error, Result, SystemClock};
+use holdfast_agent::restore::{
+    Progress, RestoreReport, RestoreRequest, insist_on_paths, open_report, restore, seal_paths,
+};
+use holdfast_common::{Clock, Code, Error, Name, Result, RunId, SystemClock, SystemEntropy};
 use holdfast_runtime::Tasks;
+use holdfast_wire::v1;
 use serde_json::{Value, json};
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, sync::Arc};
 
@@ -48,9 +56,22 @@ pub struct Arguments {
     /// Owners by number, even where this host knows their names
     #[arg(long)]
     numeric_ids: bool,
-    /// Do not take a safety point first (none is taken yet)
+    /// On the host of this agent, by it, instead of here
+    #[arg(long)]
+    agent: Option<Name>,
+    /// Overwrite and remove without a safety point first; only an agent makes one
     #[arg(long)]
     no_safety_point: bool,
+}
+
+/// What came of a restore, wherever it was done.
+struct Done {
+    run: Option<RunId>,
+    point: String,
+    report: RestoreReport,
+    skipped: u64,
+    safety_point: Option<String>,
+    took: Duration,
 }
 
 const TICK: Duration = Duration::from_millis(200);
@@ -60,20 +81,142 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         confirm(demand, "remove what the point does not have, in place")?;
     }
     let request = request(&arguments)?;
+    let done = match (&arguments.agent, arguments.point.is_offline()?) {
+        (Some(_), true) => {
+            return Err(Error::new(Code::UsageMalformed, "an agent restores through its cluster")
+                .next("leave out --agent, or --from-location"));
+        }
+        (None, true) => tokio::select! {
+            done = without_cluster(&arguments, &request, demand) => done?,
+            stopped = ending::signal() => return stopped,
+        },
+        (agent, false) => {
+            let (client, run) = (demand.client().await?, RunId::random(&SystemEntropy));
+            let by_agent = agent.as_ref();
+            tokio::select! {
+                done = in_run(&client, run, &arguments, &request, demand) => done?,
+                stopped = ending::signal() => {
+                    match by_agent {
+                        Some(_) => restoring::stop(&client, &run).await,
+                        None => restoring::abandon(&client, &run).await,
+                    }
+                    return stopped;
+                }
+            }
+        }
+    };
+    done.report.failure().map_or(Ok(()), Err)?;
+    demand
+        .output
+        .answer(|| fields(&arguments, &request, &done), || text(&arguments, &request, &done))?;
+    Ok(if done.skipped == 0 { Ending::Done } else { Ending::Partial })
+}
+
+async fn without_cluster(
+    arguments: &Arguments,
+    request: &RestoreRequest,
+    demand: &Demand<'_>,
+) -> Result<Done> {
     let clock = SystemClock::start();
     let opened = Arc::new(arguments.point.open("restore", demand).await?);
-    let report = run(&opened, &request, demand).await?;
-    judge(&report)?;
-    let took = clock.elapsed();
-    demand.output.answer(
-        || fields(&opened.id(), &request, &report, took),
-        || text(&request, &report, took),
-    )?;
-    Ok(if report.skipped.is_empty() { Ending::Done } else { Ending::Partial })
+    let report = run(&opened, request, demand).await?;
+    Ok(Done::here(None, opened.id(), report, clock.elapsed()))
+}
+
+async fn in_run(
+    client: &Client,
+    id: RunId,
+    arguments: &Arguments,
+    request: &RestoreRequest,
+    demand: &Demand<'_>,
+) -> Result<Done> {
+    let point = arguments.point.find(client).await?;
+    match &arguments.agent {
+        Some(agent) => by_agent(client, id, agent, point, (arguments, request), demand).await,
+        None => here(client, id, point, request, demand).await,
+    }
+}
+
+/// As the caller, on this host.
+async fn here(
+    client: &Client,
+    id: RunId,
+    point: v1::Point,
+    request: &RestoreRequest,
+    demand: &Demand<'_>,
+) -> Result<Done> {
+    let clock = SystemClock::start();
+    restoring::start(client, &id, &point, request, None).await?;
+    let named = hex::encode(&point.id);
+    let work = async {
+        let opened = Arc::new(open_in_run(client, point, "restore", Some(id)).await?);
+        run(&opened, request, demand).await
+    };
+    let report = work.await;
+    restoring::end(client, &id, &report).await;
+    Ok(Done::here(Some(id), named, report?, clock.elapsed()))
+}
+
+/// By an agent, on its host. The point is opened here too: what is wanted of it is checked, sealed,
+/// and what was skipped is opened again.
+async fn by_agent(
+    client: &Client,
+    id: RunId,
+    agent: &Name,
+    point: v1::Point,
+    (arguments, request): (&Arguments, &RestoreRequest),
+    demand: &Demand<'_>,
+) -> Result<Done> {
+    let opened = Arc::new(open_online(client, point.clone(), "restore").await?);
+    let (checked, paths) = (Arc::clone(&opened), request.paths.clone());
+    let sealing = move || {
+        insist_on_paths(&checked.reader, &paths)?;
+        seal_paths(&checked.reader, &id, &paths, &SystemEntropy)
+    };
+    let sealed_paths = Tasks::new("seal").run_blocking("seal", sealing).await?;
+    let safety_point = !arguments.no_safety_point;
+    let by = ByAgent { agent: agent.clone(), sealed_paths, safety_point };
+    restoring::start(client, &id, &point, request, Some(&by)).await?;
+    let bar = Bar::start(demand.output, "waiting for the agent");
+    let run_id = bytes::Bytes::copy_from_slice(id.as_bytes());
+    let run = follow::to_the_end(client, &run_id, async |event| {
+        if let Some(progress) = &event.progress {
+            bar.counts(progress.entries, progress.bytes_read, Some(point.bytes));
+        }
+        Ok(())
+    })
+    .await?;
+    bar.clear();
+    let told = run.restored.clone().unwrap_or_default();
+    let mut report = restoring::report_of(&told);
+    open_report(&opened.reader, &id, &told.sealed_report, &mut report)?;
+    if report.failure().is_none() && !matches!(&*run.state, "done" | "partial") {
+        return Err(follow::failure(&run));
+    }
+    Ok(Done {
+        run: Some(id),
+        point: opened.id(),
+        report,
+        skipped: told.skipped,
+        safety_point: told.safety_point.as_deref().map(hex::encode),
+        took: follow::duration(&run),
+    })
+}
+
+impl Done {
+    fn here(run: Option<RunId>, point: String, report: RestoreReport, took: Duration) -> Self {
+        let skipped = report.skipped.len() as u64;
+        Self { run, point, report, skipped, safety_point: None, took }
+    }
 }
 
 fn request(arguments: &Arguments) -> Result<RestoreRequest> {
     let target = arguments.to.clone().unwrap_or_else(|| PathBuf::from("/"));
+    if arguments.agent.is_some() && !target.is_absolute() {
+        let shown = target.display();
+        return Err(Error::new(Code::UsageMalformed, format!("`{shown}` is not an absolute path"))
+            .next("name a directory of the agent's host, beginning with /"));
+    }
     let target = std::path::absolute(&target)
         .map_err(|error| Error::io(format!("`{}` names no path", target.display()), &error))?;
     let paths = arguments.paths.iter().cloned().map(wanted).collect::<Result<_>>()?;
@@ -111,7 +254,7 @@ async fn run(
         let (opened, request) = (Arc::clone(opened), request.clone());
         let progress = Arc::clone(&progress);
         tasks.run_blocking("restore", move || {
-            insist_on_paths(&opened, &request)?;
+            insist_on_paths(&opened.reader, &request.paths)?;
             restore(&opened.reader, &request, &progress)
         })
     };
@@ -128,46 +271,22 @@ async fn run(
     }
 }
 
-/// A path that the point does not have is a mistake, and nothing is restored for it.
-fn insist_on_paths(opened: &Opened, request: &RestoreRequest) -> Result<()> {
-    let manifest = opened.manifest();
-    for wanted in &request.paths {
-        if manifest.subtree(wanted)?.next().transpose()?.is_none() {
-            return Err(super::ls::missing(wanted));
-        }
-    }
-    Ok(())
-}
-
-/// Damage and refusals are failures; what could not be written for another reason is told as
-/// skipped.
-fn judge(report: &RestoreReport) -> Result<()> {
-    if let Some(error) = report.damage() {
-        return Err(error.next("restore another point, or run `holdfast verify --all`"));
-    }
-    let in_the_way = |(_, code): &&(Vec<u8>, Code)| *code == Code::FileExists;
-    let Some((first, _)) = report.skipped.iter().find(in_the_way) else { return Ok(()) };
-    let count = report.skipped.iter().filter(in_the_way).count();
-    Err(Error::new(
-        Code::FileExists,
-        format!("{count} entries are in the way, first `{}`", path::text(first)),
-    )
-    .cause(format!("{} other entries were restored", report.entries)))
-}
-
-fn fields(point: &str, request: &RestoreRequest, report: &RestoreReport, took: Duration) -> Value {
+fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value {
+    let report = &done.report;
     json!({
-        "run": null,
-        "point": point,
+        "run": done.run.map(|run| run.to_string()),
+        "agent": arguments.agent.as_ref().map(Name::as_str),
+        "point": done.point,
         "target": request.target.to_string_lossy(),
         "dry_run": request.dry_run,
         "entries": report.entries,
         "bytes_written": report.bytes_written,
         "bytes_reused": report.bytes_reused,
         "removed": report.removed,
-        "safety_point": null,
+        "safety_point": done.safety_point,
         "verified": request.verify,
         "files_verified": report.verified,
+        "skipped_count": done.skipped,
         "skipped": report.skipped.iter().map(path::skipped).collect::<Vec<_>>(),
         "notes": report.notes.iter().map(|note| json!({
             "kind": format!("{:?}", note.kind).to_lowercase(),
@@ -175,11 +294,12 @@ fn fields(point: &str, request: &RestoreRequest, report: &RestoreReport, took: D
             "path": String::from_utf8_lossy(&note.path),
             "count": note.count,
         })).collect::<Vec<_>>(),
-        "duration_ms": took.as_millis() as u64,
+        "duration_ms": done.took.as_millis() as u64,
     })
 }
 
-fn text(request: &RestoreRequest, report: &RestoreReport, took: Duration) -> String {
+fn text(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> String {
+    let report = &done.report;
     let mut lines: Vec<_> = report
         .skipped
         .iter()
@@ -194,6 +314,7 @@ fn text(request: &RestoreRequest, report: &RestoreReport, took: Duration) -> Str
             note.code.name()
         ));
     }
+    lines.extend(safety(arguments, request, done));
     let verb = if request.dry_run { "would be written" } else { "written" };
     let verified = if request.verify { ", read back and compared" } else { "" };
     lines.push(format!(
@@ -201,9 +322,22 @@ fn text(request: &RestoreRequest, report: &RestoreReport, took: Duration) -> Str
         report.entries,
         figures::size(report.bytes_written),
         figures::size(report.bytes_reused),
-        figures::span(took),
+        figures::span(done.took),
     ));
     lines.join("\n")
+}
+
+/// What can be gone back to, where something may have been overwritten or removed.
+fn safety(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Option<String> {
+    let changes = request.in_place || request.force || request.delete;
+    match (&done.safety_point, &arguments.agent) {
+        (Some(point), _) => Some(format!("what was there before is in the safety point {point}")),
+        (None, None) if changes && !request.dry_run && !arguments.no_safety_point => Some(
+            "no safety point was made: only a restore by the host's agent makes one (--agent)"
+                .to_owned(),
+        ),
+        (None, _) => None,
+    }
 }
 
 pub const EXAMPLES: &str = "\
@@ -211,4 +345,6 @@ Examples:
   holdfast restore latest --to /tmp/back
   holdfast restore 1f0c2a9b --to /tmp/back /srv/images/2026
   holdfast restore latest --policy nightly --in-place --force
+  holdfast restore 1f0c2a9b --to /srv/back --agent files-2
+  holdfast restore latest --policy nightly --in-place --agent files-1
   holdfast restore latest --to /mnt --from-location local:/srv/vault --bundle bundle.hfbd";

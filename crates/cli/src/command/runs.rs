@@ -64,7 +64,7 @@ async fn list(client: &Client, limit: u32, demand: &Demand<'_>) -> Result<Ending
                     run.kind.clone(),
                     run.state.clone(),
                     run.policy.clone().unwrap_or_else(|| "-".into()),
-                    run.agent.clone(),
+                    agent(run).unwrap_or("-").to_owned(),
                     figures::time_if_any(run.started_ns),
                     figures::time_if_any(run.ended_ns),
                     run.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),
@@ -84,7 +84,7 @@ async fn show(client: &Client, id: &str, demand: &Demand<'_>) -> Result<Ending> 
 
 async fn follow(client: &Client, id: &str, demand: &Demand<'_>) -> Result<Ending> {
     let run = select::run(client, id).await?;
-    let bar = crate::progress::Bar::start(demand.output, "backing up");
+    let bar = crate::progress::Bar::start(demand.output, "at work");
     let end = follow::to_the_end(client, &run.id, async |event| {
         if let Some(progress) = &event.progress {
             bar.counts(progress.entries, progress.bytes_read, None);
@@ -135,14 +135,26 @@ fn fields(run: &v1::Run) -> Value {
         "kind": run.kind,
         "state": run.state,
         "policy": run.policy,
-        "agent": run.agent,
+        "agent": agent(run),
         "vault": run.vault,
         "point": run.point.as_deref().map(hex::encode),
         "created": json_time(Some(run.created_ns)),
         "started": json_time(run.started_ns),
         "ended": json_time(run.ended_ns),
         "error": error.as_ref().map(fault::fields),
+        "restored": run.restored.as_ref().map(|restored| json!({
+            "entries": restored.entries,
+            "bytes_written": restored.bytes_written,
+            "bytes_reused": restored.bytes_reused,
+            "skipped_count": restored.skipped,
+            "safety_point": restored.safety_point.as_deref().map(hex::encode),
+        })),
     })
+}
+
+/// Who does it; nobody where whoever asked restores by himself.
+fn agent(run: &v1::Run) -> Option<&str> {
+    Some(run.agent.as_str()).filter(|agent| !agent.is_empty())
 }
 
 fn text(run: &v1::Run) -> String {
@@ -151,12 +163,23 @@ fn text(run: &v1::Run) -> String {
         format!("kind     {}", run.kind),
         format!("state    {}", run.state),
         format!("policy   {}", run.policy.as_deref().unwrap_or("-")),
-        format!("agent    {}", run.agent),
+        format!("agent    {}", agent(run).unwrap_or("-")),
         format!("vault    {}", run.vault),
         format!("started  {}", figures::time_if_any(run.started_ns)),
         format!("ended    {}", figures::time_if_any(run.ended_ns)),
     ];
-    if let Some(counts) = &run.counts {
+    if let Some(restored) = &run.restored {
+        lines.push(format!(
+            "restored {} entries, {} written, {} were there, {} skipped",
+            restored.entries,
+            figures::size(restored.bytes_written),
+            figures::size(restored.bytes_reused),
+            restored.skipped
+        ));
+        if let Some(point) = &restored.safety_point {
+            lines.push(format!("safety   {}", hex::encode(point)));
+        }
+    } else if let Some(counts) = &run.counts {
         lines.push(format!(
             "read     {} in {} entries, {} skipped",
             figures::size(counts.bytes_read),

@@ -50,6 +50,11 @@ fn fields(status: &v1::StatusResponse) -> Value {
             "since": json_time(Some(alarm.since_ns)),
             "next": alarm.next,
         })).collect::<Vec<_>>(),
+        "notes": status.notes.iter().map(|note| json!({
+            "code": note.code,
+            "subject": note.subject,
+            "next": note.next,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -131,6 +136,9 @@ fn text(status: &v1::StatusResponse) -> String {
             "ALARM {} {} since {since}\n  next: {}",
             alarm.code, alarm.subject, alarm.next
         ));
+    }
+    for note in &status.notes {
+        parts.push(format!("note {} {}\n  next: {}", note.code, note.subject, note.next));
     }
     parts.join("\n\n")
 }

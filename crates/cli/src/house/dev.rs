@@ -91,6 +91,7 @@ async fn found(dir: &Path, listen: &str) -> Result<()> {
         locations: vec![(word("main")?, format!("local:{}", dir.join("location").display()))],
         kek: KekSource::File(dir.join("kek")),
         custody: Custody::Coordinator,
+        trial: true,
     })
     .await
 }

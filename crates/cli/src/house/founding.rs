@@ -14,6 +14,7 @@ pub struct Founding {
     pub locations: Vec<(Name, String)>,
     pub kek: KekSource,
     pub custody: Custody,
+    pub trial: bool,
 }
 
 pub async fn init(founding: Founding) -> Result<()> {
@@ -28,6 +29,7 @@ pub async fn init(founding: Founding) -> Result<()> {
             Custody::Coordinator => holdfast_keyring::Custody::Coordinator,
             Custody::Operator => holdfast_keyring::Custody::Operator,
         },
+        trial: founding.trial,
     })
     .await
 }

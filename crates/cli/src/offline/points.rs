@@ -99,6 +99,7 @@ impl Offline {
                 PointState::Checkpoint => "checkpoint",
                 PointState::Complete => "complete",
                 PointState::Partial => "partial",
+                PointState::Safety => "safety",
             }
             .to_owned(),
             entries: record.entries,

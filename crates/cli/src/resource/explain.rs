@@ -67,7 +67,12 @@ const POLICY: Page = Page {
         may("spec.source.one_file_system", "boolean", "false", "do not cross mount points"),
         may("spec.locations.required", "list of names", "the vault's", "must hold every pack"),
         may("spec.backup.level", "integer", "3", "zstd level"),
-        may("spec.backup.bytes_per_second_max", "integer", "no limit", "what the agent may send"),
+        may(
+            "spec.backup.bytes_per_second_max",
+            "integer",
+            "no limit",
+            "what the agent may send, 65536 at least",
+        ),
     ],
     example: r#"kind = "policy"
 name = "nightly"

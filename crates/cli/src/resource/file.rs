@@ -91,6 +91,11 @@ struct Several {
     resource: Vec<Document>,
 }
 
+#[derive(Serialize)]
+struct SeveralOf<'d> {
+    resource: &'d [Document],
+}
+
 /// Reads every resource of a text; `origin` names it in errors.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<v1::Resource>> {
     let malformed = |error: toml::de::Error| {
@@ -116,11 +121,10 @@ pub fn toml(document: &Document) -> String {
 }
 
 pub fn toml_of_many(documents: &[Document]) -> String {
-    let each = documents.iter().map(|document| {
-        let text = toml(document);
-        format!("[[resource]]\n{}", text.replace("\n[spec", "\n[resource.spec"))
-    });
-    each.collect::<Vec<_>>().join("\n\n")
+    if documents.is_empty() {
+        return String::new();
+    }
+    toml::to_string(&SeveralOf { resource: documents }).unwrap_or_default().trim_end().to_owned()
 }
 
 impl Document {
@@ -237,6 +241,7 @@ fn vault_usual() -> String {
 mod tests {
     use super::*;
     use crate::resource::{Kind, explain};
+    use proptest::{collection::vec, prelude::*, sample::Index};
 
     const POLICY: &str = r#"
         kind = "policy"
@@ -269,6 +274,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_that_looks_like_a_table_comes_back_the_same() {
+        let found = parse(&POLICY.replace("*.tmp", "a\\n[spec]\\n[spec.x"), "test").unwrap();
+        let documents: Vec<_> = found.iter().filter_map(Document::of).collect();
+        assert_eq!(parse(&toml_of_many(&documents), "test").unwrap(), found);
+    }
+
+    #[test]
     fn fields_that_do_not_exist_are_refused() {
         for (from, to) in [
             ("exclude", "exlude"),
@@ -288,6 +300,34 @@ mod tests {
         for kind in Kind::ALL {
             let found = parse(explain::page(kind).example, "example").unwrap();
             assert_eq!(crate::resource::word_of(&found[0]), kind.word());
+        }
+    }
+
+    /// What documents are made of, and what they are not.
+    const SCRAPS: &str = "[\\[\\]{}=\"',.a-z0-9\n\u{0}-\u{ff} /-]{0,6}";
+
+    proptest! {
+        #[test]
+        fn a_changed_document_is_refused_or_comes_back_the_same(
+            which in 0..4usize,
+            changes in vec((any::<Index>(), 0..12usize, SCRAPS), 0..5),
+        ) {
+            let pages = Kind::ALL.map(|kind| explain::page(kind).example);
+            let mut text = pages.get(which).map_or(POLICY, |page| page).to_owned();
+            for (at, length, with) in changes {
+                let places: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
+                if places.is_empty() {
+                    break;
+                }
+                let start = at.index(places.len());
+                let end = places.get(start + length).copied().unwrap_or(text.len());
+                text.replace_range(places[start]..end, &with);
+            }
+            if let Ok(found) = parse(&text, "test") {
+                let documents: Vec<_> = found.iter().filter_map(Document::of).collect();
+                prop_assert_eq!(documents.len(), found.len());
+                prop_assert_eq!(parse(&toml_of_many(&documents), "test").unwrap(), found);
+            }
         }
     }
 }

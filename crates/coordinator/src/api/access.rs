@@ -3,6 +3,7 @@
 //! A call that is not in the table is refused. A test compares the table with the protocol's own
 //! descriptors, so that no call can be added without deciding about it here.
 
+use super::calls::bounded;
 use crate::house::House;
 use holdfast_common::{AgentId, Code, Error, Name, Result};
 use holdfast_ledger::{Actor, Role, row::AgentState};
@@ -22,8 +23,19 @@ use tonic::{
 pub(crate) enum Access {
     /// Nothing: the call brings its own proof, or says nothing worth keeping.
     Anyone,
-    /// An enrolled agent's certificate, expired or not asked for elsewhere.
+    /// A certificate of this role.
     Role(Role),
+    /// A certificate of an agent or an operator; what each may do the ledger decides.
+    Reader,
+}
+
+/// How much a call sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sends {
+    /// One message with more than names and numbers in it.
+    Large,
+    Small,
+    Stream,
 }
 
 /// Who calls, as far as the certificate and the ledger say.
@@ -61,6 +73,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ADMIN),
     ("/holdfast.v1.Admin/Apply", ADMIN),
     ("/holdfast.v1.Admin/CancelRun", ADMIN),
+    ("/holdfast.v1.Admin/ConfirmClock", ADMIN),
     ("/holdfast.v1.Admin/CreateToken", ADMIN),
     ("/holdfast.v1.Admin/Delete", ADMIN),
     ("/holdfast.v1.Admin/ExportBundle", ADMIN),
@@ -72,8 +85,10 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/ListRuns", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
+    ("/holdfast.v1.Admin/StartRestore", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
     ("/holdfast.v1.Admin/VerifyAudit", ADMIN),
+    ("/holdfast.v1.Admin/VerifyBundle", ADMIN),
     ("/holdfast.v1.Admin/VerifyObjects", ADMIN),
     ("/holdfast.v1.AgentControl/Attach", AGENT),
     ("/holdfast.v1.Enroll/Join", Access::Anyone),
@@ -85,10 +100,39 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Ingest/Offer", AGENT),
     ("/holdfast.v1.Ingest/Put", AGENT),
     ("/holdfast.v1.Ingest/Renew", AGENT),
-    ("/holdfast.v1.Restore/Close", ADMIN),
-    ("/holdfast.v1.Restore/Fetch", ADMIN),
-    ("/holdfast.v1.Restore/Open", ADMIN),
+    ("/holdfast.v1.Restore/Close", Access::Reader),
+    ("/holdfast.v1.Restore/End", ADMIN),
+    ("/holdfast.v1.Restore/Fetch", Access::Reader),
+    ("/holdfast.v1.Restore/Keep", Access::Reader),
+    ("/holdfast.v1.Restore/Open", Access::Reader),
 ];
+
+/// Calls with a large message: a point, many resources, paths and patterns. Few at a time.
+const LARGE: &[&str] = &[
+    "/holdfast.v1.Admin/Apply",
+    "/holdfast.v1.Admin/StartBackup",
+    "/holdfast.v1.Admin/StartRestore",
+    "/holdfast.v1.Admin/VerifyObjects",
+    "/holdfast.v1.Ingest/Checkpoint",
+    "/holdfast.v1.Ingest/Finish",
+];
+
+/// Calls that send for as long as they like; each message has a bound.
+const STREAMS: &[&str] = &[
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/holdfast.v1.AgentControl/Attach",
+    "/holdfast.v1.Ingest/Put",
+];
+
+fn sends(path: &str) -> Sends {
+    if STREAMS.contains(&path) {
+        Sends::Stream
+    } else if LARGE.contains(&path) {
+        Sends::Large
+    } else {
+        Sends::Small
+    }
+}
 
 /// Decides about one call.
 pub(crate) fn admit(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<Caller> {
@@ -106,8 +150,9 @@ pub(crate) fn admit(house: &House, path: &str, info: Option<&ConnectInfo>) -> Re
     match (access, &caller) {
         (Access::Anyone, _)
         | (Access::Role(Role::Admin), Caller::Operator(_))
-        | (Access::Role(Role::Agent), Caller::Agent(_)) => Ok(caller),
-        (Access::Role(_), Caller::Unknown) => {
+        | (Access::Role(Role::Agent), Caller::Agent(_))
+        | (Access::Reader, Caller::Agent(_) | Caller::Operator(_)) => Ok(caller),
+        (Access::Role(_) | Access::Reader, Caller::Unknown) => {
             Err(Error::new(Code::AuthMissing, "this call needs a valid client certificate"))
         }
         (Access::Role(_), _) => {
@@ -158,10 +203,17 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let info = request.extensions().get::<ConnectInfo>().cloned();
-        match admit(&self.house, request.uri().path(), info.as_ref()) {
-            Ok(caller) => {
+        let path = request.uri().path();
+        let sends = sends(path);
+        let admitted = admit(&self.house, path, info.as_ref()).and_then(|caller| {
+            let remote = info.map(|info| info.remote.ip());
+            Ok((self.house.calls.open(&caller, remote, sends)?, caller))
+        });
+        match admitted {
+            Ok((counted, caller)) => {
                 request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+                let answer = self.inner.call(request.map(|body| bounded(body, sends)));
+                Box::pin(async move { Ok(answer.await?.map(|body| counted.until_sent(body))) })
             }
             Err(error) => {
                 tracing::debug!(%error, path = request.uri().path(), "call refused");
@@ -206,6 +258,21 @@ mod tests {
             TABLE.iter().map(|row| row.0).filter(|path| !path.starts_with("/grpc.")).collect();
         assert_eq!(ours, calls);
         assert!(TABLE.is_sorted_by_key(|row| row.0));
+    }
+
+    #[test]
+    fn what_a_call_sends_is_known_of_every_call() {
+        let set = prost_types::FileDescriptorSet::decode(holdfast_wire::DESCRIPTORS).unwrap();
+        for service in set.file.iter().flat_map(|file| &file.service) {
+            for method in &service.method {
+                let path = format!("/holdfast.v1.{}/{}", service.name(), method.name());
+                assert_eq!(sends(&path) == Sends::Stream, method.client_streaming(), "{path}");
+            }
+        }
+        for path in LARGE.iter().chain(STREAMS) {
+            assert!(TABLE.iter().any(|row| row.0 == *path), "{path}");
+        }
+        assert!(!LARGE.iter().any(|path| STREAMS.contains(path)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The agents' line: orders down, reports up, for as long as both sides live.
 
 use super::{caller, refuse};
-use crate::{dispatch, house::House, hub::ORDERS_MAX};
+use crate::{dispatch, house::House, hub::ORDERS_MAX, restoring};
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
 use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};
@@ -75,7 +75,7 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
 /// A run that is running in the ledger and unknown to its agent was lost with the agent's process.
 async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> Result<()> {
     for run in house.ledger.query().open_runs()? {
-        if run.agent == agent && run.state == RunState::Running && !known.contains(&run.id) {
+        if run.agent == Some(agent) && run.state == RunState::Running && !known.contains(&run.id) {
             let error = Some(Refusal {
                 code: Code::RunInterrupted.name().to_owned(),
                 message: "the agent was restarted during the run".to_owned(),
@@ -110,7 +110,7 @@ fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Re
 }
 
 fn insist_on_own_run(house: &House, agent: AgentId, run: &RunId) -> Result<()> {
-    if house.ledger.query().run(run)?.agent == agent {
+    if house.ledger.query().run(run)?.agent == Some(agent) {
         return Ok(());
     }
     Err(Error::new(Code::AuthDenied, "the run belongs to another agent"))
@@ -120,21 +120,12 @@ async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<(
     let run = parse::run_id(&ended.run_id)?;
     insist_on_own_run(house, agent, &run)?;
     house.hub.forget_run(&run);
-    let Some(detail) = ended.error else { return Ok(()) };
-    let error = Error::from(detail);
-    let state = match error.code {
-        Code::RunCancelled => RunState::Cancelled,
-        Code::RunInterrupted | Code::ClusterUnreachable | Code::LeaseExpired => {
-            RunState::Interrupted
-        }
-        _ => RunState::Failed,
-    };
-    // The cause may quote a path; the ledger keeps the code and our own words for it.
-    let error = Refusal {
-        code: error.code.name().to_owned(),
-        message: format!("the agent ended the run: {}", error.code),
-        next: Some(error.code.advice().to_owned()),
-    };
+    let error = ended.error.map(Error::from);
+    if let Some(restored) = ended.restored {
+        return restoring::end(house, Actor::Agent(agent), run, restored, error).await;
+    }
+    let Some(error) = error else { return Ok(()) };
+    let (state, error) = restoring::told_end(&error, "the agent");
     let command = EndRun { run, state, error: Some(error) };
     house.ledger.propose(Actor::Agent(agent), command).await.map(drop)
 }

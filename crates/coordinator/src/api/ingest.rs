@@ -4,7 +4,7 @@ use super::{caller, refuse, render};
 use crate::{
     custody::id_key,
     house::House,
-    ingest::{Assembly, Finish, WriteSession, insist_on_bounds},
+    ingest::{Assembly, Finish, Pace, WriteSession, insist_on_bounds},
 };
 use bytes::Bytes;
 use holdfast_common::{AgentId, ChunkKind, Code, Error, Result, limits};
@@ -39,7 +39,7 @@ impl Ingest for IngestService {
         request: Request<v1::OfferRequest>,
     ) -> Result<Response<v1::OfferResponse>, Status> {
         let agent = caller(&request).agent().map_err(refuse)?;
-        self.offered(agent, &request.into_inner()).map(Response::new).map_err(refuse)
+        self.offered(agent, &request.into_inner()).await.map(Response::new).map_err(refuse)
     }
 
     async fn put(
@@ -108,12 +108,20 @@ impl IngestService {
         })
     }
 
-    fn offered(&self, agent: AgentId, request: &v1::OfferRequest) -> Result<v1::OfferResponse> {
+    async fn offered(
+        &self,
+        agent: AgentId,
+        request: &v1::OfferRequest,
+    ) -> Result<v1::OfferResponse> {
         let session = self.session(agent, &request.session_id)?;
         let kind = kind(request.kind)?;
         let ids = parse::chunk_ids(&request.ids, limits::OFFER_CHUNKS_MAX)?;
         insist_on_bounds(&ids)?;
-        Ok(v1::OfferResponse { wanted: self.house.offer(&session, kind, &ids)? })
+        // The index is mapped: a look-up may wait for a disk.
+        let house = self.house.clone();
+        let offer = move || house.offer(&session, kind, &ids);
+        let wanted = self.tasks.run_blocking("offer", offer).await?;
+        Ok(v1::OfferResponse { wanted })
     }
 
     async fn received(
@@ -122,16 +130,22 @@ impl IngestService {
         mut parts: Streaming<v1::PutRequest>,
     ) -> Result<v1::PutResponse> {
         let _turn = self.house.turn_to_send(agent).await?;
-        let Some(Part::Header(header)) = next_part(&mut parts).await? else {
+        let now = || self.house.clock.elapsed();
+        let first = next_part(&mut parts, Pace::new(now()).patience(now())).await?;
+        let Some(Part::Header(header)) = first else {
             return Err(Error::new(Code::UsageMalformed, "a pack begins with its header"));
         };
         let session = self.session(agent, &header.session_id)?;
         let id = parse::pack_id(&header.pack_id)?;
         let mut assembly = Assembly::new(header.length)?;
-        let _share = self.house.reserve(header.length as usize).await?;
-        while let Some(part) = next_part(&mut parts).await? {
+        let _share = self.house.incoming.reserve(header.length as usize).await?;
+        let mut pace = Pace::new(now());
+        while let Some(part) = next_part(&mut parts, pace.patience(now())).await? {
             match part {
-                Part::Data(data) => assembly.push(&data)?,
+                Part::Data(data) => {
+                    pace.came(data.len(), now());
+                    assembly.push(&data)?;
+                }
                 Part::Header(_) => {
                     return Err(Error::new(Code::UsageMalformed, "a pack has one header"));
                 }
@@ -204,10 +218,14 @@ impl IngestService {
     }
 }
 
-async fn next_part(parts: &mut Streaming<v1::PutRequest>) -> Result<Option<Part>> {
-    let next = tokio::time::timeout(PAUSE_MAX, parts.message())
+/// A sender that falls behind its pace gives its share of our memory back.
+async fn next_part(
+    parts: &mut Streaming<v1::PutRequest>,
+    patience: Duration,
+) -> Result<Option<Part>> {
+    let next = tokio::time::timeout(patience, parts.message())
         .await
-        .map_err(|_| Error::new(Code::PackRefused, "the rest of a pack did not come in time"))?;
+        .map_err(|_| Error::new(Code::ClusterBusy, "the pack came too slowly to keep its place"))?;
     match next.map_err(|status| from_status(&status))? {
         Some(request) => parse::required("a part", request.part).map(Some),
         None => Ok(None),
@@ -217,6 +235,3 @@ async fn next_part(parts: &mut Streaming<v1::PutRequest>) -> Result<Option<Part>
 pub(super) fn kind(number: u32) -> Result<ChunkKind> {
     u8::try_from(number).unwrap_or(u8::MAX).try_into()
 }
-
-/// A sender that stalls gives its share of our memory back.
-const PAUSE_MAX: Duration = Duration::from_secs(limits::PUT_PAUSE_SECS);

@@ -3,12 +3,13 @@
 pub(crate) mod access;
 mod admin;
 mod agent;
+pub(crate) mod calls;
 mod enroll;
 mod ingest;
 mod render;
 mod restore;
 
-pub(crate) use admin::AdminService;
+pub(crate) use admin::{AdminService, preview};
 pub(crate) use agent::AgentService;
 pub(crate) use enroll::EnrollService;
 pub(crate) use ingest::IngestService;

@@ -4,7 +4,8 @@ use crate::{dispatch::source_to_wire, house::House};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::{
-    Custody, LocationRow, PointRow, PolicyRow, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
+    Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts, RunRow,
+    Sharing, SourceSpec, VaultRow,
 };
 use holdfast_wire::{parse, v1};
 
@@ -54,11 +55,17 @@ pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
     let query = house.ledger.query();
     Ok(v1::Run {
         id: Bytes::copy_from_slice(run.id.as_bytes()),
-        kind: "backup".to_owned(),
+        kind: run.kind.name().to_owned(),
         state: run.state.name().to_owned(),
         policy: run.policy.as_ref().map(ToString::to_string),
-        agent: query.agent(&run.agent)?.name.to_string(),
-        point: run.point.map(|point| Bytes::copy_from_slice(point.as_bytes())),
+        agent: match &run.agent {
+            Some(agent) => query.agent(agent)?.name.to_string(),
+            None => String::new(),
+        },
+        point: run
+            .point
+            .or(run.restore.as_ref().map(|restore| restore.point))
+            .map(|point| Bytes::copy_from_slice(point.as_bytes())),
         created_ns: run.created.as_nanos(),
         started_ns: run.started.map(|time| time.as_nanos()),
         ended_ns: run.ended.map(|time| time.as_nanos()),
@@ -70,7 +77,24 @@ pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
             next: error.next.clone(),
         }),
         vault: query.vault(&run.vault)?.name.to_string(),
+        restored: run.restore.as_ref().map(restored),
     })
+}
+
+fn restored(restore: &RestoreRow) -> v1::Restored {
+    let RestoreCounts { entries, bytes_written, bytes_reused, .. } = restore.counts;
+    let RestoreCounts { removed, verified, skipped, .. } = restore.counts;
+    let report = restore.report.as_ref().map(|report| report.to_vec());
+    v1::Restored {
+        entries,
+        bytes_written,
+        bytes_reused,
+        removed,
+        verified,
+        skipped,
+        sealed_report: report.unwrap_or_default().into(),
+        safety_point: restore.safety_point.map(|id| Bytes::copy_from_slice(id.as_bytes())),
+    }
 }
 
 pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
@@ -141,9 +165,22 @@ pub(super) fn policy_row(name: Name, spec: &v1::PolicySpec) -> Result<PolicyRow>
         source: source(spec.source.as_ref())?,
         required: parse_names(&spec.required)?,
         level: level(backup.level)?,
-        bytes_per_second_max: backup.bytes_per_second_max,
+        bytes_per_second_max: bandwidth(backup.bytes_per_second_max)?,
         revision: 0,
     })
+}
+
+/// What an agent may send a second; zero means no bound. Below the pace that packs must come at no
+/// backup could end.
+pub(super) fn bandwidth(bytes_per_second: u64) -> Result<u64> {
+    let min = limits::POLICY_BYTES_PER_SECOND_MIN;
+    if bytes_per_second != 0 && bytes_per_second < min {
+        let message =
+            format!("`bytes_per_second_max` of {bytes_per_second} is less than packs must come at");
+        return Err(Error::new(Code::ResourceMalformed, message)
+            .next(format!("set it to {min} or more, or leave it out for no limit")));
+    }
+    Ok(bytes_per_second)
 }
 
 /// The zstd level; zero means the default.

@@ -1,23 +1,28 @@
 //! Streams out of a vault: parsed here, decided in [`crate::reading`].
 
 use super::{caller, ingest::kind, refuse, render};
-use crate::{house::House, reading::Given};
+use crate::{
+    house::House,
+    reader::{Batch, Reader},
+    reading::Given,
+    restoring,
+};
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::Actor;
-use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_runtime::{
+    tasks::{OnError, Tasks},
+    tls::ConnectInfo,
+};
 use holdfast_wire::{
     parse,
     v1::{self, restore_server::Restore},
 };
 use std::{pin::Pin, sync::Arc};
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// Messages that may wait for a slow reader.
-const ANSWERS_MAX: usize = 4;
 /// Frames are gathered into messages of about this size.
 const ANSWER_BYTES: usize = limits::MIB;
 
@@ -42,7 +47,8 @@ impl Restore for RestoreService {
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Answers>, Status> {
         let actor = caller(&request).actor();
-        self.fetched(&actor, &request.into_inner()).await.map(Response::new).map_err(refuse)
+        let line = request.extensions().get::<ConnectInfo>().cloned();
+        self.fetched(&actor, line, &request.into_inner()).await.map(Response::new).map_err(refuse)
     }
 
     async fn close(
@@ -53,6 +59,36 @@ impl Restore for RestoreService {
         let id = parse::session_id(&request.get_ref().read_session).map_err(refuse)?;
         self.house.close_point(&actor, &id).await.map_err(refuse)?;
         Ok(Response::new(v1::ClosePointResponse {}))
+    }
+
+    async fn keep(
+        &self,
+        request: Request<v1::KeepPointRequest>,
+    ) -> Result<Response<v1::KeepPointResponse>, Status> {
+        let actor = caller(&request).actor();
+        let kept = async {
+            let id = parse::session_id(&request.get_ref().read_session)?;
+            let session = self.house.read_session(&actor, &id)?;
+            self.house.keep_reading(&session).await
+        };
+        kept.await.map_err(refuse)?;
+        Ok(Response::new(v1::KeepPointResponse {}))
+    }
+
+    async fn end(
+        &self,
+        request: Request<v1::EndRestoreRequest>,
+    ) -> Result<Response<v1::EndRestoreResponse>, Status> {
+        let actor = caller(&request).actor();
+        let request = request.into_inner();
+        let ended = async {
+            let run = parse::run_id(&request.run_id)?;
+            let restored = request.restored.unwrap_or_default();
+            let error = request.error.map(Error::from);
+            restoring::end(&self.house, actor, run, restored, error).await
+        };
+        ended.await.map_err(refuse)?;
+        Ok(Response::new(v1::EndRestoreResponse {}))
     }
 }
 
@@ -65,7 +101,8 @@ impl RestoreService {
         let point = parse::point_id(&request.point_id)?;
         let public = parse::array("the one-time key", &request.one_time_public)?;
         let purpose = parse::text("the purpose", request.purpose)?;
-        let opened = self.house.open_point(actor, point, &public, &purpose).await?;
+        let run = request.run_id.as_deref().map(parse::run_id).transpose()?;
+        let opened = self.house.open_point(actor, point, run, &public, &purpose).await?;
         Ok(v1::OpenPointResponse {
             read_session: Bytes::copy_from_slice(opened.session.id.as_bytes()),
             record: opened.record,
@@ -77,7 +114,12 @@ impl RestoreService {
         })
     }
 
-    async fn fetched(&self, actor: &Actor, request: &v1::FetchRequest) -> Result<Answers> {
+    async fn fetched(
+        &self,
+        actor: &Actor,
+        line: Option<ConnectInfo>,
+        request: &v1::FetchRequest,
+    ) -> Result<Answers> {
         let id = parse::session_id(&request.read_session)?;
         let session = self.house.read_session(actor, &id)?;
         let kind = kind(request.kind)?;
@@ -87,25 +129,33 @@ impl RestoreService {
         }
         let copy = request.copy as usize;
         self.house.keep_reading(&session).await?;
-        let (out, receiver) = mpsc::channel(ANSWERS_MAX);
+        let (reader, batches) = Reader::new(move || {
+            let Some(line) = &line else { return };
+            tracing::info!(remote = %line.remote, "connection closed: nobody reads at its end");
+            line.close();
+        });
         let house = self.house.clone();
         let token = self.tasks.token().clone();
         self.tasks.spawn("fetch", OnError::Log, async move {
             let fetched = tokio::select! {
                 () = token.cancelled() => Ok(()),
-                fetched = house.fetch(&session, kind, &ids, copy, &out) => fetched,
+                fetched = house.fetch(&session, kind, &ids, copy, &reader) => fetched,
             };
             if let Err(error) = fetched {
-                // The reader may be gone; then there is nobody to tell.
-                let _ = out.send(Err(error)).await;
+                reader.fail(error);
             }
             Ok(())
         });
-        Ok(Box::pin(ReceiverStream::new(receiver).flat_map(|given| {
-            futures::stream::iter(match given {
-                Ok(given) => gather(given).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(refuse(error))],
-            })
+        Ok(Box::pin(ReceiverStream::new(batches).flat_map(|batch| {
+            match batch {
+                Ok(Batch { chunks, hold }) => stream::iter(gather(chunks))
+                    .map(move |message| {
+                        hold.moved();
+                        Ok(message)
+                    })
+                    .left_stream(),
+                Err(error) => stream::iter([Err(refuse(error))]).right_stream(),
+            }
         })))
     }
 }

@@ -1,46 +1,86 @@
 //! Where every chunk of a vault lies: on disk, mapped, bounded in memory.
 //!
 //! ```text
-//!   rows of new packs ─→ fresh (in memory, bounded) ─→ settle: a segment
-//!                                                      ├─ sealed, into the vault's locations
-//!                                                      └─ plain, into our own directory, mapped
+//!   rows of new packs ─→ fresh (in memory, bounded) ─→ settle ─→ a segment, into the locations
+//!        and of footers                                    └───→ a file of our own, mapped
+//!                                                                   │ many of about one size
+//!                                                                   └─→ merge: one larger file
 //! ```
 //!
-//! A cache: the ledger's pack rows and the packs' footers are the truth. What a file of ours lacks
-//! or what fails its checksum is read again from the locations. Absent is a safe answer to an
-//! offer; never an input of collection.
+//! A cache: the ledger's pack rows and the packs' footers are the truth. What no file of ours holds
+//! is loaded in the background (`load`) while the vault is in use: absent is a safe answer to an
+//! offer, and whoever must know waits for [`Catalog::loaded`]. Never an input of collection.
+//! Nothing here blocks readers for longer than a swap: files are read and written outside the lock.
 
-mod files;
+mod file;
+mod footer;
+mod fresh;
 mod load;
+mod merge;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use load::{add, load};
+pub(crate) use load::keep;
 
 use crate::custody::VaultCustody;
-use files::SegmentFile;
-use holdfast_common::{ChunkId, Entropy, PackId, Result, SegmentId, VaultId, limits};
-use holdfast_repository::segment::{ChunkLocation, SegmentBuilder};
-use std::{
-    collections::{HashMap, HashSet},
-    path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+use file::IndexFile;
+use fresh::Fresh;
+use holdfast_common::{
+    ChunkId, Code, Entropy, Error, PackId, Result, SegmentId, Timestamp, VaultId, limits,
 };
-
-/// Files before they are merged into one.
-const FILES_MAX: usize = 12;
+use holdfast_ledger::row::{PackHome, PackRow};
+use holdfast_repository::{
+    number::ChunkNumber,
+    pack::Footer,
+    segment::{ChunkLocation, Home},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, watch};
 
 /// The index of one vault.
 pub(crate) struct Catalog {
     vault: VaultId,
     directory: PathBuf,
     state: RwLock<State>,
+    progress: watch::Sender<Progress>,
+    /// Somebody waits for what could not be loaded.
+    hurry: Notify,
+    is_kept: AtomicBool,
+    /// Held from what was fresh until its segment is in the locations.
+    pub(crate) settling: tokio::sync::Mutex<()>,
+    merging: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    fresh: HashMap<ChunkId, Vec<ChunkLocation>>,
-    fresh_rows: usize,
-    files: Vec<SegmentFile>,
-    packs: HashSet<PackId>,
+    fresh: Fresh,
+    /// What is being written to a file.
+    settling: Option<Arc<Fresh>>,
+    files: Files,
+}
+
+type Files = Arc<Vec<Arc<IndexFile>>>;
+
+/// How far the index is behind the ledger.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    Loading,
+    /// Some packs could not be asked; it is tried again.
+    Waiting {
+        packs: usize,
+        since: Timestamp,
+        why: Error,
+    },
+    /// Every pack that can be read is here.
+    Loaded,
 }
 
 /// A segment that was made of fresh rows, to be put into the locations.
@@ -51,124 +91,204 @@ pub(crate) struct Settled {
 }
 
 impl Catalog {
-    /// Opens what lies in `directory`; a damaged file is removed and its packs count as unknown.
-    pub(crate) fn open(vault: VaultId, directory: &Path) -> Result<Self> {
-        let directory = directory.join(vault.to_string());
-        let files = files::open_all(&vault, &directory)?;
-        let packs = files.iter().flat_map(|file| file.packs().iter().copied()).collect();
-        let state = State { files, packs, ..State::default() };
-        Ok(Self { vault, directory, state: RwLock::new(state) })
+    /// An index that knows nothing yet.
+    pub(crate) fn new(vault: VaultId, directory: &Path) -> Self {
+        Self {
+            vault,
+            directory: directory.join(vault.to_string()),
+            state: RwLock::default(),
+            progress: watch::Sender::new(Progress::Loading),
+            hurry: Notify::new(),
+            is_kept: AtomicBool::new(false),
+            settling: tokio::sync::Mutex::default(),
+            merging: Mutex::default(),
+        }
+    }
+
+    /// Opens our own files, one after the other; a damaged one is removed and its packs count as
+    /// unknown. Blocks.
+    fn open_files(&self) -> Result<()> {
+        let listed = file::io("the index cannot be listed");
+        fs::create_dir_all(&self.directory)
+            .map_err(file::io("the index directory cannot be made"))?;
+        for entry in fs::read_dir(&self.directory).map_err(&listed)? {
+            let entry = entry.map_err(&listed)?;
+            let path = entry.path();
+            let is_part = entry.file_name().to_string_lossy().starts_with(file::PART);
+            if is_part {
+                fs::remove_file(&path).map_err(file::io("a part of an index file stays"))?;
+                continue;
+            }
+            match IndexFile::open(&self.vault, path.clone()) {
+                Ok(file) => self.swap_files(vec![file], |_| true),
+                Err(error) => {
+                    tracing::warn!(%error, "an index file is made again from the locations");
+                    fs::remove_file(&path).map_err(file::io("an index file stays"))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn knows(&self, pack: &PackId) -> bool {
-        self.read().packs.contains(pack)
+        let (in_memory, files) = {
+            let state = self.read();
+            (state.knows_fresh(pack), state.files.clone())
+        };
+        in_memory || files.iter().any(|file| file.knows(pack))
     }
 
-    /// Every place where a chunk lies.
+    /// Every place where a chunk lies, in the order of the packs.
     pub(crate) fn find(&self, chunk: &ChunkId) -> Result<Vec<ChunkLocation>> {
-        let state = self.read();
-        let mut found = state.fresh.get(chunk).cloned().unwrap_or_default();
-        for file in &state.files {
-            found.extend(file.find(chunk)?);
+        let mut found = Vec::new();
+        let files = {
+            let state = self.read();
+            state.in_memory().for_each(|fresh| fresh.find(chunk, &mut found));
+            state.files.clone()
+        };
+        for file in files.iter() {
+            file.find(chunk, &mut found)?;
         }
+        found.sort_unstable();
+        found.dedup();
         Ok(found)
     }
 
-    /// Chunks that lie in a pack: for naming what its loss means. Reads everything.
+    /// Chunks that lie in a pack: for naming what its loss means. Reads everything; blocks.
     pub(crate) fn chunks_of(&self, pack: &PackId) -> Result<Vec<ChunkId>> {
-        let state = self.read();
-        let mut chunks: Vec<ChunkId> = state
-            .fresh
-            .iter()
-            .filter(|(_, places)| places.iter().any(|place| place.pack == *pack))
-            .map(|(chunk, _)| *chunk)
-            .collect();
-        for file in &state.files {
-            file.chunks_of(pack, &mut chunks)?;
+        let mut chunks = Vec::new();
+        let files = {
+            let state = self.read();
+            state.in_memory().for_each(|fresh| fresh.chunks_in(pack, &mut chunks));
+            state.files.clone()
+        };
+        for file in files.iter() {
+            file.chunks_in(pack, &mut chunks)?;
         }
+        chunks.sort_unstable();
+        chunks.dedup();
         Ok(chunks)
     }
 
-    pub(crate) fn add(&self, pack: PackId, rows: impl Iterator<Item = (ChunkId, ChunkLocation)>) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if !state.packs.insert(pack) {
+    /// Puts the rows of one stored pack into the index.
+    pub(crate) fn add(&self, row: &PackRow, footer: &Footer) {
+        let home = match row.home {
+            PackHome::Object => Home::Pack,
+            PackHome::Point(point, _) => Home::Point(point),
+        };
+        self.add_rows(row.id, footer.locations(row.id, home, ChunkNumber::from_u64(row.base)));
+    }
+
+    fn add_rows(&self, pack: PackId, rows: impl Iterator<Item = (ChunkId, ChunkLocation)>) {
+        if self.knows(&pack) {
             return;
         }
-        for (chunk, location) in rows {
-            state.fresh.entry(chunk).or_default().push(location);
-            state.fresh_rows += 1;
+        let mut state = self.write();
+        // Another may have been faster. Rows that are there twice are found once.
+        if !state.knows_fresh(&pack) {
+            state.fresh.add(pack, rows);
         }
     }
 
     pub(crate) fn is_due(&self) -> bool {
-        self.read().fresh_rows >= limits::SEGMENT_ROWS_MAX / 4
+        self.read().fresh.rows() >= limits::SEGMENT_ROWS_MAX / 4
     }
 
-    /// Turns what is fresh into a segment; `None` when nothing is.
+    /// Turns what is fresh into segments; none when nothing is. Blocks, and readers go on: what is
+    /// being written is found in memory until it is found in the file. One at a time.
     pub(crate) fn settle(
         &self,
         custody: &VaultCustody,
         entropy: &dyn Entropy,
-    ) -> Result<Option<Settled>> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.fresh.is_empty() {
-            return Ok(None);
+    ) -> Result<Vec<Settled>> {
+        let Some(rows) = self.freeze() else { return Ok(Vec::new()) };
+        let (mut files, mut settled) = (Vec::new(), Vec::new());
+        for table in rows.tables(&self.vault, entropy)? {
+            let (id, rows) = (table.header().segment, table.header().rows);
+            files.push(self.write_file(vec![table.rows()], vec![id], entropy, &|| false)?);
+            settled.push(Settled { id, rows, object: table.to_object(custody)? });
         }
-        let id = SegmentId::random(entropy);
-        let mut builder = SegmentBuilder::new(self.vault, id);
-        let chosen = choose(&state.fresh);
-        for (chunk, places) in &state.fresh {
-            for place in places.iter().filter(|place| chosen.contains(&place.pack)) {
-                builder.push(*chunk, place)?;
-            }
-        }
-        let table = builder.build();
-        let object = table.to_object(custody)?;
-        let file = SegmentFile::write(&self.vault, &self.directory, &table)?;
-        // From here on nothing fails: what was fresh is in the file.
-        state.files.push(file);
-        for places in state.fresh.values_mut() {
-            places.retain(|place| !chosen.contains(&place.pack));
-        }
-        state.fresh.retain(|_, places| !places.is_empty());
-        state.fresh_rows = state.fresh.values().map(Vec::len).sum();
-        if state.files.len() > FILES_MAX {
-            self.merge(&mut state, entropy);
-        }
-        Ok(Some(Settled { id, rows: table.header().rows, object }))
+        // From here on nothing fails: what was fresh is in the files.
+        let mut state = self.write();
+        state.settling = None;
+        state.swap_files(files, |_| true);
+        Ok(settled)
     }
 
-    /// Makes few files of many; when it fails, many stay.
-    fn merge(&self, state: &mut State, entropy: &dyn Entropy) {
-        let merged = files::merge(&self.vault, &self.directory, &state.files, entropy);
-        let done = merged.and_then(|mut merged| {
-            state.files.retain(|file| !merged.replaces(file));
-            state.files.append(&mut merged.files);
-            merged.remove_replaced()
-        });
-        if let Err(error) = done {
-            tracing::warn!(%error, "index files could not be merged");
+    /// What could not be written the last time goes first.
+    fn freeze(&self) -> Option<Arc<Fresh>> {
+        let mut state = self.write();
+        if state.settling.is_none() && !state.fresh.is_empty() {
+            state.settling = Some(Arc::new(std::mem::take(&mut state.fresh)));
         }
+        state.settling.clone()
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        matches!(*self.progress.borrow(), Progress::Loaded)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Waits until what is absent here is absent from the vault. Not for ever.
+    pub(crate) async fn loaded(&self) -> Result<()> {
+        let mut progress = self.progress.subscribe();
+        if !self.is_loaded() {
+            self.hurry.notify_one();
+        }
+        let loaded = progress.wait_for(|progress| matches!(progress, Progress::Loaded));
+        match tokio::time::timeout(PATIENCE, loaded).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.loading()),
+        }
+    }
+
+    fn loading(&self) -> Error {
+        let error = Error::new(Code::IndexLoading, "the index of the vault is still being loaded");
+        match self.progress() {
+            Progress::Waiting { why, .. } => error.cause(why),
+            _ => error,
+        }
+    }
+
+    /// True once: whoever asks first keeps this index.
+    fn is_first_keeper(&self) -> bool {
+        !self.is_kept.swap(true, Ordering::Relaxed)
+    }
+
+    fn files(&self) -> Files {
+        self.read().files.clone()
+    }
+
+    fn swap_files(&self, new: Vec<IndexFile>, stays: impl Fn(&Arc<IndexFile>) -> bool) {
+        self.write().swap_files(new, stays);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whole packs, as many as one segment holds: a file that names a pack has all of its rows.
-fn choose(fresh: &HashMap<ChunkId, Vec<ChunkLocation>>) -> HashSet<PackId> {
-    let mut rows: HashMap<PackId, usize> = HashMap::new();
-    for place in fresh.values().flatten() {
-        *rows.entry(place.pack).or_default() += 1;
+impl State {
+    fn in_memory(&self) -> impl Iterator<Item = &Fresh> {
+        std::iter::once(&self.fresh).chain(self.settling.as_deref())
     }
-    let mut left = limits::SEGMENT_ROWS_MAX;
-    let mut chosen = HashSet::new();
-    for (pack, rows) in rows {
-        if rows <= left {
-            left -= rows;
-            chosen.insert(pack);
-        }
+
+    fn knows_fresh(&self, pack: &PackId) -> bool {
+        self.in_memory().any(|fresh| fresh.knows(pack))
     }
-    chosen
+
+    fn swap_files(&mut self, new: Vec<IndexFile>, stays: impl Fn(&Arc<IndexFile>) -> bool) {
+        let kept = self.files.iter().filter(|file| stays(file)).cloned();
+        self.files = Arc::new(kept.chain(new.into_iter().map(Arc::new)).collect());
+    }
 }
+
+/// How long a reader waits for the index to be loaded.
+const PATIENCE: Duration = Duration::from_secs(limits::INDEX_WAIT_SECS);

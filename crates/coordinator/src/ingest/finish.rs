@@ -10,9 +10,10 @@ use holdfast_common::{ChunkKind, Code, Error, PointId, Result};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    row::{PointRow, PointState as RowState, RunCounts, RunRow, Sharing},
+    row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
+use std::sync::Arc;
 
 /// What an agent sends to end its run.
 pub(crate) struct Finish {
@@ -25,7 +26,7 @@ pub(crate) struct Finish {
 impl House {
     /// Commits the point (or checkpoint) of a session.
     pub(crate) async fn finish(
-        &self,
+        self: &Arc<Self>,
         session: &WriteSession,
         finish: Finish,
         checkpoint: bool,
@@ -43,7 +44,7 @@ impl House {
         let reach_bytes = Bytes::from(reach.to_object(&vault.row.id, &point)?);
         let row = PointRow {
             object_hash: *blake3::hash(&bytes).as_bytes(),
-            reach_hash: *blake3::hash(&reach_bytes).as_bytes(),
+            reach_hash: *self.hash(reach_bytes.clone()).await?.as_bytes(),
             ..point_row(object.record(), &vault, &run)
         };
         self.settle(&vault).await?;
@@ -99,10 +100,11 @@ impl House {
             && record.agent == session.agent
             && record.run == run.id
             && record.policy == run.policy
-            && record.source == run.source.describe()
+            && record.source == run.source_text()
             && record.previous == session.row.previous
             && record.id_key_scope == scope
             && (record.state == PointState::Checkpoint) == checkpoint
+            && (record.state == PointState::Safety) == (run.kind == RunKind::Restore)
             && is_own_point != checkpoint;
         if !bound {
             return Err(Error::new(
@@ -172,6 +174,7 @@ fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {
         PointState::Complete => RowState::Complete,
         PointState::Checkpoint => RowState::Checkpoint,
         PointState::Partial => RowState::Partial,
+        PointState::Safety => RowState::Safety,
     };
     PointRow {
         id: record.point,

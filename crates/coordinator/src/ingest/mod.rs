@@ -12,10 +12,13 @@
 //! again and offers everything again; stored packs are known and nothing is sent twice.
 
 mod finish;
+mod pace;
 mod receive;
+mod settle;
 mod turns;
 
 pub(crate) use finish::Finish;
+pub(crate) use pace::Pace;
 pub(crate) use receive::Assembly;
 use turns::{Turn, Turns};
 

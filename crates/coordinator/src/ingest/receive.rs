@@ -1,21 +1,18 @@
 //! Receiving one pack: checked whole, announced, durable everywhere, then counted.
 
 use super::WriteSession;
-use crate::{
-    catalog,
-    house::{House, Vault},
-};
+use crate::house::{House, Vault};
 use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result, limits};
 use holdfast_ledger::{
-    Actor,
-    command::{AddSegment, IntendPacks, IntendedPack, Outcome, StorePacks},
-    row::{PackHome, PackState, SegmentRow},
+    command::{IntendPacks, IntendedPack, Outcome, StorePacks},
+    row::{PackHome, PackState},
 };
 use holdfast_repository::{
     ChunkNumber, layout,
     pack::{Footer, PackView},
 };
+use std::sync::Arc;
 
 /// A pack whose digest, structure and footer were found to be right.
 pub(super) struct ReceivedPack {
@@ -63,13 +60,20 @@ impl ReceivedPack {
 impl House {
     /// Stores one pack of a session; returns when it is durable in every required location.
     pub(crate) async fn put_pack(
-        &self,
+        self: &Arc<Self>,
         session: &WriteSession,
         id: PackId,
         bytes: Bytes,
     ) -> Result<()> {
         let vault = self.vault(&session.row.vault)?;
-        let pack = ReceivedPack::check(&vault, id, bytes)?;
+        if vault.catalog.is_due() {
+            self.settle(&vault).await?;
+        }
+        let pack = {
+            let vault = vault.clone();
+            let check = move || ReceivedPack::check(&vault, id, bytes);
+            self.tasks.run_blocking("pack", check).await?
+        };
         self.insist_on_own(session, &vault, &id, &PackHome::Object)?;
         let packs = vec![pack.intended(PackHome::Object)];
         let intend = IntendPacks { session: session.row.id, packs };
@@ -78,11 +82,7 @@ impl House {
         self.places.put(&vault.row, name.as_str(), pack.bytes.clone()).await?;
         let store = StorePacks { session: session.row.id, packs: vec![id] };
         self.ledger.propose(session.actor(), store).await?;
-        self.count(session, &vault, &pack, bases.first().copied())?;
-        if vault.catalog.is_due() {
-            self.settle(&vault).await?;
-        }
-        Ok(())
+        self.count(session, &vault, &pack, bases.first().copied())
     }
 
     /// A stored pack joins the index, and all its chunks the session's reach.
@@ -98,27 +98,8 @@ impl House {
         let Some(row) = row else {
             return Err(Error::new(Code::InternalBug, "a stored pack has no row"));
         };
-        catalog::add(&vault.catalog, &row, &pack.footer);
+        vault.catalog.add(&row, &pack.footer);
         session.reached().insert_range(ChunkNumber::from_u64(row.base), row.slots)
-    }
-
-    /// Writes what is fresh in the index as a segment, into the locations too.
-    pub(super) async fn settle(&self, vault: &Vault) -> Result<()> {
-        let Some(settled) = vault.catalog.settle(&vault.custody, self.entropy.as_ref())? else {
-            return Ok(());
-        };
-        tracing::debug!(rows = settled.rows, "index segment settled");
-        let name = layout::ObjectName::segment(&settled.id);
-        let object = Bytes::from(settled.object);
-        let segment = SegmentRow {
-            id: settled.id,
-            vault: vault.row.id,
-            rows: settled.rows,
-            length: object.len() as u64,
-            hash: *blake3::hash(&object).as_bytes(),
-        };
-        self.places.put(&vault.row, name.as_str(), object).await?;
-        self.ledger.propose(Actor::System, AddSegment { segment }).await.map(drop)
     }
 }
 

@@ -6,7 +6,7 @@
 //! comes near the bound, unless lines that broke have not been noticed yet; then it tries again.
 
 use holdfast_common::{Code, Error, Result, limits};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The turns of one agent.
@@ -30,9 +30,13 @@ impl Turns {
         let place = self.places.try_acquire_owned().map_err(|_| {
             Error::new(Code::ClusterBusy, "the agent is sending as many packs as it may")
         })?;
-        let sending = self.sending.acquire_owned().await.map_err(|_| {
-            Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
-        })?;
+        let waited = tokio::time::timeout(WAIT_MAX, self.sending.acquire_owned());
+        let sending = waited
+            .await
+            .map_err(|_| Error::new(Code::ClusterBusy, "the agent's other packs are not done"))?
+            .map_err(|_| {
+                Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
+            })?;
         Ok(Turn { _sending: sending, _place: place })
     }
 }
@@ -46,6 +50,8 @@ impl Default for Turns {
         }
     }
 }
+
+const WAIT_MAX: Duration = Duration::from_secs(limits::BUDGET_WAIT_SECS);
 
 #[cfg(test)]
 mod tests {

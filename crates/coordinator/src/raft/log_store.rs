@@ -395,3 +395,21 @@ fn stored_entry(index: u64, wrapped: &[u8]) -> Result<Entry> {
 fn damaged(what: &str, error: &dyn std::error::Error) -> Error {
     Error::new(Code::LogDamaged, what).cause(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_opens_under_its_own_key_and_as_it_was_written() {
+        let wrapped = wrap_checksum("7", b"an entry");
+        assert_eq!(unwrap_checksum("7", &wrapped).unwrap(), b"an entry");
+        assert_eq!(unwrap_checksum("8", &wrapped).unwrap_err().code, Code::LogDamaged);
+        for at in 0..wrapped.len() {
+            let mut flipped = wrapped.clone();
+            flipped[at] ^= 1;
+            assert_eq!(unwrap_checksum("7", &flipped).unwrap_err().code, Code::LogDamaged, "{at}");
+            assert!(unwrap_checksum("7", &wrapped[..at]).is_err(), "{at}");
+        }
+    }
+}

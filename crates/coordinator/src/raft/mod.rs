@@ -13,30 +13,40 @@ mod machine;
 mod network;
 #[cfg(test)]
 mod power_cut;
+mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod time;
 mod types;
+mod upkeep;
 
 use crate::store::{DirectoryLock, SledKv, sync_directory};
 use bytes::Bytes;
-use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, record};
+use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp, record};
 use holdfast_ledger::{
-    Actor, Command, Envelope, Outcome, Query, Reply, StateKv, envelope::ENVELOPE_VERSION,
+    Actor, Command, Envelope, Outcome, Query, Reply, StateKv,
+    command::{Note, NoteKind},
+    envelope::ENVELOPE_VERSION,
 };
 use log_store::LogStore;
 use machine::Machine;
 use network::NoPeers;
-use openraft::{Config, ReadPolicy, SnapshotPolicy, async_runtime::WatchReceiver};
+use openraft::{
+    Config, ReadPolicy, SnapshotPolicy, async_runtime::WatchReceiver, error::RaftError,
+};
+pub(crate) use room::Room;
+pub(crate) use snapshot::fill as fill_from_snapshot;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+pub(crate) use time::ClockJump;
 use time::LedgerTime;
 use tokio::sync::watch;
+pub(crate) use types::entry_written_anew;
 use types::{Member, Proposal, Types};
 
 type Raft = openraft::Raft<Types, Machine>;
@@ -67,8 +77,10 @@ pub(crate) struct LedgerState {
 pub(crate) struct Ledger {
     raft: Raft,
     tables: Arc<dyn StateKv>,
+    tables_file: Arc<Path>,
     log: LogStore,
     time: Arc<LedgerTime>,
+    room: Arc<Room>,
     entropy: Arc<dyn Entropy>,
     applied: watch::Receiver<u64>,
 }
@@ -78,6 +90,7 @@ impl Ledger {
     pub(crate) async fn open(
         directory: &Path,
         node: &Node,
+        room: Room,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
@@ -104,8 +117,9 @@ impl Ledger {
                 |error| Error::new(Code::LogDamaged, "the ledger cannot start").cause(error),
             )?;
         let newest = Query::over(tables.as_ref()).audit_newest_time()?;
-        let time = Arc::new(LedgerTime::new(clock, newest));
-        Ok(Self { raft, tables, log, time, entropy, applied })
+        let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));
+        let (room, tables_file) = (Arc::new(room), directory.join("tables/db").into());
+        Ok(Self { raft, tables, tables_file, log, time, room, entropy, applied })
     }
 
     /// Makes this member the first and only voter of a new cluster.
@@ -159,16 +173,23 @@ impl Ledger {
             traceparent: None,
             command: command.into(),
         };
+        self.room.admit(&envelope.command)?;
         let bytes = record::to_bytes(&envelope);
         if bytes.len() > holdfast_common::limits::LEDGER_COMMAND_BYTES_MAX {
             return Err(Error::new(Code::LimitExceeded, "the command is too large"));
         }
-        let answer = self
-            .raft
-            .client_write(Proposal(Bytes::from(bytes)))
-            .await
-            .map_err(|error| Error::new(Code::ClusterLeaderless, "not agreed").cause(error))?;
+        let answer = self.raft.client_write(Proposal(Bytes::from(bytes))).await.map_err(
+            |error| match error {
+                RaftError::Fatal(fatal) => self.stopped(&fatal),
+                error => Error::new(Code::ClusterLeaderless, "not agreed").cause(error),
+            },
+        )?;
         record::from_bytes::<Reply>("reply", &answer.data.0)?.into_result()
+    }
+
+    /// What is short on the ledger's disk, if anything is.
+    pub(crate) fn shortage(&self) -> Option<Error> {
+        self.room.shortage()
     }
 
     /// Makes sure that what is read next is not older than this call.
@@ -209,8 +230,20 @@ impl Ledger {
         self.log.note_shipped(index);
     }
 
-    pub(crate) fn now(&self) -> holdfast_common::Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.time.now()
+    }
+
+    /// How the wall clock differs from ledger time, if it does.
+    pub(crate) fn clock_jump(&self) -> Option<ClockJump> {
+        self.time.jump()
+    }
+
+    /// A person says that the wall clock is right.
+    pub(crate) async fn confirm_clock(&self, actor: Actor) -> Result<Timestamp> {
+        let time = self.time.confirm();
+        let note = Note { kind: NoteKind::ClockConfirmed, subject: time.to_string() };
+        self.propose(actor, note).await.map(|_| time)
     }
 
     pub(crate) async fn state(&self) -> LedgerState {
@@ -239,7 +272,8 @@ fn config() -> Result<Config> {
         heartbeat_interval: HEARTBEAT_MS,
         election_timeout_min: ELECTION_MS.start,
         election_timeout_max: ELECTION_MS.end,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        // See `upkeep`.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: SNAPSHOT_EVERY / 5,
         enable_pre_vote: Some(true),
         ..Config::default()

@@ -17,7 +17,7 @@ fn node() -> Node {
 pub(super) async fn open(directory: &Path) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    Ledger::open(directory, &node(), clock, entropy).await
+    Ledger::open(directory, &node(), Room::open(directory, 0), clock, entropy).await
 }
 
 pub(super) async fn founded(directory: &Path) -> Ledger {

@@ -190,6 +190,11 @@ pub(crate) fn entry_from_bytes(bytes: &[u8]) -> Result<Entry> {
     Ok(Entry { log_id: stored.id.into(), payload })
 }
 
+/// An entry in its stored form, read and rendered again.
+pub(crate) fn entry_written_anew(bytes: &[u8]) -> Result<Vec<u8>> {
+    entry_from_bytes(bytes).map(|entry| entry_to_bytes(&entry))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,16 @@
 //! Putting a good copy where a bad one was. The bad one goes only when a good one is in hand.
 
-use crate::{house::Vault, places::Place};
+use crate::{
+    house::{House, Vault},
+    places::Place,
+};
 use bytes::Bytes;
 use holdfast_common::{Result, limits};
 use holdfast_storage::ObjectName;
 
 /// Heals the object in `places[bad]`; says where the good copy came from, if there was one.
 pub(super) async fn heal(
+    house: &House,
     vault: &Vault,
     places: &[Place],
     bad: usize,
@@ -16,7 +20,7 @@ pub(super) async fn heal(
 ) -> Result<Option<String>> {
     let found = match known {
         Some(good) => Some(good.clone()),
-        None => find_good(places, bad, name, hash).await,
+        None => find_good(house, places, bad, name, hash).await,
     };
     let Some((from, bytes)) = found else { return Ok(None) };
     let store = &places[bad].1;
@@ -30,6 +34,7 @@ pub(super) async fn heal(
 }
 
 async fn find_good(
+    house: &House,
     places: &[Place],
     bad: usize,
     name: &ObjectName,
@@ -40,7 +45,7 @@ async fn find_good(
             continue;
         }
         if let Ok(bytes) = store.get(name, limits::REACH_BYTES_MAX).await
-            && blake3::hash(&bytes).as_bytes() == hash
+            && house.hash(bytes.clone()).await.is_ok_and(|found| found == *hash)
         {
             return Some((location.to_string(), bytes));
         }

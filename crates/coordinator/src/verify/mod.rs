@@ -8,7 +8,7 @@ mod heal;
 
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{Code, Error, PackId, PointId, Result, VaultId, limits};
+use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
 use holdfast_ledger::{
     Actor,
@@ -280,7 +280,7 @@ async fn check_everywhere(
     let mut event = v1::VerifyEvent::default();
     let mut good: Option<(String, Bytes)> = None;
     let mut bad: Vec<(usize, &'static str)> = Vec::new();
-    let places = house.places.required(&vault.row)?;
+    let places = house.places.required(&vault.row).await?;
     for (at, (name, store)) in places.iter().enumerate() {
         let head = store.head(&object.name).await?;
         let problem = match (&head, object.length) {
@@ -289,10 +289,10 @@ async fn check_everywhere(
             (Some(head), Some(length)) if head.length > length => Some("hash"),
             _ if level == Level::Structure && !object.is_read_always() => None,
             _ => {
-                let _share = house.reserve(limits::PACK_BYTES_MAX).await?;
+                let _share = house.outgoing.reserve(limits::PACK_BYTES_MAX).await?;
                 let bytes = store.get(&object.name, limits::REACH_BYTES_MAX).await?;
                 event.bytes += bytes.len() as u64;
-                if *blake3::hash(&bytes).as_bytes() == object.hash {
+                if house.hash(bytes.clone()).await? == object.hash {
                     good.get_or_insert((name.to_string(), bytes));
                     None
                 } else {
@@ -307,11 +307,12 @@ async fn check_everywhere(
     let mut whole = true;
     for (at, problem) in bad {
         let healed_from =
-            heal::heal(vault, &places, at, &object.name, &object.hash, good.as_ref()).await?;
+            heal::heal(house, vault, &places, at, &object.name, &object.hash, good.as_ref())
+                .await?;
         let location = places[at].0.to_string();
         tracing::error!(object = %object.name, location, problem, "damaged");
         let chunks = match (&healed_from, &object.pack) {
-            (None, Some(pack)) => vault.catalog.chunks_of(&pack.id)?,
+            (None, Some(pack)) => chunks_of(house, vault, pack.id).await?,
             _ => Vec::new(),
         };
         whole &= healed_from.is_some();
@@ -331,6 +332,13 @@ async fn check_everywhere(
     }
     note_fate(house, vault, object, whole).await?;
     Ok(event)
+}
+
+/// The chunks that are lost with a pack: all of them, or it is said that they are not known yet.
+async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<ChunkId>> {
+    vault.catalog.loaded().await?;
+    let catalog = vault.catalog.clone();
+    house.tasks.run_blocking("index", move || catalog.chunks_of(&pack)).await
 }
 
 /// A pack that no location has whole is relied on no more; one that all have again is.

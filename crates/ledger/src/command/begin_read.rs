@@ -1,8 +1,15 @@
 //! Opens a read session over one point: it stays readable until the session ends. Audited.
+//!
+//! An agent reads for a run only: exactly the point of a restore that was given to it, for as long
+//! as that run lasts. An operator may read any point, and names a run when a restore of his own
+//! begins with it.
 
 use super::{Apply, Outcome};
-use crate::row::{PointRow, SessionKind, SessionRow};
-use holdfast_common::{Code, Error, PointId, Result, SessionId, limits};
+use crate::{
+    Actor,
+    row::{PointRow, RunRow, RunState, SessionKind, SessionRow},
+};
+use holdfast_common::{Code, Error, PointId, Result, RunId, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
 
@@ -15,25 +22,75 @@ pub struct BeginRead {
     pub point: PointId,
     #[n(2)]
     pub purpose: String,
+    #[n(3)]
+    pub run: Option<RunId>,
 }
 
 impl BeginRead {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let run = self.granting_run(apply)?;
         let Some(point) = apply.tables.row::<PointRow>(self.point.as_bytes())? else {
             let message = format!("there is no point {}", self.point);
             return Err(Error::new(Code::PointMissing, message));
         };
+        if let Some(run) = &run {
+            // What a lost coordinator left behind ends here: a run reads in one session.
+            apply.end_sessions_of(&run.id, Some(SessionKind::Read))?;
+        }
         apply.tables.put(&SessionRow {
             id: self.session,
             kind: SessionKind::Read,
             vault: point.vault,
-            run: None,
-            agent: None,
+            run: self.run,
+            agent: run.as_ref().and_then(|run| run.agent),
             begun: apply.index,
             lease_until: apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS)),
             point: self.point,
             previous: None,
         })?;
+        if let Some(run) = run {
+            let started = run.started.or(Some(apply.time));
+            apply.put_run(&RunRow { state: RunState::Running, started, ..run })?;
+        }
         Ok(Outcome::At(apply.index))
+    }
+
+    /// What the audit log says was read, what for, and for which run.
+    pub(super) fn subject(&self) -> String {
+        match &self.run {
+            Some(run) => format!("{} ({} of run {run})", self.point, self.purpose),
+            None => format!("{} ({})", self.point, self.purpose),
+        }
+    }
+
+    /// The run that grants this reading to whoever asks, where one is needed.
+    fn granting_run(&self, apply: &Apply<'_, '_>) -> Result<Option<RunRow>> {
+        let denied = |message: &str| Err(Error::new(Code::AuthDenied, message));
+        let Some(run) = &self.run else {
+            return match apply.actor {
+                Actor::Agent(_) => denied("an agent reads only what a restore grants to it"),
+                _ => Ok(None),
+            };
+        };
+        let run = apply.run(run)?;
+        let is_own = match (apply.actor, run.agent) {
+            (Actor::Agent(actor), Some(agent)) => *actor == agent,
+            (Actor::Operator(_), None) => true,
+            _ => false,
+        };
+        if !is_own {
+            return denied("the run belongs to somebody else");
+        }
+        if let Some(agent) = &run.agent {
+            apply.agent(agent)?;
+        }
+        let granted = run.restore.as_ref().map(|restore| restore.point);
+        if granted != Some(self.point) {
+            return denied("the run grants no reading of this point");
+        }
+        if run.state.is_end() || run.cancelled {
+            return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+        }
+        Ok(Some(run))
     }
 }

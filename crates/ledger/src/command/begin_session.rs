@@ -2,10 +2,11 @@
 
 use super::{Apply, Outcome};
 use crate::{
-    row::{PointRow, RunRow, RunState, SessionKind, SessionRow},
+    Actor,
+    row::{PointRow, RunKind, RunRow, RunState, SessionKind, SessionRow},
     tables::Table,
 };
-use holdfast_common::{Code, Error, PointId, Result, RunId, SessionId, limits};
+use holdfast_common::{AgentId, Code, Error, PointId, Result, RunId, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
 
@@ -23,25 +24,28 @@ pub struct BeginSession {
 impl BeginSession {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let run = apply.run(&self.run)?;
-        if *apply.actor != crate::Actor::Agent(run.agent) {
+        let Some(agent) = run.agent.filter(|agent| *apply.actor == Actor::Agent(*agent)) else {
             return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
-        }
-        apply.agent(&run.agent)?;
+        };
+        apply.agent(&agent)?;
         if run.state.is_end() || run.cancelled {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
-        // What an interrupted attempt left behind ends here: a run has one session.
-        apply.end_sessions_of(&run.id)?;
+        if !may_write(&run) {
+            return Err(Error::new(Code::AuthDenied, "this restore makes no safety point"));
+        }
+        // What an interrupted attempt left behind ends here: a run writes in one session.
+        apply.end_sessions_of(&run.id, Some(SessionKind::Write))?;
         apply.tables.put(&SessionRow {
             id: self.session,
             kind: SessionKind::Write,
             vault: run.vault,
             run: Some(run.id),
-            agent: Some(run.agent),
+            agent: Some(agent),
             begun: apply.index,
             lease_until: apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS)),
             point: self.point,
-            previous: previous_point(apply, &run)?,
+            previous: previous_point(apply, &run, &agent)?,
         })?;
         let started = run.started.or(Some(apply.time));
         apply.put_run(&RunRow { state: RunState::Running, started, ..run })?;
@@ -49,23 +53,34 @@ impl BeginSession {
     }
 }
 
-/// The newest committed point of the same source.
-fn previous_point(apply: &Apply<'_, '_>, run: &RunRow) -> Result<Option<PointId>> {
-    let key = source_key(run);
+/// A backup writes its point; a restore that was asked for one writes one safety point.
+fn may_write(run: &RunRow) -> bool {
+    match &run.restore {
+        Some(restore) => restore.options.safety && restore.safety_point.is_none(),
+        None => run.kind == RunKind::Backup,
+    }
+}
+
+/// The newest committed point of the same source; a safety point goes on from none.
+fn previous_point(apply: &Apply<'_, '_>, run: &RunRow, agent: &AgentId) -> Result<Option<PointId>> {
+    if run.kind == RunKind::Restore {
+        return Ok(None);
+    }
+    let key = source_key(run, agent);
     let id = apply.tables.raw(Table::Meta, &key)?;
     id.map(|id| PointId::from_slice(&id)).transpose()
 }
 
 /// Where the newest point of a source is remembered.
-pub(super) fn source_key(run: &RunRow) -> Vec<u8> {
+fn source_key(run: &RunRow, agent: &AgentId) -> Vec<u8> {
     let what = match &run.policy {
         Some(policy) => format!("policy:{policy}"),
         None => run.source.describe(),
     };
     let hash = blake3::hash(what.as_bytes());
-    [b"newest:".as_slice(), run.agent.as_bytes(), &hash.as_bytes()[..16]].concat()
+    [b"newest:".as_slice(), agent.as_bytes(), &hash.as_bytes()[..16]].concat()
 }
 
 pub(super) fn remember_newest(apply: &mut Apply<'_, '_>, run: &RunRow, p: &PointRow) -> Result<()> {
-    apply.tables.put_raw(Table::Meta, &source_key(run), p.id.as_bytes().to_vec())
+    apply.tables.put_raw(Table::Meta, &source_key(run, &p.agent), p.id.as_bytes().to_vec())
 }

@@ -3,8 +3,8 @@
 use super::{Apply, Outcome, begin_session::remember_newest};
 use crate::{
     row::{
-        PackRow, PackState, PointRow, PointState, RunCounts, RunRow, RunState, SessionRow,
-        pack::pack_key, point::time_key,
+        PackRow, PackState, PointRow, PointState, RestoreRow, RunCounts, RunKind, RunRow, RunState,
+        SessionRow, pack::pack_key, point::time_key,
     },
     tables::Table,
 };
@@ -47,6 +47,7 @@ impl CommitPoint {
         match point.state {
             PointState::Checkpoint => self.go_on(apply, session, run),
             PointState::Complete | PointState::Partial => self.end(apply, &session, run, &point),
+            PointState::Safety => self.keep_safe(apply, &session, run),
         }
     }
 
@@ -67,11 +68,12 @@ impl CommitPoint {
             && Some(point.agent) == session.agent
             && point.run == run.id
             && point.policy == run.policy
+            && (point.state == PointState::Safety) == (run.kind == RunKind::Restore)
             && point.previous == session.previous;
         if !bound {
             return Err(Error::new(
                 Code::AuthDenied,
-                "the point names another vault, agent, run or policy than its session",
+                "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
         if apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
@@ -99,6 +101,20 @@ impl CommitPoint {
         apply.tables.put(&SessionRow { begun: apply.index, lease_until, ..session })?;
         let checkpoint = Some(self.point.id);
         apply.put_run(&RunRow { checkpoint, counts: self.counts.clone(), ..run })?;
+        Ok(Outcome::At(apply.index))
+    }
+
+    /// The run goes on to the restore that the safety point is for.
+    fn keep_safe(
+        &self,
+        apply: &mut Apply<'_, '_>,
+        session: &SessionRow,
+        run: RunRow,
+    ) -> Result<Outcome> {
+        let safety_point = Some(self.point.id);
+        let restore = run.restore.clone().map(|restore| RestoreRow { safety_point, ..restore });
+        apply.put_run(&RunRow { restore, ..run })?;
+        apply.tables.remove(Table::Session, session.id.as_bytes());
         Ok(Outcome::At(apply.index))
     }
 

@@ -24,7 +24,7 @@ impl EndRun {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let run = apply.run(&self.run)?;
         if let crate::Actor::Agent(agent) = apply.actor
-            && *agent != run.agent
+            && Some(*agent) != run.agent
         {
             return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
         }
@@ -35,7 +35,7 @@ impl EndRun {
         if matches!(state, RunState::Queued | RunState::Running | RunState::Done) {
             return Err(Error::new(Code::UsageMalformed, "a run does not end like this"));
         }
-        apply.end_sessions_of(&run.id)?;
+        apply.end_sessions_of(&run.id, None)?;
         let (ended, error) = (Some(apply.time), self.error.clone());
         apply.put_run(&RunRow { state, ended, error, ..run })?;
         Ok(Outcome::Done)

@@ -17,8 +17,9 @@ impl EndSession {
         let Some(session) = apply.tables.row::<SessionRow>(self.session.as_bytes())? else {
             return Ok(Outcome::Unchanged);
         };
-        if session.agent.is_some() && session.lease_until >= apply.time {
-            apply.write_session(&self.session)?;
+        // What ran out is cleared by whoever sees it.
+        if session.lease_until >= apply.time {
+            apply.session_of_actor(&self.session)?;
         }
         apply.tables.remove(Table::Session, self.session.as_bytes());
         Ok(Outcome::Done)

@@ -10,6 +10,7 @@ mod begin_session;
 mod commit_point;
 mod create_token;
 mod delete_resource;
+mod end_restore;
 mod end_run;
 mod end_session;
 mod enrol_agent;
@@ -18,6 +19,7 @@ mod init_cluster;
 mod intend_packs;
 mod lose_pack;
 mod note;
+mod note_bundle;
 mod put_location;
 mod put_policy;
 mod put_vault;
@@ -33,6 +35,7 @@ pub use begin_session::BeginSession;
 pub use commit_point::CommitPoint;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
+pub use end_restore::EndRestore;
 pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
@@ -41,6 +44,7 @@ pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
 pub use lose_pack::LosePack;
 pub use note::{Note, NoteKind};
+pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
@@ -126,7 +130,7 @@ commands! {
     13 BeginSession "session.begin" |c| c.session;
     14 RenewSession "session.renew" |c| c.session;
     15 EndSession "session.end" |c| c.session;
-    16 BeginRead "point.read" |c| format!("{} ({})", c.point, c.purpose);
+    16 BeginRead "point.read" |c| c.subject();
     17 IntendPacks "packs.intend" |c| c.session;
     18 StorePacks "packs.store" |c| c.session;
     19 CommitPoint "point.commit" |c| c.point.id;
@@ -134,6 +138,9 @@ commands! {
     21 Note "note" |c| format!("{}: {}", c.action(), c.subject);
     22 LosePack "pack.lose" |c| c.pack;
     23 FindPack "pack.find" |c| c.pack;
+    24 EndRestore "run.end" |c| c.run;
+    25 ExportBundle "bundle.record" |c| holdfast_common::PackId::from_bytes(c.bundle);
+    26 VerifyBundle "bundle.verify" |c| holdfast_common::PackId::from_bytes(c.bundle);
 }
 
 impl Apply<'_, '_> {
@@ -169,11 +176,23 @@ impl Apply<'_, '_> {
 
     /// A write session whose lease holds and which belongs to the acting agent.
     pub fn write_session(&self, id: &SessionId) -> Result<SessionRow> {
+        let session = self.session_of_actor(id)?;
+        if session.kind == SessionKind::Write {
+            return Ok(session);
+        }
+        Err(Error::new(Code::AuthDenied, format!("the session {id} writes nothing")))
+    }
+
+    /// A session whose lease holds and which belongs to whoever acts.
+    pub fn session_of_actor(&self, id: &SessionId) -> Result<SessionRow> {
         let Some(session) = self.tables.row::<SessionRow>(id.as_bytes())? else {
             return Err(Error::new(Code::SessionMissing, format!("there is no session {id}")));
         };
-        let owner = session.agent.map(Actor::Agent);
-        if session.kind != SessionKind::Write || owner.as_ref() != Some(self.actor) {
+        let is_own = match (self.actor, &session.agent) {
+            (Actor::Agent(actor), agent) => agent.as_ref() == Some(actor),
+            (_, agent) => agent.is_none(),
+        };
+        if !is_own {
             return Err(Error::new(
                 Code::AuthDenied,
                 format!("the session {id} belongs to somebody else"),
@@ -191,11 +210,12 @@ impl Apply<'_, '_> {
         Ok(session)
     }
 
-    /// Ends every session of a run: it has one at a time, and none when it has ended.
-    pub fn end_sessions_of(&mut self, run: &RunId) -> Result<()> {
+    /// Ends the sessions of a run, or those of one kind: it has one of each at a time, and none
+    /// when it has ended.
+    pub fn end_sessions_of(&mut self, run: &RunId, kind: Option<SessionKind>) -> Result<()> {
         for (key, value) in self.tables.scan(Table::Session, &[], limits::LIST_PAGE_ROWS)? {
             let session: SessionRow = record::from_bytes(SessionRow::WHAT, &value)?;
-            if session.run == Some(*run) {
+            if session.run == Some(*run) && kind.is_none_or(|kind| session.kind == kind) {
                 self.tables.remove(Table::Session, &key);
             }
         }

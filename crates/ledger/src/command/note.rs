@@ -20,6 +20,8 @@ pub enum NoteKind {
     BundleExported,
     #[n(2)]
     ObjectHealed,
+    #[n(3)]
+    ClockConfirmed,
 }
 
 impl Note {
@@ -27,6 +29,7 @@ impl Note {
         match self.kind {
             NoteKind::BundleExported => "bundle.export",
             NoteKind::ObjectHealed => "object.heal",
+            NoteKind::ClockConfirmed => "clock.confirm",
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome};
 use crate::row::SessionRow;
-use holdfast_common::{Code, Error, Result, SessionId, limits};
+use holdfast_common::{Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
 
@@ -15,12 +15,7 @@ pub struct RenewSession {
 
 impl RenewSession {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        let Some(session) = apply.tables.row::<SessionRow>(self.session.as_bytes())? else {
-            return Err(Error::new(Code::SessionMissing, "there is no such session"));
-        };
-        if session.agent.is_some() {
-            apply.write_session(&self.session)?;
-        }
+        let session = apply.session_of_actor(&self.session)?;
         let lease_until = apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS));
         apply.tables.put(&SessionRow { lease_until, ..session })?;
         Ok(Outcome::Done)

@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome, put_policy::check_source};
 use crate::{
-    row::{RunRow, RunState, point::time_key},
+    row::{PointRow, RunKind, RunRow, RunState, point::time_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Result, limits};
@@ -20,7 +20,10 @@ impl StartRun {
         if apply.tables.row::<RunRow>(self.run.id.as_bytes())?.is_some() {
             return Ok(Outcome::Unchanged);
         }
-        apply.agent(&self.run.agent)?;
+        self.check_restore(apply)?;
+        if let Some(agent) = &self.run.agent {
+            apply.agent(agent)?;
+        }
         apply.vault(&self.run.vault)?;
         check_source(&self.run.source)?;
         for (id, _) in apply.tables.scan(Table::RunOpen, &[], limits::LIST_PAGE_ROWS)? {
@@ -31,7 +34,7 @@ impl StartRun {
             if self.is_same_work(&open) {
                 return Err(Error::new(
                     Code::RunBusy,
-                    format!("run {} of the same source has not ended", open.id),
+                    format!("run {} of the same work has not ended", open.id),
                 ));
             }
         }
@@ -42,13 +45,51 @@ impl StartRun {
         Ok(Outcome::At(apply.index))
     }
 
+    /// A restore reads one point, out of the vault that it names; only an agent makes a safety
+    /// point, and a backup is always an agent's.
+    fn check_restore(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        let malformed = |message: &str| Err(Error::new(Code::UsageMalformed, message));
+        let run = &self.run;
+        let Some(restore) = &run.restore else {
+            return match (run.kind, run.agent) {
+                (RunKind::Backup, Some(_)) => Ok(()),
+                _ => malformed("a run without a point to restore is a backup by an agent"),
+            };
+        };
+        if run.kind != RunKind::Restore || (run.agent.is_none() && restore.options.safety) {
+            return malformed("a safety point is made by an agent that restores");
+        }
+        let paths = restore.paths.as_ref().map_or(0, |paths| paths.len());
+        let target = &restore.target;
+        if paths > limits::RESTORE_PATHS_BYTES_MAX || target.len() > limits::PATH_BYTES_MAX / 4 {
+            return Err(Error::new(Code::LimitExceeded, "too many paths to restore at once")
+                .next("restore a directory above them"));
+        }
+        match apply.tables.row::<PointRow>(restore.point.as_bytes())? {
+            Some(point) if point.vault == run.vault => Ok(()),
+            Some(_) => malformed("the point lies in another vault"),
+            None => {
+                let message = format!("there is no point {}", restore.point);
+                Err(Error::new(Code::PointMissing, message))
+            }
+        }
+    }
+
+    /// Two restores of one agent into one directory would undo each other's work; a restore that
+    /// its asker does by himself is on a host that we do not know.
     fn is_same_work(&self, open: &RunRow) -> bool {
         let new = &self.run;
-        open.agent == new.agent
-            && match (&open.policy, &new.policy) {
+        if new.agent.is_none() || open.agent != new.agent {
+            return false;
+        }
+        match (&open.restore, &new.restore) {
+            (Some(open), Some(new)) => open.target == new.target,
+            (None, None) => match (&open.policy, &new.policy) {
                 (Some(old), Some(new)) => old == new,
                 (None, None) => open.source == new.source,
                 _ => false,
-            }
+            },
+            _ => false,
+        }
     }
 }

@@ -2,19 +2,23 @@
 //! gets a new number, and a number is never used again.
 
 pub mod agent;
+pub mod bundle;
 pub mod cluster;
 pub mod pack;
 pub mod point;
 pub mod resource;
+pub mod restore;
 pub mod run;
 pub mod session;
 pub mod token;
 
 pub use agent::{AgentRow, AgentState};
+pub use bundle::{BundleRow, BundledKey};
 pub use cluster::{ClusterRow, OperatorRow};
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use resource::{Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use session::{SessionKind, SessionRow};
 pub use token::TokenRow;

@@ -15,6 +15,9 @@ pub enum PointState {
     /// Some entries were skipped; they are named in the point.
     #[n(3)]
     Partial,
+    /// Made by a restore of what it was about to overwrite; outside of every schedule.
+    #[n(4)]
+    Safety,
 }
 
 impl PointState {
@@ -23,7 +26,13 @@ impl PointState {
             Self::Complete => "complete",
             Self::Checkpoint => "checkpoint",
             Self::Partial => "partial",
+            Self::Safety => "safety",
         }
+    }
+
+    /// Whether it can be the newest of its source: a backup that went to its end.
+    pub fn is_scheduled(self) -> bool {
+        matches!(self, Self::Complete | Self::Partial)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One execution of something, from queued to its end.
 
-use super::{SourceSpec, row};
+use super::{RestoreRow, SourceSpec, row};
 use crate::envelope::Refusal;
 use holdfast_common::{AgentId, Name, PointId, RunId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
@@ -10,6 +10,17 @@ use minicbor::{Decode, Encode};
 pub enum RunKind {
     #[n(1)]
     Backup,
+    #[n(2)]
+    Restore,
+}
+
+impl RunKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -79,10 +90,12 @@ pub struct RunRow {
     pub state: RunState,
     #[n(3)]
     pub policy: Option<Name>,
+    /// Who does it. Absent for a restore that its asker does by himself.
     #[n(4)]
-    pub agent: AgentId,
+    pub agent: Option<AgentId>,
     #[n(5)]
     pub vault: VaultId,
+    /// What is read; for a restore, what its point was made of.
     #[n(6)]
     pub source: SourceSpec,
     #[n(7)]
@@ -108,6 +121,9 @@ pub struct RunRow {
     /// Somebody asked for its end.
     #[n(17)]
     pub cancelled: bool,
+    /// Set for a restore.
+    #[n(18)]
+    pub restore: Option<RestoreRow>,
 }
 
 impl RunRow {
@@ -118,7 +134,7 @@ impl RunRow {
             kind: RunKind::Backup,
             state: RunState::Queued,
             policy: None,
-            agent,
+            agent: Some(agent),
             vault,
             source,
             level: 0,
@@ -132,6 +148,33 @@ impl RunRow {
             counts: RunCounts::default(),
             error: None,
             cancelled: false,
+            restore: None,
+        }
+    }
+
+    /// A restore that waits for its agent, or for its asker when there is none.
+    pub fn restore(
+        id: RunId,
+        agent: Option<AgentId>,
+        vault: VaultId,
+        source: SourceSpec,
+        restore: RestoreRow,
+    ) -> Self {
+        let (kind, restore) = (RunKind::Restore, Some(restore));
+        Self {
+            kind,
+            agent,
+            restore,
+            ..Self::backup(id, AgentId::from_bytes([0; 16]), vault, source)
+        }
+    }
+
+    /// What the source of a point that this run makes is called. A safety point is of no source
+    /// that a later backup goes on from, and nothing beneath a path of it may be removed.
+    pub fn source_text(&self) -> String {
+        match &self.restore {
+            Some(restore) => format!("safety:{}", restore.point),
+            None => self.source.describe(),
         }
     }
 }

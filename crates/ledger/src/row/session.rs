@@ -22,7 +22,7 @@ pub struct SessionRow {
     pub kind: SessionKind,
     #[n(2)]
     pub vault: VaultId,
-    /// Set for a write session.
+    /// Set for a write session, and for a read session that a restore grants.
     #[n(3)]
     pub run: Option<RunId>,
     #[n(4)]

@@ -200,6 +200,18 @@ pub(crate) fn start_run(number: u8, agent: AgentId) -> StartRun {
     StartRun { run: RunRow { level: 3, ..run } }
 }
 
+pub(crate) fn restore_row(point: holdfast_common::PointId) -> RestoreRow {
+    RestoreRow {
+        point,
+        target: b"/".to_vec().into(),
+        options: RestoreOptions::default(),
+        paths: None,
+        safety_point: None,
+        counts: RestoreCounts::default(),
+        report: None,
+    }
+}
+
 pub(crate) fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
     let pack = |number: &u8| IntendedPack {
         id: ids::pack(*number),
@@ -278,9 +290,9 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         11 => (me, RenewSession { session }.into()),
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
         _ => {
-            let (point, purpose) = (ids::point(number), "restore".to_owned());
+            let (point, purpose, run) = (ids::point(number), "restore".to_owned(), None);
             let session = ids::session(number + 50);
-            (Actor::Operator(name("admin")), BeginRead { session, point, purpose }.into())
+            (Actor::Operator(name("admin")), BeginRead { session, point, purpose, run }.into())
         }
     }
 }
@@ -312,7 +324,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     for run in query.runs(1000).unwrap() {
         let listed = open.iter().any(|o| o.id == run.id);
         ensure(listed != run.state.is_end(), "open runs are listed, ended ones are not")?;
-        ensure((run.state == RunState::Done) <= run.point.is_some(), "a done run has a point")?;
+        let made = run.state == RunState::Done && run.kind == RunKind::Backup;
+        ensure(made <= run.point.is_some(), "a backup that is done has a point")?;
         if let Some(point) = run.point {
             ensure(query.point(&point).unwrap().run == run.id, "and the point is its own")?;
         }
@@ -320,8 +333,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     for session in query.sessions().unwrap() {
         if let Some(run) = session.run {
             let run = query.run(&run).unwrap();
-            ensure(!run.state.is_end(), "an ended run has no write session")?;
-            ensure(session.agent == Some(run.agent), "a session is of its run's agent")?;
+            ensure(!run.state.is_end(), "an ended run has no session")?;
+            ensure(session.agent == run.agent, "a session is of its run's agent")?;
         }
     }
     for vault in query.vaults().unwrap() {
@@ -359,6 +372,13 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     };
     let (session, run, point) = (ids::session(1), ids::run(2), ids::point(3));
     let (purpose, state) = ("restore".to_owned(), RunState::Failed);
+    let granted = BeginRead { session, point, purpose: purpose.clone(), run: Some(run) };
+    let restore = RestoreRow { paths: Some(vec![7; 3].into()), ..restore_row(point) };
+    let start_restore =
+        StartRun { run: RunRow::restore(run, None, ids::vault(), source(), restore) };
+    let counts = RestoreCounts { entries: 3, ..RestoreCounts::default() };
+    let (report, error) = (Some(vec![8; 3].into()), Some(refusal.clone()));
+    let end_restore = EndRestore { run, state: RunState::Partial, counts, report, error };
     let delete = DeleteResource { kind: "policy".into(), name: name("docs") };
     let renew = RenewAgent {
         agent: agent(1),
@@ -386,12 +406,15 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("renew_agent", renew.into()),
         ("revoke_agent", RevokeAgent { agent: agent(1) }.into()),
         ("start_run", start_run(2, agent(1)).into()),
+        ("start_restore", start_restore.into()),
+        ("end_restore", end_restore.into()),
         ("end_run", EndRun { run, state, error: Some(refusal) }.into()),
         ("cancel_run", CancelRun { run }.into()),
         ("begin_session", BeginSession { session, run, point }.into()),
         ("renew_session", RenewSession { session }.into()),
         ("end_session", EndSession { session }.into()),
-        ("begin_read", BeginRead { session, point, purpose }.into()),
+        ("begin_read", BeginRead { session, point, purpose, run: None }.into()),
+        ("begin_read_in_run", granted.into()),
         ("intend_packs", intend(1, &[1], PackHome::Object).into()),
         ("intend_inline", intend(1, &[1], inline).into()),
         ("store_packs", store.into()),
@@ -400,7 +423,14 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("note", Note { kind: NoteKind::BundleExported, subject: "all".into() }.into()),
         ("lose_pack", LosePack { vault: ids::vault(), pack: ids::pack(1) }.into()),
         ("find_pack", FindPack { vault: ids::vault(), pack: ids::pack(1) }.into()),
+        ("export_bundle", export_bundle(1).into()),
+        ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
     ]
+}
+
+pub(crate) fn export_bundle(number: u8) -> ExportBundle {
+    let keys = vec![BundledKey { vault: ids::vault(), version: 1 }];
+    ExportBundle { bundle: [number; 32], keys }
 }
 
 pub(crate) fn line(name: &str, command: &Command) -> String {

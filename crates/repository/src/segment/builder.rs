@@ -19,13 +19,13 @@ pub struct SegmentBuilder {
 
 /// Ordered as in the table once `place` is a position in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    chunk: ChunkId,
-    place: u32,
-    offset: u32,
-    length: u32,
-    slot: u16,
-    capsule: u16,
+pub(super) struct Row {
+    pub(super) chunk: ChunkId,
+    pub(super) place: u32,
+    pub(super) offset: u32,
+    pub(super) length: u32,
+    pub(super) slot: u16,
+    pub(super) capsule: u16,
 }
 
 impl SegmentBuilder {
@@ -42,8 +42,7 @@ impl SegmentBuilder {
         location.number()?;
         let next = self.places.len() as u32;
         let place = *self.places.entry(PackPlace::from(location)).or_insert(next);
-        let ChunkLocation { offset, length, slot, capsule, .. } = *location;
-        self.rows.push(Row { chunk, place, offset, length, slot: slot.as_u16(), capsule });
+        self.rows.push(Row::new(chunk, place, location));
         Ok(())
     }
 
@@ -84,7 +83,14 @@ impl SegmentBuilder {
     }
 }
 
-fn write_place(out: &mut Vec<u8>, place: &PackPlace) {
+impl Row {
+    pub(super) fn new(chunk: ChunkId, place: u32, location: &ChunkLocation) -> Self {
+        let ChunkLocation { offset, length, slot, capsule, .. } = *location;
+        Self { chunk, place, offset, length, slot: slot.as_u16(), capsule }
+    }
+}
+
+pub(super) fn write_place(out: &mut Vec<u8>, place: &PackPlace) {
     out.extend_from_slice(place.pack.as_bytes());
     out.extend_from_slice(&place.base.as_u64().to_le_bytes());
     let (home, point) = match &place.home {
@@ -95,7 +101,7 @@ fn write_place(out: &mut Vec<u8>, place: &PackPlace) {
     out.extend_from_slice(point);
 }
 
-fn write_row(out: &mut Vec<u8>, row: &Row) {
+pub(super) fn write_row(out: &mut Vec<u8>, row: &Row) {
     out.extend_from_slice(row.chunk.as_bytes());
     out.extend_from_slice(&row.place.to_le_bytes());
     out.extend_from_slice(&row.offset.to_le_bytes());

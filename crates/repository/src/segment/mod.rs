@@ -8,10 +8,11 @@
 //! A segment is a cache: it is rebuilt from pack footers and the ledger's rows. Two packs may hold
 //! one chunk, and both rows are kept. [`SegmentBuilder`] makes a [`SegmentTable`], which is sealed
 //! into an object and opened from one; [`SegmentRows`] answers from the plaintext bytes wherever
-//! they lie, so that a coordinator may map a file of `header ‖ plaintext`; [`merge`] streams
-//! several tables as one.
+//! they lie, so that a coordinator may map a file of its own; [`merge`] streams the rows of several
+//! tables as one, and [`Fold`] writes them as one table that has no limit.
 
 mod builder;
+mod fold;
 mod header;
 mod location;
 mod merge;
@@ -19,6 +20,7 @@ mod rows;
 mod table;
 
 pub use builder::SegmentBuilder;
+pub use fold::Fold;
 pub use header::SegmentHeader;
 pub use location::{ChunkLocation, Home, SegmentRow};
 pub use merge::{Merge, merge};

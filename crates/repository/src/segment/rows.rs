@@ -68,12 +68,31 @@ impl<'a> SegmentRows<'a> {
         (0..rows.len()).map_while(move |position| rows.row(position))
     }
 
-    /// The packs that rows point into.
-    pub fn packs(&self) -> Result<Vec<PackId>> {
-        self.packs
-            .iter()
-            .map(|bytes| Ok(decode_place(bytes).map_err(|defect| defect.told_of(&FORM))?.pack))
-            .collect()
+    /// Whether rows point into this pack.
+    pub fn names(&self, pack: &PackId) -> bool {
+        !self.positions_of(pack).is_empty()
+    }
+
+    /// The chunks that lie in a pack, in order. Reads all rows.
+    pub fn chunks_in(&self, pack: &PackId) -> impl Iterator<Item = ChunkId> + 'a {
+        let (rows, positions) = (self.rows, self.positions_of(pack));
+        let rows = if positions.is_empty() { &[] } else { rows };
+        rows.iter()
+            .filter(move |row| positions.contains(&place_of(row)))
+            .map(|row| ChunkId::from_bytes(*chunk_of(row)))
+    }
+
+    /// The place of the pack at this position, if there are so many.
+    pub(super) fn place(&self, position: usize) -> Option<Result<PackPlace>> {
+        let place = decode_place(self.packs.get(position)?);
+        Some(place.map_err(|defect| defect.told_of(&FORM)))
+    }
+
+    fn positions_of(&self, pack: &PackId) -> core::ops::Range<usize> {
+        let wanted = pack.as_bytes();
+        let start = self.packs.partition_point(|place| pack_of(place) < wanted);
+        let same = self.packs[start..].iter().take_while(|place| pack_of(place) == wanted);
+        start..start + same.count()
     }
 
     /// Reads both tables through: sorted, nothing twice, nothing pointing outside.
@@ -164,6 +183,20 @@ fn chunk_of(row: &[u8; ROW_BYTES]) -> &[u8; 32] {
         Some(chunk) => chunk,
         None => unreachable!("a row is longer than the id it begins with"),
     }
+}
+
+fn pack_of(place: &[u8; PACK_BYTES]) -> &[u8; 32] {
+    const { assert!(PackId::LEN == 32 && PACK_BYTES > 32) };
+    match place.first_chunk() {
+        Some(pack) => pack,
+        None => unreachable!("a pack's place is longer than the id it begins with"),
+    }
+}
+
+/// The position of the pack that a row points into, whether there is one or not.
+fn place_of(row: &[u8; ROW_BYTES]) -> usize {
+    let place = row[32..].first_chunk().map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes));
+    index(place)
 }
 
 fn prefix(id: &[u8; 32]) -> u64 {

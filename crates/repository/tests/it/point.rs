@@ -56,7 +56,20 @@ fn parse(bytes: &[u8]) -> Result<PointObject> {
 }
 
 fn states() -> impl Strategy<Value = PointState> {
-    prop_oneof![Just(PointState::Checkpoint), Just(PointState::Complete), Just(PointState::Partial)]
+    prop_oneof![
+        Just(PointState::Checkpoint),
+        Just(PointState::Complete),
+        Just(PointState::Partial),
+        Just(PointState::Safety),
+    ]
+}
+
+#[test]
+fn the_states_of_a_point_keep_their_numbers() {
+    let states =
+        [PointState::Complete, PointState::Checkpoint, PointState::Partial, PointState::Safety];
+    let numbers: Vec<u8> = (1..=4).collect();
+    assert_eq!(states.map(|state| holdfast_common::record::to_bytes(&state)).concat(), numbers);
 }
 
 proptest! {
@@ -208,6 +221,6 @@ fn records_of_later_versions_and_states_are_refused() {
     assert_eq!(PointRecord::from_bytes(&flat.to_bytes()).unwrap_err().code, Code::ObjectDamaged);
     let state = bytes.windows(2).rposition(|pair| pair == [0x0e, 0x01]).unwrap();
     let mut strange = bytes;
-    strange[state + 1] = 4;
+    strange[state + 1] = 5;
     assert_eq!(PointRecord::from_bytes(&strange).unwrap_err().code, Code::RecordMalformed);
 }

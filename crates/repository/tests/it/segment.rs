@@ -4,7 +4,8 @@ use crate::clear::{Blind, Clear, OTHER_VAULT, VAULT, chunk, flipped};
 use holdfast_common::{ChunkId, Code, PackId, PointId, SegmentId, limits};
 use holdfast_repository::{
     ChunkLocation, ChunkNumber, Home, SegmentBuilder, SegmentHeader, SegmentRow, SegmentRows,
-    SegmentTable, Slot, segment::merge,
+    SegmentTable, Slot,
+    segment::{Fold, merge},
 };
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,6 +245,59 @@ fn a_merge_of_an_unsorted_input_ends_with_an_error() {
     assert_eq!(outcome.len(), 2);
     assert!(outcome[0].is_ok());
     assert_eq!(outcome[1].as_ref().unwrap_err().code, Code::SegmentDamaged);
+}
+
+/// The table that a fold writes, as a file of a coordinator's own would hold it.
+fn fold(tables: &[SegmentTable]) -> (SegmentHeader, Vec<u8>) {
+    let (mut bytes, mut rows_bytes) = (Vec::new(), Vec::new());
+    let append = |to: &mut Vec<u8>, piece: &[u8]| {
+        to.extend_from_slice(piece);
+        Ok(())
+    };
+    let fold = Fold::of(tables.iter().map(SegmentTable::rows).collect());
+    let packs = fold.packs(&mut |piece| append(&mut bytes, piece)).unwrap();
+    let rows = fold.rows(&bytes, &mut |piece| append(&mut rows_bytes, piece)).unwrap();
+    bytes.extend_from_slice(&rows_bytes);
+    (SegmentHeader { vault: VAULT, segment: SEGMENT, packs, rows }, bytes)
+}
+
+proptest! {
+    #[test]
+    fn a_fold_of_segments_is_the_segment_of_all_their_rows(
+        all in vec(rows(), 0..200),
+        cuts in vec(0usize..4, 200),
+    ) {
+        let parts = (0..4).map(|part| {
+            let mine = all.iter().zip(&cuts).filter(|(_, cut)| **cut == part);
+            build(&mine.map(|(row, _)| *row).collect::<Vec<_>>())
+        });
+        let (header, plaintext) = fold(&parts.collect::<Vec<_>>());
+        let whole = build(&all);
+        prop_assert_eq!(header.packs, whole.header().packs);
+        prop_assert_eq!(header.rows, whole.header().rows);
+        prop_assert_eq!(&plaintext, whole.plaintext());
+        let folded = SegmentRows::new(&header, &plaintext).unwrap();
+        for row in &all {
+            let pack = row.location.pack;
+            let lie_in = |other: &&SegmentRow| other.location.pack == pack;
+            let mut expected: Vec<_> = all.iter().filter(lie_in).map(|row| row.chunk).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            let mut found: Vec<_> = folded.chunks_in(&pack).collect();
+            found.dedup();
+            prop_assert_eq!(found, expected);
+            prop_assert!(folded.names(&pack));
+        }
+        prop_assert!(!folded.names(&PackId::from_bytes([0xfe; 32])));
+        prop_assert_eq!(folded.chunks_in(&PackId::from_bytes([0xfe; 32])).count(), 0);
+    }
+}
+
+#[test]
+fn a_fold_refuses_a_row_whose_pack_was_not_written() {
+    let table = build(&[SegmentRow { chunk: chunk(1), location: build_location() }]);
+    let error = Fold::of(vec![table.rows()]).rows(&[], &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.code, Code::InternalBug);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The connections that stand: who is at the other end, and a way to end each from here.
 //!
 //! A revoked peer's connections are closed at once; its next call would be refused anyway, for
-//! every call is checked. A connection leaves the table when it is dropped, however that came.
+//! every call is checked. A connection leaves the table when it is dropped, however that came. A
+//! stranger's ends by itself after a while, whatever it is doing.
 
+use super::places::Place;
 use crate::identity::PeerCertificate;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 /// Who calls: found in the extensions of every request.
@@ -23,17 +26,21 @@ pub struct ConnectInfo {
     /// Verified in the handshake; `None` from those who have no certificate yet.
     pub peer: Option<Arc<PeerCertificate>>,
     pub remote: SocketAddr,
+    closed: CancellationToken,
+}
+
+impl ConnectInfo {
+    /// Ends the connection, with every call on it: for a peer that does not do its part.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
 }
 
 /// A handle on the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Table>);
 
 impl Connections {
-    pub(super) fn new(max: usize) -> Self {
-        Self(Arc::new(Table { max, rows: Mutex::default() }))
-    }
-
     pub fn len(&self) -> usize {
         self.0.lock().open.len()
     }
@@ -52,34 +59,42 @@ impl Connections {
         tokens.len()
     }
 
-    /// Takes a connection into the table; `None` when the table is full.
-    pub(super) fn admit(
+    /// Takes a connection into the table. With a `life`, it ends when that is over.
+    pub(super) fn enter(
         &self,
         stream: TlsStream<TcpStream>,
-        info: ConnectInfo,
-    ) -> Option<Connection> {
+        (peer, remote): (Option<Arc<PeerCertificate>>, SocketAddr),
+        place: Place,
+        life: Option<Duration>,
+    ) -> Connection {
+        let closed = place.leave.clone();
         let mut rows = self.0.lock();
-        if rows.open.len() >= self.0.max {
-            return None;
-        }
         let id = rows.next;
         rows.next += 1;
-        let closed = CancellationToken::new();
-        rows.open.insert(id, Row { peer: info.peer.clone(), closed: closed.clone() });
+        rows.open.insert(id, Row { peer: peer.clone(), closed: closed.clone() });
         drop(rows);
-        let closing = Box::pin(closed.clone().cancelled_owned());
+        let closing = Box::pin(ended(closed.clone(), life));
         let seat = Seat { table: Arc::clone(&self.0), id };
-        Some(Connection { stream, info, closed, closing, _seat: seat })
+        let info = ConnectInfo { peer, remote, closed };
+        Connection { stream, info, closing, _seat: seat, _place: place }
     }
 }
 
-/// A connection that the server may end: then reads and writes fail, and whoever reads is woken.
+/// Until the connection is closed from here, or has lived its life.
+async fn ended(closed: CancellationToken, life: Option<Duration>) {
+    let Some(life) = life else { return closed.cancelled().await };
+    if tokio::time::timeout(life, closed.cancelled()).await.is_err() {
+        closed.cancel();
+    }
+}
+
+/// A connection that the server may end: then reads and writes fail, and whoever waits is woken.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: ConnectInfo,
-    closed: CancellationToken,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     _seat: Seat,
+    _place: Place,
 }
 
 impl Connection {
@@ -87,13 +102,20 @@ impl Connection {
         &self.info
     }
 
-    #[cfg(test)]
-    pub(super) fn into_parts(self) -> (TlsStream<TcpStream>, ConnectInfo) {
-        (self.stream, self.info)
-    }
-
-    fn check(&self) -> io::Result<()> {
-        if self.closed.is_cancelled() { Err(closed_here()) } else { Ok(()) }
+    /// Does one thing with the stream, unless the connection is closed or closes meanwhile.
+    fn unless_closed<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.info.closed.is_cancelled() {
+            return Poll::Ready(Err(closed_here()));
+        }
+        if let Poll::Ready(done) = act(Pin::new(&mut self.stream), cx) {
+            return Poll::Ready(done);
+        }
+        // Nothing yet: wait for it or for the end, whichever comes first.
+        self.closing.as_mut().poll(cx).map(|()| Err(closed_here()))
     }
 }
 
@@ -117,12 +139,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check()?;
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            return Poll::Ready(read);
-        }
-        // Nothing to read: wait for bytes or for the end, whichever comes first.
-        self.closing.as_mut().poll(cx).map(|()| Err(closed_here()))
+        self.unless_closed(cx, |stream, cx| stream.poll_read(cx, buffer))
     }
 }
 
@@ -132,8 +149,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.unless_closed(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -141,8 +157,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        self.unless_closed(cx, |stream, cx| stream.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,13 +165,11 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.unless_closed(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.unless_closed(cx, |stream, cx| stream.poll_shutdown(cx))
     }
 }
 
@@ -164,9 +177,8 @@ fn closed_here() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server")
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
-    max: usize,
     rows: Mutex<Rows>,
 }
 

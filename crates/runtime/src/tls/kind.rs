@@ -2,12 +2,25 @@
 //!
 //! Windows belong to the receiver: the server's bound uploads, the client's bound restores. Those
 //! of data are wide enough for a distant region at full speed and are the most that a connection
-//! may hold in memory. Every connection is probed while idle; on the server it ends gracefully
-//! after a while, so that its peer comes back with the certificate it has by then.
+//! may hold in memory; a server's are smaller, for it has many. Whoever is not known yet gets just
+//! enough to introduce itself. Every connection is probed while idle; on the server it ends
+//! gracefully after a while, so that its peer comes back with the certificate it has by then.
 
 use core::time::Duration;
 use holdfast_common::limits;
 use tonic::transport::{Endpoint, Server};
+
+/// A server for strangers: short calls, small windows, and not for long.
+pub fn stranger_server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(limits::STRANGER_STREAMS_MAX)
+        .http2_max_header_list_size(limits::HTTP_HEADER_BYTES_MAX)
+        .initial_stream_window_size(limits::STRANGER_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::STRANGER_CONNECTION_WINDOW_BYTES)
+        .timeout(Duration::from_secs(limits::STRANGER_SECS_MAX))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChannelKind {
@@ -25,12 +38,13 @@ impl ChannelKind {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
+            .http2_max_header_list_size(limits::HTTP_HEADER_BYTES_MAX)
             .max_connection_age(Duration::from_secs(limits::CONNECTION_AGE_SECS));
         match self {
             Self::Control => server,
             Self::Data => server
-                .initial_stream_window_size(limits::DATA_STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(limits::DATA_CONNECTION_WINDOW_BYTES)
+                .initial_stream_window_size(limits::SERVER_STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(limits::SERVER_CONNECTION_WINDOW_BYTES)
                 .max_frame_size(limits::DATA_HTTP_FRAME_BYTES),
         }
     }

@@ -1,7 +1,7 @@
 //! TLS 1.3, both ways, replaced while running.
 //!
 //! ```text
-//! TcpListener -> Listener -> handshake task -> Connections -> Incoming -> tonic's server
+//! TcpListener -> Listener -> handshake -> Places -> Connections -> Incoming -> tonic's servers
 //!                 ServerTls (swapped: new connections see the new one)    ConnectInfo per call
 //! connect(endpoints) -> TCP -> ClientTls -> tonic's channel; dials again by itself, any endpoint
 //! ```
@@ -18,13 +18,14 @@ mod credentials;
 mod kind;
 mod listener;
 mod pin;
+mod places;
 mod server;
 
 pub use client::ClientTls;
 pub use connect::connect;
 pub use connections::{ConnectInfo, Connection, Connections};
 pub use credentials::{Roots, TlsIdentity};
-pub use kind::ChannelKind;
+pub use kind::{ChannelKind, stranger_server};
 pub use listener::{Incoming, Listener};
 pub use server::ServerTls;
 

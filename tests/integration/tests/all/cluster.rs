@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-struct Cluster {
-    scratch: Scratch,
-    coordinator: Service,
+pub struct Cluster {
+    pub scratch: Scratch,
+    pub coordinator: Service,
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_in_custody("coordinator")
     }
 
@@ -25,13 +25,18 @@ impl Cluster {
 
     /// Every location is a directory of its name, and required.
     fn start_with(custody: &str, locations: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", custody, locations)
+    }
+
+    /// The same at an address that stays when the coordinator starts anew.
+    pub fn start_at(listen: &str, custody: &str, locations: &[&str]) -> Self {
         let scratch = Scratch::new();
         let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
         let mut arguments: Vec<String> =
             ["cluster", "init", "--name", "one", "--region", "eu"].map(str::to_owned).into();
         for (option, value) in [
             ("--dir", dir.to_str().unwrap()),
-            ("--listen", "127.0.0.1:0"),
+            ("--listen", listen),
             ("--kek", &kek),
             ("--custody", custody),
         ] {
@@ -42,14 +47,18 @@ impl Cluster {
             arguments.extend(["--location".to_owned(), url]);
         }
         holdfast(None, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).ok();
-        let config = dir.join("coordinator.toml");
-        let arguments = ["coordinator", "--config", config.to_str().unwrap()];
-        // Port 0: the coordinator writes where it really is into the context beside its file.
-        let coordinator = Service::start(&arguments, &scratch.join("coordinator.log"));
+        let coordinator = Self::coordinator(&scratch);
         Self { scratch, coordinator }
     }
 
-    fn run(&self, arguments: &[&str]) -> Outcome {
+    /// Port 0: the coordinator writes where it really is into the context beside its file.
+    pub fn coordinator(scratch: &Scratch) -> Service {
+        let config = scratch.join("c/coordinator.toml");
+        let arguments = ["coordinator", "--config", config.to_str().unwrap()];
+        Service::start(&arguments, &scratch.join("coordinator.log"))
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
         let context = self.scratch.join("c/operator.toml");
         holdfast(Some(&context), &[&["--output", "json"], arguments].concat())
     }
@@ -83,14 +92,19 @@ impl Cluster {
         )
     }
 
-    fn agent(&self, name: &str) -> Service {
+    pub fn agent(&self, name: &str) -> Service {
         self.join(name, &self.token(&[])).ok();
+        self.joined_agent(name)
+    }
+
+    /// One that has joined before.
+    pub fn joined_agent(&self, name: &str) -> Service {
         let config = self.scratch.join(name).join("agent.toml");
         let log = self.scratch.join(&format!("{name}.log"));
         Service::start(&["agent", "--config", config.to_str().unwrap()], &log)
     }
 
-    fn state_of(&self, name: &str) -> String {
+    pub fn state_of(&self, name: &str) -> String {
         let told = self.run(&["agent", "list"]).ok().object();
         let rows = told["agents"].as_array().unwrap().clone();
         let row = rows.iter().find(|row| row["name"] == name);
@@ -261,4 +275,43 @@ fn a_restore_takes_the_other_copy_where_one_is_damaged() {
     let to = cluster.scratch.join("back-nothing");
     let point = made["point"].as_str().unwrap();
     cluster.run(&["restore", point, "--to", to.to_str().unwrap()]).ends(7);
+}
+
+#[test]
+fn status_is_red_until_a_bundle_was_exported_and_proved_to_open() {
+    let cluster = Cluster::start();
+    let code = || {
+        let told = cluster.run(&["status"]);
+        let status = told.object();
+        let alarms = status["alarms"].as_array().unwrap();
+        assert_eq!(told.code, i32::from(!alarms.is_empty()), "{status}");
+        assert_eq!(status["protected"], alarms.is_empty(), "{status}");
+        alarms.first().map(|alarm| alarm["code"].as_str().unwrap().to_owned())
+    };
+    let passphrase = cluster.scratch.join("passphrase");
+    write(&passphrase, "correct horse battery");
+    let with = ["--passphrase-file", passphrase.to_str().unwrap()];
+    let bundle = |name: &str| cluster.scratch.join(name).to_str().unwrap().to_owned();
+    let (first, second) = (bundle("first.hfbd"), bundle("second.hfbd"));
+    assert_eq!(code().as_deref(), Some("bundle.export_absent"));
+    cluster.run(&[&["keys", "export", "--to", &first], &with[..]].concat()).ok();
+    assert_eq!(code().as_deref(), Some("bundle.verification_absent"));
+    // Opened where nobody can tell the cluster: it does not count.
+    let verify = |context: Option<&Path>, file: &str| {
+        let command = ["--output", "json", "keys", "verify", file];
+        holdfast(context, &[&command[..], &with].concat()).ok().object()
+    };
+    let alone = verify(None, &first);
+    assert_eq!(alone["recorded"], false);
+    assert_eq!(code().as_deref(), Some("bundle.verification_absent"));
+    // One that another cluster handed out opens as well, and does not count here.
+    let other = Cluster::start();
+    other.run(&[&["keys", "export", "--to", &second], &with[..]].concat()).ok();
+    let context = cluster.scratch.join("c/operator.toml");
+    let foreign = verify(Some(&context), &second);
+    assert_eq!(foreign["recorded"], false);
+    assert_eq!(code().as_deref(), Some("bundle.verification_absent"));
+    let own = verify(Some(&context), &first);
+    assert_eq!(own["recorded"], true);
+    assert_eq!(code(), None);
 }

@@ -79,3 +79,12 @@ fn the_demo_tells_its_story_to_the_end_and_leaves_nothing_behind() {
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn dev_is_a_trial_and_only_notes_that_it_has_no_bundle() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let status = dev.json(&["status"]).ok().object();
+    assert_eq!(status["protected"], true, "{status}");
+    assert_eq!(status["notes"][0]["code"], "bundle.export_absent", "{status}");
+}

@@ -58,7 +58,7 @@ const ENTRY: &[&str] = &[
     "hardlink_group:n?",
 ];
 const RESTORE: &[&str] = &[
-    "run:s?",
+    "run:s",
     "point:s",
     "target:s",
     "entries:n",
@@ -78,7 +78,7 @@ const RUN: &[&str] = &[
     "kind:s",
     "state:s",
     "policy:s?",
-    "agent:s",
+    "agent:s?",
     "point:s?",
     "started:s?",
     "ended:s?",
@@ -120,7 +120,11 @@ fn every_command_has_the_fields_of_the_contract() {
     }
 
     let runs = dev.json(&["runs"]).ok().object();
-    assert_shape(&runs["runs"][0], RUN);
+    let rows = runs["runs"].as_array().unwrap();
+    rows.iter().for_each(|row| assert_shape(row, RUN));
+    // The newest was done by the caller, the one before by an agent.
+    assert_eq!((&rows[0]["kind"], &rows[0]["agent"]), (&"restore".into(), &Value::Null));
+    assert_eq!((&rows[1]["kind"], &rows[1]["agent"]), (&"backup".into(), &"local".into()));
     let run = made["run"].as_str().unwrap();
     let shown = dev.json(&["runs", "show", run]).ok().object();
     assert_eq!(

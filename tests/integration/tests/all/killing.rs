@@ -1,7 +1,7 @@
 //! Killed in the middle of a backup, again and again: what was reported committed restores bit for
 //! bit, and the next run completes.
 
-use crate::harness::{Dev, Scratch, Tree, binary, noise, write};
+use crate::harness::{Chance, Dev, Scratch, Tree, binary, kills, noise, wait_until, write};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -10,6 +10,7 @@ use std::{
 };
 
 const ROUNDS: u64 = 10;
+const SEED_USUAL: u64 = 0xFEED;
 
 fn points(dev: &Dev) -> Vec<String> {
     let told = dev.json(&["points"]).ok().object();
@@ -26,6 +27,12 @@ fn renew(source: &Path, round: u64) {
     write(&source.join(format!("kept/{round}")), format!("round {round}"));
 }
 
+fn idle(dev: &Dev) -> Option<()> {
+    let told = dev.json(&["runs"]).ok().object();
+    let open = |run: &serde_json::Value| run["ended"].is_null();
+    (!told["runs"].as_array().unwrap().iter().any(open)).then_some(())
+}
+
 fn restored(dev: &Dev, point: &str, source: &Path, to: &Path) -> Tree {
     dev.run(&["restore", point, "--to", to.to_str().unwrap()]).ok();
     let tree = Tree::of(&to.join(source.strip_prefix("/").unwrap()));
@@ -38,7 +45,10 @@ fn every_committed_point_survives_kills_at_any_moment() {
     let scratch = Scratch::new();
     let (source, dir): (PathBuf, PathBuf) = (scratch.join("source"), scratch.join("d"));
     let mut right: BTreeMap<String, Tree> = BTreeMap::new();
-    for round in 0..ROUNDS {
+    let rounds = kills(ROUNDS);
+    let name = "every_committed_point_survives_kills_at_any_moment";
+    let mut chance = Chance::of(name, SEED_USUAL, rounds);
+    for round in 0..rounds {
         renew(&source, round);
         let tree = Tree::of(&source);
         let dev = Dev::start(&dir);
@@ -50,17 +60,21 @@ fn every_committed_point_survives_kills_at_any_moment() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Later each round: before the session, in it, around the commit.
-        std::thread::sleep(Duration::from_millis(40 + round * 90));
+        // Later each round of ten: before the session, in it, around the commit.
+        let moment = 20 + round % ROUNDS * 90 + chance.below(90);
+        std::thread::sleep(Duration::from_millis(moment));
         dev.service.kill();
         let _it_lost_its_cluster = backup.kill();
         backup.wait().unwrap();
 
         let dev = Dev::start(&dir);
+        dev.backup(&source);
+        // A run that was still queued when its cluster was killed is taken up again: it reads the
+        // same tree, and must not be there any more when that changes.
+        wait_until("the end of all runs", Duration::from_secs(60), || idle(&dev));
         for point in points(&dev) {
             right.entry(point).or_insert_with(|| tree.clone());
         }
-        right.insert(dev.backup(&source), tree);
         assert_eq!(dev.service.stop().code(), Some(0));
     }
     let dev = Dev::start(&dir);
@@ -93,7 +107,7 @@ fn a_run_whose_agent_was_killed_ends_and_is_told() {
         (!["queued", "running"].contains(&&*state)).then_some(state)
     };
     // A run that was still queued is given to the agent again: it may well be done.
-    let state = crate::harness::wait_until("the run ends", Duration::from_secs(60), ended);
+    let state = wait_until("the run ends", Duration::from_secs(60), ended);
     assert!(["done", "interrupted", "failed"].contains(&&*state), "{state}");
     dev.json(&["backup", "--path", path]).ok();
 }

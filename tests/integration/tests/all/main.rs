@@ -14,15 +14,21 @@
 
 mod harness;
 
+mod canary;
+mod clock;
 mod cluster;
 mod damage;
 mod dev;
 mod exit_codes;
+mod full_disk;
 mod hostile;
+mod index;
 mod json;
+mod kill_loop;
 mod killing;
 mod looking;
 mod offline;
 mod partial;
+mod remote_restore;
 mod resources;
 mod round_trip;

@@ -145,6 +145,26 @@ fn damage_is_said_and_never_written() {
 }
 
 #[test]
+fn a_point_that_its_agent_did_not_sign_is_refused() {
+    let lost = lose();
+    let object = lost.scratch.join("gone/points").join(&lost.point);
+    let signed = std::fs::read(&object).unwrap();
+    let record = u32::from_le_bytes(signed[8..12].try_into().unwrap()) as usize;
+    for at in [20, 12 + record + 7] {
+        let mut forged = signed.clone();
+        forged[at] ^= 1;
+        write(&object, forged);
+        let to = lost.scratch.join("back");
+        let told = lost.with_bundle(&["restore", &lost.point, "--to", to.to_str().unwrap()]);
+        assert_ne!(told.code, 0, "byte {at}: {}", told.stderr);
+        assert!(!to.exists(), "byte {at}: something was restored");
+    }
+    // What is left of a forged signature is no reason to stop: the other point is there.
+    let points = lost.with_bundle(&["points"]).object();
+    assert!(!points.to_string().contains(&lost.point), "the forged point is listed");
+}
+
+#[test]
 fn keys_are_imported_under_a_new_kek_when_the_old_one_is_lost() {
     let lost = lose();
     let kek = format!("file:{}", lost.scratch.join("new-kek").display());

@@ -65,3 +65,24 @@ fn a_file_that_is_not_right_is_refused_and_changes_nothing() {
     let found = dev.json(&["get", "policy"]).ok().object();
     assert_eq!(found["resources"], serde_json::json!([]));
 }
+
+#[test]
+fn a_bandwidth_at_which_no_backup_could_end_is_refused_with_the_least_that_works() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let file = scratch.join("nightly.toml");
+    let limited = |rate: u64| {
+        let more = format!("backup={{bytes_per_second_max={rate}}}\n");
+        write(&file, policy(&scratch.join("source")) + &more);
+        dev.json(&["apply", "-f", file.to_str().unwrap()])
+    };
+    let least = holdfast_common::limits::POLICY_BYTES_PER_SECOND_MIN;
+    for rate in [1, 2048, least - 1] {
+        let error = limited(rate).ends(2).error();
+        assert_eq!(error["code"], "resource.field_malformed");
+        assert!(error["next"].as_str().unwrap().contains(&least.to_string()), "{error}");
+    }
+    assert_eq!(dev.json(&["get", "policy"]).ok().object()["resources"], serde_json::json!([]));
+    limited(least).ok();
+    limited(0).ok();
+}

@@ -25,10 +25,14 @@ pub(super) use transfer::with_transfer;
 
 use super::place::Notes;
 use super::point::PointReader;
+use crate::flow::Halt;
 use holdfast_common::codes::Exit;
 use holdfast_common::{Code, Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 /// What to bring back, where to, and how.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,13 @@ pub struct RestoreRequest {
     pub verify: bool,
     /// Owners by number.
     pub numeric_ids: bool,
+}
+
+impl RestoreRequest {
+    /// Where everything goes below.
+    pub fn directory(&self) -> &Path {
+        if self.in_place { Path::new("/") } else { &self.target }
+    }
 }
 
 /// How far a restore is. Totals are the point's, whatever is selected of it.
@@ -79,7 +90,25 @@ pub struct RestoreReport {
 }
 
 impl RestoreReport {
-    /// The error to end with, if bytes were wrong or missing: nothing wrong was written.
+    /// The error to end with: damage, or something in the way that nobody allowed to be
+    /// overwritten. What could not be written for another reason is told as skipped.
+    pub fn failure(&self) -> Option<Error> {
+        self.damage()
+            .map(|error| error.next("restore another point, or run `holdfast verify --all`"))
+            .or_else(|| self.in_the_way())
+    }
+
+    fn in_the_way(&self) -> Option<Error> {
+        let in_the_way = |(_, code): &&(Vec<u8>, Code)| *code == Code::FileExists;
+        let (first, _) = self.skipped.iter().find(in_the_way)?;
+        let count = self.skipped.iter().filter(in_the_way).count();
+        let first = String::from_utf8_lossy(first).escape_debug().to_string();
+        let message = format!("{count} entries are in the way, first `{first}`");
+        let others = format!("{} other entries were restored", self.entries);
+        Some(Error::new(Code::FileExists, message).cause(others))
+    }
+
+    /// Bytes were wrong or missing: nothing wrong was written.
     pub fn damage(&self) -> Option<Error> {
         let damaged = |(_, code): &&(Vec<u8>, Code)| code.exit() == Exit::Damage;
         let (path, code) = self.skipped.iter().find(damaged)?;
@@ -95,7 +124,57 @@ pub fn restore(
     request: &RestoreRequest,
     progress: &Progress,
 ) -> Result<RestoreReport> {
+    restore_under(&Halt::new(), reader, request, progress)
+}
+
+/// A path that the point does not have is a mistake, and nothing is restored for it.
+pub fn insist_on_paths(reader: &PointReader, paths: &[Vec<u8>]) -> Result<()> {
+    for path in paths {
+        if reader.manifest().subtree(path)?.next().transpose()?.is_none() {
+            return Err(plan::not_in_point(path));
+        }
+    }
+    Ok(())
+}
+
+/// The same, until the halt is set. What was granted is kept meanwhile, and its end ends this too.
+pub(super) fn restore_under(
+    halt: &Arc<Halt>,
+    reader: &PointReader,
+    request: &RestoreRequest,
+    progress: &Progress,
+) -> Result<RestoreReport> {
+    std::thread::scope(|scope| {
+        let (over, waiting) = sync_channel::<()>(0);
+        scope.spawn(move || keep(halt, reader, &waiting));
+        let restored = restore_here(halt, reader, request, progress);
+        drop(over);
+        restored
+    })
+}
+
+/// Says now and then that the point is still being read, until the restore is over.
+fn keep(halt: &Halt, reader: &PointReader, over: &Receiver<()>) {
+    while over.recv_timeout(KEEP_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        match reader.source().keep() {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, "nobody heard that the point is still being read");
+            }
+            Err(error) => return halt.fail(error),
+        }
+    }
+}
+
+fn restore_here(
+    halt: &Arc<Halt>,
+    reader: &PointReader,
+    request: &RestoreRequest,
+    progress: &Progress,
+) -> Result<RestoreReport> {
     progress.entries_total.store(reader.record().entries, Relaxed);
     progress.bytes_total.store(reader.record().bytes, Relaxed);
-    plan::restore(reader, request, progress)
+    plan::restore(halt, reader, request, progress)
 }
+
+const KEEP_INTERVAL: Duration = Duration::from_secs(5);

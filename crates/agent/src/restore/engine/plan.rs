@@ -11,29 +11,28 @@ use super::links::Links;
 use super::run::Run;
 use super::transfer::{Transfer, with_transfer};
 use super::{Progress, RestoreReport, RestoreRequest, delete};
-use crate::flow::lock;
+use crate::flow::{Halt, lock};
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Content, Entry, EntryKind};
 use holdfast_seal::manifest::path;
 use std::cmp::Ordering;
-use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn restore(
+    halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,
     progress: &Progress,
 ) -> Result<RestoreReport> {
     if request.dry_run {
-        return count(reader, request, progress);
+        return count(halt, reader, request, progress);
     }
     let overwrite =
         if request.force || request.in_place { Overwrite::Force } else { Overwrite::Protect };
     let options =
         TargetOptions { overwrite, numeric_ids: request.numeric_ids, ..Default::default() };
-    let directory = if request.in_place { Path::new("/") } else { &request.target };
-    let target = Target::open(directory, options)?;
-    let run = Run::new(reader, progress, Some(target), request.verify);
+    let target = Target::open(request.directory(), options)?;
+    let run = Run::new(reader, progress, Some(target), request.verify, Arc::clone(halt));
     let delta = overwrite == Overwrite::Force;
     let mut links = Links::default();
     with_transfer(&run, |transfer| {
@@ -56,11 +55,12 @@ pub(super) fn restore(
 
 /// What a restore would do, without a look at the target.
 fn count(
+    halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,
     progress: &Progress,
 ) -> Result<RestoreReport> {
-    let run = Run::new(reader, progress, None, false);
+    let run = Run::new(reader, progress, None, false, Arc::clone(halt));
     for_each(reader, &request.paths, &run, |entry| {
         run.report().bytes_written += entry.content_bytes();
         run.placed();
@@ -272,7 +272,7 @@ fn all_match(run: &Run<'_>, content: &Content, existing: &ExistingFile) -> Resul
     Ok(true)
 }
 
-fn not_in_point(path: &[u8]) -> Error {
+pub(super) fn not_in_point(path: &[u8]) -> Error {
     let path = String::from_utf8_lossy(path).escape_debug().to_string();
     Error::new(Code::FileMissing, format!("the point has no `{path}`"))
         .next("list what it has with `holdfast ls`")

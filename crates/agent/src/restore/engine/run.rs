@@ -29,13 +29,14 @@ impl<'a> Run<'a> {
         progress: &'a Progress,
         target: Option<Target>,
         verify: bool,
+        halt: Arc<Halt>,
     ) -> Self {
         Self {
             reader,
             progress,
             target,
             verify,
-            halt: Halt::new(),
+            halt,
             bytes: Gate::new(BYTES_IN_FLIGHT),
             files: Gate::new(FILES_OPEN_MAX),
             report: Mutex::default(),

@@ -68,7 +68,9 @@ impl FileWriter {
         if self.core.options().durability == Durability::EveryFile {
             rustix::fs::fsync(&self.file).map_err(|errno| self.failed("sync", errno))?;
         }
-        self.core.install(&self.temporary, &self.name, &self.path)
+        self.core.install(&self.temporary, &self.name, &self.path)?;
+        self.temporary.forget();
+        Ok(())
     }
 
     fn write_all(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {

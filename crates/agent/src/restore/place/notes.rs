@@ -15,6 +15,10 @@ pub enum NoteKind {
     Xattr,
 }
 
+impl NoteKind {
+    pub const ALL: [Self; 5] = [Self::Mode, Self::Owner, Self::Removal, Self::Times, Self::Xattr];
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     pub kind: NoteKind,
@@ -35,6 +39,10 @@ impl Notes {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, note: Note) {
+        self.0.push(note);
     }
 
     pub(crate) fn add(&mut self, kind: NoteKind, code: Code, path: &[u8]) {

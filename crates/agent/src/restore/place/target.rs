@@ -23,7 +23,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Leftovers of a crashed process with our number may take as many names.
@@ -48,11 +48,23 @@ pub(super) struct Core {
 pub(super) struct Temporary {
     directory: Arc<OwnedFd>,
     name: Vec<u8>,
+    gone: AtomicBool,
+}
+
+impl Temporary {
+    /// It was renamed. Only for what has no other name: a rename onto another link of the same
+    /// inode succeeds and leaves both.
+    pub(super) fn forget(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Usually gone by rename. Left behind by a rename onto another link of the same inode.
+        if self.gone.load(Ordering::Relaxed) {
+            return;
+        }
+        // A link may be gone by its rename already.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
 }
@@ -273,6 +285,7 @@ impl Core {
                     // Not every filesystem can; a second link never replaces anything either.
                     Err(Errno::INVAL | Errno::NOSYS) => {
                         linkat(directory, from, directory, name, AtFlags::empty())
+                            .and_then(|()| unlinkat(directory, from, AtFlags::empty()))
                     }
                     other => other,
                 }
@@ -335,7 +348,10 @@ impl Core {
             let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
             let name = format!(".holdfast-{process}-{number}").into_bytes();
             match make(&name) {
-                Ok(made) => return Ok((Temporary { directory: directory.clone(), name }, made)),
+                Ok(made) => {
+                    let (directory, gone) = (directory.clone(), AtomicBool::new(false));
+                    return Ok((Temporary { directory, name, gone }, made));
+                }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(failed("make", path, errno)),
             }
@@ -353,7 +369,9 @@ impl Core {
             return Err(failed("hold", &entry.path, Errno::STALE));
         }
         self.attributes(entry).apply(Handle::Held(held.as_fd()), &entry.path, &self.notes);
-        self.install(temporary, name, &entry.path)
+        self.install(temporary, name, &entry.path)?;
+        temporary.forget();
+        Ok(())
     }
 
     fn finish_directory(&self, path: &[u8], attributes: &Attributes) -> Result<()> {

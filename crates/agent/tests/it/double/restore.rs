@@ -41,6 +41,22 @@ impl v1::restore_server::Restore for Service {
         inner.reads_closed += 1;
         Ok(Response::new(v1::ClosePointResponse {}))
     }
+
+    async fn keep(
+        &self,
+        request: Request<v1::KeepPointRequest>,
+    ) -> Result<Response<v1::KeepPointResponse>, Status> {
+        let id = parse::session_id(&request.get_ref().read_session).unwrap();
+        assert!(self.0.inner().reads.contains_key(&id));
+        Ok(Response::new(v1::KeepPointResponse {}))
+    }
+
+    async fn end(
+        &self,
+        _: Request<v1::EndRestoreRequest>,
+    ) -> Result<Response<v1::EndRestoreResponse>, Status> {
+        Err(to_status(&Error::new(Code::AuthDenied, "an agent tells its end on its line")))
+    }
 }
 
 impl Service {

@@ -1,15 +1,97 @@
 //! The recovery bundle: everything that brings the vaults back without this cluster.
 
 use crate::{house::House, secrets};
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
 use holdfast_keyring::{
     Argon, BundleContents, BundledVault, Custody, Enrolled, IdentityPublicKey, KeyObject, bundle,
 };
-use holdfast_ledger::row::VaultRow;
+use holdfast_ledger::{
+    Actor,
+    command::{ExportBundle, Note, NoteKind},
+    row::{BundleRow, BundledKey, VaultRow},
+};
+use holdfast_runtime::tasks::Tasks;
+use holdfast_wire::v1;
+use std::{sync::Arc, time::Duration};
 
 const PASSPHRASE_BYTES_MIN: usize = 8;
 
-pub(super) fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
+/// Seals a bundle, and has the ledger remember what it opens.
+pub(super) async fn hand_out(
+    house: &Arc<House>,
+    tasks: &Tasks,
+    actor: Actor,
+    passphrase: String,
+) -> Result<Vec<u8>> {
+    let note = Note { kind: NoteKind::BundleExported, subject: house.cluster.to_string() };
+    house.ledger.propose(actor.clone(), note).await?;
+    let keys = newest_keys(house)?;
+    let sealing = house.clone();
+    let sealed = tasks.run_blocking("export bundle", move || export(&sealing, &passphrase)).await?;
+    let bundle = *blake3::hash(&sealed).as_bytes();
+    house.ledger.propose(actor, ExportBundle { bundle, keys }).await?;
+    Ok(sealed)
+}
+
+fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
+    let vaults = house.ledger.query().vaults()?;
+    Ok(vaults.iter().map(|row| BundledKey { vault: row.id, version: row.key_version }).collect())
+}
+
+/// What is wrong as long as no bundle with the newest keys was proved to open, and lately. A trial
+/// cluster, whose KEK lies beside its data, is told the same as a note.
+pub(super) fn alarm(house: &House) -> Result<Option<v1::Alarm>> {
+    let query = house.ledger.query();
+    let (needed, known) = (newest_keys(house)?, query.bundles()?);
+    let standing = Standing::of(&needed, &known, house.ledger.now());
+    let (code, since, next) = match standing {
+        Standing::Good => return Ok(None),
+        Standing::Absent => (
+            "bundle.export_absent",
+            query.cluster()?.created,
+            "holdfast keys export --to FILE, then holdfast keys verify FILE",
+        ),
+        Standing::Unproved(since) => {
+            ("bundle.verification_absent", since, "holdfast keys verify FILE")
+        }
+        Standing::Overdue(since) => {
+            ("bundle.verification_overdue", since, "holdfast keys verify FILE")
+        }
+    };
+    Ok(Some(v1::Alarm {
+        code: code.to_owned(),
+        subject: query.cluster()?.name.to_string(),
+        since_ns: since.as_nanos(),
+        next: next.to_owned(),
+    }))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// None was handed out since the newest key was made.
+    Absent,
+    Good,
+    /// Proved to open, but longer ago than is safe.
+    Overdue(Timestamp),
+    Unproved(Timestamp),
+}
+
+impl Standing {
+    fn of(needed: &[BundledKey], known: &[BundleRow], now: Timestamp) -> Self {
+        let covers = |row: &&BundleRow| needed.iter().all(|key| row.keys.contains(key));
+        let newest = known.iter().filter(covers).map(|row| row.exported).max();
+        let proved = known.iter().filter(covers).filter_map(|row| row.verified).max();
+        let age_max = Duration::from_secs(limits::BUNDLE_AGE_SECS);
+        match (newest, proved) {
+            (_, Some(proved)) if now.since(proved) <= age_max => Self::Good,
+            (_, Some(proved)) => Self::Overdue(proved.plus(age_max)),
+            (Some(newest), None) => Self::Unproved(newest),
+            (None, None) => Self::Absent,
+        }
+    }
+}
+
+fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
     if passphrase.len() < PASSPHRASE_BYTES_MIN {
         return Err(Error::new(Code::UsageMalformed, "the passphrase is too short")
             .next(format!("use at least {PASSPHRASE_BYTES_MIN} characters")));
@@ -48,4 +130,36 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
         },
         keys: object.unwrap_coordinator(house.custodian.kek())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::VaultId;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn key(version: u32) -> BundledKey {
+        BundledKey { vault: VaultId::from_bytes([1; 16]), version }
+    }
+
+    #[test]
+    fn only_a_bundle_of_the_newest_key_that_was_proved_lately_is_good() {
+        let now = Timestamp::ZERO.plus(400 * DAY);
+        let row = |version, exported, verified| BundleRow {
+            hash: [0; 32],
+            exported,
+            verified,
+            keys: vec![key(version)],
+        };
+        let standing = |rows: &[BundleRow]| Standing::of(&[key(2)], rows, now);
+        let ago = |days| now.minus(days * DAY);
+        assert_eq!(standing(&[]), Standing::Absent);
+        assert_eq!(standing(&[row(1, ago(1), Some(ago(1)))]), Standing::Absent);
+        assert_eq!(standing(&[row(2, ago(1), None)]), Standing::Unproved(ago(1)));
+        assert_eq!(standing(&[row(2, ago(100), Some(ago(89)))]), Standing::Good);
+        assert_eq!(standing(&[row(2, ago(100), Some(ago(91)))]), Standing::Overdue(ago(1)));
+        let both = [row(2, ago(100), Some(ago(91))), row(2, ago(80), Some(ago(80)))];
+        assert_eq!(standing(&both), Standing::Good);
+    }
 }

@@ -5,6 +5,8 @@ mod resources;
 mod runs;
 mod status;
 
+pub(crate) use resources::preview;
+
 use super::{caller, refuse, render};
 use crate::{house::House, pki};
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use futures::Stream;
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     audit,
-    command::{CancelRun, Note, NoteKind, RevokeAgent},
+    command::{CancelRun, RevokeAgent, VerifyBundle},
     row::PointState,
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
@@ -110,6 +112,14 @@ impl Admin for AdminService {
         answer(runs::start(&self.house, actor, request.into_inner()).await)
     }
 
+    async fn start_restore(
+        &self,
+        request: Request<v1::StartRestoreRequest>,
+    ) -> Answer<v1::StartRestoreResponse> {
+        let actor = caller(&request).actor();
+        answer(runs::start_restore(&self.house, actor, request.into_inner()).await)
+    }
+
     async fn follow_run(
         &self,
         request: Request<v1::FollowRunRequest>,
@@ -185,15 +195,31 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ExportBundleRequest>,
     ) -> Answer<v1::ExportBundleResponse> {
-        let house = self.house.clone();
-        let note = Note { kind: NoteKind::BundleExported, subject: house.cluster.to_string() };
-        house.ledger.propose(caller(&request).actor(), note).await.map_err(refuse)?;
+        let (house, actor) = (self.house.clone(), caller(&request).actor());
         let passphrase = request.into_inner().passphrase;
-        let sealed = self
-            .tasks
-            .run_blocking("export bundle", move || bundle::export(&house, &passphrase))
-            .await;
-        answer(sealed.map(|bundle| v1::ExportBundleResponse { bundle: bundle.into() }))
+        let handed_out = bundle::hand_out(&house, &self.tasks, actor, passphrase).await;
+        answer(handed_out.map(|bundle| v1::ExportBundleResponse { bundle: bundle.into() }))
+    }
+
+    async fn verify_bundle(
+        &self,
+        request: Request<v1::VerifyBundleRequest>,
+    ) -> Answer<v1::VerifyBundleResponse> {
+        let actor = caller(&request).actor();
+        let verified = async {
+            let bundle = parse::array("the bundle's hash", &request.get_ref().bundle_hash)?;
+            self.house.ledger.propose(actor, VerifyBundle { bundle }).await?;
+            Ok(v1::VerifyBundleResponse {})
+        };
+        answer(verified.await)
+    }
+
+    async fn confirm_clock(
+        &self,
+        request: Request<v1::ConfirmClockRequest>,
+    ) -> Answer<v1::ConfirmClockResponse> {
+        let confirmed = self.house.ledger.confirm_clock(caller(&request).actor()).await;
+        answer(confirmed.map(|now| v1::ConfirmClockResponse { now_ns: now.as_nanos() }))
     }
 
     async fn list_audit(
@@ -269,6 +295,7 @@ fn list_points(house: &House, request: &v1::ListPointsRequest) -> Result<v1::Lis
             && run.is_none_or(|run| point.run == run)
             && request.before_ns.is_none_or(|before| point.committed.as_nanos() < before)
             && point.id.to_string().starts_with(&request.id_prefix)
+            && (!request.scheduled || point.state.is_scheduled())
             && (request.checkpoints || run.is_some() || point.state != PointState::Checkpoint)
     });
     let points = chosen

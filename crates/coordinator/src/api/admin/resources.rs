@@ -72,7 +72,7 @@ fn kind_of(spec: &Spec) -> &'static str {
     }
 }
 
-fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
+pub(crate) fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
     match spec {
         Spec::Vault(spec) => {
             render::vault_settings(spec)?;

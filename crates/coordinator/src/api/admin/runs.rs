@@ -1,7 +1,7 @@
 //! Starting and following runs.
 
 use super::render;
-use crate::house::House;
+use crate::{house::House, restoring};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Code, Error, Name, Result, RunId};
 use holdfast_ledger::{
@@ -58,16 +58,45 @@ pub(super) async fn start(
         run.level = render::level(options.level)?;
     }
     if options.bytes_per_second_max != 0 {
-        run.bytes_per_second_max = options.bytes_per_second_max;
+        run.bytes_per_second_max = render::bandwidth(options.bytes_per_second_max)?;
     }
     run.full = options.full;
-    let agent = house.ledger.query().agent(&run.agent)?;
-    if !house.hub.is_attached(&run.agent) {
-        let message = format!("the agent `{}` is not connected", agent.name);
-        return Err(Error::new(Code::AgentOffline, message));
+    if let Some(agent) = &run.agent {
+        insist_on_attached(house, agent)?;
     }
     house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
     Ok(v1::StartBackupResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })
+}
+
+fn insist_on_attached(house: &House, id: &AgentId) -> Result<()> {
+    let agent = house.ledger.query().agent(id)?;
+    if house.hub.is_attached(id) {
+        return Ok(());
+    }
+    let message = format!("the agent `{}` is not connected", agent.name);
+    Err(Error::new(Code::AgentOffline, message))
+}
+
+/// Authorises a restore: from here on its agent, or its asker, may read this one point.
+pub(super) async fn start_restore(
+    house: &House,
+    actor: Actor,
+    request: v1::StartRestoreRequest,
+) -> Result<v1::StartRestoreResponse> {
+    let id = parse::run_id(&request.run_id)?;
+    house.ledger.catch_up().await?;
+    let agent = match &*request.agent {
+        "" => None,
+        named => Some(find_agent(house, named)?.id),
+    };
+    let point = parse::point_id(&request.point_id)?;
+    let spec = parse::required("what to restore", request.spec)?;
+    let run = restoring::run(house, id, agent, &point, spec)?;
+    if let Some(agent) = &agent {
+        insist_on_attached(house, agent)?;
+    }
+    house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
+    Ok(v1::StartRestoreResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })
 }
 
 fn of_policy(house: &House, id: RunId, name: &Name) -> Result<RunRow> {
@@ -115,8 +144,9 @@ pub(super) async fn follow(
         let event = event(house, &id);
         let over = event.as_ref().map_or(true, |(_, over)| *over);
         let event = match event {
-            // A run has ended for its caller when the log that says so is durable.
-            Ok(ended) if over => {
+            // A point is there for its caller when the log that says so is durable; a run that
+            // came to nothing promised nothing.
+            Ok(ended) if over && made_a_point(&ended.0) => {
                 let index = *house.ledger.applied().borrow();
                 house.shipping.wait(index).await.map(|()| ended)
             }
@@ -131,6 +161,10 @@ pub(super) async fn follow(
             () = tokio::time::sleep(PROGRESS_EVERY) => {}
         }
     }
+}
+
+fn made_a_point(event: &v1::RunEvent) -> bool {
+    event.run.as_ref().is_some_and(|run| matches!(run.state.as_str(), "done" | "partial"))
 }
 
 fn event(house: &House, id: &RunId) -> Result<(v1::RunEvent, bool)> {

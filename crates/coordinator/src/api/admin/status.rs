@@ -1,10 +1,15 @@
 //! One glance: cluster, agents, sources, alarms.
 
-use crate::house::House;
+use crate::{
+    catalog::{Catalog, Progress},
+    house::House,
+    raft::ClockJump,
+};
 use bytes::Bytes;
-use holdfast_common::{Result, limits};
+use holdfast_common::{Code, Name, Result, limits};
 use holdfast_ledger::row::{AgentRow, AgentState, PointRow, PointState, PolicyRow};
 use holdfast_wire::v1;
+use std::sync::Arc;
 
 pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     house.ledger.catch_up().await?;
@@ -17,7 +22,11 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         .iter()
         .map(|policy| source(policy, &points))
         .collect::<Vec<v1::SourceStatus>>();
-    let alarms = alarms(house, &sources)?;
+    let mut alarms = alarms(house, &sources)?;
+    let mut notes = Vec::new();
+    if let Some(bundle) = super::bundle::alarm(house)? {
+        if house.trial { &mut notes } else { &mut alarms }.push(bundle);
+    }
     Ok(v1::StatusResponse {
         cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
         cluster_name: cluster.name.to_string(),
@@ -36,6 +45,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         agents: agents(house)?,
         sources,
         alarms,
+        notes,
         now_ns: house.ledger.now().as_nanos(),
     })
 }
@@ -61,9 +71,9 @@ fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
 }
 
 fn source(policy: &PolicyRow, points: &[PointRow]) -> v1::SourceStatus {
-    let newest = points.iter().find(|point| {
-        point.policy.as_ref() == Some(&policy.name) && point.state != PointState::Checkpoint
-    });
+    let newest = points
+        .iter()
+        .find(|point| point.policy.as_ref() == Some(&policy.name) && point.state.is_scheduled());
     v1::SourceStatus {
         policy: Some(policy.name.to_string()),
         agent: policy.agent.to_string(),
@@ -74,10 +84,33 @@ fn source(policy: &PolicyRow, points: &[PointRow]) -> v1::SourceStatus {
     }
 }
 
+/// Rows of some packs are not there: what they hold is sent again, and cannot be restored.
+fn index_behind((vault, catalog): &(Name, Arc<Catalog>)) -> Option<v1::Alarm> {
+    let Progress::Waiting { packs, since, why } = catalog.progress() else { return None };
+    Some(v1::Alarm {
+        code: Code::IndexLoading.name().to_owned(),
+        subject: format!("{vault}: {packs} packs or more"),
+        since_ns: since.as_nanos(),
+        next: format!("{}: {}", why.code, why.advice()),
+    })
+}
+
 /// What an operator should look at. Codes are stable.
 fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
     let now = house.ledger.now().as_nanos();
     let mut alarms = Vec::new();
+    if let Some(full) = house.ledger.shortage() {
+        alarms.push(v1::Alarm {
+            code: full.code.name().to_owned(),
+            subject: house.name.to_string(),
+            since_ns: now,
+            next: full.advice().to_owned(),
+        });
+    }
+    alarms.extend(house.catalogs().iter().filter_map(index_behind));
+    if let Some(jump) = house.ledger.clock_jump() {
+        alarms.push(clock_alarm(house, jump));
+    }
     for source in sources.iter().filter(|source| !source.ok) {
         let subject = source.policy.clone().unwrap_or_default();
         alarms.push(match source.newest_point {
@@ -106,4 +139,19 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
         }
     }
     Ok(alarms)
+}
+
+/// Nothing destructive may go on while this alarm stands.
+fn clock_alarm(house: &House, jump: ClockJump) -> v1::Alarm {
+    let next = if jump.wall > jump.ledger {
+        "correct the coordinator's clock; if it is right, type `holdfast cluster confirm-clock`"
+    } else {
+        "correct the coordinator's clock; ledger time is ahead of it and waits"
+    };
+    v1::Alarm {
+        code: "clock.jumped".to_owned(),
+        subject: house.name.to_string(),
+        since_ns: jump.since.as_nanos(),
+        next: next.to_owned(),
+    }
 }

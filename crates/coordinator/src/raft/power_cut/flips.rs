@@ -4,7 +4,7 @@
 //! closer then) and after a kill (they repair, and might mend too much). Those in the log are
 //! tried without tables, so that every entry must be read again.
 
-use super::{Dice, SEED, copy, files, ledger, rounds};
+use super::{Dice, copy, files, ledger, repeat, rounds, seed};
 use std::{fs, path::Path, time::Duration};
 
 const COMMANDS: usize = 36;
@@ -64,7 +64,7 @@ fn flip(aim: Aim, count: usize) -> Vec<(Answer, String)> {
             used.map(move |(at, _)| (path, at))
         })
         .collect();
-    let mut dice = Dice(SEED);
+    let mut dice = Dice(seed());
     let answers = (0..count).map(|number| {
         let (path, at) = places[dice.below(places.len())];
         let bit = dice.below(8);
@@ -81,7 +81,7 @@ fn flip(aim: Aim, count: usize) -> Vec<(Answer, String)> {
         // Who was refused tries again: a repair in between must not have made it wrong.
         let first = ask(&ledger);
         let (answer, error) = if first.0 == Answer::Refused { ask(&ledger) } else { first };
-        let place = format!("seed {SEED:#x}, flip {number}: bit {bit} of byte {at}");
+        let place = format!("{}: flip {number}: bit {bit} of byte {at}", repeat());
         (answer, format!("{answer:?}: {place} of {}: {error}", relative.display()))
     });
     answers.collect()

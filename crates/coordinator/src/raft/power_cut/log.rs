@@ -7,7 +7,7 @@
 
 use super::{
     super::{log_store::LogStore, types::Vote},
-    Dice, SEED, rounds,
+    Dice, repeat, rounds, seed,
 };
 use crate::store::DirectoryLock;
 use holdfast_ledger::MemoryKv;
@@ -53,7 +53,7 @@ async fn a_vote_is_never_taken_back_by_a_flipped_bit_after_a_stop() {
 }
 
 async fn assert_votes_stay((good, changed): &(Vec<u8>, Vec<usize>)) {
-    let mut dice = Dice(SEED);
+    let mut dice = Dice(seed());
     let (mut kept, mut refused) = (0, 0);
     for number in 0..rounds(60) {
         let (at, bit) = (changed[dice.below(changed.len())], dice.below(8));
@@ -64,7 +64,7 @@ async fn assert_votes_stay((good, changed): &(Vec<u8>, Vec<usize>)) {
         // Who was refused tries again: a repair in between must not have made it wrong.
         for _ in 0..2 {
             let Some(mut log) = open(directory.path()).await else { continue };
-            let story = format!("seed {SEED:#x}, flip {number}: bit {bit} of byte {at}");
+            let story = format!("{}: flip {number}: bit {bit} of byte {at}", repeat());
             match log.read_vote().await {
                 Ok(vote) => {
                     assert_eq!(vote.map(|vote| vote.leader_id.term), Some(TERMS), "{story}")

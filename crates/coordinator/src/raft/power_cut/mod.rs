@@ -8,7 +8,8 @@
 //!
 //! The controls replay the same record on a disk that lies and must see losses, and the record
 //! played to its end must give the directory itself: nothing is written past the recorder (by
-//! mmap, say). `HOLDFAST_TORTURE_CUTS` asks for more cuts than a quick run makes.
+//! mmap, say). `HOLDFAST_TORTURE_CUTS` asks for more cuts than a quick run makes, and
+//! `HOLDFAST_SEED` for others; every story of a failure begins with what repeats it.
 
 mod disk;
 mod flips;
@@ -28,7 +29,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const SEED: u64 = 0x5EED_0F0D_15C5;
+const SEED_USUAL: u64 = 0x5EED_0F0D_15C5;
 const WORKLOAD: &str = "HOLDFAST_POWER_CUT_WORKLOAD";
 
 /// What a workload works on.
@@ -90,7 +91,7 @@ impl Recording {
 
     /// Plays to `count` seeded cuts, early ones first, and shows what each leaves.
     fn cut(&self, count: usize, syncs: Syncs, mut look: impl FnMut(&Cut)) {
-        let mut dice = Dice(SEED);
+        let mut dice = Dice(seed());
         let mut positions: Vec<usize> =
             (0..count).map(|_| dice.below(self.events.len() + 1)).collect();
         positions.sort_unstable();
@@ -106,7 +107,8 @@ impl Recording {
             at = position;
             let loss = LOSSES[number % LOSSES.len()];
             let story = format!(
-                "seed {SEED:#x}, cut {number} of {count} after {position} of {} events, {loss:?}",
+                "{}: cut {number} of {count} after {position} of {} events, {loss:?}",
+                repeat(),
                 self.events.len()
             );
             let directory = tempfile::tempdir().unwrap();
@@ -135,8 +137,23 @@ impl Dice {
 
 /// How many cuts or flips a test makes: `quick`, or what the long run asks for.
 fn rounds(quick: usize) -> usize {
-    let asked = std::env::var_os("HOLDFAST_TORTURE_CUTS").map(|text| text.into_string().unwrap());
-    asked.map_or(quick, |text| text.parse().unwrap())
+    asked("HOLDFAST_TORTURE_CUTS").map_or(quick, |number| usize::try_from(number).unwrap())
+}
+
+fn seed() -> u64 {
+    asked("HOLDFAST_SEED").unwrap_or(SEED_USUAL)
+}
+
+/// What makes the same cuts and flips again.
+fn repeat() -> String {
+    let cuts = asked("HOLDFAST_TORTURE_CUTS").map(|cuts| format!("HOLDFAST_TORTURE_CUTS={cuts} "));
+    let (seed, cuts) = (seed(), cuts.unwrap_or_default());
+    format!("HOLDFAST_SEED={seed} {cuts}cargo test -p holdfast-coordinator power_cut")
+}
+
+fn asked(name: &str) -> Option<u64> {
+    let text = std::env::var_os(name)?.into_string().unwrap();
+    (!text.is_empty()).then(|| text.parse().unwrap())
 }
 
 /// Every file below `directory`, by its path.
@@ -187,7 +204,7 @@ fn a_record_played_to_its_end_gives_the_directory_byte_for_byte() {
         let mut disk = recording.before.clone();
         recording.events.iter().for_each(|event| disk.happen(event, Syncs::All));
         let target = tempfile::tempdir().unwrap();
-        disk.cut(Loss::Nothing, &mut Dice(SEED), target.path());
+        disk.cut(Loss::Nothing, &mut Dice(SEED_USUAL), target.path());
         let relative = |root: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
             let within = |path: PathBuf| path.strip_prefix(root).unwrap().to_owned();
             files(root).into_iter().map(|(path, bytes)| (within(path), bytes)).collect()

@@ -309,25 +309,6 @@ async fn a_handshake_that_does_not_come_is_given_up_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_full_table_admits_nobody_until_somebody_leaves() {
-    let house = House::new();
-    let mut site = Site::open(house.server(1)).await;
-    let table = Connections::new(1);
-    let mut admitted = Vec::new();
-    for number in 1..=3 {
-        let _client = dial(&site, &house.client(&agent(number))).await.unwrap();
-        let (stream, info) = site.next().await.into_parts();
-        admitted.push(table.admit(stream, info));
-        let expected = [true, false, true][usize::from(number) - 1];
-        assert_eq!(admitted.last().unwrap().is_some(), expected, "client {number}");
-        if number == 2 {
-            admitted.clear();
-        }
-    }
-    site.close().await;
-}
-
-#[tokio::test]
 async fn no_session_is_resumed_even_for_a_client_that_would() {
     let house = House::new();
     let mut site = Site::open(house.server(1)).await;

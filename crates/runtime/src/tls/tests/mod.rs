@@ -1,6 +1,7 @@
 //! Connections over loopback, with real certificates and an injected clock.
 
 mod channel;
+mod crowd;
 mod handshake;
 
 use super::*;

@@ -1,14 +1,18 @@
 //! What the tests drive the binary with.
 //!
 //! `process` runs services and ends them, `command` runs one command and judges how it ended,
-//! `tree` makes and compares directories, `objects` damages a location.
+//! `tree` makes and compares directories, `objects` damages a location, `disk` has little room.
 
+mod chance;
 mod command;
+mod disk;
 mod objects;
 mod process;
 mod tree;
 
+pub use chance::{Chance, kills};
 pub use command::{Outcome, holdfast};
+pub use disk::SmallDisk;
 pub use objects::{Damage, Objects};
 pub use process::{Dev, Service, binary, wait_until};
 pub use tree::{Tree, noise, set_xattr, write};

@@ -64,6 +64,11 @@ impl Service {
         Self::spawn(Command::new(binary()).args(arguments).uid(uid).gid(uid), log)
     }
 
+    /// A command that was prepared otherwise, with an environment of its own.
+    pub fn start_command(command: &mut Command, log: &Path) -> Self {
+        Self::spawn(command, log)
+    }
+
     fn spawn(command: &mut Command, log: &Path) -> Self {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
         let mut child = command
@@ -121,6 +126,11 @@ impl Service {
 
     /// SIGKILL, and the end of it.
     pub fn kill(mut self) {
+        self.kill_in_place();
+    }
+
+    /// The same for a service that another will take the place of.
+    pub fn kill_in_place(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

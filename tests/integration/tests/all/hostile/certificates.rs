@@ -10,9 +10,9 @@ use holdfast_common::{ChunkKind, Clock, Code, PackId, Result, SystemEntropy, Tim
 use holdfast_keyring::IdentityKey;
 use holdfast_runtime::{
     identity::Identity,
-    pki::{self, ProvenKey, Validity, certificates_pem},
+    pki::{self, CertificateAuthority, ProvenKey, Validity, certificates_pem},
 };
-use holdfast_wire::v1::{self, enroll_client::EnrollClient};
+use holdfast_wire::v1::{self, enroll_client::EnrollClient, ingest_client::IngestClient};
 use std::time::{Duration, Instant};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
@@ -40,7 +40,10 @@ async fn come_back(
 
 /// A certificate of the cluster's own authority for this agent, from then on for an hour.
 async fn certificate_from(scene: &Scene, rogue: &Rogue, from: Timestamp) -> String {
-    let authority = scene.authority().await;
+    certificate_by(&scene.authority().await, rogue, from)
+}
+
+fn certificate_by(authority: &CertificateAuthority, rogue: &Rogue, from: Timestamp) -> String {
     let whole =
         |time: Timestamp| Timestamp::from_nanos(time.as_nanos() / 1_000_000_000 * 1_000_000_000);
     let validity = Validity {
@@ -85,6 +88,29 @@ async fn an_expired_certificate_returns_by_proof_of_its_key_and_only_so() {
     let back = come_back(&scene, &rogue, &pem, own, now).await.unwrap();
     let fresh = certificates_pem([&back.certificate_der[..]]);
     attach(&scene.channel_of(&fresh, &pem).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_connection_is_worth_no_more_than_its_certificate() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("lingering").await;
+    let authority = scene.authority().await;
+    let left = Duration::from_secs(5);
+    let certificate =
+        certificate_by(&authority, &rogue, clock().now().minus(Duration::from_secs(3600) - left));
+    let channel = scene.channel_of(&certificate, &rogue.key_pem()).await.unwrap();
+    let call = async || {
+        let request = v1::RenewSessionRequest { session_id: vec![0; 16].into() };
+        refused(told(IngestClient::new(channel.clone()).renew(request).await))
+    };
+    assert_eq!(call().await, Code::SessionMissing, "until then it is the agent's");
+    let start = Instant::now();
+    let mut told = call().await;
+    while told == Code::SessionMissing && start.elapsed() < left + Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        told = call().await;
+    }
+    assert_eq!(told, Code::AuthMissing);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,12 +57,14 @@ async fn packs_that_are_half_sent_stay_within_the_budget_and_hold_up_nobody() {
         streams.push((answer, sender));
     }
     let (start, mut most) = (Instant::now(), before);
-    while start.elapsed() < WATCH {
+    // On a busy machine they take longer to get there.
+    let arrived = before + 32 * limits::MIB;
+    while start.elapsed() < WATCH || (most <= arrived && start.elapsed() < 6 * WATCH) {
         most = most.max(resident_bytes(scene.dev.service.id()));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let shown = |bytes: usize| bytes / limits::MIB;
-    assert!(most > before + 32 * limits::MIB, "the streams reached nothing: {} MiB", shown(most));
+    assert!(most > arrived, "the streams reached nothing: {} MiB", shown(most));
     assert!(most < RESIDENT_BYTES_MAX, "{} MiB, {} before", shown(most), shown(before));
     // A few stand, and the rest were turned away at once.
     let (ended, standing): (Vec<_>, Vec<_>) =

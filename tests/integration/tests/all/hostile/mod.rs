@@ -8,14 +8,18 @@
 //!   doors    who may call what          certificates  coming back, being revoked
 //!   runs     whose run and session      packs         bytes that are not what they say
 //!   points   records that lie           trust         junk under another's name
-//!   memory   streams that never end
+//!   memory   streams that never end        floods        many connections, handshakes, calls
+//!   greedy   shares that are not used     reading       what a restore grants
 //! ```
 
 mod certificates;
 mod doors;
+mod floods;
+mod greedy;
 mod memory;
 mod packs;
 mod points;
+mod reading;
 mod rogue;
 mod runs;
 mod scene;

@@ -191,3 +191,25 @@ async fn a_chunk_of_one_kind_does_not_stand_for_the_other() {
     let wanted = rogue.offer(&writing.session, ChunkKind::Page, &[id]).await.unwrap();
     assert_eq!(wanted, [0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pack_that_its_location_did_not_take_is_wanted_still() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("patient").await;
+    let writing = rogue.write(&scene).await;
+    let (id, pack) = writing.pack(ChunkKind::Data, b"content");
+    // Nothing can be written below `packs`: a file lies where the directory has to be.
+    let packs = scene.dev.dir.join("location/packs");
+    let aside = scene.scratch.join("aside");
+    let was_there = std::fs::rename(&packs, &aside).is_ok();
+    std::fs::write(&packs, b"in the way").unwrap();
+    rogue.put(&writing.session, &pack).await.unwrap_err();
+    assert_eq!(rogue.offer(&writing.session, ChunkKind::Data, &[id]).await.unwrap(), [0]);
+    std::fs::remove_file(&packs).unwrap();
+    if was_there {
+        std::fs::rename(&aside, &packs).unwrap();
+    }
+    rogue.put(&writing.session, &pack).await.unwrap();
+    assert!(scene.holds_pack(&pack.id));
+    assert!(rogue.offer(&writing.session, ChunkKind::Data, &[id]).await.unwrap().is_empty());
+}

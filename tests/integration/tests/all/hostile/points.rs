@@ -193,3 +193,61 @@ async fn a_commit_whose_caller_went_away_is_whole_or_not_there() {
     }
     assert!(committed > 0, "every call was over before it began");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_not_answered_before_the_log_that_holds_it_is_shipped() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("patient").await;
+    let writing = rogue.write(&scene).await;
+    let (root, page) = writing.pack(ChunkKind::Page, b"page");
+    let record = writing.record(root, &[&page]);
+    let (point, run) = (writing.point(), Bytes::copy_from_slice(writing.run.as_bytes()));
+    // The log cannot be shipped: a file lies where its directory was.
+    let log = scene.dev.dir.join("location/cluster/log");
+    let aside = scene.scratch.join("aside");
+    let patience = Duration::from_secs(30);
+    let moved = || std::fs::rename(&log, &aside).ok();
+    crate::harness::wait_until("something was shipped before", patience, moved);
+    std::fs::write(&log, b"in the way").unwrap();
+    let finish =
+        tokio::spawn(async move { rogue.finish(&writing.session, &record, &[&page]).await });
+    let mut admin = scene.admin();
+    let mut events = admin.follow_run(v1::FollowRunRequest { run_id: run }).await.unwrap();
+    let follow =
+        tokio::spawn(async move { while events.get_mut().message().await.unwrap().is_some() {} });
+    crate::harness::wait_until("the point is stored, and shipping fails", patience, || {
+        let failures = scene.dev.service.log().matches("the log could not be shipped").count();
+        (scene.holds_point(&point) && failures >= 2).then_some(())
+    });
+    assert!(!finish.is_finished(), "the agent was told");
+    assert!(!follow.is_finished(), "the operator was told");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    assert_eq!(finish.await.unwrap().unwrap(), point);
+    follow.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_whose_object_was_not_stored_is_not_committed() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("patient").await;
+    let writing = rogue.write(&scene).await;
+    let (root, page) = writing.pack(ChunkKind::Page, b"page");
+    let record = writing.record(root, &[&page]);
+    for prefix in ["points", "reach"] {
+        // Nothing can be written below it: a file lies where the directory has to be.
+        let (dir, aside) =
+            (scene.dev.dir.join("location").join(prefix), scene.scratch.join("aside"));
+        let was_there = std::fs::rename(&dir, &aside).is_ok();
+        std::fs::write(&dir, b"in the way").unwrap();
+        rogue.finish(&writing.session, &record, &[&page]).await.unwrap_err();
+        let fetch = scene.fetch(&writing.point(), ChunkKind::Page, &root).await;
+        assert_eq!(refused(fetch), Code::PointMissing, "without {prefix}");
+        std::fs::remove_file(&dir).unwrap();
+        if was_there {
+            std::fs::rename(&aside, &dir).unwrap();
+        }
+    }
+    let point = rogue.finish(&writing.session, &record, &[&page]).await.unwrap();
+    scene.fetch(&point, ChunkKind::Page, &root).await.unwrap();
+}

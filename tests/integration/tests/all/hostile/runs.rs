@@ -91,6 +91,7 @@ async fn a_session_ends_with_its_run() {
     let ended = v1::RunEnded {
         run_id: writing.run.as_bytes().to_vec().into(),
         error: Some((&error).into()),
+        restored: None,
     };
     rogue.reports.send(v1::AgentReport { report: Some(Report::Ended(ended)) }).await.unwrap();
     let (id, pack) = writing.pack(ChunkKind::Data, b"late");
@@ -111,7 +112,8 @@ async fn a_run_of_another_agent_cannot_be_ended_or_reported_on() {
     let writing = victim.write(&scene).await;
     let run_id: bytes::Bytes = writing.run.as_bytes().to_vec().into();
     let error = holdfast_common::Error::new(Code::RunInterrupted, "so it says");
-    let ended = v1::RunEnded { run_id: run_id.clone(), error: Some((&error).into()) };
+    let error = Some((&error).into());
+    let ended = v1::RunEnded { run_id: run_id.clone(), error, restored: None };
     let progress = v1::RunProgress { run_id, entries: 4_242, ..Default::default() };
     for report in [Report::Ended(ended), Report::Progress(progress)] {
         rogue.reports.send(v1::AgentReport { report: Some(report) }).await.unwrap();

@@ -139,6 +139,7 @@ impl Scene {
             point_id: Bytes::copy_from_slice(point.as_bytes()),
             one_time_public: OneTimeKey::generate(&SystemEntropy).public().to_vec().into(),
             purpose: "restore".to_owned(),
+            run_id: None,
         };
         let opened = told(restore.open(request).await)?;
         let request = v1::FetchRequest {

@@ -1,0 +1,94 @@
+//! Peak memory of each process, over sets that differ in size and in shape.
+//!
+//! ```text
+//!   the data set │ the same, ten times │ a million files in one directory
+//!        └ each: first backup ─▶ unchanged ─▶ full verification (a restore that writes nothing)
+//! ```
+
+use crate::{
+    arguments::MemoryOptions,
+    dataset, files, machine, say,
+    tool::{Holdfast, Part, Tool, Usage},
+};
+use holdfast_common::Result;
+use std::{fmt::Write, path::Path};
+
+/// Measures, and writes a table.
+pub fn run(options: &MemoryOptions) -> Result<()> {
+    let work = std::path::absolute(&options.work)
+        .map_err(|error| files::failed("find", &options.work, &error))?;
+    let tool = Holdfast::beside_this_program()?;
+    let mut out = String::from("# Memory\n\nWritten by `holdfast-bench memory`: peak resident ");
+    out.push_str("size of each process during one command, in MiB.\n\n");
+    for (what, said) in machine::facts(&work)? {
+        line(&mut out, &format!("- {what}: {said}"));
+    }
+    line(&mut out, &format!("- {}", tool.version()?));
+    line(&mut out, "\n| data | command | wall s | agent | coordinator | command itself |");
+    line(&mut out, "|---|---|---:|---:|---:|---:|");
+    for set in [Set::Scale(1.0), Set::Scale(options.scale), Set::Flat(options.files)] {
+        files::remove_dir(&work)?;
+        files::make_dir(&work)?;
+        set.play(&tool, &work, &mut out)?;
+    }
+    files::remove_dir(&work)?;
+    let report = &options.report;
+    std::fs::write(report, out).map_err(|error| files::failed("write", report, &error))
+}
+
+enum Set {
+    Scale(f64),
+    Flat(u64),
+}
+
+impl Set {
+    fn play(&self, tool: &Holdfast, work: &Path, out: &mut String) -> Result<()> {
+        let data = work.join("data");
+        let name = match self {
+            Self::Scale(scale) => {
+                dataset::generate(&data, 1, *scale)?;
+                let gigabytes = files::bytes(&data)? as f64 / 1e9;
+                format!("the set at scale {scale}: {gigabytes:.1} GB")
+            }
+            Self::Flat(count) => {
+                dataset::flat::generate(&data, *count, 1)?;
+                format!("{count} files in one directory")
+            }
+        };
+        let mut house = tool.found(&work.join("house"))?;
+        for command in ["first backup", "unchanged backup", "full verification"] {
+            house.rouse()?;
+            let usage = match command {
+                "full verification" => house.verify()?,
+                _ => house.back_up(&data)?,
+            };
+            house.rest()?;
+            row(out, &name, command, &usage);
+        }
+        Ok(())
+    }
+}
+
+fn row(out: &mut String, name: &str, command: &str, usage: &Usage) {
+    let of = |process: &str| {
+        let part = usage.parts.iter().find(|part| part.process == process);
+        part.map_or(0, |part: &Part| part.peak_bytes)
+    };
+    let (agent, coordinator) = (of("agent"), of("coordinator"));
+    let own = usage.peak_bytes - agent - coordinator;
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let told = format!(
+        "| {name} | {command} | {:.1} | {} | {} | {} |",
+        usage.wall_seconds,
+        mib(agent),
+        mib(coordinator),
+        mib(own)
+    );
+    say(&told);
+    line(out, &told);
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a string does not fail.
+    let _always = writeln!(out, "{text}");
+}

@@ -1,0 +1,88 @@
+//! Bytes that may be in memory at once, and who waits for some.
+//!
+//! What comes in and what goes out have a budget each, so that a flood of one leaves the other
+//! alone. Shares are given in the order they were asked for. Waiting has a bound in time and in
+//! number; whoever is beyond it is told to come again, and takes no memory meanwhile.
+
+use holdfast_common::{Code, Error, Result, limits};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) struct Budget {
+    /// In KiB.
+    free: Arc<Semaphore>,
+    kib: u32,
+    waiters: Semaphore,
+}
+
+/// A part of a budget; given back when dropped. It goes along with the bytes that it stands for.
+#[derive(Debug)]
+pub(crate) struct Share {
+    _bytes: OwnedSemaphorePermit,
+}
+
+const WAIT_MAX: Duration = Duration::from_secs(limits::BUDGET_WAIT_SECS);
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let kib = in_kib(bytes);
+        Self {
+            free: Arc::new(Semaphore::new(kib as usize)),
+            kib,
+            waiters: Semaphore::new(limits::BUDGET_WAITERS_MAX),
+        }
+    }
+
+    /// Takes a share; waits for it when others hold it. More than there is counts as all there is.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Share> {
+        let kib = in_kib(bytes).min(self.kib);
+        let busy = || Error::new(Code::ClusterBusy, "all memory for transfers is taken");
+        let _waiting = self.waiters.try_acquire().map_err(|_| busy())?;
+        let taken = tokio::time::timeout(WAIT_MAX, self.free.clone().acquire_many_owned(kib));
+        match taken.await {
+            Ok(Ok(bytes)) => Ok(Share { _bytes: bytes }),
+            Ok(Err(_)) => {
+                Err(Error::new(Code::ClusterUnreachable, "this coordinator is shutting down"))
+            }
+            Err(_) => Err(busy()),
+        }
+    }
+}
+
+fn in_kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(limits::KIB)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{FutureExt, future::join_all};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_waited_for_and_given_up_in_time() {
+        let budget = Budget::new(10 * limits::KIB);
+        let share = budget.reserve(usize::MAX).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let error = budget.reserve(1).await.unwrap_err();
+        assert_eq!(error.code, Code::ClusterBusy);
+        assert!(error.is_retryable());
+        assert_eq!(begun.elapsed(), WAIT_MAX);
+        let mut waiting = Box::pin(budget.reserve(1));
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(share);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_wait_and_the_rest_are_turned_away_at_once() {
+        let budget = Budget::new(limits::KIB);
+        let _all = budget.reserve(1).await.unwrap();
+        let asked = (0..limits::BUDGET_WAITERS_MAX + 3).map(|_| async {
+            let begun = tokio::time::Instant::now();
+            assert_eq!(budget.reserve(1).await.unwrap_err().code, Code::ClusterBusy);
+            begun.elapsed().is_zero()
+        });
+        let turned_away = join_all(asked).await.into_iter().filter(|at_once| *at_once).count();
+        assert_eq!(turned_away, 3);
+    }
+}

@@ -1,0 +1,39 @@
+//! What a coordinator reads from its disk, from a location and from a call, parsed without a house.
+//!
+//! Everything here is bytes in, values out: the fuzzer knocks on these doors, and whoever looks at
+//! a file of a cluster that does not run may do the same. The code behind each is the one that the
+//! running coordinator uses.
+
+use crate::{api, options::Options, raft, ship};
+use holdfast_common::{ClusterId, Result};
+use holdfast_ledger::MemoryKv;
+use holdfast_wire::{parse, v1};
+use std::path::Path;
+
+/// `coordinator.toml`, as it would be written anew.
+pub fn config(text: &str, path: &Path) -> Result<String> {
+    Options::parse(text, path)?.render()
+}
+
+/// The last index of an extent of the shipped log. Its sealed part is not opened.
+pub fn log_extent(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
+    ship::reach_of(extent, cluster)
+}
+
+/// An entry of the log, as it would be written anew.
+pub fn log_entry(bytes: &[u8]) -> Result<Vec<u8>> {
+    raft::entry_written_anew(bytes)
+}
+
+/// A declared resource, checked and told as the ledger would hold it.
+pub fn resource(resource: &v1::Resource) -> Result<v1::Resource> {
+    let spec = parse::required("a spec", resource.spec.as_ref())?;
+    api::preview(&parse::name(&resource.name)?, spec)
+}
+
+/// The rows of a snapshot without the hash at its end.
+pub fn snapshot(bytes: &[u8]) -> Result<MemoryKv> {
+    let tables = MemoryKv::default();
+    raft::fill_from_snapshot(&mut { bytes }, &tables)?;
+    Ok(tables)
+}

@@ -1,0 +1,158 @@
+//! Restores as runs: from what an operator asks, to the order that an agent gets, to the end that
+//! is told.
+//!
+//! Authorising one is writing its row: the row names one point, one doer and one target, and
+//! [`crate::reading`] gives chunks for nothing else. Paths go through here sealed. A vault whose
+//! data only operators can open is refused at once, before anybody's host is touched.
+
+use crate::{custody::insist_on_custody, dispatch::source_to_wire, house::House};
+use bytes::Bytes;
+use holdfast_common::{AgentId, Code, Error, PointId, Result, RunId};
+use holdfast_ledger::{
+    Actor,
+    command::EndRestore,
+    envelope::Refusal,
+    row::{PointRow, RestoreCounts, RestoreOptions, RestoreRow, RunRow, RunState, SourceSpec},
+};
+use holdfast_wire::v1;
+use minicbor::bytes::ByteVec;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The row of a restore that was asked for.
+pub(crate) fn run(
+    house: &House,
+    id: RunId,
+    agent: Option<AgentId>,
+    point: &PointId,
+    spec: v1::RestoreSpec,
+) -> Result<RunRow> {
+    let point = house.ledger.query().point(point)?;
+    let vault = house.ledger.query().vault(&point.vault)?;
+    insist_on_custody(&vault)?;
+    let options = options(&spec, agent.is_some());
+    let paths = (!spec.sealed_paths.is_empty()).then(|| spec.sealed_paths.to_vec().into());
+    let restore = RestoreRow {
+        point: point.id,
+        target: target(&spec)?,
+        options,
+        paths,
+        safety_point: None,
+        counts: RestoreCounts::default(),
+        report: None,
+    };
+    let run = RunRow::restore(id, agent, vault.id, source_of(house, &point)?, restore);
+    // On its own host a point's policy is also the one of what is saved before.
+    let policy = point.policy.filter(|_| agent == Some(point.agent));
+    Ok(RunRow { policy, ..run })
+}
+
+fn options(spec: &v1::RestoreSpec, by_agent: bool) -> RestoreOptions {
+    let options = RestoreOptions {
+        in_place: spec.in_place,
+        force: spec.force,
+        delete: spec.delete,
+        dry_run: spec.dry_run,
+        verify: spec.verify,
+        numeric_ids: spec.numeric_ids,
+        safety: false,
+    };
+    let safety = by_agent && spec.safety_point && options.may_overwrite();
+    RestoreOptions { safety, ..options }
+}
+
+fn target(spec: &v1::RestoreSpec) -> Result<ByteVec> {
+    match spec.target.first() {
+        _ if spec.in_place => Ok(b"/".to_vec().into()),
+        Some(b'/') => Ok(spec.target.to_vec().into()),
+        _ => Err(Error::new(Code::UsageMalformed, "a restore goes below an absolute directory")),
+    }
+}
+
+/// What the point was made of. A safety point was made below the target of its restore.
+fn source_of(house: &House, point: &PointRow) -> Result<SourceSpec> {
+    let made = house.ledger.query().run(&point.run)?;
+    let Some(restore) = &made.restore else { return Ok(made.source) };
+    let SourceSpec::Files { paths, .. } = made.source;
+    let target = Path::new(std::ffi::OsStr::from_bytes(&restore.target));
+    let below = |path: &[u8]| {
+        let relative = path.strip_prefix(b"/").unwrap_or(path);
+        target.join(std::ffi::OsStr::from_bytes(relative)).as_os_str().as_bytes().to_vec().into()
+    };
+    let paths = paths.iter().map(|path| below(path)).collect();
+    Ok(SourceSpec::Files { paths, exclude: Vec::new(), one_file_system: false })
+}
+
+pub(crate) fn order(run: &RunRow, restore: &RestoreRow) -> v1::StartRestore {
+    let RestoreOptions { in_place, force, delete, dry_run, .. } = restore.options;
+    let RestoreOptions { verify, numeric_ids, safety, .. } = restore.options;
+    let paths = restore.paths.as_ref().map(|paths| paths.to_vec());
+    v1::StartRestore {
+        run_id: Bytes::copy_from_slice(run.id.as_bytes()),
+        point_id: Bytes::copy_from_slice(restore.point.as_bytes()),
+        spec: Some(v1::RestoreSpec {
+            target: restore.target.to_vec().into(),
+            in_place,
+            force,
+            delete,
+            dry_run,
+            verify,
+            numeric_ids,
+            safety_point: safety,
+            sealed_paths: paths.unwrap_or_default().into(),
+        }),
+        source: Some(source_to_wire(&run.source)),
+        policy: run.policy.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Writes down how a restore ended, as whoever did it tells.
+pub(crate) async fn end(
+    house: &House,
+    actor: Actor,
+    run: RunId,
+    restored: v1::Restored,
+    error: Option<Error>,
+) -> Result<()> {
+    let (state, error) = match &error {
+        Some(error) => {
+            let (state, error) = told_end(error, "whoever restored");
+            (state, Some(error))
+        }
+        None if restored.skipped > 0 => (RunState::Partial, None),
+        None => (RunState::Done, None),
+    };
+    let report =
+        (!restored.sealed_report.is_empty()).then(|| restored.sealed_report.to_vec().into());
+    let counts = RestoreCounts {
+        entries: restored.entries,
+        bytes_written: restored.bytes_written,
+        bytes_reused: restored.bytes_reused,
+        removed: restored.removed,
+        verified: restored.verified,
+        skipped: restored.skipped,
+    };
+    let command = EndRestore { run, state, counts, report, error };
+    house.ledger.propose(actor, command).await.map(drop)
+}
+
+/// The state that an error leads to, and what the ledger keeps of it: a cause may quote a path, so
+/// the code and our own words for it are all.
+pub(crate) fn told_end(error: &Error, who: &str) -> (RunState, Refusal) {
+    let state = match error.code {
+        Code::RunCancelled => RunState::Cancelled,
+        Code::RunInterrupted | Code::ClusterUnreachable | Code::LeaseExpired => {
+            RunState::Interrupted
+        }
+        _ => RunState::Failed,
+    };
+    // A cause that is a code alone may be kept as well.
+    let why = error.cause.as_deref().and_then(Code::from_name);
+    let why = why.map(|code| format!(", because of {code}")).unwrap_or_default();
+    let refusal = Refusal {
+        code: error.code.name().to_owned(),
+        message: format!("{who} ended the run: {}{why}", error.code),
+        next: Some(error.code.advice().to_owned()),
+    };
+    (state, refusal)
+}

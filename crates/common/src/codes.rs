@@ -83,6 +83,7 @@ codes! {
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
     LeaseExpired "lease.session_expired" Conflict true "start the run again";
     LimitExceeded "limit.size_exceeded" Refused false "see docs/limits.md";
+    LocationEmpty "location.vault_absent" Refused false "mount what belongs there; nothing was written";
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";

@@ -1,9 +1,14 @@
 //! The locations of vaults, opened on first use and kept.
+//!
+//! Before the first byte is written a location proves that it is this vault's: a disk that is not
+//! mounted leaves an empty directory behind, and what is put there is stored nowhere. Reading needs
+//! no proof, since every object is checked by itself.
 
 use crate::raft::Ledger;
 use bytes::Bytes;
-use holdfast_common::{Code, Entropy, Error, Name, Result};
+use holdfast_common::{Code, Entropy, Error, Name, Result, VaultId, limits};
 use holdfast_ledger::row::{LocationRow, VaultRow};
+use holdfast_repository::{VaultObject, layout};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
     ObjectStore,
@@ -12,7 +17,7 @@ use holdfast_storage::{
     url,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -25,6 +30,8 @@ pub(crate) struct Places {
     base: PathBuf,
     /// By name and URL: a location that was changed is another one.
     open: Mutex<HashMap<(Name, String), Arc<dyn ObjectStore>>>,
+    /// Those that showed the vault's own object.
+    proven: Mutex<HashSet<(Name, String, VaultId)>>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -36,15 +43,12 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        Self { ledger, base, open: Mutex::default(), entropy, tasks }
+        let (open, proven) = (Mutex::default(), Mutex::default());
+        Self { ledger, base, open, proven, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
-        let row: LocationRow =
-            self.ledger.query().row(name.as_str().as_bytes())?.ok_or_else(|| {
-                Error::new(Code::LocationMissing, format!("there is no location `{name}`"))
-            })?;
-        let key = (name.clone(), row.url);
+        let key = (name.clone(), self.url(name)?);
         if let Some(store) = self.lock().get(&key) {
             return Ok(store.clone());
         }
@@ -55,6 +59,13 @@ impl Places {
         let store: Arc<dyn ObjectStore> =
             Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
         Ok(self.lock().entry(key).or_insert(store).clone())
+    }
+
+    fn url(&self, name: &Name) -> Result<String> {
+        let row: Option<LocationRow> = self.ledger.query().row(name.as_str().as_bytes())?;
+        let missing =
+            || Error::new(Code::LocationMissing, format!("there is no location `{name}`"));
+        row.map(|row| row.url).ok_or_else(missing)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Name, String), Arc<dyn ObjectStore>>> {
@@ -91,8 +102,46 @@ impl Places {
 
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
+        for name in &vault.required {
+            self.prove(vault, name).await?;
+        }
         put_required(&self.required(vault).await?, &name.parse()?, bytes).await.map(drop)
     }
+
+    async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
+        let url = self.url(name)?;
+        let key = (name.clone(), url.clone(), vault.id);
+        let proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if !proven().contains(&key) {
+            // Opened anew: a store that was opened before its disk was mounted never sees it.
+            self.lock().remove(&(name.clone(), url));
+            show(vault, &(name.clone(), self.location(name).await?)).await?;
+            proven().insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// The location holds this vault's own object.
+async fn show(vault: &VaultRow, (location, store): &Place) -> Result<()> {
+    let name = layout::ObjectName::vault().as_str().parse()?;
+    match store.get(&name, limits::RECORD_BYTES_MAX).await {
+        Ok(bytes) => {
+            let found = VaultObject::from_bytes(&bytes)?.id;
+            if found != vault.id {
+                let message = format!("the location `{location}` holds another vault, {found}");
+                return Err(Error::new(Code::VaultForeign, message)
+                    .next("put the location's own disk or directory back"));
+            }
+        }
+        Err(error) if error.code == Code::ObjectMissing => {
+            let message =
+                format!("the location `{location}` does not hold the vault `{}`", vault.name);
+            return Err(Error::new(Code::LocationEmpty, message));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Makes a location that was just declared, and opens it.

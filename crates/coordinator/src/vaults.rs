@@ -10,6 +10,7 @@ use holdfast_ledger::{
     row::{Custody, Sharing, VaultRow},
 };
 use holdfast_repository::{ChunkParameters, VaultObject, layout};
+use holdfast_storage::placement::put_required;
 
 const FIRST_KEK_VERSION: u32 = 1;
 
@@ -70,8 +71,8 @@ pub(crate) async fn make(
 
 /// A location belongs to one vault: its `vault` object says to which.
 async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
-    for name in &vault.required {
-        let store = house.places.location(name).await?;
+    let places = house.places.required(vault).await?;
+    for (name, store) in &places {
         if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
             return Err(Error::new(
                 Code::ObjectConflict,
@@ -83,8 +84,9 @@ async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Res
     let description =
         VaultObject { id: vault.id, created: vault.created, chunks: ChunkParameters::default() };
     let key_name = layout::ObjectName::keys(keys.version(), keys.kek_version())?;
-    house.places.put(vault, key_name.as_str(), Bytes::from(keys.to_bytes())).await?;
+    put_required(&places, &key_name.as_str().parse()?, Bytes::from(keys.to_bytes())).await?;
     let name = layout::ObjectName::vault();
     debug_assert!(ChunkParameters::default().bytes_max as usize == limits::CDC_BYTES_MAX);
-    house.places.put(vault, name.as_str(), Bytes::from(description.to_bytes())).await
+    let description = Bytes::from(description.to_bytes());
+    put_required(&places, &name.as_str().parse()?, description).await.map(drop)
 }

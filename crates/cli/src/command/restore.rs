@@ -148,12 +148,15 @@ async fn here(
     let clock = SystemClock::start();
     restoring::start(client, &id, &point, request, None).await?;
     let named = hex::encode(&point.id);
-    let work = async {
-        let opened = Arc::new(open_in_run(client, point, "restore", Some(id)).await?);
-        run(&opened, request, demand).await
+    // The point stays open until the end is told: the coordinator takes a run without a session
+    // for one whose asker went away.
+    let opened = open_in_run(client, point, "restore", Some(id)).await.map(Arc::new);
+    let report = match &opened {
+        Ok(opened) => run(opened, request, demand).await,
+        Err(error) => Err(error.clone()),
     };
-    let report = work.await;
     restoring::end(client, &id, &report).await;
+    drop(opened);
     Ok(Done::here(Some(id), named, report?, clock.elapsed()))
 }
 
@@ -284,7 +287,7 @@ fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value
         "bytes_reused": report.bytes_reused,
         "removed": report.removed,
         "safety_point": done.safety_point,
-        "verified": request.verify,
+        "verified": request.verify && !request.dry_run,
         "files_verified": report.verified,
         "skipped_count": done.skipped,
         "skipped": report.skipped.iter().map(path::skipped).collect::<Vec<_>>(),
@@ -316,7 +319,7 @@ fn text(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> String 
     }
     lines.extend(safety(arguments, request, done));
     let verb = if request.dry_run { "would be written" } else { "written" };
-    let verified = if request.verify { ", read back and compared" } else { "" };
+    let verified = if request.verify && !request.dry_run { ", read back and compared" } else { "" };
     lines.push(format!(
         "{} entries, {} {verb}, {} were there already, in {}{verified}",
         report.entries,

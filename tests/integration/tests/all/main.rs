@@ -27,6 +27,7 @@ mod json;
 mod kill_loop;
 mod killing;
 mod looking;
+mod mounts;
 mod offline;
 mod partial;
 mod remote_restore;

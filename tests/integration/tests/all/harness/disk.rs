@@ -1,8 +1,11 @@
 //! A disk of a few mebibytes that a test may fill; needs root, for it is a mounted `tmpfs`.
 
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 use std::{
     fs::File,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,14 +25,17 @@ impl SmallDisk {
         Self { path: path.to_owned() }
     }
 
-    /// Takes what is free, but for so many bytes.
+    /// Takes what is free now, but for so many bytes; what becomes free meanwhile stays free. Others
+    /// may write at the same time: then it takes what it still can.
     pub fn fill_up_to(&self, free: u64) {
-        let mut file = File::options().create(true).append(true).open(self.filler()).unwrap();
-        let block = vec![0; 64 << 10];
-        while self.free() > free {
-            let take = usize::try_from(self.free() - free).unwrap().min(block.len());
-            if file.write_all(&block[..take]).is_err() {
-                return;
+        let file = File::options().create(true).append(true).open(self.filler()).unwrap();
+        let mut take = self.free().saturating_sub(free);
+        while take > 0 {
+            let from = file.metadata().unwrap().len();
+            match fallocate(&file, FallocateFlags::empty(), from, take) {
+                Ok(()) => return,
+                Err(Errno::NOSPC) => take = take.min(self.free()).saturating_sub(4096),
+                Err(errno) => panic!("the disk cannot be filled: {errno}"),
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::join::check_certificate;
 use crate::options::AgentConfig;
-use holdfast_common::{Clock, Code, Error, Result, Timestamp, limits};
+use holdfast_common::{Clock, Code, Error, Result, Timestamp};
 use holdfast_keyring::IdentityKey;
 use holdfast_runtime::files;
 use holdfast_runtime::identity::PeerCertificate;
@@ -58,7 +58,7 @@ impl Credentials {
     pub(crate) async fn renew_if_due(&self) -> Result<()> {
         let certificate = self.certificate()?;
         let now = self.clock.now();
-        if now < due(&certificate) {
+        if now < certificate.renewal() {
             return Ok(());
         }
         let csr = pki::IdentityKey::from_pem(&self.pem)?.request()?;
@@ -118,14 +118,6 @@ impl Credentials {
         tracing::info!(until = %certificate.not_after, "certificate renewed");
         Ok(())
     }
-}
-
-fn due(certificate: &PeerCertificate) -> Timestamp {
-    let whole = certificate.not_after.since(certificate.not_before);
-    // It says that it began before it was issued, for the sake of hosts whose clock is behind.
-    let before = Duration::from_secs(limits::CERT_BACKDATE_SECS).min(whole);
-    let before = if before < whole { before } else { Duration::ZERO };
-    certificate.not_before.plus(before + (whole - before) / 3 * 2)
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@
 use crate::{
     client::{Client, select},
     demand::Demand,
-    offline::{self, Choice, OfflineArguments, gather::gather, source::Location},
+    offline::{self, Choice, OfflineArguments, gather::gather, points::Proof, source::Location},
     walk,
 };
 use holdfast_agent::restore::{self, PointKeys, PointReader, Progress};
@@ -53,6 +53,8 @@ impl PointArguments {
 
 pub struct Opened {
     point: v1::Point,
+    /// How far it is proven to be its agent's work; a cluster answers for that itself.
+    pub proof: Option<Proof>,
     pub reader: PointReader,
 }
 
@@ -94,7 +96,7 @@ pub async fn open_in_run(
     let id = PointId::from_slice(&point.id)?;
     let opening = client.open_point(id, purpose, run);
     let reader = Tasks::new("open").run_blocking("open a point", opening).await?;
-    Ok(Opened { point, reader })
+    Ok(Opened { point, proof: None, reader })
 }
 
 async fn open_offline(
@@ -112,8 +114,9 @@ async fn open_offline(
         IdKeyScope::Vault => offline.keys.id().shared(),
     };
     let (for_reader, for_source) = (ids(), ids());
-    let identity = offline.enrolment.as_ref().map(|enrolment| {
-        let enrolled = enrolment.iter().find(|one| one.agent == record.agent);
+    let proof = chosen.proof;
+    let identity = (proof == Proof::Checked).then(|| {
+        let enrolled = offline.enrolment.iter().flatten().find(|one| one.agent == record.agent);
         enrolled.map(|one| one.identity).ok_or_else(|| {
             Error::new(Code::PointSignatureWrong, "the point's agent was never enrolled")
         })
@@ -130,5 +133,5 @@ async fn open_offline(
         }
         None => PointReader::open_unproven(source, record.point, &record_bytes, for_reader)?,
     };
-    Ok(Opened { point: told, reader })
+    Ok(Opened { point: told, proof: Some(proof), reader })
 }

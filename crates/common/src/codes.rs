@@ -79,6 +79,7 @@ codes! {
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: restore with the bundle";
+    KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
     LeaseExpired "lease.session_expired" Conflict true "start the run again";

@@ -116,10 +116,14 @@ pub const READ_PAUSE_SECS: u64 = 128;
 pub const READ_SESSIONS_MAX: usize = 256;
 
 // The ledger.
-pub const LEDGER_VALUE_BYTES_MAX: usize = 64 * KIB;
+/// One text of a request: a reason, a description.
+pub const TEXT_BYTES_MAX: usize = 8 * KIB;
+pub const LEDGER_VALUE_BYTES_MAX: usize = 96 * KIB;
 pub const LEDGER_COMMAND_BYTES_MAX: usize = MIB;
 pub const LOG_CACHE_BYTES: usize = 64 * MIB;
 pub const TABLE_CACHE_BYTES: u64 = 64 << 20;
+/// Paths and patterns of one source: they stand in the row of every run.
+pub const SOURCE_BYTES_MAX: usize = 24 * KIB;
 /// Paths of one restore, and what it says it skipped: sealed, in the row of its run.
 pub const RESTORE_PATHS_BYTES_MAX: usize = 16 * KIB;
 pub const RESTORE_REPORT_BYTES_MAX: usize = 24 * KIB;
@@ -201,8 +205,9 @@ pub const EXCLUDE_PATTERNS_MAX: usize = 10_000;
 pub const EXCLUDE_PATTERN_BYTES_MAX: usize = 4 * KIB;
 /// How often a file that changes while it is read is read before it is flagged and kept.
 pub const READ_ATTEMPTS_MAX: usize = 3;
-/// Inodes with links not yet seen; beyond it their links are stored as files of their own.
-pub const LINKS_OPEN_MAX: usize = 1 << 20;
+/// Inodes with links not yet seen, as many as a table of 2^16 places holds; beyond it their links
+/// are stored as files of their own.
+pub const LINKS_OPEN_MAX: usize = (1 << 16) / 8 * 7;
 /// Directories that a walk keeps open at once; deeper trees reopen their parents.
 pub const WALK_OPEN_MAX: usize = 32;
 /// Parent directories that a restore keeps open at once.
@@ -234,7 +239,11 @@ const _: () = {
     assert!(INGEST_MESSAGE_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(CERT_REQUEST_BYTES_MAX < ENROLL_MESSAGE_BYTES_MAX);
     assert!(
-        RESTORE_PATHS_BYTES_MAX + RESTORE_REPORT_BYTES_MAX + PATH_BYTES_MAX / 4 + 4 * KIB
+        SOURCE_BYTES_MAX
+            + RESTORE_PATHS_BYTES_MAX
+            + RESTORE_REPORT_BYTES_MAX
+            + PATH_BYTES_MAX / 4
+            + 4 * KIB
             < LEDGER_VALUE_BYTES_MAX
     );
     assert!(PACK_SLOTS_MAX <= 1 << 24);

@@ -18,7 +18,7 @@ pub(crate) struct Budget {
 /// A part of a budget; given back when dropped. It goes along with the bytes that it stands for.
 #[derive(Debug)]
 pub(crate) struct Share {
-    _bytes: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
 }
 
 const WAIT_MAX: Duration = Duration::from_secs(limits::BUDGET_WAIT_SECS);
@@ -40,12 +40,28 @@ impl Budget {
         let _waiting = self.waiters.try_acquire().map_err(|_| busy())?;
         let taken = tokio::time::timeout(WAIT_MAX, self.free.clone().acquire_many_owned(kib));
         match taken.await {
-            Ok(Ok(bytes)) => Ok(Share { _bytes: bytes }),
+            Ok(Ok(bytes)) => Ok(Share { bytes }),
             Ok(Err(_)) => {
                 Err(Error::new(Code::ClusterUnreachable, "this coordinator is shutting down"))
             }
             Err(_) => Err(busy()),
         }
+    }
+
+    /// Takes a share if nobody has to be waited for. Whoever holds one and needs more asks so, and
+    /// gives up what it holds before it waits: two who keep theirs wait for each other for ever.
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Share> {
+        let kib = in_kib(bytes).min(self.kib);
+        let bytes = self.free.clone().try_acquire_many_owned(kib).ok()?;
+        Some(Share { bytes })
+    }
+}
+
+impl Share {
+    /// Gives back what goes beyond so many bytes.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let beyond = self.bytes.num_permits().saturating_sub(in_kib(bytes) as usize);
+        drop(self.bytes.split(beyond));
     }
 }
 
@@ -71,6 +87,24 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         drop(share);
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_share_shrinks_and_what_is_given_back_is_there_for_others_in_turn() {
+        let budget = Budget::new(10 * limits::KIB);
+        let mut share = budget.try_reserve(8 * limits::KIB).unwrap();
+        assert!(budget.try_reserve(3 * limits::KIB).is_none());
+        share.shrink(20 * limits::KIB);
+        assert!(budget.try_reserve(3 * limits::KIB).is_none(), "a share does not grow");
+        share.shrink(7 * limits::KIB);
+        let other = budget.try_reserve(3 * limits::KIB).unwrap();
+        let mut first = Box::pin(budget.reserve(4 * limits::KIB));
+        assert!((&mut first).now_or_never().is_none());
+        drop(other);
+        assert!(budget.try_reserve(1).is_none(), "who waits comes first");
+        drop(share);
+        first.await.unwrap();
+        budget.try_reserve(usize::MAX).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,9 @@
 mod api;
 mod budget;
 mod catalog;
+mod certificates;
+#[cfg(test)]
+mod crowd;
 mod custody;
 mod dispatch;
 pub mod door;

@@ -221,7 +221,8 @@ impl House {
         Ok(())
     }
 
-    /// Fetches chunks, in whatever order the packs are best read.
+    /// Fetches chunks, in whatever order the packs are best read. What the index does not have yet
+    /// is waited for when all else was given; then it is told that it may come.
     pub(crate) async fn fetch(
         &self,
         session: &Arc<ReadSession>,
@@ -231,20 +232,43 @@ impl House {
         out: &Reader,
     ) -> Result<()> {
         let vault = self.vault(&session.point.vault)?;
-        let (mut found, mut missing) = self.seek(&vault, session, ids, copy).await?;
-        if !missing.is_empty() && !vault.catalog.is_loaded() {
-            vault.catalog.loaded().await?;
-            (found, missing) = self.seek(&vault, session, ids, copy).await?;
+        // Asked before, or what is loaded between the two would be called missing.
+        let is_loaded = vault.catalog.is_loaded();
+        let asked = (0u32..).zip(ids.iter().copied()).collect();
+        let (found, mut missing) = self.seek(&vault, session, asked, copy).await?;
+        self.give_found(&vault, session, kind, found, copy, out).await?;
+        if !missing.is_empty() && !is_loaded {
+            let loaded = vault.catalog.loaded().await;
+            let asked = missing.iter().map(|given| (given.position, ids[given.position as usize]));
+            let (found, still) = self.seek(&vault, session, asked.collect(), copy).await?;
+            self.give_found(&vault, session, kind, found, copy, out).await?;
+            missing = match loaded {
+                Ok(()) => still,
+                Err(loading) => {
+                    let chunks = still.len();
+                    tracing::info!(chunks, %loading, "chunks are asked for that may come later");
+                    still.into_iter().map(|given| given.or_later(&loading)).collect()
+                }
+            };
         }
-        if !missing.is_empty() {
-            out.give(missing, None).await?;
-        }
+        if missing.is_empty() { Ok(()) } else { out.give(missing, None).await }
+    }
+
+    async fn give_found(
+        &self,
+        vault: &Vault,
+        session: &Arc<ReadSession>,
+        kind: ChunkKind,
+        mut found: Vec<Sought>,
+        copy: usize,
+        out: &Reader,
+    ) -> Result<()> {
         found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
         for span in spans(&found) {
             self.insist_on_standing(session)?;
             let bytes = usize::try_from(span_bytes(span)).unwrap_or(0);
             let share = Some(self.outgoing.reserve(bytes).await?);
-            let chunks = self.read_span(&vault, session, kind, span, copy).await?;
+            let chunks = self.read_span(vault, session, kind, span, copy).await?;
             out.give(chunks, share).await?;
         }
         Ok(())
@@ -255,13 +279,13 @@ impl House {
         &self,
         vault: &Vault,
         session: &Arc<ReadSession>,
-        ids: &[ChunkId],
+        asked: Vec<(u32, ChunkId)>,
         copy: usize,
     ) -> Result<(Vec<Sought>, Vec<Given>)> {
-        let (vault, session, ids) = (vault.clone(), session.clone(), ids.to_vec());
+        let (vault, session) = (vault.clone(), session.clone());
         let seek = move || {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
-            for (position, id) in (0u32..).zip(ids) {
+            for (position, id) in asked {
                 match place_of(&vault, &session, &id, copy) {
                     Ok(place) => found.push(Sought { position, id, place }),
                     Err(error) => missing.push(Given { position, chunk: Err(error) }),
@@ -388,6 +412,18 @@ struct Sought {
     position: u32,
     id: ChunkId,
     place: ChunkLocation,
+}
+
+impl Given {
+    /// As long as the index is loading, no chunk is absent and none is known to be refused.
+    fn or_later(self, loading: &Error) -> Self {
+        match self.chunk {
+            Err(error) if matches!(error.code, Code::ChunkMissing | Code::ChunkRefused) => {
+                Self { position: self.position, chunk: Err(loading.clone()) }
+            }
+            chunk => Self { position: self.position, chunk },
+        }
+    }
 }
 
 /// Where copy number `copy` of a chunk lies: every pack that holds it, in every location.

@@ -73,14 +73,16 @@ fn target(spec: &v1::RestoreSpec) -> Result<ByteVec> {
 fn source_of(house: &House, point: &PointRow) -> Result<SourceSpec> {
     let made = house.ledger.query().run(&point.run)?;
     let Some(restore) = &made.restore else { return Ok(made.source) };
-    let SourceSpec::Files { paths, .. } = made.source;
+    let SourceSpec::Files { paths, exclude, one_file_system } = made.source;
+    // Patterns speak of where things were.
+    let exclude = if *restore.target == *b"/" { exclude } else { Vec::new() };
     let target = Path::new(std::ffi::OsStr::from_bytes(&restore.target));
     let below = |path: &[u8]| {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
         target.join(std::ffi::OsStr::from_bytes(relative)).as_os_str().as_bytes().to_vec().into()
     };
     let paths = paths.iter().map(|path| below(path)).collect();
-    Ok(SourceSpec::Files { paths, exclude: Vec::new(), one_file_system: false })
+    Ok(SourceSpec::Files { paths, exclude, one_file_system })
 }
 
 pub(crate) fn order(run: &RunRow, restore: &RestoreRow) -> v1::StartRestore {
@@ -133,7 +135,14 @@ pub(crate) async fn end(
         skipped: restored.skipped,
     };
     let command = EndRestore { run, state, counts, report, error };
-    house.ledger.propose(actor, command).await.map(drop)
+    match house.ledger.propose(actor.clone(), command.clone()).await {
+        // An end without its report is still an end; a run without an end is waited for.
+        Err(refused) if refused.code == Code::LimitExceeded && command.report.is_some() => {
+            let command = EndRestore { report: None, ..command };
+            house.ledger.propose(actor, command).await.map(drop)
+        }
+        told => told.map(drop),
+    }
 }
 
 /// The state that an error leads to, and what the ledger keeps of it: a cause may quote a path, so

@@ -5,7 +5,7 @@ use crate::{
         AdminService, AgentService, EnrollService, IngestService, RestoreService, access::GateLayer,
     },
     budget::Budget,
-    catalog,
+    catalog, certificates,
     custody::Custodian,
     dispatch,
     house::House,
@@ -21,10 +21,10 @@ use holdfast_common::{
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_runtime::{
     context::Context,
-    identity::{Identity, IdentityKind},
-    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
+    identity::IdentityKind,
+    pki::CertificateAuthority,
     tasks::{OnError, Tasks},
-    tls::{ChannelKind, Connections, Listener, Roots, ServerTls, TlsIdentity, stranger_server},
+    tls::{ChannelKind, Connections, Listener, stranger_server},
 };
 use holdfast_wire::v1::{
     admin_server::AdminServer, agent_control_server::AgentControlServer,
@@ -56,7 +56,7 @@ pub async fn serve(
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
-    let (roots, tls) = server_tls(&config, &authority, &clock, entropy.as_ref())?;
+    let (roots, tls, ours) = certificates::present(&config, &authority, &clock, entropy.as_ref())?;
     let (incoming, connections) = listener.serve(tls.clone(), &tasks);
     let mut house = house(config.clone(), ledger, kek, authority, (clock, entropy), tasks.clone())?;
     house.endpoint = address.to_string();
@@ -69,9 +69,9 @@ pub async fn serve(
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     tasks.spawn(
-        "certificate",
+        "certificates",
         OnError::Log,
-        keep_certificate(house.clone(), config, tls, roots, token.clone()),
+        certificates::keep(house.clone(), config, (tls, roots, ours), token.clone()),
     );
     let (members, strangers) = incoming.apart();
     for (base, incoming) in [(ChannelKind::Data.server(), members), (stranger_server(), strangers)]
@@ -247,51 +247,4 @@ pub(crate) fn house(
         tasks,
         close_agent: Box::new(|_| {}),
     })
-}
-
-/// A fresh key and certificate for this process: nothing of it is stored.
-fn own_identity(
-    config: &Options,
-    authority: &CertificateAuthority,
-    clock: &Arc<dyn Clock>,
-    entropy: &dyn Entropy,
-) -> Result<TlsIdentity> {
-    let (key, pkcs8) = IdentityKey::generate(entropy)?;
-    let validity = Validity::starting(clock.now(), Duration::from_secs(limits::CERT_TTL_SECS));
-    let identity = Identity::coordinator(config.cluster, config.node_id);
-    let serial = crate::pki::new_serial(entropy);
-    let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
-    Ok(TlsIdentity::from_der(vec![certificate, authority.certificate().clone()], &pkcs8))
-}
-
-fn server_tls(
-    config: &Options,
-    authority: &CertificateAuthority,
-    clock: &Arc<dyn Clock>,
-    entropy: &dyn Entropy,
-) -> Result<(Roots, Arc<ServerTls>)> {
-    let roots = Roots::from_der(vec![authority.certificate().clone()])?;
-    let identity = own_identity(config, authority, clock, entropy)?;
-    let tls = ServerTls::new(&identity, &roots, clock.clone())?;
-    Ok((roots, tls))
-}
-
-/// Replaces our certificate at half its life.
-async fn keep_certificate(
-    house: Arc<House>,
-    config: Options,
-    tls: Arc<ServerTls>,
-    roots: Roots,
-    shutdown: CancellationToken,
-) -> Result<()> {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_secs(limits::CERT_TTL_SECS / 2)) => {}
-        }
-        let identity =
-            own_identity(&config, &house.authority, &house.clock, house.entropy.as_ref())?;
-        tls.replace(&identity, &roots)?;
-        tracing::info!("own certificate replaced");
-    }
 }

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod command;
 pub mod envelope;
 pub mod kv;
+mod pages;
 pub mod query;
 pub mod row;
 pub mod tables;

@@ -3,14 +3,19 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
+    command::NEWEST_POINT,
+    kv::KeyValue,
+    pages::Pages,
     row::{
         AgentRow, BundleRow, ClusterRow, LocationRow, OperatorRow, PackRow, PointRow, PolicyRow,
         RunRow, SegmentRow, SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
+        point::time_key,
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, VaultId, limits, record,
+    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
+    limits, record,
 };
 
 #[derive(Clone, Copy)]
@@ -43,6 +48,11 @@ impl<'a> Query<'a> {
             .collect()
     }
 
+    /// Every row whose key begins with `prefix`.
+    fn every<R: Row>(&self, prefix: &[u8]) -> Result<Vec<R>> {
+        Pages::over(self.kv, R::TABLE, prefix, None).map(|row| decoded(row?)).collect()
+    }
+
     pub fn cluster(&self) -> Result<ClusterRow> {
         self.row(CLUSTER_KEY)?.ok_or_else(|| {
             Error::new(Code::ConfigMalformed, "this ledger belongs to no cluster yet")
@@ -63,7 +73,7 @@ impl<'a> Query<'a> {
     }
 
     pub fn agents(&self) -> Result<Vec<AgentRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     pub fn operator(&self, name: &Name) -> Result<Option<OperatorRow>> {
@@ -83,20 +93,20 @@ impl<'a> Query<'a> {
     }
 
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     /// The recovery bundles that were handed out and are remembered.
     pub fn bundles(&self) -> Result<Vec<BundleRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     pub fn locations(&self) -> Result<Vec<LocationRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     pub fn policies(&self) -> Result<Vec<PolicyRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     pub fn policy(&self, name: &Name) -> Result<PolicyRow> {
@@ -111,23 +121,70 @@ impl<'a> Query<'a> {
 
     /// Runs that have not ended.
     pub fn open_runs(&self) -> Result<Vec<RunRow>> {
-        let keys = self.kv.scan(&full_key(Table::RunOpen, &[]), None, limits::LIST_PAGE_ROWS)?;
-        keys.iter().filter_map(|(key, _)| self.row(&key[1..]).transpose()).collect()
+        let keys = Pages::over(self.kv, Table::RunOpen, &[], None);
+        let open = keys.map(|row| self.row(&row?.0)).filter_map(Result::transpose);
+        open.collect()
     }
 
-    /// Newest first.
-    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
-        self.in_time_order(Table::RunTime, limit)
+    /// All runs, newest first.
+    pub fn runs(&self) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.newest_first(Table::RunTime, None)
     }
 
-    /// Newest first.
-    pub fn points(&self, limit: usize) -> Result<Vec<PointRow>> {
-        self.in_time_order(Table::PointTime, limit)
+    /// Runs whose id, as it is printed, begins with `beginning`; in the order of their ids.
+    pub fn runs_like(&self, beginning: &str) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.alike(beginning, |run: &RunRow| run.id.to_string())
     }
 
-    fn in_time_order<R: Row>(&self, table: Table, limit: usize) -> Result<Vec<R>> {
-        let order = self.kv.scan(&full_key(table, &[]), None, limit)?;
-        order.iter().filter_map(|(_, id)| self.row(id).transpose()).collect()
+    /// All points that were committed before a time, newest first.
+    pub fn points(
+        &self,
+        before: Option<Timestamp>,
+    ) -> impl Iterator<Item = Result<PointRow>> + use<'a> {
+        self.newest_first(Table::PointTime, before)
+    }
+
+    /// Points whose id, as it is printed, begins with `beginning`; in the order of their ids.
+    pub fn points_like(&self, beginning: &str) -> impl Iterator<Item = Result<PointRow>> + use<'a> {
+        self.alike(beginning, |point: &PointRow| point.id.to_string())
+    }
+
+    /// The newest point of every source that has one, which is found without looking at others.
+    pub fn newest_points(&self) -> impl Iterator<Item = Result<PointRow>> + use<'a> {
+        let query = *self;
+        let newest = Pages::over(self.kv, Table::Meta, NEWEST_POINT, None);
+        newest.map(move |row| query.row(&row?.1)).filter_map(Result::transpose)
+    }
+
+    fn newest_first<R: Row>(
+        &self,
+        table: Table,
+        before: Option<Timestamp>,
+    ) -> impl Iterator<Item = Result<R>> + use<'a, R> {
+        let query = *self;
+        // The last key that a row of that very time could have.
+        let after = before.map(|before| time_key(before, &[0xff; 16]));
+        let order = Pages::over(self.kv, table, &[], after.as_deref());
+        order.map(move |row| query.row(&row?.1)).filter_map(Result::transpose)
+    }
+
+    /// Rows whose key is an id that begins like this: a range of the table, never all of it.
+    fn alike<R: Row>(
+        self,
+        beginning: &str,
+        id: fn(&R) -> String,
+    ) -> impl Iterator<Item = Result<R>> + use<'a, R> {
+        let beginning = beginning.to_owned();
+        // Whole bytes are looked up; half of one is left to the filter. No id: no row.
+        let lowest = format!("{beginning:0<width$}", width = 2 * PointId::LEN).parse::<PointId>();
+        let rows = lowest.ok().map(|lowest| {
+            let prefix = &lowest.as_bytes()[..beginning.len() / 2];
+            Pages::over(self.kv, R::TABLE, prefix, None).map(|row| decoded(row?))
+        });
+        rows.into_iter().flatten().filter(move |row| match row {
+            Ok(row) => id(row).starts_with(&beginning),
+            Err(_) => true,
+        })
     }
 
     pub fn point(&self, id: &PointId) -> Result<PointRow> {
@@ -141,7 +198,7 @@ impl<'a> Query<'a> {
     }
 
     pub fn sessions(&self) -> Result<Vec<SessionRow>> {
-        self.rows(&[], None, limits::LIST_PAGE_ROWS)
+        self.every(&[])
     }
 
     pub fn pack(&self, vault: &VaultId, id: &PackId) -> Result<Option<PackRow>> {
@@ -163,14 +220,19 @@ impl<'a> Query<'a> {
 
     /// Index segments of a vault.
     pub fn segments(&self, vault: &VaultId) -> Result<Vec<SegmentRow>> {
-        self.rows(vault.as_bytes(), None, limits::LIST_PAGE_ROWS)
+        self.every(vault.as_bytes())
     }
 
     /// The newest time that was stamped on a command.
-    pub fn audit_newest_time(&self) -> Result<Option<holdfast_common::Timestamp>> {
+    pub fn audit_newest_time(&self) -> Result<Option<Timestamp>> {
         let head = self.audit_head()?;
         let Some(newest) = head.rows.checked_sub(1) else { return Ok(None) };
         Ok(self.row::<AuditRow>(&newest.to_be_bytes())?.map(|row| row.time))
+    }
+
+    /// The whole audit chain, from its first row.
+    pub fn audit_chain(&self) -> impl Iterator<Item = Result<AuditRow>> + use<'a> {
+        Pages::over(self.kv, Table::Audit, &[], None).map(|row| decoded(row?))
     }
 
     /// Audit rows from `from` on.
@@ -178,4 +240,8 @@ impl<'a> Query<'a> {
         let before = from.checked_sub(1).map(u64::to_be_bytes);
         self.rows(&[], before.as_ref().map(<[u8; 8]>::as_slice), limit)
     }
+}
+
+fn decoded<R: Row>((_, value): KeyValue) -> Result<R> {
+    record::from_bytes(R::WHAT, &value)
 }

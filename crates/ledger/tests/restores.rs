@@ -9,7 +9,10 @@ use holdfast_ledger::{
         BeginRead, BeginSession, CancelRun, EndRestore, EndRun, EndSession, RenewSession,
         RevokeAgent, StartRun,
     },
-    row::{PointState, RestoreCounts, RestoreOptions, RestoreRow, RunKind, RunRow, RunState},
+    row::{
+        PointState, RestoreCounts, RestoreOptions, RestoreRow, RunKind, RunRow, RunState,
+        SourceSpec,
+    },
 };
 use std::time::Duration;
 use story::{Story, agent, ids};
@@ -209,4 +212,18 @@ fn a_restore_is_of_a_point_that_is_there() {
     let mut confused = start(7, Some(1), false);
     confused.run.kind = RunKind::Backup;
     story.refused(operator(), confused, Code::UsageMalformed);
+}
+
+#[test]
+fn a_source_of_more_than_a_row_can_hold_is_refused_before_anything_is_done() {
+    let mut story = Story::with_agents(1);
+    let paths = |count: usize| SourceSpec::Files {
+        paths: vec![[&b"/"[..], &[b'a'; 994]].concat().into(); count],
+        exclude: vec![],
+        one_file_system: false,
+    };
+    let mut run = RunRow::backup(ids::run(1), agent(1), ids::vault(), paths(24));
+    story.done(operator(), StartRun { run: run.clone() });
+    (run.id, run.source) = (ids::run(2), paths(25));
+    story.refused(operator(), StartRun { run }, Code::LimitExceeded);
 }

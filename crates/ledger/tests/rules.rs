@@ -7,8 +7,8 @@ use holdfast_ledger::{
     Actor, Command, Query, Reply, StateKv,
     audit::{self, AuditRow},
     command::{
-        BeginSession, CancelRun, DeleteResource, EndRun, FindPack, LosePack, Note, NoteKind,
-        Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
+        BeginSession, CancelRun, DeleteResource, EndRun, ExportBundle, FindPack, LosePack, Note,
+        NoteKind, Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
         VerifyBundle,
     },
     row::{PackHome, PackState, PointState, RunState},
@@ -43,7 +43,8 @@ fn a_run_becomes_a_point_and_ends_its_session() {
     assert_eq!((run.state, run.point), (RunState::Done, Some(ids::point(1))));
     assert!(story.query().session(&ids::session(1)).is_err());
     assert!(story.query().open_runs().unwrap().is_empty());
-    assert_eq!(story.query().points(10).unwrap()[0].id, ids::point(1));
+    let newest = story.query().points(None).next().unwrap().unwrap();
+    assert_eq!(newest.id, ids::point(1));
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn a_point_is_refused_while_a_required_location_lacks_it() {
     let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
     commit.point.locations = vec![story::name("elsewhere")];
     story.refused(Actor::Agent(agent(1)), commit, Code::LocationMissing);
-    assert!(story.query().points(10).unwrap().is_empty());
+    assert!(story.query().points(None).next().is_none());
 }
 
 #[test]
@@ -397,4 +398,46 @@ fn only_a_bundle_that_was_handed_out_can_be_verified_and_old_ones_are_forgotten(
     let verified: Vec<_> = rows.iter().filter(|row| row.verified.is_some()).collect();
     assert_eq!(verified.len(), 1);
     assert_eq!((verified[0].hash, verified[0].verified), ([2; 32], Some(now)));
+}
+
+#[test]
+fn the_proof_that_a_bundle_opens_outlives_any_number_of_later_exports() {
+    let mut story = Story::with_agents(1);
+    for number in 1..=3 {
+        story.pass(Duration::from_secs(10));
+        story.done(Actor::System, story::export_bundle(number));
+    }
+    for number in [1, 2] {
+        story.pass(Duration::from_secs(10));
+        story.done(Actor::System, VerifyBundle { bundle: [number; 32] });
+    }
+    for number in 10..10 + 2 * limits::BUNDLES_KEPT as u8 {
+        story.pass(Duration::from_secs(10));
+        story.done(Actor::System, story::export_bundle(number));
+    }
+    let rows = story.query().bundles().unwrap();
+    assert_eq!(rows.len(), limits::BUNDLES_KEPT);
+    let proved: Vec<_> = rows.iter().filter(|row| row.verified.is_some()).collect();
+    assert_eq!(proved.len(), 1, "an older proof is worth no place");
+    assert_eq!(proved[0].hash, [2; 32]);
+    let newest = 9 + 2 * limits::BUNDLES_KEPT as u8;
+    assert!(rows.iter().any(|row| row.hash == [newest; 32]), "the newest export can be proved");
+}
+
+#[test]
+fn a_later_proof_of_fewer_keys_does_not_displace_one_of_all() {
+    let mut story = Story::with_agents(1);
+    let fewer = ExportBundle { bundle: [1; 32], keys: Vec::new() };
+    story.done(Actor::System, fewer);
+    story.done(Actor::System, story::export_bundle(2));
+    for number in [2, 1] {
+        story.pass(Duration::from_secs(10));
+        story.done(Actor::System, VerifyBundle { bundle: [number; 32] });
+    }
+    for number in 10..10 + limits::BUNDLES_KEPT as u8 {
+        story.done(Actor::System, story::export_bundle(number));
+    }
+    let rows = story.query().bundles().unwrap();
+    let proved: Vec<_> = rows.iter().filter(|row| row.verified.is_some()).collect();
+    assert_eq!((proved.len(), proved[0].hash), (1, [2; 32]));
 }

@@ -6,7 +6,7 @@
 //! blocks: inside a runtime, call it through `Tasks::run_blocking`.
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Entropy, Error, Result, SystemEntropy, limits};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -96,9 +96,11 @@ fn places(path: &Path) -> Option<(PathBuf, PathBuf)> {
         _ => PathBuf::from("."),
     };
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // In a container every process has the same id: what a killed one left must not be in the way.
+    let chance = (&SystemEntropy as &dyn Entropy).below(1 << 32);
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
-    temporary.push(format!(".{}-{number}.new", std::process::id()));
+    temporary.push(format!(".{}-{number}-{chance:08x}.new", std::process::id()));
     let beside = directory.join(temporary);
     Some((directory, beside))
 }

@@ -6,8 +6,8 @@
 //! key and one identity; anything else is refused here, before a call is looked at.
 
 use crate::pki::Fingerprint;
-use core::{fmt, str::FromStr};
-use holdfast_common::{AgentId, ClusterId, Code, Error, Name, Result, Timestamp};
+use core::{fmt, str::FromStr, time::Duration};
+use holdfast_common::{AgentId, ClusterId, Code, Error, Name, Result, Timestamp, limits};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, time::ASN1Time};
 
 const SCHEME: &str = "holdfast://";
@@ -106,6 +106,15 @@ impl PeerCertificate {
             public_key: ed25519_key(&certificate)?,
             fingerprint: Fingerprint::of(der),
         })
+    }
+
+    /// When it is to be replaced: after two thirds of its life. It says that it began before it was
+    /// issued, for the sake of hosts whose clock is behind.
+    pub fn renewal(&self) -> Timestamp {
+        let whole = self.not_after.since(self.not_before);
+        let before = Duration::from_secs(limits::CERT_BACKDATE_SECS).min(whole);
+        let before = if before < whole { before } else { Duration::ZERO };
+        self.not_before.plus(before + (whole - before) / 3 * 2)
     }
 
     /// A connection outlives the handshake that looked at the dates; calls look again.

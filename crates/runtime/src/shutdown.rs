@@ -107,7 +107,9 @@ mod tests {
         for (name, signal) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
             let tasks = Tasks::new("test");
             let own = std::process::id().to_string();
-            let sent = std::process::Command::new("kill").args(["-s", name, &own]).status();
+            // The shell's own `kill`: the program of that name is not on every machine.
+            let send = format!("kill -s {name} {own}");
+            let sent = std::process::Command::new("sh").args(["-c", &send]).status();
             assert!(sent.unwrap().success());
             assert_eq!(signals.wait(&tasks).await, Stop::Signal(signal));
             assert!(tasks.token().is_cancelled());

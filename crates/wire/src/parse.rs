@@ -54,7 +54,7 @@ pub fn required<T>(what: &str, field: Option<T>) -> Result<T> {
 
 /// Text from outside, bounded.
 pub fn text(what: &str, text: String) -> Result<String> {
-    if text.len() > limits::LEDGER_VALUE_BYTES_MAX / 8 {
+    if text.len() > limits::TEXT_BYTES_MAX {
         return Err(Error::new(Code::LimitExceeded, format!("{what} is too long")));
     }
     Ok(text)

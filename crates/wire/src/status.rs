@@ -25,6 +25,13 @@ impl From<ErrorDetail> for Error {
     }
 }
 
+/// What a coordinator may know of an error on somebody's host: a message may quote a path, so its
+/// code is all, and a cause that is a code alone.
+pub fn bare(error: &Error) -> ErrorDetail {
+    let cause = error.cause.clone().filter(|cause| Code::from_name(cause).is_some());
+    ErrorDetail { code: error.code.name().to_owned(), cause, ..ErrorDetail::default() }
+}
+
 /// Renders an error as the status of a failed call.
 pub fn to_status(error: &Error) -> Status {
     let class = match error.code.exit() {
@@ -82,5 +89,15 @@ mod tests {
     fn a_status_of_the_transport_is_unreachable() {
         let status = Status::new(tonic::Code::Unknown, "connection reset");
         assert_eq!(from_status(&status).code, Code::ClusterUnreachable);
+    }
+
+    #[test]
+    fn a_bare_error_says_nothing_that_could_quote_a_path() {
+        let error = Error::new(Code::FileIoFailed, "/srv/patients/anna: denied").next("see /srv");
+        for (cause, kept) in [("/srv/patients", None), ("file.io_failed", Some("file.io_failed"))] {
+            let told = bare(&error.clone().cause(cause));
+            assert_eq!((&*told.code, &*told.message), ("file.io_failed", ""));
+            assert_eq!((told.cause.as_deref(), told.next), (kept, None));
+        }
     }
 }

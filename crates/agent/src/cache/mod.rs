@@ -57,9 +57,11 @@ pub struct CacheStore {
 }
 
 impl CacheStore {
-    /// Opens the directory; makes it and its key when they are not there.
+    /// Opens the directory; makes it and its key when they are not there. What a process that was
+    /// killed had begun to write goes: the directory belongs to one process.
     pub fn open(folder: &Path, entropy: &dyn Entropy) -> Result<Self> {
         files::create_private_dir(folder)?;
+        remove_unfinished(folder).map_err(|error| io("cleaned up", &error))?;
         let file = folder.join(KEY_FILE);
         let known = files::read_private(&file).ok().and_then(|bytes| Secret::from_slice(&bytes));
         let key = match known {
@@ -107,6 +109,16 @@ impl SourceKey {
         }
         Self(hasher.finalize().to_hex()[..32].to_owned())
     }
+}
+
+fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == write::UNFINISHED) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn io(what: &str, error: &std::io::Error) -> Error {

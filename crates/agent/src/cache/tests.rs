@@ -131,6 +131,45 @@ fn a_run_that_came_to_nothing_leaves_the_old_cache() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "the key and one cache");
 }
 
+#[test]
+fn two_runs_of_one_source_write_at_once_without_disturbing_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let source = SourceKey::of(&[b"a", b"b"]);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let write = || store.write(&source, BASIS, &entropy).unwrap();
+    let (mut first, mut second) = (write(), write());
+    for number in 0..3000 {
+        first.push(&remembered(number * 2)).unwrap();
+        second.push(&remembered(number * 2 + 1)).unwrap();
+    }
+    let known = |odd: u32| {
+        let mut reader = store.read(&source, &BASIS.cutting).unwrap();
+        (0..3000).all(|number| {
+            let wanted = remembered(number * 2 + odd);
+            reader.find(&wanted.entry.path) == Some(wanted)
+        })
+    };
+    first.keep().unwrap();
+    assert!(known(0), "the first is whole");
+    second.keep().unwrap();
+    assert!(known(1), "the last one kept is what is remembered");
+}
+
+#[test]
+fn what_a_killed_process_had_begun_to_write_is_gone_when_the_next_one_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let source = written(&store(&folder), 2);
+    let begun = store(&folder).write(&source, BASIS, &entropy).unwrap();
+    std::mem::forget(begun);
+    let names = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(names(), 3, "it is there under a name of its own");
+    let mut reader = store(&folder).read(&source, &BASIS.cutting).unwrap();
+    assert_eq!(names(), 2, "the key and one cache");
+    assert_eq!(reader.find(b"/d/000002"), Some(remembered(2)));
+}
+
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= 1;

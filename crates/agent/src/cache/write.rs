@@ -1,4 +1,5 @@
-//! Writes what the next run shall remember, under a temporary name.
+//! Writes what the next run shall remember, under a temporary name that no other writer has: two
+//! runs of one source may write at once, and the last to be kept is what is remembered.
 //!
 //! Only `keep` gives it the real one, and only after the point was committed: a cache must not
 //! speak of a run that came to nothing. Dropping the writer removes the file.
@@ -30,11 +31,13 @@ impl CacheWriter {
         key: &Arc<Secret<32>>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self> {
-        let beside = place.with_extension("new");
+        let mut random = [0; 8];
+        entropy.fill(&mut random);
+        let random = u64::from_le_bytes(random);
+        let beside = place.with_extension(format!("{random:016x}.{UNFINISHED}"));
         let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&beside)
             .map_err(|error| io("written", &error))?;
@@ -96,3 +99,6 @@ impl Drop for CacheWriter {
         drop(std::fs::remove_file(&self.beside));
     }
 }
+
+/// What the name of a file ends with that is not kept yet.
+pub(super) const UNFINISHED: &str = "new";

@@ -6,6 +6,7 @@
 //! always waits for a pack on its way, never for another builder.
 
 use crate::flow::Gate;
+use crate::source::files::LinkGroups;
 use holdfast_common::limits::{self, KIB, MIB};
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +21,7 @@ const AGENT_BYTES_MAX: usize = 128 * MIB;
 const PROCESS_BYTES: usize = 15 * MIB;
 
 /// Chunks between being cut and being packed; each is charged twice, for itself and its frame.
-const IN_FLIGHT_BYTES: usize = 18 * MIB;
+const IN_FLIGHT_BYTES: usize = 13 * MIB;
 /// Packs being filled, packs being sent.
 const PACK_BYTES: usize = 44 * MIB;
 /// One chunk opened again, at a time: a copy of its frame and its plaintext.
@@ -45,10 +46,13 @@ pub(super) const JOBS_MAX: usize = 16;
 pub(super) const SKIPPED_BYTES_MAX: usize = MIB / 2;
 /// Blocks of the cache that are open, the manifest's open pages.
 const TABLE_BYTES: usize = MIB / 2;
+/// The table of inodes with links ahead: its rows, a byte of each place's state, made once.
+const LINKS_BYTES: usize = (limits::LINKS_OPEN_MAX / 7 * 8) * (LinkGroups::ROW_BYTES + 1);
 const RUN_BYTES: usize = WORKERS_MAX * (CUT_BUFFER_BYTES + COMPRESSOR_BYTES)
     + SEEN_BYTES
     + ORDER_BYTES_MAX
     + SKIPPED_BYTES_MAX
+    + LINKS_BYTES
     + TABLE_BYTES;
 
 /// The gates that all runs of a process share.
@@ -74,6 +78,8 @@ const SUM: usize =
 
 const _: () = {
     assert!(SUM <= AGENT_BYTES_MAX);
+    assert!(LINKS_BYTES >= limits::LINKS_OPEN_MAX * (LinkGroups::ROW_BYTES + 1));
+    assert!((limits::LINKS_OPEN_MAX / 7 * 8).is_power_of_two(), "or the table has room unused");
     assert!(IN_FLIGHT_BYTES >= 2 * limits::CHUNK_BYTES_MAX);
     assert!(PAGE_PACK_BYTES_MAX > limits::PAGE_BYTES_MAX + limits::CAPSULE_BYTES_MAX + 4 * KIB);
     let builders = limits::PACK_BYTES_MAX + PAGE_PACK_BYTES_MAX;

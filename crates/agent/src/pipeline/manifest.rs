@@ -3,13 +3,14 @@
 
 use super::finish::{self, Table};
 use super::progress::add;
-use super::run::{Done, Run};
+use super::run::{Done, Job, Linked, Run};
 use crate::cache::{CacheWriter, Remembered};
 use crate::source::Skipped;
-use crate::source::files::LinkRole;
+use crate::source::files::{Found, LinkRole, Status};
 use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, PointId, Result};
 use holdfast_repository::point::PointState;
+use holdfast_seal::manifest::entry::EntryKind;
 use holdfast_seal::{ManifestBuilder, PlainChunk};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -19,7 +20,7 @@ pub(super) struct Manifest<'r, 'h> {
     run: &'r Run<'h>,
     builder: ManifestBuilder<'r>,
     cache: Option<CacheWriter>,
-    /// Groups of hard links whose first path was lost.
+    /// Groups of hard links that have no first path: it was lost, or is something else by now.
     lost: HashSet<u64>,
     checkpoint_at: Duration,
     checkpoint_bytes: u64,
@@ -36,8 +37,14 @@ impl<'r, 'h> Manifest<'r, 'h> {
     pub(super) fn gather(&mut self) -> Result<()> {
         while let Some(done) = self.run.order.take() {
             match done {
-                Done::Saved(remembered, role) => self.add(*remembered, role)?,
-                Done::Lost(LinkRole::First(group)) => {
+                Done::Saved(remembered, role) => {
+                    if let LinkRole::Former(group) = role {
+                        self.lost.insert(group);
+                    }
+                    self.add(*remembered)?;
+                }
+                Done::Linked(linked) => self.link(*linked)?,
+                Done::Lost(LinkRole::First(group) | LinkRole::Former(group)) => {
                     self.lost.insert(group);
                 }
                 Done::Lost(_) => {}
@@ -55,13 +62,41 @@ impl<'r, 'h> Manifest<'r, 'h> {
         Ok((table, self.cache))
     }
 
-    fn add(&mut self, remembered: Remembered, role: LinkRole) -> Result<()> {
-        if let LinkRole::Later(group) = role
-            && self.lost.contains(&group)
-        {
-            self.run.skip(Skipped::new(&remembered.entry.path, Code::FileChanged));
-            return Ok(());
+    /// A link to what the first path of its group was when it was saved. If it was lost, or has
+    /// become something else, this path is the first.
+    fn link(&mut self, linked: Linked) -> Result<()> {
+        let Linked { entry, group, status } = linked;
+        if self.lost.contains(&group) && entry.kind == EntryKind::File {
+            return self.read(&entry.path, group, &status);
         }
+        self.lost.remove(&group);
+        self.add(Remembered { entry, rows: None })
+    }
+
+    /// Sends the path back to be read, and its ticket is the oldest again.
+    fn read(&mut self, path: &[u8], group: u64, before: &Status) -> Result<()> {
+        let run = self.run;
+        let found = match Found::at(path) {
+            Ok(found) if is_file_of(found.status, before.inode.device) => found,
+            other => {
+                let changed = Skipped::new(path, Code::FileChanged);
+                run.skip(other.err().unwrap_or(changed));
+                return Ok(());
+            }
+        };
+        let role = if found.status.same_link(before) {
+            self.lost.remove(&group);
+            LinkRole::First(group)
+        } else {
+            add(&run.progress.links_parted, u64::from(found.status.same_inode(before)));
+            LinkRole::Alone
+        };
+        let ticket = run.order.reopen();
+        run.jobs.return_to_front(Job { ticket, found, role, remembered: None, told: true });
+        Ok(())
+    }
+
+    fn add(&mut self, remembered: Remembered) -> Result<()> {
         add(&self.run.progress.entries, 1);
         if remembered.entry.content.is_some() {
             self.remember(&remembered);
@@ -108,6 +143,10 @@ impl<'r, 'h> Manifest<'r, 'h> {
         }
         Ok(())
     }
+}
+
+fn is_file_of(status: Status, device: u64) -> bool {
+    status.kind == EntryKind::File && status.inode.device == device
 }
 
 fn close(run: &Run<'_>, builder: ManifestBuilder<'_>) -> Result<Table> {

@@ -24,6 +24,7 @@ mod manifest;
 mod offer;
 mod order;
 mod pack;
+mod pins;
 pub mod progress;
 mod put;
 mod run;
@@ -36,6 +37,7 @@ mod unsettled;
 mod walk;
 
 pub use budget::Memory;
+pub use pins::VaultPins;
 pub use progress::{Counts, Progress};
 pub use skipped::parse_skipped;
 
@@ -55,6 +57,7 @@ pub struct Host {
     pub agent: AgentId,
     pub identity: IdentityKey,
     pub cache: CacheStore,
+    pub pins: VaultPins,
     pub line: Arc<Line>,
     pub memory: Arc<Memory>,
     pub clock: Arc<dyn Clock>,

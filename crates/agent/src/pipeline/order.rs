@@ -62,6 +62,14 @@ impl<T> Order<T> {
         self.changed.notify_all();
     }
 
+    /// What was taken last is not done after all: its ticket is the oldest again.
+    pub(super) fn reopen(&self) -> u64 {
+        let mut state = lock(&self.state);
+        debug_assert!(state.next > 0, "nothing was taken yet");
+        state.next -= 1;
+        state.next
+    }
+
     /// The walk is over after so many tickets.
     pub(super) fn end(&self, tickets: u64) {
         lock(&self.state).end = Some(tickets);

@@ -15,6 +15,7 @@ pub struct Progress {
     pub(super) chunks_new: AtomicU64,
     pub(super) chunks_reused: AtomicU64,
     pub(super) skipped: AtomicU64,
+    pub(super) links_parted: AtomicU64,
 }
 
 /// One look at the counters.
@@ -30,16 +31,19 @@ pub struct Counts {
     pub chunks_new: u64,
     pub chunks_reused: u64,
     pub skipped: u64,
+    /// Hard links that are saved as files of their own: there were too many to keep in mind, or one
+    /// of them was written to. All content is there; a restore needs more room.
+    pub links_parted: u64,
 }
 
 impl Progress {
     /// A run that begins again counts again.
     pub(super) fn reset(&self) {
         let Self { entries, bytes_read, bytes_new, bytes_stored, .. } = self;
-        let Self { chunks_new, chunks_reused, skipped, .. } = self;
-        for counter in
-            [entries, bytes_read, bytes_new, bytes_stored, chunks_new, chunks_reused, skipped]
-        {
+        let Self { chunks_new, chunks_reused, skipped, links_parted, .. } = self;
+        let bytes = [bytes_read, bytes_new, bytes_stored];
+        let others = [entries, chunks_new, chunks_reused, skipped, links_parted];
+        for counter in bytes.into_iter().chain(others) {
             counter.store(0, Relaxed);
         }
     }
@@ -53,6 +57,7 @@ impl Progress {
             chunks_new: self.chunks_new.load(Relaxed),
             chunks_reused: self.chunks_reused.load(Relaxed),
             skipped: self.skipped.load(Relaxed),
+            links_parted: self.links_parted.load(Relaxed),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::cache::Remembered;
 use crate::flow::{Halt, Queue};
 use crate::line::Ingest;
 use crate::source::Skipped;
-use crate::source::files::{Found, LinkRole, Owners};
+use crate::source::files::{Found, LinkRole, Owners, Status};
 use bytes::Bytes;
 use holdfast_common::{ChunkKind, Result, Timestamp, limits};
 use holdfast_seal::PlainChunk;
@@ -65,8 +65,17 @@ pub(super) struct Job {
 /// What became of a ticket.
 pub(super) enum Done {
     Saved(Box<Remembered>, LinkRole),
-    /// Could not be saved; its hard links cannot either.
+    /// A later path of a group: done if the group's first path is.
+    Linked(Box<Linked>),
+    /// Could not be saved.
     Lost(LinkRole),
+}
+
+pub(super) struct Linked {
+    pub(super) entry: Entry,
+    pub(super) group: u64,
+    /// What the walk found there.
+    pub(super) status: Status,
 }
 
 impl<'a> Run<'a> {
@@ -108,13 +117,12 @@ impl<'a> Run<'a> {
     /// Sends a chunk on its way, unless it was already. Waits while too much is in flight.
     pub(super) fn send(&self, chunk: PlainChunk) -> Result<()> {
         let data = chunk.kind == ChunkKind::Data;
-        if !self.seen.insert(chunk.id) {
+        let Some(token) = self.seen.claim(chunk.id, &self.unsettled) else {
             if data {
                 add(&self.progress.chunks_reused, 1);
             }
             return Ok(());
-        }
-        let token = self.unsettled.token();
+        };
         let charge = 2 * chunk.bytes.len();
         let permit = self.host.memory.in_flight.enter(charge, &self.halt)?;
         let offered = Offered::Chunk(Held { chunk, permit, token });
@@ -135,6 +143,14 @@ impl<'a> Run<'a> {
     pub(super) fn save(&self, ticket: u64, remembered: Box<Remembered>, role: LinkRole) {
         let bytes = weight(&remembered);
         self.order.put(ticket, Done::Saved(remembered, role), bytes);
+    }
+
+    pub(super) fn link(&self, job: Job, entry: Entry, group: u64) {
+        let (ticket, status) = (job.ticket, job.found.status);
+        let remembered = Remembered { entry, rows: None };
+        let bytes = weight(&remembered) + size_of::<Status>();
+        let linked = Linked { entry: remembered.entry, group, status };
+        self.order.put(ticket, Done::Linked(Box::new(linked)), bytes);
     }
 
     pub(super) fn lose(&self, ticket: u64, role: LinkRole, skipped: Skipped) {

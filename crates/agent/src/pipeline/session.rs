@@ -1,8 +1,10 @@
 //! What `Begin` said, parsed once: the session's names, keys and sizes.
 //!
 //! No message type goes further in than this. The data key is drawn here and dies with the run;
-//! from then on nothing on this host opens what the run sealed.
+//! from then on nothing on this host opens what the run sealed. It is sealed to the key that this
+//! host has pinned for the vault, and to no other that a coordinator may name.
 
+use super::pins::VaultPins;
 use holdfast_common::{Code, Error};
 use holdfast_common::{Entropy, PointId, Result, Secret, SessionId, VaultId};
 use holdfast_keyring::{Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, VaultPublicKey};
@@ -29,7 +31,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn parse(message: v1::BeginResponse, entropy: &dyn Entropy) -> Result<Self> {
+    pub(super) fn parse(
+        message: v1::BeginResponse,
+        pins: &VaultPins,
+        entropy: &dyn Entropy,
+    ) -> Result<Self> {
         let vault = parse::vault_id(&message.vault_id)?;
         let public = VaultPublicKey {
             vault,
@@ -45,6 +51,7 @@ impl Session {
         let cutting = cutting(&vault, &message.id_key, &message.chunking_key, &parameters);
         let chunking = ChunkingKey::from_secret(secret("the chunking key", &message.chunking_key)?);
         let gear = GearTable::new(chunking.gear_table());
+        pins.insist(&public)?;
         let (data_key, capsule) = public.encapsulate(entropy)?;
         Ok(Self {
             id: parse::session_id(&message.session_id)?,

@@ -10,7 +10,7 @@ use super::pack::{self, Packed};
 use super::progress::add;
 use super::run::Run;
 use super::session::Session;
-use super::{Backup, BackupRequest, Host, Progress, budget};
+use super::{Backup, BackupRequest, Host, Progress, Purpose, budget};
 use super::{cut, offer, put, seal, walk};
 use crate::cache::{Basis, CacheReader, CacheWriter, SourceKey};
 use crate::flow::{Halt, HaltOnPanic};
@@ -31,7 +31,7 @@ pub(super) fn back_up(
     progress: &Arc<Progress>,
 ) -> Result<Backup> {
     let begun = halt.wait_for(&host.handle, Ingest::begin(&host.line, request.run))?;
-    let session = Session::parse(begun, &*host.entropy)?;
+    let session = Session::parse(begun, &host.pins, &*host.entropy)?;
     let files = Walk::open(&request.files)?;
     let source = source_key(request, &session);
     let cache = match request.full {
@@ -40,11 +40,15 @@ pub(super) fn back_up(
     };
     let remembered_at = cache.as_ref().map_or(Timestamp::ZERO, |cache| cache.basis().read_at);
     let basis = Basis { cutting: session.cutting, read_at: host.clock.now() };
-    let writer = host
-        .cache
-        .write(&source, basis, &host.entropy)
-        .inspect_err(|error| tracing::warn!(%error, "the next backup will read everything"))
-        .ok();
+    let writer = match request.purpose {
+        Purpose::Backup => host
+            .cache
+            .write(&source, basis, &host.entropy)
+            .inspect_err(|error| tracing::warn!(%error, "the next backup will read everything"))
+            .ok(),
+        // No backup of these paths follows; what the policy's own remembers stays.
+        Purpose::Safety(_) => None,
+    };
     let run = Run::new(host, request, (halt, progress), session, remembered_at);
     let point = std::thread::scope(|scope| {
         let _panics = HaltOnPanic(&run.halt);
@@ -56,7 +60,12 @@ pub(super) fn back_up(
     });
     // What a stage said first is the reason; what the others saw of it is not.
     let point = point.map_err(|_| run.halt.error())?;
-    Ok(Backup { point, counts: progress.look() })
+    let counts = progress.look();
+    if counts.links_parted > 0 {
+        let links = counts.links_parted;
+        tracing::warn!(run = %request.run, links, "hard links were saved as files of their own");
+    }
+    Ok(Backup { point, counts })
 }
 
 fn conduct<'s>(

@@ -47,6 +47,13 @@ impl Unsettled {
     }
 }
 
+#[cfg(test)]
+impl Unsettled {
+    pub(super) fn is_settled(&self) -> bool {
+        lock(&self.state).counts == [0, 0]
+    }
+}
+
 impl Drop for Token {
     fn drop(&mut self) {
         lock(&self.home.state).counts[self.side] -= 1;

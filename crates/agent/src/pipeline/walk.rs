@@ -1,6 +1,7 @@
 //! The first stage: every path gets a ticket, its role among hard links, and what the last run
 //! remembers of it. It waits whenever the manifest is too far behind.
 
+use super::progress::add;
 use super::run::{Job, Run, weight};
 use crate::cache::CacheReader;
 use crate::source::files::{LinkGroups, Walk};
@@ -29,6 +30,7 @@ pub(super) fn walk(run: &Run<'_>, walk: Walk, mut cache: Option<CacheReader>) ->
         run.jobs.push(Job { ticket, found, role, remembered, told: false })?;
         ticket += 1;
     }
+    add(&run.progress.links_parted, links.separated());
     run.order.end(ticket);
     Ok(())
 }

@@ -14,6 +14,7 @@
 
 mod content;
 mod engine;
+mod in_the_way;
 mod online;
 pub mod place;
 mod point;

@@ -2,12 +2,13 @@
 //!
 //! The one-time key is made here and dies with the reader; keys of chunks arrive sealed to it, one
 //! by one. A session that a coordinator forgot, or a coordinator that is gone, is replaced by a new
-//! session over the same point; what was not told yet is asked for again.
+//! session over the same point; what was not told yet is asked for again, and so is what the
+//! cluster's index does not know yet: a chunk that may come is not missing.
 
 use super::point::{PointKeys, PointReader};
 use super::source::{ChunkSource, FetchedFrame};
 use crate::flow::lock;
-use crate::line::Line;
+use crate::line::{Backoff, Line};
 use bytes::Bytes;
 use holdfast_common::{
     ChunkId, ChunkKind, Code, Entropy, Error, PointId, Result, RunId, Secret, limits,
@@ -97,32 +98,31 @@ impl ChunkSource for OnlinePoint {
         each: &mut dyn FnMut(usize, Result<FetchedFrame>),
     ) -> Result<()> {
         let mut left: Vec<usize> = (0..ids.len()).collect();
-        let mut attempt = 1;
+        let (mut attempt, mut backoff) = (1, Backoff::default());
         while !left.is_empty() {
             let session = Arc::clone(&lock(&self.session));
-            let asked: Vec<ChunkId> = left.iter().map(|at| ids[*at]).collect();
-            let mut told = vec![false; left.len()];
-            let answer =
-                self.handle.block_on(self.ask(&session, kind, (&asked, 0), &mut |at, chunk| {
-                    if let Some(told) = told.get_mut(at)
-                        && !std::mem::replace(told, true)
-                    {
-                        each(left[at], chunk);
-                    }
-                }));
             let before = left.len();
-            let mut still = told.iter().map(|told| !told);
-            left.retain(|_| still.next().unwrap_or(false));
+            let answer = self.ask_for_rest(&session, kind, ids, &mut left, each);
             match answer {
                 Ok(()) if left.is_empty() => {}
                 Ok(()) => {
                     let untold = std::mem::take(&mut left);
                     untold.into_iter().for_each(|at| each(at, Err(untold_chunk(&ids[at]))));
                 }
-                Err(error) if attempt >= ATTEMPTS_MAX && left.len() == before => return Err(error),
+                Err(error) if left.len() == before && attempt >= attempts_max(&error) => {
+                    return Err(error);
+                }
                 Err(error) => {
-                    attempt = if left.len() == before { attempt + 1 } else { 1 };
+                    let is_passing = is_passing(&error);
                     self.recover(&session, error)?;
+                    if left.len() < before {
+                        (attempt, backoff) = (1, Backoff::default());
+                    } else {
+                        attempt += 1;
+                    }
+                    if is_passing {
+                        self.pause(&mut backoff);
+                    }
                 }
             }
         }
@@ -139,11 +139,20 @@ impl ChunkSource for OnlinePoint {
     }
 
     fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {
-        let session = Arc::clone(&lock(&self.session));
-        let mut found = Err(untold_chunk(id));
-        let mut hear = |_: usize, chunk| found = chunk;
-        self.handle.block_on(self.ask(&session, kind, (&[*id], copy), &mut hear))?;
-        found
+        let (mut attempt, mut backoff) = (1, Backoff::default());
+        loop {
+            let session = Arc::clone(&lock(&self.session));
+            let mut found = Err(untold_chunk(id));
+            let mut hear = |_: usize, chunk| found = chunk;
+            self.handle.block_on(self.ask(&session, kind, (&[*id], copy), &mut hear))?;
+            match found {
+                Err(error) if is_loading(&error) && attempt < attempts_max(&error) => {
+                    attempt += 1;
+                    self.pause(&mut backoff);
+                }
+                found => return found,
+            }
+        }
     }
 }
 
@@ -178,10 +187,37 @@ impl OnlinePoint {
         Ok(())
     }
 
+    /// Asks once for what is left; what may come later stays.
+    fn ask_for_rest(
+        &self,
+        session: &Session,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+        left: &mut Vec<usize>,
+        each: &mut dyn FnMut(usize, Result<FetchedFrame>),
+    ) -> Result<()> {
+        let asked: Vec<ChunkId> = left.iter().map(|at| ids[*at]).collect();
+        let (mut told, mut later) = (vec![false; left.len()], None);
+        let mut hear = |at: usize, chunk: Result<FetchedFrame>| {
+            if let Err(error) = &chunk
+                && is_loading(error)
+            {
+                later = Some(error.clone());
+            } else if let Some(told) = told.get_mut(at)
+                && !std::mem::replace(told, true)
+            {
+                each(left[at], chunk);
+            }
+        };
+        let answer = self.handle.block_on(self.ask(session, kind, (&asked, 0), &mut hear));
+        let mut told = told.into_iter();
+        left.retain(|_| !told.next().unwrap_or(false));
+        answer.and_then(|()| later.map_or(Ok(()), Err))
+    }
+
     /// After a failure that a new session may mend; any other is the answer.
     fn recover(&self, failed: &Arc<Session>, error: Error) -> Result<()> {
-        // The session stands; a part of the answer had no room.
-        if error.code == Code::ClusterBusy {
+        if is_passing(&error) {
             return Ok(());
         }
         let lost = matches!(
@@ -200,6 +236,25 @@ impl OnlinePoint {
         }
         Ok(())
     }
+
+    fn pause(&self, backoff: &mut Backoff) {
+        let pause = backoff.next(&*self.entropy);
+        self.handle.block_on(async { tokio::time::sleep(pause).await });
+    }
+}
+
+/// The session stands; a part of the answer had no room, or is not known yet.
+fn is_passing(error: &Error) -> bool {
+    error.code == Code::ClusterBusy || is_loading(error)
+}
+
+fn is_loading(error: &Error) -> bool {
+    error.code == Code::IndexLoading
+}
+
+/// An index that nothing holds up comes to its end; one that names a cause may not.
+fn attempts_max(error: &Error) -> u32 {
+    if is_loading(error) && error.cause.is_none() { LOADING_ATTEMPTS_MAX } else { ATTEMPTS_MAX }
 }
 
 impl Drop for OnlinePoint {
@@ -253,3 +308,5 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Fetches in a row that told nothing.
 const ATTEMPTS_MAX: u32 = 4;
+/// The same while an index is loaded: for each the cluster waits `limits::INDEX_WAIT_SECS`.
+const LOADING_ATTEMPTS_MAX: u32 = 30;

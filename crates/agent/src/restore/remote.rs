@@ -2,13 +2,14 @@
 //! what is in the way is saved first, and the end is told with names sealed.
 //!
 //! ```text
-//!   order ─▶ allowed here? ─▶ read session of the run ─▶ safety point ─▶ engine ─▶ end
-//!              (Targets)        (signature, paths)        (pipeline)
+//!   order ─▶ allowed here? ─▶ read session ─▶ target open ─▶ safety point ─▶ engine ─▶ end
+//!              (Targets)    (signature, paths)  (Targets)     (in_the_way)
 //! ```
 //!
 //! Without its safety point, where one was asked for, nothing is touched.
 
 use super::engine::{self, Progress, RestoreReport, RestoreRequest};
+use super::in_the_way;
 use super::online::open_online;
 use super::point::PointReader;
 use super::sealed::{open_paths, seal_report};
@@ -16,9 +17,6 @@ use super::targets::Targets;
 use crate::pipeline::{BackupRequest, Checkpoints, Host, Purpose, RunControl, back_up};
 use crate::source::files::FilesOptions;
 use holdfast_common::{Code, Error, Name, PointId, Result, RunId};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is asked of an agent.
@@ -71,13 +69,16 @@ fn perform(
     let paths = open_paths(&reader, &order.run, &order.sealed_paths)?;
     let request = RestoreRequest { paths, ..order.request.clone() };
     engine::insist_on_paths(&reader, &request.paths)?;
-    if let Some(source) = &order.safety {
-        save_first(host, &reader, order, (source, &request), control)?;
+    let open = || targets.open(request.directory(), request.target_options());
+    let target = (!request.dry_run).then(open).transpose()?;
+    if let Some((source, target)) = order.safety.as_ref().zip(target.as_ref()) {
+        let files = in_the_way::of(&reader, source, &request, &target.real_path()?)?;
+        save_first(host, &reader, order, files, control)?;
     }
     let halt = control.begin()?;
     let progress = Arc::new(Progress::default());
     control.restoring(&progress);
-    restored.report = engine::restore_under(&halt, &reader, &request, &progress)?;
+    restored.report = engine::restore_under(&halt, &reader, &request, (target, &progress))?;
     restored.sealed_report = seal_report(&reader, &order.run, &restored.report, &*host.entropy);
     restored.report.failure().map_or(Ok(()), Err)
 }
@@ -87,10 +88,9 @@ fn save_first(
     host: &Host,
     reader: &PointReader,
     order: &RestoreOrder,
-    (source, request): (&FilesOptions, &RestoreRequest),
+    files: FilesOptions,
     control: &RunControl,
 ) -> Result<()> {
-    let files = in_the_way(source, request);
     if files.paths.is_empty() {
         return Ok(());
     }
@@ -119,60 +119,4 @@ fn save_first(
 fn unsafe_to_go_on(why: Code) -> Error {
     Error::new(Code::SafetyMissing, "no safety point could be made; nothing was restored")
         .cause(why.name())
-}
-
-/// The paths of this host that the restore may change, as far as they exist. More is saved than is
-/// overwritten: what lies beneath a wanted directory, whether the point has it or not.
-fn in_the_way(source: &FilesOptions, request: &RestoreRequest) -> FilesOptions {
-    let wanted: Vec<&[u8]> = match request.paths.is_empty() {
-        true => source.paths.iter().map(|path| path.as_os_str().as_bytes()).collect(),
-        false => request.paths.iter().map(Vec::as_slice).collect(),
-    };
-    let below = |path: &&[u8]| {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
-        request.directory().join(OsStr::from_bytes(relative))
-    };
-    let paths: Vec<PathBuf> =
-        wanted.iter().map(below).filter(|path| path.symlink_metadata().is_ok()).collect();
-    // What the backup left out was not in the point and is not touched, unless it is removed. The
-    // patterns speak of where things were.
-    let same = request.directory() == Path::new("/") && !request.delete;
-    let exclude = if same { source.exclude.clone() } else { Vec::new() };
-    FilesOptions { paths, exclude, include: Vec::new(), one_file_system: false }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_the_way_is_what_exists_below_the_target() {
-        let scratch = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(scratch.path().join("srv/a")).unwrap();
-        let source = FilesOptions {
-            paths: vec!["/srv".into(), "/etc".into()],
-            exclude: vec!["*.tmp".into()],
-            ..FilesOptions::default()
-        };
-        let whole = RestoreRequest { target: scratch.path().into(), ..RestoreRequest::default() };
-        let found = in_the_way(&source, &whole);
-        assert_eq!(found.paths, [scratch.path().join("srv")]);
-        assert!(found.exclude.is_empty(), "patterns of another place say nothing here");
-        let part =
-            RestoreRequest { paths: vec![b"/srv/a".to_vec(), b"/srv/b".to_vec()], ..whole.clone() };
-        assert_eq!(in_the_way(&source, &part).paths, [scratch.path().join("srv/a")]);
-    }
-
-    #[test]
-    fn what_was_left_out_is_saved_where_it_may_be_removed() {
-        let source = FilesOptions {
-            paths: vec!["/tmp".into()],
-            exclude: vec!["*.tmp".into()],
-            ..FilesOptions::default()
-        };
-        let in_place = RestoreRequest { in_place: true, ..RestoreRequest::default() };
-        assert_eq!(in_the_way(&source, &in_place).exclude, ["*.tmp"]);
-        let deleting = RestoreRequest { delete: true, ..in_place };
-        assert!(in_the_way(&source, &deleting).exclude.is_empty());
-    }
 }

@@ -7,7 +7,11 @@ use holdfast_common::{Code, Error, Result, RunId, limits};
 use holdfast_wire::v1::agent_control_client::AgentControlClient;
 use holdfast_wire::v1::agent_order::Order;
 use holdfast_wire::v1::agent_report::Report;
-use holdfast_wire::{parse, status::from_status, v1};
+use holdfast_wire::{
+    parse,
+    status::{bare, from_status},
+    v1,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +129,7 @@ impl Line<'_> {
         while let Some(end) = ends.pop() {
             let End { run, error, restored } = &end;
             self.told.remove(run);
-            let detail = error.as_ref().map(Into::into);
+            let detail = error.as_ref().map(bare);
             let restored = restored.as_ref().map(order::restored);
             let ended = v1::RunEnded { run_id: id_bytes(run), error: detail, restored };
             if let Err(lost) = send(&self.reports, Report::Ended(ended)).await {

@@ -17,7 +17,7 @@ mod order;
 use crate::cache::CacheStore;
 use crate::line::{Backoff, Endpoints, Line};
 use crate::options::AgentConfig;
-use crate::pipeline::{Host, Memory};
+use crate::pipeline::{Host, Memory, VaultPins};
 use crate::renew::Credentials;
 use crate::restore::Targets;
 use desk::Desk;
@@ -71,6 +71,7 @@ fn host(
         agent: config.agent_id,
         identity: credentials.signing_key()?,
         cache: CacheStore::open(&config.cache, &**entropy)?,
+        pins: VaultPins::beside(&config.key),
         line: Line::new(Arc::new(data), Arc::clone(&clock), Arc::clone(entropy)),
         memory: Memory::for_process(),
         clock,

@@ -74,6 +74,7 @@ fn files(source: Option<v1::SourceSpec>) -> Result<FilesOptions> {
         exclude: files.exclude,
         include: Vec::new(),
         one_file_system: files.one_file_system,
+        links_only: false,
     })
 }
 

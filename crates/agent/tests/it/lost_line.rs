@@ -2,7 +2,7 @@
 
 use crate::scene::{Scene, noise};
 use crate::trees::tree;
-use holdfast_common::ChunkKind;
+use holdfast_common::{ChunkKind, Code};
 use std::collections::{BTreeMap, HashSet};
 
 fn large(scene: &Scene) {
@@ -85,4 +85,46 @@ fn a_read_session_that_was_forgotten_is_opened_again() {
     drop(reader);
     assert!(scene.double.inner().reads.is_empty(), "the session is closed with its reader");
     assert_eq!(scene.double.inner().reads_closed, 1);
+}
+
+#[test]
+fn chunks_that_the_index_does_not_know_yet_are_asked_for_again() {
+    let scene = Scene::new();
+    (0..40).for_each(|number| scene.write(&format!("f{number}"), &noise(number, 30_000)));
+    let backup = scene.back_up();
+    let reader = scene.open(backup.point);
+    {
+        // More than would be tried if each did not bring something.
+        let mut inner = scene.double.inner();
+        inner.faults.loading_fetches = 7;
+        inner.faults.loading_cause = Some("the location is away");
+    }
+    let target = tempfile::tempdir().unwrap();
+    let request = scene.to_dir(target.path());
+    let report = holdfast_agent::restore::restore(&reader, &request, &Default::default()).unwrap();
+    assert_eq!(report.skipped, []);
+    assert_eq!(report.bytes_written, 40 * 30_000);
+    assert_eq!(scene.double.inner().faults.loading_fetches, 0);
+}
+
+#[test]
+fn an_index_that_something_holds_up_is_not_waited_for_without_end() {
+    let scene = Scene::new();
+    scene.write("file", &noise(1, 300_000));
+    let backup = scene.back_up();
+    let reader = scene.open(backup.point);
+    {
+        let mut inner = scene.double.inner();
+        inner.faults.loading_fetches = 100;
+        inner.faults.loading_cause = Some("the location is away");
+    }
+    let target = tempfile::tempdir().unwrap();
+    let request = scene.to_dir(target.path());
+    let restored = holdfast_agent::restore::restore(&reader, &request, &Default::default());
+    let error = restored.unwrap_err();
+    assert_eq!(error.code, Code::IndexLoading);
+    assert_eq!(error.cause.as_deref(), Some("the location is away"));
+    // Few of the fetches bring something, and then four bring nothing.
+    let tried = 100 - scene.double.inner().faults.loading_fetches;
+    assert!((4..=40).contains(&tried), "{tried} fetches");
 }

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use holdfast_agent::CacheStore;
 use holdfast_agent::line::{Connect, Line};
 use holdfast_agent::pipeline::{
-    Backup, BackupRequest, Checkpoints, Host, Memory, Purpose, RunControl, back_up,
+    Backup, BackupRequest, Checkpoints, Host, Memory, Purpose, RunControl, VaultPins, back_up,
 };
 use holdfast_agent::restore::{
     PointReader, Progress, RestoreReport, RestoreRequest, open_online, restore,
@@ -79,6 +79,7 @@ impl Scene {
             agent,
             identity,
             cache: CacheStore::open(&folder.path().join("cache"), &*entropy).unwrap(),
+            pins: VaultPins::beside(&folder.path().join("agent.key")),
             line: Arc::clone(&line),
             memory: Memory::for_process(),
             clock,

@@ -7,7 +7,10 @@ use super::{Admin, Client};
 use core::time::Duration;
 use holdfast_agent::restore::{RestoreReport, RestoreRequest};
 use holdfast_common::{Code, Error, Name, Result, RunId};
-use holdfast_wire::{status::from_status, v1};
+use holdfast_wire::{
+    status::{bare, from_status},
+    v1,
+};
 use std::os::unix::ffi::OsStrExt;
 
 /// How long a command that is being stopped waits for somebody to hear it.
@@ -59,7 +62,7 @@ pub async fn end(client: &Client, run: &RunId, ended: &Result<RestoreReport>) {
     let question = v1::EndRestoreRequest {
         run_id: id(run),
         restored: Some(ended.as_ref().map(restored).unwrap_or_default()),
-        error: failure.as_ref().map(Into::into),
+        error: failure.as_ref().map(bare),
     };
     let told = async {
         let mut restore = client.restore();

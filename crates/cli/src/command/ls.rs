@@ -3,6 +3,7 @@
 use crate::{
     demand::Demand,
     ending::Ending,
+    offline::points::Proof,
     opening::{Opened, PointArguments},
     output::{
         figures::{self, json_time},
@@ -26,9 +27,10 @@ pub struct Arguments {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let opened = arguments.point.open("list", demand).await?;
     let top = arguments.path.map(|path| trimmed(path.into_vec()));
-    let point = opened.id();
+    let (point, signature) = (opened.id(), opened.proof.map(Proof::word));
     let produce = move |rows: &mut walk::Rows<Entry>| entries(&opened, top.as_deref(), rows);
-    let more = Map::from_iter([("point".to_owned(), point.into())]);
+    let more = [("point".to_owned(), point.into()), ("signature".to_owned(), signature.into())];
+    let more = Map::from_iter(more);
     walk::answer(demand.output, "entries", more, produce, fields, line).await?;
     Ok(Ending::Done)
 }

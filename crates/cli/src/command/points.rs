@@ -5,7 +5,7 @@ use crate::{
     client::select::{self, Filter},
     demand::Demand,
     ending::Ending,
-    offline::{self, OfflineArguments},
+    offline::{self, OfflineArguments, points::Proof},
     output::{
         figures::{self, json_time},
         table::Table,
@@ -45,13 +45,31 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         scheduled: arguments.latest,
         limit: if arguments.latest { 1 } else { usize::MAX },
     };
-    let points = match arguments.offline.choice()? {
-        Some(choice) => filter.apply(offline::open(&choice, demand).await?.points()?),
-        None => select::list(&demand.client().await?, &filter).await?,
+    let Some(choice) = arguments.offline.choice()? else {
+        let points = select::list(&demand.client().await?, &filter).await?;
+        return tell(&points, fields, demand);
     };
+    let offline = offline::open(&choice, demand).await?;
+    let points = match arguments.latest {
+        true => offline.latest(filter.policy.as_deref())?,
+        false => offline.points(),
+    };
+    let proven = |point: &v1::Point| {
+        let mut object = fields(point);
+        object["signature"] = offline.proof(&point.id).map(Proof::word).into();
+        object
+    };
+    tell(&filter.apply(points), proven, demand)
+}
+
+fn tell(
+    points: &[v1::Point],
+    fields: impl Fn(&v1::Point) -> Value,
+    demand: &Demand<'_>,
+) -> Result<Ending> {
     demand.output.answer(
         || json!({ "points": points.iter().map(fields).collect::<Vec<_>>() }),
-        || text(&points),
+        || text(points),
     )?;
     Ok(Ending::Done)
 }

@@ -13,6 +13,7 @@ use crate::{
     confirm::confirm,
     demand::Demand,
     ending::{self, Ending},
+    offline::points::Proof,
     opening::{Opened, PointArguments, open_in_run, open_online},
     output::{figures, path},
     progress::Bar,
@@ -71,6 +72,8 @@ struct Done {
     report: RestoreReport,
     skipped: u64,
     safety_point: Option<String>,
+    /// How far the point is proven, where no cluster answers for it.
+    proof: Option<Proof>,
     took: Duration,
 }
 
@@ -120,7 +123,8 @@ async fn without_cluster(
     let clock = SystemClock::start();
     let opened = Arc::new(arguments.point.open("restore", demand).await?);
     let report = run(&opened, request, demand).await?;
-    Ok(Done::here(None, opened.id(), report, clock.elapsed()))
+    let done = Done::here(None, opened.id(), report, clock.elapsed());
+    Ok(Done { proof: opened.proof, ..done })
 }
 
 async fn in_run(
@@ -202,6 +206,7 @@ async fn by_agent(
         report,
         skipped: told.skipped,
         safety_point: told.safety_point.as_deref().map(hex::encode),
+        proof: None,
         took: follow::duration(&run),
     })
 }
@@ -209,7 +214,7 @@ async fn by_agent(
 impl Done {
     fn here(run: Option<RunId>, point: String, report: RestoreReport, took: Duration) -> Self {
         let skipped = report.skipped.len() as u64;
-        Self { run, point, report, skipped, safety_point: None, took }
+        Self { run, point, report, skipped, safety_point: None, proof: None, took }
     }
 }
 
@@ -222,6 +227,10 @@ fn request(arguments: &Arguments) -> Result<RestoreRequest> {
     }
     let target = std::path::absolute(&target)
         .map_err(|error| Error::io(format!("`{}` names no path", target.display()), &error))?;
+    if arguments.agent.is_none() && target.metadata().is_ok_and(|found| !found.is_dir()) {
+        let message = format!("`{}` is not a directory", target.display());
+        return Err(Error::new(Code::UsageMalformed, message));
+    }
     let paths = arguments.paths.iter().cloned().map(wanted).collect::<Result<_>>()?;
     Ok(RestoreRequest {
         in_place: arguments.in_place,
@@ -280,6 +289,7 @@ fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value
         "run": done.run.map(|run| run.to_string()),
         "agent": arguments.agent.as_ref().map(Name::as_str),
         "point": done.point,
+        "signature": done.proof.map(Proof::word),
         "target": request.target.to_string_lossy(),
         "dry_run": request.dry_run,
         "entries": report.entries,

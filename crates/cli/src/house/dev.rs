@@ -128,6 +128,7 @@ fn follow_port(file: &Path, address: SocketAddr) -> Result<()> {
 async fn start_agent(tasks: &Tasks, dir: &Path, context: &Path, address: SocketAddr) -> Result<()> {
     let file = dir.join(CONFIG_FILE);
     if !file.exists() {
+        make_way(context).await?;
         let token = token(context).await?;
         let name = Some(word(AGENT)?);
         service::join(address.to_string(), token, dir.to_owned(), name).await?;
@@ -146,6 +147,22 @@ async fn start_agent(tasks: &Tasks, dir: &Path, context: &Path, address: SocketA
         Ok(()) => Ok(()),
         Err(_) => Err(failure(tasks).await),
     }
+}
+
+/// A kill between the enrolment and `agent.toml` leaves an agent that has a name and no home: its
+/// certificate is nowhere. It gives the name up to the one that joins now. What it made, if
+/// `agent.toml` was lost later, stays; policies mean whoever is called `local`.
+async fn make_way(context: &Path) -> Result<()> {
+    let client = Client::open(context).await?;
+    let list = async |mut admin: Admin, question| admin.list_agents(question).await;
+    let agents = client.ask(v1::ListAgentsRequest {}, list).await?.agents;
+    let homeless = |agent: &&v1::AgentStatus| agent.name == AGENT && agent.state != "revoked";
+    for agent in agents.iter().filter(homeless) {
+        let question = v1::RevokeAgentRequest { agent: hex::encode(&agent.id) };
+        let revoke = async |mut admin: Admin, question| admin.revoke_agent(question).await;
+        client.ask(question, revoke).await?;
+    }
+    Ok(())
 }
 
 async fn token(context: &Path) -> Result<String> {

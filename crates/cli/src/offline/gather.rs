@@ -13,7 +13,9 @@ use super::{
 use bytes::Bytes;
 use holdfast_common::{ChunkId, Code, Error, PackId, Result, SegmentId, VaultId, limits};
 use holdfast_keyring::{VaultKeys, aead};
-use holdfast_repository::{ChunkLocation, Home, Object, ObjectName, PackView, SegmentTable};
+use holdfast_repository::{
+    ChunkLocation, Home, Object, ObjectName, PackView, PointObject, SegmentTable,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// What the location holds, ready for lookups.
@@ -101,19 +103,35 @@ impl Gatherer<'_> {
         Ok(())
     }
 
+    /// Those of refused points too: that a point is not proven says nothing of its chunks, which
+    /// authenticate themselves and which others may use.
     async fn read_inline_packs(&mut self) -> Result<()> {
-        for point in self.offline.points.iter().filter(|point| point.has_inline_packs) {
-            let id = point.record.point;
-            let object = points::object(self.offline, &ObjectName::point(&id), &id).await?;
-            for (pack, bytes) in object.record().inline_packs.iter().zip(object.inline()) {
-                let home = Home::Point(id);
-                if self.numbers.contains_key(&(*pack, home)) {
-                    continue;
-                }
-                match footer(self.offline, pack, bytes.clone(), home) {
-                    Ok(rows) => self.add_all(&rows, &BTreeSet::new())?,
-                    Err(error) => self.found.damage.push((ObjectName::point(&id), error)),
-                }
+        let offline = self.offline;
+        let accepted = offline.points.iter().filter(|point| point.has_inline_packs);
+        let accepted = accepted.map(|point| (point.record.point, true));
+        let refused = offline.refused.iter().map(|refused| (refused.id, false));
+        for (id, was_whole) in accepted.chain(refused) {
+            let name = ObjectName::point(&id);
+            match points::object(offline, &name, &id).await {
+                Ok(object) => self.add_inline_packs(&object)?,
+                Err(error) if was_whole => self.found.damage.push((name, error)),
+                // Said when the points were read.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_inline_packs(&mut self, object: &PointObject) -> Result<()> {
+        let id = object.record().point;
+        let home = Home::Point(id);
+        for (pack, bytes) in object.record().inline_packs.iter().zip(object.inline()) {
+            if self.numbers.contains_key(&(*pack, home)) {
+                continue;
+            }
+            match footer(self.offline, pack, bytes.clone(), home) {
+                Ok(rows) => self.add_all(&rows, &BTreeSet::new())?,
+                Err(error) => self.found.damage.push((ObjectName::point(&id), error)),
             }
         }
         Ok(())

@@ -10,9 +10,11 @@
 //! data: the footers of its packs are read instead. What is damaged or missing is said on stderr
 //! at once, and again as an error by whoever needs it; nothing wrong is ever given out.
 
+pub mod choose;
 pub mod gather;
 pub mod index;
 pub mod keys;
+pub mod order;
 pub mod points;
 pub mod source;
 
@@ -23,7 +25,7 @@ use holdfast_keyring::{Enrolled, KekSource, VaultKeys};
 use holdfast_repository::{ObjectName, VaultObject};
 use holdfast_storage::{LocationUrl, ObjectStore, url};
 use keys::KeyChoice;
-use points::OfflinePoint;
+use points::{OfflinePoint, Proof};
 use std::{path::PathBuf, sync::Arc};
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -38,6 +40,9 @@ pub struct OfflineArguments {
     /// name the coordinators' and the operator's
     #[arg(long, value_name = "SOURCE", requires = "from_location")]
     kek: Vec<KekSource>,
+    /// Open points whose agents the bundle does not know, without the proof that they made them
+    #[arg(long, requires = "from_location")]
+    accept_unsigned: bool,
     #[command(flatten)]
     passphrase: PassphraseArguments,
 }
@@ -46,6 +51,7 @@ pub struct OfflineArguments {
 pub struct Choice {
     pub url: String,
     pub keys: KeyChoice,
+    pub accept_unsigned: bool,
 }
 
 impl OfflineArguments {
@@ -62,7 +68,7 @@ impl OfflineArguments {
             }
             (None, sources) => KeyChoice::Keks(sources.to_vec()),
         };
-        Ok(Some(Choice { url: url.clone(), keys }))
+        Ok(Some(Choice { url: url.clone(), keys, accept_unsigned: self.accept_unsigned }))
     }
 }
 
@@ -74,6 +80,8 @@ pub struct Offline {
     pub keys: Arc<VaultKeys>,
     /// Whose signatures count; `None` when only the KEK is here, which does not know.
     pub enrolment: Option<Vec<Enrolled>>,
+    pub accept_unsigned: bool,
+    /// Newest first.
     pub points: Vec<OfflinePoint>,
     pub refused: Vec<points::Refused>,
     url: String,
@@ -90,6 +98,7 @@ pub async fn open(choice: &Choice, demand: &Demand<'_>) -> Result<Offline> {
         vault_name: opened.vault_name,
         keys: Arc::new(opened.keys),
         enrolment: opened.enrolment,
+        accept_unsigned: choice.accept_unsigned,
         points: Vec::new(),
         refused: Vec::new(),
         url: choice.url.clone(),
@@ -102,14 +111,29 @@ pub async fn open(choice: &Choice, demand: &Demand<'_>) -> Result<Offline> {
     }
     points::read_all(&mut offline).await?;
     for refused in &offline.refused {
-        demand.output.remark(&format!("damaged: points/{}: {}", refused.id, refused.error));
+        let word = if refused.unproven.is_some() { "refused" } else { "damaged" };
+        demand.output.remark(&format!("{word}: points/{}: {}", refused.id, refused.error));
     }
+    offline.warn(demand);
     Ok(offline)
 }
 
 impl Offline {
-    pub fn points(&self) -> Result<Vec<holdfast_wire::v1::Point>> {
-        Ok(self.points.iter().map(|point| self.told(point)).collect())
+    /// What was accepted and is not proven.
+    fn warn(&self, demand: &Demand<'_>) {
+        if self.enrolment.is_none() {
+            return;
+        }
+        for point in &self.points {
+            let why = match point.proof {
+                Proof::Checked => continue,
+                Proof::NotChecked => {
+                    "the bundle does not know its agent; who made it is not proven"
+                }
+                Proof::Wrong => "it is NOT what its agent signed",
+            };
+            demand.output.remark(&format!("warning: points/{}: {why}", point.record.point));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use bytes::Bytes;
 use holdfast_agent::restore::{ChunkSource, FetchedFrame};
-use holdfast_common::{ChunkId, ChunkKind, Code, Error, PointId, Result, limits};
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, limits};
 use holdfast_keyring::{Capsule, ChunkKey, DataKey, IdKey};
 use holdfast_repository::{
     Home, ObjectName, PackHeader, PackView, pack::HeaderRead, pack::read_header,
@@ -29,6 +29,9 @@ const PACKS_KEPT_MAX: usize = 512;
 const POINTS_KEPT_MAX: usize = 64;
 const HEADER_PREFIX_BYTES: usize = 8 * limits::KIB;
 
+/// Each pack that lies in a point's object, by its name.
+type InlinePacks = Arc<Vec<(PackId, Bytes)>>;
+
 pub struct Location {
     runtime: Handle,
     pub offline: Offline,
@@ -36,7 +39,7 @@ pub struct Location {
     /// Names the chunks of the point that is read.
     ids: IdKey,
     headers: Mutex<HashMap<u32, Arc<PackHeader>>>,
-    points: Mutex<HashMap<PointId, Arc<Vec<Bytes>>>>,
+    points: Mutex<HashMap<PointId, InlinePacks>>,
 }
 
 impl Location {
@@ -151,20 +154,18 @@ impl Location {
     }
 
     async fn inline(&self, pack: &PackPlace, point: &PointId) -> Result<PackView> {
-        let record = self.offline.points.iter().find(|known| known.record.point == *point);
-        let record = record.ok_or_else(|| Error::new(Code::PackMissing, "its point is damaged"))?;
-        let at = record.record.inline_packs.iter().position(|id| *id == pack.id);
         let packs = self.inline_packs(point).await?;
-        let bytes = at.and_then(|at| packs.get(at)).ok_or_else(cut_short)?;
+        let (_, bytes) = packs.iter().find(|(id, _)| *id == pack.id).ok_or_else(cut_short)?;
         PackView::parse(&self.offline.vault.id, bytes.clone())
     }
 
-    async fn inline_packs(&self, point: &PointId) -> Result<Arc<Vec<Bytes>>> {
+    async fn inline_packs(&self, point: &PointId) -> Result<InlinePacks> {
         if let Some(packs) = lock(&self.points).get(point) {
             return Ok(Arc::clone(packs));
         }
         let object = points::object(&self.offline, &ObjectName::point(point), point).await?;
-        let packs = Arc::new(object.inline().to_vec());
+        let ids = object.record().inline_packs.iter().copied();
+        let packs = Arc::new(ids.zip(object.inline().iter().cloned()).collect::<Vec<_>>());
         let mut kept = lock(&self.points);
         if kept.len() >= POINTS_KEPT_MAX {
             kept.clear();

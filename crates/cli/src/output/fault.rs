@@ -24,9 +24,7 @@ pub fn usage(refusal: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if asks_for_json(std::env::args_os()) {
-        let first = refusal.to_string();
-        let first = first.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let error = Error::new(Code::UsageMalformed, first);
+        let error = Error::new(Code::UsageMalformed, first_paragraph(&refusal.to_string()));
         let _nobody_reads = writeln!(std::io::stderr().lock(), "{}", json_line(&error));
     }
     ExitCode::from(Exit::Usage as u8)
@@ -53,6 +51,12 @@ fn plain(error: &Error) -> String {
     }
     text.push_str(&format!("\n  next: {}", error.advice()));
     text
+}
+
+/// What is wrong; how the command is used comes after an empty line.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {

@@ -118,6 +118,10 @@ impl IndexFile {
         self.map[start..start + self.segments * SEGMENT_BYTES].as_chunks().0
     }
 
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
     pub(super) fn remove(&self) -> Result<()> {
         fs::remove_file(&self.path).map_err(io("an old index file stays"))
     }

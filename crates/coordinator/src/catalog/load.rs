@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A segment that is damaged or missing is only a slower start. A pack that every location answered
-//! for and none has whole is not waited for, though asked for again; the same is true of lost ones.
+//! for and none has whole is not waited for, though asked for again; a lost one when it is found.
 //! Memory is bounded: one batch of segments, a few footers, and the fresh rows.
 
 use super::{Catalog, Progress, footer::SealedFooter};
@@ -64,7 +64,7 @@ fn start(house: &Arc<House>, vault: Vault) {
         let token = loader.tasks.token().clone();
         tokio::select! {
             () = token.cancelled() => Ok(()),
-            ended = loader.run() => ended,
+            () = loader.keep() => Ok(()),
         }
     });
 }
@@ -79,6 +79,8 @@ pub(super) trait Truth: Send + Sync + 'static {
     fn places(&self) -> BoxFuture<'_, Result<(Vec<Place>, Option<Error>)>>;
     /// A share of the process's byte budget.
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Share>>;
+    /// The same, if nobody has to be waited for.
+    fn try_reserve(&self, bytes: usize) -> Option<Share>;
     /// Fresh rows into a file and a segment.
     fn settle(&self) -> BoxFuture<'_, Result<()>>;
 }
@@ -109,8 +111,12 @@ impl Truth for InHouse {
         Box::pin(self.house.incoming.reserve(bytes))
     }
 
+    fn try_reserve(&self, bytes: usize) -> Option<Share> {
+        self.house.incoming.try_reserve(bytes)
+    }
+
     fn settle(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.house.settle(&self.vault))
+        Box::pin(self.house.settle_once(&self.vault))
     }
 }
 
@@ -135,6 +141,12 @@ struct Pass {
     why: Option<Error>,
 }
 
+impl Pass {
+    fn failed(error: Error) -> Self {
+        Self { unreachable: 1, why: Some(error), ..Self::default() }
+    }
+}
+
 enum Answer {
     Footer(Box<Footer>),
     /// Every location answered.
@@ -143,20 +155,40 @@ enum Answer {
 }
 
 impl Loader {
-    /// Ends when every pack is known.
-    pub(super) async fn run(&self) -> Result<()> {
+    /// Never ends.
+    pub(super) async fn keep(&self) {
+        self.load().await;
+        loop {
+            // A lost pack was found, or a segment did not get out.
+            self.catalog.hurry.notified().await;
+            self.catch_up().await;
+        }
+    }
+
+    pub(super) async fn load(&self) {
+        let mut delay = DELAY_MIN;
+        while let Err(error) = self.open_files().await {
+            self.tell(&Pass::failed(error));
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(DELAY_MAX);
+        }
+        self.catch_up().await;
+    }
+
+    async fn open_files(&self) -> Result<()> {
         let catalog = self.catalog.clone();
-        self.tasks.run_blocking("index", move || catalog.open_files()).await?;
+        let _nothing_settles = self.catalog.settling.lock().await;
+        self.tasks.run_blocking("index", move || catalog.open_files()).await
+    }
+
+    /// Ends when every pack is known that is not lost, and every segment shipped.
+    async fn catch_up(&self) {
         let mut delay = DELAY_MIN;
         loop {
-            let pass = self.pass().await.unwrap_or_else(|error| Pass {
-                unreachable: 1,
-                why: Some(error),
-                ..Pass::default()
-            });
+            let pass = self.pass().await.unwrap_or_else(Pass::failed);
             self.tell(&pass);
-            if pass.unreachable == 0 && pass.bad == 0 {
-                return Ok(());
+            if pass.unreachable == 0 && pass.bad == 0 && self.catalog.is_shipped() {
+                return;
             }
             delay = if pass.loaded > 0 { DELAY_MIN } else { (delay * 2).min(DELAY_MAX) };
             tokio::time::sleep(DELAY_MIN).await;
@@ -208,7 +240,7 @@ impl Loader {
                 break;
             }
         }
-        if pass.loaded > 0 {
+        if pass.loaded > 0 || !self.catalog.is_shipped() {
             self.settle().await?;
         }
         Ok(pass)
@@ -325,34 +357,49 @@ impl Loader {
             };
             let (last, rows) = self.tasks.run_blocking("index", look).await?;
             for row in rows {
-                match self.fetch_segment(&row).await {
-                    Ok(fetched) => {
-                        if batch.rows + row.rows as usize > limits::SEGMENT_ROWS_MAX {
-                            self.keep_batch(std::mem::take(&mut batch)).await?;
-                        }
-                        batch.push(fetched);
-                    }
+                if batch.rows + row.rows as usize > limits::SEGMENT_ROWS_MAX {
+                    self.keep_batch(std::mem::take(&mut batch)).await?;
+                }
+                let share = self.share_for(&row, &mut batch).await?;
+                match self.fetch_segment(&row, share).await {
+                    Ok(fetched) => batch.push(fetched),
                     Err(error) => {
                         tracing::warn!(%error, segment = %row.id, "a segment is passed over");
                         failed += usize::from(!is_answer(&error));
                     }
                 }
+                if failed >= UNREACHABLE_MAX {
+                    return self.keep_batch(batch).await;
+                }
             }
             after = last;
-            if after.is_none() || failed >= UNREACHABLE_MAX {
+            if after.is_none() {
                 return self.keep_batch(batch).await;
             }
         }
     }
 
-    async fn fetch_segment(&self, row: &SegmentRow) -> Result<(SegmentTable, Share)> {
-        let length = usize::try_from(row.length).unwrap_or(usize::MAX);
+    /// Memory for a segment's object and its table, at once. What was fetched before goes into a
+    /// file before others are waited for: they may be waiting for it.
+    async fn share_for(&self, row: &SegmentRow, batch: &mut Batch) -> Result<Share> {
+        let bytes = length_of(row).saturating_mul(2);
+        if let Some(share) = self.truth.try_reserve(bytes) {
+            return Ok(share);
+        }
+        self.keep_batch(std::mem::take(batch)).await?;
+        self.share(bytes).await
+    }
+
+    async fn fetch_segment(
+        &self,
+        row: &SegmentRow,
+        mut share: Share,
+    ) -> Result<(SegmentTable, Share)> {
+        let length = length_of(row);
         if length > limits::OBJECT_BYTES_MAX {
             return Err(Error::new(Code::LimitExceeded, "a segment is too long"));
         }
         let name: ObjectName = layout::ObjectName::segment(&row.id).as_str().parse()?;
-        let _object = self.share(length).await?;
-        let table = self.share(length).await?;
         let (places, unopened) = self.places().await?;
         let mut last = unopened
             .unwrap_or_else(|| Error::new(Code::ObjectMissing, "the segment is in no location"));
@@ -371,7 +418,10 @@ impl Loader {
                 }
             };
             match opened {
-                Ok(opened) => return Ok((opened, table)),
+                Ok(table) => {
+                    share.shrink(length);
+                    return Ok((table, share));
+                }
                 Err(error) => last = error,
             }
         }
@@ -426,6 +476,10 @@ impl Batch {
         self.rows += fetched.0.header().rows as usize;
         self.tables.push(fetched);
     }
+}
+
+fn length_of(row: &SegmentRow) -> usize {
+    usize::try_from(row.length).unwrap_or(usize::MAX)
 }
 
 fn open_segment(row: &SegmentRow, bytes: &[u8], custody: &VaultCustody) -> Result<SegmentTable> {

@@ -17,16 +17,17 @@ mod footer;
 mod fresh;
 mod load;
 mod merge;
+mod settle;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use load::keep;
+pub(crate) use settle::Outlet;
 
-use crate::custody::VaultCustody;
 use file::IndexFile;
 use fresh::Fresh;
 use holdfast_common::{
-    ChunkId, Code, Entropy, Error, PackId, Result, SegmentId, Timestamp, VaultId, limits,
+    ChunkId, Code, Error, PackId, Result, SegmentId, Timestamp, VaultId, limits,
 };
 use holdfast_ledger::row::{PackHome, PackRow};
 use holdfast_repository::{
@@ -51,11 +52,13 @@ pub(crate) struct Catalog {
     directory: PathBuf,
     state: RwLock<State>,
     progress: watch::Sender<Progress>,
-    /// Somebody waits for what could not be loaded.
+    /// Somebody waits for what could not be loaded, or there is more to load.
     hurry: Notify,
     is_kept: AtomicBool,
     /// Held from what was fresh until its segment is in the locations.
-    pub(crate) settling: tokio::sync::Mutex<()>,
+    settling: tokio::sync::Mutex<()>,
+    /// Segments that are on our disk and not in the ledger yet, in their order.
+    unshipped: Mutex<Vec<SegmentId>>,
     merging: Mutex<()>,
 }
 
@@ -83,13 +86,6 @@ pub(crate) enum Progress {
     Loaded,
 }
 
-/// A segment that was made of fresh rows, to be put into the locations.
-pub(crate) struct Settled {
-    pub(crate) id: SegmentId,
-    pub(crate) rows: u32,
-    pub(crate) object: Vec<u8>,
-}
-
 impl Catalog {
     /// An index that knows nothing yet.
     pub(crate) fn new(vault: VaultId, directory: &Path) -> Self {
@@ -101,13 +97,15 @@ impl Catalog {
             hurry: Notify::new(),
             is_kept: AtomicBool::new(false),
             settling: tokio::sync::Mutex::default(),
+            unshipped: Mutex::default(),
             merging: Mutex::default(),
         }
     }
 
     /// Opens our own files, one after the other; a damaged one is removed and its packs count as
-    /// unknown. Blocks.
+    /// unknown. Blocks; nothing may be settled meanwhile.
     fn open_files(&self) -> Result<()> {
+        let _no_merge = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let listed = file::io("the index cannot be listed");
         fs::create_dir_all(&self.directory)
             .map_err(file::io("the index directory cannot be made"))?;
@@ -117,6 +115,11 @@ impl Catalog {
             let is_part = entry.file_name().to_string_lossy().starts_with(file::PART);
             if is_part {
                 fs::remove_file(&path).map_err(file::io("a part of an index file stays"))?;
+                continue;
+            }
+            // Some may have been settled before we came.
+            let is_open = self.files().iter().any(|file| file.is_at(&path));
+            if is_open || self.find_unshipped(&path) {
                 continue;
             }
             match IndexFile::open(&self.vault, path.clone()) {
@@ -194,36 +197,6 @@ impl Catalog {
         self.read().fresh.rows() >= limits::SEGMENT_ROWS_MAX / 4
     }
 
-    /// Turns what is fresh into segments; none when nothing is. Blocks, and readers go on: what is
-    /// being written is found in memory until it is found in the file. One at a time.
-    pub(crate) fn settle(
-        &self,
-        custody: &VaultCustody,
-        entropy: &dyn Entropy,
-    ) -> Result<Vec<Settled>> {
-        let Some(rows) = self.freeze() else { return Ok(Vec::new()) };
-        let (mut files, mut settled) = (Vec::new(), Vec::new());
-        for table in rows.tables(&self.vault, entropy)? {
-            let (id, rows) = (table.header().segment, table.header().rows);
-            files.push(self.write_file(vec![table.rows()], vec![id], entropy, &|| false)?);
-            settled.push(Settled { id, rows, object: table.to_object(custody)? });
-        }
-        // From here on nothing fails: what was fresh is in the files.
-        let mut state = self.write();
-        state.settling = None;
-        state.swap_files(files, |_| true);
-        Ok(settled)
-    }
-
-    /// What could not be written the last time goes first.
-    fn freeze(&self) -> Option<Arc<Fresh>> {
-        let mut state = self.write();
-        if state.settling.is_none() && !state.fresh.is_empty() {
-            state.settling = Some(Arc::new(std::mem::take(&mut state.fresh)));
-        }
-        state.settling.clone()
-    }
-
     pub(crate) fn is_loaded(&self) -> bool {
         matches!(*self.progress.borrow(), Progress::Loaded)
     }
@@ -236,13 +209,18 @@ impl Catalog {
     pub(crate) async fn loaded(&self) -> Result<()> {
         let mut progress = self.progress.subscribe();
         if !self.is_loaded() {
-            self.hurry.notify_one();
+            self.look_again();
         }
         let loaded = progress.wait_for(|progress| matches!(progress, Progress::Loaded));
         match tokio::time::timeout(PATIENCE, loaded).await {
             Ok(_) => Ok(()),
             Err(_) => Err(self.loading()),
         }
+    }
+
+    /// There may be packs to load or segments to ship; soon, and nobody waits for it.
+    pub(crate) fn look_again(&self) {
+        self.hurry.notify_one();
     }
 
     fn loading(&self) -> Error {

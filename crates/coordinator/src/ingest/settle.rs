@@ -2,10 +2,15 @@
 //!
 //! It runs in a task of its own: whoever asked may go away, but rows that are in a file must not
 //! stay out of the locations for it. One at a time for a vault; who comes meanwhile waits, so that
-//! a point is committed only after the segments with its rows are durable.
+//! a point is committed only after the segments with its rows are durable. What fails is tried
+//! again by whoever settles next, and by the keeper of the index.
 
-use crate::house::{House, Vault};
+use crate::{
+    catalog::Outlet,
+    house::{House, Vault},
+};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::{Actor, command::AddSegment, row::SegmentRow};
 use holdfast_repository::layout;
@@ -15,40 +20,30 @@ use tokio::sync::oneshot;
 
 impl House {
     pub(crate) async fn settle(self: &Arc<Self>, vault: &Vault) -> Result<()> {
+        let settled = self.settle_once(vault).await;
+        if settled.is_err() {
+            vault.catalog.look_again();
+        }
+        settled
+    }
+
+    /// As the keeper of the index does it, which comes again by itself.
+    pub(crate) async fn settle_once(self: &Arc<Self>, vault: &Vault) -> Result<()> {
         let (tell, settled) = oneshot::channel();
         let (house, vault) = (self.clone(), vault.clone());
         self.tasks.spawn("settle", OnError::Log, async move {
-            let _unheard = tell.send(house.settle_one(vault).await);
+            let outlet = Locations { house: &house, vault: &vault };
+            let (custody, entropy) = (&vault.custody, &house.entropy);
+            let settled = vault.catalog.settle(custody, entropy, &house.tasks, &outlet).await;
+            if vault.catalog.is_merge_due() {
+                house.merge(&vault);
+            }
+            let _unheard = tell.send(settled);
             Ok(())
         });
         settled.await.map_err(|_| {
             Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
         })?
-    }
-
-    async fn settle_one(self: &Arc<Self>, vault: Vault) -> Result<()> {
-        let _one = vault.catalog.settling.lock().await;
-        let (catalog, custody) = (vault.catalog.clone(), vault.custody.clone());
-        let entropy = self.entropy.clone();
-        let settle = move || catalog.settle(&custody, entropy.as_ref());
-        for settled in self.tasks.run_blocking("settle", settle).await? {
-            tracing::debug!(rows = settled.rows, "index segment settled");
-            let name = layout::ObjectName::segment(&settled.id);
-            let object = Bytes::from(settled.object);
-            let segment = SegmentRow {
-                id: settled.id,
-                vault: vault.row.id,
-                rows: settled.rows,
-                length: object.len() as u64,
-                hash: *self.hash(object.clone()).await?.as_bytes(),
-            };
-            self.places.put(&vault.row, name.as_str(), object).await?;
-            self.ledger.propose(Actor::System, AddSegment { segment }).await?;
-        }
-        if vault.catalog.is_merge_due() {
-            self.merge(&vault);
-        }
-        Ok(())
     }
 
     /// Nobody waits for it.
@@ -58,5 +53,20 @@ impl House {
         self.tasks.spawn_blocking("index merge", OnError::Log, move || {
             catalog.merge(entropy.as_ref(), &|| token.is_cancelled())
         });
+    }
+}
+
+struct Locations<'a> {
+    house: &'a House,
+    vault: &'a Vault,
+}
+
+impl Outlet for Locations<'_> {
+    fn ship(&self, segment: SegmentRow, object: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name = layout::ObjectName::segment(&segment.id);
+            self.house.places.put(&self.vault.row, name.as_str(), object).await?;
+            self.house.ledger.propose(Actor::System, AddSegment { segment }).await.map(drop)
+        })
     }
 }

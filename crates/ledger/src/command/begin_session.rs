@@ -71,14 +71,16 @@ fn previous_point(apply: &Apply<'_, '_>, run: &RunRow, agent: &AgentId) -> Resul
     id.map(|id| PointId::from_slice(&id)).transpose()
 }
 
-/// Where the newest point of a source is remembered.
+/// Where the newest point of a source is remembered, with the source behind it.
+pub(crate) const NEWEST_POINT: &[u8] = b"newest:";
+
 fn source_key(run: &RunRow, agent: &AgentId) -> Vec<u8> {
     let what = match &run.policy {
         Some(policy) => format!("policy:{policy}"),
         None => run.source.describe(),
     };
     let hash = blake3::hash(what.as_bytes());
-    [b"newest:".as_slice(), agent.as_bytes(), &hash.as_bytes()[..16]].concat()
+    [NEWEST_POINT, agent.as_bytes(), &hash.as_bytes()[..16]].concat()
 }
 
 pub(super) fn remember_newest(apply: &mut Apply<'_, '_>, run: &RunRow, p: &PointRow) -> Result<()> {

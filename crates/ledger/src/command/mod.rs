@@ -32,6 +32,7 @@ mod store_packs;
 pub use add_segment::AddSegment;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
+pub(crate) use begin_session::NEWEST_POINT;
 pub use commit_point::CommitPoint;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;

@@ -1,4 +1,7 @@
 //! Notes that a recovery bundle was handed out, and that somebody proved that it opens.
+//!
+//! Few bundles are remembered. However many are handed out and never tried, the one that was
+//! proved to open stays: whoever may export must not be able to take that proof away.
 
 use super::{Apply, Outcome};
 use crate::{
@@ -18,7 +21,7 @@ pub struct ExportBundle {
 }
 
 impl ExportBundle {
-    /// A bounded number of bundles is remembered; the oldest goes first.
+    /// A bounded number of bundles is remembered; the oldest goes first, but never the only proof.
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let mut known: Vec<BundleRow> = Vec::new();
         for (_, value) in apply.tables.scan(Table::Bundle, &[], limits::LIST_PAGE_ROWS)? {
@@ -26,12 +29,20 @@ impl ExportBundle {
         }
         known.sort_by_key(|row| row.exported);
         let surplus = (known.len() + 1).saturating_sub(limits::BUNDLES_KEPT);
-        for old in known.iter().take(surplus) {
+        let proof = self.newest_proof(&known);
+        for old in known.iter().filter(|row| Some(row.hash) != proof).take(surplus) {
             apply.tables.remove(Table::Bundle, &old.key());
         }
         let (hash, exported, keys) = (self.bundle, apply.time, self.keys.clone());
         apply.tables.put(&BundleRow { hash, exported, verified: None, keys })?;
         Ok(Outcome::Done)
+    }
+
+    /// The bundle that was proved last; one that opens all that this one does comes before others.
+    fn newest_proof(&self, known: &[BundleRow]) -> Option<[u8; 32]> {
+        let covers = |row: &BundleRow| self.keys.iter().all(|key| row.keys.contains(key));
+        let proved = known.iter().filter(|row| row.verified.is_some());
+        proved.max_by_key(|row| (covers(row), row.verified)).map(|row| row.hash)
     }
 }
 

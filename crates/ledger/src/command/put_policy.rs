@@ -5,8 +5,11 @@ use crate::{
     row::{PolicyRow, SourceSpec},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Result, limits};
 use minicbor::{Decode, Encode};
+
+/// What a path or a pattern takes in a row beside itself.
+const FRAME_BYTES: usize = 5;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -46,10 +49,16 @@ impl PutPolicy {
 }
 
 pub(super) fn check_source(source: &SourceSpec) -> Result<()> {
-    let SourceSpec::Files { paths, .. } = source;
+    let SourceSpec::Files { paths, exclude, .. } = source;
     if paths.is_empty() || paths.iter().any(|path| path.first() != Some(&b'/')) {
         return Err(Error::new(Code::ResourceMalformed, "a files source lists absolute paths")
             .next("write paths = [\"/srv/data\"]"));
+    }
+    let paths = paths.iter().map(|path| path.len() + FRAME_BYTES).sum::<usize>();
+    let patterns = exclude.iter().map(|pattern| pattern.len() + FRAME_BYTES).sum::<usize>();
+    if paths + patterns > limits::SOURCE_BYTES_MAX {
+        return Err(Error::new(Code::LimitExceeded, "a source names too many paths and patterns")
+            .next("name a directory above them"));
     }
     Ok(())
 }

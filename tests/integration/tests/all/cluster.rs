@@ -257,6 +257,24 @@ fn an_outage_of_one_required_location_ends_with_it() {
 }
 
 #[test]
+fn an_agent_restores_while_a_required_location_takes_nothing() {
+    let cluster = Cluster::start_with("coordinator", &["east", "west"]);
+    let _agent = cluster.agent("files-1");
+    let source = source(&cluster, "a", 1);
+    let made = cluster.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
+    let west = cluster.scratch.join("west/cluster/log");
+    std::fs::rename(&west, cluster.scratch.join("aside")).unwrap();
+    std::fs::write(&west, b"in the way").unwrap();
+    let (point, to) = (made["point"].as_str().unwrap(), cluster.scratch.join("back"));
+    let restore = ["restore", point, "--to", to.to_str().unwrap(), "--agent", "files-1"];
+    let told = cluster.run(&restore).ok().object();
+    let shown = cluster.run(&["runs", "show", told["run"].as_str().unwrap()]).ok().object();
+    assert_eq!(shown["runs"][0]["state"], "done", "{shown}");
+    let back = to.join(source.strip_prefix("/").unwrap());
+    Tree::of(&source).assert_same(&Tree::of(&back), "from the other location");
+}
+
+#[test]
 fn a_restore_takes_the_other_copy_where_one_is_damaged() {
     let cluster = Cluster::start_with("coordinator", &["east", "west"]);
     let _agent = cluster.agent("files-1");

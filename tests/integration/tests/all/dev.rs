@@ -1,8 +1,18 @@
 //! `holdfast dev`: ready soon, gone when asked, and the same afterwards.
 
-use crate::harness::{Dev, Scratch, Tree, noise, write};
+use crate::harness::{Chance, Dev, Scratch, Tree, binary, kills, noise, write};
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const KILLS: u64 = 8;
+const SEED_USUAL: u64 = 0xBEEF;
+/// A `dev` that is ready has a few files more.
+const FILES_MAX: u64 = 21;
 
 #[test]
 fn dev_is_ready_soon_and_ends_with_zero_on_sigterm() {
@@ -44,6 +54,84 @@ fn dev_continues_in_the_same_directory_on_another_port() {
     Tree::of(&source).assert_same(&Tree::of(&back), "after a kill");
 }
 
+/// What a kill between the enrolment and the last file of `join` leaves.
+#[test]
+fn dev_continues_when_its_agent_has_a_name_and_no_home() {
+    let scratch = Scratch::new();
+    let (source, policy) = (scratch.join("source"), scratch.join("nightly.toml"));
+    write(&source.join("a"), noise(1, 3_000_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let declared = format!(
+        "kind=\"policy\"\nname=\"nightly\"\n[spec]\nagent=\"local\"\nvault=\"main\"\n\
+         source={{type=\"files\", paths=[\"{}\"], exclude=[], one_file_system=false}}\n\
+         locations={{required=[\"main\"]}}\n",
+        source.display()
+    );
+    write(&policy, declared);
+    dev.run(&["apply", "-f", policy.to_str().unwrap()]).ok();
+    let before = dev.json(&["backup", "nightly"]).ok().object();
+    dev.service.kill();
+    fs::remove_file(dev.dir.join("agent/agent.toml")).unwrap();
+    let dev = Dev::start(&scratch.join("d"));
+    write(&source.join("b"), "new");
+    let after = dev.json(&["backup", "nightly"]).ok().object();
+    let points = dev.json(&["points", "--agent", "local"]).ok().object();
+    let ids: Vec<_> = points["points"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, [&after["point"], &before["point"]], "both, newest first");
+    for told in [&before, &after] {
+        let (point, to) = (told["point"].as_str().unwrap(), scratch.join("back"));
+        dev.run(&["restore", point, "--to", to.to_str().unwrap(), "--force"]).ok();
+    }
+    let back = scratch.join("back").join(source.strip_prefix("/").unwrap());
+    Tree::of(&source).assert_same(&Tree::of(&back), "from both agents that were called `local`");
+    let agents = dev.json(&["agent", "list"]).ok().object();
+    let mut states: Vec<_> =
+        agents["agents"].as_array().unwrap().iter().map(|row| row["state"].to_string()).collect();
+    states.sort();
+    assert_eq!(states, ["\"connected\"", "\"revoked\""], "{agents}");
+}
+
+#[test]
+fn dev_continues_after_kills_at_any_moment_of_its_first_second() {
+    let rounds = kills(KILLS);
+    let mut chance = Chance::of("dev_continues_after_kills", SEED_USUAL, rounds);
+    for round in 0..rounds {
+        let scratch = Scratch::new();
+        let dir = scratch.join("d");
+        // The second kill meets what the first one left.
+        let moments = [chance.below(FILES_MAX), chance.below(FILES_MAX)];
+        for files in moments {
+            kill_at(&dir, files);
+        }
+        let dev = Dev::start(&dir);
+        let told = dev.json(&["status"]).ok().object();
+        assert_eq!(told["protected"], true, "round {round}, killed at {moments:?} files: {told}");
+    }
+}
+
+/// Kills a starting `dev` as soon as its directory has that many files.
+fn kill_at(dir: &Path, files: u64) {
+    let mut command = Command::new(binary());
+    command.args(["dev", "--dir", dir.to_str().unwrap()]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while file_count(dir) < files {
+        assert!(start.elapsed() < Duration::from_secs(60), "never had {files} files");
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had {files} files");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn file_count(dir: &Path) -> u64 {
+    // What goes away while it is counted is not counted.
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let one = |path: &Path| if path.is_dir() { file_count(path) } else { 1 };
+    entries.flatten().map(|entry| one(&entry.path())).sum()
+}
+
 #[test]
 fn dev_listens_where_it_is_told_to() {
     let scratch = Scratch::new();
@@ -66,10 +154,9 @@ fn a_second_dev_in_the_same_directory_is_refused_and_does_no_harm() {
 
 #[test]
 fn the_demo_tells_its_story_to_the_end_and_leaves_nothing_behind() {
-    use std::process::Command;
     let scratch = Scratch::new();
     let start = Instant::now();
-    let mut demo = Command::new(crate::harness::binary());
+    let mut demo = Command::new(binary());
     demo.arg("demo").env("TMPDIR", scratch.path());
     let told = crate::harness::Outcome::of(None, &mut demo).ok();
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());

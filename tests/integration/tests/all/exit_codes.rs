@@ -17,6 +17,8 @@ fn wrong_usage_ends_with_two() {
         let told = holdfast(None, arguments).ends(2);
         assert_eq!(told.error()["code"], "usage.argument_malformed", "{arguments:?}");
     }
+    let told = holdfast(None, &["--output=json", "restore", "latest"]).error();
+    assert!(told["message"].as_str().unwrap().contains("--to"), "what is missing: {told}");
     holdfast(None, &json(&["points"])).fails(2, "context.file_missing");
     let absent = ["--context", "/nowhere/operator.toml", "points"];
     holdfast(None, &json(&absent)).fails(2, "context.file_missing");
@@ -58,6 +60,10 @@ fn malformed_ids_names_and_times_end_with_two() {
     let scratch = Scratch::new();
     let dev = Dev::start(&scratch.join("d"));
     dev.json(&["ls", "abc"]).fails(2, "usage.id_malformed");
+    let file = scratch.join("file");
+    write(&file, "a file");
+    let onto = ["restore", "latest", "--to", file.to_str().unwrap()];
+    dev.json(&onto).fails(2, "usage.argument_malformed");
     dev.json(&["ls", "nonsense"]).fails(2, "usage.id_malformed");
     dev.json(&["points", "--before", "yesterday"]).ends(2);
     dev.json(&["backup", "Not A Name"]).ends(2);

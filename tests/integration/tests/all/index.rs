@@ -151,3 +151,30 @@ fn what_lies_where_nobody_can_look_is_not_called_missing() {
     fs::set_permissions(&packs, Permissions::from_mode(0o755)).unwrap();
     scene.assert_restores(&dev, "back");
 }
+
+#[test]
+fn a_restore_waits_for_what_the_index_does_not_have_yet() {
+    let (scene, dir) = Scene::new();
+    lose_index(&dir);
+    fs::remove_dir_all(dir.join("location/index")).unwrap();
+    let objects = Objects::of(&dir.join("location"));
+    let pack = objects.below("packs").first().unwrap().clone();
+    fs::set_permissions(&pack, Permissions::from_mode(0o000)).unwrap();
+    let dev = start(&dir);
+    std::thread::scope(|scope| {
+        let restore = scope.spawn(|| scene.assert_restores(&dev, "back"));
+        let told = || dev.service.log().contains("that may come later").then_some(());
+        wait_until("a chunk that may come later", PATIENCE, told);
+        assert!(!restore.is_finished());
+        // What is known was given meanwhile.
+        let back = scene.scratch.join("back").join(scene.source.strip_prefix("/").unwrap());
+        let is_back = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            fs::read(scene.source.join(name)).is_ok_and(|is| is == fs::read(entry.path()).unwrap())
+        };
+        let some = || fs::read_dir(&back).ok()?.any(|entry| is_back(entry.unwrap())).then_some(());
+        wait_until("a file that is whole", PATIENCE, some);
+        fs::set_permissions(&pack, Permissions::from_mode(0o644)).unwrap();
+        restore.join().unwrap();
+    });
+}

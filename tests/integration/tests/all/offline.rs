@@ -1,9 +1,14 @@
 //! The worst day: no cluster, only a location and a key.
 
-use crate::harness::{Damage, Dev, Objects, Outcome, Scratch, Tree, binary, noise, write};
+use crate::harness::{Damage, Dev, Objects, Outcome, Scratch, Service, Tree};
+use crate::harness::{binary, noise, write};
+use bytes::Bytes;
+use holdfast_keyring::IdentityKey;
+use holdfast_repository::{PointObject, VaultObject};
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -11,31 +16,47 @@ const PASSPHRASE: &str = "correct horse battery staple";
 struct Lost {
     scratch: Scratch,
     source: PathBuf,
+    /// The first point of the source.
+    first: String,
+    /// The last one.
     point: String,
     url: String,
     bundle: String,
     kek: String,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// Then the object does not parse at all.
+    Opening,
+    Signature,
+}
+
 /// A cluster that was backed up, exported, and is gone.
 fn lose() -> Lost {
+    lose_after(|_, _| None)
+}
+
+/// The same after more has happened since the export, the last point of it perhaps.
+fn lose_after(more: impl FnOnce(&Dev, &Path) -> Option<String>) -> Lost {
     let scratch = Scratch::new();
     let source = scratch.join("source");
     write(&source.join("large"), noise(1, 6_000_000));
     write(&source.join("small"), "small");
     let dev = Dev::start(&scratch.join("d"));
-    dev.backup(&source);
+    let first = dev.backup(&source);
     write(&source.join("tiny"), "fits into the point's own object");
     let point = dev.backup(&source);
     let bundle = scratch.join("bundle.hfbd").to_str().unwrap().to_owned();
     let context = dev.context();
     offline(Some(&context), PASSPHRASE, &["keys", "export", "--to", &bundle]).ok();
+    let point = more(&dev, &source).unwrap_or(point);
     dev.service.kill();
     let gone = scratch.join("gone");
     std::fs::rename(dev.dir.join("location"), &gone).unwrap();
     let url = format!("local:{}", gone.display());
     let kek = format!("file:{}", dev.dir.join("kek").display());
-    Lost { scratch, source, point, url, bundle, kek }
+    Lost { scratch, source, first, point, url, bundle, kek }
 }
 
 fn offline(context: Option<&Path>, passphrase: &str, arguments: &[&str]) -> Outcome {
@@ -53,6 +74,39 @@ impl Lost {
     fn with_kek(&self, arguments: &[&str]) -> Outcome {
         let from = ["--from-location", &self.url, "--kek", &self.kek];
         offline(None, "", &[arguments, &from].concat())
+    }
+
+    fn object(&self, point: &str) -> PathBuf {
+        self.scratch.join("gone/points").join(point)
+    }
+
+    /// Changes one byte of what the point's agent signed, or of the signature.
+    fn flip(&self, point: &str, what: Part) {
+        let mut bytes = std::fs::read(self.object(point)).unwrap();
+        let record = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
+        let at = match what {
+            Part::Opening => 0,
+            Part::Signature => 12 + record + 7,
+        };
+        bytes[at] ^= 1;
+        write(&self.object(point), bytes);
+    }
+
+    /// Signs the point again as its agent would have with a clock that is ahead.
+    fn put_ahead(&self, point: &str, span: Duration) {
+        let vault = std::fs::read(self.scratch.join("gone/vault")).unwrap();
+        let vault = VaultObject::from_bytes(&vault).unwrap().id;
+        let bytes = Bytes::from(std::fs::read(self.object(point)).unwrap());
+        let object = PointObject::parse(&vault, &point.parse().unwrap(), &bytes).unwrap();
+        let mut record = object.record().clone();
+        record.started = record.started.plus(span);
+        record.ended = record.ended.plus(span);
+        let pem = std::fs::read_to_string(self.scratch.join("d/agent/agent.key")).unwrap();
+        let key = IdentityKey::from_pkcs8_pem(&pem).unwrap();
+        let record = Bytes::from(record.to_bytes());
+        let signature = key.sign_point(&record);
+        let again = PointObject::new(record, signature, object.inline().to_vec()).unwrap();
+        write(&self.object(point), again.to_object());
     }
 
     #[track_caller]
@@ -176,4 +230,145 @@ fn keys_are_imported_under_a_new_kek_when_the_old_one_is_lost() {
     let restore = ["restore", &lost.point, "--to", to.to_str().unwrap()];
     offline(None, "", &[&restore[..], &from].concat()).ok();
     lost.assert_back(&to);
+}
+
+#[test]
+fn latest_is_the_end_of_the_chain_whatever_the_hosts_clock_said() {
+    let lost = lose();
+    lost.put_ahead(&lost.first, Duration::from_secs(365 * 86_400));
+    let points = lost.with_bundle(&["points"]).ok().object();
+    assert_eq!(points["points"][0]["id"], lost.point.as_str(), "{points}");
+    assert_eq!(points["points"][1]["id"], lost.first.as_str());
+    assert_eq!(points["points"][1]["signature"], "checked", "it was signed again");
+    assert!(points["points"][1]["time"].as_str() > points["points"][0]["time"].as_str());
+    let newest = lost.with_bundle(&["points", "--latest"]).ok().object();
+    assert_eq!(newest["points"][0]["id"], lost.point.as_str());
+    let to = lost.scratch.join("back");
+    for restored in [Lost::with_bundle, Lost::with_kek] {
+        let told = restored(&lost, &["restore", "latest", "--to", to.to_str().unwrap(), "--force"]);
+        assert_eq!(told.ok().object()["point"], lost.point.as_str());
+    }
+    lost.assert_back(&to);
+}
+
+#[test]
+fn latest_is_refused_when_the_newest_point_cannot_be_trusted() {
+    for (what, code) in
+        [(Part::Opening, "object.content_damaged"), (Part::Signature, "point.signature_wrong")]
+    {
+        let lost = lose();
+        lost.flip(&lost.point, what);
+        let to = lost.scratch.join("back");
+        let to = to.to_str().unwrap();
+        for arguments in [&["restore", "latest", "--to", to][..], &["points", "--latest"]] {
+            let told = lost.with_bundle(arguments);
+            let error = told.error();
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains(&lost.point), "{what:?}: {message}");
+            told.fails(7, code);
+            assert!(!Path::new(to).exists(), "{what:?}: something was restored");
+        }
+        // The one before it comes back for whoever asks for it.
+        lost.with_bundle(&["restore", &lost.first, "--to", to]).ok();
+        std::fs::remove_file(lost.source.join("tiny")).unwrap();
+        lost.assert_back(Path::new(to));
+    }
+}
+
+#[test]
+fn a_damaged_point_that_was_not_the_newest_does_not_hinder_latest() {
+    for what in [Part::Opening, Part::Signature] {
+        let lost = lose();
+        lost.flip(&lost.first, what);
+        let to = lost.scratch.join("back");
+        let told = lost.with_bundle(&["restore", "latest", "--to", to.to_str().unwrap()]).ok();
+        assert_eq!(told.object()["point"], lost.point.as_str());
+        assert!(told.stderr.contains(&lost.first), "{}", told.stderr);
+        lost.assert_back(&to);
+        let accepted = lost.with_bundle(&["points", "--latest", "--accept-unsigned"]).ok();
+        assert_eq!(accepted.object()["points"][0]["id"], lost.point.as_str(), "{what:?}");
+        lost.with_bundle(&["ls", "latest", "--accept-unsigned"]).ok();
+    }
+}
+
+#[test]
+fn chunks_in_a_refused_point_come_back_through_the_points_that_reuse_them() {
+    let lost = lose_after(|dev, source| {
+        write(&source.join("later"), "a third point, whose `tiny` lies in the second");
+        Some(dev.backup(source))
+    });
+    let listed = lost.with_bundle(&["points"]).ok().object();
+    let second = listed["points"][1]["id"].as_str().unwrap();
+    lost.flip(second, Part::Signature);
+    for index in ["with the index", "without the index"] {
+        let to = lost.scratch.join(index);
+        lost.with_bundle(&["restore", "latest", "--to", to.to_str().unwrap()]).ok();
+        lost.assert_back(&to);
+        let _was_removed = std::fs::remove_dir_all(lost.scratch.join("gone/index"));
+    }
+}
+
+/// Joins after the bundle was exported, and backs up.
+fn late(dev: &Dev, source: &Path) -> Option<String> {
+    let bundle = source.with_file_name("bundle.hfbd");
+    let verify = ["keys", "verify", bundle.to_str().unwrap()];
+    offline(Some(&dev.context()), PASSPHRASE, &verify).ok();
+    let notes = || dev.json(&["status"]).object()["notes"].to_string();
+    assert!(!notes().contains("bundle.agents_behind"), "{}", notes());
+    let dir = dev.dir.join("late");
+    let (dir, token) = (dir.to_str().unwrap(), dev.run(&["agent", "token"]).ok());
+    let (to, token) = (&*dev.service.address, token.text().trim_end());
+    let join = ["agent", "join", "--coordinator", to, "--token", token, "--dir", dir];
+    dev.run(&[&join[..], &["--name", "late"]].concat()).ok();
+    assert!(notes().contains("bundle.agents_behind"), "{}", notes());
+    let config = format!("{dir}/agent.toml");
+    let _agent = Service::start(&["agent", "--config", &config], &dev.dir.join("late.log"));
+    let backup = ["backup", "--path", source.to_str().unwrap(), "--agent", "late"];
+    Some(dev.json(&backup).ok().object()["point"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_bundle_older_than_an_agent_opens_its_points_when_that_is_accepted() {
+    let lost = lose_after(late);
+    let to = lost.scratch.join("back");
+    let to = to.to_str().unwrap();
+    for point in ["latest", &lost.point] {
+        let told = lost.with_bundle(&["restore", point, "--to", to]);
+        let next = told.error()["next"].to_string();
+        assert!(next.contains("--accept-unsigned"), "{point}: {next}");
+        told.fails(7, "point.signature_wrong");
+        assert!(!Path::new(to).exists(), "something was restored");
+    }
+    let accept = ["restore", &lost.point, "--to", to, "--accept-unsigned"];
+    let told = lost.with_bundle(&accept).ok();
+    assert!(told.stderr.contains(&format!("warning: points/{}", lost.point)), "{}", told.stderr);
+    assert!(!told.stderr.contains(&lost.first), "what is proven is not warned of");
+    assert_eq!(told.object()["signature"], "not_checked");
+    lost.assert_back(Path::new(to));
+    let listed = lost.with_bundle(&["points", "--accept-unsigned"]).ok().object();
+    for row in listed["points"].as_array().unwrap() {
+        let expected = if row["id"] == lost.point.as_str() { "not_checked" } else { "checked" };
+        assert_eq!(row["signature"], expected, "{row}");
+    }
+    let listed = lost.with_bundle(&["ls", &lost.point, "--accept-unsigned"]).ok();
+    assert_eq!(listed.object()["signature"], "not_checked");
+    let small = format!("{}/small", lost.source.display());
+    let read = lost.with_bundle(&["cat", &lost.point, &small, "--accept-unsigned"]).ok();
+    assert_eq!(read.text(), "small");
+}
+
+#[test]
+fn what_is_not_what_its_agent_signed_is_never_latest_even_when_accepted() {
+    let lost = lose();
+    lost.flip(&lost.point, Part::Signature);
+    let to = lost.scratch.join("back");
+    let to = to.to_str().unwrap();
+    let latest = ["restore", "latest", "--to", to, "--accept-unsigned"];
+    lost.with_bundle(&latest).fails(7, "point.signature_wrong");
+    assert!(!Path::new(to).exists());
+    let named = ["restore", &lost.point, "--to", to, "--accept-unsigned"];
+    let told = lost.with_bundle(&named).ok();
+    assert!(told.stderr.contains("NOT what its agent signed"), "{}", told.stderr);
+    assert_eq!(told.object()["signature"], "wrong");
+    lost.assert_back(Path::new(to));
 }

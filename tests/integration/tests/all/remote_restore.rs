@@ -193,10 +193,7 @@ fn what_a_restore_in_place_overwrites_and_removes_is_saved_first() {
 
 #[test]
 fn without_its_safety_point_a_restore_touches_nothing() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: nothing here can be made unreadable for the agent");
-        return;
-    }
+    assert!(rustix::process::geteuid().is_root(), "`make test` runs this as root");
     let scratch = Scratch::new();
     let (source, dir, to) = (scratch.join("source"), scratch.join("d"), scratch.join("to"));
     write(&source.join("file"), b"of the point");
@@ -225,10 +222,7 @@ fn without_its_safety_point_a_restore_touches_nothing() {
 
 #[test]
 fn what_an_agent_may_not_write_is_skipped_and_told_to_whoever_asked() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: nothing here can be kept from the agent");
-        return;
-    }
+    assert!(rustix::process::geteuid().is_root(), "`make test` runs this as root");
     let scratch = Scratch::new();
     let (source, dir, to) = (scratch.join("source"), scratch.join("d"), scratch.join("to"));
     write(&source.join("free"), b"free");
@@ -261,7 +255,9 @@ fn the_owner_of_a_host_says_where_restores_may_go() {
     fs::create_dir(&allowed).unwrap();
     let config = cluster.scratch.join("two/agent.toml");
     let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{text}restore_targets = [{:?}]\n", allowed.display())).unwrap();
+    let missing = cluster.scratch.join("missing");
+    let list = format!("[{:?}, {:?}]", allowed.display(), missing.display());
+    fs::write(&config, format!("{text}restore_targets = {list}\n")).unwrap();
     *two = cluster.joined_agent("two");
     let restore = |to: &Path, more: &[&str]| {
         let arguments = ["restore", point, "--to", to.to_str().unwrap(), "--agent", "two"];
@@ -278,6 +274,23 @@ fn the_owner_of_a_host_says_where_restores_may_go() {
     restore(&inside, &[]).ok();
     let back = inside.join(source.strip_prefix("/").unwrap());
     Tree::of(source).assert_same(&Tree::of(&back), "where it is allowed");
+    let below = source.strip_prefix("/").unwrap();
+    restore(&missing.join("new"), &[]).ok();
+    Tree::of(source).assert_same(&Tree::of(&missing.join("new").join(below)), "made where it may");
+    // What was saved first has the paths of the host, so its agent may not put it back: a caller
+    // does, on the host, or it is brought to a place that is allowed.
+    write(&back.join("deep/0"), b"precious");
+    let told = restore(&inside, &["--force"]).ok().object();
+    let safety = told["safety_point"].as_str().unwrap();
+    let undo = ["restore", safety, "--in-place"];
+    cluster.run(&[&undo[..], &["--agent", "two"]].concat()).fails(4, "target.path_refused");
+    let aside = allowed.join("undo");
+    cluster.run(&["restore", safety, "--to", aside.to_str().unwrap(), "--agent", "two"]).ok();
+    let brought = aside.join(back.strip_prefix("/").unwrap()).join("deep/0");
+    assert_eq!(fs::read(brought).unwrap(), b"precious");
+    assert_ne!(fs::read(back.join("deep/0")).unwrap(), b"precious");
+    cluster.run(&[&undo[..], &["--force", "--yes"]].concat()).ok();
+    assert_eq!(fs::read(back.join("deep/0")).unwrap(), b"precious", "it went back");
     cluster.run(&["restore", point, "--to", "relative", "--agent", "two"]).ends(2);
 }
 

@@ -4,12 +4,14 @@
 //! those is read all the same, against rot that no time stamp shows. Everything else is read once
 //! from beginning to end: cut, named and hashed on the way, and never held as a whole. A file that
 //! moved while it was read is read again, at most `limits::READ_ATTEMPTS_MAX` times, and then saved
-//! as it was read, flagged and reported.
+//! as it was read, flagged and reported. A path that leads to something else than the walk found
+//! leaves its group of hard links, whatever it is now: a group's content is its own inode's.
 
 mod buffer;
 mod content;
 
 use super::offer::{Known, Offered};
+use super::progress::add;
 use super::run::{Job, Run};
 use crate::cache::{ROWS_MAX, Remembered};
 use crate::source::Skipped;
@@ -37,7 +39,11 @@ fn take(run: &Run<'_>, mut job: Job, buffer: &mut CutBuffer) -> Result<()> {
             return Ok(());
         }
     };
-    if entry.kind != EntryKind::File || matches!(job.role, LinkRole::Later(_)) {
+    if let LinkRole::Later(group) = job.role {
+        run.link(job, entry, group);
+        return Ok(());
+    }
+    if entry.kind != EntryKind::File {
         run.save(job.ticket, Box::new(Remembered { entry, rows: None }), job.role);
         return Ok(());
     }
@@ -51,7 +57,24 @@ fn take(run: &Run<'_>, mut job: Job, buffer: &mut CutBuffer) -> Result<()> {
     }
 }
 
+/// The target of a symbolic link is read by its path: if the link was replaced meanwhile, it is the
+/// new one's.
 fn described(run: &Run<'_>, job: &mut Job) -> Result<Entry, Skipped> {
+    for _ in 1..ATTEMPTS {
+        let entry = describe_once(run, job)?;
+        if entry.kind != EntryKind::Symlink || job.role == LinkRole::Alone {
+            return Ok(entry);
+        }
+        let before = job.found.status;
+        look_at(run, job)?;
+        if job.found.status.same_link(&before) {
+            return Ok(entry);
+        }
+    }
+    describe_once(run, job)
+}
+
+fn describe_once(run: &Run<'_>, job: &mut Job) -> Result<Entry, Skipped> {
     let Described { mut entry, lost } = describe(&job.found, &run.owners)?;
     if let Some(code) = lost
         && !std::mem::replace(&mut job.told, true)
@@ -116,6 +139,8 @@ fn read(run: &Run<'_>, mut job: Job, mut entry: Entry, buffer: &mut CutBuffer) -
             continue;
         }
         if moved {
+            job.role = job.role.left();
+            entry.hardlink_group = None;
             entry.flags = Some(FLAG_CHANGED_WHILE_READ);
             run.skip(Skipped::new(&job.found.path, Code::FileChanged));
         }
@@ -129,12 +154,27 @@ fn read(run: &Run<'_>, mut job: Job, mut entry: Entry, buffer: &mut CutBuffer) -
     Ok(())
 }
 
+/// Before another attempt.
 fn look_again(run: &Run<'_>, job: &mut Job, entry: &mut Entry) -> Result<(), Skipped> {
-    job.found.look_again()?;
-    if job.found.status.kind != EntryKind::File {
+    look_at(run, job)?;
+    *entry = describe_once(run, job)?;
+    Ok(())
+}
+
+/// Looks at what the path is now.
+fn look_at(run: &Run<'_>, job: &mut Job) -> Result<(), Skipped> {
+    let before = job.found.status;
+    let now = job.found.look()?;
+    if now.kind != before.kind {
         return Err(Skipped::new(&job.found.path, Code::FileChanged));
     }
-    *entry = described(run, job)?;
+    if job.role != LinkRole::Alone && !now.same_link(&before) {
+        if now.same_inode(&before) {
+            add(&run.progress.links_parted, 1);
+        }
+        job.role = job.role.left();
+    }
+    job.found.status = now;
     Ok(())
 }
 

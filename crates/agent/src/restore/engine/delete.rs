@@ -1,9 +1,12 @@
 //! Removing what the point does not have, so that a directory is what it was.
 //!
 //! Only beneath the paths that the backup was asked for: a directory that was merely on the way to
-//! one of them is in the manifest too, and its other children are nobody's to remove. What the
-//! backup skipped is kept, since the point cannot bring it back; when it does not know all of what
-//! it skipped, nothing is removed at all.
+//! one of them is in the manifest too, and its other children are nobody's to remove. A file system
+//! that is mounted beneath such a path is left alone: the point may be older than the mount, and
+//! the mount alone does not make what is in it too much. It is cleaned where its own path is given.
+//!
+//! What the backup skipped is kept, since the point cannot bring it back; when it does not know all
+//! of what it skipped, nothing is removed at all.
 
 use super::plan::for_each;
 use super::run::Run;
@@ -23,31 +26,44 @@ pub(super) fn delete_extra(run: &Run<'_>, paths: &[Vec<u8>]) -> Result<()> {
         .next("everything else was restored; remove by hand what does not belong there"));
     }
     let roots = roots(&record.source);
+    // The mount that was met last, and is stayed out of.
+    let mut mounted: Option<Vec<u8>> = None;
     for_each(run.reader, paths, run, |entry| {
-        let inside = |root: &Vec<u8>| {
-            root.as_slice() == entry.path.as_slice() || path::is_below(root, &entry.path)
-        };
-        let selected = |top: &Vec<u8>| {
+        let holds = |top: &&Vec<u8>| {
             top.as_slice() == entry.path.as_slice() || path::is_below(top, &entry.path)
         };
-        let wanted = paths.is_empty() || paths.iter().any(selected);
-        if entry.kind == EntryKind::Directory && wanted && roots.iter().any(inside) {
-            clean(run, &entry.path, &kept)?;
+        let wanted = paths.is_empty() || paths.iter().any(|top| holds(&top));
+        let rooted = roots.iter().any(|root| holds(&root));
+        if entry.kind != EntryKind::Directory || !wanted || !rooted {
+            return Ok(());
+        }
+        if mounted.as_ref().is_some_and(|mount| path::is_below(mount, &entry.path)) {
+            return Ok(());
+        }
+        // The nearest path that somebody gave says which file system is meant.
+        let base = roots.iter().chain(paths).filter(holds).max_by_key(|top| top.len());
+        let base = base.map_or(entry.path.as_slice(), Vec::as_slice);
+        if !clean(run, base, &entry.path, &kept)? {
+            mounted = Some(entry.path.to_vec());
         }
         Ok(())
     })
 }
 
-fn clean(run: &Run<'_>, directory: &[u8], kept: &[(Vec<u8>, Code)]) -> Result<()> {
-    let Some(target) = &run.target else { return Ok(()) };
+/// Says whether the directory may be cleaned, being of its base's file system.
+fn clean(run: &Run<'_>, base: &[u8], directory: &[u8], kept: &[(Vec<u8>, Code)]) -> Result<bool> {
+    let Some(target) = &run.target else { return Ok(true) };
     let children = run.reader.manifest().list(directory)?;
     let known: HashSet<Vec<u8>> =
         children.map(|entry| Ok(entry?.path.to_vec())).collect::<Result<_>>()?;
-    let there = match target.list_children(directory) {
-        Ok(names) => names,
+    let looked = target
+        .is_mounted_beneath(base, directory)
+        .and_then(|mounted| Ok((mounted, target.list_children(directory)?)));
+    let (mounted, there) = match looked {
+        Ok(looked) => looked,
         Err(error) => {
             run.skip(directory, error.code);
-            return Ok(());
+            return Ok(true);
         }
     };
     for at in 0..there.len() {
@@ -57,12 +73,16 @@ fn clean(run: &Run<'_>, directory: &[u8], kept: &[(Vec<u8>, Code)]) -> Result<()
         if known.contains(&path) || was_skipped {
             continue;
         }
+        if mounted {
+            target.note_removal(&path, Code::FileExists);
+            continue;
+        }
         match target.remove_tree(&path) {
             Ok(removed) => run.report().removed += removed.entries,
             Err(error) => run.skip(&path, error.code),
         }
     }
-    Ok(())
+    Ok(!mounted)
 }
 
 /// The paths that the source was given. A path with a comma in it is not recognised, and then

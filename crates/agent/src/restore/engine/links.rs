@@ -19,13 +19,29 @@ pub(super) struct Links {
     /// Groups with paths that come later.
     later: u64,
     /// Of these the first path is not among what was selected.
-    orphans: BTreeMap<u64, Vec<u8>>,
+    orphans: BTreeMap<u64, (Vec<u8>, Inode)>,
 }
 
 struct First {
     path: Vec<u8>,
+    inode: Inode,
     /// Why it is not in place.
     outcome: Outcome,
+}
+
+/// What all paths of one inode say alike. Where two of a group differ, the one was not what the
+/// other is when it was saved, and its bytes are somebody else's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Inode {
+    kind: EntryKind,
+    size: u64,
+    mtime_ns: i64,
+}
+
+impl Inode {
+    fn of(entry: &Entry) -> Self {
+        Self { kind: entry.kind, size: entry.size, mtime_ns: entry.mtime_ns }
+    }
 }
 
 impl Links {
@@ -37,10 +53,14 @@ impl Links {
         }
         if entry.kind == EntryKind::File && entry.content.is_none() {
             self.later += 1;
-            self.orphans.insert(group, entry.path.to_vec());
+            self.orphans.insert(group, (entry.path.to_vec(), Inode::of(entry)));
             return false;
         }
-        let first = First { path: entry.path.to_vec(), outcome: Outcome::default() };
+        let first = First {
+            path: entry.path.to_vec(),
+            inode: Inode::of(entry),
+            outcome: Outcome::default(),
+        };
         self.firsts.insert(group, first);
         true
     }
@@ -71,6 +91,10 @@ impl Links {
             if first.path == entry.path.as_slice() {
                 return Ok(());
             }
+            if first.inode != Inode::of(&entry) {
+                run.skip(&entry.path, Code::FileChanged);
+                return Ok(());
+            }
             let failed = *lock(&first.outcome);
             let linked = match failed {
                 Some(code) => Err(code),
@@ -93,11 +117,16 @@ impl Links {
                 let Some(group) = entry.hardlink_group.filter(|_| entry.content.is_some()) else {
                     continue;
                 };
-                let Some(path) = orphans.remove(&group) else { continue };
-                let first = First { path: path.clone(), outcome: Outcome::default() };
-                let outcome = first.outcome.clone();
+                let Some((path, inode)) = orphans.remove(&group) else { continue };
+                let outcome = Outcome::default();
+                let first = First { path: path.clone(), inode, outcome: outcome.clone() };
                 self.firsts.insert(group, first);
-                file(run, transfer, Entry { path: path.into(), ..entry }, outcome, false)?;
+                if inode == Inode::of(&entry) {
+                    file(run, transfer, Entry { path: path.into(), ..entry }, outcome, false)?;
+                } else {
+                    run.skip(&path, Code::FileChanged);
+                    *lock(&outcome) = Some(Code::FileChanged);
+                }
                 if orphans.is_empty() {
                     break;
                 }

@@ -23,7 +23,7 @@ pub(super) use plan::want_all;
 pub(super) use run::Run;
 pub(super) use transfer::with_transfer;
 
-use super::place::Notes;
+use super::place::{Notes, Overwrite, Target, TargetOptions};
 use super::point::PointReader;
 use crate::flow::Halt;
 use holdfast_common::codes::Exit;
@@ -59,6 +59,12 @@ impl RestoreRequest {
     /// Where everything goes below.
     pub fn directory(&self) -> &Path {
         if self.in_place { Path::new("/") } else { &self.target }
+    }
+
+    pub(super) fn target_options(&self) -> TargetOptions {
+        let overwrite =
+            if self.force || self.in_place { Overwrite::Force } else { Overwrite::Protect };
+        TargetOptions { overwrite, numeric_ids: self.numeric_ids, ..Default::default() }
     }
 }
 
@@ -124,7 +130,9 @@ pub fn restore(
     request: &RestoreRequest,
     progress: &Progress,
 ) -> Result<RestoreReport> {
-    restore_under(&Halt::new(), reader, request, progress)
+    let open = || Target::open(request.directory(), request.target_options());
+    let target = (!request.dry_run).then(open).transpose()?;
+    restore_under(&Halt::new(), reader, request, (target, progress))
 }
 
 /// A path that the point does not have is a mistake, and nothing is restored for it.
@@ -137,17 +145,18 @@ pub fn insist_on_paths(reader: &PointReader, paths: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
-/// The same, until the halt is set. What was granted is kept meanwhile, and its end ends this too.
+/// The same into a directory that is open, or into none to only count, until the halt is set. What
+/// was granted is kept meanwhile, and its end ends this too.
 pub(super) fn restore_under(
     halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,
-    progress: &Progress,
+    (target, progress): (Option<Target>, &Progress),
 ) -> Result<RestoreReport> {
     std::thread::scope(|scope| {
         let (over, waiting) = sync_channel::<()>(0);
         scope.spawn(move || keep(halt, reader, &waiting));
-        let restored = restore_here(halt, reader, request, progress);
+        let restored = restore_here(halt, reader, request, (target, progress));
         drop(over);
         restored
     })
@@ -170,11 +179,14 @@ fn restore_here(
     halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,
-    progress: &Progress,
+    (target, progress): (Option<Target>, &Progress),
 ) -> Result<RestoreReport> {
     progress.entries_total.store(reader.record().entries, Relaxed);
     progress.bytes_total.store(reader.record().bytes, Relaxed);
-    plan::restore(halt, reader, request, progress)
+    match target {
+        Some(target) => plan::restore(halt, reader, request, (target, progress)),
+        None => plan::count(halt, reader, request, progress),
+    }
 }
 
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@
 //! their chunks that do not lie there already. Hard links come last, when their first paths are in
 //! place or known not to be.
 
-use super::super::place::{ExistingFile, Overwrite, Target, TargetOptions};
+use super::super::place::{ExistingFile, Overwrite, Target};
 use super::super::point::PointReader;
 use super::file::{FileJob, Outcome, read_again};
 use super::links::Links;
@@ -22,18 +22,10 @@ pub(super) fn restore(
     halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,
-    progress: &Progress,
+    (target, progress): (Target, &Progress),
 ) -> Result<RestoreReport> {
-    if request.dry_run {
-        return count(halt, reader, request, progress);
-    }
-    let overwrite =
-        if request.force || request.in_place { Overwrite::Force } else { Overwrite::Protect };
-    let options =
-        TargetOptions { overwrite, numeric_ids: request.numeric_ids, ..Default::default() };
-    let target = Target::open(request.directory(), options)?;
     let run = Run::new(reader, progress, Some(target), request.verify, Arc::clone(halt));
-    let delta = overwrite == Overwrite::Force;
+    let delta = request.target_options().overwrite == Overwrite::Force;
     let mut links = Links::default();
     with_transfer(&run, |transfer| {
         for_each(reader, &request.paths, &run, |entry| {
@@ -54,7 +46,7 @@ pub(super) fn restore(
 }
 
 /// What a restore would do, without a look at the target.
-fn count(
+pub(super) fn count(
     halt: &Arc<Halt>,
     reader: &PointReader,
     request: &RestoreRequest,

@@ -49,6 +49,10 @@ impl Beneath {
         beneath
     }
 
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
     /// Waits until every filesystem that was written to is on its disk.
     pub(crate) fn sync(&self) -> Result<()> {
         let filesystems = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,6 +19,7 @@ mod inside;
 mod layout;
 mod notes;
 mod removal;
+mod root;
 mod target;
 
 pub use existing::ExistingFile;
@@ -26,6 +27,7 @@ pub use file::FileWriter;
 pub use inside::InsidePath;
 pub use notes::{Note, NoteKind, Notes};
 pub use removal::Removed;
+pub use root::Insist;
 pub use target::Target;
 
 /// What happens to what lies in the way of an entry. Directories always merge.

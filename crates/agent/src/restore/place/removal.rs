@@ -49,6 +49,25 @@ impl Target {
         }
     }
 
+    /// Whether a directory beneath the target lies on another file system than the one above it
+    /// that is named, or is one that was mounted.
+    pub fn is_mounted_beneath(&self, above: &[u8], path: &[u8]) -> Result<bool> {
+        if above == path {
+            return Ok(false);
+        }
+        let look = |path| {
+            let directory = self.0.beneath.directory(InsidePath::parse(path)?)?;
+            Status::of_open(&directory).map_err(|errno| failed("look at", path, errno))
+        };
+        let (above, here) = (look(above)?, look(path)?);
+        Ok(here.mount_root || here.inode.device != above.inode.device)
+    }
+
+    /// Notes that something was left which was to be removed.
+    pub(crate) fn note_removal(&self, path: &[u8], code: Code) {
+        self.0.note(NoteKind::Removal, code, path);
+    }
+
     /// Removes a path and everything beneath it. The target itself cannot be removed.
     pub fn remove_tree(&self, path: &[u8]) -> Result<Removed> {
         let inside = InsidePath::parse(path)?;

@@ -11,6 +11,7 @@ use super::file::FileWriter;
 use super::inside::{InsidePath, escaped, shown};
 use super::layout::Layout;
 use super::notes::{NoteKind, Notes};
+use super::root::{self, Insist};
 use super::{Durability, Overwrite, TargetOptions};
 use crate::source::files::{Owners, Status};
 use holdfast_common::{Code, Error, Result};
@@ -21,8 +22,7 @@ use rustix::fs::{
     renameat, renameat_with, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,17 +73,17 @@ impl Target {
     /// Opens the directory, and makes it if it is missing. Links in *this* path are the caller's
     /// own words and are followed.
     pub fn open(directory: &Path, options: TargetOptions) -> Result<Self> {
-        let failed = |verb: &str, error: &std::io::Error| {
-            Error::io(format!("cannot {verb} the target `{}`", directory.display()), error)
-        };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| failed("make", &error))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(rustix::fs::CWD, directory, flags, Mode::empty())
-            .map_err(|errno| failed("open", &errno.into()))?;
+        Self::open_where(directory, options, None)
+    }
+
+    /// The same, where the directory may only lie in some places: what is judged, before anything
+    /// is made, is where it really lies, and links that are laid down meanwhile change nothing.
+    pub fn open_where(
+        directory: &Path,
+        options: TargetOptions,
+        insist: Option<Insist<'_>>,
+    ) -> Result<Self> {
+        let root = root::open(directory, insist)?;
         Ok(Self(Arc::new(Core {
             beneath: Beneath::new(root),
             options,
@@ -253,6 +253,11 @@ impl Target {
 
     pub fn notes(&self) -> Notes {
         lock(&self.0.notes).clone()
+    }
+
+    /// Where the target really lies now.
+    pub fn real_path(&self) -> Result<PathBuf> {
+        root::real_path(self.0.beneath.root())
     }
 }
 

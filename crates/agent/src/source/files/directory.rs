@@ -40,9 +40,14 @@ pub(crate) fn parent_of(child: impl AsFd, seen: Inode) -> Result<OwnedFd> {
 
 /// The directory at an absolute path, part by part, if it is still the one that was left.
 pub(crate) fn from_the_root(path: &[u8], seen: Inode) -> Result<OwnedFd> {
+    same_directory(at_path(path)?, seen)
+}
+
+/// The directory that lies at an absolute path now, never through a symbolic link.
+pub(crate) fn at_path(path: &[u8]) -> Result<OwnedFd> {
     let mut at = pass_directory(rustix::fs::CWD, b"/")?;
     for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
         at = pass_directory(at.as_fd(), part)?;
     }
-    same_directory(at, seen)
+    Ok(at)
 }

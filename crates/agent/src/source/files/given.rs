@@ -4,7 +4,8 @@
 //! path; overlapping paths merge in it. Symbolic links *on the way* to a given path, and a given
 //! path that is one itself, are taken as links, and where they lead is taken as if it had been
 //! given too: naming a path that passes through `/var/run` saves the link and what lies in `/run`.
-//! This is the only place of the walk that follows a link, and it does so before the walk begins.
+//! This is the only place of the walk that follows a link, and it does so before the walk begins;
+//! with `links_only` it follows none.
 
 use crate::source::{Skipped, code_of};
 use holdfast_common::{Code, Error, Result};
@@ -31,12 +32,12 @@ pub(crate) struct Node {
 
 impl Given {
     /// Looks each path up. Those that do not exist are given back as skipped.
-    pub(crate) fn locate(paths: &[PathBuf]) -> Result<(Self, Vec<Skipped>)> {
+    pub(crate) fn locate(paths: &[PathBuf], links_only: bool) -> Result<(Self, Vec<Skipped>)> {
         let mut given = Self { nodes: vec![Node::default()] };
         let mut missing = Vec::new();
         for path in paths {
             check(path)?;
-            if let Err(errno) = given.add(path) {
+            if let Err(errno) = given.add(path, links_only) {
                 missing.push(Skipped::new(path.as_os_str().as_bytes(), code_of(errno)));
             }
         }
@@ -55,7 +56,7 @@ impl Given {
     }
 
     /// Takes the path, every link on its way, and where they lead.
-    fn add(&mut self, path: &Path) -> std::result::Result<(), Errno> {
+    fn add(&mut self, path: &Path, links_only: bool) -> std::result::Result<(), Errno> {
         let mut left: Vec<Vec<u8>> = parts(path);
         let mut at = PathBuf::from("/");
         let mut links = 0;
@@ -79,7 +80,7 @@ impl Given {
                 std::fs::read_link(&here).map_err(|e| errno_of(&e))?.into_os_string().into_vec(),
             ));
             let dangles = left.is_empty() && here.metadata().is_err();
-            if dangles {
+            if dangles || links_only {
                 return Ok(());
             }
             if target.is_absolute() {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     fn located(paths: &[PathBuf]) -> Vec<String> {
-        let (given, missing) = Given::locate(paths).unwrap();
+        let (given, missing) = Given::locate(paths, false).unwrap();
         assert_eq!(missing, []);
         let mut out = Vec::new();
         whole(&given, 0, "", &mut out);
@@ -168,6 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn links_alone_are_taken_where_nothing_else_is_wanted() {
+        let scratch = tempfile::tempdir().unwrap();
+        let base = scratch.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("real/inner")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        for path in ["link", "link/inner"] {
+            let (given, missing) = Given::locate(&[base.join(path)], true).unwrap();
+            assert_eq!(missing, []);
+            let mut out = Vec::new();
+            whole(&given, 0, "", &mut out);
+            assert_eq!(out, [base.join("link").display().to_string()], "{path}");
+        }
+    }
+
+    #[test]
     fn a_dangling_or_circular_link_is_taken_as_a_link_and_nothing_else() {
         let scratch = tempfile::tempdir().unwrap();
         let base = scratch.path().canonicalize().unwrap();
@@ -181,16 +197,16 @@ mod tests {
     #[test]
     fn a_missing_path_is_reported_and_none_at_all_is_an_error() {
         let absent = PathBuf::from("/no/such/path");
-        let (_, missing) = Given::locate(&[PathBuf::from("/"), absent.clone()]).unwrap();
+        let (_, missing) = Given::locate(&[PathBuf::from("/"), absent.clone()], false).unwrap();
         assert_eq!(missing, [Skipped::new(b"/no/such/path", Code::FileMissing)]);
-        assert_eq!(Given::locate(&[absent]).unwrap_err().code, Code::SourceEmpty);
-        assert_eq!(Given::locate(&[]).unwrap_err().code, Code::SourceEmpty);
+        assert_eq!(Given::locate(&[absent], false).unwrap_err().code, Code::SourceEmpty);
+        assert_eq!(Given::locate(&[], false).unwrap_err().code, Code::SourceEmpty);
     }
 
     #[test]
     fn relative_and_climbing_paths_are_refused() {
         for bad in ["etc", "", "./etc", "/etc/../root"] {
-            let refused = Given::locate(&[PathBuf::from(bad)]).unwrap_err();
+            let refused = Given::locate(&[PathBuf::from(bad)], false).unwrap_err();
             assert_eq!(refused.code, Code::UsageMalformed, "{bad}");
         }
     }

@@ -54,6 +54,9 @@ pub struct FilesOptions {
     pub include: Vec<String>,
     /// Do not descend into directories of another filesystem than their given path's.
     pub one_file_system: bool,
+    /// Take a given path that is a link, or that passes through one, as that link and nothing of
+    /// where it leads.
+    pub links_only: bool,
 }
 
 #[cfg(test)]

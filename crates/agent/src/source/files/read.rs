@@ -52,12 +52,13 @@ pub struct ContentReader {
 }
 
 impl ContentReader {
-    /// Opens the file that was found. Another inode under its name is `FileChanged`.
+    /// Opens the file that was found. Another inode under its name is `FileChanged`, and so is one
+    /// that only has its number.
     pub fn open(found: &Found) -> Result<Self, Skipped> {
         let skip = |errno| Skipped::errno(&found.path, errno);
         let file = open_file(found).map_err(skip)?;
         let before = Status::of_open(&file).map_err(skip)?;
-        if before.kind != EntryKind::File || before.inode != found.status.inode {
+        if before.kind != EntryKind::File || !before.same_inode(&found.status) {
             return Err(Skipped::new(&found.path, Code::FileChanged));
         }
         // Only advice: a filesystem without a page cache may refuse it.
@@ -295,7 +296,7 @@ mod tests {
         let mut reader = ContentReader::open(&found).unwrap();
         assert_eq!(read_all(&mut reader, 100), b"newer");
         assert_eq!(reader.finish().unwrap().stability, Stability::Changed);
-        found.look_again().unwrap();
+        found.status = found.look().unwrap();
         let mut reader = ContentReader::open(&found).unwrap();
         assert_eq!(read_all(&mut reader, 100), b"newer");
         assert_eq!(reader.finish().unwrap().stability, Stability::Stable);

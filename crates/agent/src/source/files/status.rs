@@ -4,6 +4,8 @@
 //! Times are nanoseconds since 1970 and saturate at the years 1677 and 2262. Numbers of devices
 //! are packed as the kernel's `makedev` does, so that they compare as one value.
 
+use core::hash::Hash;
+use core::mem::discriminant;
 use holdfast_seal::manifest::entry::{Device, EntryKind, Inode};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, statx};
@@ -20,6 +22,8 @@ pub struct Status {
     pub size: u64,
     pub mtime_ns: i64,
     pub ctime_ns: i64,
+    /// When the inode was made, where the filesystem knows: a number that is used again differs.
+    pub birth_ns: Option<i64>,
     pub inode: Inode,
     /// What a device node stands for.
     pub device: Device,
@@ -31,12 +35,12 @@ impl Status {
     /// Of the name in the directory; a symbolic link is itself.
     pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Self> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        Self::from_statx(&statx(directory, name, flags, StatxFlags::BASIC_STATS)?)
+        Self::from_statx(&statx(directory, name, flags, WANTED)?)
     }
 
     /// Of what is open.
     pub fn of_open(fd: impl AsFd) -> Result<Self> {
-        Self::from_statx(&statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?)
+        Self::from_statx(&statx(fd, c"", AtFlags::EMPTY_PATH, WANTED)?)
     }
 
     /// Whether nothing about the content moved between two looks at it.
@@ -46,6 +50,24 @@ impl Status {
             && self.size == other.size
             && self.mtime_ns == other.mtime_ns
             && self.ctime_ns == other.ctime_ns
+    }
+
+    /// Whether both are the same inode, and not another one that has its number by now.
+    pub fn same_inode(&self, other: &Self) -> bool {
+        self.inode == other.inode && self.birth_ns == other.birth_ns
+    }
+
+    /// Whether one path's content may stand for the other's. A link that comes or goes moves the
+    /// ctime, so that it counts only where nothing else tells a number that is used again.
+    pub fn same_link(&self, other: &Self) -> bool {
+        self.link_identity() == other.link_identity()
+    }
+
+    /// What is equal for paths that are [`Self::same_link`].
+    pub fn link_identity(&self) -> impl Hash + PartialEq {
+        let Self { inode, birth_ns, kind, size, mtime_ns, .. } = *self;
+        let otherwise = birth_ns.is_none().then_some(self.ctime_ns);
+        (inode.device, inode.number, birth_ns, discriminant(&kind), size, mtime_ns, otherwise)
     }
 
     fn from_statx(raw: &Statx) -> Result<Self> {
@@ -58,6 +80,8 @@ impl Status {
             size: raw.stx_size,
             mtime_ns: nanoseconds(&raw.stx_mtime),
             ctime_ns: nanoseconds(&raw.stx_ctime),
+            birth_ns: (raw.stx_mask & StatxFlags::BTIME.bits() != 0)
+                .then(|| nanoseconds(&raw.stx_btime)),
             inode: Inode {
                 device: rustix::fs::makedev(raw.stx_dev_major, raw.stx_dev_minor),
                 number: raw.stx_ino,
@@ -84,3 +108,5 @@ fn kind_of(mode: u32) -> Option<EntryKind> {
 fn nanoseconds(time: &StatxTimestamp) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
 }
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);

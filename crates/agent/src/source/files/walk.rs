@@ -7,7 +7,9 @@
 //! is no entry: it is where a restore begins.
 
 use super::FilesOptions;
-use super::directory::{from_the_root, open_directory, parent_of, pass_directory, same_directory};
+use super::directory::{
+    at_path, from_the_root, open_directory, parent_of, pass_directory, same_directory,
+};
 use super::given::Given;
 use super::names::Names;
 use super::selection::Selection;
@@ -39,11 +41,18 @@ impl Found {
         self.directory.as_fd()
     }
 
-    /// Looks again, before another attempt at a file that changed.
-    pub fn look_again(&mut self) -> Result<(), Skipped> {
-        self.status = Status::of(self.directory(), self.name())
-            .map_err(|errno| Skipped::errno(&self.path, errno))?;
-        Ok(())
+    /// What lies now at a path that was found before.
+    pub fn at(path: &[u8]) -> Result<Self, Skipped> {
+        let skip = |errno| Skipped::errno(path, errno);
+        let name_at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let directory = at_path(&path[..name_at]).map_err(skip)?;
+        let status = Status::of(directory.as_fd(), &path[name_at..]).map_err(skip)?;
+        Ok(Self { path: path.to_vec(), status, directory: Arc::new(directory), name_at })
+    }
+
+    /// Looks at what its name leads to now.
+    pub fn look(&self) -> Result<Status, Skipped> {
+        Status::of(self.directory(), self.name()).map_err(|errno| Skipped::errno(&self.path, errno))
     }
 }
 
@@ -86,7 +95,7 @@ impl Walk {
     /// Fails when the options are malformed or none of the paths exists.
     pub fn open(options: &FilesOptions) -> Result<Self> {
         let selection = Selection::parse(options)?;
-        let (given, missing) = Given::locate(&options.paths)?;
+        let (given, missing) = Given::locate(&options.paths, options.links_only)?;
         let mut walk = Self {
             given,
             selection,

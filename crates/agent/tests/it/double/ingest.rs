@@ -9,6 +9,7 @@ use holdfast_wire::v1::{self, put_request::Part};
 use holdfast_wire::{parse, status::to_status};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) struct Service(pub(crate) Arc<Double>);
@@ -32,12 +33,13 @@ impl v1::ingest_server::Ingest for Service {
         let previous = inner.newest;
         inner.sessions.insert(session, Session { run, point, previous });
         let (vault, index) = (double.vault_key.public(), double.index_key.public());
+        let key = inner.faults.foreign_key.unwrap_or(vault.key);
         Ok(Response::new(v1::BeginResponse {
             session_id: Bytes::copy_from_slice(session.as_bytes()),
             lease_ms: 20_000,
             vault_id: Bytes::copy_from_slice(double.vault.as_bytes()),
             vault_key_version: vault.version,
-            vault_public: Bytes::copy_from_slice(&vault.key),
+            vault_public: Bytes::copy_from_slice(&key),
             index_key_version: index.version,
             index_public: Bytes::copy_from_slice(&index.key),
             id_key: Bytes::copy_from_slice(double.ids().secret().expose()),
@@ -61,6 +63,9 @@ impl v1::ingest_server::Ingest for Service {
         if ids.is_empty() || distinct.len() != ids.len() {
             let message = "an offer names 1 to 1,024 distinct chunks";
             return Err(refuse(Error::new(Code::UsageMalformed, message)));
+        }
+        while self.0.inner().faults.hold_offers {
+            tokio::time::sleep(HOLD_LOOK_INTERVAL).await;
         }
         let inner = self.0.inner();
         let held = |id: &holdfast_common::ChunkId| inner.chunks.contains_key(&(kind, *id));
@@ -185,3 +190,5 @@ impl Service {
         Ok(v1::FinishResponse { point_id: Bytes::copy_from_slice(record.point.as_bytes()) })
     }
 }
+
+const HOLD_LOOK_INTERVAL: Duration = Duration::from_millis(1);

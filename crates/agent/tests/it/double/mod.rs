@@ -87,10 +87,18 @@ pub(crate) struct Faults {
     pub(crate) forget_at_packs: HashSet<usize>,
     /// Puts are never answered.
     pub(crate) stall_puts: bool,
+    /// Offers are not answered meanwhile, so that whoever cuts comes to a stop.
+    pub(crate) hold_offers: bool,
+    /// Sessions are to be sealed to this key.
+    pub(crate) foreign_key: Option<[u8; 32]>,
     /// The keys of chunks are those of others.
     pub(crate) wrong_keys: bool,
     /// Fetches end after so many chunks, so many times.
     pub(crate) cut_fetches: usize,
+    /// So many fetches of data know every other chunk only, and of one alone nothing.
+    pub(crate) loading_fetches: usize,
+    /// What holds the loading up.
+    pub(crate) loading_cause: Option<&'static str>,
 }
 
 impl Double {

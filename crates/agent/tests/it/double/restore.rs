@@ -104,11 +104,22 @@ impl Service {
             inner.faults.cut_fetches -= 1;
             answers.truncate(answers.len() / 2);
         }
+        let is_loading = kind == ChunkKind::Data && inner.faults.loading_fetches > 0;
+        inner.faults.loading_fetches -= usize::from(is_loading);
         let mut out: Vec<_> = answers
             .into_iter()
             .map(|(position, id)| {
                 let stored = inner.chunks.get(&(kind, *id)).cloned();
                 let chunk = match stored {
+                    _ if is_loading && position % 2 == 0 => {
+                        let mut error = Error::new(Code::IndexLoading, "the index is not whole");
+                        error.cause = inner.faults.loading_cause.map(str::to_owned);
+                        v1::FetchedChunk {
+                            position,
+                            error: Some((&error).into()),
+                            ..Default::default()
+                        }
+                    }
                     Some(stored) => {
                         let key = self.0.data_key(&stored.capsule).chunk_key(
                             kind,

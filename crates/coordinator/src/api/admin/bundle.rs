@@ -8,13 +8,15 @@ use holdfast_keyring::{
 use holdfast_ledger::{
     Actor,
     command::{ExportBundle, Note, NoteKind},
-    row::{BundleRow, BundledKey, VaultRow},
+    row::{AgentRow, BundleRow, BundledKey, VaultRow},
 };
 use holdfast_runtime::tasks::Tasks;
 use holdfast_wire::v1;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 const PASSPHRASE_BYTES_MIN: usize = 8;
+/// As many names as a line of `status` takes.
+const NAMED_MAX: usize = 8;
 
 /// Seals a bundle, and has the ledger remember what it opens.
 pub(super) async fn hand_out(
@@ -64,6 +66,34 @@ pub(super) fn alarm(house: &House) -> Result<Option<v1::Alarm>> {
         since_ns: since.as_nanos(),
         next: next.to_owned(),
     }))
+}
+
+/// What the newest bundle that was proved to open does not know: whoever restores from it alone can
+/// not check that these agents made their points.
+pub(super) fn newcomers(house: &House) -> Result<Option<v1::Alarm>> {
+    let query = house.ledger.query();
+    let (agents, bundles) = (query.agents()?, query.bundles()?);
+    let unknown = unknown_to_newest(&agents, &bundles);
+    let Some(since) = unknown.iter().map(|agent| agent.enrolled).min() else { return Ok(None) };
+    let names: BTreeSet<_> = unknown.iter().map(|agent| agent.name.as_str()).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let mut subject = names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        subject.push_str(&format!(" and {more} more"));
+    }
+    Ok(Some(v1::Alarm {
+        code: "bundle.agents_behind".to_owned(),
+        subject,
+        since_ns: since.as_nanos(),
+        next: "holdfast keys export --to FILE, then holdfast keys verify FILE".to_owned(),
+    }))
+}
+
+/// Nobody as long as no bundle was proved: that is said otherwise, and says more.
+fn unknown_to_newest<'a>(agents: &'a [AgentRow], bundles: &[BundleRow]) -> Vec<&'a AgentRow> {
+    let proved = bundles.iter().filter(|bundle| bundle.verified.is_some());
+    let Some(exported) = proved.map(|bundle| bundle.exported).max() else { return Vec::new() };
+    agents.iter().filter(|agent| agent.enrolled > exported).collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +165,9 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::VaultId;
+    use holdfast_common::{AgentId, VaultId};
+    use holdfast_ledger::row::AgentState;
+    use std::collections::BTreeMap;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -161,5 +193,37 @@ mod tests {
         assert_eq!(standing(&[row(2, ago(100), Some(ago(91)))]), Standing::Overdue(ago(1)));
         let both = [row(2, ago(100), Some(ago(91))), row(2, ago(80), Some(ago(80)))];
         assert_eq!(standing(&both), Standing::Good);
+    }
+
+    #[test]
+    fn agents_that_joined_after_the_newest_proved_bundle_are_told() {
+        let at = |day| Timestamp::ZERO.plus(day * DAY);
+        let row = |exported, verified| BundleRow {
+            hash: [0; 32],
+            exported: at(exported),
+            verified,
+            keys: Vec::new(),
+        };
+        let agent = |number: u8, day| AgentRow {
+            id: AgentId::from_bytes([number; 16]),
+            name: "files".parse().unwrap(),
+            labels: BTreeMap::new(),
+            identity_public: [0; 32],
+            state: AgentState::Enrolled,
+            serial: 0,
+            not_after: at(900),
+            enrolled: at(day),
+            returns: 0,
+        };
+        let agents = [agent(1, 1), agent(2, 3)];
+        let told = |bundles: &[BundleRow]| {
+            let unknown = unknown_to_newest(&agents, bundles);
+            unknown.iter().map(|agent| agent.id.as_bytes()[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[row(2, Some(at(4)))]), [2]);
+        assert_eq!(told(&[row(2, Some(at(4))), row(5, None)]), [2], "nobody proved the newer one");
+        assert_eq!(told(&[row(2, Some(at(4))), row(5, Some(at(5)))]), [0_u8; 0]);
+        assert_eq!(told(&[row(0, Some(at(4)))]), [1, 2]);
+        assert_eq!(told(&[row(0, None)]), [0_u8; 0], "that no bundle was proved is said already");
     }
 }

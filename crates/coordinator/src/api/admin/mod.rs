@@ -1,6 +1,7 @@
 //! What operators do: one call a method, the work in files by theme.
 
 mod bundle;
+mod listing;
 mod resources;
 mod runs;
 mod status;
@@ -11,11 +12,10 @@ use super::{caller, refuse, render};
 use crate::{house::House, pki};
 use bytes::Bytes;
 use futures::Stream;
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Result, limits};
 use holdfast_ledger::{
     audit,
     command::{CancelRun, RevokeAgent, VerifyBundle},
-    row::PointState,
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
@@ -155,14 +155,9 @@ impl Admin for AdminService {
         request: Request<v1::ListRunsRequest>,
     ) -> Answer<v1::ListRunsResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
-        let request = request.get_ref();
-        let limit = page(request.limit);
-        let listed = self.house.ledger.query().runs(limits::LIST_PAGE_ROWS).and_then(|rows| {
-            let chosen =
-                rows.iter().filter(|run| run.id.to_string().starts_with(&request.id_prefix));
-            chosen.take(limit).map(|run| render::run(&self.house, run)).collect()
-        });
-        answer(listed.map(|runs| v1::ListRunsResponse { runs }))
+        let (house, request) = (self.house.clone(), request.into_inner());
+        let list = move || listing::runs(&house, &request);
+        answer(self.tasks.run_blocking("list runs", list).await)
     }
 
     async fn list_points(
@@ -170,7 +165,9 @@ impl Admin for AdminService {
         request: Request<v1::ListPointsRequest>,
     ) -> Answer<v1::ListPointsResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
-        answer(list_points(&self.house, request.get_ref()))
+        let (house, request) = (self.house.clone(), request.into_inner());
+        let list = move || listing::points(&house, &request);
+        answer(self.tasks.run_blocking("list points", list).await)
     }
 
     async fn verify_objects(
@@ -228,7 +225,7 @@ impl Admin for AdminService {
     ) -> Answer<v1::ListAuditResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         let request = request.get_ref();
-        let rows = self.house.ledger.query().audit(request.after, page(request.limit));
+        let rows = self.house.ledger.query().audit(request.after, listing::page(request.limit));
         answer(
             rows.map(|rows| v1::ListAuditResponse {
                 entries: rows.iter().map(audit_entry).collect(),
@@ -241,14 +238,9 @@ impl Admin for AdminService {
         _: Request<v1::VerifyAuditRequest>,
     ) -> Answer<v1::VerifyAuditResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
-        answer(verify_audit(&self.house))
-    }
-}
-
-fn page(limit: u32) -> usize {
-    match limit as usize {
-        0 => 1000,
-        limit => limit.min(limits::LIST_PAGE_ROWS),
+        let house = self.house.clone();
+        let verify = move || verify_audit(&house);
+        answer(self.tasks.run_blocking("verify audit", verify).await)
     }
 }
 
@@ -268,39 +260,7 @@ fn verify_audit(house: &House) -> Result<v1::VerifyAuditResponse> {
     let query = house.ledger.query();
     // The head is read first: rows may be added while we read, never changed.
     let head = query.audit_head()?;
-    let mut rows: Vec<Result<audit::AuditRow>> = Vec::new();
-    while (rows.len() as u64) < head.rows {
-        let page = query.audit(rows.len() as u64, limits::LIST_PAGE_ROWS)?;
-        if page.is_empty() {
-            return Err(Error::new(Code::LogDamaged, "audit rows are missing"));
-        }
-        rows.extend(page.into_iter().map(Ok));
-    }
-    rows.truncate(usize::try_from(head.rows).unwrap_or(usize::MAX));
-    let rows = audit::verify(rows.into_iter(), &head)?;
+    let rows = query.audit_chain().take(usize::try_from(head.rows).unwrap_or(usize::MAX));
+    let rows = audit::verify(rows, &head)?;
     Ok(v1::VerifyAuditResponse { rows, head: Bytes::copy_from_slice(&head.hash) })
-}
-
-fn list_points(house: &House, request: &v1::ListPointsRequest) -> Result<v1::ListPointsResponse> {
-    let policy = parse::name_if_any(request.policy.as_deref())?;
-    let agent = match parse::name_if_any(request.agent.as_deref())? {
-        Some(name) => Some(house.ledger.query().agent_named(&name)?.id),
-        None => None,
-    };
-    let run = request.run_id.as_ref().map(|id| parse::run_id(id)).transpose()?;
-    let rows = house.ledger.query().points(limits::LIST_PAGE_ROWS)?;
-    let chosen = rows.iter().filter(|point| {
-        policy.as_ref().is_none_or(|policy| point.policy.as_ref() == Some(policy))
-            && agent.is_none_or(|agent| point.agent == agent)
-            && run.is_none_or(|run| point.run == run)
-            && request.before_ns.is_none_or(|before| point.committed.as_nanos() < before)
-            && point.id.to_string().starts_with(&request.id_prefix)
-            && (!request.scheduled || point.state.is_scheduled())
-            && (request.checkpoints || run.is_some() || point.state != PointState::Checkpoint)
-    });
-    let points = chosen
-        .take(page(request.limit))
-        .map(|point| render::point(house, point))
-        .collect::<Result<_>>()?;
-    Ok(v1::ListPointsResponse { points })
 }

@@ -164,7 +164,8 @@ pub(super) async fn follow(
 }
 
 fn made_a_point(event: &v1::RunEvent) -> bool {
-    event.run.as_ref().is_some_and(|run| matches!(run.state.as_str(), "done" | "partial"))
+    let made = |run: &v1::Run| run.kind == "backup" && matches!(&*run.state, "done" | "partial");
+    event.run.as_ref().is_some_and(made)
 }
 
 fn event(house: &House, id: &RunId) -> Result<(v1::RunEvent, bool)> {

@@ -6,27 +6,26 @@ use crate::{
     raft::ClockJump,
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Name, Result, limits};
-use holdfast_ledger::row::{AgentRow, AgentState, PointRow, PointState, PolicyRow};
+use holdfast_common::{Code, Name, Result};
+use holdfast_ledger::{
+    Query,
+    row::{AgentRow, AgentState, PointRow, PointState, PolicyRow},
+};
 use holdfast_wire::v1;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     house.ledger.catch_up().await?;
     let state = house.ledger.state().await;
     let query = house.ledger.query();
     let cluster = query.cluster()?;
-    let points = query.points(limits::LIST_PAGE_ROWS)?;
-    let sources = query
-        .policies()?
-        .iter()
-        .map(|policy| source(policy, &points))
-        .collect::<Vec<v1::SourceStatus>>();
+    let sources = sources(query)?;
     let mut alarms = alarms(house, &sources)?;
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {
         if house.trial { &mut notes } else { &mut alarms }.push(bundle);
     }
+    notes.extend(super::bundle::newcomers(house)?);
     Ok(v1::StatusResponse {
         cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
         cluster_name: cluster.name.to_string(),
@@ -70,10 +69,22 @@ fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
     }
 }
 
-fn source(policy: &PolicyRow, points: &[PointRow]) -> v1::SourceStatus {
-    let newest = points
-        .iter()
-        .find(|point| point.policy.as_ref() == Some(&policy.name) && point.state.is_scheduled());
+/// Each policy with the newest of its points, by whichever agent. What a policy never had costs
+/// nothing to know: the ledger remembers the newest of every source.
+fn sources(query: Query<'_>) -> Result<Vec<v1::SourceStatus>> {
+    let mut newest: HashMap<Name, PointRow> = HashMap::new();
+    for point in query.newest_points() {
+        let point = point?;
+        let Some(policy) = point.policy.clone() else { continue };
+        if newest.get(&policy).is_none_or(|known| known.committed < point.committed) {
+            newest.insert(policy, point);
+        }
+    }
+    let policies = query.policies()?;
+    Ok(policies.iter().map(|policy| source(policy, newest.get(&policy.name))).collect())
+}
+
+fn source(policy: &PolicyRow, newest: Option<&PointRow>) -> v1::SourceStatus {
     v1::SourceStatus {
         policy: Some(policy.name.to_string()),
         agent: policy.agent.to_string(),
@@ -153,5 +164,59 @@ fn clock_alarm(house: &House, jump: ClockJump) -> v1::Alarm {
         subject: house.name.to_string(),
         since_ns: jump.since.as_nanos(),
         next: next.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, id, name};
+    use holdfast_ledger::row::SourceSpec;
+
+    fn policy(text: &str) -> PolicyRow {
+        let (paths, exclude) = (vec![b"/srv".to_vec().into()], Vec::new());
+        PolicyRow {
+            name: name(text),
+            agent: name("local"),
+            vault: name("main"),
+            source: SourceSpec::Files { paths, exclude, one_file_system: false },
+            required: Vec::new(),
+            level: 3,
+            bytes_per_second_max: 0,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn a_policy_whose_points_are_older_than_a_page_of_others_has_its_newest() {
+        let mut crowd = Crowd::default().gathered();
+        for text in ["bare", "moved", "nightly"] {
+            crowd.put(&policy(text));
+        }
+        let of = |text: &'static str| move |row: &mut PointRow| row.policy = Some(name(text));
+        // By one agent, and earlier and later by others.
+        for (source, number) in [(1, 5), (2, 9), (5, 6)] {
+            crowd.point(number, of("moved"));
+            crowd.newest(source, number);
+        }
+        crowd.point(7, |row| {
+            row.policy = Some(name("nightly"));
+            row.state = PointState::Partial;
+        });
+        crowd.newest(3, 7);
+        crowd.newest(4, 100);
+        let sources = crowd.ask(sources).unwrap();
+        let told: Vec<_> = sources
+            .iter()
+            .map(|source| (source.policy.as_deref(), source.newest_point.as_deref(), source.ok))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Some("bare"), None, false),
+                (Some("moved"), Some(&id(9)[..]), true),
+                (Some("nightly"), Some(&id(7)[..]), false),
+            ]
+        );
     }
 }

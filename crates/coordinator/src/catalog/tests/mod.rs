@@ -3,6 +3,8 @@
 mod figures;
 mod model;
 mod scene;
+mod settling;
+mod sharing;
 
 use super::{Catalog, Progress};
 use holdfast_common::Code;
@@ -161,9 +163,8 @@ fn a_reader_waits_for_a_location_that_is_away_and_then_knows() {
             catalog.loaded().await.unwrap();
             assert_eq!(catalog.find(&chunk(100)).unwrap().len(), 4);
         };
-        let both = async { tokio::join!(loader.run(), reader) };
-        let (ended, ()) = tokio::time::timeout(LONG, both).await.unwrap();
-        ended.unwrap();
+        let both = async { tokio::join!(loader.load(), reader) };
+        tokio::time::timeout(LONG, both).await.expect("a load that ends");
     });
 }
 
@@ -186,8 +187,7 @@ fn a_pack_that_is_whole_nowhere_is_not_waited_for_and_is_asked_for_until_it_is_l
             assert_eq!(catalog.find(&chunk(100)).unwrap().len(), 3);
             vault.replace(name.as_str(), Some(whole.to_vec())).await;
         };
-        let (ended, ()) = tokio::join!(loader.run(), reader);
-        ended.unwrap();
+        tokio::join!(loader.load(), reader);
         assert_eq!(catalog.find(&chunk(100)).unwrap().len(), 4, "healed and read");
         vault.replace(name.as_str(), None).await;
         lose_files(&vault);
@@ -242,16 +242,17 @@ fn what_is_being_settled_is_found_all_the_while() {
         let catalog = vault.restart();
         let (row, footer) = vault.store(&[chunk(1)]).await;
         catalog.add(&row, &footer);
-        let frozen = catalog.freeze().unwrap();
-        assert_eq!(frozen.rows(), 1);
+        let (frozen, is_all) = catalog.freeze().unwrap();
+        assert!(frozen.rows() == 1 && is_all);
         assert!(catalog.knows(&row.id));
         assert_eq!(catalog.find(&chunk(1)).unwrap().len(), 1);
         let (second, footer) = vault.store(&[chunk(1)]).await;
         catalog.add(&second, &footer);
         assert_eq!(catalog.find(&chunk(1)).unwrap().len(), 2);
-        // What a failed settling left goes first, and what came meanwhile stays fresh.
+        // What a failed settling left goes first, and what came meanwhile with it.
         vault.settle(&catalog).await.unwrap();
-        assert_eq!(catalog.read().fresh.rows(), 1);
+        assert!(catalog.read().fresh.is_empty() && catalog.read().settling.is_none());
+        assert_eq!(vault.settled.load(Relaxed), 2);
         assert_eq!(catalog.find(&chunk(1)).unwrap().len(), 2);
     });
 }

@@ -145,7 +145,7 @@ async fn end_in_load(vault: &Arc<Vaulted>, steps: usize) {
     tokio::select! {
         biased;
         () = steps => {}
-        ended = loader.run() => ended.unwrap(),
+        () = loader.load() => {}
     }
     loader.tasks.shutdown(LONG).await;
 }

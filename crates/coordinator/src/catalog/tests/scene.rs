@@ -3,7 +3,7 @@
 use crate::{
     budget::{Budget, Share},
     catalog::{
-        Catalog,
+        Catalog, Outlet,
         load::{Loader, Truth},
     },
     custody::VaultCustody,
@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use holdfast_common::{
-    AgentId, ChunkId, ChunkKind, Error, PackId, Result, SegmentId, SessionId, SystemClock,
+    AgentId, ChunkId, ChunkKind, Entropy, Error, PackId, Result, SegmentId, SessionId, SystemClock,
     SystemEntropy, VaultId, limits,
 };
 use holdfast_keyring::VaultKeys;
@@ -39,13 +39,15 @@ pub(super) struct Vaulted {
     pub(super) directory: tempfile::TempDir,
     pub(super) custody: Arc<VaultCustody>,
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The way of segments into it.
+    pub(super) shore: Arc<dyn ObjectStore>,
     pub(super) packs: Mutex<Vec<(PackRow, Footer)>>,
     pub(super) segments: Mutex<Vec<SegmentRow>>,
     pub(super) is_down: AtomicBool,
     /// Segments that were put into the location.
     pub(super) settled: AtomicUsize,
     /// What the loader was given of the process's memory.
-    budget: Budget,
+    pub(super) budget: Arc<Budget>,
     serial: AtomicUsize,
 }
 
@@ -53,15 +55,17 @@ impl Vaulted {
     pub(super) fn new() -> Arc<Self> {
         let entropy = Arc::new(SystemEntropy);
         let keys = VaultKeys::generate(VAULT, entropy.as_ref());
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
         Arc::new(Self {
             directory: tempfile::tempdir().unwrap(),
             custody: Arc::new(VaultCustody::new(keys, entropy)),
-            store: Arc::new(MemoryStore::new(Arc::new(SystemClock::start()))),
+            shore: store.clone(),
+            store,
             packs: Mutex::default(),
             segments: Mutex::default(),
             is_down: AtomicBool::new(false),
             settled: AtomicUsize::new(0),
-            budget: Budget::new(128 * limits::MIB),
+            budget: Arc::new(Budget::new(128 * limits::MIB)),
             serial: AtomicUsize::new(0),
         })
     }
@@ -119,29 +123,16 @@ impl Vaulted {
     /// Loads to the end, which must come.
     pub(super) async fn load(self: &Arc<Self>, catalog: &Arc<Catalog>) {
         let loader = self.loader(catalog);
-        tokio::time::timeout(LONG, loader.run()).await.expect("a load that ends").unwrap();
+        tokio::time::timeout(LONG, loader.load()).await.expect("a load that ends");
     }
 
     pub(super) fn restart(&self) -> Arc<Catalog> {
         Arc::new(Catalog::new(VAULT, self.directory.path()))
     }
 
-    pub(super) async fn settle(&self, catalog: &Catalog) -> Result<()> {
-        for settled in catalog.settle(&self.custody, &SystemEntropy)? {
-            let name = layout::ObjectName::segment(&settled.id).as_str().parse()?;
-            let row = SegmentRow {
-                id: settled.id,
-                vault: VAULT,
-                rows: settled.rows,
-                length: settled.object.len() as u64,
-                hash: *blake3::hash(&settled.object).as_bytes(),
-            };
-            self.store.put_new(&name, Bytes::from(settled.object)).await?;
-            let mut segments = self.segments.lock().unwrap();
-            segments.push(row);
-            segments.sort_by_key(|row| row.id);
-            self.settled.fetch_add(1, Relaxed);
-        }
+    pub(super) async fn settle(&self, catalog: &Arc<Catalog>) -> Result<()> {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        catalog.settle(&self.custody, &entropy, &Tasks::new("test"), self).await?;
         catalog.merge(&SystemEntropy, &|| false)
     }
 
@@ -160,6 +151,22 @@ impl Vaulted {
         let mut files: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
+    }
+}
+
+impl Outlet for Vaulted {
+    fn ship(&self, segment: SegmentRow, object: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name = layout::ObjectName::segment(&segment.id).as_str().parse()?;
+            self.shore.put_new(&name, object).await?;
+            let mut segments = self.segments.lock().unwrap();
+            match segments.binary_search_by_key(&segment.id, |row| row.id) {
+                Ok(at) => assert_eq!(segments[at], segment, "what is shipped again is the same"),
+                Err(at) => segments.insert(at, segment),
+            }
+            self.settled.fetch_add(1, Relaxed);
+            Ok(())
+        })
     }
 }
 
@@ -192,6 +199,10 @@ impl Truth for Told {
 
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Share>> {
         Box::pin(self.vault.budget.reserve(bytes))
+    }
+
+    fn try_reserve(&self, bytes: usize) -> Option<Share> {
+        self.vault.budget.try_reserve(bytes)
     }
 
     fn settle(&self) -> BoxFuture<'_, Result<()>> {

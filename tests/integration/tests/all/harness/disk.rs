@@ -25,8 +25,8 @@ impl SmallDisk {
         Self { path: path.to_owned() }
     }
 
-    /// Takes what is free now, but for so many bytes; what becomes free meanwhile stays free. Others
-    /// may write at the same time: then it takes what it still can.
+    /// Takes what is free now, but for so many bytes; what becomes free meanwhile stays free.
+    /// Others may write at the same time: then it takes what it still can.
     pub fn fill_up_to(&self, free: u64) {
         let file = File::options().create(true).append(true).open(self.filler()).unwrap();
         let mut take = self.free().saturating_sub(free);

@@ -1,0 +1,162 @@
+//! Which public key belongs to which vault, as this host first heard it.
+//!
+//! A coordinator says to which key a run is sealed. One that turned hostile could name its own, and
+//! read what an operator's custody keeps from it. So the first key of each vault and version is
+//! written down beside the agent's identity, and another one under the same name is refused. What
+//! is written is believed or the run fails: a file that cannot be read never means "no key yet". A
+//! new version, and a new vault, are taken on first sight and said in the log.
+
+use crate::flow::lock;
+use holdfast_common::{Code, Error, Result, VaultId};
+use holdfast_keyring::VaultPublicKey;
+use holdfast_runtime::files;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The keys of vaults that this host has sealed to.
+pub struct VaultPins {
+    file: PathBuf,
+    /// One run at a time reads and writes the file.
+    turn: Mutex<()>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    vault: Vec<Pin>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Pin {
+    id: String,
+    version: u32,
+    public: String,
+}
+
+impl VaultPins {
+    /// In the directory of the agent's identity.
+    pub fn beside(identity: &Path) -> Self {
+        Self { file: identity.with_file_name(PINS_FILE), turn: Mutex::default() }
+    }
+
+    /// Whether this is the vault's key as far as this host knows; remembers the first one.
+    pub(super) fn insist(&self, key: &VaultPublicKey) -> Result<()> {
+        let _turn = lock(&self.turn);
+        let mut written = self.read()?;
+        let (id, public) = (key.vault.to_string(), hex(&key.key));
+        let mut known = written.vault.iter().filter(|pin| pin.id == id).peekable();
+        let is_new_vault = known.peek().is_none();
+        match known.find(|pin| pin.version == key.version) {
+            Some(pin) if pin.public == public => return Ok(()),
+            Some(_) => return Err(self.changed(&key.vault, key.version)),
+            None if is_new_vault => tracing::info!(vault = %id, "the vault's key is pinned"),
+            None => {
+                let version = key.version;
+                tracing::warn!(vault = %id, version, "the vault has a new key; it is pinned");
+            }
+        }
+        if written.vault.len() >= PINS_MAX {
+            let message = format!("{} has {PINS_MAX} keys already", self.file.display());
+            return Err(Error::new(Code::LimitExceeded, message)
+                .next("remove the rows of vaults that are gone from the file"));
+        }
+        written.vault.push(Pin { id, version: key.version, public });
+        let text = toml::to_string(&written).map_err(|error| self.unusable("written").cause(error));
+        files::write_private(&self.file, text?.as_bytes())
+    }
+
+    fn read(&self) -> Result<Written> {
+        let text = match files::read_text(&self.file) {
+            Ok(text) => text,
+            Err(error) if error.code == Code::FileMissing => return Ok(Written::default()),
+            Err(error) => return Err(error),
+        };
+        toml::from_str(&text).map_err(|error| self.unusable("understood").cause(error))
+    }
+
+    fn changed(&self, vault: &VaultId, version: u32) -> Error {
+        let message = format!("version {version} of the key of vault {vault} is not the one known");
+        Error::new(Code::KeyVaultChanged, message).next(format!(
+            "ask whoever holds the vault's key; if it was replaced on purpose, remove its row \
+             from {} on this host",
+            self.file.display()
+        ))
+    }
+
+    fn unusable(&self, done: &str) -> Error {
+        let message = format!("{} cannot be {done}", self.file.display());
+        Error::new(Code::ConfigMalformed, message)
+            .next("bring the file back; without it, any key a coordinator names is believed")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const PINS_FILE: &str = "vaults.toml";
+/// Far more than the vaults and versions of a cluster; the file stays within what is read of one.
+const PINS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(vault: u8, version: u32, key: u8) -> VaultPublicKey {
+        VaultPublicKey { vault: VaultId::from_bytes([vault; 16]), version, key: [key; 32] }
+    }
+
+    fn pins(folder: &Path) -> VaultPins {
+        VaultPins::beside(&folder.join("agent.key"))
+    }
+
+    #[test]
+    fn the_first_key_of_a_version_is_the_only_one_even_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        pins(folder.path()).insist(&key(1, 1, 1)).unwrap();
+        pins(folder.path()).insist(&key(1, 1, 1)).unwrap();
+        for _ in 0..2 {
+            let refused = pins(folder.path()).insist(&key(1, 1, 2)).unwrap_err();
+            assert_eq!(refused.code, Code::KeyVaultChanged);
+        }
+        pins(folder.path()).insist(&key(1, 1, 1)).unwrap();
+    }
+
+    #[test]
+    fn another_version_and_another_vault_have_keys_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = pins(folder.path());
+        for (vault, version, public) in [(1, 1, 1), (1, 2, 2), (2, 1, 3)] {
+            pins.insist(&key(vault, version, public)).unwrap();
+            let refused = pins.insist(&key(vault, version, 9)).unwrap_err();
+            assert_eq!(refused.code, Code::KeyVaultChanged, "{vault} {version}");
+        }
+        pins.insist(&key(1, 1, 1)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_no_permission_to_believe_any_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(PINS_FILE);
+        for damaged in ["", "[[vault]]\nid = 1", "garbage", "\u{fffd}"] {
+            pins(folder.path()).insist(&key(1, 1, 1)).unwrap();
+            let whole = std::fs::read(&file).unwrap();
+            std::fs::write(&file, damaged).unwrap();
+            let told = pins(folder.path()).insist(&key(1, 1, 2));
+            assert_eq!(told.err().map(|error| error.code), Some(Code::ConfigMalformed));
+            std::fs::write(&file, whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn as_many_keys_as_there_may_be_are_read_again_and_one_more_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = pins(folder.path());
+        (0..PINS_MAX as u32).for_each(|version| pins.insist(&key(1, version, 1)).unwrap());
+        assert_eq!(pins.insist(&key(2, 1, 1)).unwrap_err().code, Code::LimitExceeded);
+        assert_eq!(pins.insist(&key(1, 7, 2)).unwrap_err().code, Code::KeyVaultChanged);
+        pins.insist(&key(1, 255, 1)).unwrap();
+    }
+}

@@ -1,0 +1,201 @@
+//! The certificates that a coordinator looks after: its own, and the one of the operator whose
+//! context lies beside its configuration.
+//!
+//! Both are replaced when two thirds of their life are over. That is looked at every minute, since
+//! a host that slept, or whose clock was set, finds itself at any point of that life. The
+//! operator's is counted in ledger time: a wall clock that jumped must not lock him out.
+
+use crate::{house::House, options::Options, pki::new_serial};
+use holdfast_common::{Clock, Entropy, Error, Result, Timestamp, limits};
+use holdfast_runtime::{
+    context::Context,
+    files,
+    identity::{Identity, IdentityKind, PeerCertificate},
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem},
+    tls::{Roots, ServerTls, TlsIdentity},
+};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What callers see of us.
+pub(crate) fn present(
+    config: &Options,
+    authority: &CertificateAuthority,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<(Roots, Arc<ServerTls>, PeerCertificate)> {
+    let roots = Roots::from_der(vec![authority.certificate().clone()])?;
+    let (identity, ours) = own_identity(config, authority, clock.now(), entropy)?;
+    let tls = ServerTls::new(&identity, &roots, clock.clone())?;
+    Ok((roots, tls, ours))
+}
+
+/// Replaces what is due, for as long as the coordinator runs. What fails is tried again.
+pub(crate) async fn keep(
+    house: Arc<House>,
+    config: Options,
+    (tls, roots, mut ours): (Arc<ServerTls>, Roots, PeerCertificate),
+    shutdown: CancellationToken,
+) -> Result<()> {
+    loop {
+        let now = house.clock.now();
+        if !ours.is_valid_at(now) || now >= ours.renewal() {
+            let made = own_identity(&config, &house.authority, now, house.entropy.as_ref());
+            match made.and_then(|(identity, made)| tls.replace(&identity, &roots).map(|()| made)) {
+                Ok(made) => {
+                    tracing::info!(until = %made.not_after, "own certificate replaced");
+                    ours = made;
+                }
+                Err(error) => tracing::warn!(%error, "own certificate was not replaced"),
+            }
+        }
+        if let Err(error) = keep_operator(&house, &config.base) {
+            tracing::warn!(%error, "the operator's certificate was not replaced");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+fn own_identity(
+    config: &Options,
+    authority: &CertificateAuthority,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<(TlsIdentity, PeerCertificate)> {
+    let (key, pkcs8) = IdentityKey::generate(entropy)?;
+    let validity = Validity::starting(now, Duration::from_secs(limits::CERT_TTL_SECS));
+    let identity = Identity::coordinator(config.cluster, config.node_id);
+    let serial = new_serial(entropy);
+    let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
+    let told = PeerCertificate::parse(&certificate)?;
+    let chain = vec![certificate, authority.certificate().clone()];
+    Ok((TlsIdentity::from_der(chain, &pkcs8), told))
+}
+
+fn keep_operator(house: &House, base: &Path) -> Result<()> {
+    let path = base.join("operator.toml");
+    if !path.exists() {
+        return Ok(());
+    }
+    let context = Context::load(&path)?;
+    let may_act = |identity: &Identity| match &identity.kind {
+        IdentityKind::Operator(name) => {
+            let row = house.ledger.query().operator(name)?;
+            Ok::<_, Error>(row.is_some_and(|operator| !operator.revoked))
+        }
+        _ => Ok(false),
+    };
+    renew_operator(&context, &house.authority, house.ledger.now(), &*house.entropy, may_act)
+}
+
+/// For the same key, which stays where it is.
+fn renew_operator(
+    context: &Context,
+    authority: &CertificateAuthority,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    may_act: impl FnOnce(&Identity) -> Result<bool>,
+) -> Result<()> {
+    let (chain, key) = (files::read_text(&context.cert)?, files::read_text(&context.key)?);
+    let identity = TlsIdentity::from_pem(&chain, &key)?;
+    let Some(old) = identity.chain().first() else { return Ok(()) };
+    let old = PeerCertificate::parse(old)?;
+    let is_ours = old.identity.cluster == authority.cluster();
+    if !is_ours || now < old.renewal() || !may_act(&old.identity)? {
+        return Ok(());
+    }
+    let key = ProvenKey::own(&IdentityKey::from_pem(&key)?);
+    let validity = Validity::starting(now, Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS));
+    let certificate = authority.issue(&key, &old.identity, validity, new_serial(entropy))?;
+    files::write_public(&context.cert, certificates_pem([certificate.as_ref()]).as_bytes())?;
+    tracing::info!(until = %validity.not_after, "the operator's certificate was replaced");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{ClusterId, SystemEntropy};
+    use holdfast_runtime::pki::key_pem;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    struct Scene {
+        authority: CertificateAuthority,
+        context: Context,
+        _dir: tempfile::TempDir,
+    }
+
+    /// An operator whose certificate was issued at `now`.
+    fn operator(now: Timestamp) -> Scene {
+        let (dir, cluster) = (tempfile::tempdir().unwrap(), ClusterId::from_bytes([7; 16]));
+        let authority = CertificateAuthority::generate(cluster, &SystemEntropy, now).unwrap();
+        let (key, pkcs8) = IdentityKey::generate(&SystemEntropy).unwrap();
+        let ttl = Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS);
+        let (validity, key) = (Validity::starting(now, ttl), ProvenKey::own(&key));
+        let identity = Identity::operator(cluster, "admin".parse().unwrap());
+        let certificate = authority.issue(&key, &identity, validity, 1).unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let context = Context {
+            endpoints: vec!["127.0.0.1:1".to_owned()],
+            cluster,
+            ca: place("ca.pem"),
+            cert: place("operator.pem"),
+            key: place("operator.key"),
+            vault: "main".parse().unwrap(),
+        };
+        let (ca, key) = (authority.certificate_pem(), key_pem(&pkcs8));
+        let chain = certificates_pem([certificate.as_ref()]);
+        context.save_identity(&ca, &chain, &key).unwrap();
+        Scene { authority, context, _dir: dir }
+    }
+
+    impl Scene {
+        fn shown(&self) -> PeerCertificate {
+            let (cert, key) = (&self.context.cert, &self.context.key);
+            let (cert, key) = (files::read_text(cert).unwrap(), files::read_text(key).unwrap());
+            let identity = TlsIdentity::from_pem(&cert, &key).unwrap();
+            PeerCertificate::parse(&identity.chain()[0]).unwrap()
+        }
+
+        fn look(&self, now: Timestamp, may_act: bool) {
+            let may_act = |_: &Identity| Ok(may_act);
+            renew_operator(&self.context, &self.authority, now, &SystemEntropy, may_act).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_operator_gets_a_certificate_for_the_same_key_before_the_old_one_ends() {
+        let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let scene = operator(now);
+        let old = scene.shown();
+        scene.look(now.plus(240 * DAY), true);
+        assert_eq!(scene.shown().fingerprint, old.fingerprint, "it is not due yet");
+        scene.look(now.plus(300 * DAY), false);
+        assert_eq!(scene.shown().fingerprint, old.fingerprint, "he was revoked");
+        for passed in [300, 900] {
+            let now = now.plus(passed * DAY);
+            scene.look(now, true);
+            let new = scene.shown();
+            assert_eq!((&new.identity, new.public_key), (&old.identity, old.public_key));
+            assert!(new.is_valid_at(now.plus(364 * DAY)), "after {passed} days");
+        }
+    }
+
+    #[test]
+    fn the_operator_of_another_cluster_is_left_alone() {
+        let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let scene = operator(now);
+        let other = ClusterId::from_bytes([8; 16]);
+        let authority = CertificateAuthority::generate(other, &SystemEntropy, now).unwrap();
+        let old = scene.shown();
+        let late = now.plus(300 * DAY);
+        renew_operator(&scene.context, &authority, late, &SystemEntropy, |_| Ok(true)).unwrap();
+        assert_eq!(scene.shown().fingerprint, old.fingerprint);
+    }
+}

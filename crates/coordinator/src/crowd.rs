@@ -1,0 +1,132 @@
+//! A ledger in memory with more points than any page holds, for tests of who finds what in it.
+
+use holdfast_common::{
+    AgentId, Name, PackId, PointId, RunId, SessionId, Timestamp, VaultId, limits,
+};
+use holdfast_ledger::{
+    Batch, MemoryKv, Query, Row, StateKv, Table,
+    row::{
+        AgentRow, AgentState, PackHome, PackRow, PackState, PointRow, PointState, RunRow,
+        SourceSpec, point::time_key,
+    },
+    tables::full_key,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// More rows than one page of a listing holds.
+pub(crate) const MANY: u64 = limits::LIST_PAGE_ROWS as u64 + 500;
+
+pub(crate) const VAULT: VaultId = VaultId::from_bytes([0xaa; 16]);
+
+#[derive(Default)]
+pub(crate) struct Crowd {
+    kv: MemoryKv,
+    batch: Batch,
+}
+
+impl Crowd {
+    /// [`MANY`] points of no policy, from number 100 on: a point before is on no first page.
+    pub(crate) fn gathered(mut self) -> Self {
+        for number in 100..100 + MANY {
+            self.point(number, |_| ());
+        }
+        self
+    }
+
+    /// A point and the run that made it. Ids rise with the numbers, and so do times.
+    pub(crate) fn point(&mut self, number: u64, change: impl FnOnce(&mut PointRow)) {
+        let id = id(number);
+        let mut row = PointRow {
+            id: PointId::from_bytes(id),
+            vault: VAULT,
+            agent: AgentId::from_bytes([1; 16]),
+            run: RunId::from_bytes(id),
+            policy: None,
+            source: "files:/srv".to_owned(),
+            started: moment(number),
+            committed: moment(number),
+            state: PointState::Complete,
+            entries: 1,
+            bytes: 1,
+            skipped: 0,
+            previous: None,
+            object_hash: [0; 32],
+            reach_hash: [0; 32],
+            locations: Vec::new(),
+            id_scope: 0,
+        };
+        change(&mut row);
+        self.put(&row);
+        let paths = vec![b"/srv".to_vec().into()];
+        let source = SourceSpec::Files { paths, exclude: Vec::new(), one_file_system: false };
+        let run = RunRow::backup(row.run, row.agent, VAULT, source);
+        let (created, ended) = (row.committed, Some(row.committed));
+        self.put(&RunRow { created, ended, ..run });
+        self.order(Table::PointTime, row.committed, id);
+        self.order(Table::RunTime, created, id);
+    }
+
+    pub(crate) fn agent(&mut self, id: AgentId, called: &str, state: AgentState) {
+        self.put(&AgentRow {
+            id,
+            name: name(called),
+            labels: BTreeMap::new(),
+            identity_public: [0; 32],
+            state,
+            serial: 1,
+            not_after: Timestamp::ZERO,
+            enrolled: Timestamp::ZERO,
+            returns: 0,
+        });
+    }
+
+    pub(crate) fn put<R: Row>(&mut self, row: &R) {
+        let bytes = holdfast_common::record::to_bytes(row);
+        self.batch.changes.insert(full_key(R::TABLE, &row.key()), Some(bytes));
+    }
+
+    /// What the ledger notes of a source whose newest point this is.
+    pub(crate) fn newest(&mut self, source: u8, number: u64) {
+        let key = [b"newest:".as_slice(), &[source; 32]].concat();
+        self.batch.changes.insert(full_key(Table::Meta, &key), Some(id(number).to_vec()));
+    }
+
+    pub(crate) fn ask<T>(self, question: impl FnOnce(Query<'_>) -> T) -> T {
+        self.kv.write(self.batch).unwrap();
+        question(Query::over(&self.kv))
+    }
+
+    fn order(&mut self, table: Table, time: Timestamp, id: [u8; 16]) {
+        let key = full_key(table, &time_key(time, &id));
+        self.batch.changes.insert(key, Some(id.to_vec()));
+    }
+}
+
+/// The first eight bytes, and so sixteen characters, are the number.
+pub(crate) fn id(number: u64) -> [u8; 16] {
+    u128::from(number).rotate_left(64).to_be_bytes()
+}
+
+pub(crate) fn moment(number: u64) -> Timestamp {
+    Timestamp::ZERO.plus(Duration::from_secs(number))
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(crate) fn pack(id: [u8; 32]) -> PackRow {
+    PackRow {
+        id: PackId::from_bytes(id),
+        vault: VAULT,
+        kind: 1,
+        base: 0,
+        slots: 1,
+        length: 1,
+        writer: AgentId::from_bytes([1; 16]),
+        session: SessionId::from_bytes([1; 16]),
+        state: PackState::Stored,
+        home: PackHome::Object,
+        digest: [0; 32],
+    }
+}

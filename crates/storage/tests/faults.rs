@@ -1,6 +1,7 @@
 //! What a real disk and its neighbours do to a local location: full, read-only, trapped, damaged.
 //!
-//! The disks are small tmpfs mounts, which need root. Everything asserted here is seen from outside: through the trait and in the directory.
+//! The disks are small tmpfs mounts, which need root. Everything asserted here is seen from
+//! outside: through the trait and in the directory.
 
 #![expect(clippy::unwrap_used, reason = "the scenery of tests may fail loudly")]
 

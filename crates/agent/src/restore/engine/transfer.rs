@@ -14,6 +14,7 @@ use holdfast_seal::manifest::entry::ChunkRef;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// One place where a chunk belongs.
 pub(in crate::restore) struct Want {
@@ -79,9 +80,13 @@ pub(in crate::restore) fn with_transfer<'a>(
         let fetchers: Vec<_> = (0..FETCHERS)
             .map(|_| scope.spawn(|| run.halt.guard(|| fetch(run, &batches, &openings))))
             .collect();
+        let (much, told) = sync_channel(1);
+        scope.spawn(move || sync_early(run, &told));
         for _ in 0..openers {
-            scope.spawn(|| run.halt.guard(|| open(run, &openings)));
+            let (much, openings) = (much.clone(), &openings);
+            scope.spawn(move || run.halt.guard(|| open(run, openings, &much)));
         }
+        drop(much);
         let mut transfer =
             Transfer { run, batches: &batches, wants: Vec::new(), bytes: 0, files: 0 };
         run.halt.guard(|| {
@@ -130,8 +135,15 @@ fn fetch(run: &Run<'_>, batches: &Queue<Vec<Want>>, openings: &Queue<Opening>) -
     Ok(())
 }
 
-fn open(run: &Run<'_>, openings: &Queue<Opening>) -> Result<()> {
+/// The disk is busy while chunks still come, and not only at the end.
+fn sync_early(run: &Run<'_>, told: &Receiver<()>) {
+    let Some(target) = &run.target else { return };
+    told.iter().for_each(|()| target.sync_early());
+}
+
+fn open(run: &Run<'_>, openings: &Queue<Opening>, much: &SyncSender<()>) -> Result<()> {
     let mut opener = Opener::new(run.reader.record().vault)?;
+    let mut unsynced = 0;
     while let Some(Opening { id, fetched, wants }) = openings.pop() {
         let FetchedFrame { frame, key } = fetched;
         let opened = opener
@@ -139,6 +151,12 @@ fn open(run: &Run<'_>, openings: &Queue<Opening>) -> Result<()> {
             .or_else(|error| run.reader.open_another(&mut opener, ChunkKind::Data, &id, error));
         match opened {
             Ok(plain) => {
+                unsynced += plain.len();
+                if unsynced >= SYNC_EVERY_BYTES {
+                    unsynced = 0;
+                    // One that is at it already has not seen this: the next one will.
+                    let _at_it = much.try_send(());
+                }
                 run.report().bytes_written += (plain.len() * wants.len()) as u64;
                 for want in wants {
                     run.progress.bytes.fetch_add(plain.len() as u64, Relaxed);
@@ -168,6 +186,8 @@ fn length_wrong(id: &ChunkId) -> Error {
 }
 
 const FETCHERS: usize = 3;
+/// What each opener writes before it asks for an early sync.
+const SYNC_EVERY_BYTES: usize = 128 * MIB;
 const BATCH_CHUNKS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 8 * MIB;
 const BATCH_FILES_MAX: usize = 96;

@@ -55,18 +55,23 @@ impl Beneath {
 
     /// Waits until every filesystem that was written to is on its disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        let filesystems = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
-        if filesystems.len() > FILESYSTEMS_MAX {
-            rustix::fs::sync();
-            return Ok(());
-        }
-        for (_, directory) in filesystems.iter() {
+        let unsynced = |errno: Errno| Error::io("cannot sync the target", &errno.into());
+        let opened: Vec<_> = {
+            let filesystems = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
+            if filesystems.len() > FILESYSTEMS_MAX {
+                rustix::fs::sync();
+                return Ok(());
+            }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            openat(directory, c".", flags, Mode::empty())
-                .and_then(rustix::fs::syncfs)
-                .map_err(|errno| Error::io("cannot sync the target", &errno.into()))?;
-        }
-        Ok(())
+            let open = |directory: &OwnedFd| openat(directory, c".", flags, Mode::empty());
+            filesystems
+                .iter()
+                .map(|(_, directory)| open(directory))
+                .collect::<Result<_, _>>()
+                .map_err(unsynced)?
+        };
+        // Others go on meanwhile.
+        opened.into_iter().try_for_each(|directory| rustix::fs::syncfs(directory)).map_err(unsynced)
     }
 
     fn remember_filesystem(&self, directory: &Arc<OwnedFd>) {

@@ -251,6 +251,16 @@ impl Target {
         Ok(self.notes())
     }
 
+    /// Sends to the disk what was written so far, so that little is left for the end. What fails
+    /// here fails there too.
+    pub fn sync_early(&self) {
+        if self.0.options.durability != Durability::Never
+            && let Err(error) = self.0.beneath.sync()
+        {
+            tracing::debug!(%error, "an early sync failed");
+        }
+    }
+
     pub fn notes(&self) -> Notes {
         lock(&self.0.notes).clone()
     }

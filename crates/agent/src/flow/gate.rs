@@ -10,25 +10,34 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 pub(crate) struct Gate {
-    free: Mutex<usize>,
+    state: Mutex<State>,
     changed: Condvar,
     size: usize,
 }
 
+struct State {
+    free: usize,
+    /// Who waits: to wake nobody costs a call into the kernel too.
+    waiting: usize,
+}
+
 impl Gate {
     pub(crate) fn new(size: usize) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::new(size), changed: Condvar::new(), size })
+        let state = Mutex::new(State { free: size, waiting: 0 });
+        Arc::new(Self { state, changed: Condvar::new(), size })
     }
 
     /// Waits until that many bytes are free, or the taker's run is halted.
     pub(crate) fn enter(self: &Arc<Self>, bytes: usize, halt: &Halt) -> Result<Permit> {
         debug_assert!(bytes <= self.size, "{bytes} bytes never fit a gate of {}", self.size);
-        let mut free = lock(&self.free);
-        while *free < bytes {
+        let mut state = lock(&self.state);
+        while state.free < bytes {
             halt.check()?;
-            free = wait(&self.changed, free, Duration::MAX);
+            state.waiting += 1;
+            state = wait(&self.changed, state, Duration::MAX);
+            state.waiting -= 1;
         }
-        *free -= bytes;
+        state.free -= bytes;
         Ok(Permit { gate: Arc::clone(self), bytes })
     }
 }
@@ -48,11 +57,14 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut free = lock(&self.gate.free);
-        *free += self.bytes;
-        debug_assert!(*free <= self.gate.size, "more was given back than taken");
-        drop(free);
-        self.gate.changed.notify_all();
+        let mut state = lock(&self.gate.state);
+        state.free += self.bytes;
+        debug_assert!(state.free <= self.gate.size, "more was given back than taken");
+        let anybody = state.waiting > 0;
+        drop(state);
+        if anybody {
+            self.gate.changed.notify_all();
+        }
     }
 }
 
@@ -68,11 +80,11 @@ mod tests {
         first.absorb(gate.enter(6, &halt).unwrap());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| gate.enter(10, &halt).map(drop));
-            assert_eq!(*lock(&gate.free), 0);
+            assert_eq!(lock(&gate.state).free, 0);
             drop(first);
             waiter.join().unwrap().unwrap();
         });
-        assert_eq!(*lock(&gate.free), 10);
+        assert_eq!(lock(&gate.state).free, 10);
     }
 
     #[test]

@@ -7,12 +7,13 @@
 use super::{Halt, lock, wait};
 use holdfast_common::Result;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
-    changed: Condvar,
+    filled: Condvar,
+    room: Condvar,
     capacity: usize,
     halt: Arc<Halt>,
 }
@@ -20,6 +21,9 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
+    /// Who waits at either end: to wake nobody costs a call into the kernel too.
+    readers: usize,
+    writers: usize,
 }
 
 /// What a wait of limited length brought.
@@ -33,9 +37,11 @@ pub(crate) enum Popped<T> {
 impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize, halt: &Arc<Halt>) -> Self {
         debug_assert!(capacity > 0);
+        let items = VecDeque::new();
         Self {
-            state: Mutex::new(State { items: VecDeque::new(), closed: false }),
-            changed: Condvar::new(),
+            state: Mutex::new(State { items, closed: false, readers: 0, writers: 0 }),
+            filled: Condvar::new(),
+            room: Condvar::new(),
             capacity,
             halt: Arc::clone(halt),
         }
@@ -46,19 +52,29 @@ impl<T> Queue<T> {
         let mut state = lock(&self.state);
         while state.items.len() >= self.capacity {
             self.halt.check()?;
-            state = wait(&self.changed, state, Duration::MAX);
+            state.writers += 1;
+            state = wait(&self.room, state, Duration::MAX);
+            state.writers -= 1;
         }
         debug_assert!(!state.closed, "a stage pushes after it closed");
         state.items.push_back(item);
-        drop(state);
-        self.changed.notify_all();
+        self.tell_a_reader(state);
         self.halt.check()
     }
 
     /// Never waits.
     pub(crate) fn return_to_front(&self, item: T) {
-        lock(&self.state).items.push_front(item);
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.items.push_front(item);
+        self.tell_a_reader(state);
+    }
+
+    fn tell_a_reader(&self, state: MutexGuard<'_, State<T>>) {
+        let anybody = state.readers > 0;
+        drop(state);
+        if anybody {
+            self.filled.notify_one();
+        }
     }
 
     /// `None` once the queue is closed and empty, or the run was halted.
@@ -81,8 +97,11 @@ impl<T> Queue<T> {
                 return Popped::Closed;
             }
             if let Some(item) = state.items.pop_front() {
+                let anybody = state.writers > 0;
                 drop(state);
-                self.changed.notify_all();
+                if anybody {
+                    self.room.notify_one();
+                }
                 return Popped::Item(item);
             }
             if state.closed {
@@ -92,14 +111,16 @@ impl<T> Queue<T> {
                 return Popped::Empty;
             }
             let step = left.min(super::HALT_LOOK_INTERVAL);
-            state = wait(&self.changed, state, step);
+            state.readers += 1;
+            state = wait(&self.filled, state, step);
+            state.readers -= 1;
             left = left.saturating_sub(step);
         }
     }
 
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
-        self.changed.notify_all();
+        self.filled.notify_all();
     }
 }
 

@@ -5,9 +5,11 @@
 //! runs may have their packs half full and one frame still fits: so a builder that waits for bytes
 //! always waits for a pack on its way, never for another builder.
 
-use crate::flow::Gate;
+use crate::flow::{Gate, lock};
 use crate::source::files::LinkGroups;
+use holdfast_common::ChunkKind;
 use holdfast_common::limits::{self, KIB, MIB};
+use holdfast_repository::Pack;
 use std::sync::{Arc, Mutex};
 
 /// Runs at work at once; others wait for their turn.
@@ -61,6 +63,9 @@ pub struct Memory {
     pub(super) packs: Arc<Gate>,
     /// Held while a sealed chunk is opened again.
     pub(super) proof: Mutex<()>,
+    /// Of packs that were sent, for those that come: fresh memory has to be cleared by the kernel,
+    /// page by page. No more exist than were needed at once.
+    pack_buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Memory {
@@ -69,9 +74,34 @@ impl Memory {
             in_flight: Gate::new(IN_FLIGHT_BYTES),
             packs: Gate::new(PACK_BYTES),
             proof: Mutex::new(()),
+            pack_buffers: Mutex::default(),
         })
     }
+
+    /// For a pack of data; empty where none was sent yet.
+    pub(super) fn pack_buffer(&self) -> Vec<u8> {
+        lock(&self.pack_buffers).pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_pack_buffer(&self, pack: Pack) {
+        let mut bytes = pack.bytes;
+        if pack.kind == ChunkKind::Data && bytes.is_unique() {
+            bytes.clear();
+            let mut kept = lock(&self.pack_buffers);
+            if kept.len() < PACK_BUFFERS_KEPT {
+                kept.push(bytes.into());
+            }
+        }
+    }
+
+    /// When a run is over.
+    pub(super) fn forget_pack_buffers(&self) {
+        lock(&self.pack_buffers).clear();
+    }
 }
+
+/// One is filling while these wait; each is as large as the largest pack.
+const PACK_BUFFERS_KEPT: usize = 2;
 
 const SUM: usize =
     PROCESS_BYTES + IN_FLIGHT_BYTES + PACK_BYTES + PROOF_BYTES + RUNS_MAX * RUN_BYTES;

@@ -8,7 +8,7 @@
 use crate::flow::{Halt, lock, wait};
 use holdfast_common::Result;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub(super) struct Order<T> {
@@ -26,12 +26,20 @@ struct State<T> {
     end: Option<u64>,
     done: BTreeMap<u64, (T, usize)>,
     bytes: usize,
+    /// Who waits: the walk for room, the manifest for the oldest ticket.
+    waiting: usize,
 }
 
 impl<T> Order<T> {
     pub(super) fn new(tickets_max: u64, bytes_max: usize, halt: &Arc<Halt>) -> Self {
         Self {
-            state: Mutex::new(State { next: 0, end: None, done: BTreeMap::new(), bytes: 0 }),
+            state: Mutex::new(State {
+                next: 0,
+                end: None,
+                done: BTreeMap::new(),
+                bytes: 0,
+                waiting: 0,
+            }),
             changed: Condvar::new(),
             halt: Arc::clone(halt),
             tickets_max,
@@ -46,7 +54,7 @@ impl<T> Order<T> {
             || (state.bytes + bytes > self.bytes_max && ticket > state.next)
         {
             self.halt.check()?;
-            state = wait(&self.changed, state, Duration::MAX);
+            state = self.wait(state);
         }
         self.halt.check()
     }
@@ -58,8 +66,24 @@ impl<T> Order<T> {
         state.bytes += bytes;
         let before = state.done.insert(ticket, (item, bytes));
         debug_assert!(before.is_none(), "a ticket is done twice");
+        // Nobody waits for another ticket than the oldest.
+        let is_oldest = ticket == state.next;
+        self.tell(state, is_oldest);
+    }
+
+    fn wait<'s>(&self, mut state: MutexGuard<'s, State<T>>) -> MutexGuard<'s, State<T>> {
+        state.waiting += 1;
+        let mut state = wait(&self.changed, state, Duration::MAX);
+        state.waiting -= 1;
+        state
+    }
+
+    fn tell(&self, state: MutexGuard<'_, State<T>>, matters: bool) {
+        let anybody = state.waiting > 0;
         drop(state);
-        self.changed.notify_all();
+        if matters && anybody {
+            self.changed.notify_all();
+        }
     }
 
     /// What was taken last is not done after all: its ticket is the oldest again.
@@ -87,11 +111,10 @@ impl<T> Order<T> {
             if let Some((item, bytes)) = state.done.remove(&next) {
                 state.next += 1;
                 state.bytes -= bytes;
-                drop(state);
-                self.changed.notify_all();
+                self.tell(state, true);
                 return Some(item);
             }
-            state = wait(&self.changed, state, Duration::MAX);
+            state = self.wait(state);
         }
     }
 }

@@ -92,7 +92,11 @@ fn begin(run: &Run<'_>, kind: ChunkKind) -> Result<Filling> {
         ChunkKind::Data => limits::PACK_BYTES_MAX,
         ChunkKind::Page => PAGE_PACK_BYTES_MAX,
     };
-    let mut builder = PackBuilder::with_bytes_max(run.session.vault, kind, bytes_max);
+    let buffer = match kind {
+        ChunkKind::Data => run.host.memory.pack_buffer(),
+        ChunkKind::Page => Vec::new(),
+    };
+    let mut builder = PackBuilder::in_buffer(run.session.vault, kind, bytes_max, buffer);
     let capsule = builder.add_capsule(run.session.capsule.as_bytes())?;
     Ok(Filling { builder, capsule, permit: None, tokens: Vec::new() })
 }

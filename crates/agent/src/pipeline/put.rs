@@ -12,9 +12,11 @@ pub(super) fn put(run: &Run<'_>) -> Result<()> {
         let bandwidth = Arc::clone(&run.bandwidth);
         let clock = Arc::clone(&run.host.clock);
         let pace = move |bytes| bandwidth.take(bytes, clock.elapsed());
-        let Packed { pack, .. } = &packed;
+        let Packed { pack, _permit: permit, _tokens: tokens } = packed;
         run.halt.wait_for(&run.host.handle, run.ingest.put(pack.id, &pack.bytes, pace))?;
         add(&run.progress.bytes_stored, pack.bytes.len() as u64);
+        run.host.memory.keep_pack_buffer(pack);
+        drop((permit, tokens));
     }
     Ok(())
 }

@@ -58,6 +58,7 @@ pub(super) fn back_up(
         }
         ended
     });
+    host.memory.forget_pack_buffers();
     // What a stage said first is the reason; what the others saw of it is not.
     let point = point.map_err(|_| run.halt.error())?;
     let counts = progress.look();

@@ -56,8 +56,13 @@ impl Unsettled {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        lock(&self.home.state).counts[self.side] -= 1;
-        self.home.changed.notify_all();
+        let mut state = lock(&self.home.state);
+        state.counts[self.side] -= 1;
+        let is_last = state.counts[self.side] == 0;
+        drop(state);
+        if is_last {
+            self.home.changed.notify_all();
+        }
     }
 }
 

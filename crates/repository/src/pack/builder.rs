@@ -41,8 +41,19 @@ impl PackBuilder {
 
     /// A pack that stops earlier than packs must, such as one that goes into a point's object.
     pub fn with_bytes_max(vault: VaultId, kind: ChunkKind, bytes_max: usize) -> Self {
+        Self::in_buffer(vault, kind, bytes_max, Vec::new())
+    }
+
+    /// The same in the memory of a pack that is not needed any more.
+    pub fn in_buffer(
+        vault: VaultId,
+        kind: ChunkKind,
+        bytes_max: usize,
+        mut buffer: Vec<u8>,
+    ) -> Self {
         let bytes_max = bytes_max.min(limits::PACK_BYTES_MAX);
-        let mut buffer = Vec::with_capacity(bytes_max.max(OPENING_BYTES));
+        buffer.clear();
+        buffer.reserve_exact(bytes_max.max(OPENING_BYTES));
         buffer.extend_from_slice(MAGIC);
         buffer.extend_from_slice(&[1, kind as u8, 0, 0]);
         buffer.extend_from_slice(vault.as_bytes());

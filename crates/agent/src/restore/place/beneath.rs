@@ -71,7 +71,7 @@ impl Beneath {
                 .map_err(unsynced)?
         };
         // Others go on meanwhile.
-        opened.into_iter().try_for_each(|directory| rustix::fs::syncfs(directory)).map_err(unsynced)
+        opened.into_iter().try_for_each(rustix::fs::syncfs).map_err(unsynced)
     }
 
     fn remember_filesystem(&self, directory: &Arc<OwnedFd>) {

@@ -103,12 +103,13 @@ fn renew_operator(
 ) -> Result<()> {
     let (chain, key) = (files::read_text(&context.cert)?, files::read_text(&context.key)?);
     let identity = TlsIdentity::from_pem(&chain, &key)?;
-    let Some(old) = identity.chain().first() else { return Ok(()) };
-    let old = PeerCertificate::parse(old)?;
+    let Some(der) = identity.chain().first() else { return Ok(()) };
+    let old = PeerCertificate::parse(der)?;
     let is_ours = old.identity.cluster == authority.cluster();
     if !is_ours || now < old.renewal() || !may_act(&old.identity)? {
         return Ok(());
     }
+    Roots::from_der(vec![authority.certificate().clone()])?.vouch_for(der, old.not_after)?;
     let key = ProvenKey::own(&IdentityKey::from_pem(&key)?);
     let validity = Validity::starting(now, Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS));
     let certificate = authority.issue(&key, &old.identity, validity, new_serial(entropy))?;
@@ -185,6 +186,19 @@ mod tests {
             assert_eq!((&new.identity, new.public_key), (&old.identity, old.public_key));
             assert!(new.is_valid_at(now.plus(364 * DAY)), "after {passed} days");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_somebody_else_signed_is_not_renewed() {
+        let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let scene = operator(now);
+        let cluster = scene.authority.cluster();
+        let authority = CertificateAuthority::generate(cluster, &SystemEntropy, now).unwrap();
+        let (old, late) = (scene.shown(), now.plus(300 * DAY));
+        let renewed =
+            renew_operator(&scene.context, &authority, late, &SystemEntropy, |_| Ok(true));
+        assert!(renewed.is_err());
+        assert_eq!(scene.shown().fingerprint, old.fingerprint);
     }
 
     #[test]

@@ -72,17 +72,25 @@ fn target(spec: &v1::RestoreSpec) -> Result<ByteVec> {
 /// What the point was made of. A safety point was made below the target of its restore.
 fn source_of(house: &House, point: &PointRow) -> Result<SourceSpec> {
     let made = house.ledger.query().run(&point.run)?;
-    let Some(restore) = &made.restore else { return Ok(made.source) };
-    let SourceSpec::Files { paths, exclude, one_file_system } = made.source;
-    // Patterns speak of where things were.
-    let exclude = if *restore.target == *b"/" { exclude } else { Vec::new() };
+    Ok(match &made.restore {
+        Some(restore) => safety_source(made.source, restore),
+        None => made.source,
+    })
+}
+
+fn safety_source(source: SourceSpec, restore: &RestoreRow) -> SourceSpec {
+    let SourceSpec::Files { paths, exclude, one_file_system } = source;
+    // Patterns speak of where things were; and where something could be removed, what they exclude
+    // was saved too.
+    let applied = *restore.target == *b"/" && !restore.options.delete;
+    let exclude = if applied { exclude } else { Vec::new() };
     let target = Path::new(std::ffi::OsStr::from_bytes(&restore.target));
     let below = |path: &[u8]| {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
         target.join(std::ffi::OsStr::from_bytes(relative)).as_os_str().as_bytes().to_vec().into()
     };
     let paths = paths.iter().map(|path| below(path)).collect();
-    Ok(SourceSpec::Files { paths, exclude, one_file_system })
+    SourceSpec::Files { paths, exclude, one_file_system }
 }
 
 pub(crate) fn order(run: &RunRow, restore: &RestoreRow) -> v1::StartRestore {
@@ -164,4 +172,39 @@ pub(crate) fn told_end(error: &Error, who: &str) -> (RunState, Refusal) {
         next: Some(error.code.advice().to_owned()),
     };
     (state, refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::PointId;
+
+    fn undone(target: &str, delete: bool) -> (Vec<String>, Vec<String>) {
+        let restore = RestoreRow {
+            point: PointId::from_bytes([1; 16]),
+            target: target.as_bytes().to_vec().into(),
+            options: RestoreOptions { delete, ..RestoreOptions::default() },
+            paths: None,
+            safety_point: None,
+            counts: RestoreCounts::default(),
+            report: None,
+        };
+        let paths = vec![b"/srv".to_vec().into()];
+        let exclude = vec!["*.tmp".to_owned()];
+        let source = SourceSpec::Files { paths, exclude, one_file_system: true };
+        let SourceSpec::Files { paths, exclude, one_file_system } = safety_source(source, &restore);
+        assert!(one_file_system);
+        let paths = paths.iter().map(|path| String::from_utf8_lossy(path).into_owned());
+        (paths.collect(), exclude)
+    }
+
+    #[test]
+    fn a_safety_point_is_put_back_over_all_that_it_may_hold() {
+        let (paths, exclude) = undone("/", false);
+        assert_eq!((&*paths[0], &*exclude), ("/srv", &["*.tmp".to_owned()][..]));
+        let (_, exclude) = undone("/", true);
+        assert!(exclude.is_empty(), "what was excluded could be removed, so it was saved");
+        let (paths, exclude) = undone("/to", false);
+        assert_eq!((&*paths[0], &*exclude), ("/to/srv", &[][..]));
+    }
 }

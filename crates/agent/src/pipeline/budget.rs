@@ -10,6 +10,7 @@ use crate::source::files::LinkGroups;
 use holdfast_common::ChunkKind;
 use holdfast_common::limits::{self, KIB, MIB};
 use holdfast_repository::Pack;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Runs at work at once; others wait for their turn.
@@ -66,6 +67,17 @@ pub struct Memory {
     /// Of packs that were sent, for those that come: fresh memory has to be cleared by the kernel,
     /// page by page. No more exist than were needed at once.
     pack_buffers: Mutex<Vec<Vec<u8>>>,
+    runs: AtomicUsize,
+}
+
+/// A run at work.
+pub(super) struct Turn(Arc<Memory>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.runs.fetch_sub(1, Relaxed);
+        lock(&self.0.pack_buffers).clear();
+    }
 }
 
 impl Memory {
@@ -75,7 +87,14 @@ impl Memory {
             packs: Gate::new(PACK_BYTES),
             proof: Mutex::new(()),
             pack_buffers: Mutex::default(),
+            runs: AtomicUsize::new(0),
         })
+    }
+
+    pub(super) fn begin_run(self: &Arc<Self>) -> Turn {
+        self.runs.fetch_add(1, Relaxed);
+        lock(&self.pack_buffers).clear();
+        Turn(Arc::clone(self))
     }
 
     /// For a pack of data; empty where none was sent yet.
@@ -83,20 +102,17 @@ impl Memory {
         lock(&self.pack_buffers).pop().unwrap_or_default()
     }
 
+    /// Several runs have none to spare: the gate counts bytes in packs, not room.
     pub(super) fn keep_pack_buffer(&self, pack: Pack) {
         let mut bytes = pack.bytes;
-        if pack.kind == ChunkKind::Data && bytes.is_unique() {
+        let is_alone = self.runs.load(Relaxed) == 1;
+        if is_alone && pack.kind == ChunkKind::Data && bytes.is_unique() {
             bytes.clear();
             let mut kept = lock(&self.pack_buffers);
             if kept.len() < PACK_BUFFERS_KEPT {
                 kept.push(bytes.into());
             }
         }
-    }
-
-    /// When a run is over.
-    pub(super) fn forget_pack_buffers(&self) {
-        lock(&self.pack_buffers).clear();
     }
 }
 

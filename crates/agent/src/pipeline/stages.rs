@@ -30,6 +30,7 @@ pub(super) fn back_up(
     halt: &Arc<Halt>,
     progress: &Arc<Progress>,
 ) -> Result<Backup> {
+    let _turn = host.memory.begin_run();
     let begun = halt.wait_for(&host.handle, Ingest::begin(&host.line, request.run))?;
     let session = Session::parse(begun, &host.pins, &*host.entropy)?;
     let files = Walk::open(&request.files)?;
@@ -58,7 +59,6 @@ pub(super) fn back_up(
         }
         ended
     });
-    host.memory.forget_pack_buffers();
     // What a stage said first is the reason; what the others saw of it is not.
     let point = point.map_err(|_| run.halt.error())?;
     let counts = progress.look();

@@ -40,11 +40,10 @@ pub(super) fn of(
     let mut paths: Vec<PathBuf> = tops.iter().filter_map(|top| lies_at(target, top)).collect();
     paths.sort();
     paths.dedup();
-    let exclude = if may_touch_excluded(source, request, target) {
-        Vec::new()
-    } else {
-        source.exclude.clone()
-    };
+    // What a link led to was taken whatever the patterns say.
+    let is_given = |top: &PathBuf| source.paths.iter().any(|path| top.starts_with(path));
+    let applied = !may_touch_excluded(source, request, target) && tops.iter().all(is_given);
+    let exclude = if applied { source.exclude.clone() } else { Vec::new() };
     let one_file_system = source.one_file_system;
     Ok(FilesOptions { paths, exclude, include: Vec::new(), one_file_system, links_only: true })
 }

@@ -122,6 +122,29 @@ fn what_a_backed_up_link_led_to_is_saved_where_the_link_is_gone() {
     assert_eq!(std::fs::read(real.join("file")).unwrap(), b"precious", "it can be undone");
 }
 
+#[test]
+fn what_links_led_to_is_saved_whatever_is_excluded_by_name() {
+    let scene = Scene::new();
+    let mut paths = Vec::new();
+    for name in ["cache", "other"] {
+        let real = scene.folder.path().join("far").join(name);
+        std::fs::create_dir_all(&real).unwrap();
+        std::fs::write(real.join("file"), b"of the point").unwrap();
+        paths.push(scene.source.join(format!("to-{name}")));
+        symlink(&real, paths.last().unwrap()).unwrap();
+    }
+    let source = FilesOptions { paths, exclude: vec!["cache".into()], ..Default::default() };
+    let point = backed_up(&scene, &source);
+    let cached = scene.folder.path().join("far/cache/file");
+    std::fs::write(&cached, b"precious").unwrap();
+
+    let in_place = RestoreRequest { in_place: true, ..RestoreRequest::default() };
+    let (safety, _) = restore_saved(&scene, point, &source, in_place);
+    assert_eq!(std::fs::read(&cached).unwrap(), b"of the point", "it was overwritten");
+    let names = saved(&scene, safety.unwrap(), scene.folder.path());
+    assert!(names.contains(&"far/cache/file".to_owned()), "{names:?}");
+}
+
 struct Mounted(PathBuf);
 
 impl Mounted {

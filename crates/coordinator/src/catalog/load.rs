@@ -209,6 +209,8 @@ impl Loader {
             tracing::error!(%vault, packs = pass.bad, why, "packs are whole in no location");
         }
         let progress = match (&pass.why, self.catalog.progress()) {
+            // What was whole stays so: a pack that is looked for again holds nothing up.
+            (_, Progress::Loaded) => Progress::Loaded,
             (Some(why), before) if pass.unreachable > 0 => {
                 let packs = pass.unreachable;
                 tracing::warn!(%vault, packs, %why, "the index is not loaded; it is tried again");

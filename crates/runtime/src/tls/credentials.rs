@@ -1,10 +1,13 @@
 //! What a side of a connection shows, and whom it believes.
 
-use super::unusable;
+use super::{provider, unusable};
 use core::fmt;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Result, Timestamp};
 use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime, pem::PemObject,
+};
+use rustls::server::WebPkiClientVerifier;
 use std::sync::Arc;
 use zeroize::Zeroize;
 
@@ -73,6 +76,15 @@ impl Roots {
 
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
+    }
+
+    /// Whether one of them signed this certificate, which was valid at that time.
+    pub fn vouch_for(&self, certificate: &CertificateDer<'_>, at: Timestamp) -> Result<()> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.store(), provider())
+            .build()
+            .map_err(unusable)?;
+        let at = UnixTime::since_unix_epoch(at.since(Timestamp::ZERO));
+        verifier.verify_client_cert(certificate, &[], at).map(drop).map_err(unusable)
     }
 
     pub(super) fn store(&self) -> Arc<RootCertStore> {

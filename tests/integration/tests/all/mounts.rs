@@ -26,6 +26,9 @@ fn nothing_is_put_where_a_disk_is_not_mounted() {
     std::fs::rename(&location, &away).unwrap();
     std::fs::create_dir(&location).unwrap();
     let dev = Dev::start(&dir);
+    let verify = ["verify", "--all", "--level", "storage"];
+    dev.json(&verify).fails(4, "location.vault_absent");
+    assert_eq!(names_in(&location), 0, "nothing is missing there, and nothing is healed into it");
     let source = scratch.join("source");
     write(&source.join("later"), noise(2, 900_000));
     let backup = ["backup", "--path", source.to_str().unwrap()];

@@ -63,7 +63,7 @@ fn clean(run: &Run<'_>, base: &[u8], directory: &[u8], kept: &[(Vec<u8>, Code)])
         Ok(looked) => looked,
         Err(error) => {
             run.skip(directory, error.code);
-            return Ok(true);
+            return Ok(false);
         }
     };
     for at in 0..there.len() {
@@ -85,10 +85,27 @@ fn clean(run: &Run<'_>, base: &[u8], directory: &[u8], kept: &[(Vec<u8>, Code)])
     Ok(!mounted)
 }
 
-/// The paths that the source was given. A path with a comma in it is not recognised, and then
-/// nothing beneath it is removed.
+/// The paths that the source was given. Beneath one with a comma in it nothing is removed: where
+/// it ends cannot be told.
 fn roots(source: &str) -> Vec<Vec<u8>> {
-    let list = source.strip_prefix("files:").unwrap_or("");
-    let parts = list.split(',').filter(|part| part.starts_with('/') && part.len() > 1);
-    parts.map(|part| part.trim_end_matches('/').as_bytes().to_vec()).collect()
+    let parts: Vec<_> = source.strip_prefix("files:").unwrap_or("").split(',').collect();
+    let is_whole = |at: usize| parts.get(at + 1).is_none_or(|next| next.starts_with('/'));
+    let whole = parts.iter().enumerate().filter(|(at, _)| is_whole(*at)).map(|(_, part)| part);
+    let paths = whole.filter(|part| part.starts_with('/') && part.len() > 1);
+    paths.map(|part| part.trim_end_matches('/').as_bytes().to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_removed_beneath_a_path_that_cannot_be_told() {
+        let roots = |source: &str| -> Vec<String> {
+            roots(source).into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
+        };
+        assert_eq!(roots("files:/srv,/etc/"), ["/srv", "/etc"]);
+        assert_eq!(roots("files:/data,old,/data/pg"), ["/data/pg"]);
+        assert!(roots("files:/").is_empty() && roots("safety:00").is_empty());
+    }
 }

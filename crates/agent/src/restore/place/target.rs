@@ -41,6 +41,8 @@ pub(super) struct Core {
     /// Directories whose attributes come last: about 64 bytes and the path each.
     directories: Mutex<Vec<(Box<[u8]>, Attributes)>>,
     temporaries: AtomicU64,
+    /// What an early sync failed with: the kernel tells each such failure once.
+    unsynced: Mutex<Option<Error>>,
 }
 
 /// A name that goes away again unless it was renamed.
@@ -91,6 +93,7 @@ impl Target {
             notes: Mutex::default(),
             directories: Mutex::default(),
             temporaries: AtomicU64::new(0),
+            unsynced: Mutex::default(),
         })))
     }
 
@@ -248,16 +251,21 @@ impl Target {
         if self.0.options.durability != Durability::Never {
             self.0.beneath.sync()?;
         }
+        lock(&self.0.unsynced).take().map_or(Ok(()), Err)?;
         Ok(self.notes())
     }
 
     /// Sends to the disk what was written so far, so that little is left for the end. What fails
-    /// here fails there too.
+    /// here is told there.
     pub fn sync_early(&self) {
-        if self.0.options.durability != Durability::Never
-            && let Err(error) = self.0.beneath.sync()
-        {
-            tracing::debug!(%error, "an early sync failed");
+        if self.0.options.durability != Durability::Never {
+            self.unsynced(self.0.beneath.sync());
+        }
+    }
+
+    pub(super) fn unsynced(&self, synced: Result<()>) {
+        if let Err(error) = synced {
+            lock(&self.0.unsynced).get_or_insert(error);
         }
     }
 

@@ -2,7 +2,7 @@
 //! is there, removal, and a restore without privileges.
 
 use super::{Durability, NoteKind, Overwrite, Target, TargetOptions};
-use holdfast_common::{Code, ContentHash};
+use holdfast_common::{Code, ContentHash, Error};
 use holdfast_seal::manifest::entry::{Content, Device, Entry, EntryKind, Profile, Range, Xattr};
 use std::fs::Permissions;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
@@ -367,6 +367,17 @@ fn every_durability_writes_the_same() {
         assert!(target.finish().unwrap().is_empty());
         assert_eq!(std::fs::read(scratch.path().join("a/new/one/d/x")).unwrap(), b"bytes");
     }
+}
+
+#[test]
+fn a_sync_that_failed_early_is_told_at_the_end() {
+    let (_scratch, _base, target) = open(Overwrite::Force);
+    target.sync_early();
+    assert!(target.finish().is_ok());
+    for code in [Code::DiskFull, Code::FileIoFailed] {
+        target.unsynced(Err(Error::new(code, "the disk, early")));
+    }
+    assert_eq!(target.finish().unwrap_err().code, Code::DiskFull, "the first one");
 }
 
 #[test]

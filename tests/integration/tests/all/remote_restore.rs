@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -341,6 +341,27 @@ fn a_signal_to_the_command_cancels_the_restore() {
             );
         }
     }
+}
+
+/// More than a minute, told by the clock that the coordinator looks at: its asker stands still, and
+/// goes on.
+#[test]
+fn a_restore_of_more_than_a_minute_is_not_told_as_interrupted() {
+    const ORPHAN_AFTER: Duration = Duration::from_secs(60);
+    let hosts = Hosts::with_much();
+    let to = hosts.to("slow");
+    let asked = hosts.begun(&to, &[]);
+    let process = Pid::from_child(&asked);
+    kill_process(process, Signal::STOP).unwrap();
+    assert!(placed(&hosts.below(&to).join("deep")).len() < 24, "it was done before it was stopped");
+    let stood = Instant::now();
+    let long = || (stood.elapsed() > ORPHAN_AFTER + PATIENCE / 20).then_some(());
+    wait_until("more than a minute has gone by", 3 * PATIENCE, long);
+    assert_eq!(hosts.runs()[0]["state"], "running", "its session has a lease");
+    kill_process(process, Signal::CONT).unwrap();
+    let ended = asked.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(hosts.runs()[0]["state"], "done");
 }
 
 #[test]

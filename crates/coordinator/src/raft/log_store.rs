@@ -7,11 +7,13 @@
 //! ```
 //!
 //! Every value carries its own checksum, because the engine checks its pages only on repair: a
-//! flipped bit is an error that stops this member, never a different entry. A failed write stops
-//! the member as well: after a failed fsync nobody knows what is on the disk.
+//! flipped bit is an error that stops this member, never a different entry; nor is it an older log,
+//! which `generation` sees. A failed write stops the member as well: after a failed fsync nobody
+//! knows what is on the disk.
 
-use super::types::{
-    Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes,
+use super::{
+    generation::Generation,
+    types::{Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes},
 };
 use crate::store::DirectoryLock;
 use holdfast_common::{Code, Error, Result, limits, record};
@@ -39,6 +41,7 @@ use tokio::sync::oneshot;
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const GENERATION: &str = "generation";
 const QUEUE_MAX: usize = 1024;
 const GROUP_MAX: usize = 256;
 
@@ -85,11 +88,14 @@ impl LogStore {
     ) -> Result<Self> {
         let db = guarded(|| open_whole(path))
             .map_err(|error| damaged("the log cannot be opened", &error))?;
+        let generation = generation(path, &db)?;
         let db = Arc::new(Held { db, lock });
         let pending = Arc::new(Mutex::new(BTreeMap::new()));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
         let shipped = Arc::new(AtomicU64::new(0));
-        let writer = Writer { db: db.clone(), pending: pending.clone(), shipped: shipped.clone() };
+        let (held, waiting) = (db.clone(), pending.clone());
+        let mut writer =
+            Writer { db: held, pending: waiting, shipped: shipped.clone(), generation };
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&writes))
@@ -259,10 +265,11 @@ struct Writer {
     db: Arc<Held>,
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
     shipped: Arc<AtomicU64>,
+    generation: Generation,
 }
 
 impl Writer {
-    fn run(&self, writes: &mpsc::Receiver<Write>) {
+    fn run(&mut self, writes: &mpsc::Receiver<Write>) {
         while let Ok(first) = writes.recv() {
             let mut group = vec![first];
             while group.len() < GROUP_MAX
@@ -270,7 +277,7 @@ impl Writer {
             {
                 group.push(next);
             }
-            let result = guarded(|| self.write(&group));
+            let result = guarded(|| self.write(&group)).and_then(|()| self.generation.advance());
             let failed = result.is_err();
             self.acknowledge(group, &result);
             if failed {
@@ -281,12 +288,12 @@ impl Writer {
     }
 
     fn write(&self, group: &[Write]) -> Result<(), redb::Error> {
-        let mut transaction = self.db.begin_write()?;
-        // With it, a damaged newest commit is an error; without, redb goes back to the one before.
-        transaction.set_two_phase_commit(true);
+        let transaction = self.db.begin_write()?;
         {
             let mut log = transaction.open_table(LOG)?;
             let mut meta = transaction.open_table(META)?;
+            let number = self.generation.next().to_le_bytes();
+            meta.insert(GENERATION, wrap_checksum(GENERATION, &number).as_slice())?;
             for write in group {
                 match write {
                     Write::Append(rows, _) => {
@@ -372,12 +379,32 @@ fn open_whole(path: &Path) -> Result<redb::Database, redb::Error> {
     if !db.check_integrity()? {
         return Err(redb::Error::Corrupted("the log's pages do not fit together".to_owned()));
     }
-    let mut transaction = db.begin_write()?;
-    transaction.set_two_phase_commit(true);
+    let transaction = db.begin_write()?;
     transaction.open_table(LOG)?;
     transaction.open_table(META)?;
     transaction.commit()?;
     Ok(db)
+}
+
+/// Refuses a log that went back to an earlier commit.
+fn generation(path: &Path, db: &redb::Database) -> Result<Generation> {
+    let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+        let table = db.begin_read()?.open_table(META)?;
+        Ok(table.get(GENERATION)?.map(|value| value.value().to_vec()))
+    };
+    let stored = guarded(read).map_err(|error| damaged("the log cannot be read", &error))?;
+    let stored = match &stored {
+        Some(wrapped) => unwrap_checksum(GENERATION, wrapped)?.first_chunk::<8>().copied(),
+        None => None,
+    };
+    let opened = Generation::open(path, stored.map_or(0, u64::from_le_bytes));
+    let (generation, is_behind) =
+        opened.map_err(|error| damaged("the log's generation cannot be read", &error))?;
+    if is_behind {
+        return Err(Error::new(Code::LogDamaged, "the log has gone back to an earlier state")
+            .next("do not start this member on this directory again; restore or rebuild it"));
+    }
+    Ok(generation)
 }
 
 /// Runs a call into redb, which panics at some kinds of damage.

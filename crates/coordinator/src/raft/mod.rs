@@ -8,6 +8,7 @@
 //!
 //! Everything of openraft stays in this folder. A cluster of one is a real cluster with one voter.
 
+mod generation;
 mod log_store;
 mod machine;
 mod network;

@@ -17,6 +17,7 @@ build: setup ## the holdfast binary, for trying things out: target/debug/holdfas
 check: setup ## format, lints, crate arrows, sizes, licences; reads only
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	python3 .ci/house_test.py --quiet
 	python3 .ci/house.py
 
 fix: setup ## format, and what the linter can mend by itself

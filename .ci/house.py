@@ -88,26 +88,31 @@ def is_allowed(expression, allowed):
         for part in expression.split(" AND "))
 
 
-def check_dependencies(data):
+def refused(packages, built, rules):
     """deny.toml: licences, crates that were turned away, sources other than the registry."""
-    rules = tomllib.loads((ROOT / "deny.toml").read_text())
     allowed = set(rules["licenses"]["allow"])
     banned = {ban["name"] for ban in rules["bans"]["deny"]}
     registries = {"registry+" + url for url in rules["sources"]["allow-registry"]}
-    built = tree("--workspace", "-e", "normal,build,dev", "--target", "all")
-    for package in data["packages"]:
+    for package in packages:
         if package["name"] not in built:
             continue
         where = f"{package['name']} {package['version']}"
         if not is_allowed(package["license"] or "none", allowed):
-            report(where, f"licence {package['license']}")
+            yield where, f"licence {package['license']}"
         if package["name"] in banned:
-            report(where, "was turned away in deny.toml")
+            yield where, "was turned away in deny.toml"
         if package["source"] is not None and package["source"] not in registries:
-            report(where, f"comes from {package['source']}")
+            yield where, f"comes from {package['source']}"
         for wanted in package["dependencies"] if package["source"] is None else []:
             if wanted["req"] == "*" and wanted.get("path") is None:
-                report(where, f"asks for any version of {wanted['name']}")
+                yield where, f"asks for any version of {wanted['name']}"
+
+
+def check_dependencies(data):
+    rules = tomllib.loads((ROOT / "deny.toml").read_text())
+    built = tree("--workspace", "-e", "normal,build,dev", "--target", "all")
+    for where, what in refused(data["packages"], built, rules):
+        report(where, what)
 
 
 def check_arrows(data):
@@ -164,12 +169,17 @@ def check_broken():
         breaks.append(line)
 
 
-facts = metadata()
-check_dependencies(facts)
-check_arrows(facts)
-check_files()
-check_broken()
-for line in breaks:
-    print(line)
-print(f"house: {len(breaks)} breaks")
-sys.exit(1 if breaks else 0)
+def main():
+    facts = metadata()
+    check_dependencies(facts)
+    check_arrows(facts)
+    check_files()
+    check_broken()
+    for line in breaks:
+        print(line)
+    print(f"house: {len(breaks)} breaks")
+    return 1 if breaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,7 @@ pub fn render(facts: &Facts, samples: &[Sample]) -> String {
         &format!("Medians of {} round(s); in brackets the multiple of Holdfast's.", facts.rounds),
     );
     line(&mut out, &format!("Data: {}.", facts.data));
+    targets(&mut out, facts, samples);
     for (phase, title) in PHASES {
         table(&mut out, facts, samples, phase, title);
     }
@@ -30,6 +31,24 @@ pub fn render(facts: &Facts, samples: &[Sample]) -> String {
         bullet(&mut out, &format!("{}: {}; {}", tool.name, tool.version, commands.join(", ")));
     }
     out
+}
+
+/// What was wanted, and what came of it, each peer by itself.
+fn targets(out: &mut String, facts: &Facts, samples: &[Sample]) {
+    line(out, "## Targets\n");
+    line(out, &format!("Wanted: {WANTED} times as fast as each peer, by wall time."));
+    line_of(out, "| phase | peer | as fast | |");
+    line_of(out, "|---|---|---:|---|");
+    for (phase, title) in PHASES.into_iter().filter(|(phase, _)| AIMED_AT.contains(phase)) {
+        let Some(own) = middle(samples, facts.tools[0].name, phase) else { continue };
+        for tool in &facts.tools[1..] {
+            let Some(found) = middle(samples, tool.name, phase) else { continue };
+            let times = found.wall_seconds / own.wall_seconds;
+            let verdict = if times < WANTED { "**missed**" } else { "met" };
+            line_of(out, &format!("| {title} | {} | {times:.2}× | {verdict} |", tool.name));
+        }
+    }
+    out.push('\n');
 }
 
 fn table(out: &mut String, facts: &Facts, samples: &[Sample], phase: Phase, title: &str) {
@@ -84,6 +103,9 @@ fn line_of(out: &mut String, text: &str) {
     let _always = writeln!(out, "{text}");
 }
 
+const WANTED: f64 = 1.5;
+const AIMED_AT: [Phase; 2] = [Phase::First, Phase::Restore];
+
 const PHASES: [(Phase, &str); 6] = [
     (Phase::First, "First backup"),
     (Phase::Unchanged, "Second backup, nothing changed"),
@@ -121,5 +143,8 @@ mod tests {
         let text = render(&facts, &[sample("a", 2.0), sample("b", 5.0)]);
         assert!(text.contains("| b | 5.00 (2.50×) | 1.00 (1.00×) | 1 (1.00×) | 0.0 |"), "{text}");
         assert!(text.contains("**one round**"));
+        assert!(text.contains("| First backup | b | 2.50× | met |"), "{text}");
+        let text = render(&facts, &[sample("a", 2.0), sample("b", 2.99)]);
+        assert!(text.contains("| First backup | b | 1.50× | **missed** |"), "{text}");
     }
 }

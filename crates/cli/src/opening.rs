@@ -7,11 +7,17 @@
 use crate::{
     client::{Client, select},
     demand::Demand,
-    offline::{self, Choice, OfflineArguments, gather::gather, points::Proof, source::Location},
+    offline::{
+        self, Choice, OfflineArguments,
+        gather::{gather, is_unread},
+        points::Proof,
+        source::Location,
+    },
     walk,
 };
 use holdfast_agent::restore::{self, PointKeys, PointReader, Progress};
 use holdfast_common::{Code, Error, Name, PointId, Result, RunId};
+use holdfast_keyring::VaultKeys;
 use holdfast_repository::IdKeyScope;
 use holdfast_runtime::Tasks;
 use holdfast_seal::manifest::{ManifestReader, entry::Entry};
@@ -42,8 +48,8 @@ impl PointArguments {
     }
 
     /// Whether no cluster is to be asked.
-    pub fn is_offline(&self) -> Result<bool> {
-        Ok(self.offline.choice()?.is_some())
+    pub fn is_offline(&self) -> bool {
+        self.offline.are_named()
     }
 
     pub async fn find(&self, client: &Client) -> Result<v1::Point> {
@@ -99,6 +105,16 @@ pub async fn open_in_run(
     Ok(Opened { point, proof: None, reader })
 }
 
+/// Without the private halves nothing is damaged, but nothing opens either.
+fn insist_on_private(keys: &VaultKeys) -> Result<()> {
+    keys.versions().try_for_each(|version| keys.private(version).map(drop)).map_err(|error| {
+        let message = "by itself the bundle opens nothing: the vault is in operator custody";
+        Error::new(Code::KeyCustodyRefused, message)
+            .cause(error.message)
+            .next("name the operator's key too: --bundle FILE --kek file:operator.kek")
+    })
+}
+
 async fn open_offline(
     choice: &Choice,
     text: &str,
@@ -106,6 +122,7 @@ async fn open_offline(
     demand: &Demand<'_>,
 ) -> Result<Opened> {
     let offline = offline::open(choice, demand).await?;
+    insist_on_private(&offline.keys)?;
     let chosen = offline.select(text, policy)?;
     let (record, record_bytes) = (chosen.record.clone(), chosen.record_bytes.clone());
     let (signature, told) = (chosen.signature, offline.told(chosen));
@@ -123,7 +140,8 @@ async fn open_offline(
     });
     let gathered = gather(&offline).await?;
     for (name, error) in &gathered.damage {
-        demand.output.remark(&format!("damaged: {name}: {error}"));
+        let word = if is_unread(error.code) { "unreadable" } else { "damaged" };
+        demand.output.remark(&format!("{word}: {name}: {error}"));
     }
     let source = Arc::new(Location::new(offline, gathered, for_source));
     let reader = match identity.transpose()? {

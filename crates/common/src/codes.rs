@@ -78,7 +78,7 @@ codes! {
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
-    KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: restore with the bundle";
+    KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: name the operator's key, or use a bundle that was exported with it";
     KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";

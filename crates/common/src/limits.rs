@@ -37,6 +37,7 @@ pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
 pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
 pub const BUNDLE_BYTES_MAX: usize = 64 * MIB;
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 4 * KIB;
+pub const BUNDLE_PASSPHRASE_BYTES_MIN: usize = 8;
 /// Bounds on a passphrase derivation that somebody else wrote down.
 pub const ARGON_MEMORY_KIB_MAX: u32 = 1 << 20;
 pub const ARGON_PASSES_MAX: u32 = 16;
@@ -70,6 +71,8 @@ pub const OBJECT_BYTES_MAX: usize = 512 * MIB;
 
 // The agent's window.
 pub const OFFER_CHUNKS_MAX: usize = 1024;
+/// Copies of a chunk, by other agents of a vault that shares, that a point reaches.
+pub const CHUNK_COPIES_MAX: usize = 16;
 pub const PACKS_IN_FLIGHT_MAX: usize = 4;
 /// Packs of one agent that may wait while so many are in flight; with them their windows.
 pub const PACKS_WAITING_MAX: usize = 4;

@@ -58,7 +58,8 @@ impl Crowd {
         change(&mut row);
         self.put(&row);
         let paths = vec![b"/srv".to_vec().into()];
-        let source = SourceSpec::Files { paths, exclude: Vec::new(), one_file_system: false };
+        let source =
+            SourceSpec::Files { paths, exclude: vec![], one_file_system: false, include: None };
         let run = RunRow::backup(row.run, row.agent, VAULT, source);
         let (created, ended) = (row.committed, Some(row.committed));
         self.put(&RunRow { created, ended, ..run });

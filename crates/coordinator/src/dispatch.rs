@@ -112,12 +112,13 @@ async fn end_orphan(house: &House, run: &RunRow) -> Result<()> {
 }
 
 pub(crate) fn source_to_wire(source: &SourceSpec) -> v1::SourceSpec {
-    let SourceSpec::Files { paths, exclude, one_file_system } = source;
+    let SourceSpec::Files { paths, exclude, one_file_system, include } = source;
     v1::SourceSpec {
         source: Some(v1::source_spec::Source::Files(v1::FilesSource {
             paths: paths.iter().map(|path| bytes::Bytes::copy_from_slice(path)).collect(),
             exclude: exclude.clone(),
             one_file_system: *one_file_system,
+            include: include.clone().unwrap_or_default(),
         })),
     }
 }
@@ -144,7 +145,8 @@ mod tests {
             point: PointId::from_bytes([4; 16]),
             previous: None,
         };
-        let files = SourceSpec::Files { paths: vec![], exclude: vec![], one_file_system: false };
+        let (paths, exclude) = (vec![], vec![]);
+        let files = SourceSpec::Files { paths, exclude, one_file_system: false, include: None };
         let row = RunRow::backup(run, AgentId::from_bytes([5; 16]), vault, files);
         let abandoned = |sessions: &[SessionRow], now| is_abandoned(&row, begun, sessions, now);
         let soon = begun.plus(Duration::from_secs(61));

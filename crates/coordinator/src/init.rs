@@ -108,15 +108,15 @@ fn operator_kek(
     }
 }
 
-/// Founding makes a key file that is not there; everything else must exist.
-fn load_or_make_kek(source: &KekSource, entropy: &dyn Entropy) -> Result<Kek> {
+/// Makes a key file that is not there; everything else must exist.
+pub(crate) fn load_or_make_kek(source: &KekSource, entropy: &dyn Entropy) -> Result<Kek> {
     match source {
         KekSource::File(path) if !path.exists() => source.create(entropy),
         _ => source.load(&environment, Some(&Argon::generate(entropy))),
     }
 }
 
-fn absolute_kek(source: &KekSource) -> Result<String> {
+pub(crate) fn absolute_kek(source: &KekSource) -> Result<String> {
     let absolute = |path: &PathBuf| {
         std::path::absolute(path).map_err(|e| Error::io("the key's path cannot be used", &e))
     };

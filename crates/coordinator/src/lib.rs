@@ -29,6 +29,7 @@ mod raft;
 mod reader;
 mod reading;
 mod restoring;
+mod rewrap;
 mod secrets;
 mod serve;
 mod ship;
@@ -37,4 +38,5 @@ mod vaults;
 mod verify;
 
 pub use init::{InitOptions, init};
+pub use rewrap::{RewrapOptions, Rewrapped, rewrap};
 pub use serve::serve;

@@ -114,6 +114,11 @@ impl Places {
         Ok(())
     }
 
+    /// Still the vault's and readable, whatever becomes of one object there.
+    pub(crate) async fn stands(&self, vault: &VaultRow, place: &Place) -> Result<()> {
+        show(vault, place).await
+    }
+
     async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
         let url = self.url(name)?;
         let key = (name.clone(), url.clone(), vault.id);

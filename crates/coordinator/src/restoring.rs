@@ -79,9 +79,9 @@ fn source_of(house: &House, point: &PointRow) -> Result<SourceSpec> {
 }
 
 fn safety_source(source: SourceSpec, restore: &RestoreRow) -> SourceSpec {
-    let SourceSpec::Files { paths, exclude, one_file_system } = source;
+    let SourceSpec::Files { paths, exclude, one_file_system, .. } = source;
     // Patterns speak of where things were; and where something could be removed, what they exclude
-    // was saved too.
+    // was saved too. What an include list leaves out always was.
     let applied = *restore.target == *b"/" && !restore.options.delete;
     let exclude = if applied { exclude } else { Vec::new() };
     let target = Path::new(std::ffi::OsStr::from_bytes(&restore.target));
@@ -90,7 +90,7 @@ fn safety_source(source: SourceSpec, restore: &RestoreRow) -> SourceSpec {
         target.join(std::ffi::OsStr::from_bytes(relative)).as_os_str().as_bytes().to_vec().into()
     };
     let paths = paths.iter().map(|path| below(path)).collect();
-    SourceSpec::Files { paths, exclude, one_file_system }
+    SourceSpec::Files { paths, exclude, one_file_system, include: None }
 }
 
 pub(crate) fn order(run: &RunRow, restore: &RestoreRow) -> v1::StartRestore {
@@ -191,11 +191,25 @@ mod tests {
         };
         let paths = vec![b"/srv".to_vec().into()];
         let exclude = vec!["*.tmp".to_owned()];
-        let source = SourceSpec::Files { paths, exclude, one_file_system: true };
-        let SourceSpec::Files { paths, exclude, one_file_system } = safety_source(source, &restore);
-        assert!(one_file_system);
+        let include = Some(vec!["*.dcm".to_owned()]);
+        let source = SourceSpec::Files { paths, exclude, one_file_system: true, include };
+        let SourceSpec::Files { paths, exclude, one_file_system, include } =
+            safety_source(source, &restore);
+        assert_eq!((one_file_system, include), (true, None));
         let paths = paths.iter().map(|path| String::from_utf8_lossy(path).into_owned());
         (paths.collect(), exclude)
+    }
+
+    #[test]
+    fn a_safety_point_is_made_where_something_may_be_overwritten_or_removed() {
+        let asked = v1::RestoreSpec { in_place: true, safety_point: true, ..Default::default() };
+        let made = |spec: v1::RestoreSpec, by_agent| options(&spec, by_agent).safety;
+        assert!(!made(asked.clone(), true), "in place alone protects what is there");
+        let forced = v1::RestoreSpec { force: true, ..asked.clone() };
+        assert!(made(forced.clone(), true) && !made(forced.clone(), false));
+        assert!(made(v1::RestoreSpec { delete: true, ..asked }, true));
+        assert!(!made(v1::RestoreSpec { dry_run: true, ..forced.clone() }, true));
+        assert!(!made(v1::RestoreSpec { safety_point: false, ..forced }, true));
     }
 
     #[test]

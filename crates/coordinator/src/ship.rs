@@ -11,7 +11,7 @@
 
 use crate::{house::House, raft::Ledger};
 use bytes::Bytes;
-use holdfast_common::{ClusterId, Code, Error, Result, Secret, codes::Exit};
+use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, codes::Exit};
 use holdfast_keyring::aead;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout;
@@ -167,11 +167,20 @@ async fn ship_extent(
         return Ok(to);
     }
     let (to, plaintext) = entries(house, from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?;
-    let mut object = header(&house.cluster, from, to);
-    let field = aead::seal(key.expose(), &object, &plaintext, house.entropy.as_ref());
-    object.extend_from_slice(&field);
-    house.places.put(vault, name.as_str(), Bytes::from(object)).await?;
+    let extent = sealed(key, header(&house.cluster, from, to), &plaintext, house.entropy.as_ref());
+    house.places.put(vault, name.as_str(), Bytes::from(extent)).await?;
     Ok(to)
+}
+
+fn sealed(key: &Secret<32>, header: Vec<u8>, plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    let field = aead::seal(key.expose(), &header, plaintext, entropy);
+    [header, field].concat()
+}
+
+/// The entries of an extent, end to end.
+fn opened(key: &Secret<32>, extent: &[u8]) -> Result<Vec<u8>> {
+    let (head, field) = extent.split_at_checked(HEADER_BYTES).unwrap_or((extent, &[]));
+    aead::open(key.expose(), head, field)
 }
 
 /// Entries of our own log from `from` to `to`, or fewer when they are large.
@@ -219,8 +228,7 @@ async fn adopt(
         Error::new(Code::LogDamaged, "a location holds a log of another history")
             .next("this coordinator's data is older than what was shipped; recover it")
     };
-    let (head, field) = extent.split_at(HEADER_BYTES);
-    let shipped = aead::open(key.expose(), head, field).map_err(|_| other())?;
+    let shipped = opened(key, extent).map_err(|_| other())?;
     if to < from || to > applied {
         return Err(other());
     }
@@ -257,6 +265,53 @@ pub(crate) fn reach_of(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::entry_written_anew;
+    use holdfast_keyring::ClusterRecoveryKey;
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+    /// Entries 5 to 7 of term 3 by member 1: none, a command, the members.
+    const ENTRIES: [&[u8]; 3] = [
+        b"\xa1\x00\xa3\x00\x03\x01\x01\x02\x05",
+        b"\xa2\x00\xa3\x00\x03\x01\x01\x02\x06\x01\x47command",
+        b"\xa2\x00\xa3\x00\x03\x01\x01\x02\x07\x02\xa2\x01\x81\x81\x01\x02\xa1\x01\xa3\
+          \x00\x63one\x01\x62eu\x02\x64a:11",
+    ];
+
+    struct Counting;
+
+    impl Entropy for Counting {
+        fn fill(&self, out: &mut [u8]) {
+            (0..).zip(out).for_each(|(count, byte)| *byte = count);
+        }
+    }
+
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    /// Format §12. Never edited: a form that changes gets a version and a file of its own.
+    #[test]
+    fn an_extent_of_the_first_version_is_written_and_read() {
+        let golden = include_str!("../tests/golden/log-extent.hex");
+        let golden = bytes_of(golden);
+        let secret = Secret::from_slice(&[9; 32]).unwrap();
+        let key = ClusterRecoveryKey::from_secret(secret).log_key();
+        let now = sealed(&key, header(&CLUSTER, 5, 7), &ENTRIES.concat(), &Counting);
+        assert!(now == golden, "log-extent.hex would now be {now:02x?}");
+        assert_eq!(reach_of(&golden, &CLUSTER).unwrap(), 7);
+        assert_eq!(opened(&key, &golden).unwrap(), ENTRIES.concat());
+        for entry in ENTRIES {
+            assert_eq!(entry_written_anew(entry).unwrap(), entry);
+        }
+        for at in [0, 24, 32, 40, golden.len() - 1] {
+            let mut other = golden.clone();
+            other[at] ^= 1;
+            assert!(opened(&key, &other).is_err(), "byte {at} is not bound");
+        }
+        assert!(opened(&key, &golden[..HEADER_BYTES - 1]).is_err());
+    }
 
     #[test]
     fn an_extent_says_how_far_it_reaches_and_whose_it_is() {

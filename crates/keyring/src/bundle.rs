@@ -84,6 +84,11 @@ pub fn seal(
     derivation: &Argon,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>> {
+    if passphrase.len() < limits::BUNDLE_PASSPHRASE_BYTES_MIN {
+        let shortest = limits::BUNDLE_PASSPHRASE_BYTES_MIN;
+        return Err(Error::new(Code::UsageMalformed, "the passphrase is too short")
+            .next(format!("use at least {shortest} characters")));
+    }
     let Argon { salt, memory_kib, passes, lanes } = *derivation;
     let BundleContents { created, cluster, .. } = *contents;
     let header = BundleHeader { salt, memory_kib, passes, lanes, created, cluster };

@@ -109,8 +109,11 @@ fn a_wrong_or_empty_passphrase_is_refused() {
     }
     assert_eq!(code(bundle::open(&sealed(), b"")), Code::KekUnavailable);
     let argon = Argon::cheapest(&Seeded::new(7));
-    let unsealed = bundle::seal(&contents(), b"", &argon, &Seeded::new(8));
-    assert_eq!(code(unsealed), Code::KekUnavailable);
+    for short in [&b""[..], b"seven b"] {
+        let unsealed = bundle::seal(&contents(), short, &argon, &Seeded::new(8));
+        assert_eq!(code(unsealed), Code::UsageMalformed, "{short:?}");
+    }
+    bundle::seal(&contents(), b"eight by", &argon, &Seeded::new(8)).unwrap();
 }
 
 #[test]

@@ -221,6 +221,7 @@ fn a_source_of_more_than_a_row_can_hold_is_refused_before_anything_is_done() {
         paths: vec![[&b"/"[..], &[b'a'; 994]].concat().into(); count],
         exclude: vec![],
         one_file_system: false,
+        include: None,
     };
     let mut run = RunRow::backup(ids::run(1), agent(1), ids::vault(), paths(24));
     story.done(operator(), StartRun { run: run.clone() });

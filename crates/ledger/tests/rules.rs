@@ -8,10 +8,10 @@ use holdfast_ledger::{
     audit::{self, AuditRow},
     command::{
         BeginSession, CancelRun, DeleteResource, EndRun, ExportBundle, FindPack, LosePack, Note,
-        NoteKind, Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, StartRun, StorePacks,
-        VerifyBundle,
+        NoteKind, Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, RewrapKeys, StartRun,
+        StorePacks, VerifyBundle,
     },
-    row::{PackHome, PackState, PointState, RunState},
+    row::{ClusterRow, PackHome, PackState, PointState, RunState, VaultRow},
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -440,4 +440,30 @@ fn a_later_proof_of_fewer_keys_does_not_displace_one_of_all() {
     let rows = story.query().bundles().unwrap();
     let proved: Vec<_> = rows.iter().filter(|row| row.verified.is_some()).collect();
     assert_eq!((proved.len(), proved[0].hash), (1, [2; 32]));
+}
+
+#[test]
+fn all_keys_are_rewrapped_at_once_or_none() {
+    let mut story = Story::founded();
+    let before = (story.query().cluster().unwrap(), story.query().vault(&ids::vault()).unwrap());
+    let none = RewrapKeys { vaults: Vec::new(), ..story::rewrap_keys(1) };
+    story.refused(Actor::System, none, Code::ResourceConflict);
+    story.refused(Actor::System, story::rewrap_keys(2), Code::ResourceConflict);
+    let now = (story.query().cluster().unwrap(), story.query().vault(&ids::vault()).unwrap());
+    assert_eq!(now, before, "a refusal changes nothing");
+    let new = story::rewrap_keys(1);
+    story.done(Actor::System, new.clone());
+    let (cluster, vault) = before;
+    assert_eq!(
+        story.query().cluster().unwrap(),
+        ClusterRow {
+            ca_key_wrapped: new.ca_key_wrapped,
+            recovery_key_wrapped: new.recovery_key_wrapped,
+            kek_derivation: new.kek_derivation,
+            ..cluster
+        }
+    );
+    let key_object = new.vaults[0].key_object.clone();
+    let expected = VaultRow { key_object, revision: vault.revision + 1, ..vault };
+    assert_eq!(story.query().vault(&ids::vault()).unwrap(), expected);
 }

@@ -76,14 +76,30 @@ impl MemoryStore {
             return Ok((true, shelf.crashes));
         }
         if shelf.bytes.saturating_add(receipt.length) > self.options.bytes_max {
-            let message = format!("no room for object {} in memory", receipt.name);
-            return Err(Error::new(Code::LocationFull, message));
+            return Err(full(&receipt.name));
         }
         shelf.bytes += receipt.length;
-        let durable = self.options.settle.is_zero();
-        let object = Object { bytes, hash: receipt.blake3, modified: self.clock.now(), durable };
+        let object = self.object(receipt, bytes, self.options.settle.is_zero());
         shelf.objects.insert(receipt.name.clone(), object);
         Ok((false, shelf.crashes))
+    }
+
+    /// The same over whatever has the name, durable at once: a crash must not take both.
+    fn place_over(&self, receipt: &Receipt, bytes: Bytes) -> Result<()> {
+        let mut shelf = self.shelf();
+        let held = shelf.objects.get(&receipt.name).map_or(0, |held| held.bytes.len() as u64);
+        let others = shelf.bytes - held;
+        if others.saturating_add(receipt.length) > self.options.bytes_max {
+            return Err(full(&receipt.name));
+        }
+        shelf.bytes = others + receipt.length;
+        let object = self.object(receipt, bytes, true);
+        shelf.objects.insert(receipt.name.clone(), object);
+        Ok(())
+    }
+
+    fn object(&self, receipt: &Receipt, bytes: Bytes, durable: bool) -> Object {
+        Object { bytes, hash: receipt.blake3, modified: self.clock.now(), durable }
     }
 
     async fn settle(&self, name: &ObjectName, crashes: u64) -> Result<()> {
@@ -135,6 +151,10 @@ impl Object {
     }
 }
 
+fn full(name: &ObjectName) -> Error {
+    Error::new(Code::LocationFull, format!("no room for object {name} in memory"))
+}
+
 impl ObjectStore for MemoryStore {
     fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt> {
         Box::pin(async move {
@@ -143,6 +163,14 @@ impl ObjectStore for MemoryStore {
             let (existed, crashes) = self.place(&receipt, bytes)?;
             self.settle(name, crashes).await?;
             Ok(if existed { receipt.existed() } else { receipt })
+        })
+    }
+
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        Box::pin(async move {
+            refusal::check_object(name, bytes.len())?;
+            tokio::time::sleep(self.options.settle).await;
+            self.place_over(&Receipt::of(name, &bytes), bytes)
         })
     }
 

@@ -1,4 +1,5 @@
-//! The one trait: immutable objects under names, written once, listed in order.
+//! The one trait: immutable objects under names, written once, replaced only to heal one, listed
+//! in order.
 //!
 //! Every location implements it and every layer wraps it, so the trait is object-safe and its calls
 //! are boxed futures. What each call promises is written here once and proven by the `conformance`
@@ -16,6 +17,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Writes an object under a name that is free. Acknowledged means durable. The same bytes
     /// already there are success with `existed`, other bytes are `ObjectConflict`.
     fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt>;
+
+    /// Puts the bytes under a name whatever lies there, for whoever heals an object that is
+    /// damaged; nobody else may. At every moment the name has all it had before, or all of these
+    /// bytes. Acknowledged means durable.
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()>;
 
     /// A whole object. One longer than `bytes_max` is refused before memory is taken for it.
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes>;

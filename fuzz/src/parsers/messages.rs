@@ -90,6 +90,7 @@ fn policy() -> v1::Resource {
         paths: vec![Bytes::from_static(b"/srv")],
         exclude: vec!["*.tmp".into()],
         one_file_system: true,
+        include: vec!["*.dcm".into()],
     };
     let spec = v1::PolicySpec {
         agent: "host-1".into(),

@@ -109,6 +109,27 @@ mod tests {
         );
     }
 
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    /// Format §7. Never edited: a form that changes gets a version and a file of its own.
+    #[test]
+    fn a_page_of_the_first_version_is_written_and_read() {
+        let golden = include_str!("../../tests/golden/page-skipped.hex");
+        let golden = bytes_of(golden);
+        let list = SkippedList::new(1 << 16);
+        list.push(Skipped::new(b"/a/\xff", Code::FilePermissionDenied));
+        list.push(Skipped::new(b"/b", Code::FileChanged));
+        let now = list.page().unwrap();
+        assert!(now == golden, "page-skipped.hex would now be {now:02x?}");
+        let rows = parse_skipped(&golden).unwrap();
+        assert_eq!(rows[0], (b"/a/\xff".to_vec(), Code::FilePermissionDenied));
+        assert_eq!((rows.len(), rows[1].1), (2, Code::FileChanged));
+    }
+
     #[test]
     fn the_page_is_bounded_and_the_count_goes_on() {
         let list = SkippedList::new(1000);

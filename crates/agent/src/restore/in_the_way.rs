@@ -42,7 +42,7 @@ pub(super) fn of(
     paths.dedup();
     // What a link led to was taken whatever the patterns say.
     let is_given = |top: &PathBuf| source.paths.iter().any(|path| top.starts_with(path));
-    let applied = !may_touch_excluded(source, request, target) && tops.iter().all(is_given);
+    let applied = !may_touch_excluded(request, target) && tops.iter().all(is_given);
     let exclude = if applied { source.exclude.clone() } else { Vec::new() };
     let one_file_system = source.one_file_system;
     Ok(FilesOptions { paths, exclude, include: Vec::new(), one_file_system, links_only: true })
@@ -112,10 +112,8 @@ fn lies_at(target: &Path, top: &Path) -> Option<PathBuf> {
 
 /// What the backup left out is not in the point, so it is not overwritten, but it may be removed.
 /// The patterns speak of where things were.
-fn may_touch_excluded(source: &FilesOptions, request: &RestoreRequest, target: &Path) -> bool {
-    // Beneath `/` itself nothing is ever removed.
-    let removes = request.delete && source.paths.iter().any(|path| path != Path::new("/"));
-    removes || target != Path::new("/")
+fn may_touch_excluded(request: &RestoreRequest, target: &Path) -> bool {
+    request.delete || target != Path::new("/")
 }
 
 /// The fifth field of each line, where the kernel writes some bytes as three octal digits.
@@ -229,13 +227,11 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_saved_where_it_may_be_removed() {
-        let source = |path: &str| FilesOptions { paths: paths(&[path]), ..Default::default() };
         let in_place = RestoreRequest { in_place: true, ..RestoreRequest::default() };
         let deleting = RestoreRequest { delete: true, ..in_place.clone() };
         let root = Path::new("/");
-        assert!(!may_touch_excluded(&source("/tmp"), &in_place, root));
-        assert!(may_touch_excluded(&source("/tmp"), &deleting, root));
-        assert!(!may_touch_excluded(&source("/"), &deleting, root), "it removes nothing");
-        assert!(may_touch_excluded(&source("/tmp"), &in_place, Path::new("/to")));
+        assert!(!may_touch_excluded(&in_place, root));
+        assert!(may_touch_excluded(&deleting, root));
+        assert!(may_touch_excluded(&in_place, Path::new("/to")));
     }
 }

@@ -69,9 +69,13 @@ fn perform(
     let paths = open_paths(&reader, &order.run, &order.sealed_paths)?;
     let request = RestoreRequest { paths, ..order.request.clone() };
     engine::insist_on_paths(&reader, &request.paths)?;
-    let open = || targets.open(request.directory(), request.target_options());
-    let target = (!request.dry_run).then(open).transpose()?;
-    if let Some((source, target)) = order.safety.as_ref().zip(target.as_ref()) {
+    let (directory, options) = (request.directory(), request.target_options());
+    let target = match request.dry_run {
+        true => targets.look(directory, options)?,
+        false => Some(targets.open(directory, options)?),
+    };
+    let safety = order.safety.as_ref().filter(|_| !request.dry_run);
+    if let Some((source, target)) = safety.zip(target.as_ref()) {
         let files = in_the_way::of(&reader, source, &request, &target.real_path()?)?;
         save_first(host, &reader, order, files, control)?;
     }

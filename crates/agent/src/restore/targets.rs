@@ -35,6 +35,14 @@ impl Targets {
             }
         }
     }
+
+    /// The same to look at: nothing is made, and there may be none.
+    pub(super) fn look(&self, directory: &Path, options: TargetOptions) -> Result<Option<Target>> {
+        match &self.0 {
+            None => Target::look(directory, options, None),
+            Some(allowed) => Target::look(directory, options, Some(&|real| insist(allowed, real))),
+        }
+    }
 }
 
 fn insist(allowed: &[PathBuf], there: &Path) -> Result<()> {

@@ -72,7 +72,7 @@ fn files(source: Option<v1::SourceSpec>) -> Result<FilesOptions> {
     Ok(FilesOptions {
         paths: files.paths.iter().map(|path| path_of(path)).collect(),
         exclude: files.exclude,
-        include: Vec::new(),
+        include: files.include,
         one_file_system: files.one_file_system,
         links_only: false,
     })

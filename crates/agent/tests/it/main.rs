@@ -15,6 +15,7 @@
 mod backup;
 mod damage;
 mod double;
+mod in_the_way;
 mod lost_line;
 mod races;
 mod restore;

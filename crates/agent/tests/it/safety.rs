@@ -145,11 +145,19 @@ fn what_links_led_to_is_saved_whatever_is_excluded_by_name() {
     assert!(names.contains(&"far/cache/file".to_owned()), "{names:?}");
 }
 
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     fn tmpfs(at: PathBuf) -> Self {
-        let done = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&at).status().unwrap();
+        Self::with(&["-t", "tmpfs", "none"], at)
+    }
+
+    pub(crate) fn read_only(at: PathBuf) -> Self {
+        Self::with(&["-t", "tmpfs", "-o", "ro", "none"], at)
+    }
+
+    fn with(arguments: &[&str], at: PathBuf) -> Self {
+        let done = Command::new("mount").args(arguments).arg(&at).status().unwrap();
         assert!(done.success());
         Self(at)
     }

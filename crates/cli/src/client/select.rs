@@ -109,8 +109,15 @@ pub fn among(points: Vec<v1::Point>, text: &str, policy: Option<&str>) -> Result
         return latest(Filter { policy, scheduled: true, ..Default::default() }.apply(points));
     }
     check_prefix(text)?;
-    let named = |point: &v1::Point| hex::encode(&point.id).starts_with(text);
-    only(points.into_iter().filter(named).collect(), text)
+    let fits = |id: &[u8]| hex::encode(id).starts_with(text);
+    let (named, others): (Vec<_>, Vec<_>) = points.into_iter().partition(|point| fits(&point.id));
+    if !named.is_empty() {
+        return only(named, text);
+    }
+    // A run's points are one after the other, and the newest has all that the others have.
+    let mut of_runs: Vec<_> = others.into_iter().filter(|point| fits(&point.run_id)).collect();
+    of_runs.dedup_by(|later, earlier| later.run_id == earlier.run_id);
+    only(of_runs, text)
 }
 
 pub async fn run(client: &Client, text: &str) -> Result<v1::Run> {
@@ -239,6 +246,29 @@ mod tests {
         }
         let missing = among(points, "00000000", None).unwrap_err();
         assert_eq!(missing.code, Code::PointMissing);
+    }
+
+    #[test]
+    fn the_id_of_a_run_means_its_newest_point() {
+        let of_run = |id, run: u8, state: &str| v1::Point {
+            run_id: vec![run; 16].into(),
+            ..made(id, None, i64::from(id), state)
+        };
+        let points = vec![
+            of_run(3, 0xab, "checkpoint"),
+            of_run(2, 0xab, "checkpoint"),
+            of_run(1, 0xac, "complete"),
+        ];
+        assert_eq!(among(points.clone(), "abababab", None).unwrap().id[0], 3);
+        assert_eq!(among(points.clone(), &"ac".repeat(16), None).unwrap().id[0], 1);
+        assert_eq!(among(points.clone(), "adadadad", None).unwrap_err().code, Code::PointMissing);
+        // A point's own id comes first, and two runs are no answer.
+        let own = [points.clone(), vec![of_run(0xab, 0xad, "complete")]].concat();
+        assert_eq!(among(own, "abababab", None).unwrap().id[0], 0xab);
+        let mut twin = of_run(4, 0xab, "complete");
+        twin.run_id = [vec![0xab; 15], vec![0]].concat().into();
+        let two = [points, vec![twin]].concat();
+        assert_eq!(among(two, "abababab", None).unwrap_err().code, Code::PointAmbiguous);
     }
 
     #[test]

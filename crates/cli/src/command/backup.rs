@@ -23,7 +23,9 @@ use std::path::PathBuf;
     .args(["policy", "paths"]))]
 pub struct Arguments {
     /// Back up what this policy says
-    #[arg(conflicts_with_all = ["paths", "vault", "agent", "exclude", "one_file_system"])]
+    #[arg(conflicts_with_all = [
+        "paths", "vault", "agent", "exclude", "include", "one_file_system",
+    ])]
     policy: Option<Name>,
     /// Back up this path of the agent's host; may be repeated
     #[arg(long = "path", value_name = "PATH")]
@@ -37,6 +39,9 @@ pub struct Arguments {
     /// Leave out what matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Take only what matches of what is left; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
     /// Do not cross mount points
     #[arg(long)]
     one_file_system: bool,
@@ -88,7 +93,7 @@ fn what(client: &Client, arguments: &Arguments) -> Result<What> {
     let paths = arguments.paths.iter().map(|path| full_path(path)).collect::<Result<Vec<_>>>()?;
     let source = file::files(
         paths.into_iter().map(PathBuf::into_os_string),
-        arguments.exclude.clone(),
+        file::Patterns { exclude: arguments.exclude.clone(), include: arguments.include.clone() },
         arguments.one_file_system,
     )?;
     let vault = arguments.vault.as_ref().map_or(client.vault(), Name::as_str);

@@ -19,6 +19,7 @@ use crate::{
     progress::Bar,
 };
 use core::{sync::atomic::Ordering::Relaxed, time::Duration};
+use holdfast_agent::restore::place::{Note, NoteKind};
 use holdfast_agent::restore::{
     Progress, RestoreReport, RestoreRequest, insist_on_paths, open_report, restore, seal_paths,
 };
@@ -26,7 +27,15 @@ use holdfast_common::{Clock, Code, Error, Name, Result, RunId, SystemClock, Syst
 use holdfast_runtime::Tasks;
 use holdfast_wire::v1;
 use serde_json::{Value, json};
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["to", "in_place"]))]
@@ -36,19 +45,19 @@ pub struct Arguments {
     /// Below this directory: /a/b of the point becomes DIR/a/b
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Where it was: the same as --to /
+    /// Where it was: the same as --to /; with --delete it asks first
     #[arg(long)]
     in_place: bool,
     /// Only these paths of the point, with everything below
     #[arg(value_name = "PATH")]
     paths: Vec<OsString>,
-    /// Remove what the point does not have
+    /// Remove what the point does not have, once everything else went well
     #[arg(long)]
     delete: bool,
-    /// Overwrite what is in the way
+    /// Overwrite what is in the way; what is right already never is
     #[arg(long)]
     force: bool,
-    /// Say what would be written, and write nothing
+    /// Say what would be written, removed and refused, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Read everything back and compare it
@@ -78,13 +87,15 @@ struct Done {
 }
 
 const TICK: Duration = Duration::from_millis(200);
+/// Paths that are named when a restore fails.
+const UNPLACED_MAX: usize = 10_000;
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
-    if arguments.in_place && arguments.delete && !arguments.dry_run {
+    let request = request(&arguments)?;
+    if request.in_place && request.delete && !request.dry_run {
         confirm(demand, "remove what the point does not have, in place")?;
     }
-    let request = request(&arguments)?;
-    let done = match (&arguments.agent, arguments.point.is_offline()?) {
+    let done = match (&arguments.agent, arguments.point.is_offline()) {
         (Some(_), true) => {
             return Err(Error::new(Code::UsageMalformed, "an agent restores through its cluster")
                 .next("leave out --agent, or --from-location"));
@@ -108,7 +119,10 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
             }
         }
     };
-    done.report.failure().map_or(Ok(()), Err)?;
+    if let Some(failure) = done.report.failure() {
+        tell_unplaced(&done, demand);
+        return Err(failure);
+    }
     demand
         .output
         .answer(|| fields(&arguments, &request, &done), || text(&arguments, &request, &done))?;
@@ -220,9 +234,10 @@ impl Done {
 
 fn request(arguments: &Arguments) -> Result<RestoreRequest> {
     let target = arguments.to.clone().unwrap_or_else(|| PathBuf::from("/"));
-    if arguments.agent.is_some() && !target.is_absolute() {
-        let shown = target.display();
-        return Err(Error::new(Code::UsageMalformed, format!("`{shown}` is not an absolute path"))
+    let climbs = target.components().any(|part| part == Component::ParentDir);
+    if arguments.agent.is_some() && (climbs || !target.is_absolute()) {
+        let message = format!("`{}` is not an absolute path without `..`", target.display());
+        return Err(Error::new(Code::UsageMalformed, message)
             .next("name a directory of the agent's host, beginning with /"));
     }
     let target = std::path::absolute(&target)
@@ -232,8 +247,13 @@ fn request(arguments: &Arguments) -> Result<RestoreRequest> {
         return Err(Error::new(Code::UsageMalformed, message));
     }
     let paths = arguments.paths.iter().cloned().map(wanted).collect::<Result<_>>()?;
+    // What leads to `/` on another host is its agent's to see.
+    let is_root = || match &arguments.agent {
+        Some(_) => target == Path::new("/"),
+        None => is_root(&target),
+    };
     Ok(RestoreRequest {
-        in_place: arguments.in_place,
+        in_place: arguments.in_place || is_root(),
         target,
         paths,
         delete: arguments.delete,
@@ -242,6 +262,12 @@ fn request(arguments: &Arguments) -> Result<RestoreRequest> {
         verify: arguments.verify,
         numeric_ids: arguments.numeric_ids,
     })
+}
+
+/// Whether a directory is `/`, whatever it is called.
+fn is_root(directory: &Path) -> bool {
+    let inode = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    inode(directory).is_some_and(|here| Some(here) == inode(Path::new("/")))
 }
 
 fn wanted(path: OsString) -> Result<Vec<u8>> {
@@ -283,14 +309,38 @@ async fn run(
     }
 }
 
+/// Every path that is not in place, before the error that names the first: on stderr, where a
+/// failure tells everything.
+fn tell_unplaced(done: &Done, demand: &Demand<'_>) {
+    let skipped = &done.report.skipped;
+    let output = demand.output;
+    for row in skipped.iter().take(UNPLACED_MAX) {
+        match output.is_json() {
+            true => output.remark(&json!({ "skipped": path::skipped(row) }).to_string()),
+            false => output.remark(&not_placed(row)),
+        }
+    }
+    let told = skipped.len().min(UNPLACED_MAX) as u64;
+    let more = done.skipped.max(skipped.len() as u64) - told;
+    match (more, output.is_json()) {
+        (0, _) => {}
+        (_, true) => output.remark(&json!({ "skipped_more": more }).to_string()),
+        (_, false) => output.remark(&format!("and {more} more")),
+    }
+}
+
+fn not_placed((bytes, code): &(Vec<u8>, Code)) -> String {
+    format!("skipped {}: {}", path::text(bytes), code.name())
+}
+
 fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value {
     let report = &done.report;
-    json!({
+    let mut fields = path::json_named("target", request.directory().as_os_str().as_bytes());
+    let others = json!({
         "run": done.run.map(|run| run.to_string()),
         "agent": arguments.agent.as_ref().map(Name::as_str),
         "point": done.point,
         "signature": done.proof.map(Proof::word),
-        "target": request.target.to_string_lossy(),
         "dry_run": request.dry_run,
         "entries": report.entries,
         "bytes_written": report.bytes_written,
@@ -301,33 +351,32 @@ fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value
         "files_verified": report.verified,
         "skipped_count": done.skipped,
         "skipped": report.skipped.iter().map(path::skipped).collect::<Vec<_>>(),
-        "notes": report.notes.iter().map(|note| json!({
-            "kind": format!("{:?}", note.kind).to_lowercase(),
-            "code": note.code.name(),
-            "path": String::from_utf8_lossy(&note.path),
-            "count": note.count,
-        })).collect::<Vec<_>>(),
+        "notes": report.notes.iter().map(note_fields).collect::<Vec<_>>(),
         "duration_ms": done.took.as_millis() as u64,
-    })
+    });
+    if let Value::Object(others) = others {
+        fields.extend(others);
+    }
+    Value::Object(fields)
+}
+
+fn note_fields(note: &Note) -> Value {
+    let mut fields = path::json(&note.path);
+    fields.insert("kind".to_owned(), format!("{:?}", note.kind).to_lowercase().into());
+    fields.insert("code".to_owned(), note.code.name().into());
+    fields.insert("count".to_owned(), note.count.into());
+    Value::Object(fields)
 }
 
 fn text(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> String {
     let report = &done.report;
-    let mut lines: Vec<_> = report
-        .skipped
-        .iter()
-        .map(|(bytes, code)| format!("skipped {}: {}", path::text(bytes), code.name()))
-        .collect();
-    for note in report.notes.iter() {
-        lines.push(format!(
-            "note: {:?} could not be set on {} entries, first {}: {}",
-            note.kind,
-            note.count,
-            path::text(&note.path),
-            note.code.name()
-        ));
-    }
+    let mut lines: Vec<_> = report.skipped.iter().map(not_placed).collect();
+    lines.extend(report.notes.iter().map(note_text));
     lines.extend(safety(arguments, request, done));
+    if request.delete {
+        let verb = if request.dry_run { "would be removed" } else { "removed" };
+        lines.push(format!("{} entries that the point does not have {verb}", report.removed));
+    }
     let verb = if request.dry_run { "would be written" } else { "written" };
     let verified = if request.verify && !request.dry_run { ", read back and compared" } else { "" };
     lines.push(format!(
@@ -340,9 +389,21 @@ fn text(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> String 
     lines.join("\n")
 }
 
+fn note_text(note: &Note) -> String {
+    let what = match (note.kind, note.code) {
+        (NoteKind::Removal, _) => "what the point does not have was left:".to_owned(),
+        (NoteKind::Mode, Code::FileExists) => {
+            "directories that were there keep owner, mode and attributes:".to_owned()
+        }
+        (kind, _) => format!("{kind:?} could not be set on"),
+    };
+    let (count, first) = (note.count, path::text(&note.path));
+    format!("note: {what} {count} entries, first {first}: {}", note.code.name())
+}
+
 /// What can be gone back to, where something may have been overwritten or removed.
 fn safety(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Option<String> {
-    let changes = request.in_place || request.force || request.delete;
+    let changes = request.force || request.delete;
     match (&done.safety_point, &arguments.agent) {
         (Some(point), _) => Some(format!("what was there before is in the safety point {point}")),
         (None, None) if changes && !request.dry_run && !arguments.no_safety_point => Some(
@@ -359,5 +420,5 @@ Examples:
   holdfast restore 1f0c2a9b --to /tmp/back /srv/images/2026
   holdfast restore latest --policy nightly --in-place --force
   holdfast restore 1f0c2a9b --to /srv/back --agent files-2
-  holdfast restore latest --policy nightly --in-place --agent files-1
+  holdfast restore latest --policy nightly --in-place --force --agent files-1
   holdfast restore latest --to /mnt --from-location local:/srv/vault --bundle bundle.hfbd";

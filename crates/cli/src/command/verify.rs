@@ -269,15 +269,17 @@ fn fields(arguments: &Arguments, found: &Found) -> Value {
 }
 
 fn damaged_fields(damaged: &Damaged) -> Value {
-    json!({
-        "object": damaged.object,
-        "location": damaged.location,
-        "problem": damaged.problem,
-        "healed_from": damaged.healed_from,
-        "points": damaged.points.iter().map(hex::encode).collect::<Vec<_>>(),
-        "paths": damaged.paths.iter().map(|p| String::from_utf8_lossy(p)).collect::<Vec<_>>(),
-        "paths_complete": damaged.all_paths,
-    })
+    let mut fields = path::json_list(damaged.paths.iter().map(Vec::as_slice));
+    let others = [
+        ("object", json!(damaged.object)),
+        ("location", json!(damaged.location)),
+        ("problem", json!(damaged.problem)),
+        ("healed_from", json!(damaged.healed_from)),
+        ("points", damaged.points.iter().map(hex::encode).collect()),
+        ("paths_complete", json!(damaged.all_paths)),
+    ];
+    fields.extend(others.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(fields)
 }
 
 fn text(found: &Found) -> String {

@@ -9,4 +9,5 @@ mod founding;
 mod service;
 
 pub use founding::{Founding, init};
+pub use holdfast_coordinator::{RewrapOptions, rewrap};
 pub use service::{agent, coordinator, join};

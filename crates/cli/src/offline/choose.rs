@@ -18,10 +18,12 @@ use std::collections::HashSet;
 const NAMED_MAX: usize = 8;
 
 impl Offline {
-    /// The point that `text` means: an id, its beginning, or `latest`.
+    /// The point that `text` means: an id, its beginning, that of its run, or `latest`.
     pub fn select(&self, text: &str, policy: Option<&str>) -> Result<&OfflinePoint> {
         for refused in &self.refused {
-            if text.len() >= 8 && refused.id.to_string().starts_with(text) {
+            let run = refused.unproven.as_ref().map(|record| record.run.to_string());
+            let named = [Some(refused.id.to_string()), run];
+            if text.len() >= 8 && named.iter().flatten().any(|id| id.starts_with(text)) {
                 return Err(refused.error.clone());
             }
         }

@@ -181,17 +181,29 @@ fn footer(
 }
 
 impl Gathered {
-    /// Why a chunk cannot be given: the pack that had it, if that is known.
+    /// Why a chunk cannot be given: the pack that had it, if that is known. It may as well lie in
+    /// something that could not be read, and then it is not called missing.
     pub fn missing(&self, chunk: &ChunkId) -> Error {
         let lost = self.index.lookup(chunk).ok().and_then(|places| {
             places.iter().find_map(|place| self.packs.get(place.pack as usize).copied())
         });
+        let unread = self.damage.iter().find(|(_, error)| is_unread(error.code));
+        if let (None, Some((name, error))) = (lost, unread) {
+            let message = format!("a chunk may lie in {name}, which cannot be read");
+            let cause = error.cause.as_ref().unwrap_or(&error.message);
+            return Error::new(error.code, message).cause(cause);
+        }
         match lost {
             Some(pack) => Error::new(Code::PackMissing, format!("pack {} is missing", pack.id)),
             None => Error::new(Code::ChunkMissing, "a chunk is in no pack of the location"),
         }
         .next("restore from another location, or another point")
     }
+}
+
+/// Whether a location refused or failed to give what it has: that says nothing of the bytes.
+pub const fn is_unread(code: Code) -> bool {
+    matches!(code, Code::LocationIoFailed | Code::LocationRefused)
 }
 
 /// Offline nothing counts chunks.

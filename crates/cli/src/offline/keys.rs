@@ -9,7 +9,12 @@ use holdfast_storage::ObjectStore;
 use std::path::PathBuf;
 
 pub enum KeyChoice {
-    Bundle { file: PathBuf, passphrase: String },
+    /// Keys beside the bundle are the operator's, for a bundle that was made without it.
+    Bundle {
+        file: PathBuf,
+        passphrase: String,
+        operators: Vec<KekSource>,
+    },
     Keks(Vec<KekSource>),
 }
 
@@ -21,13 +26,16 @@ pub struct Opened {
 
 pub async fn open(choice: &KeyChoice, store: &dyn ObjectStore, vault: &VaultId) -> Result<Opened> {
     match choice {
-        KeyChoice::Bundle { file, passphrase } => {
+        KeyChoice::Bundle { file, passphrase, operators } => {
             let contents = bundle::open(&read_bundle(file)?, passphrase.as_bytes())?;
             let held = contents.vaults.into_iter().find(|held| held.keys.vault() == *vault);
-            let held = held.ok_or_else(|| {
+            let mut held = held.ok_or_else(|| {
                 Error::new(Code::VaultForeign, format!("the bundle holds no keys of vault {vault}"))
                     .next("use the bundle of the cluster that this location belongs to")
             })?;
+            if !operators.is_empty() {
+                admit_operators(&mut held.keys, operators, store).await?;
+            }
             Ok(Opened {
                 vault_name: held.name.to_string(),
                 keys: held.keys,
@@ -51,6 +59,46 @@ pub fn read_bundle(file: &std::path::Path) -> Result<Vec<u8>> {
             .cause(format!("it has {length} bytes")));
     }
     std::fs::read(file).map_err(unreadable)
+}
+
+/// Adds the private halves that are missing, as far as an operator's key opens them in the
+/// location's key objects; all of them, or it is refused.
+pub async fn admit_operators(
+    keys: &mut VaultKeys,
+    sources: &[KekSource],
+    store: &dyn ObjectStore,
+) -> Result<()> {
+    let mut refusal = None;
+    for name in list(store, "keys/").await? {
+        let Object::Keys { .. } = name.object() else { continue };
+        refusal = admit_operator(&name, keys, sources, store).await.err().or(refusal);
+    }
+    if keys.versions().all(|version| keys.private(version).is_ok()) {
+        return Ok(());
+    }
+    Err(refusal.unwrap_or_else(|| {
+        Error::new(Code::KeyWrong, "no key that was named opens what the bundle lacks")
+            .next("name the operator's key that the vault was made with: file:operator.kek")
+    }))
+}
+
+async fn admit_operator(
+    name: &ObjectName,
+    keys: &mut VaultKeys,
+    sources: &[KekSource],
+    store: &dyn ObjectStore,
+) -> Result<()> {
+    let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
+    object.insist_on_vault(&keys.vault())?;
+    if object.custody() != Custody::Operator || keys.private(object.version()).is_ok() {
+        return Ok(());
+    }
+    for kek in load(sources, &object)? {
+        if Some(kek.id) == object.operator_kek() {
+            return keys.admit(object.unwrap_operator(&kek)?);
+        }
+    }
+    Ok(())
 }
 
 /// Every version of the vault's keys that the given KEKs open.
@@ -89,8 +137,7 @@ async fn unwrap(
 ) -> Result<VaultKeys> {
     let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
     object.insist_on_vault(vault)?;
-    let load = |source: &KekSource| source.load(&environment, object.derivation());
-    let keks = sources.iter().map(load).collect::<Result<Vec<Kek>>>()?;
+    let keks = load(sources, &object)?;
     let kek = keks.iter().find(|kek| kek.id == object.kek()).ok_or_else(|| wrong(name))?;
     let mut keys = object.unwrap_coordinator(kek)?;
     if object.custody() == Custody::Operator {
@@ -101,6 +148,10 @@ async fn unwrap(
         })?)?)?;
     }
     Ok(keys)
+}
+
+fn load(sources: &[KekSource], object: &KeyObject) -> Result<Vec<Kek>> {
+    sources.iter().map(|source| source.load(&environment, object.derivation())).collect()
 }
 
 fn wrong(name: &ObjectName) -> Error {

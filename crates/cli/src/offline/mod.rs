@@ -34,10 +34,10 @@ pub struct OfflineArguments {
     #[arg(long, value_name = "URL")]
     from_location: Option<String>,
     /// Open it with this recovery bundle
-    #[arg(long, value_name = "FILE", requires = "from_location", conflicts_with = "kek")]
+    #[arg(long, value_name = "FILE", requires = "from_location")]
     bundle: Option<PathBuf>,
     /// Open it with the key that wraps the vault's keys: file:PATH or env:NAME; in operator custody
-    /// name the coordinators' and the operator's
+    /// name the coordinators' and the operator's, or the operator's beside a bundle without it
     #[arg(long, value_name = "SOURCE", requires = "from_location")]
     kek: Vec<KekSource>,
     /// Open points whose agents the bundle does not know, without the proof that they made them
@@ -55,13 +55,21 @@ pub struct Choice {
 }
 
 impl OfflineArguments {
-    /// `None` when the cluster is to be asked.
+    /// Whether no cluster is to be asked.
+    pub fn are_named(&self) -> bool {
+        self.from_location.is_some()
+    }
+
+    /// `None` when the cluster is to be asked. May be asked once: a passphrase that is piped or
+    /// typed is read here, and is gone then.
     pub fn choice(&self) -> Result<Option<Choice>> {
         let Some(url) = &self.from_location else { return Ok(None) };
         let keys = match (&self.bundle, &self.kek[..]) {
-            (Some(file), _) => {
-                KeyChoice::Bundle { file: file.clone(), passphrase: self.passphrase.read(false)? }
-            }
+            (Some(file), operators) => KeyChoice::Bundle {
+                file: file.clone(),
+                passphrase: self.passphrase.read(false)?,
+                operators: operators.to_vec(),
+            },
             (None, []) => {
                 return Err(Error::new(Code::UsageMalformed, "nothing opens the location")
                     .next("name the bundle with --bundle FILE, or the key with --kek SOURCE"));

@@ -6,7 +6,7 @@
 
 use super::{
     Offline,
-    gather::{Gathered, PackPlace},
+    gather::{Gathered, PackPlace, is_unread},
     index::Place,
     points,
 };
@@ -19,7 +19,7 @@ use holdfast_repository::{
 };
 use holdfast_seal::Opener;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::runtime::Handle;
@@ -40,13 +40,15 @@ pub struct Location {
     ids: IdKey,
     headers: Mutex<HashMap<u32, Arc<PackHeader>>>,
     points: Mutex<HashMap<PointId, InlinePacks>>,
+    /// Packs that were told as such.
+    unread: Mutex<HashSet<PackId>>,
 }
 
 impl Location {
     /// Must be called inside a runtime; used on threads of its own.
     pub fn new(offline: Offline, gathered: Gathered, ids: IdKey) -> Self {
-        let (headers, points) = (Mutex::default(), Mutex::default());
-        Self { runtime: Handle::current(), offline, gathered, ids, headers, points }
+        let (headers, points, unread) = Default::default();
+        Self { runtime: Handle::current(), offline, gathered, ids, headers, points, unread }
     }
 
     /// The sealed chunk and what opens it; the first copy that can be read.
@@ -66,7 +68,7 @@ impl Location {
             });
             match proven {
                 Ok(found) => return Ok(found),
-                Err(error) => refusal = Some(named(pack, error)),
+                Err(error) => refusal = Some(self.named(pack, error)),
             }
         }
         Err(refusal.unwrap_or_else(|| self.gathered.missing(chunk)))
@@ -101,6 +103,24 @@ impl Location {
     ) -> Result<()> {
         let mut opener = Opener::new(self.offline.vault.id)?;
         opener.open(kind, chunk, key, &self.ids, frame).map(drop)
+    }
+
+    /// Why a pack gives no chunk: its bytes are wrong, or nobody could read them, which is said
+    /// once and is no damage.
+    fn named(&self, pack: &PackPlace, error: Error) -> Error {
+        let cause = error.cause.unwrap_or(error.message);
+        if !is_unread(error.code) {
+            let message = format!("pack {} does not give its chunks", pack.id);
+            return Error::new(Code::PackDamaged, message)
+                .cause(cause)
+                .next("restore from another location, or another point");
+        }
+        let unread = Error::new(error.code, format!("pack {} cannot be read", pack.id));
+        let unread = unread.cause(cause);
+        if lock(&self.unread).insert(pack.id) {
+            tracing::warn!(error = %unread, "the location does not give what it has");
+        }
+        unread
     }
 
     fn pack(&self, place: &Place) -> Option<&PackPlace> {
@@ -195,13 +215,6 @@ fn parse_header(offline: &Offline, prefix: &Bytes) -> Result<(Option<PackHeader>
         HeaderRead::Complete(header) => (Some(header), 0),
         HeaderRead::More { bytes } => (None, bytes),
     })
-}
-
-fn named(pack: &PackPlace, error: Error) -> Error {
-    let cause = error.cause.unwrap_or(error.message);
-    Error::new(Code::PackDamaged, format!("pack {} does not give its chunks", pack.id))
-        .cause(cause)
-        .next("restore from another location, or another point")
 }
 
 fn cut_short() -> Error {

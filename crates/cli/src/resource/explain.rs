@@ -64,6 +64,7 @@ const POLICY: Page = Page {
         must("spec.source.type", "\"files\"", "what kind of thing is read"),
         must("spec.source.paths", "list of paths", "absolute paths on the agent's host"),
         may("spec.source.exclude", "list of patterns", "[]", "entries to leave out"),
+        may("spec.source.include", "list of patterns", "[]", "take only these of what is left"),
         may("spec.source.one_file_system", "boolean", "false", "do not cross mount points"),
         may("spec.locations.required", "list of names", "the vault's", "must hold every pack"),
         may("spec.backup.level", "integer", "3", "zstd level"),

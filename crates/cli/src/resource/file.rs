@@ -67,6 +67,8 @@ enum SourceForm {
         exclude: Vec<String>,
         #[serde(default)]
         one_file_system: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        include: Vec<String>,
     },
 }
 
@@ -179,6 +181,7 @@ impl PolicyForm {
                 paths: files.paths.into_iter().map(|path| text(path.into())).collect(),
                 exclude: files.exclude,
                 one_file_system: files.one_file_system,
+                include: files.include,
             },
             locations: LocationsForm { required: spec.required },
             backup: BackupForm {
@@ -189,11 +192,12 @@ impl PolicyForm {
     }
 
     fn into_spec(self) -> Result<v1::PolicySpec> {
-        let SourceForm::Files { paths, exclude, one_file_system } = self.source;
+        let SourceForm::Files { paths, exclude, one_file_system, include } = self.source;
+        let patterns = Patterns { exclude, include };
         Ok(v1::PolicySpec {
             agent: self.agent,
             vault: self.vault,
-            source: Some(files(paths.into_iter().map(OsString::from), exclude, one_file_system)?),
+            source: Some(files(paths.into_iter().map(OsString::from), patterns, one_file_system)?),
             required: self.locations.required,
             backup: Some(v1::BackupSettings {
                 level: self.backup.level,
@@ -203,17 +207,24 @@ impl PolicyForm {
     }
 }
 
+/// Which of a source's entries are taken.
+pub struct Patterns {
+    pub exclude: Vec<String>,
+    /// Empty: all that is not excluded.
+    pub include: Vec<String>,
+}
+
 /// A source of files; every path must be absolute, since it is the agent's host that it lies on.
 pub fn files(
     paths: impl Iterator<Item = OsString>,
-    exclude: Vec<String>,
+    Patterns { exclude, include }: Patterns,
     one_file_system: bool,
 ) -> Result<v1::SourceSpec> {
     let paths = paths.map(absolute).collect::<Result<Vec<_>>>()?;
     if paths.is_empty() {
         return Err(Error::new(Code::ResourceMalformed, "a source of files names no path"));
     }
-    let files = v1::FilesSource { paths, exclude, one_file_system };
+    let files = v1::FilesSource { paths, exclude, one_file_system, include };
     Ok(v1::SourceSpec { source: Some(Source::Files(files)) })
 }
 
@@ -271,6 +282,23 @@ mod tests {
         for (document, resource) in documents.iter().zip(&all) {
             assert_eq!(&parse(&toml(document), "test").unwrap()[0], resource);
         }
+    }
+
+    #[test]
+    fn an_include_list_is_written_only_where_there_is_one() {
+        let text = POLICY.replace("[\"*.tmp\"],", "[\"*.tmp\"], include=[\"*.dcm\"],");
+        let [policy] = &parse(&text, "test").unwrap()[..] else { panic!("one resource") };
+        let Some(Spec::Policy(spec)) = &policy.spec else { panic!("a policy") };
+        let Some(Source::Files(files)) = spec.source.as_ref().and_then(|s| s.source.as_ref())
+        else {
+            panic!("files")
+        };
+        assert_eq!(files.exclude, ["*.tmp"]);
+        assert_eq!(files.include, ["*.dcm"]);
+        let written = toml(&Document::of(policy).unwrap());
+        assert_eq!(&parse(&written, "test").unwrap()[0], policy, "{written}");
+        let plain = Document::of(&parse(POLICY, "test").unwrap()[0]).unwrap();
+        assert!(!toml(&plain).contains("include"), "an older holdfast reads it still");
     }
 
     #[test]

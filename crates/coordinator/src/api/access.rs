@@ -73,6 +73,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ADMIN),
     ("/holdfast.v1.Admin/Apply", ADMIN),
     ("/holdfast.v1.Admin/CancelRun", ADMIN),
+    ("/holdfast.v1.Admin/CompleteBundle", ADMIN),
     ("/holdfast.v1.Admin/ConfirmClock", ADMIN),
     ("/holdfast.v1.Admin/CreateToken", ADMIN),
     ("/holdfast.v1.Admin/Delete", ADMIN),

@@ -200,6 +200,7 @@ pub(super) fn source(source: Option<&v1::SourceSpec>) -> Result<SourceSpec> {
         paths: files.paths.iter().map(|path| path.to_vec().into()).collect(),
         exclude: files.exclude.clone(),
         one_file_system: files.one_file_system,
+        include: Some(files.include.clone()).filter(|list| !list.is_empty()),
     })
 }
 

@@ -29,9 +29,9 @@ use holdfast_common::{
 use holdfast_ledger::{
     Actor,
     command::{BeginSession, RenewSession},
-    row::{PackHome, PackState, SessionRow, Sharing},
+    row::{PackHome, PackRow, PackState, SessionRow, Sharing},
 };
-use holdfast_repository::Reach;
+use holdfast_repository::{ChunkNumber, Reach};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -156,11 +156,12 @@ impl House {
         let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
-            match trusted.held(kind, id)? {
-                Some(number) => {
-                    session.reached().insert(number);
-                }
-                None => wanted.push(position),
+            let held = trusted.held(kind, id)?;
+            if held.is_empty() {
+                wanted.push(position);
+            }
+            for number in held {
+                session.reached().insert(number);
             }
         }
         Ok(wanted)
@@ -188,36 +189,49 @@ struct Trusted<'a> {
     house: &'a House,
     vault: &'a Vault,
     session: &'a WriteSession,
-    known: HashMap<PackId, bool>,
+    known: HashMap<PackId, Option<Writer>>,
+}
+
+/// Who wrote a pack that the agent may rely on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Another,
+    Itself,
 }
 
 impl Trusted<'_> {
-    fn held(
-        &mut self,
-        kind: ChunkKind,
-        id: &ChunkId,
-    ) -> Result<Option<holdfast_repository::ChunkNumber>> {
+    /// A copy that the agent wrote itself, or else those of the others: which of theirs is junk
+    /// only whoever opens them can tell, and then tries the next.
+    fn held(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<ChunkNumber>> {
+        let mut others = Vec::new();
         for place in self.vault.catalog.find(id)? {
-            if self.relies_on(kind, &place.pack)? {
-                return Ok(Some(place.number()?));
+            match self.writer(kind, &place.pack)? {
+                Some(Writer::Itself) => return Ok(vec![place.number()?]),
+                Some(Writer::Another) if others.len() < limits::CHUNK_COPIES_MAX => {
+                    others.push(place.number()?);
+                }
+                Some(Writer::Another) | None => {}
             }
         }
-        Ok(None)
+        Ok(others)
     }
 
-    /// Stored, of this kind, and written by somebody of the trust group.
-    fn relies_on(&mut self, kind: ChunkKind, pack: &PackId) -> Result<bool> {
+    /// Of a pack that is stored, of this kind, and by somebody of the trust group.
+    fn writer(&mut self, kind: ChunkKind, pack: &PackId) -> Result<Option<Writer>> {
         if let Some(known) = self.known.get(pack) {
             return Ok(*known);
         }
         let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
-        let relies = row.is_some_and(|row| {
-            row.state == PackState::Stored
-                && row.kind == kind as u8
-                && (self.vault.row.sharing == Sharing::Vault || row.writer == self.session.agent)
+        let stored = |row: &PackRow| row.state == PackState::Stored && row.kind == kind as u8;
+        let writer = row.filter(stored).and_then(|row| {
+            let shares = self.vault.row.sharing == Sharing::Vault;
+            match row.writer == self.session.agent {
+                true => Some(Writer::Itself),
+                false => shares.then_some(Writer::Another),
+            }
         });
-        self.known.insert(*pack, relies);
-        Ok(relies)
+        self.known.insert(*pack, writer);
+        Ok(writer)
     }
 }
 

@@ -1,9 +1,12 @@
 //! One object, in every location that must have it.
 
 use super::{Level, heal};
-use crate::house::{House, Vault};
+use crate::{
+    house::{House, Vault},
+    places::Place,
+};
 use bytes::Bytes;
-use holdfast_common::{ChunkId, PackId, PointId, Result, limits};
+use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{FindPack, LosePack, Note, NoteKind},
@@ -74,48 +77,45 @@ pub(super) async fn check_everywhere(
     level: Level,
 ) -> Result<v1::VerifyEvent> {
     let mut event = v1::VerifyEvent::default();
-    let mut good: Option<(String, Bytes)> = None;
-    let mut bad: Vec<(usize, &'static str)> = Vec::new();
+    let mut good: Option<heal::Good> = None;
+    let (mut bad, mut problems) = (Vec::new(), Vec::new());
     let places = house.places.required(&vault.row).await?;
-    for (at, (name, store)) in places.iter().enumerate() {
-        let head = store.head(&object.name).await?;
-        let problem = match (&head, object.length) {
-            (None, _) => Some("missing"),
-            (Some(head), Some(length)) if head.length < length => Some("truncated"),
-            (Some(head), Some(length)) if head.length > length => Some("hash"),
-            _ if level == Level::Structure && !object.is_read_always() => None,
-            _ => {
-                let _share = house.outgoing.reserve(limits::PACK_BYTES_MAX).await?;
-                let bytes = store.get(&object.name, limits::REACH_BYTES_MAX).await?;
-                event.bytes += bytes.len() as u64;
-                if house.hash(bytes.clone()).await? == object.hash {
-                    good.get_or_insert((name.to_string(), bytes));
-                    None
-                } else {
-                    Some("hash")
-                }
+    for (at, place) in places.iter().enumerate() {
+        match copy_in(house, vault, object, place, level).await? {
+            Copy::Bad { problem, read } => {
+                event.bytes += read;
+                bad.push(at);
+                problems.push(problem);
             }
-        };
-        if let Some(problem) = problem {
-            bad.push((at, problem));
+            Copy::Unread => {}
+            Copy::Whole(bytes) => {
+                event.bytes += bytes.len() as u64;
+                good.get_or_insert((place.0.to_string(), bytes));
+            }
         }
     }
-    let mut whole = true;
-    for (at, problem) in bad {
-        let healed_from =
-            heal::heal(house, vault, &places, at, &object.name, &object.hash, good.as_ref())
-                .await?;
+    if good.is_none() && !bad.is_empty() {
+        good = heal::find_good(house, &places, &bad, &object.name, &object.hash).await;
+    }
+    let mut fate = Fate::Whole;
+    for (at, problem) in bad.into_iter().zip(problems) {
         let location = places[at].0.to_string();
         tracing::error!(object = %object.name, location, problem, "damaged");
-        let chunks = match (&healed_from, &object.pack) {
-            (None, Some(pack)) => chunks_of(house, vault, pack.id).await?,
-            _ => Vec::new(),
-        };
-        whole &= healed_from.is_some();
-        if healed_from.is_some() {
-            let subject = format!("{} in {location}", object.name);
-            let note = Note { kind: NoteKind::ObjectHealed, subject };
-            house.ledger.propose(Actor::System, note).await?;
+        let (mut healed_from, mut chunks) = (None, Vec::new());
+        match (&good, &object.pack) {
+            (Some(good), _) if heal::heal(vault, &places[at], &object.name, good).await => {
+                healed_from = Some(good.0.clone());
+                let subject = format!("{} in {location}", object.name);
+                let note = Note { kind: NoteKind::ObjectHealed, subject };
+                house.ledger.propose(Actor::System, note).await?;
+            }
+            (Some(_), _) => fate = Fate::Damaged,
+            (None, pack) => {
+                fate = Fate::Lost;
+                if let Some(pack) = pack {
+                    chunks = chunks_of(house, vault, pack.id).await?;
+                }
+            }
         }
         event.damaged.push(v1::Damage {
             object: object.name.to_string(),
@@ -126,8 +126,76 @@ pub(super) async fn check_everywhere(
             chunk_ids: chunks.iter().map(|c| Bytes::copy_from_slice(c.as_bytes())).collect(),
         });
     }
-    note_fate(house, vault, object, whole).await?;
+    note_fate(house, vault, object, fate).await?;
     Ok(event)
+}
+
+/// What one location has of an object.
+enum Copy {
+    Bad {
+        problem: &'static str,
+        read: u64,
+    },
+    /// There with its length, and not asked for more.
+    Unread,
+    Whole(Bytes),
+}
+
+async fn copy_in(
+    house: &House,
+    vault: &Vault,
+    object: &Expected,
+    place: &Place,
+    level: Level,
+) -> Result<Copy> {
+    let store = &place.1;
+    let head = match store.head(&object.name).await {
+        Ok(head) => head,
+        Err(error) => return no_copy(house, vault, object, place, error).await,
+    };
+    let problem = match (&head, object.length) {
+        (None, _) => "missing",
+        (Some(head), Some(length)) if head.length < length => "truncated",
+        (Some(head), Some(length)) if head.length > length => "hash",
+        _ if level == Level::Structure && !object.is_read_always() => return Ok(Copy::Unread),
+        _ => {
+            let _share = house.outgoing.reserve(limits::PACK_BYTES_MAX).await?;
+            let bytes = match store.get(&object.name, limits::REACH_BYTES_MAX).await {
+                Ok(bytes) => bytes,
+                Err(error) => return no_copy(house, vault, object, place, error).await,
+            };
+            if house.hash(bytes.clone()).await? == object.hash {
+                return Ok(Copy::Whole(bytes));
+            }
+            return Ok(Copy::Bad { problem: "hash", read: bytes.len() as u64 });
+        }
+    };
+    Ok(Copy::Bad { problem, read: 0 })
+}
+
+/// An object that cannot be read is a finding. A location that cannot be read at all is none of
+/// this object's, and ends the verification: nothing there is known to be damaged.
+async fn no_copy(
+    house: &House,
+    vault: &Vault,
+    object: &Expected,
+    place: &Place,
+    error: Error,
+) -> Result<Copy> {
+    let problem = match error.code {
+        // It went between two looks at it.
+        Code::ObjectMissing => "missing",
+        Code::ObjectDamaged => "truncated",
+        // Longer than any object of its kind.
+        Code::LimitExceeded => "hash",
+        Code::LocationIoFailed | Code::LocationRefused => {
+            house.places.stands(&vault.row, place).await?;
+            "unreadable"
+        }
+        _ => return Err(error),
+    };
+    tracing::warn!(object = %object.name, location = %place.0, %error, "not read");
+    Ok(Copy::Bad { problem, read: 0 })
 }
 
 /// The chunks that are lost with a pack: all of them, or it is said that they are not known yet.
@@ -137,16 +205,26 @@ async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<Chu
     house.tasks.run_blocking("index", move || catalog.chunks_of(&pack)).await
 }
 
+/// In how many locations an object is whole in the end.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// In some, and could not be healed in others.
+    Damaged,
+    /// In none.
+    Lost,
+    Whole,
+}
+
 /// A pack that no location has whole is relied on no more; one that all have again is.
-async fn note_fate(house: &House, vault: &Vault, object: &Expected, whole: bool) -> Result<()> {
+async fn note_fate(house: &House, vault: &Vault, object: &Expected, fate: Fate) -> Result<()> {
     let Some(row) = &object.pack else { return Ok(()) };
     let (vault, catalog, pack) = (vault.row.id, &vault.catalog, row.id);
-    match (row.state, whole) {
-        (PackState::Lost, true) => {
+    match (row.state, fate) {
+        (PackState::Lost, Fate::Whole) => {
             house.ledger.propose(Actor::System, FindPack { vault, pack }).await?;
             catalog.look_again();
         }
-        (PackState::Stored, false) => {
+        (PackState::Stored, Fate::Lost) => {
             house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
         }
         _ => {}

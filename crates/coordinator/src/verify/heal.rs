@@ -1,47 +1,50 @@
-//! Putting a good copy where a bad one was. The bad one goes only when a good one is in hand.
+//! Putting a good copy where a bad one was.
+//!
+//! The bad one goes only when the good one takes its name, all at once: what is damaged may still
+//! hold most of its chunks, so a full disk or a kill in between must not take those too. A copy
+//! that cannot be written is told of and leaves everything as it was.
 
 use crate::{
     house::{House, Vault},
     places::Place,
 };
 use bytes::Bytes;
-use holdfast_common::{Result, limits};
+use holdfast_common::limits;
 use holdfast_storage::ObjectName;
 
-/// Heals the object in `places[bad]`; says where the good copy came from, if there was one.
+/// A whole copy, and the location it is from.
+pub(super) type Good = (String, Bytes);
+
+/// Whether the object is whole in this location now.
 pub(super) async fn heal(
-    house: &House,
     vault: &Vault,
-    places: &[Place],
-    bad: usize,
+    (location, store): &Place,
     name: &ObjectName,
-    hash: &[u8; 32],
-    known: Option<&(String, Bytes)>,
-) -> Result<Option<String>> {
-    let found = match known {
-        Some(good) => Some(good.clone()),
-        None => find_good(house, places, bad, name, hash).await,
-    };
-    let Some((from, bytes)) = found else { return Ok(None) };
-    let store = &places[bad].1;
-    if store.head(name).await?.is_some() {
-        store.delete(name).await?;
+    (from, bytes): &Good,
+) -> bool {
+    let vault = &vault.row.name;
+    match store.replace(name, bytes.clone()).await {
+        Ok(()) => {
+            tracing::info!(object = %name, %location, from, %vault, "healed");
+            true
+        }
+        Err(error) => {
+            tracing::error!(object = %name, %location, from, %vault, %error, "not healed");
+            false
+        }
     }
-    store.put_new(name, bytes).await?;
-    let (location, vault) = (&places[bad].0, &vault.row.name);
-    tracing::info!(object = %name, %location, from, %vault, "healed");
-    Ok(Some(from))
 }
 
-async fn find_good(
+/// Looks where nobody looked yet: at some levels objects are not read.
+pub(super) async fn find_good(
     house: &House,
     places: &[Place],
-    bad: usize,
+    bad: &[usize],
     name: &ObjectName,
     hash: &[u8; 32],
-) -> Option<(String, Bytes)> {
+) -> Option<Good> {
     for (at, (location, store)) in places.iter().enumerate() {
-        if at == bad {
+        if bad.contains(&at) {
             continue;
         }
         if let Ok(bytes) = store.get(name, limits::REACH_BYTES_MAX).await

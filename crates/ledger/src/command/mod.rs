@@ -26,6 +26,7 @@ mod put_vault;
 mod renew_agent;
 mod renew_session;
 mod revoke_agent;
+mod rewrap_keys;
 mod start_run;
 mod store_packs;
 
@@ -52,6 +53,7 @@ pub use put_vault::PutVault;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
 pub use revoke_agent::RevokeAgent;
+pub use rewrap_keys::{RewrapKeys, RewrappedVault};
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
 
@@ -142,6 +144,7 @@ commands! {
     24 EndRestore "run.end" |c| c.run;
     25 ExportBundle "bundle.record" |c| holdfast_common::PackId::from_bytes(c.bundle);
     26 VerifyBundle "bundle.verify" |c| holdfast_common::PackId::from_bytes(c.bundle);
+    33 RewrapKeys "keys.rewrap" |c| VaultId::from_bytes(c.kek);
 }
 
 impl Apply<'_, '_> {

@@ -81,6 +81,10 @@ pub enum SourceSpec {
         exclude: Vec<String>,
         #[n(2)]
         one_file_system: bool,
+        /// What alone is taken of the rest; absent means all of it. Never an empty list, so that a
+        /// source without one is stored as it always was.
+        #[n(3)]
+        include: Option<Vec<String>>,
     },
 }
 
@@ -118,3 +122,32 @@ pub struct PolicyRow {
 }
 
 row!(PolicyRow, Policy, "policy", |row| row.name.as_str().as_bytes());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it was stored before there were include lists.
+    const WITHOUT: &[u8] = b"\x82\x01\x83\x81\x44/srv\x81\x65*.tmp\xf5";
+    const WITH: &[u8] = b"\x82\x01\x84\x81\x44/srv\x81\x65*.tmp\xf5\x81\x65*.dcm";
+
+    fn source(include: Option<Vec<String>>) -> SourceSpec {
+        SourceSpec::Files {
+            paths: vec![b"/srv".to_vec().into()],
+            exclude: vec!["*.tmp".to_owned()],
+            one_file_system: true,
+            include,
+        }
+    }
+
+    #[test]
+    fn a_source_without_an_include_list_is_stored_as_it_always_was() {
+        for (row, stored) in
+            [(source(None), WITHOUT), (source(Some(vec!["*.dcm".to_owned()])), WITH)]
+        {
+            assert_eq!(minicbor::to_vec(&row).unwrap(), stored);
+            assert_eq!(minicbor::decode::<SourceSpec>(stored).unwrap(), row);
+            assert_eq!(row.describe(), "files:/srv", "it stays the same source");
+        }
+    }
+}

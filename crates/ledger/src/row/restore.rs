@@ -67,8 +67,8 @@ pub struct RestoreCounts {
 }
 
 impl RestoreOptions {
-    /// Whether it may change what lies there.
+    /// Whether it may change what lies there; in place or not is only where that is.
     pub fn may_overwrite(&self) -> bool {
-        !self.dry_run && (self.in_place || self.force || self.delete)
+        !self.dry_run && (self.force || self.delete)
     }
 }

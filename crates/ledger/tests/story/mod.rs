@@ -192,6 +192,7 @@ pub(crate) fn source() -> SourceSpec {
         paths: vec![b"/srv".to_vec().into()],
         exclude: vec!["*.tmp".into()],
         one_file_system: true,
+        include: None,
     }
 }
 
@@ -426,7 +427,20 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("find_pack", FindPack { vault: ids::vault(), pack: ids::pack(1) }.into()),
         ("export_bundle", export_bundle(1).into()),
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
+        ("rewrap_keys", rewrap_keys(1).into()),
     ]
+}
+
+/// All keys of the founded cluster under another KEK; of its one vault the given version.
+pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
+    let key_object = vec![15].into();
+    RewrapKeys {
+        kek: [12; 16],
+        ca_key_wrapped: vec![13].into(),
+        recovery_key_wrapped: vec![14].into(),
+        kek_derivation: Some(vec![16].into()),
+        vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
+    }
 }
 
 pub(crate) fn export_bundle(number: u8) -> ExportBundle {

@@ -49,6 +49,7 @@ const CASES: &[Case] = &[
     ("race-other", |desk| Box::pin(writing::of_racing_contents_one_wins(desk))),
     ("race-same", |desk| Box::pin(writing::racing_writers_of_the_same_bytes_all_succeed(desk))),
     ("range", |desk| Box::pin(reading::a_range_is_exact_or_refused(desk))),
+    ("replace", |desk| Box::pin(writing::what_is_replaced_is_never_absent_nor_torn(desk))),
     ("round", |desk| Box::pin(writing::what_was_put_is_there_at_once(desk))),
     ("same", |desk| Box::pin(writing::the_same_bytes_again_are_success(desk))),
 ];

@@ -102,6 +102,14 @@ impl ObjectStore for Overwriting {
         })
     }
 
+    fn replace<'a>(
+        &'a self,
+        name: &'a crate::ObjectName,
+        bytes: bytes::Bytes,
+    ) -> crate::Pending<'a, ()> {
+        self.0.replace(name, bytes)
+    }
+
     fn get<'a>(
         &'a self,
         name: &'a crate::ObjectName,

@@ -47,6 +47,33 @@ pub(super) async fn other_bytes_conflict_and_change_nothing(desk: &Desk) -> Resu
     same(&held, &Bytes::from_static(b"bytes"), "a conflict changes nothing")
 }
 
+pub(super) async fn what_is_replaced_is_never_absent_nor_torn(desk: &Desk) -> Result<()> {
+    let (damaged, whole) = (Bytes::from(vec![1; 96 << 10]), Bytes::from(vec![2; 64 << 10]));
+    let name = desk.name("healed")?;
+    desk.store.replace(&name, whole.clone()).await?;
+    same(&desk.store.get(&name, whole.len()).await?, &whole, "what is missing can be replaced")?;
+    for _ in 0..4 {
+        let writer = async {
+            for bytes in [&damaged, &whole, &whole] {
+                desk.store.replace(&name, bytes.clone()).await?;
+            }
+            Ok(())
+        };
+        let reader = async {
+            for _ in 0..8 {
+                let read = desk.store.get(&name, damaged.len()).await?;
+                claimed(read == damaged || read == whole, "a reader has the old or the new")?;
+            }
+            Ok(())
+        };
+        let (written, read): (Result<()>, Result<()>) = tokio::join!(writer, reader);
+        written.and(read)?;
+        same(&desk.store.get(&name, whole.len()).await?, &whole, "the last one stays")?;
+    }
+    let length = desk.store.head(&name).await?.map(|meta| meta.length);
+    same(&length, &Some(whole.len() as u64), "what replaced it has its head")
+}
+
 pub(super) async fn racing_writers_of_the_same_bytes_all_succeed(desk: &Desk) -> Result<()> {
     let bytes = Bytes::from(vec![7; 64 << 10]);
     let outcomes = race(desk, |_| bytes.clone()).await?;

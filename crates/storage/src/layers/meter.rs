@@ -114,6 +114,12 @@ impl ObjectStore for Meter {
         Box::pin(self.count(Operation::Put, call, move |_| length))
     }
 
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        let length = bytes.len();
+        let call = self.inner.replace(name, bytes);
+        Box::pin(self.count(Operation::Replace, call, move |()| length))
+    }
+
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
         let call = self.inner.get(name, bytes_max);
         Box::pin(self.count(Operation::Get, call, Bytes::len))

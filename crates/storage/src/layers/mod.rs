@@ -24,11 +24,20 @@ pub enum Operation {
     List,
     Probe,
     Put,
+    Replace,
 }
 
 impl Operation {
-    pub const ALL: [Self; 7] =
-        [Self::Delete, Self::Get, Self::GetRange, Self::Head, Self::List, Self::Probe, Self::Put];
+    pub const ALL: [Self; 8] = [
+        Self::Delete,
+        Self::Get,
+        Self::GetRange,
+        Self::Head,
+        Self::List,
+        Self::Probe,
+        Self::Put,
+        Self::Replace,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,6 +48,7 @@ impl Operation {
             Self::List => "list",
             Self::Probe => "probe",
             Self::Put => "put",
+            Self::Replace => "replace",
         }
     }
 }

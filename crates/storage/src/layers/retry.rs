@@ -87,6 +87,10 @@ impl ObjectStore for Retry {
         Box::pin(async move { self.persist(|| self.inner.put_new(name, bytes.clone())).await })
     }
 
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        Box::pin(async move { self.persist(|| self.inner.replace(name, bytes.clone())).await })
+    }
+
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
         Box::pin(async move { self.persist(|| self.inner.get(name, bytes_max)).await })
     }

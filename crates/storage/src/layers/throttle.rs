@@ -75,6 +75,14 @@ impl ObjectStore for Throttle {
         })
     }
 
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            self.pay(bytes.len() as u64).await;
+            self.inner.replace(name, bytes).await
+        })
+    }
+
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
         Box::pin(async move {
             let _turn = self.turn().await?;

@@ -163,6 +163,12 @@ impl ObjectStore for Unreliable {
         })
     }
 
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        // Never torn: that the name has the one or the other is what the call is for.
+        let call = self.inner.replace(name, bytes);
+        Box::pin(self.endure(Operation::Replace, name.as_str(), call))
+    }
+
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
         let call = self.inner.get(name, bytes_max);
         Box::pin(self.endure(Operation::Get, name.as_str(), call))

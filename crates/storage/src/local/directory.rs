@@ -3,7 +3,7 @@
 //! Nothing is acknowledged before the file, its folder and every new folder above it are synced,
 //! and a failed sync is a failed put. An object that is found in place of the one to be written is
 //! compared and synced too: whoever renamed it may not have come so far. A final name is only ever
-//! created or deleted, never written to, replaced or taken back.
+//! created or deleted, never written to or taken back; only healing renames another file over it.
 
 use super::beneath::{self, FOLDER_MODE, Standing};
 use super::temporary::{self, Published, Temporary};
@@ -80,8 +80,23 @@ impl Directory {
                 Published::Swept => self.forget_durable(""),
             }
         }
-        let message = format!("object {name} was removed again and again while it was put");
-        Err(Error::new(Code::LocationIoFailed, message).next("find out who else deletes there"))
+        Err(removed_again(name))
+    }
+
+    /// One rename, so that what lies there is lost only when the other bytes have its name.
+    pub(super) fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        refusal::check_object(name, bytes.len())?;
+        let (_, last) = name.split();
+        for _ in 0..PUT_ATTEMPTS_MAX {
+            let folder = self.make_folder_of(name)?;
+            let temporary = Temporary::write(self.root(), bytes, self.sync)?;
+            match temporary.publish_over(folder.as_fd(), last)? {
+                Published::Stored => return self.sync(folder.as_fd(), name),
+                Published::Taken => return Err(refusal::conflict(name).cause("it is a folder")),
+                Published::Swept => self.forget_durable(""),
+            }
+        }
+        Err(removed_again(name))
     }
 
     pub(super) fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>> {
@@ -224,6 +239,11 @@ impl Directory {
     }
 }
 
+fn removed_again(name: &ObjectName) -> Error {
+    let message = format!("object {name} was removed again and again while it was put");
+    Error::new(Code::LocationIoFailed, message).next("find out who else deletes there")
+}
+
 fn length_of(stat: &rustix::fs::Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or_default()
 }
@@ -336,6 +356,27 @@ mod tests {
             broken.put_new(&name(place), b"1").unwrap_err();
             broken.delete(&name(place)).unwrap_err();
         }
+    }
+
+    #[test]
+    fn what_replaces_an_object_is_durable_before_it_has_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(dir.path(), recorded);
+        let one = name("packs/ab/one");
+        directory.put_new(&one, b"damaged").unwrap();
+        SYNCED.with_borrow_mut(Vec::clear);
+        directory.replace(&one, b"whole").unwrap();
+        let inode = |below: &str| std::fs::metadata(dir.path().join(below)).unwrap().ino();
+        let due = ["packs/ab/one", "packs/ab"].map(inode);
+        assert_eq!(SYNCED.with_borrow(Vec::clone), due, "the new file, and then its name");
+        assert_eq!(directory.get(&one, 10).unwrap(), b"whole");
+
+        let failing = open(dir.path(), |file| failing(file, FileType::RegularFile));
+        failing.replace(&one, b"never").unwrap_err();
+        assert_eq!(directory.get(&one, 10).unwrap(), b"whole", "what fails takes nothing away");
+        let folder = directory.replace(&name("packs/ab"), b"1").unwrap_err();
+        assert_eq!(folder.code, Code::ObjectConflict);
+        assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     }
 
     #[test]

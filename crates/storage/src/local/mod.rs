@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A name therefore appears at once with all its bytes or not at all, whatever is killed when, and
-//! an acknowledgement follows the last fsync. The root is opened once and held, so that no call
-//! lands in the empty mount point when the disk is taken away. This file is the thin asynchronous
-//! shell; the blocking work is in `directory` and its neighbours.
+//! an acknowledgement follows the last fsync. Only `replace` renames over what is there. The root
+//! is opened once and held, so that no call lands in the empty mount point when the disk is taken
+//! away. This file is the thin asynchronous shell; the blocking work is in `directory` and its
+//! neighbours.
 
 mod beneath;
 mod directory;
@@ -70,6 +71,11 @@ impl ObjectStore for LocalStore {
     fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt> {
         let name = name.clone();
         self.blocking(move |directory| directory.put_new(&name, &bytes))
+    }
+
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        let name = name.clone();
+        self.blocking(move |directory| directory.replace(&name, &bytes))
     }
 
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {

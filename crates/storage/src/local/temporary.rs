@@ -63,12 +63,12 @@ impl Temporary {
             }
             moved => moved,
         };
-        match moved {
-            Ok(()) => Ok(Published::Stored),
-            Err(Errno::EXIST) => Ok(Published::Taken),
-            Err(Errno::NOENT) => Ok(Published::Swept),
-            Err(errno) => Err(refusal::errno("giving an object its name", errno)),
-        }
+        published(moved)
+    }
+
+    /// Gives the file its name, in place of the object that has it. A folder stays what it is.
+    pub(super) fn publish_over(&self, to: BorrowedFd<'_>, name: &str) -> Result<Published> {
+        published(rustix::fs::renameat(&self.folder, &self.name, to, name))
     }
 }
 
@@ -76,6 +76,15 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename there is nothing of this name, which is as it should be.
         let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
+    }
+}
+
+fn published(moved: rustix::io::Result<()>) -> Result<Published> {
+    match moved {
+        Ok(()) => Ok(Published::Stored),
+        Err(Errno::EXIST | Errno::ISDIR) => Ok(Published::Taken),
+        Err(Errno::NOENT) => Ok(Published::Swept),
+        Err(errno) => Err(refusal::errno("giving an object its name", errno)),
     }
 }
 

@@ -28,9 +28,17 @@ impl Cluster {
         Self::start_at("127.0.0.1:0", custody, locations)
     }
 
+    /// The same where something is already.
+    pub fn start_in(scratch: Scratch, locations: &[&str]) -> Self {
+        Self::found(scratch, "127.0.0.1:0", "coordinator", locations)
+    }
+
     /// The same at an address that stays when the coordinator starts anew.
     pub fn start_at(listen: &str, custody: &str, locations: &[&str]) -> Self {
-        let scratch = Scratch::new();
+        Self::found(Scratch::new(), listen, custody, locations)
+    }
+
+    fn found(scratch: Scratch, listen: &str, custody: &str, locations: &[&str]) -> Self {
         let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
         let mut arguments: Vec<String> =
             ["cluster", "init", "--name", "one", "--region", "eu"].map(str::to_owned).into();

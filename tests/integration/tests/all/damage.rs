@@ -2,7 +2,12 @@
 
 use crate::harness::{Damage, Dev, Objects, Scratch, Tree, noise, write};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fs::Permissions,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 struct Damaged {
     scratch: Scratch,
@@ -142,6 +147,58 @@ fn structure_finds_what_is_missing_and_what_is_cut_short() {
         let row = rows.iter().find(|row| row["object"] == name.as_str()).unwrap();
         assert_eq!(row["problem"], problem);
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_the_rest_is_verified() {
+    let scratch = Scratch::new();
+    let (source, dir) = (scratch.join("source"), scratch.join("d"));
+    for number in 0..8 {
+        write(&source.join(format!("file-{number}")), noise(number, 900_000));
+    }
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+    let dev = Dev::start_as_nobody(&dir);
+    dev.backup(&source);
+    let objects = Objects::of(&dir.join("location"));
+    let victim = objects.below("packs").remove(0);
+    let verify = |exit| dev.json(&["verify", "--all", "--level", "storage"]).ends(exit).object();
+    let sound = verify(0);
+    std::fs::set_permissions(&victim, Permissions::from_mode(0o000)).unwrap();
+    let told = verify(7);
+    assert_eq!(told["objects"], sound["objects"], "all were looked at");
+    let rows = told["damaged"].as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["problem"]), (1, &"unreadable".into()), "{told}");
+    assert_eq!(rows[0]["object"], objects.name(&victim));
+    let first = rows[0]["paths"][0].as_str().unwrap();
+    assert!(first.starts_with(source.join("file-").to_str().unwrap()), "{told}");
+
+    // A location of which nothing can be read is another matter: none of its objects is damaged.
+    let vault = dir.join("location/vault");
+    std::fs::set_permissions(&vault, Permissions::from_mode(0o000)).unwrap();
+    dev.json(&["verify", "--all", "--level", "storage"]).fails(4, "location.access_refused");
+    for path in [&victim, &vault] {
+        std::fs::set_permissions(path, Permissions::from_mode(0o640)).unwrap();
+    }
+    assert_eq!(verify(0)["damaged"], serde_json::json!([]), "and relied on again");
+}
+
+#[test]
+fn a_damaged_name_that_is_not_utf8_is_told_exactly() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join(OsStr::from_bytes(b"caf\xe9")), noise(1, 900_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let listed = dev.json(&["ls", &point]).ok().object();
+    let rows = listed["entries"].as_array().unwrap();
+    let exact = rows.iter().find_map(|row| row["path_base64"].as_str()).unwrap();
+    let objects = Objects::of(&dev.dir.join("location"));
+    let _undo = objects.damage(&objects.below("packs").remove(0), Damage::FlipMiddle);
+    let told = dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+    let row = &told["damaged"][0];
+    assert!(row["paths"][0].as_str().unwrap().ends_with("caf\u{fffd}"), "{told}");
+    assert_eq!(row["paths_base64"], serde_json::json!([exact]), "{told}");
 }
 
 #[test]

@@ -175,3 +175,33 @@ fn dev_is_a_trial_and_only_notes_that_it_has_no_bundle() {
     assert_eq!(status["protected"], true, "{status}");
     assert_eq!(status["notes"][0]["code"], "bundle.export_absent", "{status}");
 }
+
+/// Only where they lead is another place here.
+#[test]
+fn the_first_lines_of_the_readme_work_as_they_stand() {
+    let scratch = Scratch::new();
+    let (source, bin) = (scratch.join("etc"), scratch.join("bin"));
+    write(&source.join("hosts"), "127.0.0.1 localhost");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(binary(), bin.join("holdfast")).unwrap();
+    let readme = include_str!("../../../../README.md");
+    let mut blocks = readme.split("```").filter(|block| block.contains("holdfast dev"));
+    let mut lines = blocks.next().unwrap().to_owned();
+    // What was put in already is not looked at again: a scratch directory has such a name.
+    for (from, to) in [
+        ("/tmp/holdfast", scratch.join("d")),
+        ("/tmp/back", scratch.join("back")),
+        ("/etc", source.clone()),
+        ("$PWD/target/debug", bin),
+    ] {
+        assert!(lines.contains(from), "{from} in {lines}");
+        lines = lines.replace(from, to.to_str().unwrap());
+    }
+    let script = format!("set -eu -o pipefail\ntrap 'kill $!; wait' EXIT\n{lines}");
+    let told = Command::new("timeout").args(["60", "bash", "-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success(), "{said}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(said.contains(source.join("hosts").to_str().unwrap()), "listed: {said}");
+    let back = scratch.join("back").join(source.strip_prefix("/").unwrap());
+    Tree::of(&source).assert_same(&Tree::of(&back), "restored");
+}

@@ -4,13 +4,12 @@
 use crate::harness::{Damage, Dev, Objects, Scratch, Tree, noise, wait_until, write};
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NOBODY: u32 = 65_534;
 
 struct Scene {
     scratch: Scratch,
@@ -25,7 +24,7 @@ impl Scene {
         let (source, dir) = (scratch.join("source"), scratch.join("d"));
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
-        let dev = start(&dir);
+        let dev = Dev::start_as_nobody(&dir);
         let mut point = String::new();
         for round in 0..2 {
             for file in 0..4 {
@@ -50,15 +49,6 @@ impl Scene {
         let told = dev.json(&["backup", "--path", self.source.to_str().unwrap()]).ok().object();
         assert_eq!(told["chunks_new"].as_u64(), Some(0), "{told}");
     }
-}
-
-/// As somebody from whom a directory can be locked away, which it cannot be from root.
-fn start(dir: &Path) -> Dev {
-    if !rustix::process::geteuid().is_root() {
-        return Dev::start(dir);
-    }
-    chown(dir, Some(NOBODY), Some(NOBODY)).unwrap();
-    Dev::start_as(NOBODY, dir)
 }
 
 fn lose_index(dir: &Path) -> PathBuf {
@@ -90,7 +80,7 @@ fn find(dir: &Path, name: &str) -> PathBuf {
 fn a_lost_index_is_read_from_the_segments() {
     let (scene, dir) = Scene::new();
     lose_index(&dir);
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     scene.assert_restores(&dev, "back");
     assert!(dev.service.log().contains("segments loaded"));
     assert!(!dev.service.log().contains("index rebuilt from footers"));
@@ -102,7 +92,7 @@ fn a_lost_index_is_read_from_the_footers_when_there_are_no_segments() {
     let (scene, dir) = Scene::new();
     lose_index(&dir);
     fs::remove_dir_all(dir.join("location/index")).unwrap();
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     scene.assert_restores(&dev, "back");
     assert!(dev.service.log().contains("index rebuilt from footers"));
     scene.assert_nothing_is_sent_again(&dev);
@@ -114,7 +104,7 @@ fn a_damaged_segment_is_only_a_slower_start() {
     lose_index(&dir);
     let objects = Objects::of(&dir.join("location"));
     let _undo = objects.damage(&objects.below("index")[0], Damage::FlipMiddle);
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     scene.assert_restores(&dev, "back");
     assert!(dev.service.log().contains("a segment is passed over"));
     scene.assert_nothing_is_sent_again(&dev);
@@ -126,7 +116,7 @@ fn a_start_without_the_location_is_ready_and_restores_when_it_is_back() {
     lose_index(&dir);
     let (location, away) = (dir.join("location"), dir.join("away"));
     fs::rename(&location, &away).unwrap();
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     let alarmed = || {
         let status = dev.json(&["status"]).object();
         let alarms = status["alarms"].as_array().unwrap().clone();
@@ -145,7 +135,7 @@ fn what_lies_where_nobody_can_look_is_not_called_missing() {
     fs::remove_dir_all(dir.join("location/index")).unwrap();
     let packs = dir.join("location/packs");
     fs::set_permissions(&packs, Permissions::from_mode(0o000)).unwrap();
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     let to = scene.scratch.join("early");
     dev.json(&["restore", &scene.point, "--to", to.to_str().unwrap()]).fails(8, "index.loading");
     fs::set_permissions(&packs, Permissions::from_mode(0o755)).unwrap();
@@ -160,7 +150,7 @@ fn a_restore_waits_for_what_the_index_does_not_have_yet() {
     let objects = Objects::of(&dir.join("location"));
     let pack = objects.below("packs").first().unwrap().clone();
     fs::set_permissions(&pack, Permissions::from_mode(0o000)).unwrap();
-    let dev = start(&dir);
+    let dev = Dev::start_as_nobody(&dir);
     std::thread::scope(|scope| {
         let restore = scope.spawn(|| scene.assert_restores(&dev, "back"));
         let told = || dev.service.log().contains("that may come later").then_some(());

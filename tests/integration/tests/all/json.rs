@@ -1,6 +1,9 @@
 //! The fields that scripts rely on: each command's JSON has them, with their types.
 
-use crate::harness::{Dev, Scratch, holdfast, noise, write};
+use crate::{
+    cluster::Cluster,
+    harness::{Damage, Dev, Objects, Scratch, holdfast, noise, write},
+};
 use serde_json::Value;
 
 /// Names and types: `s` string, `n` number, `b` boolean, `l` list, `o` object; `?` may be null.
@@ -73,6 +76,17 @@ const VERIFY: &[&str] = &["level:s", "points:n", "objects:n", "bytes:n", "damage
 const STATUS: &[&str] = &["protected:b", "cluster:o", "agents:l", "sources:l", "alarms:l"];
 const CLUSTER: &[&str] = &["id:s", "leader:n?", "epoch:n", "term:n", "members:l"];
 const MEMBER: &[&str] = &["id:n", "name:s", "region:s", "role:s", "state:s", "applied:n"];
+const DAMAGED: &[&str] = &[
+    "object:s",
+    "location:s?",
+    "problem:s",
+    "healed_from:s?",
+    "points:l",
+    "paths:l",
+    "paths_complete:b",
+];
+const SOURCE: &[&str] = &["policy:s?", "newest_point:s?", "rpo_s:n?", "target_s:n?", "ok:b"];
+const ALARM: &[&str] = &["code:s", "subject:s", "since:s", "next:s"];
 const RUN: &[&str] = &[
     "id:s",
     "kind:s",
@@ -148,6 +162,63 @@ fn status_has_the_fields_of_the_contract() {
     assert_eq!(told.code, i32::from(!protected));
     let cluster = dev.json(&["cluster", "status"]).ok().object();
     assert_shape(&cluster, CLUSTER);
+}
+
+#[test]
+fn a_row_of_damage_has_the_fields_of_the_contract() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a"), noise(1, 900_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let objects = Objects::of(&dev.dir.join("location"));
+    let _undo = objects.damage(&objects.below("packs").remove(0), Damage::Delete);
+    let told = dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+    let [row] = &told["damaged"].as_array().unwrap()[..] else { panic!("one row: {told}") };
+    assert_shape(row, DAMAGED);
+    assert_eq!((&row["location"], &row["healed_from"]), (&"main".into(), &Value::Null));
+    let path = source.join("a").to_str().unwrap().to_owned();
+    assert_eq!((&row["points"], &row["paths"]), (&vec![point].into(), &vec![path].into()));
+}
+
+#[test]
+fn a_source_tells_its_newest_point_and_how_old_it_is() {
+    let scratch = Scratch::new();
+    let (source, file) = (scratch.join("source"), scratch.join("nightly.toml"));
+    write(&source.join("a"), "a");
+    let paths = format!("source={{type=\"files\", paths=[\"{}\"]}}\n", source.display());
+    let required = "locations={required=[\"main\"]}\n";
+    let head = "kind=\"policy\"\nname=\"nightly\"\n[spec]\nagent=\"local\"\n";
+    write(&file, [head, &paths, required].concat());
+    let dev = Dev::start(&scratch.join("d"));
+    dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let row = || {
+        let status = dev.json(&["status"]).object();
+        let rows = status["sources"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["policy"] == "nightly").unwrap().clone();
+        assert_shape(&row, SOURCE);
+        row
+    };
+    let before = row();
+    assert_eq!((&before["newest_point"], &before["rpo_s"]), (&Value::Null, &Value::Null));
+    assert_eq!(before["ok"], false, "nothing was saved: {before}");
+    let made = dev.json(&["backup", "nightly"]).ok().object();
+    let after = row();
+    assert_eq!((&after["newest_point"], &after["ok"]), (&made["point"], &true.into()));
+    assert!(after["rpo_s"].as_u64().unwrap() < 600, "{after}");
+    assert_eq!(after["target_s"], Value::Null, "no policy asks for one today");
+}
+
+#[test]
+fn an_alarm_says_what_since_when_and_what_to_type() {
+    let cluster = Cluster::start();
+    let status = cluster.run(&["status"]).ends(1).object();
+    let [alarm] = &status["alarms"].as_array().unwrap()[..] else { panic!("one: {status}") };
+    assert_shape(alarm, ALARM);
+    assert_eq!(alarm["code"], "bundle.export_absent");
+    assert!(alarm["next"].as_str().unwrap().contains("keys export"), "{alarm}");
+    let since = alarm["since"].as_str().unwrap();
+    assert_eq!(since.len(), "2026-11-21T10:00:00.000000000Z".len(), "{since}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The worst day: no cluster, only a location and a key.
 
 use crate::harness::{Damage, Dev, Objects, Outcome, Scratch, Service, Tree};
-use crate::harness::{binary, noise, write};
+use crate::harness::{binary, noise, wait_until, write};
 use bytes::Bytes;
 use holdfast_keyring::IdentityKey;
 use holdfast_repository::{PointObject, VaultObject};
@@ -371,4 +371,130 @@ fn what_is_not_what_its_agent_signed_is_never_latest_even_when_accepted() {
     assert!(told.stderr.contains("NOT what its agent signed"), "{}", told.stderr);
     assert_eq!(told.object()["signature"], "wrong");
     lost.assert_back(Path::new(to));
+}
+
+#[test]
+fn a_passphrase_that_is_piped_is_read_once_and_is_enough() {
+    let lost = lose();
+    let from = ["--from-location", &lost.url, "--bundle", &lost.bundle];
+    let to = lost.scratch.join("back");
+    let small = lost.source.join("small");
+    let (to_text, small) = (to.to_str().unwrap(), small.to_str().unwrap());
+    for more in [&[][..], &["--passphrase-file", "-"]] {
+        let piped = |arguments: &[&str]| {
+            let mut command = Command::new(binary());
+            command.env_remove("HOLDFAST_PASSPHRASE").args(arguments).args(from).args(more);
+            Outcome::fed(None, &mut command, &format!("{PASSPHRASE}\n")).ok()
+        };
+        piped(&["points"]);
+        piped(&["ls", "latest"]);
+        assert_eq!(piped(&["cat", "latest", small]).text(), "small");
+        piped(&["restore", "latest", "--to", to_text, "--verify", "--force"]);
+        lost.assert_back(&to);
+        let mut verify = Command::new(binary());
+        verify.env_remove("HOLDFAST_PASSPHRASE").args(["keys", "verify", &lost.bundle]).args(more);
+        Outcome::fed(None, &mut verify, PASSPHRASE).ok();
+    }
+}
+
+/// Blocks that all differ and cost little to keep.
+fn write_countless(path: &Path, blocks: std::ops::Range<u64>) {
+    write(path, b"");
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    let mut block = [0; 4096];
+    for number in blocks {
+        block[..8].copy_from_slice(&number.to_le_bytes());
+        std::io::Write::write_all(&mut out, &block).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_comes_back_by_the_id_of_its_run_with_a_cluster_and_without() {
+    const PATIENCE: Duration = Duration::from_secs(240);
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("a/first"), noise(1, 3_000_000));
+    // A checkpoint comes with so much that is new; then there is still something to read.
+    for number in 0..18 {
+        let blocks = number << 14..(number + 1) << 14;
+        write_countless(&source.join(format!("b/{number:02}")), blocks);
+    }
+    for number in 0..60 {
+        write(&source.join(format!("c/{number}")), noise(10 + number, 4_000_000));
+    }
+    let dev = Dev::start(&scratch.join("d"));
+    let begun = dev.json(&["backup", "--path", source.to_str().unwrap(), "--detach"]).ok();
+    let run = begun.object()["run"].as_str().unwrap().to_owned();
+    let made = || dev.service.log().contains("checkpoint committed").then_some(());
+    wait_until("a checkpoint is there", PATIENCE, made);
+    dev.service.kill();
+
+    let dev = Dev::start(&scratch.join("d"));
+    let over = || {
+        let told = dev.json(&["runs"]).ok().object();
+        let state = told["runs"][0]["state"].as_str().unwrap().to_owned();
+        (!["queued", "running"].contains(&&*state)).then_some(state)
+    };
+    assert_eq!(wait_until("the run has ended", PATIENCE, over), "interrupted");
+    let listed = dev.json(&["points", "--checkpoints"]).ok().object();
+    let point = listed["points"][0]["id"].clone();
+    assert_eq!(listed["points"][0]["state"], "checkpoint");
+    dev.json(&["restore", "latest", "--to", "/nowhere"]).fails(3, "point.id_unknown");
+    let first = source.join("a");
+    let part = first.to_str().unwrap();
+    let (with, without) = (scratch.join("with"), scratch.join("without"));
+    let told = dev.json(&["restore", &run, "--to", with.to_str().unwrap()]).ok().object();
+    assert_eq!((&told["point"], &told["skipped_count"]), (&point, &0.into()));
+    let (right, back) = (Tree::of(&source), with.join(source.strip_prefix("/").unwrap()));
+    let brought = Tree::of(&back);
+    brought.assert_no_wrong_bytes(&right, "by the run's id");
+    assert!(brought.0.contains_key(Path::new("b/00")) && brought.0.len() > 10);
+    assert!(brought.0.len() < right.0.len(), "it is a checkpoint");
+    dev.service.kill();
+    std::fs::remove_dir_all(&with).unwrap();
+
+    let url = format!("local:{}", scratch.join("d/location").display());
+    let kek = format!("file:{}", scratch.join("d/kek").display());
+    let from = ["--from-location", &url, "--kek", &kek];
+    let restore = |id: &str| {
+        let arguments = ["restore", id, "--to", without.to_str().unwrap(), part];
+        offline(None, "", &[&arguments[..], &from].concat())
+    };
+    assert_eq!(restore(&run[..8]).ok().object()["point"], point);
+    let back = without.join(first.strip_prefix("/").unwrap());
+    Tree::of(&first).assert_same(&Tree::of(&back), "with no cluster");
+    restore("00000000").fails(3, "point.id_unknown");
+}
+
+#[test]
+fn a_pack_that_may_not_be_read_is_not_called_damaged() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    assert!(rustix::process::geteuid().is_root(), "`make test` runs this as root");
+    let lost = lose();
+    let objects = Objects::of(&lost.scratch.join("gone"));
+    for pack in objects.below("packs") {
+        std::fs::set_permissions(pack, PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    let chowned = Command::new("chown").args(["-R", "65534"]).arg(lost.scratch.path()).status();
+    assert!(chowned.unwrap().success());
+    let to = lost.scratch.join("back");
+    let restore = || {
+        let mut command = Command::new(binary());
+        command.args(["--output", "json", "restore", &lost.point, "--to", to.to_str().unwrap()]);
+        command.args(["--from-location", &lost.url, "--bundle", &lost.bundle]);
+        command.env("HOLDFAST_PASSPHRASE", PASSPHRASE).uid(65534).gid(65534);
+        Outcome::of(None, &mut command)
+    };
+    for index in ["with the index", "without it"] {
+        let told = restore();
+        assert!(told.stderr.contains("Permission denied"), "{index}: {}", told.stderr);
+        assert!(!told.stderr.contains("damaged"), "{index}: {}", told.stderr);
+        told.fails(4, "location.access_refused");
+        let _was_removed = std::fs::remove_dir_all(lost.scratch.join("gone/index"));
+    }
+    for pack in objects.below("packs") {
+        std::fs::set_permissions(pack, PermissionsExt::from_mode(0o400)).unwrap();
+    }
+    let told = restore().ok();
+    assert_eq!(told.object()["skipped_count"], 0);
 }

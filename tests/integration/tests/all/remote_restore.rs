@@ -106,9 +106,16 @@ fn an_agent_brings_back_what_another_backed_up() {
         assert_eq!(newest[field], value, "{newest}");
     }
     assert_eq!(newest["point"], told["point"], "the point that was restored");
-    // A second time it is all there already; without leave it is in the way.
+    // A second time it is all there already, and in nobody's way; what differs is.
+    let told = hosts.cluster.run(&arguments).ok().object();
+    assert_eq!((&told["bytes_written"], &told["bytes_reused"]), (&0.into(), &7_500_000.into()));
+    let differs = hosts.below(&to).join("deep/0");
+    let right = fs::read(&differs).unwrap();
+    write(&differs, b"mine");
     hosts.cluster.run(&arguments).fails(4, "file.target_exists");
     assert_eq!(hosts.runs()[0]["state"], "failed");
+    assert_eq!(fs::read(&differs).unwrap(), b"mine");
+    write(&differs, right);
     let forced = [&arguments[..], &["--force", "--no-safety-point"]].concat();
     let told = hosts.cluster.run(&forced).ok().object();
     assert_eq!((&told["bytes_written"], &told["bytes_reused"]), (&0.into(), &7_500_000.into()));
@@ -131,6 +138,7 @@ fn a_part_is_restored_without_a_word_of_it_in_the_clear() {
     assert_eq!(fs::read(hosts.below(&to).join(canary)).unwrap(), noise(9, 100_000));
     assert!(!hosts.below(&to).join("other").exists());
     // It is in the way now: the report names it to whoever asked, sealed to everybody else.
+    write(&hosts.below(&to).join(canary), b"mine");
     let told = hosts.cluster.run(&restore).ends(4);
     assert!(told.error()["message"].as_str().unwrap().contains(canary));
     let missing = hosts.source.join("nowhere");
@@ -159,7 +167,7 @@ fn what_a_restore_in_place_overwrites_and_removes_is_saved_first() {
     fs::remove_file(source.join("gone")).unwrap();
     let wrong = Tree::of(&source);
 
-    let back = ["--in-place", "--delete", "--yes", "--agent", "local"];
+    let back = ["--in-place", "--force", "--delete", "--yes", "--agent", "local"];
     let path = source.to_str().unwrap();
     let restore = |point: &str| {
         let arguments = [&["restore", point], &back[..], &[path]].concat();
@@ -376,6 +384,7 @@ fn a_restore_by_the_caller_is_a_run_that_ends_as_it_ended() {
     assert_eq!((&run["state"], &run["kind"]), (&"done".into(), &"restore".into()));
     assert_eq!((&run["agent"], &run["point"]), (&Value::Null, &hosts.point.clone().into()));
     assert_eq!(run["restored"]["entries"], told["entries"]);
+    write(&hosts.below(&to).join("deep/0"), b"mine");
     hosts.cluster.run(&restore).fails(4, "file.target_exists");
     let run = hosts.runs()[0].clone();
     assert_eq!(run["state"], "failed");
@@ -397,4 +406,45 @@ fn in_operator_custody_no_agent_restores() {
     let restore = ["restore", point, "--to", to.to_str().unwrap(), "--agent", "one"];
     cluster.run(&restore).fails(4, "key.custody_refused");
     assert!(!to.exists());
+}
+
+#[test]
+fn an_agents_restore_in_place_protects_what_differs_and_saves_it_only_when_forced() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("changed"), b"as it was");
+    write(&source.join("lost"), noise(3, 300_000));
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let right = Tree::of(&source);
+    fs::remove_file(source.join("lost")).unwrap();
+    write(&source.join("changed"), b"precious");
+    write(&source.join("extra"), b"precious");
+    let path = source.to_str().unwrap();
+    let restore = |more: &[&str]| {
+        let arguments = ["restore", &point, "--in-place", "--agent", "local", path];
+        dev.json(&[&arguments[..], more].concat())
+    };
+    let dry = restore(&["--dry-run"]).ends(4);
+    assert_eq!(dry.error()["code"], "file.target_exists");
+    assert!(!source.join("lost").exists());
+    let told = restore(&["--delete", "--yes"]).ends(4);
+    assert!(told.stderr.contains(r#"{"skipped":{"code":"file.target_exists","path":""#));
+    assert!(told.error()["message"].as_str().unwrap().contains("changed"));
+    assert_eq!(fs::read(source.join("changed")).unwrap(), b"precious");
+    assert_eq!(fs::read(source.join("extra")).unwrap(), b"precious", "nothing was removed");
+    assert_eq!(fs::read(source.join("lost")).unwrap(), noise(3, 300_000), "it was in no way");
+
+    let forced = ["--force", "--delete", "--yes"];
+    let dry = restore(&[&forced[..], &["--dry-run"]].concat()).ok().object();
+    assert_eq!(dry["safety_point"], Value::Null);
+    let told = restore(&forced).ok().object();
+    for field in ["entries", "bytes_written", "bytes_reused", "removed", "skipped_count"] {
+        assert_eq!(dry[field], told[field], "{field}: {dry} {told}");
+    }
+    assert!(told["safety_point"].is_string(), "{told}");
+    right.assert_same(&Tree::of(&source), "by force");
+    restore(&["--to-be-refused"]).ends(2);
+    let climbing = ["restore", &point, "--to", "/tmp/../tmp", "--agent", "local"];
+    dev.json(&climbing).fails(2, "usage.argument_malformed");
 }

@@ -86,3 +86,49 @@ fn a_bandwidth_at_which_no_backup_could_end_is_refused_with_the_least_that_works
     limited(least).ok();
     limited(0).ok();
 }
+
+#[test]
+fn of_what_is_not_excluded_only_what_is_included_is_taken() {
+    let scratch = Scratch::new();
+    let (source, file) = (scratch.join("source"), scratch.join("scans.toml"));
+    for name in ["a.dcm", "b.txt", "deep/c.dcm", "deep/d.txt", "config/e", "config/old.dcm"] {
+        write(&source.join(name), name);
+    }
+    write(
+        &file,
+        policy(&source)
+            .replace("nightly", "scans")
+            .replace("exclude=[],", "exclude=[\"old.*\"], include=[\"*.dcm\", \"config/\"],"),
+    );
+    let dev = Dev::start(&scratch.join("d"));
+    let files = |point: &serde_json::Value| -> Vec<String> {
+        let told = dev.json(&["ls", point.as_str().unwrap()]).ok().object();
+        let rows = told["entries"].as_array().unwrap().clone();
+        let files = rows.iter().filter(|row| row["kind"] == "file");
+        let below = |row: &serde_json::Value| {
+            let path = std::path::PathBuf::from(row["path"].as_str().unwrap());
+            path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned()
+        };
+        files.map(below).collect()
+    };
+    let expected = ["a.dcm", "config/e", "deep/c.dcm"];
+    dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let made = dev.json(&["backup", "scans"]).ok().object();
+    assert_eq!(files(&made["point"]), expected);
+    let path = ["backup", "--path", source.to_str().unwrap(), "--exclude", "old.*"];
+    let include = ["--include", "*.dcm", "--include", "config/"];
+    let made = dev.json(&[&path[..], &include].concat()).ok().object();
+    assert_eq!(files(&made["point"]), expected);
+    let made = dev.json(&path).ok().object();
+    assert_eq!(files(&made["point"]).len(), 5, "without the list all that is not excluded");
+
+    // What is exported is what was applied, the list included.
+    write(&file, dev.run(&["export"]).ok().text());
+    let again = dev.json(&["apply", "-f", file.to_str().unwrap(), "--dry-run"]).ok().object();
+    let rows = again["resources"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["result"] == "unchanged"), "{again}");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("config/"));
+    let negated = dev.json(&[&path[..], &["--include", "!x"]].concat());
+    assert_eq!(negated.ends(2).error()["code"], "resource.field_malformed");
+    dev.json(&["backup", "scans", "--include", "x"]).ends(2);
+}

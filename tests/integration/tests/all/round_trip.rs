@@ -9,6 +9,7 @@ use std::{
         fs::{FileExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -181,4 +182,123 @@ fn what_is_excluded_is_not_in_the_point() {
     let back = below(&to, &source);
     assert!(back.join("keep.txt").exists());
     assert!(!back.join("drop.tmp").exists() && !back.join("sub/drop.tmp").exists());
+}
+
+#[test]
+fn a_restore_in_place_protects_what_differs_unless_forced() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    furnish(&source);
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let before = Tree::of(&source);
+    fs::remove_dir_all(source.join("deep")).unwrap();
+    let restore = ["restore", &point, "--in-place", source.to_str().unwrap()];
+    dev.run(&restore).ok();
+    before.assert_same(&Tree::of(&source), "what was lost is back, and nothing was in the way");
+    write(&source.join("small"), "mine");
+    write(&source.join("text"), "mine too");
+    let told = dev.run(&restore).ends(4);
+    assert_eq!(told.text(), "", "a failure has no answer");
+    let lines: Vec<_> = told.stderr.lines().collect();
+    let first_of_error = lines.iter().position(|line| line.starts_with("error: ")).unwrap();
+    for name in ["small", "text"] {
+        let line = format!("skipped {}/{name}: file.target_exists", source.display());
+        let at = lines.iter().position(|told| *told == line);
+        assert!(at.is_some_and(|at| at < first_of_error), "{}", told.stderr);
+    }
+    assert_eq!(fs::read(source.join("small")).unwrap(), b"mine");
+    assert_eq!(fs::read(source.join("text")).unwrap(), b"mine too");
+}
+
+#[test]
+fn removing_beneath_the_root_is_agreed_to_however_it_is_spelled() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    write(&source.join("file"), "file");
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let extra = source.join("extra");
+    let link = scratch.join("root");
+    symlink("/", &link).unwrap();
+    for spelled in ["/", "//", "/./", "/tmp/..", "/proc/self/root", link.to_str().unwrap()] {
+        write(&extra, "precious");
+        let restore = ["restore", &point, "--to", spelled, "--delete"];
+        dev.json(&restore).fails(4, "confirm.answer_missing");
+        assert!(extra.exists(), "{spelled}");
+        let told = dev.json(&[&restore[..], &["--yes"]].concat()).ok().object();
+        assert_eq!((&told["target"], &told["removed"]), (&"/".into(), &1.into()), "{spelled}");
+        assert!(!extra.exists(), "{spelled}");
+    }
+    write(&extra, "precious");
+    let by_agent = ["restore", &point, "--to", "//", "--delete", "--agent", "local"];
+    dev.json(&by_agent).fails(4, "confirm.answer_missing");
+    assert!(extra.exists());
+}
+
+#[test]
+fn a_restore_that_fails_names_every_path_before_the_error() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    let odd = OsStr::from_bytes(b"not \xff utf-8");
+    for number in 0..20 {
+        write(&source.join(format!("{number:02}")), noise(number, 200_000));
+    }
+    write(&source.join(odd), "odd");
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let to = scratch.join("back");
+    let restore = ["restore", &point, "--to", to.to_str().unwrap()];
+    dev.run(&restore).ok();
+    for number in 0..20 {
+        write(&below(&to, &source).join(format!("{number:02}")), "mine");
+    }
+    write(&below(&to, &source).join(odd), "mine");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let told = dev.json(&[&restore[..], dry_run].concat()).ends(4);
+        assert_eq!(told.error()["code"], "file.target_exists", "the last line is the error");
+        let named: Vec<serde_json::Value> = told
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with(r#"{"skipped":"#))
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["skipped"].clone())
+            .collect();
+        assert_eq!(named.len(), 21);
+        assert!(named.iter().all(|row| row["code"] == "file.target_exists"));
+        assert_eq!(named.iter().filter(|row| row["path_base64"].is_string()).count(), 1);
+    }
+}
+
+fn in_base64(text: &OsStr) -> String {
+    let script = r#"printf %s "$0" | base64 -w0"#;
+    let done = Command::new("sh").args(["-c", script]).arg(text).output().unwrap();
+    assert!(done.status.success());
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn a_target_and_a_note_that_are_not_utf8_are_told_exactly_too() {
+    let scratch = Scratch::new();
+    let source = scratch.join("source");
+    let odd = OsStr::from_bytes(b"not \xff utf-8");
+    write(&source.join(odd).join("file"), "file");
+    let dev = Dev::start(&scratch.join("d"));
+    let point = dev.backup(&source);
+    let to = scratch.join("back").join(odd);
+    let restore = || {
+        let mut command = Command::new(crate::harness::binary());
+        command.args(["--output", "json", "restore", &point, "--to"]).arg(&to);
+        crate::harness::Outcome::of(Some(&dev.context()), &mut command).ok().object()
+    };
+    assert_eq!(restore()["notes"], serde_json::json!([]));
+    let directory = below(&to, &source).join(odd);
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    let told = restore();
+    assert_eq!(told["target_base64"], in_base64(to.as_os_str()));
+    assert!(told["target"].as_str().unwrap().contains('\u{fffd}'));
+    let note = &told["notes"][0];
+    assert_eq!((&note["kind"], &note["count"]), (&"mode".into(), &1.into()));
+    assert_eq!(note["path_base64"], in_base64(source.join(odd).as_os_str()));
+    let plain = dev.json(&["restore", &point, "--to", scratch.join("p").to_str().unwrap()]).ok();
+    assert_eq!(plain.object().get("target_base64"), None);
 }

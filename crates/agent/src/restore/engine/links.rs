@@ -5,9 +5,8 @@
 //! over the whole manifest, which happens only then.
 
 use super::file::Outcome;
-use super::plan::{file, for_each};
+use super::plan::for_each;
 use super::run::Run;
-use super::transfer::with_transfer;
 use crate::flow::lock;
 use holdfast_common::{Code, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
@@ -75,11 +74,17 @@ impl Links {
         self.later > 0
     }
 
-    /// Places everything that waited.
-    pub(super) fn place(&mut self, run: &Run<'_>, paths: &[Vec<u8>]) -> Result<()> {
-        if !self.orphans.is_empty() {
-            self.adopt(run)?;
-        }
+    pub(super) fn any_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Has `link` give everything that waited the first path of its group.
+    pub(super) fn place(
+        &self,
+        run: &Run<'_>,
+        paths: &[Vec<u8>],
+        link: impl Fn(&Entry, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         for_each(run.reader, paths, run, |entry| {
             let Some(first) = entry.hardlink_group.and_then(|group| self.firsts.get(&group)) else {
                 if entry.hardlink_group.is_some() {
@@ -87,7 +92,6 @@ impl Links {
                 }
                 return Ok(());
             };
-            let Some(target) = &run.target else { return Ok(()) };
             if first.path == entry.path.as_slice() {
                 return Ok(());
             }
@@ -98,7 +102,7 @@ impl Links {
             let failed = *lock(&first.outcome);
             let linked = match failed {
                 Some(code) => Err(code),
-                None => target.place_hardlink(&entry, &first.path).map_err(|error| error.code),
+                None => link(&entry, &first.path).map_err(|error| error.code),
             };
             match linked {
                 Ok(()) => run.placed(),
@@ -108,30 +112,32 @@ impl Links {
         })
     }
 
-    /// Gives the first selected path of each orphaned group the group's content.
-    fn adopt(&mut self, run: &Run<'_>) -> Result<()> {
+    /// Gives the first selected path of each orphaned group the group's content, by `file`.
+    pub(super) fn adopt(
+        &mut self,
+        run: &Run<'_>,
+        mut file: impl FnMut(Entry, Outcome) -> Result<()>,
+    ) -> Result<()> {
         let mut orphans = std::mem::take(&mut self.orphans);
-        with_transfer(run, |transfer| {
-            for entry in run.reader.manifest().entries()? {
-                let entry = entry?;
-                let Some(group) = entry.hardlink_group.filter(|_| entry.content.is_some()) else {
-                    continue;
-                };
-                let Some((path, inode)) = orphans.remove(&group) else { continue };
-                let outcome = Outcome::default();
-                let first = First { path: path.clone(), inode, outcome: outcome.clone() };
-                self.firsts.insert(group, first);
-                if inode == Inode::of(&entry) {
-                    file(run, transfer, Entry { path: path.into(), ..entry }, outcome, false)?;
-                } else {
-                    run.skip(&path, Code::FileChanged);
-                    *lock(&outcome) = Some(Code::FileChanged);
-                }
-                if orphans.is_empty() {
-                    break;
-                }
+        for entry in run.reader.manifest().entries()? {
+            let entry = entry?;
+            let Some(group) = entry.hardlink_group.filter(|_| entry.content.is_some()) else {
+                continue;
+            };
+            let Some((path, inode)) = orphans.remove(&group) else { continue };
+            let outcome = Outcome::default();
+            let first = First { path: path.clone(), inode, outcome: outcome.clone() };
+            self.firsts.insert(group, first);
+            if inode == Inode::of(&entry) {
+                file(Entry { path: path.into(), ..entry }, outcome)?;
+            } else {
+                run.skip(&path, Code::FileChanged);
+                *lock(&outcome) = Some(Code::FileChanged);
             }
-            Ok(())
-        })
+            if orphans.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

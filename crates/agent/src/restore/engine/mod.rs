@@ -15,6 +15,8 @@ mod delete;
 mod file;
 mod links;
 mod plan;
+mod rehearse;
+mod roots;
 mod run;
 mod transfer;
 
@@ -41,13 +43,13 @@ pub struct RestoreRequest {
     pub target: PathBuf,
     /// Absolute paths of the point, each with everything beneath it; empty for everything.
     pub paths: Vec<Vec<u8>>,
-    /// To where it was: `/`. Overwrites.
+    /// To where it was: the same as the target `/`, said in so many words.
     pub in_place: bool,
     /// Remove, beneath the paths that were backed up, what the point does not have.
     pub delete: bool,
     /// Overwrite what is there.
     pub force: bool,
-    /// Only count.
+    /// Look at what lies there, and only count.
     pub dry_run: bool,
     /// Read what was written again and compare it with the content's hash.
     pub verify: bool,
@@ -62,8 +64,7 @@ impl RestoreRequest {
     }
 
     pub(super) fn target_options(&self) -> TargetOptions {
-        let overwrite =
-            if self.force || self.in_place { Overwrite::Force } else { Overwrite::Protect };
+        let overwrite = if self.force { Overwrite::Force } else { Overwrite::Protect };
         TargetOptions { overwrite, numeric_ids: self.numeric_ids, ..Default::default() }
     }
 }
@@ -87,7 +88,7 @@ pub struct RestoreReport {
     pub bytes_reused: u64,
     /// Files that were read again and found right.
     pub verified: u64,
-    /// Names that went away by `delete`.
+    /// Names that went away by `delete`; with `dry_run`, that would.
     pub removed: u64,
     /// What is not in place, and why.
     pub skipped: Vec<(Vec<u8>, Code)>,
@@ -96,29 +97,43 @@ pub struct RestoreReport {
 }
 
 impl RestoreReport {
-    /// The error to end with: damage, or something in the way that nobody allowed to be
-    /// overwritten. What could not be written for another reason is told as skipped.
+    /// The error to end with: damage, a location that did not give what it has, or something in the
+    /// way that nobody allowed to be overwritten. What could not be written for another reason is
+    /// told as skipped.
     pub fn failure(&self) -> Option<Error> {
         self.damage()
             .map(|error| error.next("restore another point, or run `holdfast verify --all`"))
+            .or_else(|| self.unread())
             .or_else(|| self.in_the_way())
     }
 
+    fn unread(&self) -> Option<Error> {
+        let (first, count) =
+            self.all(|code| matches!(code, Code::LocationIoFailed | Code::LocationRefused))?;
+        let (path, code) = first;
+        let path = String::from_utf8_lossy(path).escape_debug().to_string();
+        let message = format!("{count} entries could not be read from a location, first `{path}`");
+        Some(Error::new(*code, message))
+    }
+
+    /// The first that was skipped for such a reason, and how many were.
+    fn all(&self, is_meant: impl Fn(Code) -> bool) -> Option<(&(Vec<u8>, Code), usize)> {
+        let mut meant = self.skipped.iter().filter(|(_, code)| is_meant(*code));
+        let first = meant.next()?;
+        Some((first, 1 + meant.count()))
+    }
+
     fn in_the_way(&self) -> Option<Error> {
-        let in_the_way = |(_, code): &&(Vec<u8>, Code)| *code == Code::FileExists;
-        let (first, _) = self.skipped.iter().find(in_the_way)?;
-        let count = self.skipped.iter().filter(in_the_way).count();
+        let ((first, _), count) = self.all(|code| code == Code::FileExists)?;
         let first = String::from_utf8_lossy(first).escape_debug().to_string();
         let message = format!("{count} entries are in the way, first `{first}`");
-        let others = format!("{} other entries were restored", self.entries);
+        let others = format!("nothing is in the way of the {} others", self.entries);
         Some(Error::new(Code::FileExists, message).cause(others))
     }
 
     /// Bytes were wrong or missing: nothing wrong was written.
     pub fn damage(&self) -> Option<Error> {
-        let damaged = |(_, code): &&(Vec<u8>, Code)| code.exit() == Exit::Damage;
-        let (path, code) = self.skipped.iter().find(damaged)?;
-        let count = self.skipped.iter().filter(damaged).count();
+        let ((path, code), count) = self.all(|code| code.exit() == Exit::Damage)?;
         let path = String::from_utf8_lossy(path).escape_debug().to_string();
         Some(Error::new(*code, format!("{count} entries cannot be restored, first `{path}`")))
     }
@@ -130,8 +145,11 @@ pub fn restore(
     request: &RestoreRequest,
     progress: &Progress,
 ) -> Result<RestoreReport> {
-    let open = || Target::open(request.directory(), request.target_options());
-    let target = (!request.dry_run).then(open).transpose()?;
+    let (directory, options) = (request.directory(), request.target_options());
+    let target = match request.dry_run {
+        true => Target::look(directory, options, None)?,
+        false => Some(Target::open(directory, options)?),
+    };
     restore_under(&Halt::new(), reader, request, (target, progress))
 }
 
@@ -145,7 +163,7 @@ pub fn insist_on_paths(reader: &PointReader, paths: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
-/// The same into a directory that is open, or into none to only count, until the halt is set. What
+/// The same into a directory that is open (a dry run may have none), until the halt is set. What
 /// was granted is kept meanwhile, and its end ends this too.
 pub(super) fn restore_under(
     halt: &Arc<Halt>,
@@ -184,9 +202,23 @@ fn restore_here(
     progress.entries_total.store(reader.record().entries, Relaxed);
     progress.bytes_total.store(reader.record().bytes, Relaxed);
     match target {
-        Some(target) => plan::restore(halt, reader, request, (target, progress)),
-        None => plan::count(halt, reader, request, progress),
+        Some(target) if !request.dry_run => {
+            insist_on_in_place(request, &target)?;
+            plan::restore(halt, reader, request, (target, progress))
+        }
+        target => rehearse::rehearse(halt, reader, request, (target, progress)),
     }
+}
+
+/// Whoever asks for a removal in place is asked again before it begins; a name that turns out to
+/// lead to `/` must not go around that.
+fn insist_on_in_place(request: &RestoreRequest, target: &Target) -> Result<()> {
+    if !request.delete || request.in_place || !target.is_root()? {
+        return Ok(());
+    }
+    let message =
+        format!("`{}` is `/`: to remove there is to restore in place", request.target.display());
+    Err(Error::new(Code::ConfirmMissing, message).next("say --in-place, and confirm it"))
 }
 
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,16 +1,18 @@
 //! The plan: entries in manifest order, each put where it belongs or handed to the transfer.
 //!
 //! Directories, links and special files are made at once; files get a writer, and want those of
-//! their chunks that do not lie there already. Hard links come last, when their first paths are in
-//! place or known not to be.
+//! their chunks that do not lie there already. Hard links come next, when their first paths are in
+//! place or known not to be. What the point does not have is removed last, and only when nothing
+//! was refused.
 
-use super::super::place::{ExistingFile, Overwrite, Target};
+use super::super::place::{ExistingFile, Meeting, Target};
 use super::super::point::PointReader;
+use super::delete::{Hand, Sweep};
 use super::file::{FileJob, Outcome, read_again};
 use super::links::Links;
 use super::run::Run;
 use super::transfer::{Transfer, with_transfer};
-use super::{Progress, RestoreReport, RestoreRequest, delete};
+use super::{Progress, RestoreReport, RestoreRequest};
 use crate::flow::{Halt, lock};
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Content, Entry, EntryKind};
@@ -24,19 +26,22 @@ pub(super) fn restore(
     request: &RestoreRequest,
     (target, progress): (Target, &Progress),
 ) -> Result<RestoreReport> {
+    let sweep = request.delete.then(|| Sweep::plan(reader)).transpose()?;
     let run = Run::new(reader, progress, Some(target), request.verify, Arc::clone(halt));
-    let delta = request.target_options().overwrite == Overwrite::Force;
     let mut links = Links::default();
     with_transfer(&run, |transfer| {
-        for_each(reader, &request.paths, &run, |entry| {
-            place(&run, transfer, &mut links, entry, delta)
-        })
+        for_each(reader, &request.paths, &run, |entry| place(&run, transfer, &mut links, entry))
     })?;
-    if links.any() {
-        links.place(&run, &request.paths)?;
+    if links.any_orphans() {
+        with_transfer(&run, |transfer| {
+            links.adopt(&run, |entry, outcome| file(&run, transfer, entry, outcome))
+        })?;
     }
-    if request.delete {
-        delete::delete_extra(&run, &request.paths)?;
+    if links.any() {
+        links.place(&run, &request.paths, |entry, first| link(&run, entry, first))?;
+    }
+    if let Some(sweep) = sweep {
+        sweep_last(&run, &sweep, &request.paths)?;
     }
     let notes = match &run.target {
         Some(target) => target.finish()?,
@@ -45,20 +50,20 @@ pub(super) fn restore(
     Ok(RestoreReport { notes, ..run.into_report() })
 }
 
-/// What a restore would do, without a look at the target.
-pub(super) fn count(
-    halt: &Arc<Halt>,
-    reader: &PointReader,
-    request: &RestoreRequest,
-    progress: &Progress,
-) -> Result<RestoreReport> {
-    let run = Run::new(reader, progress, None, false, Arc::clone(halt));
-    for_each(reader, &request.paths, &run, |entry| {
-        run.report().bytes_written += entry.content_bytes();
-        run.placed();
-        Ok(())
-    })?;
-    Ok(run.into_report())
+/// Only after everything was restored, and is on the disk, may anything go.
+fn sweep_last(run: &Run<'_>, sweep: &Sweep, paths: &[Vec<u8>]) -> Result<()> {
+    let (refused, failed) = {
+        let report = run.report();
+        (report.skipped.first().map(|(_, code)| *code), report.failure().is_some())
+    };
+    match refused {
+        None => {
+            run.target.as_ref().map_or(Ok(()), Target::sync)?;
+            sweep.perform(run, paths, Hand::Remove)
+        }
+        Some(_) if failed => Ok(()),
+        Some(code) => sweep.perform(run, paths, Hand::Leave(code)),
+    }
 }
 
 /// Every selected entry in order, with the directories that lead to it.
@@ -123,7 +128,6 @@ fn place(
     transfer: &mut Transfer<'_, '_>,
     links: &mut Links,
     entry: Entry,
-    delta: bool,
 ) -> Result<()> {
     let Some(target) = &run.target else { return Ok(()) };
     if let Some(group) = entry.hardlink_group
@@ -136,12 +140,13 @@ fn place(
         EntryKind::Symlink => target.place_symlink(&entry),
         EntryKind::File => {
             let outcome = links.outcome(&entry);
-            return file(run, transfer, entry, outcome, delta);
+            return file(run, transfer, entry, outcome);
         }
         _ => target.place_special(&entry),
     };
     match placed {
         Ok(()) => run.placed(),
+        Err(error) if is_there(run, &entry, &error)? => run.placed(),
         Err(error) => {
             *lock(&links.outcome(&entry)) = Some(error.code);
             run.skip(&entry.path, error.code);
@@ -153,12 +158,35 @@ fn place(
     Ok(())
 }
 
-pub(super) fn file(
+fn link(run: &Run<'_>, entry: &Entry, first: &[u8]) -> Result<()> {
+    let Some(target) = &run.target else { return Ok(()) };
+    match target.place_hardlink(entry, first) {
+        Err(error) if error.code == Code::FileExists => match target.meet_link(entry, first) {
+            Ok(Meeting::Same) => Ok(()),
+            _ => Err(error),
+        },
+        placed => placed,
+    }
+}
+
+/// Whether what refused the entry is the entry itself, which is then in place.
+fn is_there(run: &Run<'_>, entry: &Entry, refusal: &Error) -> Result<bool> {
+    let Some(target) = &run.target else { return Ok(false) };
+    if refusal.code != Code::FileExists {
+        return Ok(false);
+    }
+    match target.meet(entry) {
+        Ok(Meeting::File(existing)) => is_the_file(run, entry, &existing),
+        Ok(meeting) => Ok(matches!(meeting, Meeting::Same)),
+        Err(_) => Ok(false),
+    }
+}
+
+fn file(
     run: &Run<'_>,
     transfer: &mut Transfer<'_, '_>,
     entry: Entry,
     outcome: Outcome,
-    delta: bool,
 ) -> Result<()> {
     let Some(target) = &run.target else { return Ok(()) };
     let refused = |error: Error| {
@@ -166,7 +194,8 @@ pub(super) fn file(
         run.skip(&entry.path, error.code);
         if error.code == Code::DiskFull { Err(error) } else { Ok(()) }
     };
-    let existing = match delta.then(|| target.existing(&entry)).transpose() {
+    let existing = target.overwrites().then(|| target.existing(&entry));
+    let existing = match existing.transpose() {
         Ok(existing) => existing.flatten(),
         Err(error) => return refused(error),
     };
@@ -183,6 +212,10 @@ pub(super) fn file(
     let seat = run.files.enter(1, &run.halt)?;
     let writer = match target.create_file(&entry) {
         Ok(writer) => writer,
+        Err(error) if is_there(run, &entry, &error)? => {
+            drop(seat);
+            return kept(run, &entry, &outcome);
+        }
         Err(error) => return refused(error),
     };
     let job = Arc::new(FileJob::new(entry, Some(writer), outcome, seat));
@@ -236,6 +269,12 @@ pub(in crate::restore) fn want_all(
         offset += u64::from(chunk.length);
     }
     Ok(())
+}
+
+/// Whether a file is the entry's, and of nobody else's.
+pub(super) fn is_the_file(run: &Run<'_>, entry: &Entry, existing: &ExistingFile) -> Result<bool> {
+    let may_stay = || existing.may_stay(entry.size, entry.hardlink_group.is_some());
+    Ok(is_all_there(run, entry, existing)? && may_stay())
 }
 
 /// Whether every chunk lies at its place, so that nothing needs to be written.

@@ -6,16 +6,18 @@
 //! refused becomes a note, and the rest is done.
 
 use super::notes::{NoteKind, Notes};
-use crate::source::files::{Owners, is_restorable, names_in, sized};
+use crate::source::files::{Owners, Status, is_restorable, names_in, sized};
 use holdfast_common::{Code, Error};
 use holdfast_seal::manifest::entry::{Entry, EntryKind, Xattr};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, flistxattr, flistxattr_query, fremovexattr, fsetxattr, futimens, listxattr,
-    listxattr_query, removexattr, setxattr, utimensat,
+    fchmod, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query, fremovexattr, fsetxattr,
+    futimens, getxattr, getxattr_query, listxattr, listxattr_query, removexattr, setxattr,
+    utimensat,
 };
 use rustix::io::{Errno, Result};
+use rustix::process::geteuid;
 use std::sync::{Mutex, PoisonError};
 
 const SET_ID_BITS: u32 = 0o6000;
@@ -72,6 +74,34 @@ impl Attributes {
         if let Err(errno) = handle.set_mtime(self.mtime_ns) {
             note(NoteKind::Times, errno);
         }
+    }
+
+    /// Whether an inode of this kind has owner, mode and extended attributes already, as far as
+    /// this process could give them: without privileges what it makes is its own, and not set-id.
+    pub(crate) fn lie_on(&self, handle: Handle<'_>, there: &Status) -> bool {
+        let me = geteuid();
+        let given = (there.uid, there.gid) == (self.uid, self.gid);
+        let own = !me.is_root() && there.uid == me.as_raw();
+        let mode = if given { self.mode } else { self.mode & !SET_ID_BITS };
+        let same_mode = self.kind == EntryKind::Symlink || there.mode == mode;
+        (given || own) && same_mode && self.has_xattrs(handle, me.is_root())
+    }
+
+    fn has_xattrs(&self, handle: Handle<'_>, privileged: bool) -> bool {
+        let settable =
+            |name: &[u8]| privileged || name.starts_with(b"user.") || name.starts_with(b"system.");
+        let wanted = self.xattrs.as_deref().unwrap_or(&[]);
+        let mut wanted = wanted.iter().filter(|xattr| settable(&xattr.name));
+        let listed = match handle.list_xattrs() {
+            Ok(listed) => listed,
+            Err(_) => return wanted.next().is_none(),
+        };
+        let expected = |name: &[u8]| wanted.clone().any(|xattr| *xattr.name == *name);
+        let no_more =
+            names_in(&listed).into_iter().all(|name| !is_restorable(name) || expected(name));
+        no_more
+            && wanted
+                .all(|xattr| handle.xattr(&xattr.name).is_ok_and(|value| value == *xattr.value))
     }
 
     /// Both ids, or the group alone where only that is allowed.
@@ -148,6 +178,18 @@ impl Handle<'_> {
             Self::Held(_) => {
                 let path = self.path();
                 sized(|| listxattr_query(&path), |buffer| listxattr(&path, buffer))
+            }
+        }
+    }
+
+    fn xattr(self, name: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Self::Open(fd) => {
+                sized(|| fgetxattr_query(fd, name), |buffer| fgetxattr(fd, name, buffer))
+            }
+            Self::Held(_) => {
+                let path = self.path();
+                sized(|| getxattr_query(&path, name), |buffer| getxattr(&path, name, buffer))
             }
         }
     }

@@ -14,7 +14,7 @@ use holdfast_seal::manifest::entry::EntryKind;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of a path the kernel takes at once, below its own limit of 4,096.
@@ -36,6 +36,9 @@ pub(crate) struct Beneath {
     open: Mutex<OpenDirectories>,
     /// One directory of each filesystem that was written to, by its device.
     filesystems: Mutex<Vec<(u64, Arc<OwnedFd>)>>,
+    /// What was made on the way to something else, and not by its own entry: few, since entries
+    /// come with their directories first.
+    made: Mutex<HashSet<Box<[u8]>>>,
     one_call: bool,
 }
 
@@ -43,8 +46,8 @@ impl Beneath {
     pub(crate) fn new(root: OwnedFd) -> Self {
         let one_call = opens_in_one_call(root.as_fd());
         let root = Arc::new(root);
-        let beneath =
-            Self { root, open: Mutex::default(), filesystems: Mutex::default(), one_call };
+        let (open, filesystems, made) = Default::default();
+        let beneath = Self { root, open, filesystems, made, one_call };
         beneath.remember_filesystem(&beneath.root);
         beneath
     }
@@ -109,6 +112,11 @@ impl Beneath {
         }
     }
 
+    /// Whether the directory was made on the way to something beneath it.
+    pub(crate) fn was_made(&self, path: InsidePath<'_>) -> bool {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(path.relative())
+    }
+
     /// Forgets what it knows of directories at and beneath a path that is no longer there.
     pub(crate) fn forget(&self, path: InsidePath<'_>) {
         let gone = path.relative();
@@ -159,12 +167,19 @@ impl Beneath {
 
     fn make_all(&self, path: InsidePath<'_>) -> rustix::io::Result<OwnedFd> {
         let mut at: Option<OwnedFd> = None;
+        let mut passed = 0;
         for part in stretches(path.relative(), false) {
             let from = at.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            let end = passed + part.len();
             match mkdirat(from, part, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {
+                    let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+                    made.insert(path.relative()[..end].into());
+                }
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
+            passed = end + 1;
             at = Some(one_part(from, part)?);
         }
         at.map_or_else(|| one_part(self.root.as_fd(), b"."), Ok)

@@ -42,7 +42,7 @@ impl ExistingFile {
 
     /// Whether the file may stay as it is, given that all of the stream's bytes were found in it:
     /// it still is what was compared, and where the entry has holes it has nothing but zeros.
-    pub(super) fn may_stay(&self, size: u64, links_expected: bool) -> bool {
+    pub fn may_stay(&self, size: u64, links_expected: bool) -> bool {
         let still = Status::of_open(&self.file).is_ok_and(|now| now.same_content(&self.status));
         let alone = self.status.links == 1 || links_expected;
         still && alone && self.status.size == size && self.gaps_are_zero(size)

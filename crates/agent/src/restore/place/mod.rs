@@ -17,6 +17,7 @@ mod existing;
 mod file;
 mod inside;
 mod layout;
+mod meet;
 mod notes;
 mod removal;
 mod root;
@@ -25,17 +26,20 @@ mod target;
 pub use existing::ExistingFile;
 pub use file::FileWriter;
 pub use inside::InsidePath;
+pub use meet::Meeting;
 pub use notes::{Note, NoteKind, Notes};
 pub use removal::Removed;
 pub use root::Insist;
 pub use target::Target;
 
-/// What happens to what lies in the way of an entry. Directories always merge.
+/// What happens to what lies in the way of an entry. Directories always merge; what is the entry
+/// already, by content and attributes, is in nobody's way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
     /// Replace it. A directory with something in it is still not replaced by another kind.
     Force,
-    /// Leave it, and refuse the entry with `FileExists`.
+    /// Leave it, and refuse the entry with `FileExists`. A directory that is there keeps its owner,
+    /// mode and attributes.
     #[default]
     Protect,
 }

@@ -29,10 +29,13 @@ struct Level {
     names: Names,
     position: usize,
     path_length: usize,
+    /// Something beneath it is left, so it is too.
+    stays: bool,
 }
 
 struct Removal<'a> {
     target: &'a Target,
+    only_count: bool,
     levels: Vec<Level>,
     path: Vec<u8>,
     removed: Removed,
@@ -70,6 +73,15 @@ impl Target {
 
     /// Removes a path and everything beneath it. The target itself cannot be removed.
     pub fn remove_tree(&self, path: &[u8]) -> Result<Removed> {
+        self.clear(path, false)
+    }
+
+    /// What [`Target::remove_tree`] would remove.
+    pub fn count_tree(&self, path: &[u8]) -> Result<Removed> {
+        self.clear(path, true)
+    }
+
+    fn clear(&self, path: &[u8], only_count: bool) -> Result<Removed> {
         let inside = InsidePath::parse(path)?;
         let Some((above, name)) = inside.split() else { return Err(escaped(path)) };
         let directory = self.0.beneath.directory(above)?;
@@ -80,6 +92,7 @@ impl Target {
             .device;
         let mut removal = Removal {
             target: self,
+            only_count,
             levels: Vec::new(),
             path: path.to_vec(),
             removed: Removed::default(),
@@ -140,7 +153,8 @@ impl Removal<'_> {
         }
         let path_length = self.path.len();
         let directory = Some(Arc::new(directory));
-        self.levels.push(Level { directory, inode, names, position: 0, path_length });
+        let stays = failure.is_some();
+        self.levels.push(Level { directory, inode, names, position: 0, path_length, stays });
         if let Some(far) = self.levels.len().checked_sub(limits::WALK_OPEN_MAX + 1) {
             self.levels[far].directory = None;
         }
@@ -151,16 +165,21 @@ impl Removal<'_> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         self.path.truncate(left.path_length);
         let Some(level) = self.levels.last_mut() else {
-            self.unlink(top, top_name, AtFlags::REMOVEDIR);
+            if !left.stays {
+                self.unlink(top, top_name, AtFlags::REMOVEDIR);
+            }
             return Ok(());
         };
+        level.stays |= left.stays;
         if level.directory.is_none() {
             let below = left.directory.as_deref().ok_or(Errno::STALE);
             let reopened = below.and_then(|below| parent_of(below, level.inode));
             let found = reopened.map_err(|errno| failed("go back above", &self.path, errno))?;
             level.directory = Some(Arc::new(found));
         }
-        if let Some(directory) = level.directory.clone() {
+        if let Some(directory) = level.directory.clone()
+            && !left.stays
+        {
             let name_at = level.path_length + 1;
             let name = self.path[name_at..].to_vec();
             self.unlink(directory.as_fd(), &name, AtFlags::REMOVEDIR);
@@ -169,16 +188,23 @@ impl Removal<'_> {
     }
 
     fn unlink(&mut self, directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) {
+        if self.only_count {
+            self.removed.entries += 1;
+            return;
+        }
         match unlinkat(directory, name, flags) {
             Ok(()) => self.removed.entries += 1,
             Err(Errno::NOENT) => {}
-            // Something beneath it stayed, and was noted itself.
+            // Something came into it meanwhile, and belongs to whoever put it there.
             Err(Errno::NOTEMPTY) => {}
             Err(errno) => self.stays(code_of(errno)),
         }
     }
 
-    fn stays(&self, code: Code) {
+    fn stays(&mut self, code: Code) {
+        if let Some(level) = self.levels.last_mut() {
+            level.stays = true;
+        }
         self.target.0.note(NoteKind::Removal, code, &self.path);
     }
 }

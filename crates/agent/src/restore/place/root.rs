@@ -20,11 +20,7 @@ pub type Insist<'a> = &'a dyn Fn(&Path) -> Result<()>;
 
 /// Opens the directory once `insist` has nothing against where it lies.
 pub(super) fn open(directory: &Path, insist: Option<Insist<'_>>) -> Result<OwnedFd> {
-    let (found, missing) = deepest(directory).map_err(|errno| failed("open", directory, errno))?;
-    if let Some(insist) = insist {
-        let real = real_path(found.as_fd())?;
-        insist(&missing.iter().fold(real, |path, name| path.join(name)))?;
-    }
+    let (found, missing) = judged(directory, insist)?;
     if missing.is_empty() {
         return readable(found.as_fd()).map_err(|errno| failed("open", directory, errno));
     }
@@ -38,10 +34,27 @@ pub(super) fn open(directory: &Path, insist: Option<Insist<'_>>) -> Result<Owned
     Ok(root)
 }
 
+/// The same without making anything; `None` where there is no directory yet.
+pub(super) fn look(directory: &Path, insist: Option<Insist<'_>>) -> Result<Option<OwnedFd>> {
+    let (found, missing) = judged(directory, insist)?;
+    let open = || readable(found.as_fd()).map_err(|errno| failed("open", directory, errno));
+    missing.is_empty().then(open).transpose()
+}
+
 /// Where an open directory lies now, whatever names led to it.
 pub(super) fn real_path(directory: BorrowedFd<'_>) -> Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
         .map_err(|error| Error::io("cannot tell where the target lies", &error))
+}
+
+/// The deepest directory of the path, once `insist` has nothing against where the whole of it lies.
+fn judged(directory: &Path, insist: Option<Insist<'_>>) -> Result<(OwnedFd, Vec<OsString>)> {
+    let (found, missing) = deepest(directory).map_err(|errno| failed("open", directory, errno))?;
+    if let Some(insist) = insist {
+        let real = real_path(found.as_fd())?;
+        insist(&missing.iter().fold(real, |path, name| path.join(name)))?;
+    }
+    Ok((found, missing))
 }
 
 /// The deepest directory of the path that exists, and the names that are missing below it.

@@ -85,8 +85,11 @@ impl Target {
         options: TargetOptions,
         insist: Option<Insist<'_>>,
     ) -> Result<Self> {
-        let root = root::open(directory, insist)?;
-        Ok(Self(Arc::new(Core {
+        Ok(Self::of(root::open(directory, insist)?, options))
+    }
+
+    pub(super) fn of(root: OwnedFd, options: TargetOptions) -> Self {
+        Self(Arc::new(Core {
             beneath: Beneath::new(root),
             options,
             owners: Owners::load(),
@@ -94,20 +97,28 @@ impl Target {
             directories: Mutex::default(),
             temporaries: AtomicU64::new(0),
             unsynced: Mutex::default(),
-        })))
+        }))
     }
 
     /// Makes a directory, or takes the one that is there. Its attributes wait for
-    /// [`Target::finish_directories`]. The target itself keeps its own.
+    /// [`Target::finish_directories`]. The target itself keeps its own, and so does, without leave
+    /// to overwrite, one that was there with others.
     pub fn make_directory(&self, entry: &Entry) -> Result<()> {
         let path = InsidePath::parse(&entry.path)?;
         let Some((above, name)) = path.split() else { return Ok(()) };
         let directory = self.0.beneath.directory_or_new(above)?;
+        let attributes = self.0.attributes(entry);
         match mkdirat(&directory, name, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 let there = Status::of(directory.as_fd(), name);
-                if !there.is_ok_and(|status| status.kind == EntryKind::Directory) {
+                if there.is_ok_and(|status| status.kind == EntryKind::Directory) {
+                    let ours = self.0.beneath.was_made(path);
+                    if !ours && self.0.keeps_its_own(directory.as_fd(), name, &attributes) {
+                        self.0.note(NoteKind::Mode, Code::FileExists, &entry.path);
+                        return Ok(());
+                    }
+                } else {
                     self.0.make_way(directory.as_fd(), name, &entry.path)?;
                     unlinkat(&directory, name, AtFlags::empty())
                         .and_then(|()| mkdirat(&directory, name, Mode::RWXU))
@@ -116,7 +127,6 @@ impl Target {
             }
             Err(errno) => return Err(failed("make the directory", &entry.path, errno)),
         }
-        let attributes = self.0.attributes(entry);
         lock(&self.0.directories).push((entry.path.as_slice().into(), attributes));
         Ok(())
     }
@@ -248,11 +258,16 @@ impl Target {
     /// Ends the restore: directories, then the disk. Gives back what could not be done.
     pub fn finish(&self) -> Result<Notes> {
         self.finish_directories();
+        self.sync()?;
+        Ok(self.notes())
+    }
+
+    /// Waits until all that was written is on the disk, or says what was not.
+    pub fn sync(&self) -> Result<()> {
         if self.0.options.durability != Durability::Never {
             self.0.beneath.sync()?;
         }
-        lock(&self.0.unsynced).take().map_or(Ok(()), Err)?;
-        Ok(self.notes())
+        lock(&self.0.unsynced).take().map_or(Ok(()), Err)
     }
 
     /// Sends to the disk what was written so far, so that little is left for the end. What fails
@@ -271,6 +286,15 @@ impl Target {
 
     pub fn notes(&self) -> Notes {
         lock(&self.0.notes).clone()
+    }
+
+    /// Whether what differs may be replaced.
+    pub fn overwrites(&self) -> bool {
+        self.0.options.overwrite == Overwrite::Force
+    }
+
+    pub(super) fn status(&self) -> Result<Status> {
+        Status::of_open(self.0.beneath.root()).map_err(|errno| failed("look at", b"/", errno))
     }
 
     /// Where the target really lies now.
@@ -320,7 +344,7 @@ impl Core {
         })
     }
 
-    fn attributes(&self, entry: &Entry) -> Attributes {
+    pub(super) fn attributes(&self, entry: &Entry) -> Attributes {
         Attributes::of(entry, &self.owners, self.options.numeric_ids)
     }
 
@@ -349,11 +373,7 @@ impl Core {
             self.beneath.forget(InsidePath::parse(path)?);
             return match unlinkat(directory, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
-                Err(_) => Err(Error::new(
-                    Code::FileExists,
-                    format!("a directory with something in it lies at `{}`", shown(path)),
-                )
-                .next("move the directory away and run the restore again")),
+                Err(_) => Err(full(path)),
             };
         }
         Ok(())
@@ -397,6 +417,18 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a directory that was there has an owner, a mode or attributes that nobody allowed to
+    /// be changed.
+    fn keeps_its_own(&self, above: BorrowedFd<'_>, name: &[u8], wanted: &Attributes) -> bool {
+        if self.options.overwrite == Overwrite::Force {
+            return false;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = openat(above, name, flags, Mode::empty());
+        let there = held.and_then(|held| Ok((Status::of_open(&held)?, held)));
+        !there.is_ok_and(|(there, held)| wanted.lie_on(Handle::Held(held.as_fd()), &there))
+    }
+
     fn finish_directory(&self, path: &[u8], attributes: &Attributes) -> Result<()> {
         let Some((above, name)) = InsidePath::parse(path)?.split() else { return Ok(()) };
         let parent = self.beneath.directory(above)?;
@@ -417,7 +449,12 @@ pub(super) fn failed(verb: &str, path: &[u8], errno: Errno) -> Error {
     Error::io(format!("cannot {verb} `{}`", shown(path)), &errno.into())
 }
 
-fn taken(path: &[u8]) -> Error {
+pub(super) fn full(path: &[u8]) -> Error {
+    let message = format!("a directory with something in it lies at `{}`", shown(path));
+    Error::new(Code::FileExists, message).next("move the directory away and run the restore again")
+}
+
+pub(super) fn taken(path: &[u8]) -> Error {
     Error::new(Code::FileExists, format!("something lies at `{}` already", shown(path)))
 }
 

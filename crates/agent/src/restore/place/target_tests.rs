@@ -159,16 +159,16 @@ fn the_target_itself_keeps_its_attributes() {
     assert_ne!((after.mode() & 0o7777, after.uid()), (0o777, 7));
 }
 
+fn set_xattr(path: &Path, name: &str) {
+    rustix::fs::setxattr(path, name, b"old", rustix::fs::XattrFlags::empty()).unwrap();
+}
+
 #[test]
-fn attributes_that_lay_on_a_directory_give_way_to_those_of_the_entry() {
-    let (_scratch, base, target) = open(Overwrite::Protect);
+fn attributes_that_lay_on_a_directory_give_way_to_those_of_the_entry_by_force() {
+    let (_scratch, base, target) = open(Overwrite::Force);
     std::fs::create_dir(base.join("d")).unwrap();
-    let set = |name: &str| {
-        let flags = rustix::fs::XattrFlags::empty();
-        rustix::fs::setxattr(base.join("d"), name, b"old", flags).unwrap();
-    };
-    set("user.gone");
-    set("user.changed");
+    set_xattr(&base.join("d"), "user.gone");
+    set_xattr(&base.join("d"), "user.changed");
     let changed = Xattr { name: b"user.changed".to_vec().into(), value: b"new".to_vec().into() };
     let directory = Entry { xattrs: Some(vec![changed]), ..entry("/d", EntryKind::Directory) };
     target.make_directory(&directory).unwrap();
@@ -178,6 +178,33 @@ fn attributes_that_lay_on_a_directory_give_way_to_those_of_the_entry() {
     assert!(read("user.gone", &mut value).is_err());
     let length = read("user.changed", &mut value).unwrap();
     assert_eq!(&value[..length], b"new");
+}
+
+#[test]
+fn a_directory_that_was_there_keeps_its_own_attributes_unless_they_are_the_same() {
+    let (_scratch, base, target) = open(Overwrite::Protect);
+    for name in ["mode", "owner", "labelled", "same"] {
+        std::fs::create_dir(base.join(name)).unwrap();
+        std::fs::set_permissions(base.join(name), Permissions::from_mode(0o644)).unwrap();
+        target.make_directory(&entry(&format!("/{name}"), EntryKind::Directory)).unwrap();
+    }
+    assert!(target.finish().unwrap().is_empty(), "all four are the same");
+    assert_eq!(base.join("mode").metadata().unwrap().mtime_nsec(), 123_456_789);
+    std::fs::set_permissions(base.join("mode"), Permissions::from_mode(0o700)).unwrap();
+    chown(base.join("owner"), Some(1), None).unwrap();
+    set_xattr(&base.join("labelled"), "user.label");
+    for name in ["mode", "owner", "labelled", "same"] {
+        std::fs::write(base.join(name).join("more"), b"").unwrap();
+        target.make_directory(&entry(&format!("/{name}"), EntryKind::Directory)).unwrap();
+    }
+    let notes = target.finish().unwrap();
+    let told: Vec<_> = notes.iter().map(|note| (note.kind, note.code, note.count)).collect();
+    assert_eq!(told, [(NoteKind::Mode, Code::FileExists, 3)]);
+    assert_eq!(base.join("mode").metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(base.join("owner").metadata().unwrap().uid(), 1);
+    assert!(rustix::fs::getxattr(base.join("labelled"), "user.label", &mut [0; 8]).is_ok());
+    assert_ne!(base.join("mode").metadata().unwrap().mtime_nsec(), 123_456_789);
+    assert_eq!(base.join("same").metadata().unwrap().mtime_nsec(), 123_456_789);
 }
 
 #[test]

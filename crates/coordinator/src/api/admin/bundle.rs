@@ -1,38 +1,64 @@
 //! The recovery bundle: everything that brings the vaults back without this cluster.
+//!
+//! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
+//! not remembered: the operator adds the private halves and says which bundle came of it.
 
 use crate::{house::House, secrets};
-use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use bytes::Bytes;
+use holdfast_common::{Result, Timestamp, VaultId, limits};
 use holdfast_keyring::{
     Argon, BundleContents, BundledVault, Custody, Enrolled, IdentityPublicKey, KeyObject, bundle,
 };
 use holdfast_ledger::{
     Actor,
     command::{ExportBundle, Note, NoteKind},
-    row::{AgentRow, BundleRow, BundledKey, VaultRow},
+    row::{self, AgentRow, BundleRow, BundledKey, VaultRow},
 };
 use holdfast_runtime::tasks::Tasks;
-use holdfast_wire::v1;
+use holdfast_wire::{parse, v1};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-const PASSPHRASE_BYTES_MIN: usize = 8;
 /// As many names as a line of `status` takes.
 const NAMED_MAX: usize = 8;
 
-/// Seals a bundle, and has the ledger remember what it opens.
+/// Seals a bundle, and has the ledger remember what it opens, if it opens everything.
 pub(super) async fn hand_out(
     house: &Arc<House>,
     tasks: &Tasks,
     actor: Actor,
     passphrase: String,
-) -> Result<Vec<u8>> {
+) -> Result<v1::ExportBundleResponse> {
     let note = Note { kind: NoteKind::BundleExported, subject: house.cluster.to_string() };
     house.ledger.propose(actor.clone(), note).await?;
-    let keys = newest_keys(house)?;
+    let (keys, key_objects) = (newest_keys(house)?, operators_objects(house)?);
     let sealing = house.clone();
     let sealed = tasks.run_blocking("export bundle", move || export(&sealing, &passphrase)).await?;
-    let bundle = *blake3::hash(&sealed).as_bytes();
-    house.ledger.propose(actor, ExportBundle { bundle, keys }).await?;
-    Ok(sealed)
+    if key_objects.is_empty() {
+        let bundle = *blake3::hash(&sealed).as_bytes();
+        house.ledger.propose(actor, ExportBundle { bundle, keys }).await?;
+    }
+    Ok(v1::ExportBundleResponse { bundle: sealed.into(), key_objects })
+}
+
+/// Has the ledger remember the bundle that an operator made of one that was handed out.
+pub(super) async fn complete(
+    house: &House,
+    actor: Actor,
+    request: &v1::CompleteBundleRequest,
+) -> Result<()> {
+    let bundle = parse::array("the bundle's hash", &request.bundle_hash)?;
+    let key = |key: &v1::BundledKey| {
+        let vault = VaultId::from_slice(&key.vault_id)?;
+        Ok(BundledKey { vault, version: key.version })
+    };
+    let keys = request.keys.iter().map(key).collect::<Result<_>>()?;
+    house.ledger.propose(actor, ExportBundle { bundle, keys }).await.map(drop)
+}
+
+fn operators_objects(house: &House) -> Result<Vec<Bytes>> {
+    let vaults = house.ledger.query().vaults()?;
+    let operators = vaults.into_iter().filter(|row| row.custody == row::Custody::Operator);
+    Ok(operators.map(|row| Vec::from(row.key_object).into()).collect())
 }
 
 fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
@@ -122,10 +148,6 @@ impl Standing {
 }
 
 fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
-    if passphrase.len() < PASSPHRASE_BYTES_MIN {
-        return Err(Error::new(Code::UsageMalformed, "the passphrase is too short")
-            .next(format!("use at least {PASSPHRASE_BYTES_MIN} characters")));
-    }
     let query = house.ledger.query();
     let cluster = query.cluster()?;
     let kek = house.custodian.kek();
@@ -165,7 +187,7 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{AgentId, VaultId};
+    use holdfast_common::AgentId;
     use holdfast_ledger::row::AgentState;
     use std::collections::BTreeMap;
 

@@ -194,8 +194,16 @@ impl Admin for AdminService {
     ) -> Answer<v1::ExportBundleResponse> {
         let (house, actor) = (self.house.clone(), caller(&request).actor());
         let passphrase = request.into_inner().passphrase;
-        let handed_out = bundle::hand_out(&house, &self.tasks, actor, passphrase).await;
-        answer(handed_out.map(|bundle| v1::ExportBundleResponse { bundle: bundle.into() }))
+        answer(bundle::hand_out(&house, &self.tasks, actor, passphrase).await)
+    }
+
+    async fn complete_bundle(
+        &self,
+        request: Request<v1::CompleteBundleRequest>,
+    ) -> Answer<v1::CompleteBundleResponse> {
+        let actor = caller(&request).actor();
+        let completed = bundle::complete(&self.house, actor, request.get_ref()).await;
+        answer(completed.map(|()| v1::CompleteBundleResponse {}))
     }
 
     async fn verify_bundle(

@@ -179,7 +179,7 @@ mod tests {
             name: name(text),
             agent: name("local"),
             vault: name("main"),
-            source: SourceSpec::Files { paths, exclude, one_file_system: false },
+            source: SourceSpec::Files { paths, exclude, one_file_system: false, include: None },
             required: Vec::new(),
             level: 3,
             bytes_per_second_max: 0,

@@ -3,6 +3,7 @@
 use super::binary;
 use serde_json::Value;
 use std::{
+    io::Write,
     path::Path,
     process::{Command, Stdio},
 };
@@ -24,12 +25,21 @@ pub fn holdfast(context: Option<&Path>, arguments: &[&str]) -> Outcome {
 impl Outcome {
     /// Runs a command that was prepared otherwise.
     pub fn of(context: Option<&Path>, command: &mut Command) -> Self {
-        command.env_remove("HOLDFAST_CONTEXT").stdin(Stdio::null());
+        Self::fed(context, command, "")
+    }
+
+    /// The same with something to read on stdin.
+    pub fn fed(context: Option<&Path>, command: &mut Command, input: &str) -> Self {
+        command.env_remove("HOLDFAST_CONTEXT").stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(context) = context {
             command.env("HOLDFAST_CONTEXT", context);
         }
         let shown = format!("{command:?}");
-        let done = command.output().unwrap();
+        let mut child = command.spawn().unwrap();
+        // A command that reads nothing may be gone already; it is judged by how it ended.
+        let _may_be_unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let done = child.wait_with_output().unwrap();
         Self {
             code: done.status.code().unwrap_or(-1),
             stdout: done.stdout,

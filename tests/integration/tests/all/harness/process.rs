@@ -17,6 +17,8 @@ use std::{
 
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Any user that is not root and owns nothing else.
+const NOBODY: u32 = 65_534;
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
@@ -165,6 +167,15 @@ impl Dev {
     pub fn start_as(uid: u32, dir: &Path) -> Self {
         let arguments = ["dev", "--dir", dir.to_str().unwrap()];
         Self::announced(dir, Service::start_as(uid, &arguments, &log_of(dir)))
+    }
+
+    /// As somebody from whom a file can be locked away, which it cannot be from root.
+    pub fn start_as_nobody(dir: &Path) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self::start(dir);
+        }
+        std::os::unix::fs::chown(dir, Some(NOBODY), Some(NOBODY)).unwrap();
+        Self::start_as(NOBODY, dir)
     }
 
     fn announced(dir: &Path, service: Service) -> Self {

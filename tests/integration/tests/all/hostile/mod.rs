@@ -10,6 +10,7 @@
 //!   points   records that lie           trust         junk under another's name
 //!   memory   streams that never end        floods        many connections, handshakes, calls
 //!   greedy   shares that are not used     reading       what a restore grants
+//!   shared   junk in a vault whose members trust each other
 //! ```
 
 mod certificates;
@@ -23,6 +24,7 @@ mod reading;
 mod rogue;
 mod runs;
 mod scene;
+mod shared;
 mod trust;
 
 use rogue::{Rogue, Writing};

@@ -205,7 +205,8 @@ async fn a_safety_point_is_taken_only_as_one() {
     let reading = start().await;
     let Reading { scene, rogue, point, .. } = &reading;
     let run = RunId::random(&SystemEntropy);
-    let spec = v1::RestoreSpec { in_place: true, safety_point: true, ..Default::default() };
+    let spec =
+        v1::RestoreSpec { in_place: true, force: true, safety_point: true, ..Default::default() };
     let request = v1::StartRestoreRequest {
         run_id: Bytes::copy_from_slice(run.as_bytes()),
         point_id: Bytes::copy_from_slice(point.as_bytes()),

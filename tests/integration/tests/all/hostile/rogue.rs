@@ -287,7 +287,10 @@ impl Writing {
             previous: self.begun.previous_point.as_deref().map(|id| parse::point_id(id).unwrap()),
             state: PointState::Complete,
             chunk_profile: ChunkProfileOne::One,
-            id_key_scope: IdKeyScope::Agent,
+            id_key_scope: match self.begun.id_scope {
+                2 => IdKeyScope::Vault,
+                _ => IdKeyScope::Agent,
+            },
             skipped: 0,
             inline_packs: inline.iter().map(|pack| pack.id).collect(),
             skipped_page: None,

@@ -73,13 +73,17 @@ impl Scene {
 
     /// Asks an attached agent for a backup that it will make by hand.
     pub async fn order(&self, rogue: &Rogue) -> RunId {
+        self.order_into(rogue, "main").await
+    }
+
+    pub async fn order_into(&self, rogue: &Rogue, vault: &str) -> RunId {
         let run = RunId::random(&SystemEntropy);
         let files =
             v1::FilesSource { paths: vec![rogue.path().into_bytes().into()], ..Default::default() };
         let path = v1::PathBackup {
             source: Some(v1::SourceSpec { source: Some(Source::Files(files)) }),
             agent: rogue.config.name.to_string(),
-            vault: "main".to_owned(),
+            vault: vault.to_owned(),
         };
         let request = v1::StartBackupRequest {
             what: Some(What::Path(path)),

@@ -40,6 +40,13 @@ pub enum Command {
     },
     /// Measure Holdfast and its peers side by side and write a report
     Run(RunOptions),
+    /// Measure what three members on loopback commit, and how long none does when the leader is
+    /// killed, and write a report
+    ///
+    /// Commands per second and latency of closed loops, then the time from SIGKILL of the leader to
+    /// the next committed write. Synced to disk, TLS with client certificates. The sides take
+    /// turns. Needs the holdfast beside this program, and etcd: bench/setup etcd
+    Ledger(LedgerOptions),
     /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
     Memory(MemoryOptions),
     /// What each stage must cost over a data set, on one core, and what it costs in a backup
@@ -47,6 +54,38 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
     },
+}
+
+#[derive(clap::Args)]
+pub struct LedgerOptions {
+    /// One of the sides, by its name; may be repeated [default: all]
+    #[arg(long = "side", value_name = "NAME")]
+    pub sides: Vec<String>,
+    /// How many clients send at once, each with its own connection
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
+    pub clients: Vec<usize>,
+    /// How many commands are measured, one number for each of --clients
+    #[arg(long, value_delimiter = ',', default_value = "1000,8000,20000")]
+    pub counts: Vec<u64>,
+    /// Bytes of a command
+    #[arg(long, value_delimiter = ',', default_value = "256,4096")]
+    pub payloads: Vec<usize>,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Of the leader, for each side, in all rounds together
+    #[arg(long, default_value_t = 50)]
+    pub kills: usize,
+    /// How long a client waits for a write before it asks the next member, in the kills
+    #[arg(long, default_value_t = 100)]
+    pub attempt_ms: u64,
+    /// Its directory `ledger` is emptied first, and removed at the end
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/LEDGER.md")]
+    pub report: PathBuf,
+    /// A remark for the head of the report; may be repeated
+    #[arg(long)]
+    pub note: Vec<String>,
 }
 
 #[derive(clap::Args)]

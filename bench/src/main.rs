@@ -1,14 +1,16 @@
 //! Figures: a made-up data set, Holdfast beside its peers on it, and what each stage must cost.
 //!
 //! `generate`, `change` and `flat` make data; `run` measures and writes bench/RESULTS.md; `stages`
-//! prints the plain cost of each step of a byte's way. What the figures mean and what they do not:
-//! bench/README.md.
+//! prints the plain cost of each step of a byte's way; `ledger` measures what a cluster commits and
+//! how long it is without a leader, and writes bench/LEDGER.md. What the figures mean and what they
+//! do not: bench/README.md.
 #![allow(unreachable_pub, reason = "a binary has no outside: `pub` says what a module offers")]
 
 mod arguments;
 mod chance;
 mod dataset;
 mod files;
+mod ledger;
 mod machine;
 mod memory;
 mod side;
@@ -43,6 +45,7 @@ fn perform(command: Command) -> Result<()> {
         }
         Command::Flat { out, files, seed } => dataset::flat::generate(&out, files, seed),
         Command::Run(options) => side::run(&options),
+        Command::Ledger(options) => ledger::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::Stages { dir } => tell(&stages::measure(&dir)?),
     }

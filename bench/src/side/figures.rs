@@ -68,7 +68,8 @@ pub fn middle(samples: &[Sample], tool: &str, phase: Phase) -> Option<Middle> {
     })
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// Of nothing there is none.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     match values.len() {

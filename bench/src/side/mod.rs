@@ -12,6 +12,8 @@ mod figures;
 mod report;
 mod round;
 
+pub use figures::median;
+
 use crate::{
     arguments::RunOptions,
     files, machine, say,

@@ -12,7 +12,7 @@ use holdfast_common::{
 use holdfast_keyring::IdentityKey;
 use holdfast_runtime::files;
 use holdfast_runtime::identity::{Identity, PeerCertificate};
-use holdfast_runtime::pki::{self, Fingerprint, certificates_pem};
+use holdfast_runtime::pki::{self, Fingerprint, certificates_pem, pin_of};
 use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
 use holdfast_wire::v1::{self, enroll_client::EnrollClient};
 use holdfast_wire::{parse, status::from_status};
@@ -49,21 +49,6 @@ pub async fn join(options: JoinOptions) -> Result<AgentConfig> {
     files::write_public(&config.cert, certificates_pem([&answer.certificate_der[..]]).as_bytes())?;
     config.save(&file)?;
     Ok(config)
-}
-
-/// The fingerprint at the end of `hf1-<secret>-<pin>`.
-pub fn pin_of(token: &str) -> Result<Fingerprint> {
-    let malformed = || {
-        Error::new(Code::UsageMalformed, "the text is not a join token")
-            .next("a token is one line of `holdfast agent token`; copy it whole")
-    };
-    let mut parts = token.split('-');
-    match [parts.next(), parts.next(), parts.next(), parts.next()] {
-        [Some("hf1"), Some(secret), Some(pin), None] if secret.len() == SECRET_CHARACTERS => {
-            pin.parse().map_err(|_| malformed())
-        }
-        _ => Err(malformed()),
-    }
 }
 
 async fn ask(options: &JoinOptions, pin: Fingerprint, csr: Vec<u8>) -> Result<v1::JoinResponse> {
@@ -106,6 +91,7 @@ fn checked(
         key: place("agent.key"),
         cache: place("cache"),
         restore_targets: None,
+        file: Some(place(CONFIG_FILE)),
     })
 }
 
@@ -128,34 +114,4 @@ pub(crate) fn check_certificate(
 
 fn wrong(cause: &str) -> Error {
     Error::new(Code::AuthDenied, "the cluster's answer cannot be trusted").cause(cause)
-}
-
-const SECRET_CHARACTERS: usize = 48;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_names_the_authority_to_believe() {
-        let pin = Fingerprint::from_bytes([0xab; 32]);
-        let token = format!("hf1-{}-{pin}", "0".repeat(48));
-        assert_eq!(pin_of(&token).unwrap(), pin);
-    }
-
-    #[test]
-    fn what_is_not_a_token_is_refused_before_anything_is_sent() {
-        let (secret, pin) = ("0".repeat(48), "ab".repeat(32));
-        for bad in [
-            String::new(),
-            format!("hf2-{secret}-{pin}"),
-            format!("hf1-{secret}"),
-            format!("hf1-{secret}-{pin}-x"),
-            format!("hf1-{}-{pin}", &secret[1..]),
-            format!("hf1-{secret}-{}", &pin[1..]),
-            format!("hf1-{secret}-{}", pin.to_uppercase()),
-        ] {
-            assert_eq!(pin_of(&bad).unwrap_err().code, Code::UsageMalformed, "{bad}");
-        }
-    }
 }

@@ -24,6 +24,8 @@ pub struct AgentConfig {
     pub cache: PathBuf,
     /// Directories that a restore by this agent may go below; absent for everywhere.
     pub restore_targets: Option<Vec<PathBuf>>,
+    /// Where this was read from; not written.
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -46,17 +48,17 @@ impl AgentConfig {
         let text = std::fs::read_to_string(file)
             .map_err(|error| Error::io(format!("{} cannot be read", file.display()), &error))?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder).map_err(|error| {
+        let parsed = Self::parse(&text, folder).map_err(|error| {
             Error::new(Code::ConfigMalformed, format!("{} is not right", file.display()))
                 .cause(error.cause.unwrap_or(error.message))
-        })
+        })?;
+        Ok(Self { file: Some(file.to_owned()), ..parsed })
     }
 
     /// Writes the file; its paths are given relative to it where they can be.
     pub fn save(&self, file: &Path) -> Result<()> {
         let folder = file.parent().unwrap_or(Path::new("."));
-        std::fs::write(file, self.render(folder)?)
-            .map_err(|error| Error::io(format!("{} cannot be written", file.display()), &error))
+        holdfast_runtime::files::write_public(file, self.render(folder)?.as_bytes())
     }
 
     /// Reads the text of a file that lies in `folder`.
@@ -76,6 +78,7 @@ impl AgentConfig {
             key: folder.join(written.key),
             cache: folder.join(written.cache),
             restore_targets: written.restore_targets,
+            file: None,
         })
     }
 
@@ -114,6 +117,7 @@ mod tests {
             key: folder.join("agent.key"),
             cache: folder.join("cache"),
             restore_targets: Some(vec!["/srv/back".into()]),
+            file: Some(folder.join(CONFIG_FILE)),
         }
     }
 

@@ -5,6 +5,7 @@
 //! are tried again each minute: there is a third of the certificate's life for that.
 
 use crate::join::check_certificate;
+use crate::line::Whereabouts;
 use crate::options::AgentConfig;
 use holdfast_common::{Clock, Code, Error, Result, Timestamp};
 use holdfast_keyring::IdentityKey;
@@ -20,6 +21,7 @@ use std::time::Duration;
 /// Who this agent is to the cluster, kept fresh.
 pub(crate) struct Credentials {
     config: AgentConfig,
+    whereabouts: Arc<Whereabouts>,
     clock: Arc<dyn Clock>,
     pem: zeroize::Zeroizing<String>,
     public: [u8; 32],
@@ -28,14 +30,19 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Reads the agent's files.
-    pub(crate) fn load(config: &AgentConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn load(
+        config: &AgentConfig,
+        whereabouts: &Arc<Whereabouts>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let pem = files::read_text(&config.key)?;
         let chain = files::read_text(&config.cert)?;
         let roots = Roots::from_pem(&files::read_text(&config.ca)?)?;
         let identity = TlsIdentity::from_pem(&chain, &pem)?;
         let public = pki::IdentityKey::from_pem(&pem)?.public();
         let tls = ClientTls::new(&identity, &roots, Arc::clone(&clock))?;
-        Ok(Self { config: config.clone(), clock, pem, public, tls })
+        let (config, whereabouts) = (config.clone(), Arc::clone(whereabouts));
+        Ok(Self { config, whereabouts, clock, pem, public, tls })
     }
 
     /// The key that signs points.
@@ -80,8 +87,8 @@ impl Credentials {
     }
 
     async fn renew(&self, csr: Vec<u8>) -> Result<v1::RenewResponse> {
-        let channel =
-            connect(&self.config.endpoints, Arc::clone(&self.tls), ChannelKind::Control).await?;
+        let endpoints = self.whereabouts.endpoints();
+        let channel = connect(&endpoints, Arc::clone(&self.tls), ChannelKind::Control).await?;
         let mut client = EnrollClient::new(channel);
         let answer = client.renew(v1::RenewRequest { csr_der: csr.into() }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| from_status(&status))
@@ -90,7 +97,8 @@ impl Credentials {
     async fn come_back(&self, csr: Vec<u8>, now: Timestamp) -> Result<v1::RenewResponse> {
         let roots = Roots::from_pem(&files::read_text(&self.config.ca)?)?;
         let tls = ClientTls::anonymous(&roots, Arc::clone(&self.clock))?;
-        let channel = connect(&self.config.endpoints, tls, ChannelKind::Control).await?;
+        let endpoints = self.whereabouts.endpoints();
+        let channel = connect(&endpoints, tls, ChannelKind::Control).await?;
         let (cluster, agent) = (self.config.cluster_id, self.config.agent_id);
         let time = now.as_nanos().to_le_bytes();
         let message = [cluster.as_bytes().as_slice(), agent.as_bytes(), &time, &csr].concat();

@@ -37,7 +37,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn start_log(&self) -> Result<()> {
         // openraft tells its whole state at `info`; the coordinator tells what matters of it.
-        let usual = if self.command.is_service() { "info,openraft=warn" } else { "warn" };
+        let usual = if self.command.is_service() { "info,openraft=error" } else { "warn" };
         holdfast_runtime::telemetry::init(&LogOptions {
             filter: self.log_level.clone().unwrap_or_else(|| usual.to_owned()),
             ..LogOptions::default()

@@ -63,6 +63,7 @@ codes! {
     ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
     ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
     ClusterBusy "cluster.member_busy" Unreachable true "wait a moment and try again";
+    ClusterLastVoter "cluster.last_voter" Refused false "promote another member first";
     ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";
     ClusterUnreachable "cluster.endpoint_unreachable" Unreachable true "check that a coordinator runs at the endpoints in the context file";
     ConfigMalformed "config.file_malformed" Usage false "correct the file and run the command again";
@@ -91,6 +92,9 @@ codes! {
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LogDamaged "log.record_damaged" Damage false "do not start this member again; restore its data directory or rebuild it";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
+    MemberLagging "member.log_behind" Conflict true "wait until `holdfast cluster status` shows that it has caught up";
+    MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";
+    MemberRemoved "member.identity_removed" Refused false "join again with a new token and an empty data directory";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";

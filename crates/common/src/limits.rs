@@ -79,6 +79,17 @@ pub const PACKS_WAITING_MAX: usize = 4;
 pub const STREAM_FRAME_BYTES: usize = 256 * KIB;
 pub const FETCH_CHUNKS_MAX: usize = 1024;
 
+// Between members.
+/// Entries of the log in one message; a single larger one goes alone.
+pub const APPEND_BYTES_MAX: usize = 2 * MIB;
+/// After so many entries a snapshot is taken, unless the configuration says another number.
+pub const SNAPSHOT_ENTRIES: u64 = 50_000;
+pub const SNAPSHOT_ENTRIES_MIN: u64 = 20;
+/// The longest snapshot that a member takes from another.
+pub const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
+/// Calls of one member that are open at once: it speaks for all its callers.
+pub const CALLS_PER_MEMBER_MAX: usize = 4096;
+
 // Messages.
 pub const MESSAGE_BYTES_MAX: usize = 8 * MIB;
 /// What an agent may send in one message: a point with its inline packs, or a piece of a pack.
@@ -133,6 +144,12 @@ pub const RESTORE_REPORT_BYTES_MAX: usize = 24 * KIB;
 pub const IDEMPOTENCY_KEYS_KEPT: u64 = 100_000;
 /// Recovery bundles that the ledger remembers; older ones count for nothing.
 pub const BUNDLES_KEPT: usize = 16;
+/// Members of the cluster that are not removed, learners included.
+pub const MEMBERS_MAX: usize = 32;
+/// Where a member is reached, as `host:port`.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+/// Agents of which one command says that they came, stayed or went.
+pub const AGENTS_SEEN_MAX: usize = 1024;
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.
@@ -250,6 +267,9 @@ const _: () = {
             < LEDGER_VALUE_BYTES_MAX
     );
     assert!(PACK_SLOTS_MAX <= 1 << 24);
+    // An id takes 17 bytes.
+    assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);
     assert!(LEDGER_LAST_BYTES > 4 * LEDGER_COMMAND_BYTES_MAX as u64);
     assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);

@@ -12,41 +12,57 @@ use holdfast_runtime::{
     files,
     identity::{Identity, IdentityKind, PeerCertificate},
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem},
-    tls::{Roots, ServerTls, TlsIdentity},
+    tls::{ClientTls, Roots, ServerTls, TlsIdentity},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What callers see of us.
+/// What others see of us: whoever calls, and the members that we call.
+pub(crate) struct Shown {
+    pub(crate) server: Arc<ServerTls>,
+    pub(crate) client: Arc<ClientTls>,
+    roots: Roots,
+    ours: PeerCertificate,
+}
+
 pub(crate) fn present(
     config: &Options,
     authority: &CertificateAuthority,
     clock: &Arc<dyn Clock>,
     entropy: &dyn Entropy,
-) -> Result<(Roots, Arc<ServerTls>, PeerCertificate)> {
+) -> Result<Shown> {
     let roots = Roots::from_der(vec![authority.certificate().clone()])?;
     let (identity, ours) = own_identity(config, authority, clock.now(), entropy)?;
-    let tls = ServerTls::new(&identity, &roots, clock.clone())?;
-    Ok((roots, tls, ours))
+    let server = ServerTls::new(&identity, &roots, clock.clone())?;
+    let client = ClientTls::new(&identity, &roots, clock.clone())?;
+    Ok(Shown { server, client, roots, ours })
+}
+
+impl Shown {
+    fn replace(&mut self, identity: &TlsIdentity, ours: PeerCertificate) -> Result<()> {
+        self.server.replace(identity, &self.roots)?;
+        self.client.replace(Some(identity), &self.roots)?;
+        self.ours = ours;
+        Ok(())
+    }
 }
 
 /// Replaces what is due, for as long as the coordinator runs. What fails is tried again.
 pub(crate) async fn keep(
     house: Arc<House>,
     config: Options,
-    (tls, roots, mut ours): (Arc<ServerTls>, Roots, PeerCertificate),
+    mut shown: Shown,
     shutdown: CancellationToken,
 ) -> Result<()> {
     loop {
         let now = house.clock.now();
-        if !ours.is_valid_at(now) || now >= ours.renewal() {
+        if !shown.ours.is_valid_at(now) || now >= shown.ours.renewal() {
             let made = own_identity(&config, &house.authority, now, house.entropy.as_ref());
-            match made.and_then(|(identity, made)| tls.replace(&identity, &roots).map(|()| made)) {
-                Ok(made) => {
-                    tracing::info!(until = %made.not_after, "own certificate replaced");
-                    ours = made;
+            match made.and_then(|(identity, made)| shown.replace(&identity, made)) {
+                Ok(()) => {
+                    tracing::info!(until = %shown.ours.not_after, "own certificate replaced");
                 }
                 Err(error) => tracing::warn!(%error, "own certificate was not replaced"),
             }

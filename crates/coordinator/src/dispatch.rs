@@ -3,7 +3,7 @@
 //! A reconciler: no input of its own, woken whenever something was applied and by a timer, and safe
 //! to run at any moment. It also ends runs whose agent is gone: their lease says when.
 
-use crate::{house::House, restoring};
+use crate::{house::House, presence, restoring};
 use holdfast_common::{Result, Timestamp};
 use holdfast_ledger::{
     Actor,
@@ -34,15 +34,15 @@ pub(crate) async fn dispatch(house: Arc<House>, shutdown: CancellationToken) -> 
 }
 
 pub(crate) async fn reconcile(house: &House) -> Result<()> {
-    let now = house.ledger.now();
+    let (now, leads) = (house.ledger.now(), house.ledger.leads());
     for run in house.ledger.query().open_runs()? {
         send_orders(house, &run)?;
-        if is_orphan(house, &run, now)? {
+        if leads && is_orphan(house, &run, now)? {
             end_orphan(house, &run).await?;
         }
     }
     for session in house.ledger.query().sessions()? {
-        if session.lease_until < now {
+        if leads && session.lease_until < now {
             house.ledger.propose(Actor::System, EndSession { session: session.id }).await?;
         }
     }
@@ -86,7 +86,12 @@ fn is_orphan(house: &House, run: &RunRow, now: Timestamp) -> Result<bool> {
         Some(agent) if run.state != RunState::Running || house.hub.is_attached(agent) => {
             return Ok(false);
         }
-        Some(agent) => house.hub.last_seen(agent).or(run.started).unwrap_or(now),
+        Some(agent) => match house.ledger.query().seat(agent)? {
+            // Told anew only now and then while it is there.
+            Some(seat) if seat.member.is_some() => seat.seen.plus(2 * presence::REFRESH),
+            Some(seat) => seat.seen,
+            None => run.started.unwrap_or(now),
+        },
         None => run.started.unwrap_or(run.created),
     };
     Ok(is_abandoned(run, heard, &house.ledger.query().sessions()?, now))

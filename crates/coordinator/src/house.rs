@@ -10,12 +10,14 @@ use crate::{
     places::Places,
     raft::Ledger,
     reading::Reads,
+    seed::Addresses,
     ship::Shipping,
 };
 use bytes::Bytes;
-use holdfast_common::{Clock, ClusterId, Entropy, Name, Result, VaultId};
-use holdfast_ledger::row::VaultRow;
-use holdfast_runtime::{pki::CertificateAuthority, tasks::Tasks};
+use holdfast_common::{AgentId, Clock, ClusterId, Entropy, Name, Result, Timestamp, VaultId};
+use holdfast_keyring::KekSource;
+use holdfast_ledger::row::{Duty, VaultRow};
+use holdfast_runtime::{context::Context, pki::CertificateAuthority, tasks::Tasks};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -27,7 +29,6 @@ pub(crate) struct House {
     pub(crate) cluster: ClusterId,
     pub(crate) node_id: u64,
     pub(crate) name: Name,
-    pub(crate) region: Name,
     pub(crate) trial: bool,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
@@ -46,14 +47,19 @@ pub(crate) struct House {
     /// Bytes of frames on their way out, and of objects that are verified.
     pub(crate) outgoing: Budget,
     pub(crate) calls: Calls,
+    /// Where others reach this member.
     pub(crate) endpoint: String,
+    /// Where the KEK comes from.
+    pub(crate) kek_source: KekSource,
+    /// Who was there when this member joined.
+    pub(crate) first_peers: Addresses,
     pub(crate) index: PathBuf,
     pub(crate) shipped_hint: PathBuf,
     pub(crate) catalogs: Mutex<HashMap<VaultId, Arc<Catalog>>>,
     /// There is one that nobody loads yet.
     pub(crate) catalog_made: Notify,
     pub(crate) tasks: Tasks,
-    pub(crate) close_agent: Box<dyn Fn(holdfast_common::AgentId) + Send + Sync>,
+    pub(crate) close_agent: Box<dyn Fn(AgentId) + Send + Sync>,
 }
 
 impl House {
@@ -83,10 +89,58 @@ impl House {
         catalogs.iter().filter_map(named).collect()
     }
 
+    /// Whether an agent is attached to any member, as far as is known here.
+    pub(crate) fn is_attached(&self, agent: &AgentId) -> bool {
+        let elsewhere = || self.ledger.query().seat(agent).ok().flatten();
+        self.hub.is_attached(agent) || elsewhere().is_some_and(|seat| seat.member.is_some())
+    }
+
+    pub(crate) fn last_seen(&self, agent: &AgentId) -> Option<Timestamp> {
+        let seat = self.ledger.query().seat(agent).ok().flatten();
+        self.hub.last_seen(agent).max(seat.map(|seat| seat.seen))
+    }
+
+    /// Where every live member can be reached, this one first.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        let members = self.ledger.query().members().unwrap_or_default();
+        let others = members.into_iter().filter(|row| {
+            row.is_live()
+                && row.duty == Duty::Data
+                && row.id != self.node_id
+                && is_dialable(&row.address)
+        });
+        std::iter::once(self.endpoint.clone()).chain(others.map(|row| row.address)).collect()
+    }
+
+    /// The operator's context beside the configuration follows the members.
+    pub(crate) fn tell_operator(&self) {
+        if let Err(error) = self.keep_operator_informed() {
+            tracing::warn!(%error, "operator.toml does not say where the coordinators are");
+        }
+    }
+
+    fn keep_operator_informed(&self) -> Result<()> {
+        let path = self.base.join("operator.toml");
+        if !path.exists() {
+            return Ok(());
+        }
+        let context = Context::load(&path)?;
+        let endpoints = self.endpoints();
+        if context.cluster != self.cluster || context.endpoints == endpoints {
+            return Ok(());
+        }
+        Context { endpoints, ..context }.save(&path)
+    }
+
     /// BLAKE3 of many bytes, on a thread of its own.
     pub(crate) async fn hash(&self, bytes: Bytes) -> Result<blake3::Hash> {
         self.tasks.run_blocking("hash", move || Ok(blake3::hash(&bytes))).await
     }
+}
+
+/// A member that is to choose its port when it starts is nowhere yet.
+pub(crate) fn is_dialable(address: &str) -> bool {
+    !address.ends_with(":0")
 }
 
 #[derive(Clone)]

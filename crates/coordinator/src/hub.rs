@@ -6,10 +6,10 @@
 use holdfast_common::{AgentId, RunId, Timestamp};
 use holdfast_wire::v1::{AgentOrder, RunProgress};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Orders that may wait for one agent.
 pub(crate) const ORDERS_MAX: usize = 64;
@@ -17,6 +17,7 @@ pub(crate) const ORDERS_MAX: usize = 64;
 #[derive(Default)]
 pub(crate) struct Hub {
     state: Mutex<State>,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -29,6 +30,7 @@ struct State {
 
 struct Attachment {
     number: u64,
+    since: Timestamp,
     orders: mpsc::Sender<AgentOrder>,
     sent: HashSet<(RunId, bool)>,
 }
@@ -46,8 +48,9 @@ impl Hub {
         state.attachments += 1;
         let number = state.attachments;
         let sent = working_on.into_iter().map(|run| (run, false)).collect();
-        state.attached.insert(agent, Attachment { number, orders, sent });
+        state.attached.insert(agent, Attachment { number, since: now, orders, sent });
         state.seen.insert(agent, now);
+        self.changed.notify_one();
         number
     }
 
@@ -57,6 +60,7 @@ impl Hub {
         let ours = state.attached.get(agent).is_some_and(|line| line.number == number);
         if ours {
             state.attached.remove(agent);
+            self.changed.notify_one();
         }
         ours
     }
@@ -64,10 +68,29 @@ impl Hub {
     /// Cuts an agent off: its orders end.
     pub(crate) fn drop_agent(&self, agent: &AgentId) {
         self.lock().attached.remove(agent);
+        self.changed.notify_one();
     }
 
     pub(crate) fn is_attached(&self, agent: &AgentId) -> bool {
         self.lock().attached.contains_key(agent)
+    }
+
+    /// Who is attached, and since when.
+    pub(crate) fn attached(&self) -> BTreeMap<AgentId, Timestamp> {
+        self.lock().attached.iter().map(|(agent, line)| (*agent, line.since)).collect()
+    }
+
+    /// Ends when an agent came or went.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Says something to everybody who is attached.
+    pub(crate) fn tell_all(&self, order: &AgentOrder) {
+        for line in self.lock().attached.values() {
+            // A full line hears it with its next welcome.
+            drop(line.orders.try_send(order.clone()));
+        }
     }
 
     pub(crate) fn saw(&self, agent: AgentId, now: Timestamp) {

@@ -3,7 +3,7 @@
 use crate::{
     options::{Options, environment},
     raft::Ledger,
-    secrets, serve, vaults,
+    secrets, seed, serve, vaults,
 };
 use holdfast_common::{
     Clock, ClusterId, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
@@ -12,7 +12,9 @@ use holdfast_keyring::{Argon, ClusterRecoveryKey, Custody, Kek, KekSource};
 use holdfast_ledger::{
     Actor, Role,
     command::{InitCluster, PutLocation},
-    row::{ClusterRow, LocationRow, OperatorRow, Sharing},
+    row::{
+        ClusterRow, Duty, LocationRow, MemberRole, MemberRow, MemberState, OperatorRow, Sharing,
+    },
 };
 use holdfast_runtime::{
     context::Context,
@@ -34,6 +36,8 @@ pub struct InitOptions {
     pub name: Name,
     pub region: Name,
     pub listen: String,
+    /// Where others reach this member, when that is not where it listens.
+    pub advertise: Option<String>,
     /// Names and URLs; relative `local:` paths start where the command was typed.
     pub locations: Vec<(Name, String)>,
     pub kek: KekSource,
@@ -66,8 +70,10 @@ pub async fn init(options: InitOptions) -> Result<()> {
         name: options.name.clone(),
         region: options.region.clone(),
         listen: options.listen.clone(),
+        advertise: options.advertise.clone(),
         kek: absolute_kek(&options.kek)?,
         data: dir.join("data"),
+        snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: options.trial,
         base: dir.clone(),
     };
@@ -78,7 +84,8 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
     found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
     let tasks = Tasks::new("init");
-    let house = serve::house(config.clone(), ledger, kek, authority, (clock, entropy), tasks)?;
+    let unlocked = serve::Unlocked { source: options.kek.clone(), kek, authority };
+    let house = serve::house(config.clone(), ledger, unlocked, (clock, entropy), tasks)?;
     let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
     vaults::make(
         &house,
@@ -148,7 +155,7 @@ fn write_operator(
     let identity = Identity::operator(config.cluster, OPERATOR.parse()?);
     let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
     let context = Context {
-        endpoints: vec![config.listen.clone()],
+        endpoints: vec![config.advertise.clone().unwrap_or_else(|| config.listen.clone())],
         cluster: config.cluster,
         ca: dir.join("ca.pem"),
         cert: dir.join("operator.pem"),
@@ -193,7 +200,20 @@ async fn found(
         not_after,
         revoked: false,
     };
-    ledger.propose(Actor::System, InitCluster { cluster, operator }).await?;
+    let member = Some(MemberRow {
+        id: NODE_ID,
+        name: options.name.clone(),
+        region: options.region.clone(),
+        address: options.advertise.clone().unwrap_or_else(|| options.listen.clone()),
+        duty: Duty::Data,
+        role: MemberRole::Voter,
+        state: MemberState::Joined,
+        joined: ledger.now(),
+        identity_public: [0; 32],
+    });
+    let data = options.dir.join("data");
+    seed::save(&data, &cluster, &seed::Addresses::new())?;
+    ledger.propose(Actor::System, InitCluster { cluster, operator, member }).await?;
     for (name, url) in &options.locations {
         let (name, region) = (name.clone(), options.region.clone());
         let url = here(url)?;

@@ -9,6 +9,7 @@
 //!
 //! It sees ciphertext, counts and ids. It has no edge to the crate that opens chunks.
 
+mod admission;
 mod api;
 mod budget;
 mod catalog;
@@ -22,15 +23,19 @@ mod house;
 mod hub;
 mod ingest;
 mod init;
+mod join;
+mod members;
 mod options;
 mod pki;
 mod places;
+mod presence;
 mod raft;
 mod reader;
 mod reading;
 mod restoring;
 mod rewrap;
 mod secrets;
+mod seed;
 mod serve;
 mod ship;
 mod store;
@@ -38,5 +43,6 @@ mod vaults;
 mod verify;
 
 pub use init::{InitOptions, init};
+pub use join::{JoinOptions, Joined, join};
 pub use rewrap::{RewrapOptions, Rewrapped, rewrap};
 pub use serve::serve;

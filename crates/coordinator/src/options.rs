@@ -1,6 +1,6 @@
 //! What `coordinator.toml` says. Paths are relative to the file.
 
-use holdfast_common::{ClusterId, Code, Error, Name, Result};
+use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,14 @@ struct Stored {
     name: String,
     region: String,
     listen: String,
+    /// Where others reach this member, when that is not where it listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
     kek: String,
     data: PathBuf,
+    /// After how many entries of the ledger a snapshot is taken and the log before it dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot_every: Option<u64>,
     /// A cluster to look around in: what an operator owes a real one is only told as a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trial: bool,
@@ -27,9 +33,11 @@ pub(crate) struct Options {
     pub(crate) name: Name,
     pub(crate) region: Name,
     pub(crate) listen: String,
+    pub(crate) advertise: Option<String>,
     pub(crate) kek: String,
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
+    pub(crate) snapshot_every: u64,
     pub(crate) trial: bool,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
@@ -56,8 +64,13 @@ impl Options {
             name: stored.name.parse().map_err(|e: Error| malformed(e.message))?,
             region: stored.region.parse().map_err(|e: Error| malformed(e.message))?,
             listen: stored.listen,
+            advertise: stored.advertise,
             kek: stored.kek,
             data: base.join(stored.data),
+            snapshot_every: stored
+                .snapshot_every
+                .unwrap_or(limits::SNAPSHOT_ENTRIES)
+                .max(limits::SNAPSHOT_ENTRIES_MIN),
             trial: stored.trial,
             base,
         })
@@ -76,8 +89,11 @@ impl Options {
             name: self.name.to_string(),
             region: self.region.to_string(),
             listen: self.listen.clone(),
+            advertise: self.advertise.clone(),
             kek: self.kek.clone(),
             data: below(&self.data),
+            snapshot_every: Some(self.snapshot_every)
+                .filter(|every| *every != limits::SNAPSHOT_ENTRIES),
             trial: self.trial,
         };
         toml::to_string(&stored)

@@ -9,7 +9,7 @@ use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     Actor,
     command::{CreateToken, EnrolAgent, RenewAgent},
-    row::{AgentState, TokenRow},
+    row::{AgentState, TokenKind, TokenRow},
 };
 use holdfast_runtime::{
     identity::Identity,
@@ -36,14 +36,21 @@ pub(crate) async fn create_token(
     house: &House,
     actor: Actor,
     labels: BTreeMap<String, String>,
-    ttl: Duration,
+    (kind, ttl): (TokenKind, Duration),
 ) -> Result<(String, Timestamp)> {
     if ttl.is_zero() || ttl > TOKEN_TTL_MAX {
         return Err(Error::new(Code::UsageMalformed, "a token lives from 1 ms to 30 days"));
     }
     let secret = hex(&house.entropy.array::<TOKEN_SECRET_BYTES>());
     let expires = house.ledger.now().plus(ttl);
-    let token = TokenRow { hash: token_hash(&secret), labels, expires, used_by: None };
+    let token = TokenRow {
+        hash: token_hash(&secret),
+        labels,
+        expires,
+        used_by: None,
+        kind: (kind == TokenKind::Coordinator).then_some(kind),
+        used_by_member: None,
+    };
     house.ledger.propose(actor, CreateToken { token }).await?;
     let pin = house.authority.fingerprint();
     Ok((format!("{TOKEN_PREFIX}-{secret}-{}", hex(pin.as_bytes())), expires))
@@ -57,6 +64,41 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The hash of a token that may be spent for this. Looked up before anything is agreed: strangers
+/// must not be able to fill the ledger.
+pub(crate) async fn usable(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]> {
+    let secret = token
+        .strip_prefix(TOKEN_PREFIX)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.split('-').next())
+        .filter(|secret| secret.len() == 2 * TOKEN_SECRET_BYTES)
+        .ok_or_else(|| Error::new(Code::TokenRefused, "this is not a join token"))?;
+    let hash = token_hash(secret);
+    if house.ledger.query().row::<TokenRow>(&hash)?.is_none() {
+        // It may have been made through another member a moment ago.
+        house.ledger.catch_up().await?;
+    }
+    match house.ledger.query().row::<TokenRow>(&hash)? {
+        None => Err(Error::new(Code::TokenRefused, "this token is not known")),
+        Some(token) if token.used_by.is_some() || token.used_by_member.is_some() => {
+            Err(Error::new(Code::TokenUsed, "this token was used before"))
+        }
+        Some(token) if token.expires < house.ledger.now() => {
+            let message = format!("this token expired at {}", token.expires);
+            Err(Error::new(Code::TokenExpired, message))
+        }
+        Some(token) if token.kind.unwrap_or(TokenKind::Agent) != kind => {
+            let (is, wants) = match kind {
+                TokenKind::Agent => ("a coordinator", "holdfast agent token"),
+                TokenKind::Coordinator => ("an agent", "holdfast cluster token"),
+            };
+            let message = format!("this token is for {is}");
+            Err(Error::new(Code::TokenRefused, message).next(format!("make one with `{wants}`")))
+        }
+        Some(_) => Ok(hash),
+    }
+}
+
 /// Spends a token.
 pub(crate) async fn enrol(
     house: &House,
@@ -64,25 +106,7 @@ pub(crate) async fn enrol(
     name: Option<Name>,
     key: &ProvenKey,
 ) -> Result<Enrolled> {
-    let secret = token
-        .strip_prefix(TOKEN_PREFIX)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .and_then(|rest| rest.split('-').next())
-        .filter(|secret| secret.len() == 2 * TOKEN_SECRET_BYTES)
-        .ok_or_else(|| Error::new(Code::TokenRefused, "this is not a join token"))?;
-    // Looked up before anything is agreed: strangers must not be able to fill the ledger.
-    let known: Option<TokenRow> = house.ledger.query().row(&token_hash(secret))?;
-    match known {
-        None => return Err(Error::new(Code::TokenRefused, "this token is not known")),
-        Some(token) if token.used_by.is_some() => {
-            return Err(Error::new(Code::TokenUsed, "this token was used before"));
-        }
-        Some(token) if token.expires < house.ledger.now() => {
-            let message = format!("this token expired at {}", token.expires);
-            return Err(Error::new(Code::TokenExpired, message));
-        }
-        Some(_) => {}
-    }
+    let token_hash = usable(house, token, TokenKind::Agent).await?;
     let agent = AgentId::random(house.entropy.as_ref());
     let name = match name {
         Some(name) => name,
@@ -90,7 +114,7 @@ pub(crate) async fn enrol(
     };
     let (certificate, serial, not_after) = certify(house, agent, key)?;
     let command = EnrolAgent {
-        token_hash: token_hash(secret),
+        token_hash,
         agent,
         name: name.clone(),
         identity_public: *key.as_bytes(),

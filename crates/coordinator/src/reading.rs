@@ -233,7 +233,8 @@ impl House {
     ) -> Result<()> {
         let vault = self.vault(&session.point.vault)?;
         // Asked before, or what is loaded between the two would be called missing.
-        let is_loaded = vault.catalog.is_loaded();
+        let is_loaded =
+            vault.catalog.is_loaded() && vault.catalog.has_heard(self.ledger.state().applied);
         let asked = (0u32..).zip(ids.iter().copied()).collect();
         let (found, mut missing) = self.seek(&vault, session, asked, copy).await?;
         self.give_found(&vault, session, kind, found, copy, out).await?;

@@ -2,7 +2,8 @@
 
 use crate::{
     api::{
-        AdminService, AgentService, EnrollService, IngestService, RestoreService, access::GateLayer,
+        AdminService, AgentService, EnrollService, IngestService, RaftService, RestoreService,
+        access::GateLayer, next_leader,
     },
     budget::Budget,
     catalog, certificates,
@@ -10,25 +11,29 @@ use crate::{
     dispatch,
     house::House,
     hub::Hub,
+    members,
     options::{Options, environment},
     places::Places,
-    raft::{Ledger, Node, Room},
-    secrets, ship,
+    presence,
+    raft::{Ledger, Node, Peers, Room},
+    secrets, seed, ship,
 };
 use holdfast_common::{
-    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
+    AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
+    record,
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
+use holdfast_ledger::row::ClusterRow;
 use holdfast_runtime::{
-    context::Context,
     identity::IdentityKind,
     pki::CertificateAuthority,
     tasks::{OnError, Tasks},
-    tls::{ChannelKind, Connections, Listener, stranger_server},
+    tls::{ChannelKind, Connections, Incoming, Listener, stranger_server},
 };
 use holdfast_wire::v1::{
     admin_server::AdminServer, agent_control_server::AgentControlServer,
-    enroll_server::EnrollServer, ingest_server::IngestServer, restore_server::RestoreServer,
+    enroll_server::EnrollServer, ingest_server::IngestServer, raft_server::RaftServer,
+    restore_server::RestoreServer,
 };
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +41,7 @@ use tonic::transport::Server;
 
 const DRAIN: Duration = Duration::from_secs(8);
 const RELEASE: Duration = Duration::from_secs(4);
+const STEP_DOWN: Duration = Duration::from_secs(2);
 
 /// Runs a coordinator until `shutdown`. `ready` is told the address when calls are accepted.
 pub async fn serve(
@@ -46,49 +52,40 @@ pub async fn serve(
 ) -> Result<()> {
     let mut config = Options::load(config_path)?;
     config.listen = listen.unwrap_or(config.listen);
-    let config_of_port = config.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let seed = seed::load(&config)?;
     let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
-    ledger.wait_for_leader().await?;
-    ledger.catch_up().await?;
-    let (kek, authority, recovery) = unlock(&config, &ledger)?;
+    if ledger.is_alone() {
+        ledger.wait_for_leader().await?;
+        ledger.catch_up().await?;
+    }
+    let (unlocked, recovery) = unlock(&config, &ledger, seed.as_ref())?;
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
-    let (roots, tls, ours) = certificates::present(&config, &authority, &clock, entropy.as_ref())?;
-    let (incoming, connections) = listener.serve(tls.clone(), &tasks);
-    let mut house = house(config.clone(), ledger, kek, authority, (clock, entropy), tasks.clone())?;
-    house.endpoint = address.to_string();
+    let shown = certificates::present(&config, &unlocked.authority, &clock, entropy.as_ref())?;
+    ledger.peers().identify(shown.client.clone());
+    let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
+    let alone = ledger.is_alone();
+    let mut house = house(config.clone(), ledger, unlocked, (clock, entropy), tasks.clone())?;
+    house.endpoint = config.advertise.clone().unwrap_or_else(|| address.to_string());
+    house.first_peers = seed.map(|(_, peers)| peers).unwrap_or_default();
+    for (member, address) in &house.first_peers {
+        house.ledger.peers().list(*member, address);
+    }
     house.close_agent = closer(connections);
     let house = Arc::new(house);
-    let token = tasks.token().clone();
-    tasks.spawn("indexes", OnError::Shutdown, catalog::keep(house.clone(), token.clone()));
-    tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
-    tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
-    let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
-    tasks.spawn("log shipping", OnError::Shutdown, shipping);
-    tasks.spawn(
-        "certificates",
-        OnError::Log,
-        certificates::keep(house.clone(), config, (tls, roots, ours), token.clone()),
-    );
-    let (members, strangers) = incoming.apart();
-    for (base, incoming) in [(ChannelKind::Data.server(), members), (stranger_server(), strangers)]
-    {
-        let server = router(base, &house, &tasks)
-            .await?
-            .serve_with_incoming_shutdown(incoming, token.clone().cancelled_owned());
-        tasks.spawn("grpc", OnError::Shutdown, async move {
-            server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
-        });
-    }
-    if let Err(error) = tell_operator(&config_of_port, address) {
-        tracing::warn!(%error, "operator.toml does not say where this coordinator is");
+    accept(&house, incoming, &tasks).await?;
+    house.tell_operator();
+    spawn_work(&house, (config, shown), recovery.log_key(), &tasks);
+    if !alone {
+        house.ledger.hope_for_leader().await;
     }
     ready(address);
+    let token = tasks.token().clone();
     tokio::select! {
-        () = shutdown.cancelled() => {}
+        () = shutdown.cancelled() => step_down(&house).await,
         () = token.cancelled() => {}
     }
     let failure = tasks.failure();
@@ -102,18 +99,57 @@ pub async fn serve(
     failure.map_or(Ok(()), Err)
 }
 
-/// A coordinator that was told port 0 chose one: the operator's context beside its configuration
-/// follows.
-fn tell_operator(config: &Options, address: SocketAddr) -> Result<()> {
-    let path = config.base.join("operator.toml");
-    if !config.listen.ends_with(":0") || !path.exists() {
-        return Ok(());
+/// Everything that goes on without being called.
+fn spawn_work(
+    house: &Arc<House>,
+    (config, shown): (Options, certificates::Shown),
+    recovery: Secret<32>,
+    tasks: &Tasks,
+) {
+    let token = tasks.token().clone();
+    tasks.spawn("indexes", OnError::Shutdown, catalog::keep(house.clone(), token.clone()));
+    tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
+    tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
+    tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
+    tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
+    tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
+    let shipping = ship::ship(house.clone(), recovery, token.clone());
+    tasks.spawn("log shipping", OnError::Shutdown, shipping);
+    let certificates = certificates::keep(house.clone(), config, shown, token);
+    tasks.spawn("certificates", OnError::Log, certificates);
+}
+
+/// Serves whoever comes, those who are known apart from those who are not.
+async fn accept(house: &Arc<House>, incoming: Incoming, tasks: &Tasks) -> Result<()> {
+    let token = tasks.token().clone();
+    let (members, strangers) = incoming.apart();
+    for (base, incoming) in [(ChannelKind::Data.server(), members), (stranger_server(), strangers)]
+    {
+        let server = router(base, house, tasks)
+            .await?
+            .serve_with_incoming_shutdown(incoming, token.clone().cancelled_owned());
+        tasks.spawn("grpc", OnError::Shutdown, async move {
+            server.await.map_err(|error| Error::new(Code::InternalBug, "the server").cause(error))
+        });
     }
-    let context = Context::load(&path)?;
-    if context.cluster != config.cluster {
-        return Ok(());
+    Ok(())
+}
+
+/// A leader that stops says so first: nobody has to find out.
+async fn step_down(house: &House) {
+    if !house.ledger.leads() || house.ledger.is_alone() {
+        return;
     }
-    Context { endpoints: vec![address.to_string()], ..context }.save(&path)
+    let next = house.ledger.overview().and_then(|seen| next_leader(&seen, Some(house.node_id)));
+    let Ok(next) = next else { return };
+    let handed = async {
+        house.ledger.transfer(next).await?;
+        house.ledger.wait_until_led_by(next).await
+    };
+    match tokio::time::timeout(STEP_DOWN, handed).await {
+        Ok(Ok(())) => tracing::info!(to = next, "stepped down"),
+        _ => tracing::warn!(to = next, "could not step down in time"),
+    }
 }
 
 /// The next one to open the directory must find it free.
@@ -153,6 +189,8 @@ async fn router(
     let restore = RestoreService { house: house.clone(), tasks: tasks.clone() };
     let ingest = IngestServer::new(IngestService { house: house.clone(), tasks: tasks.clone() })
         .max_decoding_message_size(limits::INGEST_MESSAGE_BYTES_MAX);
+    let raft = RaftServer::new(RaftService { house: house.clone(), tasks: tasks.clone() })
+        .max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
     let enroll = EnrollServer::new(EnrollService(house.clone()))
         .max_decoding_message_size(limits::ENROLL_MESSAGE_BYTES_MAX);
     Ok(base
@@ -163,6 +201,7 @@ async fn router(
         .add_service(AdminServer::new(admin))
         .add_service(AgentControlServer::new(agents))
         .add_service(ingest)
+        .add_service(raft)
         .add_service(RestoreServer::new(restore)))
 }
 
@@ -171,7 +210,8 @@ pub(crate) fn node_of(config: &Options) -> Node {
         id: config.node_id,
         name: config.name.clone(),
         region: config.region.clone(),
-        address: config.listen.clone(),
+        address: config.advertise.clone().unwrap_or_else(|| config.listen.clone()),
+        snapshot_every: config.snapshot_every,
     }
 }
 
@@ -182,18 +222,31 @@ pub(crate) async fn open_ledger(
 ) -> Result<Ledger> {
     let node = node_of(config);
     let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
-    Box::pin(Ledger::open(&config.data.join("ledger"), &node, room, clock, entropy)).await
+    let peers = Peers::new(config.cluster, config.node_id);
+    let directory = config.data.join("ledger");
+    Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }
 
-/// The KEK, and what it opens first: the authority's key. A wrong KEK ends here.
+/// What a coordinator can do because it has the KEK.
+pub(crate) struct Unlocked {
+    pub(crate) source: KekSource,
+    pub(crate) kek: Kek,
+    pub(crate) authority: CertificateAuthority,
+}
+
+/// What the KEK opens first; a wrong one ends here. By the ledger's row, or, where nothing of the
+/// ledger came yet, by what the member brought from its joining.
 fn unlock(
     config: &Options,
     ledger: &Ledger,
-) -> Result<(Kek, CertificateAuthority, ClusterRecoveryKey)> {
-    let cluster = ledger.query().cluster()?;
-    if cluster.id != config.cluster {
-        return Err(Error::new(Code::ConfigMalformed, "this data belongs to another cluster"));
-    }
+    seed: Option<&(ClusterRow, seed::Addresses)>,
+) -> Result<(Unlocked, ClusterRecoveryKey)> {
+    let cluster = match (ledger.query().cluster(), seed) {
+        (Ok(cluster), _) => cluster,
+        (Err(_), Some((cluster, _))) => cluster.clone(),
+        (Err(error), None) => return Err(error),
+    };
+    seed::insist_on(config, &cluster)?;
     let derivation: Option<Argon> = cluster
         .kek_derivation
         .as_ref()
@@ -207,15 +260,14 @@ fn unlock(
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    Ok((kek, authority, recovery))
+    Ok((Unlocked { source, kek, authority }, recovery))
 }
 
 /// Everything the services share, before anybody listens.
 pub(crate) fn house(
     config: Options,
     ledger: Ledger,
-    kek: Kek,
-    authority: CertificateAuthority,
+    unlocked: Unlocked,
     (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
     tasks: Tasks,
 ) -> Result<House> {
@@ -223,13 +275,14 @@ pub(crate) fn house(
         cluster: config.cluster,
         node_id: config.node_id,
         name: config.name,
-        region: config.region,
         trial: config.trial,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
         ledger,
-        custodian: Custodian::new(kek, entropy.clone()),
-        authority,
+        custodian: Custodian::new(unlocked.kek, entropy.clone()),
+        authority: unlocked.authority,
+        kek_source: unlocked.source,
+        first_peers: Default::default(),
         hub: Hub::default(),
         sessions: Default::default(),
         reads: Default::default(),

@@ -11,13 +11,23 @@
 
 use crate::{house::House, raft::Ledger};
 use bytes::Bytes;
+use futures::future::join_all;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, codes::Exit};
 use holdfast_keyring::aead;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout;
 use holdfast_runtime::files;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{Notify, watch};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 const MAGIC: &[u8; 8] = b"HFLG\x01\0\0\0";
@@ -26,6 +36,8 @@ const EPOCH: u32 = 1;
 const LINGER: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
+const LISTEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Entries of one extent; a command is at most a mebibyte, and most are a few hundred bytes.
 const EXTENT_ENTRIES_MAX: u64 = 256;
 const EXTENT_BYTES_MAX: usize = 8 << 20;
@@ -35,13 +47,15 @@ pub(crate) struct Shipping {
     shipped: watch::Sender<u64>,
     /// Why the newest try did not work; room is not made by waiting for it.
     failed: watch::Sender<Option<Error>>,
+    /// The furthest that somebody waits for.
+    wanted: AtomicU64,
     urgent: Notify,
 }
 
 impl Default for Shipping {
     fn default() -> Self {
         let (shipped, failed) = (watch::channel(0).0, watch::channel(None).0);
-        Self { shipped, failed, urgent: Notify::new() }
+        Self { shipped, failed, wanted: AtomicU64::new(0), urgent: Notify::new() }
     }
 }
 
@@ -53,6 +67,7 @@ impl Shipping {
             return Ok(());
         }
         let failed = self.failed.subscribe();
+        self.wanted.fetch_max(index, Ordering::Relaxed);
         self.urgent.notify_one();
         let cause = tokio::select! {
             biased;
@@ -68,6 +83,44 @@ impl Shipping {
             None => error,
         })
     }
+}
+
+impl House {
+    /// Waits until everything up to `index` is durable in the locations, whoever ships it; how far
+    /// it is then.
+    pub(crate) async fn shipped(&self, index: u64) -> Result<u64> {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let tried = match self.ledger.current_leader() {
+                Some(leader) if leader == self.node_id => self.shipped_here(index).await,
+                Some(leader) => self.ledger.peers().await_shipped(leader, index, WAIT_MAX).await,
+                None => Err(not_here()),
+            };
+            match tried {
+                Err(error) if may_mend(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE_WITHOUT_LEADER).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// The same on the member that leads, and so ships.
+    pub(crate) async fn shipped_here(&self, index: u64) -> Result<u64> {
+        if !self.ledger.leads() {
+            return Err(not_here());
+        }
+        self.shipping.wait(index).await?;
+        Ok(*self.shipping.shipped.borrow())
+    }
+}
+
+fn not_here() -> Error {
+    Error::new(Code::ClusterLeaderless, "this member does not ship the log")
+}
+
+fn may_mend(error: &Error) -> bool {
+    matches!(error.code, Code::ClusterLeaderless | Code::ClusterUnreachable)
 }
 
 /// The next try that finds no space. What earlier ones found may be mended.
@@ -98,6 +151,13 @@ pub(crate) async fn ship(
             changed = applied.changed() => if changed.is_err() { return Ok(()) },
             () = house.shipping.urgent.notified() => {}
         }
+        if !house.ledger.leads() {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = listen(&house) => {}
+            }
+            continue;
+        }
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = house.shipping.urgent.notified() => {}
@@ -116,23 +176,92 @@ pub(crate) async fn ship(
     }
 }
 
+/// While another member ships: hears now and then how far that is.
+async fn listen(house: &House) {
+    if let Some(leader) = house.ledger.current_leader()
+        && let Ok(shipped) = house.ledger.peers().await_shipped(leader, 0, WAIT_MAX).await
+    {
+        note(house, shipped.min(*house.ledger.applied().borrow()));
+    }
+    // Whoever is elected goes on at once.
+    let changed = house.ledger.leader_changed();
+    drop(tokio::time::timeout(LISTEN_INTERVAL, changed).await);
+}
+
+/// Up to here nobody needs the log any more. The file is only a hint: without it, extents are found
+/// one by one.
+fn note(house: &House, shipped: u64) {
+    house.ledger.note_shipped(shipped);
+    if house.shipping.shipped.send_replace(shipped) == shipped {
+        return;
+    }
+    if let Err(error) = files::write_public(&house.shipped_hint, shipped.to_string().as_bytes()) {
+        tracing::debug!(%error, "no hint could be left for the next start");
+    }
+}
+
 async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
     let vault = catalog_vault(&house.ledger)?;
+    let mut is_first = true;
     loop {
         let from = *house.shipping.shipped.borrow() + 1;
         let applied = *house.ledger.applied().borrow();
-        if from > applied {
+        let is_wanted = house.shipping.wanted.load(Ordering::Relaxed) >= from;
+        // What nobody waits for lingers, so that many entries share an extent.
+        let is_due = is_first || is_wanted || applied + 1 >= from + EXTENT_ENTRIES_MAX;
+        if from > applied || !is_due {
             return Ok(());
         }
-        let to = ship_extent(house, &vault, key, from, applied).await?;
-        house.ledger.note_shipped(to);
-        house.shipping.shipped.send_replace(to);
-        // Only a hint: without it, extents are found one by one.
-        let text = to.to_string();
-        if let Err(error) = files::write_public(&house.shipped_hint, text.as_bytes()) {
-            tracing::debug!(%error, "no hint could be left for the next start");
-        }
+        is_first = false;
+        note(house, ship_from(house, &vault, key, from, applied).await?);
     }
+}
+
+/// Brings every required location on by one extent; how far all of them are then.
+///
+/// An extent of this beginning may be there already, from before a restart, from a try that reached
+/// some locations only, or from another leader, who cut it elsewhere. It is adopted when it says
+/// what our log says, put where it is missing, and never written a second time with other bytes. So
+/// extents of two leaders may overlap, and end differently in two locations; what they say is the
+/// same.
+async fn ship_from(
+    house: &House,
+    vault: &VaultRow,
+    key: &Secret<32>,
+    from: u64,
+    applied: u64,
+) -> Result<u64> {
+    house.places.prove_all(vault).await?;
+    let places = house.places.required(vault).await?;
+    let name = layout::ObjectName::log(EPOCH, from).as_str().parse()?;
+    let mut there = Vec::with_capacity(places.len());
+    for (_, store) in &places {
+        there.push(match store.head(&name).await? {
+            Some(_) => Some(store.get(&name, 2 * EXTENT_BYTES_MAX).await?),
+            None => None,
+        });
+    }
+    let mut least = u64::MAX;
+    for extent in there.iter().flatten() {
+        least = least.min(adopt(house, key, extent, from, applied).await?);
+    }
+    let missing = || places.iter().zip(&there).filter(|(_, there)| there.is_none());
+    if missing().next().is_none() {
+        return Ok(least);
+    }
+    let extent = match there.iter().flatten().next() {
+        Some(extent) => extent.clone(),
+        None => {
+            let (to, extent) = new_extent(house, key, from, applied).await?;
+            least = to;
+            extent
+        }
+    };
+    let puts = missing().map(|((_, store), _)| store.put_new(&name, extent.clone()));
+    for put in join_all(puts).await {
+        put?;
+    }
+    Ok(least)
 }
 
 /// How far an earlier process says it shipped; never ahead of what is durable.
@@ -148,28 +277,16 @@ fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
     oldest.ok_or_else(|| Error::new(Code::VaultMissing, "there is no vault to ship the log to"))
 }
 
-/// Ships one extent that begins at `from`; returns its last index.
-///
-/// An extent of this beginning may be there already, from before a restart or from a try that
-/// reached some locations only. It is adopted when it says what our log says, and put where it is
-/// missing; it is never written a second time with other bytes.
-async fn ship_extent(
+/// A new extent that begins at `from`, with its last index.
+async fn new_extent(
     house: &House,
-    vault: &VaultRow,
     key: &Secret<32>,
     from: u64,
     applied: u64,
-) -> Result<u64> {
-    let name = layout::ObjectName::log(EPOCH, from);
-    if let Some(extent) = find(house, vault, name.as_str()).await? {
-        let to = adopt(house, key, &extent, from, applied).await?;
-        house.places.put(vault, name.as_str(), extent).await?;
-        return Ok(to);
-    }
+) -> Result<(u64, Bytes)> {
     let (to, plaintext) = entries(house, from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?;
     let extent = sealed(key, header(&house.cluster, from, to), &plaintext, house.entropy.as_ref());
-    house.places.put(vault, name.as_str(), Bytes::from(extent)).await?;
-    Ok(to)
+    Ok((to, Bytes::from(extent)))
 }
 
 fn sealed(key: &Secret<32>, header: Vec<u8>, plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
@@ -203,17 +320,6 @@ fn lacks(index: u64) -> Error {
     Error::new(Code::LogDamaged, format!("the log lacks entry {index}"))
 }
 
-/// The extent of this name, from whichever required location has it.
-async fn find(house: &House, vault: &VaultRow, name: &str) -> Result<Option<Bytes>> {
-    let name = name.parse()?;
-    for (_, store) in house.places.required(vault).await? {
-        if store.head(&name).await?.is_some() {
-            return store.get(&name, 2 * EXTENT_BYTES_MAX).await.map(Some);
-        }
-    }
-    Ok(None)
-}
-
 /// The last index of an extent that says the same as our log. Another history stops shipping: a
 /// ledger that was rolled back must not pass for the one that was shipped.
 async fn adopt(
@@ -229,8 +335,11 @@ async fn adopt(
             .next("this coordinator's data is older than what was shipped; recover it")
     };
     let shipped = opened(key, extent).map_err(|_| other())?;
-    if to < from || to > applied {
+    if to < from {
         return Err(other());
+    }
+    if to > applied {
+        return Err(Error::new(Code::ClusterBusy, "the log is shipped further than it is applied"));
     }
     match entries(house, from, to).await {
         Ok((last, own)) if last == to && own == shipped => Ok(to),

@@ -7,8 +7,9 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, LocationRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RunRow, SegmentRow, SessionRow, VaultRow, cluster::CLUSTER_KEY, pack::pack_key,
+        AgentRow, BundleRow, ClusterRow, LocationRow, MemberRow, OfficeRow, OperatorRow, PackRow,
+        PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
+        cluster::CLUSTER_KEY, member::no_member, office::OFFICE_KEY, pack::pack_key,
         point::time_key,
     },
     tables::{Row, Table, full_key},
@@ -74,6 +75,42 @@ impl<'a> Query<'a> {
 
     pub fn agents(&self) -> Result<Vec<AgentRow>> {
         self.every(&[])
+    }
+
+    /// Every member that there ever was, in the order of their ids.
+    pub fn members(&self) -> Result<Vec<MemberRow>> {
+        self.every(&[])
+    }
+
+    pub fn member(&self, id: u64) -> Result<MemberRow> {
+        self.row(&id.to_be_bytes())?.ok_or_else(|| no_member(id))
+    }
+
+    /// The member that has this name now, which a removed one has not.
+    pub fn member_named(&self, name: &Name) -> Result<MemberRow> {
+        match self.kv.read(&full_key(Table::MemberName, name.as_str().as_bytes()))? {
+            Some(id) => self.row(&id)?.ok_or_else(|| no_member(name)),
+            None => Err(no_member(name)),
+        }
+    }
+
+    /// Who leads, as far as this member has applied.
+    pub fn office(&self) -> Result<Option<OfficeRow>> {
+        self.row(OFFICE_KEY)
+    }
+
+    /// Where an agent is attached, and when it was seen; none when it never was.
+    pub fn seat(&self, agent: &AgentId) -> Result<Option<SeatRow>> {
+        self.row(agent.as_bytes())
+    }
+
+    /// The agents that are attached to a member.
+    pub fn seats_of(&self, member: u64) -> impl Iterator<Item = Result<SeatRow>> + use<'a> {
+        let seats = Pages::over(self.kv, Table::Seat, &[], None).map(|row| decoded(row?));
+        seats.filter(move |seat: &Result<SeatRow>| match seat {
+            Ok(seat) => seat.member == Some(member),
+            Err(_) => true,
+        })
     }
 
     pub fn operator(&self, name: &Name) -> Result<Option<OperatorRow>> {

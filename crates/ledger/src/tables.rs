@@ -3,9 +3,10 @@
 //! [`Tables`] reads through an overlay of what the group being applied has written so far, and
 //! gathers those writes into a [`Batch`]. Prefix bytes are part of the stored form: never reused.
 
-use crate::kv::{Batch, StateKv};
+use crate::kv::{Batch, KeyValue, StateKv};
 use holdfast_common::{Code, Error, Result, limits, record};
 use minicbor::{Decode, Encode};
+use std::ops::Bound;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -32,6 +33,10 @@ pub enum Table {
     RunOpen = 20,
     Segment = 21,
     Bundle = 22,
+    Member = 23,
+    Office = 24,
+    Seat = 25,
+    MemberName = 26,
 }
 
 /// A row: its table, and the key that finds it there.
@@ -121,16 +126,41 @@ impl<'a> Tables<'a> {
     }
 
     /// Rows of a table whose key begins with `prefix`, as this group sees them.
-    pub fn scan(
+    pub fn scan(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<KeyValue>> {
+        self.scan_after(table, prefix, None, limit)
+    }
+
+    /// Gives rows of a table their new form, a page at a time so that none is left out; `change`
+    /// says it, or nothing where a row stays as it is.
+    pub fn rewrite<R: Row>(&mut self, mut change: impl FnMut(R) -> Option<R>) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.scan_after(R::TABLE, &[], after.as_deref(), limits::LIST_PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, value) in page {
+                if let Some(row) = change(record::from_bytes(R::WHAT, &value)?) {
+                    self.put(&row)?;
+                }
+            }
+        }
+    }
+
+    /// A page of a scan: rows after the key `after`.
+    fn scan_after(
         &self,
         table: Table,
         prefix: &[u8],
+        after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<crate::kv::KeyValue>> {
+    ) -> Result<Vec<KeyValue>> {
         let prefix = full_key(table, prefix);
-        let pending = self.batch.changes.range(prefix.clone()..);
+        let after = after.map(|key| full_key(table, key));
+        let from = after.clone().map_or(Bound::Included(prefix.clone()), Bound::Excluded);
+        let pending = self.batch.changes.range((from, Bound::Unbounded));
         let pending: Vec<_> = pending.take_while(|(key, _)| key.starts_with(&prefix)).collect();
-        let stored = self.base.scan(&prefix, None, limit.saturating_add(pending.len()))?;
+        let limit_stored = limit.saturating_add(pending.len());
+        let stored = self.base.scan(&prefix, after.as_deref(), limit_stored)?;
         let mut merged: std::collections::BTreeMap<_, _> = stored.into_iter().collect();
         for (key, change) in pending {
             match change {

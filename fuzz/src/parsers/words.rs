@@ -8,9 +8,12 @@ use core::{
     fmt::{Debug, Display},
     str::FromStr,
 };
-use holdfast_agent::{join::pin_of, source::files::Pattern};
+use holdfast_agent::source::files::Pattern;
 use holdfast_common::{ChunkId, Name, PointId, Timestamp, limits};
-use holdfast_runtime::{Identity, pki::Fingerprint};
+use holdfast_runtime::{
+    Identity,
+    pki::{Fingerprint, pin_of},
+};
 use holdfast_storage::{LocationUrl, ObjectName, ObjectPrefix};
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 //!
 //! The identity in `ClientTls` is replaced while running; each new connection shows the newest.
 
+use super::Whereabouts;
 use futures::future::BoxFuture;
 use holdfast_common::Result;
 use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
@@ -14,13 +15,15 @@ pub trait Connect: Send + Sync + 'static {
 }
 
 pub struct Endpoints {
-    pub endpoints: Vec<String>,
+    pub whereabouts: Arc<Whereabouts>,
     pub tls: Arc<ClientTls>,
     pub kind: ChannelKind,
 }
 
 impl Connect for Endpoints {
     fn connect(&self) -> BoxFuture<'_, Result<Channel>> {
-        Box::pin(connect(&self.endpoints, Arc::clone(&self.tls), self.kind))
+        Box::pin(async move {
+            connect(&self.whereabouts.endpoints(), Arc::clone(&self.tls), self.kind).await
+        })
     }
 }

@@ -12,10 +12,12 @@
 mod backoff;
 mod endpoints;
 mod ingest;
+mod whereabouts;
 
 pub use backoff::Backoff;
 pub use endpoints::{Connect, Endpoints};
 pub(crate) use ingest::Ingest;
+pub use whereabouts::Whereabouts;
 
 use holdfast_common::codes::Exit;
 use holdfast_common::{Clock, Code, Entropy, Error, Result};

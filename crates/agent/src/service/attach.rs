@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, End, Work};
 use super::order;
+use crate::line::Whereabouts;
 use crate::pipeline::Counts;
 use holdfast_common::{Code, Error, Result, RunId, limits};
 use holdfast_wire::v1::agent_control_client::AgentControlClient;
@@ -28,6 +29,7 @@ type Orders = Streaming<v1::AgentOrder>;
 pub(super) async fn attach(
     channel: Channel,
     desk: &Arc<Desk>,
+    whereabouts: &Whereabouts,
     shutdown: &CancellationToken,
     attached: impl FnOnce(),
 ) -> Result<()> {
@@ -45,11 +47,14 @@ pub(super) async fn attach(
         .into_inner();
     let welcome = timeout(ATTACH_TIMEOUT, next(&mut orders)).await;
     let heartbeat = match welcome.map_err(|_| unreachable("no welcome in time"))?? {
-        Order::Welcome(welcome) => Duration::from_millis(welcome.heartbeat_ms.max(100)),
+        Order::Welcome(welcome) => {
+            whereabouts.learn(&welcome.endpoints);
+            Duration::from_millis(welcome.heartbeat_ms.max(100))
+        }
         _ => return Err(Error::new(Code::InternalBug, "the first order is not a welcome")),
     };
     attached();
-    let mut line = Line { desk, reports, told: HashMap::new() };
+    let mut line = Line { desk, whereabouts, reports, told: HashMap::new() };
     line.serve(&mut orders, heartbeat, shutdown).await?;
     // Letting the reports end lets the other side end; what was sent last is read by then.
     drop(line);
@@ -59,6 +64,7 @@ pub(super) async fn attach(
 
 struct Line<'a> {
     desk: &'a Arc<Desk>,
+    whereabouts: &'a Whereabouts,
     reports: mpsc::Sender<v1::AgentReport>,
     /// What was last told of each run.
     told: HashMap<RunId, Counts>,
@@ -112,7 +118,8 @@ impl Line<'_> {
                 Ok(run) => self.desk.cancel(&run),
                 Err(error) => tracing::warn!(%error, "an order was not understood"),
             },
-            Order::Welcome(_) => {}
+            // Said again when the members changed.
+            Order::Welcome(welcome) => self.whereabouts.learn(&welcome.endpoints),
         }
     }
 

@@ -15,7 +15,7 @@ mod desk;
 mod order;
 
 use crate::cache::CacheStore;
-use crate::line::{Backoff, Endpoints, Line};
+use crate::line::{Backoff, Endpoints, Line, Whereabouts};
 use crate::options::AgentConfig;
 use crate::pipeline::{Host, Memory, VaultPins};
 use crate::renew::Credentials;
@@ -37,7 +37,9 @@ pub async fn serve(
 ) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let credentials = Arc::new(Credentials::load(&config, Arc::clone(&clock))?);
+    let whereabouts = Whereabouts::kept(&config);
+    let credentials = Credentials::load(&config, &whereabouts, Arc::clone(&clock))?;
+    let credentials = Arc::new(credentials);
     if let Err(error) = credentials.renew_if_due().await {
         tracing::warn!(%error, "the certificate was not renewed at the start");
     }
@@ -48,9 +50,9 @@ pub async fn serve(
         token.run_until_cancelled_owned(async move { fresh.keep_fresh().await }).await;
         Ok(())
     });
-    let host = Arc::new(host(&config, &credentials, clock, &entropy)?);
+    let host = Arc::new(host(&config, &whereabouts, &credentials, (clock, &entropy))?);
     let desk = Desk::new(host, Targets::new(config.restore_targets.clone()), tasks.clone());
-    let served = attach_again(&config, &credentials, &desk, &shutdown, &*entropy, ready).await;
+    let served = attach_again(&whereabouts, &credentials, &desk, &shutdown, &*entropy, ready).await;
     desk.interrupt_all();
     tasks.shutdown(STOP_PATIENCE).await;
     served
@@ -58,12 +60,12 @@ pub async fn serve(
 
 fn host(
     config: &AgentConfig,
+    whereabouts: &Arc<Whereabouts>,
     credentials: &Credentials,
-    clock: Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
+    (clock, entropy): (Arc<dyn Clock>, &Arc<dyn Entropy>),
 ) -> Result<Host> {
     let data = Endpoints {
-        endpoints: config.endpoints.clone(),
+        whereabouts: Arc::clone(whereabouts),
         tls: Arc::clone(&credentials.tls),
         kind: ChannelKind::Data,
     };
@@ -82,7 +84,7 @@ fn host(
 
 /// Attaches, and again whenever the line is lost, until the shutdown or a revocation.
 async fn attach_again(
-    config: &AgentConfig,
+    whereabouts: &Whereabouts,
     credentials: &Credentials,
     desk: &Arc<Desk>,
     shutdown: &CancellationToken,
@@ -92,10 +94,10 @@ async fn attach_again(
     let mut backoff = Backoff::default();
     let mut ready = Some(ready);
     while !shutdown.is_cancelled() {
-        let tls = Arc::clone(&credentials.tls);
+        let (tls, endpoints) = (Arc::clone(&credentials.tls), whereabouts.endpoints());
         let connected = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            connected = connect(&config.endpoints, tls, ChannelKind::Control) => connected,
+            connected = connect(&endpoints, tls, ChannelKind::Control) => connected,
         };
         let ended = match connected {
             Ok(channel) => {
@@ -105,7 +107,7 @@ async fn attach_again(
                         ready();
                     }
                 };
-                attach::attach(channel, desk, shutdown, attached).await
+                attach::attach(channel, desk, whereabouts, shutdown, attached).await
             }
             Err(error) => Err(error),
         };

@@ -14,7 +14,7 @@ pub mod select;
 
 use core::time::Duration;
 use holdfast_agent::{
-    line::{Endpoints, Line},
+    line::{Endpoints, Line, Whereabouts},
     restore::{PointReader, open_online},
 };
 use holdfast_common::{Code, Error, PointId, Result, RunId, SystemClock, SystemEntropy, limits};
@@ -24,13 +24,14 @@ use holdfast_wire::{
     v1::{admin_client::AdminClient, restore_client::RestoreClient},
 };
 use std::{ops::AsyncFn, path::Path, sync::Arc};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 use tonic::{Response, Status, transport::Channel};
 
 pub type Admin = AdminClient<Channel>;
 
 /// Pauses before the second and later attempts: two seconds and a half in all.
 const PAUSES_MS: [u64; 4] = [100, 300, 700, 1400];
+const PATIENCE: Duration = Duration::from_secs(8);
 
 pub struct Client {
     context: Context,
@@ -63,7 +64,7 @@ impl Client {
         run: Option<RunId>,
     ) -> impl FnOnce() -> Result<PointReader> + Send + 'static {
         let connect = Endpoints {
-            endpoints: self.context.endpoints.clone(),
+            whereabouts: Whereabouts::fixed(self.context.endpoints.clone()),
             tls: Arc::clone(&self.tls),
             kind: ChannelKind::Data,
         };
@@ -104,9 +105,11 @@ impl Client {
 }
 
 async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
     for pause in PAUSES_MS {
         match attempt().await {
-            Err(error) if may_mend(&error) => {
+            // A coordinator has waited for an election itself.
+            Err(error) if may_mend(&error) && begun.elapsed() < PATIENCE => {
                 tracing::debug!(%error, "the cluster did not answer; trying again");
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }

@@ -65,6 +65,7 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
         "leader": status.leader,
         "epoch": status.epoch,
         "term": status.term,
+        "leader_since": json_time(status.leader_since_ns),
         "members": status.members.iter().map(|member| json!({
             "id": member.id,
             "name": member.name,
@@ -72,7 +73,11 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
             "role": member.role,
             "state": member.state,
             "applied": member.applied,
-            "lag": lag(status, member),
+            "lag": member.lag,
+            "last_contact_ms": member.last_contact_ms,
+            "address": member.address,
+            "wanted": member.wanted,
+            "duty": member.duty,
         })).collect::<Vec<_>>(),
     })
 }
@@ -102,11 +107,6 @@ pub fn agents_text(agents: &[v1::AgentStatus]) -> String {
         ]);
     }
     table.render()
-}
-
-fn lag(status: &v1::StatusResponse, member: &v1::MemberStatus) -> u64 {
-    let newest = status.members.iter().map(|member| member.applied).max().unwrap_or(0);
-    newest - member.applied
 }
 
 fn age(status: &v1::StatusResponse, source: &v1::SourceStatus) -> Option<core::time::Duration> {

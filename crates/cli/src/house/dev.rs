@@ -88,6 +88,7 @@ async fn found(dir: &Path, listen: &str) -> Result<()> {
         name: word("dev")?,
         region: word("local")?,
         listen: listen.to_owned(),
+        advertise: None,
         locations: vec![(word("main")?, format!("local:{}", dir.join("location").display()))],
         kek: KekSource::File(dir.join("kek")),
         custody: Custody::Coordinator,

@@ -11,6 +11,7 @@ pub struct Founding {
     pub name: Name,
     pub region: Name,
     pub listen: String,
+    pub advertise: Option<String>,
     pub locations: Vec<(Name, String)>,
     pub kek: KekSource,
     pub custody: Custody,
@@ -23,6 +24,7 @@ pub async fn init(founding: Founding) -> Result<()> {
         name: founding.name,
         region: founding.region,
         listen: founding.listen,
+        advertise: founding.advertise,
         locations: founding.locations,
         kek: founding.kek,
         custody: match founding.custody {

@@ -6,7 +6,10 @@
 use super::calls::bounded;
 use crate::house::House;
 use holdfast_common::{AgentId, Code, Error, Name, Result};
-use holdfast_ledger::{Actor, Role, row::AgentState};
+use holdfast_ledger::{
+    Actor, Role,
+    row::{AgentState, MemberState},
+};
 use holdfast_runtime::{identity::IdentityKind, tls::ConnectInfo};
 use holdfast_wire::status::to_status;
 use std::{
@@ -27,6 +30,8 @@ pub(crate) enum Access {
     Role(Role),
     /// A certificate of an agent or an operator; what each may do the ledger decides.
     Reader,
+    /// The certificate of a coordinator of this cluster that was not removed.
+    Member,
 }
 
 /// How much a call sends.
@@ -43,6 +48,8 @@ pub(crate) enum Sends {
 pub(crate) enum Caller {
     Agent(AgentId),
     Operator(Name),
+    /// Another coordinator, by its number.
+    Member(u64),
     Unknown,
 }
 
@@ -51,6 +58,7 @@ impl Caller {
         match self {
             Self::Agent(id) => Actor::Agent(*id),
             Self::Operator(name) => Actor::Operator(name.clone()),
+            Self::Member(_) => Actor::System,
             Self::Unknown => Actor::Token,
         }
     }
@@ -84,15 +92,19 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/ListAudit", ADMIN),
     ("/holdfast.v1.Admin/ListPoints", ADMIN),
     ("/holdfast.v1.Admin/ListRuns", ADMIN),
+    ("/holdfast.v1.Admin/PlaceMember", ADMIN),
+    ("/holdfast.v1.Admin/RemoveMember", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
     ("/holdfast.v1.Admin/StartRestore", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
+    ("/holdfast.v1.Admin/TransferLeader", ADMIN),
     ("/holdfast.v1.Admin/VerifyAudit", ADMIN),
     ("/holdfast.v1.Admin/VerifyBundle", ADMIN),
     ("/holdfast.v1.Admin/VerifyObjects", ADMIN),
     ("/holdfast.v1.AgentControl/Attach", AGENT),
     ("/holdfast.v1.Enroll/Join", Access::Anyone),
+    ("/holdfast.v1.Enroll/JoinMember", Access::Anyone),
     ("/holdfast.v1.Enroll/Renew", AGENT),
     ("/holdfast.v1.Enroll/Return", Access::Anyone),
     ("/holdfast.v1.Ingest/Begin", AGENT),
@@ -101,6 +113,19 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Ingest/Offer", AGENT),
     ("/holdfast.v1.Ingest/Put", AGENT),
     ("/holdfast.v1.Ingest/Renew", AGENT),
+    ("/holdfast.v1.Raft/Append", Access::Member),
+    ("/holdfast.v1.Raft/AwaitShipped", Access::Member),
+    ("/holdfast.v1.Raft/Hello", Access::Member),
+    ("/holdfast.v1.Raft/Overview", Access::Member),
+    ("/holdfast.v1.Raft/PreVote", Access::Member),
+    ("/holdfast.v1.Raft/Progress", Access::Member),
+    ("/holdfast.v1.Raft/Propose", Access::Member),
+    ("/holdfast.v1.Raft/ReadIndex", Access::Member),
+    ("/holdfast.v1.Raft/SendSnapshot", Access::Member),
+    ("/holdfast.v1.Raft/SnapshotOffset", Access::Member),
+    ("/holdfast.v1.Raft/TakeOver", Access::Member),
+    ("/holdfast.v1.Raft/Transfer", Access::Member),
+    ("/holdfast.v1.Raft/Vote", Access::Member),
     ("/holdfast.v1.Restore/Close", Access::Reader),
     ("/holdfast.v1.Restore/End", ADMIN),
     ("/holdfast.v1.Restore/Fetch", Access::Reader),
@@ -116,6 +141,8 @@ const LARGE: &[&str] = &[
     "/holdfast.v1.Admin/VerifyObjects",
     "/holdfast.v1.Ingest/Checkpoint",
     "/holdfast.v1.Ingest/Finish",
+    "/holdfast.v1.Raft/Append",
+    "/holdfast.v1.Raft/Propose",
 ];
 
 /// Calls that send for as long as they like; each message has a bound.
@@ -123,6 +150,7 @@ const STREAMS: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/holdfast.v1.AgentControl/Attach",
     "/holdfast.v1.Ingest/Put",
+    "/holdfast.v1.Raft/SendSnapshot",
 ];
 
 fn sends(path: &str) -> Sends {
@@ -152,11 +180,12 @@ pub(crate) fn admit(house: &House, path: &str, info: Option<&ConnectInfo>) -> Re
         (Access::Anyone, _)
         | (Access::Role(Role::Admin), Caller::Operator(_))
         | (Access::Role(Role::Agent), Caller::Agent(_))
+        | (Access::Member, Caller::Member(_))
         | (Access::Reader, Caller::Agent(_) | Caller::Operator(_)) => Ok(caller),
-        (Access::Role(_) | Access::Reader, Caller::Unknown) => {
+        (Access::Role(_) | Access::Reader | Access::Member, Caller::Unknown) => {
             Err(Error::new(Code::AuthMissing, "this call needs a valid client certificate"))
         }
-        (Access::Role(_), _) => {
+        (Access::Role(_) | Access::Reader | Access::Member, _) => {
             Err(Error::new(Code::AuthDenied, "this identity may not make this call"))
         }
     }
@@ -177,7 +206,14 @@ fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
             Some(operator) if !operator.revoked => Ok(Caller::Operator(name.clone())),
             _ => Err(Error::new(Code::AuthDenied, format!("`{name}` is no operator here"))),
         },
-        IdentityKind::Coordinator(_) => Ok(Caller::Unknown),
+        // One that is not in the tables is newer than they are.
+        IdentityKind::Coordinator(id) => match house.ledger.query().member(*id) {
+            Ok(member) if member.state == MemberState::Removed => {
+                let message = format!("the member `{}` was removed", member.name);
+                Err(Error::new(Code::MemberRemoved, message))
+            }
+            _ => Ok(Caller::Member(*id)),
+        },
     }
 }
 
@@ -287,6 +323,7 @@ mod tests {
                 "/grpc.health.v1.Health/List",
                 "/grpc.health.v1.Health/Watch",
                 "/holdfast.v1.Enroll/Join",
+                "/holdfast.v1.Enroll/JoinMember",
                 "/holdfast.v1.Enroll/Return",
             ]
         );

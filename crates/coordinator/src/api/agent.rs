@@ -39,10 +39,11 @@ impl AgentControl for AgentService {
         let runs: Vec<RunId> =
             hello.runs.iter().map(|id| parse::run_id(id)).collect::<Result<_>>().map_err(refuse)?;
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
-        let welcome = v1::agent_order::Order::Welcome(v1::Welcome { heartbeat_ms: HEARTBEAT_MS });
         orders
-            .try_send(v1::AgentOrder { order: Some(welcome) })
+            .try_send(welcome(&self.house))
             .map_err(|_| Status::internal("a new line is full"))?;
+        // What is decided about its runs must not be older than what the agent knows.
+        self.house.ledger.catch_up().await.map_err(refuse)?;
         let now = self.house.ledger.now();
         end_forgotten_runs(&self.house, agent, &runs).await.map_err(refuse)?;
         let number = self.house.hub.attach(agent, now, orders, runs);
@@ -62,6 +63,12 @@ impl AgentControl for AgentService {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))))
     }
+}
+
+/// The first order of a line, said again when the members changed.
+pub(crate) fn welcome(house: &House) -> v1::AgentOrder {
+    let welcome = v1::Welcome { heartbeat_ms: HEARTBEAT_MS, endpoints: house.endpoints() };
+    v1::AgentOrder { order: Some(v1::agent_order::Order::Welcome(welcome)) }
 }
 
 async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::AgentHello> {

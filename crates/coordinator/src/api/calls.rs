@@ -35,6 +35,7 @@ struct Open {
 enum Who {
     Agent(AgentId),
     Operator(Name),
+    Member(u64),
     /// Nobody that is known, by where it comes from.
     Stranger(Option<IpAddr>),
 }
@@ -49,14 +50,17 @@ impl Calls {
         let who = match caller {
             Caller::Agent(id) => Who::Agent(*id),
             Caller::Operator(name) => Who::Operator(name.clone()),
+            Caller::Member(id) => Who::Member(*id),
             Caller::Unknown => Who::Stranger(remote),
         };
         let large = usize::from(sends == Sends::Large);
         let mut calls = self.lock();
         let open = calls.get(&who).copied().unwrap_or_default();
-        if open.all >= limits::CALLS_PER_CALLER_MAX
-            || open.large + large > limits::LARGE_CALLS_PER_CALLER_MAX
-        {
+        let (all_max, large_max) = match caller {
+            Caller::Member(_) => (limits::CALLS_PER_MEMBER_MAX, limits::CALLS_PER_MEMBER_MAX),
+            _ => (limits::CALLS_PER_CALLER_MAX, limits::LARGE_CALLS_PER_CALLER_MAX),
+        };
+        if open.all >= all_max || open.large + large > large_max {
             return Err(Error::new(Code::ClusterBusy, "the caller has as many calls as it may"));
         }
         calls.insert(who.clone(), Open { all: open.all + 1, large: open.large + large });

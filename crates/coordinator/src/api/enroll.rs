@@ -1,7 +1,7 @@
 //! Joining, renewing, returning. Names in a certificate are ours; a request brings only its key.
 
 use super::{caller, refuse};
-use crate::{house::House, pki};
+use crate::{admission, house::House, pki};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Name, Result};
 use holdfast_runtime::pki::ProvenKey;
@@ -21,6 +21,13 @@ impl Enroll for EnrollService {
         request: Request<v1::JoinRequest>,
     ) -> Result<Response<v1::JoinResponse>, Status> {
         self.joined(request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn join_member(
+        &self,
+        request: Request<v1::JoinMemberRequest>,
+    ) -> Result<Response<v1::JoinMemberResponse>, Status> {
+        admission::admit(&self.0, request.into_inner()).await.map(Response::new).map_err(refuse)
     }
 
     async fn renew(
@@ -51,7 +58,7 @@ impl EnrollService {
             name: enrolled.name.to_string(),
             certificate_der: Bytes::copy_from_slice(&enrolled.certificate),
             ca_der: Bytes::copy_from_slice(self.0.authority.certificate()),
-            endpoints: vec![self.0.endpoint.clone()],
+            endpoints: self.0.endpoints(),
         })
     }
 

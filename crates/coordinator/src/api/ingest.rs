@@ -213,7 +213,7 @@ impl IngestService {
             return Ok(None);
         }
         let applied = *self.house.ledger.applied().borrow();
-        self.house.shipping.wait(applied).await?;
+        self.house.shipped(applied).await?;
         Ok(Some(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.id.as_bytes()) }))
     }
 }

@@ -6,13 +6,15 @@ mod agent;
 pub(crate) mod calls;
 mod enroll;
 mod ingest;
+mod raft;
 mod render;
 mod restore;
 
-pub(crate) use admin::{AdminService, preview};
-pub(crate) use agent::AgentService;
+pub(crate) use admin::{AdminService, next_leader, preview};
+pub(crate) use agent::{AgentService, welcome};
 pub(crate) use enroll::EnrollService;
 pub(crate) use ingest::IngestService;
+pub(crate) use raft::RaftService;
 pub(crate) use restore::RestoreService;
 
 use access::Caller;

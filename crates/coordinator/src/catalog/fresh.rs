@@ -5,7 +5,7 @@
 
 use holdfast_common::{ChunkId, Entropy, PackId, Result, SegmentId, VaultId, limits};
 use holdfast_repository::segment::{ChunkLocation, SegmentBuilder, SegmentTable};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Debug, Default)]
 pub(super) struct Fresh {
@@ -42,6 +42,20 @@ impl Fresh {
             self.rows += 1;
         }
         self.packs.insert(pack, self.rows - before);
+    }
+
+    /// Forgets packs with their rows.
+    pub(super) fn forget(&mut self, goes: impl Fn(&PackId) -> bool) {
+        let gone: HashSet<PackId> = self.packs.keys().filter(|pack| goes(pack)).copied().collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.packs.retain(|pack, _| !gone.contains(pack));
+        self.places.retain(|_, places| {
+            places.retain(|place| !gone.contains(&place.pack));
+            !places.is_empty()
+        });
+        self.rows = self.packs.values().sum();
     }
 
     pub(super) fn find(&self, chunk: &ChunkId, found: &mut Vec<ChunkLocation>) {

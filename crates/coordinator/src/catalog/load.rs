@@ -28,7 +28,7 @@ use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_storage::ObjectName;
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -159,9 +159,12 @@ impl Loader {
     pub(super) async fn keep(&self) {
         self.load().await;
         loop {
-            // A lost pack was found, or a segment did not get out.
+            self.learn().await;
             self.catalog.hurry.notified().await;
-            self.catch_up().await;
+            // A lost pack was found, or a segment did not get out.
+            if self.catalog.look.swap(false, Ordering::Relaxed) {
+                self.catch_up().await;
+            }
         }
     }
 
@@ -182,7 +185,7 @@ impl Loader {
     }
 
     /// Ends when every pack is known that is not lost, and every segment shipped.
-    async fn catch_up(&self) {
+    pub(super) async fn catch_up(&self) {
         let mut delay = DELAY_MIN;
         loop {
             let pass = self.pass().await.unwrap_or_else(Pass::failed);
@@ -343,6 +346,27 @@ impl Loader {
         let down = self.lock_down();
         places.sort_by_key(|(name, _)| down.contains(name));
         Ok((places, unopened))
+    }
+
+    /// The footers of packs that were just stored; false when one could not be asked for.
+    pub(super) async fn load_some(&self, unknown: Vec<PackRow>) -> bool {
+        self.lock_down().clear();
+        let mut pass = Pass::default();
+        let loaded = self.load_footers(unknown, &mut pass).await;
+        loaded.is_ok() && pass.unreachable == 0 && pass.bad == 0
+    }
+
+    /// Segments that were just added, into a file.
+    pub(super) async fn load_listed(&self, rows: Vec<SegmentRow>) -> Result<()> {
+        let mut batch = Batch::default();
+        for row in rows {
+            if batch.rows + row.rows as usize > limits::SEGMENT_ROWS_MAX {
+                self.keep_batch(std::mem::take(&mut batch)).await?;
+            }
+            let share = self.share_for(&row, &mut batch).await?;
+            batch.push(self.fetch_segment(&row, share).await?);
+        }
+        self.keep_batch(batch).await
     }
 
     /// Segments that no file of ours covers, in batches of what one holds at most.

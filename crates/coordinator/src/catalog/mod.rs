@@ -13,6 +13,7 @@
 //! Nothing here blocks readers for longer than a swap: files are read and written outside the lock.
 
 mod file;
+mod follow;
 mod footer;
 mod fresh;
 mod load;
@@ -21,6 +22,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use follow::follow;
 pub(crate) use load::keep;
 pub(crate) use settle::Outlet;
 
@@ -60,6 +62,13 @@ pub(crate) struct Catalog {
     /// Segments that are on our disk and not in the ledger yet, in their order.
     unshipped: Mutex<Vec<SegmentId>>,
     merging: Mutex<()>,
+    news: Mutex<follow::News>,
+    /// Up to which index of the log everything is known that was stored.
+    followed: watch::Sender<u64>,
+    /// News were taken and are not in the index yet.
+    is_learning: watch::Sender<bool>,
+    /// All rows are to be looked through.
+    look: AtomicBool,
 }
 
 #[derive(Default)]
@@ -99,6 +108,10 @@ impl Catalog {
             settling: tokio::sync::Mutex::default(),
             unshipped: Mutex::default(),
             merging: Mutex::default(),
+            news: Mutex::default(),
+            followed: watch::Sender::new(0),
+            is_learning: watch::Sender::new(false),
+            look: AtomicBool::new(false),
         }
     }
 
@@ -212,14 +225,13 @@ impl Catalog {
             self.look_again();
         }
         let loaded = progress.wait_for(|progress| matches!(progress, Progress::Loaded));
-        match tokio::time::timeout(PATIENCE, loaded).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.loading()),
-        }
+        let in_time = tokio::time::timeout(PATIENCE, loaded).await.is_ok();
+        if in_time { self.heard(self.news_upto()).await } else { Err(self.loading()) }
     }
 
     /// There may be packs to load or segments to ship; soon, and nobody waits for it.
     pub(crate) fn look_again(&self) {
+        self.look.store(true, Ordering::Relaxed);
         self.hurry.notify_one();
     }
 

@@ -66,7 +66,7 @@ impl House {
         }
         // Reported committed means: the extent of the log that says so is durable too.
         if let Outcome::At(index) = committed {
-            self.shipping.wait(index).await?;
+            self.shipped(index).await?;
         }
         Ok(point)
     }

@@ -66,6 +66,11 @@ impl House {
         let command = BeginSession { session, run, point };
         self.ledger.propose(Actor::Agent(agent), command).await?;
         let row = self.ledger.query().session(&session)?;
+        // What another member took of this run is known here before the first offer, or is sent
+        // again.
+        if let Err(error) = self.vault(&row.vault)?.catalog.heard(row.begun).await {
+            tracing::info!(%error, "a session begins all the same");
+        }
         let session = Arc::new(WriteSession { row, agent, reach: Mutex::new(Reach::new()) });
         let mut open = self.sessions.lock();
         // A run has one session; what an interrupted attempt left behind ends here.
@@ -169,6 +174,11 @@ impl House {
 }
 
 impl Sessions {
+    /// Whether an agent has a session with this member.
+    pub(crate) fn are_of(&self, agent: &AgentId) -> bool {
+        self.lock().values().any(|session| session.agent == *agent)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<WriteSession>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

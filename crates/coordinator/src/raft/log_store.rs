@@ -19,7 +19,7 @@ use crate::store::DirectoryLock;
 use holdfast_common::{Code, Error, Result, limits, record};
 use holdfast_ledger::StateKv;
 use openraft::{
-    OptionalSend,
+    EntryPayload, OptionalSend,
     entry::RaftEntry,
     storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage},
 };
@@ -44,10 +44,12 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const GENERATION: &str = "generation";
 const QUEUE_MAX: usize = 1024;
 const GROUP_MAX: usize = 256;
+/// Entries that are read at once, while it is not known yet how large they are.
+const MESSAGE_ENTRIES: usize = 32;
 
 enum Write {
     Append(Vec<(u64, Arc<[u8]>)>, IOFlushed<Types>),
-    Meta(&'static str, Vec<u8>, Option<Done>),
+    Meta(&'static str, Vec<u8>, Done),
     TruncateFrom(u64, Done),
     Purge(LogId, Done),
 }
@@ -63,6 +65,7 @@ pub(crate) struct LogStore {
     tables: Arc<dyn StateKv>,
     /// Entries behind this index are still needed for shipping, purged or not.
     shipped: Arc<AtomicU64>,
+    committed: Arc<Mutex<Option<LogId>>>,
 }
 
 /// The open database, and the lock that goes when it is closed.
@@ -93,14 +96,20 @@ impl LogStore {
         let pending = Arc::new(Mutex::new(BTreeMap::new()));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
         let shipped = Arc::new(AtomicU64::new(0));
+        let committed = Arc::new(Mutex::new(None));
         let (held, waiting) = (db.clone(), pending.clone());
-        let mut writer =
-            Writer { db: held, pending: waiting, shipped: shipped.clone(), generation };
+        let mut writer = Writer {
+            db: held,
+            pending: waiting,
+            shipped: shipped.clone(),
+            committed: committed.clone(),
+            generation,
+        };
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&writes))
             .map_err(|error| Error::io("the log's writer cannot start", &error))?;
-        Ok(Self { db, pending, queue, tables, shipped })
+        Ok(Self { db, pending, queue, tables, shipped, committed })
     }
 
     /// Entries from `from` to `to` in their stored form, as far as they are in the database.
@@ -198,6 +207,30 @@ impl RaftLogReader<Types> for LogStore {
         Ok(entries.into_values().collect())
     }
 
+    /// As many as one message takes.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for from in (start..end).step_by(MESSAGE_ENTRIES) {
+            for entry in
+                self.try_get_log_entries(from..end.min(from + MESSAGE_ENTRIES as u64)).await?
+            {
+                bytes += match &entry.payload {
+                    EntryPayload::Normal(proposal) => proposal.0.len(),
+                    _ => 0,
+                };
+                if bytes > limits::APPEND_BYTES_MAX && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.meta::<StoredVote>("vote")?.map(Vote::from))
     }
@@ -218,13 +251,13 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let bytes = wrap_checksum("vote", &record::to_bytes(&StoredVote::from(vote)));
-        self.finish(|done| Write::Meta("vote", bytes, Some(done))).await
+        self.finish(|done| Write::Meta("vote", bytes, done)).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let Some(id) = committed else { return Ok(()) };
-        let record = record::to_bytes(&StoredLogId::from(&id));
-        self.send(Write::Meta("committed", wrap_checksum("committed", &record), None))
+        // Only a hint, which goes along with whatever is written next.
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = committed;
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
@@ -265,6 +298,8 @@ struct Writer {
     db: Arc<Held>,
     pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
     shipped: Arc<AtomicU64>,
+    /// Written with whatever comes next.
+    committed: Arc<Mutex<Option<LogId>>>,
     generation: Generation,
 }
 
@@ -294,6 +329,11 @@ impl Writer {
             let mut meta = transaction.open_table(META)?;
             let number = self.generation.next().to_le_bytes();
             meta.insert(GENERATION, wrap_checksum(GENERATION, &number).as_slice())?;
+            let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(id) = committed {
+                let record = record::to_bytes(&StoredLogId::from(&id));
+                meta.insert("committed", wrap_checksum("committed", &record).as_slice())?;
+            }
             for write in group {
                 match write {
                     Write::Append(rows, _) => {
@@ -332,13 +372,10 @@ impl Writer {
                     }
                     flushed.io_completed(copy());
                 }
-                Write::Meta(_, _, Some(done))
-                | Write::TruncateFrom(_, done)
-                | Write::Purge(_, done) => {
+                Write::Meta(_, _, done) | Write::TruncateFrom(_, done) | Write::Purge(_, done) => {
                     // The other side may have been dropped at shutdown.
                     let _ = done.send(copy());
                 }
-                Write::Meta(_, _, None) => {}
             }
         }
     }

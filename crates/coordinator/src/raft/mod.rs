@@ -9,12 +9,18 @@
 //! Everything of openraft stays in this folder. A cluster of one is a real cluster with one voter.
 
 mod generation;
+mod heard;
 mod log_store;
 mod machine;
-mod network;
+mod members;
+mod peers;
 #[cfg(test)]
 mod power_cut;
+mod propose;
+mod receive;
 mod room;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -23,19 +29,17 @@ mod types;
 mod upkeep;
 
 use crate::store::{DirectoryLock, SledKv, sync_directory};
-use bytes::Bytes;
-use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp, record};
+pub(crate) use heard::Heard;
+use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, Outcome, Query, Reply, StateKv,
+    Actor, Query, StateKv,
     command::{Note, NoteKind},
-    envelope::ENVELOPE_VERSION,
 };
 use log_store::LogStore;
 use machine::Machine;
-use network::NoPeers;
-use openraft::{
-    Config, ReadPolicy, SnapshotPolicy, async_runtime::WatchReceiver, error::RaftError,
-};
+pub(crate) use members::{LAG_MAX, electable, is_ready, next_step};
+use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
+pub(crate) use peers::{Incoming, Peers};
 pub(crate) use room::Room;
 pub(crate) use snapshot::fill as fill_from_snapshot;
 use std::{
@@ -53,8 +57,9 @@ use types::{Member, Proposal, Types};
 type Raft = openraft::Raft<Types, Machine>;
 
 const HEARTBEAT_MS: u64 = 100;
-const ELECTION_MS: std::ops::Range<u64> = 400..800;
-const SNAPSHOT_EVERY: u64 = 50_000;
+/// openraft waits for a leader's lease, as long as the end of this, before it counts: 650 to 800 ms
+/// after the last heartbeat.
+const ELECTION_MS: std::ops::Range<u64> = 250..400;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
 
 /// Who this member is.
@@ -64,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) name: Name,
     pub(crate) region: Name,
     pub(crate) address: String,
+    /// After how many entries it takes a snapshot.
+    pub(crate) snapshot_every: u64,
 }
 
 /// What the ledger's own state looks like from outside.
@@ -76,7 +83,10 @@ pub(crate) struct LedgerState {
 
 #[derive(Clone)]
 pub(crate) struct Ledger {
+    me: u64,
     raft: Raft,
+    peers: Peers,
+    snapshots: Arc<Path>,
     tables: Arc<dyn StateKv>,
     tables_file: Arc<Path>,
     log: LogStore,
@@ -84,6 +94,8 @@ pub(crate) struct Ledger {
     room: Arc<Room>,
     entropy: Arc<dyn Entropy>,
     applied: watch::Receiver<u64>,
+    ear: Arc<heard::Ear>,
+    snapshot_every: u64,
 }
 
 impl Ledger {
@@ -91,9 +103,9 @@ impl Ledger {
     pub(crate) async fn open(
         directory: &Path,
         node: &Node,
+        peers: Peers,
         room: Room,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
     ) -> Result<Self> {
         let snapshots = directory.join("snapshots");
         std::fs::create_dir_all(&snapshots)
@@ -101,7 +113,11 @@ impl Ledger {
         let lock = DirectoryLock::take(directory)?;
         let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
         let (sender, applied) = watch::channel(0);
-        let machine = Machine::new(tables.clone(), snapshots, sender);
+        let newest = Query::over(tables.as_ref()).audit_newest_time()?;
+        let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));
+        let snapshots_dir = Arc::from(snapshots.as_path());
+        let machine = Machine::new(tables.clone(), snapshots, (node.id, time.clone()), sender);
+        let ear = machine.ear();
         let log_path = directory.join("log.redb");
         if !log_path.exists() && !tables.scan(&[], None, 1)?.is_empty() {
             // Whom this member voted for went with it: to start afresh could elect a second leader.
@@ -112,15 +128,30 @@ impl Ledger {
         for made in directory.ancestors().take(3).filter(|path| !path.as_os_str().is_empty()) {
             sync_directory(made)?;
         }
-        let config = config()?;
-        let raft =
-            Raft::new(node.id, Arc::new(config), NoPeers, log.clone(), machine).await.map_err(
-                |error| Error::new(Code::LogDamaged, "the ledger cannot start").cause(error),
-            )?;
-        let newest = Query::over(tables.as_ref()).audit_newest_time()?;
-        let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));
+        machine.stand_in_for(log.clone()).await?;
+        let config = config(node.snapshot_every)?;
+        let raft = Raft::new(node.id, Arc::new(config), peers.clone(), log.clone(), machine)
+            .await
+            .map_err(|error| {
+                Error::new(Code::LogDamaged, "the ledger cannot start").cause(error)
+            })?;
         let (room, tables_file) = (Arc::new(room), directory.join("tables/db").into());
-        Ok(Self { raft, tables, tables_file, log, time, room, entropy, applied })
+        let (me, snapshots) = (node.id, snapshots_dir);
+        Ok(Self {
+            me,
+            raft,
+            peers,
+            snapshots,
+            tables,
+            tables_file,
+            log,
+            time,
+            room,
+            entropy,
+            applied,
+            ear,
+            snapshot_every: node.snapshot_every,
+        })
     }
 
     /// Makes this member the first and only voter of a new cluster.
@@ -137,7 +168,7 @@ impl Ledger {
 
     /// Waits until somebody leads.
     pub(crate) async fn wait_for_leader(&self) -> Result<()> {
-        if self.raft.voter_ids().count() == 1 {
+        if self.is_alone() {
             // Nobody else can win; waiting for the time-out would only cost time.
             let _ = self.raft.trigger().elect(false).await;
         }
@@ -149,43 +180,46 @@ impl Ledger {
             .map_err(|error| Error::new(Code::ClusterLeaderless, "nobody leads").cause(error))
     }
 
-    /// Proposes a command and waits until it was applied; a refusal comes back as its error.
-    pub(crate) async fn propose(
-        &self,
-        actor: Actor,
-        command: impl Into<Command>,
-    ) -> Result<Outcome> {
-        self.propose_as(self.entropy.array(), actor, command).await
+    /// Who leads, as far as this member knows.
+    pub(crate) fn current_leader(&self) -> Option<u64> {
+        self.raft.metrics().borrow_watched().current_leader
     }
 
-    /// The same under a key of the caller's: however often it is proposed, it is applied once.
-    pub(crate) async fn propose_as(
-        &self,
-        key: [u8; 16],
-        actor: Actor,
-        command: impl Into<Command>,
-    ) -> Result<Outcome> {
-        let envelope = Envelope {
-            version: ENVELOPE_VERSION,
-            key,
-            actor,
-            time: self.time.now(),
-            epoch: 1,
-            traceparent: None,
-            command: command.into(),
-        };
-        self.room.admit(&envelope.command)?;
-        let bytes = record::to_bytes(&envelope);
-        if bytes.len() > holdfast_common::limits::LEDGER_COMMAND_BYTES_MAX {
-            return Err(Error::new(Code::LimitExceeded, "the command is too large"));
+    pub(crate) fn leads(&self) -> bool {
+        self.current_leader() == Some(self.me)
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.raft.metrics().borrow_watched().running_state.is_err()
+    }
+
+    /// Whether this member is the only one that votes: nobody else has to be found.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.raft.voter_ids().eq([self.me])
+    }
+
+    /// Waits a while for somebody who leads; the others may not be there yet.
+    pub(crate) async fn hope_for_leader(&self) {
+        if let Err(error) = self.wait_for_leader().await {
+            tracing::warn!(%error, "started without a leader; waiting for the other members");
         }
-        let answer = self.raft.client_write(Proposal(Bytes::from(bytes))).await.map_err(
-            |error| match error {
-                RaftError::Fatal(fatal) => self.stopped(&fatal),
-                error => Error::new(Code::ClusterLeaderless, "not agreed").cause(error),
-            },
-        )?;
-        record::from_bytes::<Reply>("reply", &answer.data.0)?.into_result()
+    }
+
+    /// Ends when somebody else leads, or nobody does.
+    pub(crate) async fn leader_changed(&self) {
+        let before = self.current_leader();
+        let wait = self.raft.wait(None);
+        drop(wait.metrics(|now| now.current_leader != before, "another leader").await);
+    }
+
+    pub(crate) async fn wait_until_led_by(&self, member: u64) -> Result<()> {
+        let wait = self.raft.wait(None);
+        let led = wait.metrics(|now| now.current_leader == Some(member), "the new leader").await;
+        led.map(drop).map_err(|error| Error::new(Code::ClusterLeaderless, "no leader").cause(error))
     }
 
     /// What is short on the ledger's disk, if anything is.
@@ -193,17 +227,13 @@ impl Ledger {
         self.room.shortage()
     }
 
-    /// Makes sure that what is read next is not older than this call.
-    pub(crate) async fn catch_up(&self) -> Result<()> {
-        self.raft
-            .ensure_linearizable(ReadPolicy::ReadIndex)
-            .await
-            .map(|_| ())
-            .map_err(|error| Error::new(Code::ClusterLeaderless, "cannot read").cause(error))
-    }
-
     pub(crate) fn query(&self) -> Query<'_> {
         Query::over(self.tables.as_ref())
+    }
+
+    /// What was applied since the last call that an index has to know.
+    pub(crate) fn take_heard(&self) -> Heard {
+        self.ear.take()
     }
 
     /// Changes whenever something was applied.
@@ -247,11 +277,14 @@ impl Ledger {
         self.propose(actor, note).await.map(|_| time)
     }
 
-    pub(crate) async fn state(&self) -> LedgerState {
-        let leader = self.raft.current_leader().await;
+    pub(crate) fn state(&self) -> LedgerState {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        LedgerState { leader, term: metrics.current_term, applied: *self.applied.borrow() }
+        LedgerState {
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            applied: *self.applied.borrow(),
+        }
     }
 
     /// Stops the member; what was acknowledged is on disk already. The future that comes back ends
@@ -267,7 +300,7 @@ impl Ledger {
     }
 }
 
-fn config() -> Result<Config> {
+fn config(snapshot_every: u64) -> Result<Config> {
     Config {
         cluster_name: "holdfast".into(),
         heartbeat_interval: HEARTBEAT_MS,
@@ -275,8 +308,11 @@ fn config() -> Result<Config> {
         election_timeout_max: ELECTION_MS.end,
         // See `upkeep`.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: SNAPSHOT_EVERY / 5,
+        max_in_snapshot_log_to_keep: snapshot_every / 5,
         enable_pre_vote: Some(true),
+        // One that led before a crash has lost what it had not synced, and others may have it: to
+        // go on under the same term would give one name to two entries.
+        enable_leader_restore: Some(false),
         ..Config::default()
     }
     .validate()

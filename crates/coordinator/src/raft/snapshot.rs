@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufReader, BufWriter, Read, Write},
+    io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -37,8 +37,7 @@ pub(crate) fn write(
     head: &SnapshotHead,
     tables: &dyn StateKv,
 ) -> Result<PathBuf> {
-    let index = head.applied.map_or(0, |id| holdfast_index(&id));
-    let path = directory.join(format!("snapshot-{index:020}"));
+    let path = path_of(directory, head);
     let temporary = directory.join("snapshot.part");
     let io = |error: std::io::Error| Error::io("a snapshot cannot be written", &error);
     let file = File::create(&temporary).map_err(io)?;
@@ -107,6 +106,32 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<(SnapshotHead, PathBuf)>
     Ok(None)
 }
 
+/// The hash at the end of a snapshot, by which others know it, and its length.
+pub(super) fn hash_of(path: &Path) -> Result<([u8; 32], u64)> {
+    let io = |error: std::io::Error| Error::io("a snapshot cannot be read", &error);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    file.seek(SeekFrom::Start(length.checked_sub(32).ok_or_else(damaged)?)).map_err(io)?;
+    let mut hash = [0; 32];
+    file.read_exact(&mut hash).map_err(io)?;
+    Ok((hash, length))
+}
+
+pub(super) fn head_of(path: &Path) -> Result<SnapshotHead> {
+    read_head(&mut open(path)?)
+}
+
+/// Gives a received file the name of a snapshot, once all of it fits the hash it was announced by.
+pub(super) fn adopt(directory: &Path, part: &Path, hash: &[u8; 32]) -> Result<PathBuf> {
+    check(part)?;
+    if hash_of(part)?.0 != *hash {
+        return Err(damaged());
+    }
+    let path = path_of(directory, &head_of(part)?);
+    fs::rename(part, &path).map_err(|e| Error::io("a snapshot cannot be renamed", &e))?;
+    Ok(path)
+}
+
 /// Whether an installation was begun and not ended.
 pub(crate) fn is_half_installed(tables: &dyn StateKv) -> Result<bool> {
     Ok(tables.read(&full_key(Table::Meta, INSTALLING))?.is_some())
@@ -118,8 +143,9 @@ fn mark(tables: &dyn StateKv, value: Option<Vec<u8>>) -> Result<()> {
     tables.flush()
 }
 
-fn holdfast_index(id: &StoredLogId) -> u64 {
-    super::types::LogId::from(*id).index
+fn path_of(directory: &Path, head: &SnapshotHead) -> PathBuf {
+    let index = head.applied.map_or(0, |id| super::types::LogId::from(id).index);
+    directory.join(format!("snapshot-{index:020}"))
 }
 
 fn wipe(tables: &dyn StateKv) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The ledger as a service: what was acknowledged is there after a stop, and damage stops it.
 
 use super::*;
-use holdfast_common::{Entropy, SystemClock, SystemEntropy, Timestamp};
+use holdfast_common::{ClusterId, Entropy, SystemClock, SystemEntropy, Timestamp};
 use holdfast_ledger::{command::PutLocation, row::LocationRow};
 use std::{fs, os::unix::fs::FileExt};
 
@@ -11,13 +11,15 @@ fn node() -> Node {
         name: "one".parse().unwrap(),
         region: "here".parse().unwrap(),
         address: "127.0.0.1:1".to_owned(),
+        snapshot_every: holdfast_common::limits::SNAPSHOT_ENTRIES,
     }
 }
 
 pub(super) async fn open(directory: &Path) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    Ledger::open(directory, &node(), Room::open(directory, 0), clock, entropy).await
+    let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id);
+    Ledger::open(directory, &node(), peers, Room::open(directory, 0), (clock, entropy)).await
 }
 
 pub(super) async fn founded(directory: &Path) -> Ledger {

@@ -59,6 +59,14 @@ impl LedgerTime {
         self.advance(&mut self.lock()).0
     }
 
+    /// Follows the leader: what it stamped on an entry that was applied here just now. Own time
+    /// goes on from there, so that a leader to come stamps nothing much older or newer.
+    pub(crate) fn follow(&self, stamp: Timestamp) {
+        let mut last = self.lock();
+        self.advance(&mut last);
+        last.time = stamp;
+    }
+
     /// The wall clock's difference, as long as there is one.
     pub(crate) fn jump(&self) -> Option<ClockJump> {
         let mut last = self.lock();

@@ -33,11 +33,17 @@ pub(crate) struct Member {
     pub(crate) address: String,
 }
 
+#[cfg(not(test))]
+type Runtime = openraft::impls::TokioRuntime;
+#[cfg(test)]
+use super::simulation::Runtime;
+
 openraft::declare_raft_types!(
     pub(crate) Types:
         D = Proposal,
         R = Answer,
         Node = Member,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LogId = alias::LogIdOf<Types>;
@@ -55,6 +61,17 @@ pub(crate) struct StoredLogId {
     node: u64,
     #[n(2)]
     index: u64,
+}
+
+impl StoredLogId {
+    pub(crate) fn of(term: u64, node: u64, index: u64) -> Self {
+        Self { term, node, index }
+    }
+
+    /// Term, node, index.
+    pub(crate) fn parts(self) -> (u64, u64, u64) {
+        (self.term, self.node, self.index)
+    }
 }
 
 impl From<&LogId> for StoredLogId {
@@ -80,6 +97,17 @@ pub(crate) struct StoredVote {
     node: u64,
     #[n(2)]
     committed: bool,
+}
+
+impl StoredVote {
+    pub(crate) fn of(term: u64, node: u64, committed: bool) -> Self {
+        Self { term, node, committed }
+    }
+
+    /// Term, node, whether a quorum agreed.
+    pub(crate) fn parts(self) -> (u64, u64, bool) {
+        (self.term, self.node, self.committed)
+    }
 }
 
 impl From<&Vote> for StoredVote {

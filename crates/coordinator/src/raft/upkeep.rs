@@ -4,7 +4,7 @@
 //! Snapshots are asked for here and not by openraft, which takes one that cannot be written for the
 //! end of the member: on a disk without room for it the log simply grows until there is some.
 
-use super::{Ledger, SNAPSHOT_EVERY, types::Types};
+use super::{Ledger, types::Types};
 use holdfast_common::{Code, Error, Result};
 use openraft::{async_runtime::WatchReceiver, error::Fatal};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ impl Ledger {
                 changed = applied.changed() => if changed.is_err() { return Ok(()) },
             }
             let (now, newest) = (*applied.borrow_and_update(), self.newest_snapshot());
-            if now.saturating_sub(newest.max(asked)) >= SNAPSHOT_EVERY
+            if now.saturating_sub(newest.max(asked)) >= self.snapshot_every
                 && self.room.fits(self.tables_bytes())
             {
                 asked = now;

@@ -17,7 +17,8 @@ impl CreateToken {
         if apply.tables.row::<TokenRow>(&self.token.key())?.is_some() {
             return Err(conflict("this token exists already"));
         }
-        apply.tables.put(&TokenRow { used_by: None, ..self.token.clone() })?;
+        let unused = TokenRow { used_by: None, used_by_member: None, ..self.token.clone() };
+        apply.tables.put(&unused)?;
         Ok(Outcome::Done)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{AgentRow, AgentState, TokenRow},
+    row::{AgentRow, AgentState, TokenKind, TokenRow},
     tables::Table,
 };
 use holdfast_common::{AgentId, Code, Error, Name, Result, Timestamp};
@@ -27,7 +27,7 @@ pub struct EnrolAgent {
 
 impl EnrolAgent {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        let token = self.usable_token(apply)?;
+        let token = usable_token(apply, &self.token_hash, TokenKind::Agent)?;
         let name = self.name.as_str().as_bytes();
         if apply.tables.raw(Table::AgentName, name)?.is_some() {
             return Err(conflict(format!("an agent called `{}` is already enrolled", self.name))
@@ -48,20 +48,40 @@ impl EnrolAgent {
         })?;
         Ok(Outcome::Done)
     }
+}
 
-    fn usable_token(&self, apply: &Apply<'_, '_>) -> Result<TokenRow> {
-        let Some(token) = apply.tables.row::<TokenRow>(&self.token_hash)? else {
-            return Err(Error::new(Code::TokenRefused, "this token is not known"));
-        };
-        if token.used_by.is_some() {
-            return Err(Error::new(Code::TokenUsed, "this token was used before"));
-        }
-        if token.expires < apply.time {
-            return Err(Error::new(
-                Code::TokenExpired,
-                format!("this token expired at {}", token.expires),
-            ));
-        }
-        Ok(token)
+/// A token of the wanted kind that nobody has used and that has not expired.
+pub(super) fn usable_token(
+    apply: &Apply<'_, '_>,
+    hash: &[u8; 32],
+    wanted: TokenKind,
+) -> Result<TokenRow> {
+    let Some(token) = apply.tables.row::<TokenRow>(hash)? else {
+        return Err(Error::new(Code::TokenRefused, "this token is not known"));
+    };
+    if token.kind() != wanted {
+        return Err(token_of_other_kind(wanted));
     }
+    if token.used_by.is_some() || token.used_by_member.is_some() {
+        return Err(Error::new(Code::TokenUsed, "this token was used before"));
+    }
+    if token.expires < apply.time {
+        let message = format!("this token expired at {}", token.expires);
+        return Err(Error::new(Code::TokenExpired, message));
+    }
+    Ok(token)
+}
+
+fn token_of_other_kind(wanted: TokenKind) -> Error {
+    let (message, next) = match wanted {
+        TokenKind::Agent => (
+            "this token is for `holdfast cluster join`, and enrols no agent",
+            "make one for an agent with `holdfast agent token`",
+        ),
+        TokenKind::Coordinator => (
+            "this token is for an agent to enrol with, and admits no coordinator",
+            "make one for a coordinator with `holdfast cluster token`",
+        ),
+    };
+    Error::new(Code::TokenRefused, message).next(next)
 }

@@ -5,6 +5,7 @@
 //! the field numbers in each file are replicated and stored for ever.
 
 mod add_segment;
+mod admit_member;
 mod begin_read;
 mod begin_session;
 mod commit_point;
@@ -18,19 +19,26 @@ mod find_pack;
 mod init_cluster;
 mod intend_packs;
 mod lose_pack;
+mod move_member;
 mod note;
 mod note_bundle;
+mod place_member;
 mod put_location;
 mod put_policy;
 mod put_vault;
+mod remove_member;
 mod renew_agent;
 mod renew_session;
 mod revoke_agent;
 mod rewrap_keys;
+mod roster;
+mod see_agents;
 mod start_run;
 mod store_packs;
+mod take_office;
 
 pub use add_segment::AddSegment;
+pub use admit_member::AdmitMember;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
@@ -45,17 +53,22 @@ pub use find_pack::FindPack;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
 pub use lose_pack::LosePack;
+pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
+pub use place_member::PlaceMember;
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
+pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
 pub use revoke_agent::RevokeAgent;
 pub use rewrap_keys::{RewrapKeys, RewrappedVault};
+pub use see_agents::SeeAgents;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
+pub use take_office::TakeOffice;
 
 use crate::{
     Actor,
@@ -81,6 +94,9 @@ pub enum Outcome {
     /// First chunk numbers, in the order of the packs.
     #[n(3)]
     Bases(#[n(0)] Vec<u64>),
+    /// The number that was given.
+    #[n(4)]
+    Number(#[n(0)] u64),
 }
 
 /// What a command sees while it is applied.
@@ -144,6 +160,12 @@ commands! {
     24 EndRestore "run.end" |c| c.run;
     25 ExportBundle "bundle.record" |c| holdfast_common::PackId::from_bytes(c.bundle);
     26 VerifyBundle "bundle.verify" |c| holdfast_common::PackId::from_bytes(c.bundle);
+    27 AdmitMember "member.admit" |c| format!("{} as {}", c.name, c.role);
+    28 PlaceMember "member.place" |c| format!("{} as {}", c.member, c.role);
+    29 MoveMember "member.move" |c| format!("{} to {}", c.member, c.address);
+    30 RemoveMember "member.remove" |c| c.member;
+    31 TakeOffice "office.take" |c| format!("{} in term {}", c.member, c.term);
+    32 SeeAgents "agents.see" |c| c.subject();
     33 RewrapKeys "keys.rewrap" |c| VaultId::from_bytes(c.kek);
 }
 

@@ -1,4 +1,5 @@
-//! Takes an agent's rights away for good. Its points stay; its name becomes free.
+//! Takes an agent's rights away for good. Its points stay; its name becomes free,
+//! and it has no seat any more.
 
 use super::{Apply, Outcome};
 use crate::{
@@ -20,6 +21,7 @@ impl RevokeAgent {
         let agent = apply.agent(&self.agent)?;
         apply.tables.remove(Table::AgentName, agent.name.as_str().as_bytes());
         apply.tables.put(&AgentRow { state: AgentState::Revoked, ..agent })?;
+        apply.tables.remove(Table::Seat, self.agent.as_bytes());
         Ok(Outcome::Done)
     }
 }

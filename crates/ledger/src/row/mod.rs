@@ -4,24 +4,30 @@
 pub mod agent;
 pub mod bundle;
 pub mod cluster;
+pub mod member;
+pub mod office;
 pub mod pack;
 pub mod point;
 pub mod resource;
 pub mod restore;
 pub mod run;
+pub mod seat;
 pub mod session;
 pub mod token;
 
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use cluster::{ClusterRow, OperatorRow};
+pub use member::{Duty, MemberRole, MemberRow, MemberState};
+pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use resource::{Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
 pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
+pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};
-pub use token::TokenRow;
+pub use token::{TokenKind, TokenRow};
 
 /// Implements [`crate::tables::Row`] for a type whose key is made from one expression.
 macro_rules! row {

@@ -5,6 +5,16 @@ use holdfast_common::{AgentId, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
+/// What a token lets in.
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum TokenKind {
+    #[n(1)]
+    Agent,
+    #[n(2)]
+    Coordinator,
+}
+
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct TokenRow {
@@ -16,6 +26,17 @@ pub struct TokenRow {
     pub expires: Timestamp,
     #[n(3)]
     pub used_by: Option<AgentId>,
+    /// None in tokens from before there were two kinds: these are for agents.
+    #[n(4)]
+    pub kind: Option<TokenKind>,
+    #[n(5)]
+    pub used_by_member: Option<u64>,
+}
+
+impl TokenRow {
+    pub fn kind(&self) -> TokenKind {
+        self.kind.unwrap_or(TokenKind::Agent)
+    }
 }
 
 row!(TokenRow, Token, "token", |row| row.hash);

@@ -13,6 +13,8 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod members;
+
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
@@ -49,12 +51,16 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn founded() -> Self {
-        let time = Timestamp::from_nanos(1_800_000_000_000_000_000);
-        let mut story = Self { kv: MemoryKv::default(), index: 0, time };
-        story.done(Actor::System, init());
+        let mut story = Self::of_nothing();
+        story.done(Actor::System, members::founding());
         story.done(Actor::System, PutLocation { location: location() });
         story.done(Actor::System, PutVault { vault: vault() });
         story
+    }
+
+    pub(crate) fn of_nothing() -> Self {
+        let time = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        Self { kv: MemoryKv::default(), index: 0, time }
     }
 
     pub(crate) fn with_agents(count: u8) -> Self {
@@ -143,6 +149,7 @@ pub(crate) fn init() -> InitCluster {
             not_after: Timestamp::from_nanos(9),
             revoked: false,
         },
+        member: None,
     }
 }
 
@@ -173,7 +180,16 @@ pub(crate) fn vault() -> VaultRow {
 
 pub(crate) fn create_token(hash: [u8; 32]) -> CreateToken {
     let expires = Timestamp::from_nanos(1_800_000_000_000_000_000).plus(Duration::from_secs(3600));
-    CreateToken { token: TokenRow { hash, labels: BTreeMap::new(), expires, used_by: None } }
+    CreateToken {
+        token: TokenRow {
+            hash,
+            labels: BTreeMap::new(),
+            expires,
+            used_by: None,
+            kind: None,
+            used_by_member: None,
+        },
+    }
 }
 
 pub(crate) fn enrol(token_hash: [u8; 32], id: AgentId, host: &str) -> EnrolAgent {
@@ -255,17 +271,21 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
 /// A log from a script of small numbers: mostly sensible, often refused.
 pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let mut time = Timestamp::from_nanos(1_800_000_000_000_000_000);
-    let founding: [Command; 3] = [
-        init().into(),
+    let founding: [Command; 6] = [
+        members::founding().into(),
         PutLocation { location: location() }.into(),
         PutVault { vault: vault() }.into(),
+        members::create_token(1).into(),
+        members::create_token(2).into(),
+        members::create_token(3).into(),
     ];
+    let told = founding.len();
     let mut commands: Vec<(Actor, Command)> =
         founding.into_iter().map(|command| (Actor::System, command)).collect();
     commands.extend(script.iter().map(|&(what, who, number, _)| act(what, who, number)));
     let mut log = Vec::new();
     for (at, (actor, command)) in commands.into_iter().enumerate() {
-        let step = at.checked_sub(3).map_or(0, |at| script[at].3);
+        let step = at.checked_sub(told).map_or(0, |at| script[at].3);
         time = time.plus(Duration::from_secs(step));
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
     }
@@ -290,6 +310,8 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         10 => (me, EndRun { run: ids::run(number), state: RunState::Failed, error: None }.into()),
         11 => (me, RenewSession { session }.into()),
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
+        13 => (Actor::System, RevokeAgent { agent: agent(who) }.into()),
+        14..=23 => members::act(what - 14, who, number),
         _ => {
             let (point, purpose, run) = (ids::point(number), "restore".to_owned(), None);
             let session = ids::session(number + 50);
@@ -349,6 +371,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         }
         ensure(next == vault.next_number, "and end where the vault says")?;
     }
+    members::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
@@ -397,7 +420,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         length: 1000,
         hash: [9; 32],
     };
-    vec![
+    let mut samples = vec![
         ("init_cluster", init().into()),
         ("put_location", PutLocation { location: location() }.into()),
         ("put_vault", PutVault { vault: vault() }.into()),
@@ -428,7 +451,9 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("export_bundle", export_bundle(1).into()),
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
         ("rewrap_keys", rewrap_keys(1).into()),
-    ]
+    ];
+    samples.extend(members::samples());
+    samples
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.

@@ -11,11 +11,13 @@
 
 mod authority;
 mod fingerprint;
+mod join_token;
 mod key;
 mod request;
 
 pub use authority::{CertificateAuthority, Validity};
 pub use fingerprint::Fingerprint;
+pub use join_token::pin_of;
 pub use key::{IdentityKey, key_pem};
 pub use request::ProvenKey;
 

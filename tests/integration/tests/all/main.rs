@@ -29,6 +29,7 @@ mod keys;
 mod kill_loop;
 mod killing;
 mod looking;
+mod members;
 mod mounts;
 mod names;
 mod offline;

@@ -139,6 +139,13 @@ pub(crate) struct Service(Arc<Control>);
 
 #[tonic::async_trait]
 impl v1::enroll_server::Enroll for Service {
+    async fn join_member(
+        &self,
+        _: Request<v1::JoinMemberRequest>,
+    ) -> Result<Response<v1::JoinMemberResponse>, Status> {
+        Err(Status::unimplemented("agents are no members"))
+    }
+
     async fn join(
         &self,
         request: Request<v1::JoinRequest>,
@@ -197,7 +204,10 @@ impl v1::agent_control_server::AgentControl for Service {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let mut reports = request.into_inner();
         let (orders, receiver) = mpsc::channel(16);
-        let welcome = v1::agent_order::Order::Welcome(v1::Welcome { heartbeat_ms: 200 });
+        let welcome = v1::agent_order::Order::Welcome(v1::Welcome {
+            heartbeat_ms: 200,
+            ..Default::default()
+        });
         orders.send(v1::AgentOrder { order: Some(welcome) }).await.unwrap();
         *self.0.orders.lock().unwrap() = Some(orders);
         let control = Arc::clone(&self.0);

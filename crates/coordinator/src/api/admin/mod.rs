@@ -1,11 +1,13 @@
 //! What operators do: one call a method, the work in files by theme.
 
 mod bundle;
+mod cluster;
 mod listing;
 mod resources;
 mod runs;
 mod status;
 
+pub(crate) use cluster::next_leader;
 pub(crate) use resources::preview;
 
 use super::{caller, refuse, render};
@@ -16,6 +18,7 @@ use holdfast_common::{Result, limits};
 use holdfast_ledger::{
     audit,
     command::{CancelRun, RevokeAgent, VerifyBundle},
+    row::TokenKind,
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
@@ -74,7 +77,8 @@ impl Admin for AdminService {
             ms => Duration::from_millis(ms),
         };
         let labels = request.labels.into_iter().collect();
-        let made = pki::create_token(&self.house, actor, labels, ttl).await;
+        let kind = if request.for_member { TokenKind::Coordinator } else { TokenKind::Agent };
+        let made = pki::create_token(&self.house, actor, labels, (kind, ttl)).await;
         answer(made.map(|(token, expires)| v1::CreateTokenResponse {
             token,
             expires_ns: expires.as_nanos(),
@@ -225,6 +229,29 @@ impl Admin for AdminService {
     ) -> Answer<v1::ConfirmClockResponse> {
         let confirmed = self.house.ledger.confirm_clock(caller(&request).actor()).await;
         answer(confirmed.map(|now| v1::ConfirmClockResponse { now_ns: now.as_nanos() }))
+    }
+
+    async fn place_member(
+        &self,
+        request: Request<v1::PlaceMemberRequest>,
+    ) -> Answer<v1::PlaceMemberResponse> {
+        let actor = caller(&request).actor();
+        answer(cluster::place(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Answer<v1::RemoveMemberResponse> {
+        let actor = caller(&request).actor();
+        answer(cluster::remove(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Answer<v1::TransferLeaderResponse> {
+        answer(cluster::transfer(&self.house, request.into_inner()).await)
     }
 
     async fn list_audit(

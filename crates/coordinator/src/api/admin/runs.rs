@@ -70,7 +70,7 @@ pub(super) async fn start(
 
 fn insist_on_attached(house: &House, id: &AgentId) -> Result<()> {
     let agent = house.ledger.query().agent(id)?;
-    if house.hub.is_attached(id) {
+    if house.is_attached(id) {
         return Ok(());
     }
     let message = format!("the agent `{}` is not connected", agent.name);
@@ -141,14 +141,14 @@ pub(super) async fn follow(
     let mut applied = house.ledger.applied();
     loop {
         applied.mark_unchanged();
-        let event = event(house, &id);
+        let event = event(house, &id).await;
         let over = event.as_ref().map_or(true, |(_, over)| *over);
         let event = match event {
             // A point is there for its caller when the log that says so is durable; a run that
             // came to nothing promised nothing.
             Ok(ended) if over && made_a_point(&ended.0) => {
                 let index = *house.ledger.applied().borrow();
-                house.shipping.wait(index).await.map(|()| ended)
+                house.shipped(index).await.map(|_| ended)
             }
             other => other,
         };
@@ -168,8 +168,19 @@ fn made_a_point(event: &v1::RunEvent) -> bool {
     event.run.as_ref().is_some_and(made)
 }
 
-fn event(house: &House, id: &RunId) -> Result<(v1::RunEvent, bool)> {
+async fn event(house: &House, id: &RunId) -> Result<(v1::RunEvent, bool)> {
     let row = house.ledger.query().run(id)?;
     let run = Some(render::run(house, &row)?);
-    Ok((v1::RunEvent { run, progress: house.hub.progress(id) }, row.state.is_end()))
+    Ok((v1::RunEvent { run, progress: progress(house, &row).await }, row.state.is_end()))
+}
+
+/// From the agent's own line, or from the member that has it.
+async fn progress(house: &House, run: &RunRow) -> Option<v1::RunProgress> {
+    let heard = house.hub.progress(&run.id);
+    if heard.is_some() {
+        return heard;
+    }
+    let seat = house.ledger.query().seat(run.agent.as_ref()?).ok().flatten()?;
+    let member = seat.member.filter(|member| *member != house.node_id)?;
+    house.ledger.peers().progress(member, &run.id).await.ok().flatten()
 }

@@ -16,11 +16,13 @@ use std::{collections::HashMap, sync::Arc};
 
 pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     house.ledger.catch_up().await?;
-    let state = house.ledger.state().await;
+    let state = house.ledger.state();
     let query = house.ledger.query();
     let cluster = query.cluster()?;
     let sources = sources(query)?;
+    let members = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
+    alarms.extend(members.iter().filter(|member| member.state == "silent").map(silent));
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {
         if house.trial { &mut notes } else { &mut alarms }.push(bundle);
@@ -32,15 +34,8 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         leader: state.leader,
         epoch: 1,
         term: state.term,
-        members: vec![v1::MemberStatus {
-            id: house.node_id,
-            name: house.name.to_string(),
-            region: house.region.to_string(),
-            role: "voter".to_owned(),
-            state: if state.leader == Some(house.node_id) { "leader" } else { "follower" }
-                .to_owned(),
-            applied: state.applied,
-        }],
+        members,
+        leader_since_ns: query.office()?.map(|office| office.since.as_nanos()),
         agents: agents(house)?,
         sources,
         alarms,
@@ -56,14 +51,14 @@ pub(super) fn agents(house: &House) -> Result<Vec<v1::AgentStatus>> {
 fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
     let state = match row.state {
         AgentState::Revoked => "revoked",
-        AgentState::Enrolled if house.hub.is_attached(&row.id) => "connected",
+        AgentState::Enrolled if house.is_attached(&row.id) => "connected",
         AgentState::Enrolled => "away",
     };
     v1::AgentStatus {
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         name: row.name.to_string(),
         state: state.to_owned(),
-        last_seen_ns: house.hub.last_seen(&row.id).map(|time| time.as_nanos()),
+        last_seen_ns: house.last_seen(&row.id).map(|time| time.as_nanos()),
         labels: row.labels.clone().into_iter().collect(),
         certificate_ends_ns: row.not_after.as_nanos(),
     }
@@ -140,16 +135,28 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
         });
     }
     for row in house.ledger.query().agents()? {
-        if row.state == AgentState::Enrolled && !house.hub.is_attached(&row.id) {
+        if row.state == AgentState::Enrolled && !house.is_attached(&row.id) {
             alarms.push(v1::Alarm {
                 code: "agent.connection_absent".to_owned(),
                 subject: row.name.to_string(),
-                since_ns: house.hub.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos(),
+                since_ns: house.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos(),
                 next: "start the agent on its host".to_owned(),
             });
         }
     }
     Ok(alarms)
+}
+
+fn silent(member: &v1::MemberStatus) -> v1::Alarm {
+    v1::Alarm {
+        code: "member.connection_absent".to_owned(),
+        subject: member.name.clone(),
+        since_ns: 0,
+        next: format!(
+            "start it again; if its disk is lost, type `holdfast cluster remove {}`",
+            member.name
+        ),
+    }
 }
 
 /// Nothing destructive may go on while this alarm stands.

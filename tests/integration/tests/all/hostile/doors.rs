@@ -77,7 +77,8 @@ async fn nobody_without_a_certificate_calls_more_than_enroll_and_health() {
         }
     }
     // Open, and refused all the same: it brings no token and no proof.
-    assert_eq!(open, ["/holdfast.v1.Enroll/Join", "/holdfast.v1.Enroll/Return"]);
+    let enroll = ["Join", "JoinMember", "Return"].map(|call| format!("/holdfast.v1.Enroll/{call}"));
+    assert_eq!(open, enroll);
     call(&anonymous, "/grpc.health.v1.Health/Check").await.unwrap();
 }
 
@@ -85,7 +86,10 @@ async fn nobody_without_a_certificate_calls_more_than_enroll_and_health() {
 async fn an_operator_is_no_agent() {
     let scene = Scene::start().await;
     let agents = calls().into_iter().filter(|path| {
-        path.contains(".Ingest/") || path.contains(".AgentControl/") || path.ends_with("/Renew")
+        path.contains(".Ingest/")
+            || path.contains(".AgentControl/")
+            || path.contains(".Raft/")
+            || path.ends_with("/Renew")
     });
     for path in agents {
         assert_eq!(refused(call(&scene.operator(), &path).await), Code::AuthDenied, "{path}");

@@ -1,5 +1,8 @@
 //! `holdfast cluster init`: makes a cluster of one member, offline. `holdfast cluster status`: its
-//! members as the leader sees them. `cluster confirm-clock`: a person vouches for its time.
+//! members as the leader sees them. `cluster confirm-clock`: a person vouches for its time. What
+//! changes who belongs to it is in `members`.
+
+mod members;
 
 use crate::{
     confirm::confirm,
@@ -12,6 +15,7 @@ use crate::{
     },
 };
 use clap::Subcommand;
+use core::time::Duration;
 use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_keyring::KekSource;
 use holdfast_wire::v1;
@@ -29,12 +33,37 @@ enum Verb {
     /// Make a cluster: its keys, its CA, vault `main`, coordinator.toml and operator.toml
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
-    /// Say that the coordinator's clock is right, when `status` reports that it jumped
+    /// Make a token with which one coordinator may join; whoever has it can become one
     #[command(after_help = EXAMPLES)]
-    ConfirmClock,
+    Token {
+        /// How long the token is good for: 90s, 15m, 1h, 2d
+        #[arg(long, value_parser = figures::parse_span, value_name = "SPAN")]
+        ttl: Option<Duration>,
+    },
+    /// Trade a token for a place in the cluster and write coordinator.toml
+    #[command(after_help = JOIN_EXAMPLES)]
+    Join(members::Join),
     /// Show the members
     #[command(after_help = EXAMPLES)]
     Status,
+    /// Make a member a voter; refused for one that lacks much of the ledger
+    #[command(after_help = EXAMPLES)]
+    Promote { member: String },
+    /// Take a member's vote away; it goes on following
+    #[command(after_help = EXAMPLES)]
+    Demote { member: String },
+    /// Take a member out of the cluster, for ever; also one that is lost
+    #[command(after_help = EXAMPLES)]
+    Remove { member: String },
+    /// Have another voter lead
+    #[command(after_help = EXAMPLES)]
+    Transfer {
+        /// Whichever has most of the ledger, unless one is named
+        member: Option<String>,
+    },
+    /// Say that the coordinator's clock is right, when `status` reports that it jumped
+    #[command(after_help = EXAMPLES)]
+    ConfirmClock,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +80,9 @@ struct Init {
     /// Where this member accepts calls
     #[arg(long, value_name = "ADDR")]
     listen: String,
+    /// Where the others reach it, when that is not where it listens
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<String>,
     /// A location of vault `main`, as NAME=URL; may be repeated
     #[arg(long = "location", value_name = "NAME=URL", required = true, value_parser = location)]
     locations: Vec<(Name, String)>,
@@ -73,8 +105,14 @@ pub enum Custody {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::Init(init) => found(init, demand).await,
-        Verb::ConfirmClock => confirm_clock(demand).await,
+        Verb::Token { ttl } => members::token(ttl, demand).await,
+        Verb::Join(join) => members::join(join, demand).await,
         Verb::Status => status(demand).await,
+        Verb::Promote { member } => members::place(member, true, demand).await,
+        Verb::Demote { member } => members::place(member, false, demand).await,
+        Verb::Remove { member } => members::remove(member, demand).await,
+        Verb::Transfer { member } => members::transfer(member, demand).await,
+        Verb::ConfirmClock => confirm_clock(demand).await,
     }
 }
 
@@ -85,6 +123,7 @@ async fn found(init: Init, demand: &Demand<'_>) -> Result<Ending> {
         name: init.name,
         region: init.region,
         listen: init.listen,
+        advertise: init.advertise,
         locations: init.locations,
         kek: init.kek,
         custody: init.custody,
@@ -124,7 +163,8 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
     demand.output.answer(
         || super::status::cluster_fields(&status),
         || {
-            let mut table = Table::new(["id", "name", "region", "role", "state", ">applied"]);
+            let columns = ["id", "name", "region", "role", "state", ">applied", ">lag", "address"];
+            let mut table = Table::new(columns);
             for member in &status.members {
                 table.row([
                     member.id.to_string(),
@@ -133,6 +173,8 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
                     member.role.clone(),
                     member.state.clone(),
                     member.applied.to_string(),
+                    member.lag.map_or_else(String::new, |lag| lag.to_string()),
+                    member.address.clone(),
                 ]);
             }
             table.render()
@@ -151,9 +193,19 @@ fn location(text: &str) -> Result<(Name, String)> {
 
 pub const EXAMPLES: &str = "\
 Examples:
+  holdfast cluster token --ttl 15m
   holdfast cluster status
+  holdfast cluster promote two
+  holdfast cluster remove three --yes
+  holdfast cluster transfer two
   holdfast cluster confirm-clock --yes
   holdfast --output json cluster status";
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  holdfast cluster join --dir C2 --name two --region eu --listen 10.0.0.2:7400 \\
+      --coordinator 10.0.0.1:7400 --token hf1-…
+  holdfast cluster join --dir C4 --name four --region us --listen 10.1.0.4:7400 --learner \\
+      --coordinator 10.0.0.1:7400 --token hf1-…";
 const INIT_EXAMPLES: &str = "\
 Examples:
   holdfast cluster init --dir C --name one --region eu --listen 10.0.0.1:7400 \\

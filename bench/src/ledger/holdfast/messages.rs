@@ -1,0 +1,66 @@
+//! The few messages of Holdfast's interface that are spoken here, written down by hand from
+//! `proto/holdfast/v1/admin.proto`: `Admin/CreateToken` and `Admin/Status`. Fields that nobody
+//! reads are left out; decoding passes over them.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CreateTokenRequest {
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub labels: BTreeMap<String, String>,
+    /// For a coordinator instead of an agent.
+    #[prost(bool, tag = "3")]
+    pub for_member: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CreateTokenResponse {
+    #[prost(string, tag = "1")]
+    pub token: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StatusRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StatusResponse {
+    #[prost(uint64, optional, tag = "3")]
+    pub leader: Option<u64>,
+    #[prost(message, repeated, tag = "6")]
+    pub members: Vec<MemberStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MemberStatus {
+    /// `voter` or `learner`: what it is now.
+    #[prost(string, tag = "4")]
+    pub role: String,
+}
+
+pub const CREATE_TOKEN: &str = "/holdfast.v1.Admin/CreateToken";
+pub const STATUS: &str = "/holdfast.v1.Admin/Status";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    #[test]
+    fn a_token_is_asked_for_with_its_labels_at_one_and_its_kind_at_three() {
+        let labels = BTreeMap::from([("key".to_owned(), "worth".to_owned())]);
+        let request = CreateTokenRequest { labels, for_member: true };
+        assert_eq!(request.encode_to_vec(), b"\x0a\x0c\x0a\x03key\x12\x05worth\x18\x01");
+        let answer = CreateTokenResponse::decode(&b"\x0a\x03hf1\x10\x05"[..]).unwrap();
+        assert_eq!(answer.token, "hf1");
+    }
+
+    #[test]
+    fn a_status_names_the_leader_and_the_roles_among_fields_that_are_passed_over() {
+        let mut bytes = b"\x0a\x01c\x12\x03one\x18\x02\x20\x01".to_vec(); // names, leader, epoch
+        bytes.extend(b"\x42\x00\x32\x0b\x08\x07\x22\x07learner"); // a source, a member
+        let status = StatusResponse::decode(&bytes[..]).unwrap();
+        assert_eq!((status.leader, &*status.members[0].role), (Some(2), "learner"));
+        assert!(StatusResponse::decode(&bytes[..bytes.len() - 1]).is_err(), "cut off");
+        assert_eq!(StatusResponse::decode(&b""[..]).unwrap().leader, None);
+    }
+}

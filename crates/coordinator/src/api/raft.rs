@@ -1,0 +1,190 @@
+//! The members' side: who calls is a member of this cluster, and means this one.
+
+use super::{access::Caller, caller, refuse};
+use crate::{house::House, raft::Incoming};
+use holdfast_common::{Code, Error, Result, record};
+use holdfast_runtime::tasks::Tasks;
+use holdfast_wire::{
+    parse,
+    status::from_status,
+    v1::{self, raft_server::Raft, snapshot_part::Part},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) struct RaftService {
+    pub(crate) house: Arc<House>,
+    pub(crate) tasks: Tasks,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(refuse)
+}
+
+impl RaftService {
+    /// Who asks: what the header says is what the certificate says, and it means us.
+    fn insist(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
+        let Some(header) = header else {
+            return Err(Error::new(Code::UsageMalformed, "the message lacks its header"));
+        };
+        let Caller::Member(member) = caller else {
+            return Err(Error::new(Code::AuthDenied, "only a member may call this"));
+        };
+        let house = &self.house;
+        if header.cluster_id != house.cluster.as_bytes()[..] || header.from != *member {
+            return Err(Error::new(Code::AuthDenied, "the caller is not who it says it is"));
+        }
+        if header.to != house.node_id {
+            let message = format!("this is member {}, not {}", house.node_id, header.to);
+            return Err(Error::new(Code::ClusterUnreachable, message));
+        }
+        Ok(*member)
+    }
+}
+
+#[tonic::async_trait]
+impl Raft for RaftService {
+    async fn append(&self, request: Request<v1::AppendRequest>) -> Answer<v1::AppendResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        answer(self.house.ledger.take_entries(request.into_inner()).await)
+    }
+
+    async fn vote(&self, request: Request<v1::VoteRequest>) -> Answer<v1::VoteResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        answer(self.house.ledger.give_vote(request.into_inner()).await)
+    }
+
+    async fn pre_vote(&self, request: Request<v1::VoteRequest>) -> Answer<v1::VoteResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        answer(self.house.ledger.would_vote(request.into_inner()).await)
+    }
+
+    async fn take_over(
+        &self,
+        request: Request<v1::TakeOverRequest>,
+    ) -> Answer<v1::TakeOverResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        answer(self.house.ledger.take_over(request.into_inner()).await)
+    }
+
+    async fn snapshot_offset(
+        &self,
+        request: Request<v1::SnapshotOffsetRequest>,
+    ) -> Answer<v1::SnapshotOffsetResponse> {
+        let offset = || {
+            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+            let hash = parse::array("the snapshot's hash", &request.get_ref().hash)?;
+            Ok(Incoming::offset(&self.house.ledger.snapshots(), &hash))
+        };
+        answer(offset().map(|offset| v1::SnapshotOffsetResponse { offset }))
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<v1::SnapshotPart>>,
+    ) -> Answer<v1::SendSnapshotResponse> {
+        let caller = caller(&request);
+        answer(self.receive(&caller, request.into_inner()).await)
+    }
+
+    async fn propose(&self, request: Request<v1::ProposeRequest>) -> Answer<v1::ProposeResponse> {
+        let proposed = async {
+            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+            let request = request.get_ref();
+            let key = parse::array("the key", &request.key)?;
+            let actor = record::from_bytes("actor", &request.actor)?;
+            let command = record::from_bytes("command", &request.command)?;
+            let (index, reply) = self.house.ledger.agree(key, &actor, &command).await?;
+            Ok(v1::ProposeResponse { index, reply: record::to_bytes(&reply).into() })
+        };
+        answer(proposed.await)
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::ReadIndexRequest>,
+    ) -> Answer<v1::ReadIndexResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let index = self.house.ledger.read_index().await;
+        answer(index.map(|index| v1::ReadIndexResponse { index }))
+    }
+
+    async fn await_shipped(
+        &self,
+        request: Request<v1::AwaitShippedRequest>,
+    ) -> Answer<v1::AwaitShippedResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let shipped = self.house.shipped_here(request.get_ref().index).await;
+        answer(shipped.map(|shipped| v1::AwaitShippedResponse { shipped }))
+    }
+
+    async fn overview(
+        &self,
+        request: Request<v1::OverviewRequest>,
+    ) -> Answer<v1::OverviewResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        answer(self.house.ledger.overview())
+    }
+
+    async fn transfer(
+        &self,
+        request: Request<v1::TransferRequest>,
+    ) -> Answer<v1::TransferResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let handed = self.house.ledger.hand_over(request.get_ref().to_node).await;
+        answer(handed.map(|()| v1::TransferResponse {}))
+    }
+
+    async fn progress(
+        &self,
+        request: Request<v1::ProgressRequest>,
+    ) -> Answer<v1::ProgressResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let run = parse::run_id(&request.get_ref().run_id).map_err(refuse)?;
+        Ok(Response::new(v1::ProgressResponse { progress: self.house.hub.progress(&run) }))
+    }
+
+    async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
+        let caller = caller(&request);
+        let member = self.insist(&caller, request.get_ref().header.as_ref()).map_err(refuse)?;
+        let address = request.into_inner().address;
+        if !address.is_empty() {
+            crate::members::moved(&self.house, &self.tasks, member, address);
+        }
+        let state = self.house.ledger.state();
+        let leader = state.leader.unwrap_or(0);
+        Ok(Response::new(v1::HelloResponse { leader, applied: state.applied }))
+    }
+}
+
+impl RaftService {
+    async fn receive(
+        &self,
+        caller: &Caller,
+        mut parts: Streaming<v1::SnapshotPart>,
+    ) -> Result<v1::SendSnapshotResponse> {
+        let Some(Part::Header(head)) = next(&mut parts).await? else {
+            return Err(Error::new(Code::UsageMalformed, "a snapshot begins with its header"));
+        };
+        self.insist(caller, head.header.as_ref())?;
+        let hash = parse::array("the snapshot's hash", &head.hash)?;
+        let directory = self.house.ledger.snapshots();
+        let begin = move || Incoming::begin(&directory, hash, head.length, head.offset);
+        let mut incoming = self.tasks.run_blocking("snapshot", begin).await?;
+        while let Some(part) = next(&mut parts).await? {
+            let Part::Data(data) = part else {
+                return Err(Error::new(Code::UsageMalformed, "a snapshot has one header"));
+            };
+            let push = move || incoming.push(&data).map(|()| incoming);
+            incoming = self.tasks.run_blocking("snapshot", push).await?;
+        }
+        self.house.ledger.install(head.vote, incoming).await
+    }
+}
+
+async fn next(parts: &mut Streaming<v1::SnapshotPart>) -> Result<Option<Part>> {
+    let part = parts.message().await.map_err(|status| from_status(&status))?;
+    part.map(|part| parse::required("a part", part.part)).transpose()
+}

@@ -1,0 +1,123 @@
+//! The leader's care for the cluster itself: who belongs to it, who leads, where everybody is.
+//!
+//! Reconcilers, safe to run at any moment: rows say what is wanted, and one step at a time brings
+//! the membership there. A new leader takes office by a command, from which leases run anew. Every
+//! member tells the others where it is until the membership says so too.
+
+use crate::{
+    api,
+    house::House,
+    raft::{electable, next_step},
+};
+use holdfast_common::{Code, Error, Result};
+use holdfast_ledger::{
+    Actor,
+    command::{MoveMember, PlaceMember, TakeOffice},
+    row::{MemberRole, MemberRow},
+};
+use holdfast_runtime::tasks::{OnError, Tasks};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const TICK: Duration = Duration::from_millis(500);
+
+pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    let mut applied = house.ledger.applied();
+    let mut told = house.endpoints();
+    loop {
+        let endpoints = house.endpoints();
+        if endpoints != told {
+            house.tell_operator();
+            house.hub.tell_all(&api::welcome(&house));
+            told = endpoints;
+        }
+        if let Err(error) = look(&house).await {
+            tracing::debug!(%error, "the membership is not as it should be; trying again");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = applied.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+async fn look(house: &House) -> Result<()> {
+    let rows = house.ledger.query().members()?;
+    for row in rows.iter().filter(|row| row.id != house.node_id) {
+        house.ledger.peers().list(row.id, &row.address);
+    }
+    match rows.iter().find(|row| row.id == house.node_id) {
+        Some(own) if !own.is_live() => {
+            return Err(Error::new(Code::MemberRemoved, "this member was removed"));
+        }
+        Some(own) if own.address != house.endpoint => tell_address(house, &rows).await?,
+        // Nothing of the ledger came yet: those who were there at the joining know whom to tell.
+        None => introduce(house).await,
+        Some(_) => {}
+    }
+    if !house.ledger.leads() {
+        return Ok(());
+    }
+    take_office(house).await?;
+    let standing = house.ledger.standing()?;
+    if let Some(step) = next_step(&rows, &standing) {
+        tracing::info!(?step, "the membership changes");
+        return house.ledger.take_step(step).await;
+    }
+    for member in electable(&rows, &standing) {
+        let place = PlaceMember { member, role: MemberRole::Voter };
+        house.ledger.propose(Actor::System, place).await?;
+    }
+    Ok(())
+}
+
+/// Says where this member is: to everybody, since a leader may not be found before, and for good.
+async fn tell_address(house: &House, rows: &[MemberRow]) -> Result<()> {
+    for row in rows.iter().filter(|row| row.id != house.node_id && row.is_live()) {
+        if let Err(error) = house.ledger.peers().hello(row.id, &house.endpoint).await {
+            tracing::debug!(%error, member = row.id, "not told where this member is");
+        }
+    }
+    if house.ledger.current_leader().is_none() {
+        return Ok(());
+    }
+    let moved = MoveMember { member: house.node_id, address: house.endpoint.clone() };
+    house.ledger.propose(Actor::System, moved).await.map(drop)
+}
+
+async fn introduce(house: &House) {
+    for member in house.first_peers.keys() {
+        if let Err(error) = house.ledger.peers().hello(*member, &house.endpoint).await {
+            tracing::debug!(%error, member, "not introduced");
+        }
+    }
+}
+
+/// A member says where it is. When the rows say something else, it is written down for it: it may
+/// not have found the leader yet.
+pub(crate) fn moved(house: &Arc<House>, tasks: &Tasks, member: u64, address: String) {
+    let listed = house.ledger.query().member(member);
+    house.ledger.peers().learn(member, &address);
+    if listed.is_ok_and(|row| row.is_live() && row.address != address) {
+        let house = house.clone();
+        tasks.spawn("member moved", OnError::Log, async move {
+            let moved = MoveMember { member, address };
+            house.ledger.propose(Actor::System, moved).await.map(drop)
+        });
+    }
+}
+
+async fn take_office(house: &House) -> Result<()> {
+    let state = house.ledger.state();
+    // A ledger that does not know its members, older than they are, has no office.
+    if house.ledger.query().member(house.node_id).is_err() {
+        return Ok(());
+    }
+    let office = house.ledger.query().office()?;
+    if office.is_some_and(|office| office.term >= state.term) {
+        return Ok(());
+    }
+    let take = TakeOffice { member: house.node_id, term: state.term };
+    house.ledger.propose(Actor::System, take).await.map(drop)
+}

@@ -1,0 +1,157 @@
+//! Commands and reads, from whichever member they come through.
+//!
+//! ```text
+//!   propose ─→ do I lead? ─ yes ─→ stamp, log, quorum, apply ───────────┐
+//!                  └────── no ──→ the leader does; wait until applied here ┴─→ outcome
+//!   catch up ─→ the leader's read index ─→ wait until applied here ─→ read the tables
+//! ```
+//!
+//! What did not get through is tried again under the same key, so that it is applied once; after a
+//! while the caller is told that nobody leads. A reply is given when this member has applied it
+//! too: whoever asked reads here what he wrote.
+
+use super::{Ledger, Proposal};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Result, limits, record};
+use holdfast_ledger::{Actor, Command, Envelope, Outcome, Reply, envelope::ENVELOPE_VERSION};
+use openraft::{
+    ReadPolicy,
+    errors::{ClientWriteError, RaftError},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a caller waits for somebody who leads.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one attempt may take: an isolated leader agrees with nobody.
+const ATTEMPT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(15);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+impl Ledger {
+    /// Proposes a command and waits until it was applied; a refusal comes back as its error.
+    pub(crate) async fn propose(
+        &self,
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> Result<Outcome> {
+        self.propose_as(self.entropy.array(), actor, command).await
+    }
+
+    /// The same under a key of the caller's: however often it is proposed, it is applied once.
+    pub(crate) async fn propose_as(
+        &self,
+        key: [u8; 16],
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> Result<Outcome> {
+        let command = command.into();
+        self.room.admit(&command)?;
+        match self.insist(Wish::Agree(key, &actor, &command)).await? {
+            Some(reply) => reply.into_result(),
+            None => Err(Error::new(Code::InternalBug, "a command came to nothing")),
+        }
+    }
+
+    /// Makes sure that what is read next is not older than this call.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        self.insist(Wish::Read).await.map(drop)
+    }
+
+    /// On the leader: has a quorum agree to a command that some member has authorised.
+    pub(crate) async fn agree(
+        &self,
+        key: [u8; 16],
+        actor: &Actor,
+        command: &Command,
+    ) -> Result<(u64, Reply)> {
+        self.room.admit(command)?;
+        let envelope = Envelope {
+            version: ENVELOPE_VERSION,
+            key,
+            actor: actor.clone(),
+            time: self.time.now(),
+            epoch: 1,
+            traceparent: None,
+            command: command.clone(),
+        };
+        let bytes = record::to_bytes(&envelope);
+        if bytes.len() > limits::LEDGER_COMMAND_BYTES_MAX {
+            return Err(Error::new(Code::LimitExceeded, "the command is too large"));
+        }
+        let written = self.raft.client_write(Proposal(Bytes::from(bytes)));
+        let answer = written.await.map_err(|error| match error {
+            RaftError::Fatal(fatal) => self.stopped(&fatal),
+            RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => leaderless(),
+            error => Error::new(Code::ClusterLeaderless, "not agreed").cause(error),
+        })?;
+        let reply = record::from_bytes("reply", &answer.data.0)?;
+        Ok((answer.log_id.index, reply))
+    }
+
+    /// On the leader: what must be applied before a read that began before this call.
+    pub(crate) async fn read_index(&self) -> Result<u64> {
+        let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+        let read =
+            read.map_err(|error| Error::new(Code::ClusterLeaderless, "cannot read").cause(error))?;
+        Ok(read.log_id().index)
+    }
+
+    pub(crate) async fn applied_at_least(&self, index: u64) -> Result<()> {
+        let mut applied = self.applied();
+        applied.wait_for(|at| *at >= index).await.map(drop).map_err(|_| {
+            Error::new(Code::ClusterLeaderless, "the ledger of this member has stopped")
+        })
+    }
+
+    /// Tries until somebody agrees, and waits until what was agreed is applied here.
+    async fn insist(&self, wish: Wish<'_>) -> Result<Option<Reply>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        loop {
+            let error = match tokio::time::timeout(ATTEMPT, self.attempt(wish)).await {
+                Ok(Err(error)) if error.code == Code::ClusterUnreachable => {
+                    leaderless().cause(error)
+                }
+                Ok(Err(error)) if error.code == Code::ClusterLeaderless => error,
+                Ok(ended) => return ended,
+                Err(_) => Error::new(Code::ClusterLeaderless, "a quorum did not answer in time"),
+            };
+            if Instant::now() + pause > deadline || self.has_stopped() {
+                return Err(error.next("look with `holdfast cluster status`; this may be repeated"));
+            }
+            let part = u32::from(self.entropy.array::<1>()[0]);
+            tokio::time::sleep(pause / 2 + pause * part / 512).await;
+            pause = (2 * pause).min(PAUSE_MAX);
+        }
+    }
+
+    async fn attempt(&self, wish: Wish<'_>) -> Result<Option<Reply>> {
+        let leader = self.current_leader().ok_or_else(leaderless)?;
+        let is_ours = leader == self.me;
+        let (index, reply) = match wish {
+            Wish::Agree(key, actor, command) if is_ours => {
+                self.agree(key, actor, command).await.map(|(at, reply)| (at, Some(reply)))?
+            }
+            Wish::Agree(key, actor, command) => {
+                let agreed = self.peers.propose(leader, key, actor, command).await;
+                agreed.map(|(at, reply)| (at, Some(reply)))?
+            }
+            Wish::Read if is_ours => (self.read_index().await?, None),
+            Wish::Read => (self.peers.read_index(leader).await?, None),
+        };
+        self.applied_at_least(index).await?;
+        Ok(reply)
+    }
+}
+
+/// What is wanted of whoever leads.
+#[derive(Clone, Copy)]
+enum Wish<'a> {
+    Agree([u8; 16], &'a Actor, &'a Command),
+    Read,
+}
+
+fn leaderless() -> Error {
+    Error::new(Code::ClusterLeaderless, "nobody leads at the moment")
+}

@@ -1,0 +1,148 @@
+//! The coordinators of a story: how they come, change and go, and what always holds of them.
+
+use super::{Story, agent, ensure, init, name};
+use holdfast_common::{AgentId, Timestamp};
+use holdfast_ledger::{Actor, Command, Query, command::*, row::*};
+use proptest::test_runner::TestCaseError;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Tokens of coordinators lie beside those of agents.
+pub(crate) fn token_hash(number: u8) -> [u8; 32] {
+    [100 + number; 32]
+}
+
+pub(crate) fn create_token(number: u8) -> CreateToken {
+    let mut create = super::create_token(token_hash(number));
+    create.token.kind = Some(TokenKind::Coordinator);
+    create.token.expires = create.token.expires.plus(Duration::from_secs(30 * 24 * 3600));
+    create
+}
+
+pub(crate) fn founder() -> MemberRow {
+    MemberRow {
+        id: 1,
+        name: name("north-1"),
+        region: name("north"),
+        address: "north-1.example:7443".into(),
+        duty: Duty::Data,
+        role: MemberRole::Voter,
+        state: MemberState::Joined,
+        joined: Timestamp::from_nanos(4),
+        identity_public: [7; 32],
+    }
+}
+
+pub(crate) fn founding() -> InitCluster {
+    InitCluster { member: Some(founder()), ..init() }
+}
+
+pub(crate) fn admit(token: u8, called: &str, role: MemberRole) -> AdmitMember {
+    AdmitMember {
+        token_hash: token_hash(token),
+        name: name(called),
+        region: name("south"),
+        address: format!("{called}.example:7443"),
+        duty: Duty::Data,
+        role,
+        identity_public: [9; 32],
+    }
+}
+
+pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
+    SeeAgents { member, attached: attached.to_vec(), left: left.to_vec() }
+}
+
+impl Story {
+    /// A cluster of the founder and as many voters more, with one agent.
+    pub(crate) fn with_voters(count: u8) -> Self {
+        let mut story = Self::with_agents(1);
+        for number in 1..=count {
+            story.join(number, MemberRole::Voter);
+        }
+        story
+    }
+
+    /// Lets `south-number` join, and says its id.
+    #[track_caller]
+    pub(crate) fn join(&mut self, number: u8, role: MemberRole) -> u64 {
+        self.done(Actor::System, create_token(number));
+        let called = format!("south-{number}");
+        let outcome = self.done(Actor::Token, admit(number, &called, role));
+        let id = self.query().member_named(&name(&called)).unwrap().id;
+        assert_eq!(outcome, Outcome::Number(id));
+        id
+    }
+}
+
+/// A step of a random story: `what` from 0 to 9. Names and members are few, so that they meet.
+pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
+    let member = u64::from(number);
+    let role = if who.is_multiple_of(2) { MemberRole::Voter } else { MemberRole::Learner };
+    let command: Command = match what {
+        0 => create_token(who).into(),
+        1 | 2 => {
+            return (Actor::Token, admit(who, &format!("south-{number}"), role).into());
+        }
+        3 | 4 => PlaceMember { member, role }.into(),
+        5 => MoveMember { member, address: format!("moved-{who}:1") }.into(),
+        6 => RemoveMember { member }.into(),
+        7 => TakeOffice { member, term: u64::from(who) }.into(),
+        8 => see(member, &[agent(who), agent(number)], &[]).into(),
+        _ => see(member, &[], &[agent(who)]).into(),
+    };
+    (Actor::System, command)
+}
+
+/// What holds after every command, whatever was said.
+pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
+    let members = query.members().unwrap();
+    for (row, id) in members.iter().zip(1u64..) {
+        ensure(row.id == id, "ids are given once, one after the other, and their rows stay")?;
+    }
+    let live: Vec<_> = members.iter().filter(|row| row.is_live()).collect();
+    let names: BTreeSet<_> = live.iter().map(|row| &row.name).collect();
+    ensure(names.len() == live.len(), "no two live members have one name")?;
+    for row in &live {
+        let named = query.member_named(&row.name).unwrap();
+        ensure(named == **row, "a live member is found by its name")?;
+    }
+    for row in members.iter().filter(|row| !row.is_live()) {
+        let is_free = query.member_named(&row.name).is_err();
+        ensure(is_free || names.contains(&row.name), "a removed one is not")?;
+    }
+    let voters = live.iter().filter(|row| row.is_voter()).count();
+    ensure(members.is_empty() || voters > 0, "somebody is wanted as a voter")?;
+    if let Some(office) = query.office().unwrap() {
+        ensure(query.member(office.member).is_ok(), "a member has the office")?;
+    }
+    check_seats(query)
+}
+
+fn check_seats(query: &Query<'_>) -> Result<(), TestCaseError> {
+    for agent in query.agents().unwrap() {
+        let Some(seat) = query.seat(&agent.id).unwrap() else { continue };
+        ensure(agent.state == AgentState::Enrolled, "who was revoked has no seat")?;
+        let Some(member) = seat.member else { continue };
+        ensure(query.member(member).unwrap().is_live(), "a seat is with a live member")?;
+        let is_listed = query.seats_of(member).any(|row| row.unwrap() == seat);
+        ensure(is_listed, "which lists it")?;
+    }
+    Ok(())
+}
+
+/// One of each command that is about members; some more than once.
+pub(crate) fn samples() -> Vec<(&'static str, Command)> {
+    let witness = AdmitMember { duty: Duty::Witness, ..admit(2, "west-1", MemberRole::Voter) };
+    let (member, role, address) = (2, MemberRole::Voter, "south-1.example:7444".to_owned());
+    vec![
+        ("init_cluster_with_member", founding().into()),
+        ("create_coordinator_token", create_token(1).into()),
+        ("admit_member", admit(1, "south-1", MemberRole::Learner).into()),
+        ("admit_witness", witness.into()),
+        ("place_member", PlaceMember { member, role }.into()),
+        ("move_member", MoveMember { member, address }.into()),
+        ("remove_member", RemoveMember { member }.into()),
+        ("take_office", TakeOffice { member, term: 7 }.into()),
+        ("see_agents", see(2, &[agent(1), agent(2)], &[agent(3)]).into()),
+    ]
+}

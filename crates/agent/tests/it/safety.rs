@@ -209,6 +209,24 @@ fn a_restore_saves_what_it_overwrites_on_other_file_systems_and_removes_nothing_
 }
 
 #[test]
+fn what_is_mounted_in_a_directory_that_is_too_much_is_left_with_it() {
+    assert!(rustix::process::geteuid().is_root(), "`make test` runs this as root");
+    let scene = Scene::new();
+    scene.write("file", b"of the point");
+    let point = scene.back_up().point;
+    scene.write("extra/plain", b"too much");
+    std::fs::create_dir(scene.source.join("extra/mount")).unwrap();
+    let mounted = Mounted::tmpfs(scene.source.join("extra/mount"));
+    std::fs::write(mounted.0.join("file"), b"precious").unwrap();
+    let request = RestoreRequest { in_place: true, delete: true, ..RestoreRequest::default() };
+    let restored = scene.restore(point, request);
+    assert_eq!(std::fs::read(mounted.0.join("file")).unwrap(), b"precious");
+    assert!(!scene.source.join("extra/plain").exists());
+    assert_eq!(restored.removed, 1);
+    assert!(restored.notes.iter().next().is_some(), "what was left is told");
+}
+
+#[test]
 fn a_safety_point_leaves_what_the_backups_of_its_policy_remember() {
     let scene = Scene::new();
     scene.write("file", b"content");

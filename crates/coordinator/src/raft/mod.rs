@@ -37,7 +37,7 @@ use holdfast_ledger::{
 };
 use log_store::LogStore;
 use machine::Machine;
-pub(crate) use members::{LAG_MAX, electable, is_ready, next_step};
+pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
 pub(crate) use peers::{Incoming, Peers};
 pub(crate) use room::Room;

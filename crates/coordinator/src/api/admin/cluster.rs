@@ -2,7 +2,7 @@
 
 use crate::{
     house::House,
-    raft::{LAG_MAX, is_ready},
+    raft::{LAG_MAX, SILENCE_MAX, is_ready},
 };
 use futures::future::join_all;
 use holdfast_common::{Code, Error, Result};
@@ -38,6 +38,8 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
             state: match applied {
                 _ if seen.is_some() && view.is_none() => "joining",
                 None => "silent",
+                // It speaks to us, and whoever leads has not heard of it yet.
+                Some(_) if view.is_some_and(is_silent) => "silent",
                 Some(_) if leader == Some(row.id) => "leader",
                 Some(_) => "follower",
             }
@@ -51,6 +53,10 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
         }
     };
     Ok(live.iter().zip(answers).map(status).collect())
+}
+
+fn is_silent(view: &v1::PeerView) -> bool {
+    view.silent_ms.is_none_or(|silent| u128::from(silent) > SILENCE_MAX.as_millis())
 }
 
 fn duty(duty: Duty) -> &'static str {

@@ -28,7 +28,7 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
         seen.iter().flat_map(|seen| &seen.members).map(|view| (view.id, view)).collect();
     let (last, leader) = (seen.as_ref().map(|seen| seen.last), house.ledger.current_leader());
     let status = |(row, applied): (&&MemberRow, Option<u64>)| {
-        let view = views.get(&row.id);
+        let view = views.get(&row.id).copied();
         let matched = view.and_then(|view| view.matched);
         v1::MemberStatus {
             id: row.id,

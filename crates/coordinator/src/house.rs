@@ -6,7 +6,7 @@ use crate::{
     catalog::Catalog,
     custody::{Custodian, VaultCustody},
     hub::Hub,
-    ingest::Sessions,
+    ingest::{Sessions, Shelf},
     places::Places,
     raft::Ledger,
     reading::Reads,
@@ -44,6 +44,7 @@ pub(crate) struct House {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.
     pub(crate) incoming: Budget,
+    pub(crate) shelf: Shelf,
     /// Bytes of frames on their way out, and of objects that are verified.
     pub(crate) outgoing: Budget,
     pub(crate) calls: Calls,

@@ -290,6 +290,7 @@ pub(crate) fn house(
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),
+        shelf: Default::default(),
         outgoing: Budget::new(limits::READ_BUDGET_BYTES),
         calls: Default::default(),
         endpoint: config.listen,

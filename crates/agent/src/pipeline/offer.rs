@@ -50,7 +50,7 @@ pub(super) fn offer(run: &Run<'_>, kind: ChunkKind, queue: &Queue<Offered>) -> R
     let mut batch = Batch::default();
     loop {
         let patience = if batch.askers.is_empty() { Duration::from_secs(60) } else { LINGER };
-        match queue.pop_within(patience) {
+        match queue.pop_gathered(patience) {
             Popped::Item(Offered::Chunk(held)) => batch.add_chunk(held),
             Popped::Item(Offered::Known(known)) => add_known(run, kind, known, &mut batch)?,
             Popped::Empty => ask(run, kind, &mut batch)?,

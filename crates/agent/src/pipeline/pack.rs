@@ -34,7 +34,7 @@ pub(super) fn pack(run: &Run<'_>) -> Result<Vec<Packed>> {
     let mut pages: Option<Filling> = None;
     let mut flush_due = run.host.clock.elapsed();
     loop {
-        match run.framed.pop_within(IDLE) {
+        match run.framed.pop_gathered(IDLE) {
             Popped::Item(framed) => {
                 let slot = match framed.sealed.kind {
                     ChunkKind::Data => &mut data,

@@ -137,7 +137,7 @@ impl IngestService {
         };
         let session = self.session(agent, &header.session_id)?;
         let id = parse::pack_id(&header.pack_id)?;
-        let mut assembly = Assembly::new(header.length)?;
+        let mut assembly = Assembly::new(header.length, &self.house.shelf)?;
         let _share = self.house.incoming.reserve(header.length as usize).await?;
         let mut pace = Pace::new(now());
         while let Some(part) = next_part(&mut parts, pace.patience(now())).await? {

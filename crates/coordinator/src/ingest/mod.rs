@@ -11,15 +11,16 @@
 //! What a session has reached so far lives in memory. When this process dies, the agent begins
 //! again and offers everything again; stored packs are known and nothing is sent twice.
 
+mod assembly;
 mod finish;
 mod pace;
 mod receive;
 mod settle;
 mod turns;
 
+pub(crate) use assembly::{Assembly, Shelf};
 pub(crate) use finish::Finish;
 pub(crate) use pace::Pace;
-pub(crate) use receive::Assembly;
 use turns::{Turn, Turns};
 
 use crate::house::{House, Vault};

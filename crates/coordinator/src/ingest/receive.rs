@@ -3,7 +3,7 @@
 use super::WriteSession;
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result, limits};
+use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
 use holdfast_ledger::{
     command::{IntendPacks, IntendedPack, Outcome, StorePacks},
     row::{PackHome, PackState},
@@ -107,40 +107,6 @@ pub(super) fn bases(outcome: Outcome) -> Result<Vec<u64>> {
     match outcome {
         Outcome::Bases(bases) => Ok(bases),
         _ => Err(Error::new(Code::InternalBug, "announced packs got no numbers")),
-    }
-}
-
-/// Puts the frames of a streamed pack together, within what its header promised.
-pub(crate) struct Assembly {
-    bytes: Vec<u8>,
-    length: usize,
-}
-
-impl Assembly {
-    pub(crate) fn new(length: u32) -> Result<Self> {
-        let length = length as usize;
-        if length == 0 || length > limits::PACK_BYTES_MAX {
-            let message = format!("a pack of {length} bytes is not possible");
-            return Err(Error::new(Code::LimitExceeded, message));
-        }
-        Ok(Self { bytes: Vec::new(), length })
-    }
-
-    pub(crate) fn push(&mut self, data: &[u8]) -> Result<()> {
-        if self.bytes.len() + data.len() > self.length {
-            return Err(Error::new(Code::PackRefused, "more bytes came than were announced"));
-        }
-        // Only now: whoever announces and sends nothing takes no memory.
-        self.bytes.reserve_exact(self.length - self.bytes.len());
-        self.bytes.extend_from_slice(data);
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Result<Bytes> {
-        if self.bytes.len() < self.length {
-            return Err(Error::new(Code::PackRefused, "fewer bytes came than were announced"));
-        }
-        Ok(self.bytes.into())
     }
 }
 

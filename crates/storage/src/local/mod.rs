@@ -16,6 +16,7 @@ mod beneath;
 mod directory;
 mod listing;
 mod temporary;
+mod unbuffered;
 
 use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};

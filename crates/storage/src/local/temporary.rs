@@ -6,13 +6,13 @@
 
 use super::beneath::{self, FOLDER_MODE};
 use super::directory::SyncFile;
+use super::unbuffered;
 use crate::name::TMP;
 use crate::refusal;
 use holdfast_common::{Code, Entropy, Error, Result, SystemEntropy};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MARK: &str = "put-";
@@ -23,7 +23,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 pub(super) struct Temporary {
     /// Held for its lock.
-    _file: File,
+    file: File,
     folder: OwnedFd,
     name: String,
 }
@@ -43,11 +43,10 @@ impl Temporary {
         let refused = |errno| refusal::errno("writing a temporary file in the location", errno);
         let folder = open_tmp(root).map_err(refused)?;
         let (file, name) = create_locked(&folder)?;
-        let mut this = Self { _file: file, folder, name };
-        this._file
-            .write_all(bytes)
+        let this = Self { file, folder, name };
+        unbuffered::write_all(&this.file, bytes)
             .map_err(|error| refusal::io("writing a temporary file in the location", &error))?;
-        sync(this._file.as_fd()).map_err(|errno| {
+        sync(this.file.as_fd()).map_err(|errno| {
             refusal::errno("making a temporary file in the location durable", errno)
         })?;
         Ok(this)

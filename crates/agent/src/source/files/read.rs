@@ -4,7 +4,8 @@
 //! when the file shrank, size and ranges are those that were really read; what grew beyond the
 //! size at the opening is not read. Whether the bytes are of one moment is the [`Stability`]: the
 //! caller tries again, at most `limits::READ_ATTEMPTS_MAX` times, and then flags the entry.
-//! The page cache is left as it was found, near enough: what was read is given back as we go.
+//! The page cache is left as it was found, near enough: what was in memory stays there, since
+//! somebody uses it, and what we brought in is given back as we go.
 
 use super::ranges::data_ranges;
 use super::status::Status;
@@ -15,7 +16,8 @@ use holdfast_common::Code;
 use holdfast_seal::manifest::entry::{EntryKind, Range};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Advice, Mode, OFlags, fadvise, openat};
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use std::io::IoSliceMut;
 
 /// How much may lie in the page cache before it is given back.
 const CACHE_BYTES_KEPT: u64 = 16 << 20;
@@ -48,6 +50,9 @@ pub struct ContentReader {
     done: u64,
     ended_early: bool,
     changed: bool,
+    /// So far all of it was in memory before we came.
+    warm: bool,
+    /// What we brought into the page cache and have not given back.
     cached: Range,
 }
 
@@ -76,6 +81,7 @@ impl ContentReader {
             ended_early: false,
             changed: !before.same_content(&found.status),
             before,
+            warm: true,
             cached: Range { offset: 0, length: 0 },
         })
     }
@@ -109,7 +115,7 @@ impl ContentReader {
             let offset = range.offset + self.done;
             let room = buffer.len() - filled;
             let wanted = usize::try_from(left).map_or(room, |left| left.min(room));
-            match pread(&self.file, &mut buffer[filled..filled + wanted], offset) {
+            match self.read_at(&mut buffer[filled..filled + wanted], offset) {
                 Ok(0) => self.ended_early = true,
                 Ok(length) => {
                     filled += length;
@@ -127,7 +133,10 @@ impl ContentReader {
     pub fn finish(mut self) -> Result<ReadOutcome, Skipped> {
         let after =
             Status::of_open(&self.file).map_err(|errno| Skipped::errno(&self.path, errno))?;
-        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        if !self.warm {
+            let span = NonZeroU64::new(self.cached.length);
+            let _ = fadvise(&self.file, self.cached.offset, span, Advice::DontNeed);
+        }
         let all_read = self.at + 1 >= self.ranges.len()
             && self.ranges.get(self.at).is_none_or(|range| range.length == self.done);
         let still =
@@ -157,7 +166,23 @@ impl ContentReader {
         self.ranges.last().map_or(0, |last| last.offset + last.length)
     }
 
+    /// Once something had to be brought in, what follows counts as brought in: the system reads
+    /// ahead of us.
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> rustix::io::Result<usize> {
+        if self.warm {
+            let flags = ReadWriteFlags::NOWAIT;
+            match preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, flags) {
+                Ok(length) => return Ok(length),
+                Err(_) => self.warm = false,
+            }
+        }
+        pread(&self.file, buffer, offset)
+    }
+
     fn give_back(&mut self, offset: u64, length: u64) {
+        if self.warm {
+            return;
+        }
         if self.cached.offset + self.cached.length != offset {
             self.cached = Range { offset, length: 0 };
         }
@@ -202,6 +227,26 @@ mod tests {
                 assert_eq!(reader.read_next(&mut buffer).unwrap(), 0, "the end stays the end");
                 return all;
             }
+        }
+    }
+
+    #[test]
+    fn what_others_have_in_memory_stays_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        let length = 2 * CACHE_BYTES_KEPT + 5;
+        std::fs::write(&path, vec![1; usize::try_from(length).unwrap()]).unwrap();
+        // What is still to be written is given back by nobody.
+        File::open(&path).unwrap().sync_all().unwrap();
+        let mut reader = ContentReader::open(&find(&path)).unwrap();
+        assert_eq!(read_all(&mut reader, 1 << 20).len() as u64, length);
+        reader.finish().unwrap();
+        let file = File::open(&path).unwrap();
+        for offset in [0, CACHE_BYTES_KEPT, length - 1] {
+            let mut byte = [0];
+            let mut room = [IoSliceMut::new(&mut byte)];
+            let read = preadv2(&file, &mut room, offset, ReadWriteFlags::NOWAIT);
+            assert_eq!(read, Ok(1), "at {offset}");
         }
     }
 

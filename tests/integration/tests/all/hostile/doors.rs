@@ -11,10 +11,14 @@ use holdfast_runtime::{
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
     tls::TlsIdentity,
 };
-use holdfast_wire::v1;
+use holdfast_wire::{status::from_status, v1};
 use prost::Message;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 type Codec = tonic_prost::ProstCodec<v1::StatusRequest, v1::RevokeAgentResponse>;
 
@@ -41,10 +45,25 @@ async fn call(channel: &Channel, path: &str) -> Result<()> {
     let path: PathAndQuery = path.parse().unwrap();
     let request = Request::new(v1::StatusRequest {});
     let mut answers = told(grpc.server_streaming(request, path, Codec::default()).await)?;
-    while let Some(_answer) =
-        answers.message().await.map_err(|status| holdfast_wire::status::from_status(&status))?
-    {}
+    while let Some(_answer) = answers.message().await.map_err(|status| from_status(&status))? {}
     Ok(())
+}
+
+/// The services that reflection tells of.
+async fn reflected(channel: Channel) -> Result<BTreeSet<String>> {
+    let question = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let asked = client.server_reflection_info(tokio_stream::once(question)).await;
+    let answer = told(asked)?.message().await.map_err(|status| from_status(&status))?;
+    match answer.and_then(|answer| answer.message_response) {
+        Some(MessageResponse::ListServicesResponse(list)) => {
+            Ok(list.service.into_iter().map(|service| service.name).collect())
+        }
+        other => panic!("no list of services: {other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,6 +99,19 @@ async fn nobody_without_a_certificate_calls_more_than_enroll_and_health() {
     let enroll = ["Join", "JoinMember", "Return"].map(|call| format!("/holdfast.v1.Enroll/{call}"));
     assert_eq!(open, enroll);
     call(&anonymous, "/grpc.health.v1.Health/Check").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_tells_an_operator_of_every_service_and_nobody_else_of_any() {
+    let scene = Scene::start().await;
+    let services = reflected(scene.operator()).await.unwrap();
+    for path in calls() {
+        let service = path.split('/').nth(1).unwrap();
+        assert!(services.contains(service), "{service} is not in {services:?}");
+    }
+    let rogue = scene.rogue("rogue").await;
+    assert_eq!(refused(reflected(rogue.channel.clone()).await), Code::AuthDenied);
+    assert_eq!(refused(reflected(scene.anonymous().await).await), Code::AuthMissing);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,6 +84,8 @@ codes! {
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
     LeaseExpired "lease.session_expired" Conflict true "start the run again";
+    LevelLow "cluster.level_low" Refused false "bring every member to the newest holdfast; see `holdfast cluster status`";
+    LevelUnknown "cluster.level_unknown" Refused false "start a newer holdfast here: the cluster has gone on to what this one does not know";
     LimitExceeded "limit.size_exceeded" Refused false "see docs/limits.md";
     LocationEmpty "location.vault_absent" Refused false "mount what belongs there; nothing was written";
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
@@ -95,6 +97,7 @@ codes! {
     MemberLagging "member.log_behind" Conflict true "wait until `holdfast cluster status` shows that it has caught up";
     MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";
     MemberRemoved "member.identity_removed" Refused false "join again with a new token and an empty data directory";
+    MemberWitness "member.duty_witness" Unreachable true "call another member; see `holdfast cluster status`";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";

@@ -3,14 +3,20 @@
 //!
 //! The KEK goes along when this member has it in a file, sealed to a key that the newcomer made for
 //! this one answer: whoever holds a coordinator token may become a coordinator, and a coordinator
-//! holds the KEK. A KEK from elsewhere must be there already.
+//! holds the KEK. A KEK from elsewhere must be there already. A witness gets none, and a certificate
+//! instead, which it could not make.
 
-use crate::{house::House, join::KEK_CONTEXT, pki};
+use crate::{
+    house::{House, Keys},
+    join::KEK_CONTEXT,
+    pki,
+};
 use holdfast_common::{Code, Error, Name, Result, record};
 use holdfast_keyring::{KekSource, grant};
 use holdfast_ledger::{
     Actor,
     command::{AdmitMember, Outcome},
+    level::{LEVEL_FIRST, insist_on_known},
     row::{Duty, MemberRole, TokenKind},
 };
 use holdfast_runtime::{files, pki::ProvenKey};
@@ -24,36 +30,52 @@ pub(crate) async fn admit(
     let region: Name = request.region.parse()?;
     let key = ProvenKey::from_request(&request.csr_der)?;
     let one_time: [u8; 32] = parse::array("the one-time key", &request.one_time_public)?;
-    let token_hash = pki::usable(house, &request.token, TokenKind::Coordinator).await?;
-    let sealed_kek = sealed_kek(house, &one_time)?;
+    let (duty, kind) = match request.witness {
+        true => (Duty::Witness, TokenKind::Witness),
+        false => (Duty::Data, TokenKind::Coordinator),
+    };
+    let token_hash = pki::usable(house, &request.token, kind).await?;
+    let level_max = request.level_max.max(LEVEL_FIRST);
+    insist_on_known(house.ledger.query().level()?, level_max)?;
+    let keys = house.keys()?;
+    let (kek_source, sealed_kek) = match duty {
+        Duty::Data => (keys.kek_source.to_string(), sealed_kek(house, keys, &one_time)?),
+        Duty::Witness => (String::new(), Vec::new()),
+    };
     let command = AdmitMember {
         token_hash,
         name: name.clone(),
         region,
         address: request.address,
-        duty: Duty::Data,
+        duty,
         role: if request.learner { MemberRole::Learner } else { MemberRole::Candidate },
         identity_public: *key.as_bytes(),
+        level_max: Some(level_max),
     };
     let Outcome::Number(node_id) = house.ledger.propose(Actor::Token, command).await? else {
         return Err(Error::new(Code::InternalBug, "a new member got no number"));
     };
-    tracing::info!(member = %name, node_id, "admitted");
+    tracing::info!(member = %name, node_id, ?duty, "admitted");
+    let certificate = match duty {
+        Duty::Data => Vec::new(),
+        Duty::Witness => pki::certify_witness(house, node_id, &key)?,
+    };
     let peers = house.ledger.query().members()?.into_iter().filter(|row| row.is_live());
     Ok(v1::JoinMemberResponse {
         node_id,
         cluster: record::to_bytes(&house.ledger.query().cluster()?).into(),
-        kek_source: house.kek_source.to_string(),
+        kek_source,
         sealed_kek: sealed_kek.into(),
         peers: peers
             .filter(|row| row.id != node_id)
             .map(|row| v1::MemberAddress { id: row.id, address: row.address })
             .collect(),
+        certificate_der: certificate.into(),
     })
 }
 
-fn sealed_kek(house: &House, one_time: &[u8; 32]) -> Result<Vec<u8>> {
-    let (KekSource::File(path) | KekSource::PassphraseFile(path)) = &house.kek_source else {
+fn sealed_kek(house: &House, keys: &Keys, one_time: &[u8; 32]) -> Result<Vec<u8>> {
+    let (KekSource::File(path) | KekSource::PassphraseFile(path)) = &keys.kek_source else {
         return Ok(Vec::new());
     };
     let kek = files::read_private(path)?;

@@ -6,7 +6,7 @@
 //! operator's is counted in ledger time: a wall clock that jumped must not lock him out.
 
 use crate::{house::House, options::Options, pki::new_serial};
-use holdfast_common::{Clock, Entropy, Error, Result, Timestamp, limits};
+use holdfast_common::{Clock, Code, Entropy, Error, Result, Timestamp, limits};
 use holdfast_runtime::{
     context::Context,
     files,
@@ -17,7 +17,7 @@ use holdfast_runtime::{
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What others see of us: whoever calls, and the members that we call.
 pub(crate) struct Shown {
@@ -34,14 +34,34 @@ pub(crate) fn present(
     entropy: &dyn Entropy,
 ) -> Result<Shown> {
     let roots = Roots::from_der(vec![authority.certificate().clone()])?;
-    let (identity, ours) = own_identity(config, authority, clock.now(), entropy)?;
-    let server = ServerTls::new(&identity, &roots, clock.clone())?;
-    let client = ClientTls::new(&identity, &roots, clock.clone())?;
-    Ok(Shown { server, client, roots, ours })
+    let (identity, _) = own_identity(config, authority, clock.now(), entropy)?;
+    Shown::of(&identity, roots, clock)
 }
 
 impl Shown {
-    fn replace(&mut self, identity: &TlsIdentity, ours: PeerCertificate) -> Result<()> {
+    /// What a certificate that others issued makes of us.
+    pub(crate) fn of(identity: &TlsIdentity, roots: Roots, clock: &Arc<dyn Clock>) -> Result<Self> {
+        let ours = identity.chain().first().map(|der| PeerCertificate::parse(der));
+        let ours = ours.ok_or_else(|| Error::new(Code::ConfigMalformed, "no certificate"))??;
+        let server = ServerTls::new(identity, &roots, clock.clone())?;
+        let client = ClientTls::new(identity, &roots, clock.clone())?;
+        Ok(Self { server, client, roots, ours })
+    }
+
+    /// Whether the own certificate should be replaced.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        !self.ours.is_valid_at(now) || now >= self.ours.renewal()
+    }
+
+    pub(crate) fn until(&self) -> Timestamp {
+        self.ours.not_after
+    }
+
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    pub(crate) fn replace(&mut self, identity: &TlsIdentity, ours: PeerCertificate) -> Result<()> {
         self.server.replace(identity, &self.roots)?;
         self.client.replace(Some(identity), &self.roots)?;
         self.ours = ours;
@@ -58,8 +78,10 @@ pub(crate) async fn keep(
 ) -> Result<()> {
     loop {
         let now = house.clock.now();
-        if !shown.ours.is_valid_at(now) || now >= shown.ours.renewal() {
-            let made = own_identity(&config, &house.authority, now, house.entropy.as_ref());
+        if shown.is_due(now) {
+            let made = house.keys().and_then(|keys| {
+                own_identity(&config, &keys.authority, now, house.entropy.as_ref())
+            });
             match made.and_then(|(identity, made)| shown.replace(&identity, made)) {
                 Ok(()) => {
                     tracing::info!(until = %shown.ours.not_after, "own certificate replaced");
@@ -106,7 +128,8 @@ fn keep_operator(house: &House, base: &Path) -> Result<()> {
         }
         _ => Ok(false),
     };
-    renew_operator(&context, &house.authority, house.ledger.now(), &*house.entropy, may_act)
+    let authority = &house.keys()?.authority;
+    renew_operator(&context, authority, house.ledger.now(), &*house.entropy, may_act)
 }
 
 /// For the same key, which stays where it is.

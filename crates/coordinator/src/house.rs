@@ -14,7 +14,9 @@ use crate::{
     ship::Shipping,
 };
 use bytes::Bytes;
-use holdfast_common::{AgentId, Clock, ClusterId, Entropy, Name, Result, Timestamp, VaultId};
+use holdfast_common::{
+    AgentId, Clock, ClusterId, Code, Entropy, Error, Name, Result, Timestamp, VaultId,
+};
 use holdfast_keyring::KekSource;
 use holdfast_ledger::row::{Duty, VaultRow};
 use holdfast_runtime::{context::Context, pki::CertificateAuthority, tasks::Tasks};
@@ -33,9 +35,9 @@ pub(crate) struct House {
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,
-    pub(crate) custodian: Custodian,
+    /// A witness has none.
+    pub(crate) keys: Option<Keys>,
     pub(crate) places: Places,
-    pub(crate) authority: CertificateAuthority,
     pub(crate) hub: Hub,
     pub(crate) sessions: Sessions,
     pub(crate) reads: Reads,
@@ -50,8 +52,6 @@ pub(crate) struct House {
     pub(crate) calls: Calls,
     /// Where others reach this member.
     pub(crate) endpoint: String,
-    /// Where the KEK comes from.
-    pub(crate) kek_source: KekSource,
     /// Who was there when this member joined.
     pub(crate) first_peers: Addresses,
     pub(crate) index: PathBuf,
@@ -63,11 +63,38 @@ pub(crate) struct House {
     pub(crate) close_agent: Box<dyn Fn(AgentId) + Send + Sync>,
 }
 
+/// What a member can do because it has the KEK.
+pub(crate) struct Keys {
+    pub(crate) custodian: Custodian,
+    pub(crate) authority: CertificateAuthority,
+    /// Where the KEK comes from.
+    pub(crate) kek_source: KekSource,
+}
+
 impl House {
+    pub(crate) fn keys(&self) -> Result<&Keys> {
+        self.keys.as_ref().ok_or_else(|| self.is_only_a_witness())
+    }
+
+    pub(crate) fn is_witness(&self) -> bool {
+        self.keys.is_none()
+    }
+
+    /// What a witness answers to whom it cannot help, and who can.
+    pub(crate) fn is_only_a_witness(&self) -> Error {
+        let message =
+            format!("`{}` is a witness: it votes, and has no data and no keys", self.name);
+        match self.endpoints() {
+            none if none.is_empty() => Error::new(Code::MemberWitness, message),
+            others => Error::new(Code::MemberWitness, message)
+                .next(format!("call another member: {}", others.join(", "))),
+        }
+    }
+
     /// A vault with its keys and its index, which is loaded in the background.
     pub(crate) fn vault(&self, id: &VaultId) -> Result<Vault> {
         let row = self.ledger.query().vault(id)?;
-        let custody = self.custodian.vault(&row)?;
+        let custody = self.keys()?.custodian.vault(&row)?;
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         let catalog = match catalogs.get(id) {
             Some(catalog) => catalog.clone(),
@@ -101,7 +128,7 @@ impl House {
         self.hub.last_seen(agent).max(seat.map(|seat| seat.seen))
     }
 
-    /// Where every live member can be reached, this one first.
+    /// Where every live member that holds data can be reached, this one first.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let members = self.ledger.query().members().unwrap_or_default();
         let others = members.into_iter().filter(|row| {
@@ -110,7 +137,8 @@ impl House {
                 && row.id != self.node_id
                 && is_dialable(&row.address)
         });
-        std::iter::once(self.endpoint.clone()).chain(others.map(|row| row.address)).collect()
+        let own = (!self.is_witness()).then(|| self.endpoint.clone());
+        own.into_iter().chain(others.map(|row| row.address)).collect()
     }
 
     /// The operator's context beside the configuration follows the members.

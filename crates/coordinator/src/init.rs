@@ -1,6 +1,8 @@
 //! Founding a cluster, offline: the ledger's first entries, the first operator, the first vault.
 
 use crate::{
+    custody::Custodian,
+    house::Keys,
     options::{Options, environment},
     raft::Ledger,
     secrets, seed, serve, vaults,
@@ -10,8 +12,9 @@ use holdfast_common::{
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Custody, Kek, KekSource};
 use holdfast_ledger::{
-    Actor, Role,
-    command::{InitCluster, PutLocation},
+    Actor, LEVEL, Role,
+    command::{InitCluster, PutLocation, RaiseLevel},
+    level::LEVEL_FIRST,
     row::{
         ClusterRow, Duty, LocationRow, MemberRole, MemberRow, MemberState, OperatorRow, Sharing,
     },
@@ -44,6 +47,8 @@ pub struct InitOptions {
     pub custody: Custody,
     /// For looking around: what keeps data for years is asked for less loudly.
     pub trial: bool,
+    /// To be as a binary that knows no more than this.
+    pub level_max: Option<u32>,
 }
 
 /// Founds a cluster in an empty directory.
@@ -71,10 +76,12 @@ pub async fn init(options: InitOptions) -> Result<()> {
         region: options.region.clone(),
         listen: options.listen.clone(),
         advertise: options.advertise.clone(),
-        kek: absolute_kek(&options.kek)?,
+        kek: Some(absolute_kek(&options.kek)?),
+        duty: Duty::Data,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: options.trial,
+        level_max: options.level_max.unwrap_or(LEVEL),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;
@@ -84,8 +91,9 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
     found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
     let tasks = Tasks::new("init");
-    let unlocked = serve::Unlocked { source: options.kek.clone(), kek, authority };
-    let house = serve::house(config.clone(), ledger, unlocked, (clock, entropy), tasks)?;
+    let custodian = Custodian::new(kek, entropy.clone());
+    let keys = Keys { custodian, authority, kek_source: options.kek.clone() };
+    let house = serve::house(config.clone(), ledger, Some(keys), (clock, entropy), tasks)?;
     let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
     vaults::make(
         &house,
@@ -214,6 +222,10 @@ async fn found(
     let data = options.dir.join("data");
     seed::save(&data, &cluster, &seed::Addresses::new())?;
     ledger.propose(Actor::System, InitCluster { cluster, operator, member }).await?;
+    if ledger.level_max() > LEVEL_FIRST {
+        let raise = RaiseLevel { level: ledger.level_max(), members: vec![NODE_ID] };
+        ledger.propose(Actor::System, raise).await?;
+    }
     for (name, url) in &options.locations {
         let (name, region) = (name.clone(), options.region.clone());
         let url = here(url)?;

@@ -12,16 +12,19 @@
 use crate::{
     init::absolute_kek,
     options::{Options, environment},
-    secrets, seed,
+    secrets, seed, witness,
 };
 use holdfast_common::{
     Clock, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits, record,
 };
-use holdfast_keyring::{Argon, Kek, KekSource, OneTimeKey};
-use holdfast_ledger::row::ClusterRow;
+use holdfast_keyring::{Argon, KekSource, OneTimeKey};
+use holdfast_ledger::{
+    LEVEL,
+    row::{ClusterRow, Duty},
+};
 use holdfast_runtime::{
     files,
-    pki::{CertificateAuthority, Fingerprint, IdentityKey, pin_of},
+    pki::{CertificateAuthority, Fingerprint, IdentityKey, certificates_pem, pin_of},
     tls::{ChannelKind, ClientTls, connect},
 };
 use holdfast_wire::{
@@ -45,6 +48,10 @@ pub struct JoinOptions {
     pub kek: Option<KekSource>,
     /// It follows, and does not vote.
     pub learner: bool,
+    /// It votes, and is given no key.
+    pub witness: bool,
+    /// To be as a binary that knows no more than this.
+    pub level_max: Option<u32>,
 }
 
 /// What came of it.
@@ -69,16 +76,22 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
     }
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let one_time = OneTimeKey::generate(entropy.as_ref());
-    let answer = ask(&options, pin, &one_time, entropy.as_ref()).await?;
+    let (key, pkcs8) = IdentityKey::generate(entropy.as_ref())?;
+    let answer = ask(&options, pin, &one_time, &key).await?;
     let cluster: ClusterRow = record::from_bytes("cluster", &answer.cluster)?;
     if Fingerprint::of(&cluster.ca_certificate) != pin {
         return Err(Error::new(Code::AuthDenied, "the cluster's answer cannot be trusted")
             .cause("its authority is not the one that the token names"));
     }
     files::create_private_dir(&dir)?;
-    let (source, kek) = kek(&options, &answer, &one_time, &cluster, &dir)?;
-    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
-    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
+    let (duty, kek) = if options.witness {
+        let certificate = &answer.certificate_der;
+        witness::save(&dir, (&cluster, answer.node_id), certificate, (&key, &pkcs8))?;
+        (Duty::Witness, None)
+    } else {
+        let source = open_kek(&options, &answer, &one_time, &cluster, &dir)?;
+        (Duty::Data, Some(absolute_kek(&source)?))
+    };
     let config = Options {
         cluster: cluster.id,
         node_id: answer.node_id,
@@ -86,16 +99,19 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         region: options.region,
         listen: options.listen,
         advertise: options.advertise,
-        kek: absolute_kek(&source)?,
+        kek,
+        duty,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: false,
+        level_max: options.level_max.unwrap_or(LEVEL),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;
     let peers = answer.peers.iter().map(|peer| (peer.id, peer.address.clone())).collect();
     seed::save(&config.data, &cluster, &peers)?;
-    files::write_public(&dir.join("ca.pem"), authority.certificate_pem().as_bytes())?;
+    let ca = certificates_pem([&cluster.ca_certificate[..]]);
+    files::write_public(&dir.join("ca.pem"), ca.as_bytes())?;
     config.save(&file)?;
     Ok(Joined { node_id: config.node_id, config: file })
 }
@@ -104,13 +120,12 @@ async fn ask(
     options: &JoinOptions,
     pin: Fingerprint,
     one_time: &OneTimeKey,
-    entropy: &dyn Entropy,
+    key: &IdentityKey,
 ) -> Result<v1::JoinMemberResponse> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let tls = ClientTls::pinned(pin, clock)?;
     let endpoints = [options.coordinator.clone()];
     let channel = connect(&endpoints, tls, ChannelKind::Control).await?;
-    let (key, _) = IdentityKey::generate(entropy)?;
     let request = v1::JoinMemberRequest {
         token: options.token.clone(),
         name: options.name.to_string(),
@@ -119,19 +134,22 @@ async fn ask(
         learner: options.learner,
         csr_der: key.request()?.into(),
         one_time_public: one_time.public().to_vec().into(),
+        witness: options.witness,
+        level_max: options.level_max.unwrap_or(LEVEL),
     };
     let answer = EnrollClient::new(channel).join_member(request).await;
     answer.map(tonic::Response::into_inner).map_err(|status| from_status(&status))
 }
 
-/// The KEK that was named, or the one that came along and now lies beside the configuration.
-fn kek(
+/// Where the KEK is that was named, or that came along and now lies beside the configuration; it
+/// opens the cluster's authority.
+fn open_kek(
     options: &JoinOptions,
     answer: &v1::JoinMemberResponse,
     one_time: &OneTimeKey,
     cluster: &ClusterRow,
     dir: &std::path::Path,
-) -> Result<(KekSource, Kek)> {
+) -> Result<KekSource> {
     let source = match (&options.kek, answer.kek_source.parse()?) {
         (Some(named), _) => named.clone(),
         (None, KekSource::File(_)) => KekSource::File(dir.join("kek")),
@@ -152,5 +170,7 @@ fn kek(
     let kek = source.load(&environment, derivation.as_ref()).map_err(|error| {
         error.next("name where this member finds the cluster's KEK with --kek, and a new token")
     })?;
-    Ok((source, kek))
+    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
+    CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
+    Ok(source)
 }

@@ -60,6 +60,9 @@ async fn look(house: &House) -> Result<()> {
         return Ok(());
     }
     take_office(house).await?;
+    if house.is_witness() {
+        return hand_over(house).await;
+    }
     let standing = house.ledger.standing()?;
     if let Some(step) = next_step(&rows, &standing) {
         tracing::info!(?step, "the membership changes");
@@ -70,6 +73,13 @@ async fn look(house: &House) -> Result<()> {
         house.ledger.propose(Actor::System, place).await?;
     }
     Ok(())
+}
+
+/// A witness leads for as long as nobody else can, and not longer.
+async fn hand_over(house: &House) -> Result<()> {
+    let next = api::next_leader(house, &house.ledger.overview()?)?;
+    tracing::info!(to = next, "a witness hands over to a member with data");
+    house.ledger.hand_over(next).await
 }
 
 /// Says where this member is: to everybody, since a leader may not be found before, and for good.

@@ -1,9 +1,12 @@
 //! What `coordinator.toml` says. Paths are relative to the file.
 
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
+use holdfast_ledger::{LEVEL, row::Duty};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+const WITNESS: &str = "witness";
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +19,12 @@ struct Stored {
     /// Where others reach this member, when that is not where it listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     advertise: Option<String>,
-    kek: String,
+    /// A witness has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kek: Option<String>,
+    /// `witness`; everybody else holds data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duty: Option<String>,
     data: PathBuf,
     /// After how many entries of the ledger a snapshot is taken and the log before it dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,11 +42,14 @@ pub(crate) struct Options {
     pub(crate) region: Name,
     pub(crate) listen: String,
     pub(crate) advertise: Option<String>,
-    pub(crate) kek: String,
+    pub(crate) kek: Option<String>,
+    pub(crate) duty: Duty,
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
     pub(crate) snapshot_every: u64,
     pub(crate) trial: bool,
+    /// The highest feature level that this process knows; not of the file.
+    pub(crate) level_max: u32,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
 }
@@ -56,6 +67,7 @@ impl Options {
         };
         let stored: Stored =
             toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
+        let duty = duty(&stored).map_err(malformed)?;
         let base = std::path::absolute(path.parent().unwrap_or(Path::new(".")))
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self {
@@ -65,6 +77,7 @@ impl Options {
             region: stored.region.parse().map_err(|e: Error| malformed(e.message))?,
             listen: stored.listen,
             advertise: stored.advertise,
+            duty,
             kek: stored.kek,
             data: base.join(stored.data),
             snapshot_every: stored
@@ -72,6 +85,7 @@ impl Options {
                 .unwrap_or(limits::SNAPSHOT_ENTRIES)
                 .max(limits::SNAPSHOT_ENTRIES_MIN),
             trial: stored.trial,
+            level_max: LEVEL,
             base,
         })
     }
@@ -91,6 +105,7 @@ impl Options {
             listen: self.listen.clone(),
             advertise: self.advertise.clone(),
             kek: self.kek.clone(),
+            duty: (self.duty == Duty::Witness).then(|| WITNESS.to_owned()),
             data: below(&self.data),
             snapshot_every: Some(self.snapshot_every)
                 .filter(|every| *every != limits::SNAPSHOT_ENTRIES),
@@ -98,6 +113,17 @@ impl Options {
         };
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
+    }
+}
+
+/// Whoever holds data has a KEK, and a witness has none.
+fn duty(stored: &Stored) -> Result<Duty, String> {
+    match (stored.duty.as_deref(), &stored.kek) {
+        (None, Some(_)) => Ok(Duty::Data),
+        (Some(WITNESS), None) => Ok(Duty::Witness),
+        (None, None) => Err("`kek` is missing".to_owned()),
+        (Some(WITNESS), Some(_)) => Err("a witness has no `kek`".to_owned()),
+        (Some(other), _) => Err(format!("`duty` is `{WITNESS}` or left out, not `{other}`")),
     }
 }
 

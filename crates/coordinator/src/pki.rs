@@ -8,8 +8,8 @@ use holdfast_common::{AgentId, Code, Error, Name, Result, Timestamp, limits};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     Actor,
-    command::{CreateToken, EnrolAgent, RenewAgent},
-    row::{AgentState, TokenKind, TokenRow},
+    command::{CertifyMember, CreateToken, EnrolAgent, RenewAgent},
+    row::{AgentState, Duty, TokenKind, TokenRow},
 };
 use holdfast_runtime::{
     identity::Identity,
@@ -48,11 +48,11 @@ pub(crate) async fn create_token(
         labels,
         expires,
         used_by: None,
-        kind: (kind == TokenKind::Coordinator).then_some(kind),
+        kind: (kind != TokenKind::Agent).then_some(kind),
         used_by_member: None,
     };
     house.ledger.propose(actor, CreateToken { token }).await?;
-    let pin = house.authority.fingerprint();
+    let pin = house.keys()?.authority.fingerprint();
     Ok((format!("{TOKEN_PREFIX}-{secret}-{}", hex(pin.as_bytes())), expires))
 }
 
@@ -87,12 +87,17 @@ pub(crate) async fn usable(house: &House, token: &str, kind: TokenKind) -> Resul
             let message = format!("this token expired at {}", token.expires);
             Err(Error::new(Code::TokenExpired, message))
         }
-        Some(token) if token.kind.unwrap_or(TokenKind::Agent) != kind => {
-            let (is, wants) = match kind {
-                TokenKind::Agent => ("a coordinator", "holdfast agent token"),
-                TokenKind::Coordinator => ("an agent", "holdfast cluster token"),
+        Some(token) if token.kind() != kind => {
+            let wants = match kind {
+                TokenKind::Agent => "holdfast agent token",
+                TokenKind::Coordinator => "holdfast cluster token",
+                TokenKind::Witness => "holdfast cluster token --witness",
             };
-            let message = format!("this token is for {is}");
+            let message = match token.kind() {
+                TokenKind::Agent => "this token is for an agent",
+                TokenKind::Coordinator => "this token is for a coordinator",
+                TokenKind::Witness => "this token is for a witness, which joins with --witness",
+            };
             Err(Error::new(Code::TokenRefused, message).next(format!("make one with `{wants}`")))
         }
         Some(_) => Ok(hash),
@@ -112,7 +117,8 @@ pub(crate) async fn enrol(
         Some(name) => name,
         None => format!("agent-{}", &agent.to_string()[..8]).parse()?,
     };
-    let (certificate, serial, not_after) = certify(house, agent, key)?;
+    let identity = Identity::agent(house.cluster, agent);
+    let (certificate, serial, not_after) = certify(house, &identity, key)?;
     let command = EnrolAgent {
         token_hash,
         agent,
@@ -137,7 +143,8 @@ pub(crate) async fn renew(
     if row.identity_public != *key.as_bytes() {
         return Err(Error::new(Code::AuthDenied, "the request is not for the enrolled key"));
     }
-    let (certificate, serial, not_after) = certify(house, agent, key)?;
+    let identity = Identity::agent(house.cluster, agent);
+    let (certificate, serial, not_after) = certify(house, &identity, key)?;
     let command = RenewAgent { agent, serial, not_after, returned };
     house.ledger.propose(Actor::Agent(agent), command).await?;
     Ok(certificate)
@@ -168,12 +175,39 @@ pub(crate) fn check_return(
         .map_err(|_| Error::new(Code::AuthDenied, "the proof is not by the enrolled key"))
 }
 
-fn certify(house: &House, agent: AgentId, key: &ProvenKey) -> Result<(Vec<u8>, u64, Timestamp)> {
+/// A certificate for a member that has just been admitted as a witness.
+pub(crate) fn certify_witness(house: &House, member: u64, key: &ProvenKey) -> Result<Vec<u8>> {
+    let identity = Identity::coordinator(house.cluster, member);
+    certify(house, &identity, key).map(|(certificate, ..)| certificate)
+}
+
+/// A new certificate for a witness. Whoever signs with the enrolled key is that witness, and the
+/// certificate is good for nobody else: nothing more has to be proved.
+pub(crate) async fn renew_member(house: &House, member: u64, key: &ProvenKey) -> Result<Vec<u8>> {
+    let row = house.ledger.query().member(member)?;
+    if !row.is_live() {
+        return Err(Error::new(Code::MemberRemoved, format!("`{}` was removed", row.name)));
+    }
+    if row.duty != Duty::Witness || row.identity_public != *key.as_bytes() {
+        return Err(Error::new(Code::AuthDenied, "the request is not for the enrolled key"));
+    }
+    let identity = Identity::coordinator(house.cluster, member);
+    let (certificate, serial, not_after) = certify(house, &identity, key)?;
+    let command = CertifyMember { member, serial, not_after };
+    house.ledger.propose(Actor::System, command).await?;
+    tracing::info!(member = %row.name, until = %not_after, "a witness was given a certificate");
+    Ok(certificate)
+}
+
+fn certify(
+    house: &House,
+    identity: &Identity,
+    key: &ProvenKey,
+) -> Result<(Vec<u8>, u64, Timestamp)> {
     let serial = new_serial(house.entropy.as_ref());
     let ttl = Duration::from_secs(limits::CERT_TTL_SECS);
     let validity = Validity::starting(house.clock.now(), ttl);
-    let identity = Identity::agent(house.cluster, agent);
-    let certificate = house.authority.issue(key, &identity, validity, serial)?;
+    let certificate = house.keys()?.authority.issue(key, identity, validity, serial)?;
     Ok((certificate.to_vec(), serial, validity.not_after))
 }
 

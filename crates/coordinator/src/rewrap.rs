@@ -61,7 +61,7 @@ pub async fn rewrap(options: RewrapOptions) -> Result<Rewrapped> {
     let released = ledger.close().await;
     serve::wait_for_release(released).await;
     let rewrapped = rewrapped?;
-    config.kek = kek_named;
+    config.kek = Some(kek_named);
     config.save(&file)?;
     Ok(rewrapped)
 }

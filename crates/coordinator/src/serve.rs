@@ -9,21 +9,21 @@ use crate::{
     catalog, certificates,
     custody::Custodian,
     dispatch,
-    house::House,
+    house::{House, Keys},
     hub::Hub,
-    members,
+    levels, members,
     options::{Options, environment},
     places::Places,
     presence,
     raft::{Ledger, Node, Peers, Room},
-    secrets, seed, ship,
+    secrets, seed, ship, witness,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
     record,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
-use holdfast_ledger::row::ClusterRow;
+use holdfast_keyring::{Argon, ClusterRecoveryKey, KekSource};
+use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
     pki::CertificateAuthority,
@@ -35,7 +35,7 @@ use holdfast_wire::v1::{
     enroll_server::EnrollServer, ingest_server::IngestServer, raft_server::RaftServer,
     restore_server::RestoreServer,
 };
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -43,15 +43,25 @@ const DRAIN: Duration = Duration::from_secs(8);
 const RELEASE: Duration = Duration::from_secs(4);
 const STEP_DOWN: Duration = Duration::from_secs(2);
 
+/// What `holdfast coordinator` was told beside its configuration.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    pub config: PathBuf,
+    /// Instead of where the file says.
+    pub listen: Option<String>,
+    /// To be as a binary that knows no more than this.
+    pub level_max: Option<u32>,
+}
+
 /// Runs a coordinator until `shutdown`. `ready` is told the address when calls are accepted.
 pub async fn serve(
-    config_path: &Path,
-    listen: Option<String>,
+    options: ServeOptions,
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr) + Send,
 ) -> Result<()> {
-    let mut config = Options::load(config_path)?;
-    config.listen = listen.unwrap_or(config.listen);
+    let mut config = Options::load(&options.config)?;
+    config.listen = options.listen.unwrap_or(config.listen);
+    config.level_max = options.level_max.unwrap_or(LEVEL);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let seed = seed::load(&config)?;
@@ -60,15 +70,20 @@ pub async fn serve(
         ledger.wait_for_leader().await?;
         ledger.catch_up().await?;
     }
-    let (unlocked, recovery) = unlock(&config, &ledger, seed.as_ref())?;
+    let cluster = cluster(&config, &ledger, seed.as_ref())?;
+    insist_on_duty(&config, &ledger)?;
+    let (keys, recovery) = unlock(&config, &cluster, entropy.clone())?.unzip();
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
-    let shown = certificates::present(&config, &unlocked.authority, &clock, entropy.as_ref())?;
+    let shown = match &keys {
+        Some(keys) => certificates::present(&config, &keys.authority, &clock, entropy.as_ref())?,
+        None => witness::present(&config, &cluster, &clock)?,
+    };
     ledger.peers().identify(shown.client.clone());
     let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
     let alone = ledger.is_alone();
-    let mut house = house(config.clone(), ledger, unlocked, (clock, entropy), tasks.clone())?;
+    let mut house = house(config.clone(), ledger, keys, (clock, entropy), tasks.clone())?;
     house.endpoint = config.advertise.clone().unwrap_or_else(|| address.to_string());
     house.first_peers = seed.map(|(_, peers)| peers).unwrap_or_default();
     for (member, address) in &house.first_peers {
@@ -78,7 +93,11 @@ pub async fn serve(
     let house = Arc::new(house);
     accept(&house, incoming, &tasks).await?;
     house.tell_operator();
-    spawn_work(&house, (config, shown), recovery.log_key(), &tasks);
+    spawn_common(&house, &tasks);
+    match recovery {
+        Some(recovery) => spawn_work(&house, (config, shown), recovery.log_key(), &tasks),
+        None => spawn_witness(&house, (config, shown), &tasks),
+    }
     if !alone {
         house.ledger.hope_for_leader().await;
     }
@@ -99,7 +118,28 @@ pub async fn serve(
     failure.map_or(Ok(()), Err)
 }
 
-/// Everything that goes on without being called.
+/// What every member does without being called.
+fn spawn_common(house: &Arc<House>, tasks: &Tasks) {
+    let token = tasks.token().clone();
+    tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
+    tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
+    tasks.spawn("levels", OnError::Shutdown, levels::keep(house.clone(), token));
+}
+
+/// What a witness does beside.
+fn spawn_witness(
+    house: &Arc<House>,
+    (config, shown): (Options, certificates::Shown),
+    tasks: &Tasks,
+) {
+    let token = tasks.token().clone();
+    tasks.spawn("last to stand", OnError::Shutdown, house.ledger.clone().stand_last(token.clone()));
+    tasks.spawn("shipping news", OnError::Shutdown, ship::follow(house.clone(), token.clone()));
+    let certificate = witness::keep(house.clone(), config, shown, token);
+    tasks.spawn("certificate", OnError::Log, certificate);
+}
+
+/// What a member with data does beside.
 fn spawn_work(
     house: &Arc<House>,
     (config, shown): (Options, certificates::Shown),
@@ -110,8 +150,6 @@ fn spawn_work(
     tasks.spawn("indexes", OnError::Shutdown, catalog::keep(house.clone(), token.clone()));
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
-    tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
-    tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery, token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
@@ -140,7 +178,7 @@ async fn step_down(house: &House) {
     if !house.ledger.leads() || house.ledger.is_alone() {
         return;
     }
-    let next = house.ledger.overview().and_then(|seen| next_leader(&seen, Some(house.node_id)));
+    let next = house.ledger.overview().and_then(|seen| next_leader(house, &seen));
     let Ok(next) = next else { return };
     let handed = async {
         house.ledger.transfer(next).await?;
@@ -212,6 +250,8 @@ pub(crate) fn node_of(config: &Options) -> Node {
         region: config.region.clone(),
         address: config.advertise.clone().unwrap_or_else(|| config.listen.clone()),
         snapshot_every: config.snapshot_every,
+        duty: config.duty,
+        level_max: config.level_max,
     }
 }
 
@@ -227,32 +267,47 @@ pub(crate) async fn open_ledger(
     Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }
 
-/// What a coordinator can do because it has the KEK.
-pub(crate) struct Unlocked {
-    pub(crate) source: KekSource,
-    pub(crate) kek: Kek,
-    pub(crate) authority: CertificateAuthority,
-}
-
-/// What the KEK opens first; a wrong one ends here. By the ledger's row, or, where nothing of the
-/// ledger came yet, by what the member brought from its joining.
-fn unlock(
+/// The ledger's row of the cluster, or, where nothing of the ledger came yet, what the member
+/// brought from its joining.
+fn cluster(
     config: &Options,
     ledger: &Ledger,
     seed: Option<&(ClusterRow, seed::Addresses)>,
-) -> Result<(Unlocked, ClusterRecoveryKey)> {
+) -> Result<ClusterRow> {
     let cluster = match (ledger.query().cluster(), seed) {
         (Ok(cluster), _) => cluster,
         (Err(_), Some((cluster, _))) => cluster.clone(),
         (Err(error), None) => return Err(error),
     };
     seed::insist_on(config, &cluster)?;
+    Ok(cluster)
+}
+
+/// A member is what it was admitted as.
+fn insist_on_duty(config: &Options, ledger: &Ledger) -> Result<()> {
+    match ledger.query().member(config.node_id) {
+        Ok(row) if row.duty != config.duty => {
+            let message = format!("`{}` was not admitted as what its file says it is", row.name);
+            Err(Error::new(Code::ConfigMalformed, message)
+                .next("remove the member and join with a new token: its duty does not change"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing.
+fn unlock(
+    config: &Options,
+    cluster: &ClusterRow,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Option<(Keys, ClusterRecoveryKey)>> {
+    let Some(source) = &config.kek else { return Ok(None) };
     let derivation: Option<Argon> = cluster
         .kek_derivation
         .as_ref()
         .map(|bytes| record::from_bytes("derivation", bytes))
         .transpose()?;
-    let source: KekSource = config.kek.parse()?;
+    let source: KekSource = source.parse()?;
     if source.is_readable_by_others().unwrap_or(false) {
         tracing::warn!("the KEK can be read by others than its owner");
     }
@@ -260,14 +315,15 @@ fn unlock(
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    Ok((Unlocked { source, kek, authority }, recovery))
+    let custodian = Custodian::new(kek, entropy);
+    Ok(Some((Keys { custodian, authority, kek_source: source }, recovery)))
 }
 
 /// Everything the services share, before anybody listens.
 pub(crate) fn house(
     config: Options,
     ledger: Ledger,
-    unlocked: Unlocked,
+    keys: Option<Keys>,
     (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
     tasks: Tasks,
 ) -> Result<House> {
@@ -279,9 +335,7 @@ pub(crate) fn house(
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
         ledger,
-        custodian: Custodian::new(unlocked.kek, entropy.clone()),
-        authority: unlocked.authority,
-        kek_source: unlocked.source,
+        keys,
         first_peers: Default::default(),
         hub: Hub::default(),
         sessions: Default::default(),

@@ -107,7 +107,8 @@ impl House {
 
     /// The same on the member that leads, and so ships.
     pub(crate) async fn shipped_here(&self, index: u64) -> Result<u64> {
-        if !self.ledger.leads() {
+        // A witness that leads hands over at once: whoever asks finds the next one.
+        if !self.ledger.leads() || self.is_witness() {
             return Err(not_here());
         }
         self.shipping.wait(index).await?;
@@ -172,6 +173,18 @@ pub(crate) async fn ship(
         }
         if shutdown.is_cancelled() {
             return Ok(());
+        }
+    }
+}
+
+/// On a member that never ships: hears how far it is, so that its log does not grow for ever.
+pub(crate) async fn follow(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    let known = hint(&house);
+    house.ledger.note_shipped(known);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = listen(&house) => {}
         }
     }
 }

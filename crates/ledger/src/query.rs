@@ -7,10 +7,10 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, LocationRow, MemberRow, OfficeRow, OperatorRow, PackRow,
-        PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
-        cluster::CLUSTER_KEY, member::no_member, office::OFFICE_KEY, pack::pack_key,
-        point::time_key,
+        AgentRow, BundleRow, ClusterRow, LevelRow, LocationRow, MemberRow, OfficeRow, OperatorRow,
+        PackRow, PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
+        cluster::CLUSTER_KEY, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
+        pack::pack_key, point::time_key,
     },
     tables::{Row, Table, full_key},
 };
@@ -97,6 +97,12 @@ impl<'a> Query<'a> {
     /// Who leads, as far as this member has applied.
     pub fn office(&self) -> Result<Option<OfficeRow>> {
         self.row(OFFICE_KEY)
+    }
+
+    /// Which commands the ledger may hold: those up to this level.
+    pub fn level(&self) -> Result<u32> {
+        let row = self.row::<LevelRow>(LEVEL_KEY)?;
+        Ok(row.map_or(crate::level::LEVEL_FIRST, |row| row.level))
     }
 
     /// Where an agent is attached, and when it was seen; none when it never was.

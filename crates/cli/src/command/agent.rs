@@ -107,6 +107,7 @@ async fn token(
         labels: labels.into_iter().collect(),
         ttl_ms: ttl.as_millis() as u64,
         for_member: false,
+        witness: false,
     };
     let client = demand.client().await?;
     let ask = async |mut admin: Admin, question| admin.create_token(question).await;

@@ -2,6 +2,7 @@
 
 use crate::{demand::Demand, ending::Ending, house};
 use holdfast_common::Result;
+use holdfast_coordinator::ServeOptions;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -12,10 +13,14 @@ pub struct Arguments {
     /// Listen here instead of where the file says; port 0 chooses one
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Be as a binary that knows no more than this feature level
+    #[arg(long, hide_short_help = true, value_name = "N", value_parser = super::feature_level())]
+    max_level: Option<u32>,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
-    house::coordinator(&arguments.config, arguments.listen, demand.output).await?;
+    let Arguments { config, listen, max_level: level_max } = arguments;
+    house::coordinator(ServeOptions { config, listen, level_max }, demand.output).await?;
     Ok(Ending::Done)
 }
 

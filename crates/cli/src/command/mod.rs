@@ -31,11 +31,18 @@ mod verify;
 pub use cluster::Custody;
 
 use crate::{demand::Demand, ending::Ending};
+use clap::builder::RangedI64ValueParser;
 use core::time::Duration;
 use holdfast_common::Result;
+use holdfast_coordinator::{LEVEL, LEVEL_FIRST};
 
 /// How long threads that still work may keep the process after its command has ended.
 pub const LEFTOVER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A feature level that this binary knows.
+fn feature_level() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(LEVEL_FIRST)..=i64::from(LEVEL))
+}
 
 macro_rules! commands {
     ($($(#[$about:meta])* $variant:ident $module:ident;)*) => {

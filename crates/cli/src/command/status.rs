@@ -65,6 +65,7 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
         "leader": status.leader,
         "epoch": status.epoch,
         "term": status.term,
+        "level": status.level,
         "leader_since": json_time(status.leader_since_ns),
         "members": status.members.iter().map(|member| json!({
             "id": member.id,
@@ -78,6 +79,7 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
             "address": member.address,
             "wanted": member.wanted,
             "duty": member.duty,
+            "level_max": member.level_max,
         })).collect::<Vec<_>>(),
     })
 }

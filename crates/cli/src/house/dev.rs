@@ -17,6 +17,7 @@ use crate::{
 use core::{net::SocketAddr, time::Duration};
 use holdfast_agent::options::{AgentConfig, CONFIG_FILE};
 use holdfast_common::{Code, Error, Name, Result};
+use holdfast_coordinator::ServeOptions;
 use holdfast_keyring::KekSource;
 use holdfast_runtime::{Context, OnError, Signals, Tasks, files};
 use holdfast_wire::v1;
@@ -93,6 +94,7 @@ async fn found(dir: &Path, listen: &str) -> Result<()> {
         kek: KekSource::File(dir.join("kek")),
         custody: Custody::Coordinator,
         trial: true,
+        level_max: None,
     })
     .await
 }
@@ -107,7 +109,8 @@ async fn start_coordinator(tasks: &Tasks, config: PathBuf, listen: String) -> Re
         let told = |address| {
             let _unheard = tell.send(address);
         };
-        holdfast_coordinator::serve(&config, Some(listen), stop, told).await
+        let options = ServeOptions { config, listen: Some(listen), level_max: None };
+        holdfast_coordinator::serve(options, stop, told).await
     });
     match ready.await {
         Ok(address) => Ok(address),

@@ -16,6 +16,7 @@ pub struct Founding {
     pub kek: KekSource,
     pub custody: Custody,
     pub trial: bool,
+    pub level_max: Option<u32>,
 }
 
 pub async fn init(founding: Founding) -> Result<()> {
@@ -32,6 +33,7 @@ pub async fn init(founding: Founding) -> Result<()> {
             Custody::Operator => holdfast_keyring::Custody::Operator,
         },
         trial: founding.trial,
+        level_max: founding.level_max,
     })
     .await
 }

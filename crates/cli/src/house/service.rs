@@ -7,6 +7,7 @@ use holdfast_agent::{
     options::{AgentConfig, CONFIG_FILE},
 };
 use holdfast_common::{Error, Name, Result};
+use holdfast_coordinator::ServeOptions;
 use holdfast_runtime::{OnError, Signals, Tasks, shutdown::Stop};
 use std::path::{Path, PathBuf};
 use tokio::sync::oneshot;
@@ -14,17 +15,17 @@ use tokio::sync::oneshot;
 /// How long a service may take to finish what it does; `dev` and the processes promise 15 seconds.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(12);
 
-pub async fn coordinator(config: &Path, listen: Option<String>, output: &Output) -> Result<()> {
+pub async fn coordinator(options: ServeOptions, output: &Output) -> Result<()> {
     let mut signals = Signals::listen()?;
     let tasks = Tasks::new("coordinator");
     let (tell, ready) = oneshot::channel();
-    let (config, stop) = (config.to_owned(), tasks.token().clone());
+    let stop = tasks.token().clone();
     tasks.spawn("coordinator", OnError::Shutdown, async move {
         // Nobody waits any more: the process is stopping.
         let told = |address| {
             let _unheard = tell.send(address);
         };
-        holdfast_coordinator::serve(&config, listen, stop, told).await
+        holdfast_coordinator::serve(options, stop, told).await
     });
     if let Ok(address) = first(ready, &mut signals, &tasks).await? {
         output.line(&format!("ready {address}"))?;

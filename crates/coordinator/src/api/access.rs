@@ -106,6 +106,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Enroll/Join", Access::Anyone),
     ("/holdfast.v1.Enroll/JoinMember", Access::Anyone),
     ("/holdfast.v1.Enroll/Renew", AGENT),
+    ("/holdfast.v1.Enroll/RenewMember", Access::Anyone),
     ("/holdfast.v1.Enroll/Return", Access::Anyone),
     ("/holdfast.v1.Ingest/Begin", AGENT),
     ("/holdfast.v1.Ingest/Checkpoint", AGENT),
@@ -163,8 +164,22 @@ fn sends(path: &str) -> Sends {
     }
 }
 
+/// What a witness answers; everything else is for members with data.
+fn is_for_witness(path: &str) -> bool {
+    let services = ["/grpc.health.v1.Health/", "/holdfast.v1.Raft/"];
+    services.iter().any(|service| path.starts_with(service)) || path == "/holdfast.v1.Admin/Status"
+}
+
 /// Decides about one call.
 pub(crate) fn admit(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<Caller> {
+    let caller = admit_caller(house, path, info)?;
+    if house.is_witness() && !is_for_witness(path) {
+        return Err(house.is_only_a_witness());
+    }
+    Ok(caller)
+}
+
+fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<Caller> {
     let Some((_, access)) = TABLE.iter().find(|(known, _)| *known == path) else {
         return Err(Error::new(Code::AuthDenied, "there is no such call"));
     };
@@ -324,6 +339,7 @@ mod tests {
                 "/grpc.health.v1.Health/Watch",
                 "/holdfast.v1.Enroll/Join",
                 "/holdfast.v1.Enroll/JoinMember",
+                "/holdfast.v1.Enroll/RenewMember",
                 "/holdfast.v1.Enroll/Return",
             ]
         );

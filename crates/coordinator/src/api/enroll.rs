@@ -39,6 +39,13 @@ impl Enroll for EnrollService {
         self.renewed(agent, &csr).await.map(Response::new).map_err(refuse)
     }
 
+    async fn renew_member(
+        &self,
+        request: Request<v1::RenewMemberRequest>,
+    ) -> Result<Response<v1::RenewResponse>, Status> {
+        self.member_renewed(request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
     async fn r#return(
         &self,
         request: Request<v1::ReturnRequest>,
@@ -57,7 +64,7 @@ impl EnrollService {
             cluster_id: Bytes::copy_from_slice(self.0.cluster.as_bytes()),
             name: enrolled.name.to_string(),
             certificate_der: Bytes::copy_from_slice(&enrolled.certificate),
-            ca_der: Bytes::copy_from_slice(self.0.authority.certificate()),
+            ca_der: Bytes::copy_from_slice(self.0.keys()?.authority.certificate()),
             endpoints: self.0.endpoints(),
         })
     }
@@ -65,7 +72,7 @@ impl EnrollService {
     async fn renewed(&self, agent: AgentId, csr: &[u8]) -> Result<v1::RenewResponse> {
         let key = ProvenKey::from_request(csr)?;
         let certificate = pki::renew(&self.0, agent, &key, false).await?;
-        Ok(self.answer(&certificate))
+        self.answer(&certificate)
     }
 
     async fn returned(&self, request: v1::ReturnRequest) -> Result<v1::RenewResponse> {
@@ -74,13 +81,19 @@ impl EnrollService {
         let proof = parse::array("the proof", &request.proof)?;
         pki::check_return(&self.0, agent, request.time_ns, &request.csr_der, &proof)?;
         let certificate = pki::renew(&self.0, agent, &key, true).await?;
-        Ok(self.answer(&certificate))
+        self.answer(&certificate)
     }
 
-    fn answer(&self, certificate: &[u8]) -> v1::RenewResponse {
-        v1::RenewResponse {
+    async fn member_renewed(&self, request: v1::RenewMemberRequest) -> Result<v1::RenewResponse> {
+        let key = ProvenKey::from_request(&request.csr_der)?;
+        let certificate = pki::renew_member(&self.0, request.member, &key).await?;
+        self.answer(&certificate)
+    }
+
+    fn answer(&self, certificate: &[u8]) -> Result<v1::RenewResponse> {
+        Ok(v1::RenewResponse {
             certificate_der: Bytes::copy_from_slice(certificate),
-            ca_der: Bytes::copy_from_slice(self.0.authority.certificate()),
-        }
+            ca_der: Bytes::copy_from_slice(self.0.keys()?.authority.certificate()),
+        })
     }
 }

@@ -155,7 +155,8 @@ impl Raft for RaftService {
         }
         let state = self.house.ledger.state();
         let leader = state.leader.unwrap_or(0);
-        Ok(Response::new(v1::HelloResponse { leader, applied: state.applied }))
+        let level_max = self.house.ledger.level_max();
+        Ok(Response::new(v1::HelloResponse { leader, applied: state.applied, level_max }))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{
     heard::Ear,
+    knowledge::Knowledge,
     snapshot::{self, SnapshotHead},
     time::LedgerTime,
     types::{Answer, LogId, StoredLogId, StoredMembers, StoredMembership, Types},
@@ -13,7 +14,7 @@ use super::{
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use holdfast_common::{Error, Result, record};
-use holdfast_ledger::{Envelope, Query, StateKv, Table, Tables, apply};
+use holdfast_ledger::{Envelope, Query, StateKv, Table, Tables, apply, level::LEVEL_FIRST};
 use openraft::{
     EntryPayload, OptionalSend, alias,
     storage::{EntryResponder, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine},
@@ -36,6 +37,7 @@ pub(crate) struct Machine {
     me: u64,
     time: Arc<LedgerTime>,
     ear: Arc<Ear>,
+    knowledge: Arc<Knowledge>,
     /// Held while a group is written or a snapshot is read, so that neither sees half of the other.
     barrier: Arc<Mutex<()>>,
     applied: Arc<watch::Sender<u64>>,
@@ -49,7 +51,13 @@ impl Machine {
         applied: watch::Sender<u64>,
     ) -> Self {
         let (ear, barrier, applied) = (Arc::default(), Arc::default(), Arc::new(applied));
-        Self { tables, snapshots, me, time, ear, barrier, applied }
+        let knowledge = Arc::default();
+        Self { tables, snapshots, me, time, ear, knowledge, barrier, applied }
+    }
+
+    /// The same with other bounds to what it knows.
+    pub(super) fn knowing(self, knowledge: Arc<Knowledge>) -> Self {
+        Self { knowledge, ..self }
     }
 
     pub(super) fn ear(&self) -> Arc<Ear> {
@@ -65,6 +73,8 @@ impl Machine {
         Ok(SnapshotHead {
             applied: self.meta(APPLIED)?,
             members: self.meta(MEMBERS)?.unwrap_or_default(),
+            level: Some(Query::over(self.tables.as_ref()).level()?)
+                .filter(|level| *level > LEVEL_FIRST),
         })
     }
 
@@ -73,7 +83,7 @@ impl Machine {
         let mut answers = Vec::with_capacity(group.len());
         let (mut stamp, mut commands) = (None, Vec::with_capacity(group.len()));
         for entry in group {
-            let (answer, envelope) = apply_entry(&mut tables, entry)?;
+            let (answer, envelope) = apply_entry(&mut tables, entry, &self.knowledge)?;
             answers.push(answer);
             if entry.log_id.leader_id.node_id != self.me {
                 stamp = envelope.as_ref().map(|envelope| envelope.time).or(stamp);
@@ -119,11 +129,12 @@ impl Machine {
 fn apply_entry(
     tables: &mut Tables<'_>,
     entry: &alias::EntryOf<Types>,
+    knowledge: &Knowledge,
 ) -> Result<(Bytes, Option<Envelope>)> {
     match &entry.payload {
         EntryPayload::Blank => Ok((Bytes::new(), None)),
         EntryPayload::Normal(proposal) => {
-            let envelope: Envelope = record::from_bytes("command", &proposal.0)?;
+            let envelope = knowledge.read(&proposal.0)?;
             let reply = apply(tables, entry.log_id.index, &envelope)?;
             Ok((record::to_bytes(&reply).into(), Some(envelope)))
         }
@@ -200,6 +211,8 @@ impl RaftStateMachine<Types> for Machine {
         let machine = self.clone();
         let head = blocking(move || {
             let _barrier = machine.barrier.lock().unwrap_or_else(PoisonError::into_inner);
+            let level = snapshot::head_of(&path)?.level.unwrap_or(LEVEL_FIRST);
+            machine.knowledge.insist_on(level)?;
             let head = snapshot::install(&path, machine.tables.as_ref())?;
             if let Some(newest) = Query::over(machine.tables.as_ref()).audit_newest_time()? {
                 machine.time.follow(newest);

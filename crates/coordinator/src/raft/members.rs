@@ -15,7 +15,7 @@ use super::{
 };
 use crate::house::is_dialable;
 use holdfast_common::{Code, Error, Result};
-use holdfast_ledger::row::{MemberRole, MemberRow, MemberState};
+use holdfast_ledger::row::{Duty, MemberRole, MemberRow, MemberState};
 use openraft::{ChangeMembers, async_runtime::WatchReceiver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,9 +66,11 @@ pub(crate) fn next_step(wanted: &[MemberRow], now: &Standing) -> Option<Step> {
         return Some(Step::Promote(promoted));
     }
     let keeps_vote = |id: &u64| live().any(|row| row.id == *id && row.role == MemberRole::Voter);
-    let demoted: BTreeSet<u64> = now.voters.iter().copied().filter(|id| !keeps_vote(id)).collect();
-    // Not before those who are to vote do: a cluster always has somebody to agree.
-    if !demoted.is_empty() && demoted.len() < now.voters.len() {
+    let (kept, demoted): (BTreeSet<u64>, BTreeSet<u64>) =
+        now.voters.iter().copied().partition(keeps_vote);
+    let is_witness = |id: &u64| wanted.iter().any(|row| row.id == *id && row.duty == Duty::Witness);
+    // Not before those who are to vote do: a cluster always has somebody to agree, and data.
+    if !demoted.is_empty() && kept.iter().any(|id| !is_witness(id)) {
         return Some(Step::Demote(demoted));
     }
     let is_live = |id: &u64| live().any(|row| row.id == *id);
@@ -158,7 +160,6 @@ pub(crate) fn is_ready(member: &holdfast_wire::v1::PeerView, last: u64) -> Resul
 mod tests {
     use super::*;
     use holdfast_common::Timestamp;
-    use holdfast_ledger::row::Duty;
 
     fn row(id: u64, role: MemberRole) -> MemberRow {
         MemberRow {
@@ -233,6 +234,17 @@ mod tests {
         now.ready.insert(2);
         assert_eq!(next_step(&rows, &now), Some(Step::Promote(set(&[2]))));
         let both = standing(&[1, 2], &[], &rows);
+        assert_eq!(next_step(&rows, &both), Some(Step::Demote(set(&[1]))));
+    }
+
+    #[test]
+    fn a_vote_is_not_taken_while_only_witnesses_would_keep_theirs() {
+        let witness = |id| MemberRow { duty: Duty::Witness, ..row(id, V) };
+        let rows = [row(1, L), row(2, V), witness(3)];
+        let mut now = standing(&[1, 3], &[2], &rows);
+        now.ready.remove(&2);
+        assert_eq!(next_step(&rows, &now), None, "who is to vote with data does not yet");
+        let both = standing(&[1, 2, 3], &[], &rows);
         assert_eq!(next_step(&rows, &both), Some(Step::Demote(set(&[1]))));
     }
 

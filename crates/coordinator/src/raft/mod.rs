@@ -10,6 +10,7 @@
 
 mod generation;
 mod heard;
+mod knowledge;
 mod log_store;
 mod machine;
 mod members;
@@ -27,6 +28,7 @@ mod tests;
 mod time;
 mod types;
 mod upkeep;
+mod witness;
 
 use crate::store::{DirectoryLock, SledKv, sync_directory};
 pub(crate) use heard::Heard;
@@ -34,7 +36,9 @@ use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor, Query, StateKv,
     command::{Note, NoteKind},
+    row::Duty,
 };
+use knowledge::Knowledge;
 use log_store::LogStore;
 use machine::Machine;
 pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
@@ -53,6 +57,7 @@ use time::LedgerTime;
 use tokio::sync::watch;
 pub(crate) use types::entry_written_anew;
 use types::{Member, Proposal, Types};
+use witness::Silence;
 
 type Raft = openraft::Raft<Types, Machine>;
 
@@ -71,6 +76,9 @@ pub(crate) struct Node {
     pub(crate) address: String,
     /// After how many entries it takes a snapshot.
     pub(crate) snapshot_every: u64,
+    pub(crate) duty: Duty,
+    /// The highest feature level that it knows.
+    pub(crate) level_max: u32,
 }
 
 /// What the ledger's own state looks like from outside.
@@ -96,6 +104,8 @@ pub(crate) struct Ledger {
     applied: watch::Receiver<u64>,
     ear: Arc<heard::Ear>,
     snapshot_every: u64,
+    knowledge: Arc<Knowledge>,
+    silence: Arc<Silence>,
 }
 
 impl Ledger {
@@ -112,11 +122,14 @@ impl Ledger {
             .map_err(|error| Error::io("the ledger's directory cannot be made", &error))?;
         let lock = DirectoryLock::take(directory)?;
         let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
+        let knowledge = Arc::new(Knowledge::up_to(node.level_max));
+        knowledge.insist_on(Query::over(tables.as_ref()).level()?)?;
         let (sender, applied) = watch::channel(0);
         let newest = Query::over(tables.as_ref()).audit_newest_time()?;
         let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));
         let snapshots_dir = Arc::from(snapshots.as_path());
-        let machine = Machine::new(tables.clone(), snapshots, (node.id, time.clone()), sender);
+        let machine = Machine::new(tables.clone(), snapshots, (node.id, time.clone()), sender)
+            .knowing(knowledge.clone());
         let ear = machine.ear();
         let log_path = directory.join("log.redb");
         if !log_path.exists() && !tables.scan(&[], None, 1)?.is_empty() {
@@ -133,8 +146,11 @@ impl Ledger {
         let raft = Raft::new(node.id, Arc::new(config), peers.clone(), log.clone(), machine)
             .await
             .map_err(|error| {
-                Error::new(Code::LogDamaged, "the ledger cannot start").cause(error)
+                let damaged = Error::new(Code::LogDamaged, "the ledger cannot start").cause(error);
+                knowledge.met().unwrap_or(damaged)
             })?;
+        // See `stand_last`.
+        raft.runtime_config().elect(node.duty != Duty::Witness);
         let (room, tables_file) = (Arc::new(room), directory.join("tables/db").into());
         let (me, snapshots) = (node.id, snapshots_dir);
         Ok(Self {
@@ -151,6 +167,8 @@ impl Ledger {
             applied,
             ear,
             snapshot_every: node.snapshot_every,
+            knowledge,
+            silence: Arc::default(),
         })
     }
 
@@ -177,7 +195,10 @@ impl Ledger {
             .metrics(|metrics| metrics.current_leader.is_some(), "a leader")
             .await
             .map(|_| ())
-            .map_err(|error| Error::new(Code::ClusterLeaderless, "nobody leads").cause(error))
+            .map_err(|error| {
+                let leaderless = Error::new(Code::ClusterLeaderless, "nobody leads").cause(error);
+                self.knowledge.met().unwrap_or(leaderless)
+            })
     }
 
     /// Who leads, as far as this member knows.

@@ -46,6 +46,7 @@ impl Ledger {
         command: impl Into<Command>,
     ) -> Result<Outcome> {
         let command = command.into();
+        self.hope_for_level(&command).await?;
         self.room.admit(&command)?;
         match self.insist(Wish::Agree(key, &actor, &command)).await? {
             Some(reply) => reply.into_result(),
@@ -65,6 +66,7 @@ impl Ledger {
         actor: &Actor,
         command: &Command,
     ) -> Result<(u64, Reply)> {
+        self.insist_on_level(command)?;
         self.room.admit(command)?;
         let envelope = Envelope {
             version: ENVELOPE_VERSION,

@@ -18,6 +18,7 @@ impl Ledger {
         &self,
         request: v1::AppendRequest,
     ) -> Result<v1::AppendResponse> {
+        self.silence.broken();
         let answer = self.raft.append_entries(wire::appended(request)?).await;
         answer.map(|answer| wire::append_answer(&answer)).map_err(refused)
     }

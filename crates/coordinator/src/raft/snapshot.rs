@@ -29,6 +29,9 @@ pub(crate) struct SnapshotHead {
     pub(crate) applied: Option<StoredLogId>,
     #[n(1)]
     pub(crate) members: StoredMembers,
+    /// The feature level of what is in it; the first one, where it does not say.
+    #[n(2)]
+    pub(crate) level: Option<u32>,
 }
 
 /// Writes all of `tables`; the caller keeps them from changing meanwhile.
@@ -250,7 +253,10 @@ impl<W: Write> Write for Hashing<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::types::{LogId, Member, StoredMembership},
+        *,
+    };
     use holdfast_ledger::MemoryKv;
 
     fn filled() -> MemoryKv {
@@ -261,7 +267,7 @@ mod tests {
     }
 
     fn head() -> SnapshotHead {
-        SnapshotHead { applied: None, members: StoredMembers::default() }
+        SnapshotHead { applied: None, members: StoredMembers::default(), level: None }
     }
 
     #[test]
@@ -326,6 +332,44 @@ mod tests {
             batches += 1;
         }
         assert!(batches > 4, "it took {batches} batches");
+    }
+
+    /// Of a cluster of one at an index.
+    fn voting(level: Option<u32>) -> SnapshotHead {
+        let id = LogId::from(StoredLogId::of(3, 2, 9));
+        let node = Member { name: "one".into(), region: "eu".into(), address: "h:1".into() };
+        let members = openraft::Membership::new(vec![[1].into()], BTreeMap::from([(1, node)]));
+        let stored = StoredMembership::new(Some(id), members.unwrap());
+        let (applied, members) = (Some(StoredLogId::from(&id)), StoredMembers::from(&stored));
+        SnapshotHead { applied, members, level }
+    }
+
+    /// The stored form, also of a member that knows the first feature level only.
+    #[test]
+    fn snapshots_keep_their_bytes_and_old_ones_are_read() {
+        let golden = include_str!("../../tests/golden/snapshot.hex");
+        let tables = MemoryKv::default();
+        let changes = [(vec![3, 1], Some(vec![7; 3])), (vec![5], Some(Vec::new()))].into();
+        tables.write(Batch { changes }).unwrap();
+        let written = |head: &SnapshotHead| {
+            let directory = tempfile::tempdir().unwrap();
+            let bytes = fs::read(write(directory.path(), head, &tables).unwrap()).unwrap();
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let heads = [voting(None), voting(Some(2))];
+        let now = ["level_1", "level_2"].iter().zip(&heads);
+        let now: Vec<_> = now.map(|(name, head)| format!("{name} {}", written(head))).collect();
+        assert_eq!(golden.lines().collect::<Vec<_>>(), now, "now:\n{}", now.join("\n"));
+        for (line, head) in golden.lines().zip(&heads) {
+            let hex = line.split_once(' ').unwrap().1;
+            let digits = (0..hex.len()).step_by(2);
+            let bytes = digits.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            let (directory, filled) = (tempfile::tempdir().unwrap(), MemoryKv::default());
+            let path = directory.path().join("snapshot");
+            fs::write(&path, bytes.collect::<Vec<_>>()).unwrap();
+            assert_eq!(install(&path, &filled).unwrap(), *head);
+            assert_eq!(filled.scan(&[], None, 9).unwrap(), tables.scan(&[], None, 9).unwrap());
+        }
     }
 
     #[test]

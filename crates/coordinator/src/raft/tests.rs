@@ -12,14 +12,21 @@ fn node() -> Node {
         region: "here".parse().unwrap(),
         address: "127.0.0.1:1".to_owned(),
         snapshot_every: holdfast_common::limits::SNAPSHOT_ENTRIES,
+        duty: Duty::Data,
+        level_max: holdfast_ledger::LEVEL,
     }
 }
 
 pub(super) async fn open(directory: &Path) -> Result<Ledger> {
+    open_knowing(directory, holdfast_ledger::LEVEL).await
+}
+
+pub(super) async fn open_knowing(directory: &Path, level_max: u32) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id);
-    Ledger::open(directory, &node(), peers, Room::open(directory, 0), (clock, entropy)).await
+    let node = Node { level_max, ..node() };
+    Ledger::open(directory, &node, peers, Room::open(directory, 0), (clock, entropy)).await
 }
 
 pub(super) async fn founded(directory: &Path) -> Ledger {

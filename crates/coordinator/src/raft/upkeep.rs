@@ -19,7 +19,10 @@ impl Ledger {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 error = self.failure() => return Err(error),
-                changed = applied.changed() => if changed.is_err() { return Ok(()) },
+                // Whatever stopped applying stopped the ledger.
+                changed = applied.changed() => if changed.is_err() {
+                    return Err(self.failure().await);
+                },
             }
             let (now, newest) = (*applied.borrow_and_update(), self.newest_snapshot());
             if now.saturating_sub(newest.max(asked)) >= self.snapshot_every
@@ -47,6 +50,9 @@ impl Ledger {
     }
 
     pub(super) fn stopped(&self, fatal: &Fatal<Types>) -> Error {
+        if let Some(unknown) = self.knowledge.met() {
+            return unknown;
+        }
         match self.room.shortage() {
             Some(full) => Error::new(full.code, "the ledger has stopped: its disk is full")
                 .cause(fatal)

@@ -4,6 +4,7 @@
 use super::{Apply, Outcome, conflict, enrol_agent::usable_token};
 use crate::{
     Actor,
+    level::{LEVEL_FIRST, insist_on_known},
     row::{Duty, MemberRole, MemberRow, MemberState, TokenKind, TokenRow, member::check_address},
     tables::Table,
 };
@@ -28,6 +29,9 @@ pub struct AdmitMember {
     pub role: MemberRole,
     #[cbor(n(6), with = "minicbor::bytes")]
     pub identity_public: [u8; 32],
+    /// The highest level that it knows; the first one, where it does not say.
+    #[n(7)]
+    pub level_max: Option<u32>,
 }
 
 impl AdmitMember {
@@ -35,8 +39,9 @@ impl AdmitMember {
         if *apply.actor != Actor::Token {
             return Err(Error::new(Code::AuthDenied, "a member is admitted by its token"));
         }
-        let token = usable_token(apply, &self.token_hash, TokenKind::Coordinator)?;
+        let token = usable_token(apply, &self.token_hash, self.token_kind())?;
         check_address(&self.address)?;
+        insist_on_known(apply.level()?, self.level_max.unwrap_or(LEVEL_FIRST))?;
         self.insist_on_room(apply)?;
         let Some(id) = apply.next_member()? else {
             return Err(conflict("this cluster does not know its own first member")
@@ -55,6 +60,14 @@ impl AdmitMember {
             identity_public: self.identity_public,
         })?;
         Ok(Outcome::Number(id))
+    }
+
+    /// A witness is admitted by a token that admits nobody else, too.
+    fn token_kind(&self) -> TokenKind {
+        match self.duty {
+            Duty::Data => TokenKind::Coordinator,
+            Duty::Witness => TokenKind::Witness,
+        }
     }
 
     fn insist_on_room(&self, apply: &Apply<'_, '_>) -> Result<()> {

@@ -60,7 +60,7 @@ pub(super) fn usable_token(
         return Err(Error::new(Code::TokenRefused, "this token is not known"));
     };
     if token.kind() != wanted {
-        return Err(token_of_other_kind(wanted));
+        return Err(token_of_other_kind(token.kind(), wanted));
     }
     if token.used_by.is_some() || token.used_by_member.is_some() {
         return Err(Error::new(Code::TokenUsed, "this token was used before"));
@@ -72,8 +72,16 @@ pub(super) fn usable_token(
     Ok(token)
 }
 
-fn token_of_other_kind(wanted: TokenKind) -> Error {
+fn token_of_other_kind(found: TokenKind, wanted: TokenKind) -> Error {
     let (message, next) = match wanted {
+        TokenKind::Coordinator if found == TokenKind::Witness => (
+            "this token is for a witness, and admits no member that holds data",
+            "join with --witness, or make another with `holdfast cluster token`",
+        ),
+        TokenKind::Witness => (
+            "this token is not for a witness, and admits none",
+            "make one for a witness with `holdfast cluster token --witness`",
+        ),
         TokenKind::Agent => (
             "this token is for `holdfast cluster join`, and enrols no agent",
             "make one for an agent with `holdfast agent token`",

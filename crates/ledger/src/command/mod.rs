@@ -8,6 +8,7 @@ mod add_segment;
 mod admit_member;
 mod begin_read;
 mod begin_session;
+mod certify_member;
 mod commit_point;
 mod create_token;
 mod delete_resource;
@@ -26,6 +27,7 @@ mod place_member;
 mod put_location;
 mod put_policy;
 mod put_vault;
+mod raise_level;
 mod remove_member;
 mod renew_agent;
 mod renew_session;
@@ -42,6 +44,7 @@ pub use admit_member::AdmitMember;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
+pub use certify_member::CertifyMember;
 pub use commit_point::CommitPoint;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
@@ -60,6 +63,7 @@ pub use place_member::PlaceMember;
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
+pub use raise_level::RaiseLevel;
 pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
@@ -115,6 +119,14 @@ macro_rules! commands {
         }
 
         impl Command {
+            /// The numbers of all of them.
+            pub const NUMBERS: &[u64] = &[$($number,)*];
+
+            /// Its number, by which its level is known.
+            pub fn number(&self) -> u64 {
+                match self { $(Self::$type(_) => $number,)* }
+            }
+
             pub(crate) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
                 match self { $(Self::$type(command) => command.apply(apply),)* }
             }
@@ -167,6 +179,8 @@ commands! {
     31 TakeOffice "office.take" |c| format!("{} in term {}", c.member, c.term);
     32 SeeAgents "agents.see" |c| c.subject();
     33 RewrapKeys "keys.rewrap" |c| VaultId::from_bytes(c.kek);
+    50 RaiseLevel "level.raise" |c| c.level;
+    51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
 }
 
 impl Apply<'_, '_> {

@@ -50,13 +50,18 @@ impl Apply<'_, '_> {
         self.tables.put(member)
     }
 
-    /// A cluster without a voter agrees on nothing any more, not even on a new voter.
+    /// A cluster without a voter agrees on nothing any more, not even on a new voter; witnesses
+    /// alone would agree, and keep nothing.
     pub(super) fn insist_on_voter_beside(&self, member: &MemberRow) -> Result<()> {
         let others = self.live_members()?;
-        if others.iter().any(|other| other.id != member.id && other.is_voter()) {
-            return Ok(());
-        }
-        let message = format!("`{}` is the last voter of the cluster", member.name);
+        let mut others = others.iter().filter(|other| other.id != member.id && other.is_voter());
+        let message = match others.next() {
+            None => format!("`{}` is the last voter of the cluster", member.name),
+            Some(first) if first.is_data_voter() || others.any(MemberRow::is_data_voter) => {
+                return Ok(());
+            }
+            Some(_) => format!("beside `{}` only witnesses would vote", member.name),
+        };
         Err(Error::new(Code::ClusterLastVoter, message)
             .next("promote another member first: `holdfast cluster promote NAME`"))
     }

@@ -81,6 +81,11 @@ impl MemberRow {
         self.state == MemberState::Joined
     }
 
+    /// Whether it is wanted as a voter that holds data.
+    pub fn is_data_voter(&self) -> bool {
+        self.is_voter() && self.duty == Duty::Data
+    }
+
     /// Whether it is wanted as a voter.
     pub fn is_voter(&self) -> bool {
         self.is_live() && self.role == MemberRole::Voter

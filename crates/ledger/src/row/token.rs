@@ -13,6 +13,9 @@ pub enum TokenKind {
     Agent,
     #[n(2)]
     Coordinator,
+    /// A member that is given no key.
+    #[n(3)]
+    Witness,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]

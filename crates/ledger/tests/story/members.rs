@@ -45,7 +45,23 @@ pub(crate) fn admit(token: u8, called: &str, role: MemberRole) -> AdmitMember {
         duty: Duty::Data,
         role,
         identity_public: [9; 32],
+        level_max: None,
     }
+}
+
+/// Admits a witness by a token that was made for one.
+pub(crate) fn admit_witness(token: u8, called: &str) -> AdmitMember {
+    AdmitMember { duty: Duty::Witness, ..admit(token, called, MemberRole::Voter) }
+}
+
+pub(crate) fn create_witness_token(number: u8) -> CreateToken {
+    let mut create = create_token(number);
+    create.token.kind = Some(TokenKind::Witness);
+    create
+}
+
+pub(crate) fn raise(level: u32, members: &[u64]) -> RaiseLevel {
+    RaiseLevel { level, members: members.to_vec() }
 }
 
 pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
@@ -78,10 +94,12 @@ impl Story {
 pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
     let member = u64::from(number);
     let role = if who.is_multiple_of(2) { MemberRole::Voter } else { MemberRole::Learner };
+    let duty = if number.is_multiple_of(3) { Duty::Witness } else { Duty::Data };
     let command: Command = match what {
         0 => create_token(who).into(),
         1 | 2 => {
-            return (Actor::Token, admit(who, &format!("south-{number}"), role).into());
+            let admit = admit(who, &format!("south-{number}"), role);
+            return (Actor::Token, AdmitMember { duty, ..admit }.into());
         }
         3 | 4 => PlaceMember { member, role }.into(),
         5 => MoveMember { member, address: format!("moved-{who}:1") }.into(),
@@ -112,6 +130,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     }
     let voters = live.iter().filter(|row| row.is_voter()).count();
     ensure(members.is_empty() || voters > 0, "somebody is wanted as a voter")?;
+    let with_data = live.iter().filter(|row| row.is_data_voter()).count();
+    ensure(members.is_empty() || with_data > 0, "and one of them holds data")?;
     if let Some(office) = query.office().unwrap() {
         ensure(query.member(office.member).is_ok(), "a member has the office")?;
     }
@@ -132,7 +152,10 @@ fn check_seats(query: &Query<'_>) -> Result<(), TestCaseError> {
 
 /// One of each command that is about members; some more than once.
 pub(crate) fn samples() -> Vec<(&'static str, Command)> {
-    let witness = AdmitMember { duty: Duty::Witness, ..admit(2, "west-1", MemberRole::Voter) };
+    let witness = admit_witness(2, "west-1");
+    let level_max = Some(2);
+    let knowing = AdmitMember { level_max, ..admit(1, "south-1", MemberRole::Candidate) };
+    let certify = CertifyMember { member: 3, serial: 9, not_after: Timestamp::from_nanos(3) };
     let (member, role, address) = (2, MemberRole::Voter, "south-1.example:7444".to_owned());
     vec![
         ("init_cluster_with_member", founding().into()),
@@ -144,5 +167,9 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("remove_member", RemoveMember { member }.into()),
         ("take_office", TakeOffice { member, term: 7 }.into()),
         ("see_agents", see(2, &[agent(1), agent(2)], &[agent(3)]).into()),
+        ("create_witness_token", create_witness_token(2).into()),
+        ("admit_member_that_knows_levels", knowing.into()),
+        ("raise_level", raise(2, &[1, 2]).into()),
+        ("certify_member", certify.into()),
     ]
 }

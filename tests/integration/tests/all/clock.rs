@@ -20,10 +20,48 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib64/faketime/libfaketimeMT.so.1",
 ];
 
+/// Processes whose wall clock the test sets, by a file.
+pub struct Clocked {
+    library: &'static str,
+    file: PathBuf,
+}
+
+impl Clocked {
+    pub fn new(file: PathBuf) -> Self {
+        let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
+        let library = library.expect("libfaketime: `make test` installs it");
+        Self { library, file }
+    }
+
+    pub fn set(&self, offset: &str) {
+        // Renamed into place: a reader sees the old offset or the new one.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, offset).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("LD_PRELOAD", self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+
+    /// An operator's command at that time, in JSON mode.
+    pub fn run(&self, context: &Path, arguments: &[&str]) -> Outcome {
+        let arguments = [&["--output", "json"], arguments].concat();
+        Outcome::of(Some(context), &mut self.command(&arguments))
+    }
+}
+
 /// A coordinator whose wall clock the test sets, and an agent whose clock is right.
 struct Scene {
     scratch: Scratch,
-    library: &'static str,
+    clocked: Clocked,
     coordinator: Option<Service>,
     agent: Option<Service>,
     rounds: u64,
@@ -31,9 +69,8 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
-        let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
-        let library = library.expect("libfaketime: `make test` installs it");
         let scratch = Scratch::new();
+        let clocked = Clocked::new(scratch.join("clock"));
         let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
         // A fixed port: the agent finds the coordinator again after a restart.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -43,7 +80,7 @@ impl Scene {
         let named = ["cluster", "init", "--dir", dir, "--name", "one", "--region", "eu"];
         let rest = ["--listen", &listen, "--location", &location, "--kek", &kek];
         holdfast(None, &[&named[..], &rest, &["--custody", custody]].concat()).ok();
-        let mut scene = Self { scratch, library, coordinator: None, agent: None, rounds: 0 };
+        let mut scene = Self { scratch, clocked, coordinator: None, agent: None, rounds: 0 };
         scene.set_clock("+0");
         scene.start_coordinator();
         let token = holdfast(Some(&scene.context()), &["agent", "token"]).ok();
@@ -63,21 +100,13 @@ impl Scene {
     }
 
     fn set_clock(&self, offset: &str) {
-        // Renamed into place: a reader sees the old offset or the new one.
-        let (new, file) = (self.scratch.join("clock.new"), self.scratch.join("clock"));
-        std::fs::write(&new, offset).unwrap();
-        std::fs::rename(new, file).unwrap();
+        self.clocked.set(offset);
     }
 
     fn start_coordinator(&mut self) {
         let config = self.scratch.join("c/coordinator.toml");
-        let mut command = Command::new(binary());
-        command
-            .args(["coordinator", "--config", config.to_str().unwrap()])
-            .env("LD_PRELOAD", self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", self.scratch.join("clock"))
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let arguments = ["coordinator", "--config", config.to_str().unwrap()];
+        let mut command = self.clocked.command(&arguments);
         let log = self.scratch.join("coordinator.log");
         self.coordinator = Some(Service::start_command(&mut command, &log));
     }

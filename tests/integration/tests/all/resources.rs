@@ -1,6 +1,7 @@
 //! Declared things: applied, shown, exported, deleted; a policy is what a backup can be named by.
 
-use crate::harness::{Dev, Scratch, write};
+use crate::harness::{Dev, Scratch, Tree, noise, write};
+use std::time::{Duration, Instant};
 
 fn policy(source: &std::path::Path) -> String {
     format!(
@@ -85,6 +86,46 @@ fn a_bandwidth_at_which_no_backup_could_end_is_refused_with_the_least_that_works
     assert_eq!(dev.json(&["get", "policy"]).ok().object()["resources"], serde_json::json!([]));
     limited(least).ok();
     limited(0).ok();
+}
+
+#[test]
+fn a_backup_takes_as_long_as_its_bandwidth_makes_it_and_restores_the_same() {
+    let scratch = Scratch::new();
+    let (source, file) = (scratch.join("source"), scratch.join("nightly.toml"));
+    let (bytes, rate) = (3_000_000, 1_000_000);
+    // Several at once: the bound is on all of them together.
+    for number in 0..3 {
+        write(&source.join(number.to_string()), noise(number, bytes / 3));
+    }
+    let dev = Dev::start(&scratch.join("d"));
+    let backup = |more: &str| {
+        write(&file, policy(&source) + more);
+        dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+        let begun = Instant::now();
+        let made = dev.json(&["backup", "nightly"]).ok().object();
+        (made, begun.elapsed())
+    };
+    let restored = |point: &serde_json::Value, name: &str| {
+        let to = scratch.join(name);
+        let point = point.as_str().unwrap();
+        dev.json(&["restore", point, "--to", to.to_str().unwrap()]).ok();
+        Tree::of(&source).assert_same(&Tree::of(&to.join(source.strip_prefix("/").unwrap())), name);
+    };
+    let (made, took) = backup(&format!("backup={{bytes_per_second_max={rate}}}\n"));
+    let sent = made["bytes_stored"].as_u64().unwrap();
+    assert!(sent >= bytes as u64, "noise does not shrink: {made}");
+    // What a bucket that is full at the beginning gives away, twice.
+    let burst = 2 * holdfast_common::limits::STREAM_FRAME_BYTES as u64;
+    let least = Duration::from_millis((sent - burst) * 1000 / rate);
+    assert!(took >= least, "{sent} bytes at {rate} a second within {took:?}");
+    restored(&made["point"], "bounded");
+    // Other bytes, as many, and no bound.
+    for number in 0..3 {
+        write(&source.join(number.to_string()), noise(10 + number, bytes / 3));
+    }
+    let (made, _) = backup("");
+    assert!(made["bytes_stored"].as_u64().unwrap() >= bytes as u64, "{made}");
+    restored(&made["point"], "unbounded");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use crate::{
     client::{Admin, Client},
+    command::feature_level,
     confirm::confirm,
     demand::Demand,
     ending::Ending,
@@ -14,7 +15,7 @@ use crate::{
 };
 use core::time::Duration;
 use holdfast_common::{Code, Error, Name, Result, limits};
-use holdfast_coordinator::JoinOptions;
+use holdfast_coordinator::{JoinOptions, LEVEL_FIRST};
 use holdfast_keyring::KekSource;
 use holdfast_wire::v1;
 use serde_json::json;
@@ -50,20 +51,32 @@ pub struct Join {
     /// Follow the ledger and do not vote, as in a region to fall back on
     #[arg(long)]
     learner: bool,
+    /// Vote and keep the ledger, and be given no key and no data
+    #[arg(long, conflicts_with_all = ["learner", "kek"])]
+    witness: bool,
+    /// Be as a binary that knows no more than this feature level
+    #[arg(long, hide_short_help = true, value_name = "N", value_parser = feature_level())]
+    max_level: Option<u32>,
 }
 
 /// Membership changes wait for the member itself, which may have to take a whole snapshot first.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
+/// From which feature level on there are witnesses.
+const WITNESSES: u32 = 2;
 
-pub async fn token(ttl: Option<Duration>, demand: &Demand<'_>) -> Result<Ending> {
+pub async fn token(ttl: Option<Duration>, witness: bool, demand: &Demand<'_>) -> Result<Ending> {
     let ttl = ttl.unwrap_or(Duration::from_secs(limits::TOKEN_TTL_SECS));
     let question = v1::CreateTokenRequest {
         ttl_ms: ttl.as_millis() as u64,
         for_member: true,
+        witness,
         ..Default::default()
     };
     let client = demand.client().await?;
+    if witness {
+        insist_on_level(&client, WITNESSES).await?;
+    }
     let ask = async |mut admin: Admin, question| admin.create_token(question).await;
     let made = client.ask(question, ask).await?;
     demand.output.answer(
@@ -71,6 +84,17 @@ pub async fn token(ttl: Option<Duration>, demand: &Demand<'_>) -> Result<Ending>
         || made.token.clone(),
     )?;
     Ok(Ending::Done)
+}
+
+/// A member that does not know the level would take what is asked for something else.
+async fn insist_on_level(client: &Client, wanted: u32) -> Result<()> {
+    let ask = async |mut admin: Admin, question| admin.status(question).await;
+    let level = client.ask(v1::StatusRequest {}, ask).await?.level.max(LEVEL_FIRST);
+    if level >= wanted {
+        return Ok(());
+    }
+    let message = format!("this needs level {wanted}, and the cluster is at level {level}");
+    Err(Error::new(Code::LevelLow, message))
 }
 
 pub async fn join(join: Join, demand: &Demand<'_>) -> Result<Ending> {
@@ -84,6 +108,8 @@ pub async fn join(join: Join, demand: &Demand<'_>) -> Result<Ending> {
         token: join.token,
         kek: join.kek,
         learner: join.learner,
+        witness: join.witness,
+        level_max: join.max_level,
     })
     .await?;
     demand.output.answer(

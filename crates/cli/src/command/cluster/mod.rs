@@ -39,6 +39,9 @@ enum Verb {
         /// How long the token is good for: 90s, 15m, 1h, 2d
         #[arg(long, value_parser = figures::parse_span, value_name = "SPAN")]
         ttl: Option<Duration>,
+        /// For a witness only, which is given no key
+        #[arg(long)]
+        witness: bool,
     },
     /// Trade a token for a place in the cluster and write coordinator.toml
     #[command(after_help = JOIN_EXAMPLES)]
@@ -92,6 +95,9 @@ struct Init {
     /// Who can open what is backed up
     #[arg(long, value_enum)]
     custody: Custody,
+    /// Be as a binary that knows no more than this feature level
+    #[arg(long, hide_short_help = true, value_name = "N", value_parser = super::feature_level())]
+    max_level: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -105,7 +111,7 @@ pub enum Custody {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::Init(init) => found(init, demand).await,
-        Verb::Token { ttl } => members::token(ttl, demand).await,
+        Verb::Token { ttl, witness } => members::token(ttl, witness, demand).await,
         Verb::Join(join) => members::join(join, demand).await,
         Verb::Status => status(demand).await,
         Verb::Promote { member } => members::place(member, true, demand).await,
@@ -128,6 +134,7 @@ async fn found(init: Init, demand: &Demand<'_>) -> Result<Ending> {
         kek: init.kek,
         custody: init.custody,
         trial: false,
+        level_max: init.max_level,
     })
     .await?;
     let (config, context) = (dir.join("coordinator.toml"), dir.join("operator.toml"));
@@ -163,14 +170,16 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
     demand.output.answer(
         || super::status::cluster_fields(&status),
         || {
-            let columns = ["id", "name", "region", "role", "state", ">applied", ">lag", "address"];
-            let mut table = Table::new(columns);
+            let mut table = Table::new([
+                "id", "name", "region", "role", "duty", "state", ">applied", ">lag", "address",
+            ]);
             for member in &status.members {
                 table.row([
                     member.id.to_string(),
                     member.name.clone(),
                     member.region.clone(),
                     member.role.clone(),
+                    member.duty.clone(),
                     member.state.clone(),
                     member.applied.to_string(),
                     member.lag.map_or_else(String::new, |lag| lag.to_string()),
@@ -194,6 +203,7 @@ fn location(text: &str) -> Result<(Name, String)> {
 pub const EXAMPLES: &str = "\
 Examples:
   holdfast cluster token --ttl 15m
+  holdfast cluster token --witness
   holdfast cluster status
   holdfast cluster promote two
   holdfast cluster remove three --yes
@@ -205,6 +215,8 @@ Examples:
   holdfast cluster join --dir C2 --name two --region eu --listen 10.0.0.2:7400 \\
       --coordinator 10.0.0.1:7400 --token hf1-…
   holdfast cluster join --dir C4 --name four --region us --listen 10.1.0.4:7400 --learner \\
+      --coordinator 10.0.0.1:7400 --token hf1-…
+  holdfast cluster join --dir W --name w --region ch --listen 10.2.0.1:7400 --witness \\
       --coordinator 10.0.0.1:7400 --token hf1-…";
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -150,7 +150,7 @@ impl Standing {
 fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
     let query = house.ledger.query();
     let cluster = query.cluster()?;
-    let kek = house.custodian.kek();
+    let kek = house.keys()?.custodian.kek();
     let contents = BundleContents {
         created: house.ledger.now(),
         cluster: cluster.id,
@@ -180,7 +180,7 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
             Custody::Coordinator => Custody::Coordinator,
             Custody::Operator => Custody::Operator,
         },
-        keys: object.unwrap_coordinator(house.custodian.kek())?,
+        keys: object.unwrap_coordinator(house.keys()?.custodian.kek())?,
     })
 }
 

@@ -9,6 +9,7 @@ use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::{
     Actor,
     command::{PlaceMember, RemoveMember},
+    level::LEVEL_FIRST,
     row::{Duty, MemberRole, MemberRow},
 };
 use holdfast_wire::{parse, v1};
@@ -24,10 +25,11 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
     let live: Vec<&MemberRow> = rows.iter().filter(|row| row.is_live()).collect();
     let seen = overview(house).await.ok();
     let answers = join_all(live.iter().map(|row| ask(house, row.id))).await;
+    let answers = answers.into_iter().map(Option::unzip);
     let views: BTreeMap<u64, &v1::PeerView> =
         seen.iter().flat_map(|seen| &seen.members).map(|view| (view.id, view)).collect();
     let (last, leader) = (seen.as_ref().map(|seen| seen.last), house.ledger.current_leader());
-    let status = |(row, applied): (&&MemberRow, Option<u64>)| {
+    let status = |(row, (applied, level_max)): (&&MemberRow, (Option<u64>, Option<u32>))| {
         let view = views.get(&row.id).copied();
         let matched = view.and_then(|view| view.matched);
         v1::MemberStatus {
@@ -50,6 +52,7 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
             address: row.address.clone(),
             wanted: row.role.to_string(),
             duty: duty(row.duty).to_owned(),
+            level_max,
         }
     };
     Ok(live.iter().zip(answers).map(status).collect())
@@ -66,12 +69,13 @@ fn duty(duty: Duty) -> &'static str {
     }
 }
 
-/// How far a member has applied; nothing from one that does not answer.
-async fn ask(house: &House, member: u64) -> Option<u64> {
+/// How far a member has applied, and which level it knows; nothing from one that does not answer.
+async fn ask(house: &House, member: u64) -> Option<(u64, u32)> {
     if member == house.node_id {
-        return Some(house.ledger.state().applied);
+        return Some((house.ledger.state().applied, house.ledger.level_max()));
     }
-    house.ledger.peers().hello(member, "").await.ok().map(|answer| answer.applied)
+    let answer = house.ledger.peers().hello(member, "").await.ok()?;
+    Some((answer.applied, answer.level_max.max(LEVEL_FIRST)))
 }
 
 async fn overview(house: &House) -> Result<v1::OverviewResponse> {
@@ -122,10 +126,15 @@ pub(super) async fn transfer(
     let seen = overview(house).await?;
     let leader = house.ledger.current_leader();
     let to = match &*request.member {
-        "" => next_leader(&seen, leader)?,
+        "" => next_leader(house, &seen)?,
         named => find(house, named)?.id,
     };
     let row = house.ledger.query().member(to)?;
+    if row.duty == Duty::Witness {
+        let message = format!("`{}` is a witness: it leads only when nobody else can", row.name);
+        return Err(Error::new(Code::ResourceConflict, message)
+            .next("name a member with data, or none: `holdfast cluster transfer`"));
+    }
     let view = seen.members.iter().find(|view| view.id == to);
     match view {
         Some(view) if view.voter => is_ready(view, seen.last)?,
@@ -149,12 +158,16 @@ pub(super) async fn transfer(
     Ok(v1::TransferLeaderResponse { leader: row.name.to_string() })
 }
 
-/// The other voter that has most of the log.
-pub(crate) fn next_leader(seen: &v1::OverviewResponse, leader: Option<u64>) -> Result<u64> {
+/// The other voter with data that has most of the log.
+pub(crate) fn next_leader(house: &House, seen: &v1::OverviewResponse) -> Result<u64> {
+    let leader = house.ledger.current_leader();
+    let rows = house.ledger.query().members()?;
+    let has_data = |id| rows.iter().any(|row| row.id == id && row.duty == Duty::Data);
     let others = seen.members.iter().filter(|view| view.voter && Some(view.id) != leader);
+    let others = others.filter(|view| has_data(view.id));
     let ready = others.filter(|view| is_ready(view, seen.last).is_ok());
     ready.max_by_key(|view| view.matched).map(|view| view.id).ok_or_else(|| {
-        let message = format!("no other voter is within {LAG_MAX} entries of the leader");
+        let message = format!("no other voter with data is within {LAG_MAX} entries of the leader");
         Error::new(Code::MemberLagging, message)
     })
 }

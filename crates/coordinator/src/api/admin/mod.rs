@@ -77,7 +77,11 @@ impl Admin for AdminService {
             ms => Duration::from_millis(ms),
         };
         let labels = request.labels.into_iter().collect();
-        let kind = if request.for_member { TokenKind::Coordinator } else { TokenKind::Agent };
+        let kind = match (request.for_member, request.witness) {
+            (true, true) => TokenKind::Witness,
+            (true, false) => TokenKind::Coordinator,
+            (false, _) => TokenKind::Agent,
+        };
         let made = pki::create_token(&self.house, actor, labels, (kind, ttl)).await;
         answer(made.map(|(token, expires)| v1::CreateTokenResponse {
             token,

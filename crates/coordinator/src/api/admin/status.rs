@@ -41,6 +41,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         alarms,
         notes,
         now_ns: house.ledger.now().as_nanos(),
+        level: query.level()?,
     })
 }
 

@@ -98,6 +98,8 @@ impl Living {
             applied,
             ear,
             snapshot_every: SNAPSHOT_EVERY,
+            knowledge: Arc::default(),
+            silence: Arc::default(),
         };
         let fan = Arc::<Fan>::default();
         life.spawn(Turning(fan.clone()).turn(ledger.applied.clone()));
@@ -152,6 +154,8 @@ pub(super) fn node(id: u64) -> Node {
         region: "here".parse().unwrap(),
         address: format!("n{id}:1"),
         snapshot_every: SNAPSHOT_EVERY,
+        duty: holdfast_ledger::row::Duty::Data,
+        level_max: holdfast_ledger::LEVEL,
     }
 }
 

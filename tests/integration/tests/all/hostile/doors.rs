@@ -11,10 +11,17 @@ use holdfast_runtime::{
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
     tls::TlsIdentity,
 };
-use holdfast_wire::v1;
+use holdfast_wire::{
+    status::from_status,
+    v1::{self, enroll_client::EnrollClient, raft_client::RaftClient},
+};
 use prost::Message;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 type Codec = tonic_prost::ProstCodec<v1::StatusRequest, v1::RevokeAgentResponse>;
 
@@ -41,10 +48,25 @@ async fn call(channel: &Channel, path: &str) -> Result<()> {
     let path: PathAndQuery = path.parse().unwrap();
     let request = Request::new(v1::StatusRequest {});
     let mut answers = told(grpc.server_streaming(request, path, Codec::default()).await)?;
-    while let Some(_answer) =
-        answers.message().await.map_err(|status| holdfast_wire::status::from_status(&status))?
-    {}
+    while let Some(_answer) = answers.message().await.map_err(|status| from_status(&status))? {}
     Ok(())
+}
+
+/// The services that reflection tells of.
+async fn reflected(channel: Channel) -> Result<BTreeSet<String>> {
+    let question = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let asked = client.server_reflection_info(tokio_stream::once(question)).await;
+    let answer = told(asked)?.message().await.map_err(|status| from_status(&status))?;
+    match answer.and_then(|answer| answer.message_response) {
+        Some(MessageResponse::ListServicesResponse(list)) => {
+            Ok(list.service.into_iter().map(|service| service.name).collect())
+        }
+        other => panic!("no list of services: {other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,9 +99,23 @@ async fn nobody_without_a_certificate_calls_more_than_enroll_and_health() {
         }
     }
     // Open, and refused all the same: it brings no token and no proof.
-    let enroll = ["Join", "JoinMember", "Return"].map(|call| format!("/holdfast.v1.Enroll/{call}"));
+    let enroll = ["Join", "JoinMember", "Return", "RenewMember"];
+    let enroll = enroll.map(|call| format!("/holdfast.v1.Enroll/{call}"));
     assert_eq!(open, enroll);
     call(&anonymous, "/grpc.health.v1.Health/Check").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_tells_an_operator_of_every_service_and_nobody_else_of_any() {
+    let scene = Scene::start().await;
+    let services = reflected(scene.operator()).await.unwrap();
+    for path in calls() {
+        let service = path.split('/').nth(1).unwrap();
+        assert!(services.contains(service), "{service} is not in {services:?}");
+    }
+    let rogue = scene.rogue("rogue").await;
+    assert_eq!(refused(reflected(rogue.channel.clone()).await), Code::AuthDenied);
+    assert_eq!(refused(reflected(scene.anonymous().await).await), Code::AuthMissing);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,6 +130,51 @@ async fn an_operator_is_no_agent() {
     for path in agents {
         assert_eq!(refused(call(&scene.operator(), &path).await), Code::AuthDenied, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_but_a_witness_is_given_the_certificate_of_a_member() {
+    let scene = Scene::start().await;
+    let mut enroll = EnrollClient::new(scene.anonymous().await);
+    let (key, _) = IdentityKey::generate(&SystemEntropy).unwrap();
+    let csr = key.request().unwrap();
+    let mut ask = async |member, csr: Vec<u8>| {
+        let request = v1::RenewMemberRequest { member, csr_der: csr.into() };
+        refused(told(enroll.renew_member(request).await))
+    };
+    assert_eq!(ask(1, csr.clone()).await, Code::AuthDenied, "the founder makes its own");
+    assert_eq!(ask(2, csr.clone()).await, Code::MemberMissing);
+    assert_ne!(ask(1, csr[..20].to_vec()).await, Code::AuthDenied, "that is no request");
+}
+
+/// A channel with the certificate of a member, as whoever has the authority's key could make it.
+async fn as_member(scene: &Scene, member: u64) -> Channel {
+    let (authority, now) = (scene.authority().await, holdfast_common::Clock::now(&*clock()));
+    let (key, pkcs8) = IdentityKey::generate(&SystemEntropy).unwrap();
+    let identity = Identity::coordinator(scene.context.cluster, member);
+    let validity = Validity::starting(now, Duration::from_secs(3600));
+    let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, 1 << 62).unwrap();
+    let chain = vec![certificate, authority.certificate().clone()];
+    let identity = TlsIdentity::from_der(chain, &pkcs8);
+    let tls = ClientTls::new(&identity, &scene.roots(), clock()).unwrap();
+    connect(&scene.context.endpoints, tls, ChannelKind::Data).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_heard_as_itself_in_its_own_cluster_and_by_whom_it_means() {
+    let scene = Scene::start().await;
+    let mut raft = RaftClient::new(as_member(&scene, 7).await);
+    let own = scene.context.cluster;
+    let mut hello = async |cluster: ClusterId, from, to| {
+        let cluster_id = cluster.as_bytes().to_vec().into();
+        let header = Some(v1::PeerHeader { cluster_id, from, to });
+        told(raft.hello(v1::HelloRequest { header, address: String::new() }).await)
+    };
+    assert_eq!(hello(own, 7, 1).await.unwrap().leader, 1);
+    assert_eq!(refused(hello(own, 1, 1).await), Code::AuthDenied, "it says it is another");
+    let other = ClusterId::from_bytes([7; 16]);
+    assert_eq!(refused(hello(other, 7, 1).await), Code::AuthDenied);
+    assert_eq!(refused(hello(own, 7, 2).await), Code::ClusterUnreachable, "it means another");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

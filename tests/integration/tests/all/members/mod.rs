@@ -1,6 +1,8 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
 mod joining;
+mod levels;
 mod losing;
 mod placing;
 mod scene;
+mod witness;

@@ -5,7 +5,7 @@ use crate::{
     harness::{Outcome, Scratch, Service, holdfast, wait_until},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -80,6 +80,12 @@ impl Members {
         let arguments = ["coordinator", "--config", config.to_str().unwrap()];
         let log = self.scratch.join(&format!("{name}.coordinator.log"));
         self.running.insert(name.to_owned(), Service::start(&arguments, &log));
+    }
+
+    /// The same by a command that was prepared otherwise.
+    pub(super) fn start_command(&mut self, name: &str, command: &mut Command) {
+        let log = self.scratch.join(&format!("{name}.coordinator.log"));
+        self.running.insert(name.to_owned(), Service::start_command(command, &log));
     }
 
     /// SIGKILL.

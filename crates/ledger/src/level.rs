@@ -1,0 +1,123 @@
+//! Feature levels: which commands every member must know before anybody may propose them.
+//!
+//! ```text
+//!   members say what they know ─→ leader: all of them ─→ RaiseLevel ─→ the ledger's level
+//!   command ─→ its level ─┬─ above the ledger's: refused before it is proposed
+//!                         └─ above this binary's: this member stops, and applies nothing of it
+//! ```
+//!
+//! A level only goes up. A command has the level of its number, in one table that covers every
+//! number, unless what is in it asks for more: whatever makes members of an older level compute
+//! something else belongs to a newer one. New optional fields that old members may ignore do not.
+
+use crate::{
+    Command, Envelope,
+    row::{Duty, TokenKind},
+};
+use core::ops::RangeInclusive;
+use holdfast_common::{Code, Error, Result, record};
+use minicbor::Decoder;
+
+/// What a ledger is at that says nothing of levels.
+pub const LEVEL_FIRST: u32 = 1;
+/// What this binary knows.
+pub const LEVEL: u32 = 2;
+
+/// From which level on witnesses may be let in: they change who counts as the last voter.
+const WITNESSES: u32 = 2;
+/// The numbers of the commands that came with each level.
+const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=99)];
+/// Where an envelope has its command.
+const COMMAND_FIELD: u64 = 6;
+
+// A command without a level does not compile.
+const _: () = {
+    let mut at = 0;
+    while at < Command::NUMBERS.len() {
+        assert!(level_of(Command::NUMBERS[at]).is_some(), "a command has no level");
+        at += 1;
+    }
+};
+
+impl Command {
+    /// From which level of the ledger on it may be proposed.
+    pub fn level(&self) -> u32 {
+        match self {
+            Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            // Whoever can follow to a level may take the step to it.
+            Self::RaiseLevel(raise) => raise.level,
+            other => level_of(other.number()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl Envelope {
+    /// Reads an entry of the ledger on a member that knows levels up to `known`. What is beyond it
+    /// is an error, and never taken for something else.
+    pub fn read(bytes: &[u8], known: u32) -> Result<Self> {
+        match record::from_bytes::<Self>("command", bytes) {
+            Ok(envelope) if envelope.command.level() <= known => Ok(envelope),
+            Ok(envelope) => Err(beyond(envelope.command.level(), known)),
+            Err(error) => Err(match number_of(bytes) {
+                Some(number) if !Command::NUMBERS.contains(&number) => {
+                    let message = format!("the ledger has a command that is not known: {number}");
+                    Error::new(Code::LevelUnknown, message)
+                }
+                _ => error,
+            }),
+        }
+    }
+}
+
+/// A member that knows less than what it meets must not go on.
+pub fn insist_on_known(level: u32, known: u32) -> Result<()> {
+    if level <= known { Ok(()) } else { Err(beyond(level, known)) }
+}
+
+fn beyond(level: u32, known: u32) -> Error {
+    let message = format!("the ledger is at level {level}, and this member knows up to {known}");
+    Error::new(Code::LevelUnknown, message)
+}
+
+const fn level_of(number: u64) -> Option<u32> {
+    let mut at = 0;
+    while at < LEVELS.len() {
+        let (level, numbers) = &LEVELS[at];
+        if *numbers.start() <= number && number <= *numbers.end() {
+            return Some(*level);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The number of the command in an envelope, whatever else is in it.
+fn number_of(envelope: &[u8]) -> Option<u64> {
+    let mut decoder = Decoder::new(envelope);
+    for _ in 0..decoder.map().ok()?? {
+        if decoder.u64().ok()? == COMMAND_FIELD {
+            decoder.array().ok()?;
+            return decoder.u64().ok();
+        }
+        decoder.skip().ok()?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_follow_each_other_without_a_gap_and_end_with_what_this_binary_knows() {
+        let mut next = (LEVEL_FIRST, 1);
+        for (level, numbers) in LEVELS {
+            assert_eq!((*level, *numbers.start()), next);
+            assert!(numbers.start() <= numbers.end());
+            next = (level + 1, numbers.end() + 1);
+        }
+        assert_eq!(next.0, LEVEL + 1);
+        assert_eq!((level_of(0), level_of(next.1)), (None, None));
+    }
+}

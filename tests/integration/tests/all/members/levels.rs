@@ -1,0 +1,190 @@
+//! Members of two versions in one cluster: it goes on while they are replaced one by one, and what
+//! the older ones do not know waits until there is none of them.
+//!
+//! The older version is this binary at the level before, or, where `HOLDFAST_OLD_BINARY` names one,
+//! a real one (`make torture ONLY=versions`).
+
+use super::scene::{Members, PATIENCE};
+use crate::harness::{Outcome, Scratch, Tree, binary, holdfast, noise, wait_until, write};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+fn is_real() -> bool {
+    std::env::var_os("HOLDFAST_OLD_BINARY").is_some()
+}
+
+/// A command of the older version.
+fn old(arguments: &[&str]) -> Command {
+    match std::env::var_os("HOLDFAST_OLD_BINARY") {
+        Some(named) => {
+            let mut command = Command::new(named);
+            command.args(arguments);
+            command
+        }
+        None => {
+            let mut command = Command::new(binary());
+            command.args(arguments).args(["--max-level", "1"]);
+            command
+        }
+    }
+}
+
+fn start_old(members: &mut Members, name: &str) {
+    let config = members.dir(name).join("coordinator.toml");
+    let mut command = old(&["coordinator", "--config", config.to_str().unwrap()]);
+    members.start_command(name, &mut command);
+}
+
+fn join(members: &Members, name: &str) -> Command {
+    let (dir, token) = (members.dir(name), members.token());
+    let coordinator = &members.running.values().next().unwrap().address;
+    old(&[
+        &["--output", "json", "cluster", "join", "--dir", dir.to_str().unwrap()],
+        &["--name", name, "--region", "eu", "--listen", "127.0.0.1:0"],
+        &["--coordinator", coordinator, "--token", &token][..],
+    ]
+    .concat())
+}
+
+/// Three members, all of the older version.
+fn three_old() -> Members {
+    let mut members = Members { scratch: Scratch::new(), running: BTreeMap::new() };
+    let path = |name: &str| members.scratch.join(name).display().to_string();
+    let (location, kek) = (format!("main=local:{}", path("location")), path("kek"));
+    let arguments = [
+        &["cluster", "init", "--name", "one", "--region", "eu", "--listen", "127.0.0.1:0"][..],
+        &["--dir", &path("c"), "--location", &location, "--kek", &format!("file:{kek}")],
+        &["--custody", "coordinator"],
+    ];
+    Outcome::of(None, &mut old(&arguments.concat())).ok();
+    start_old(&mut members, "one");
+    for name in ["two", "three"] {
+        Outcome::of(None, &mut join(&members, name)).ok();
+        start_old(&mut members, name);
+    }
+    members.wait_for_voters(3);
+    members
+}
+
+/// What the ledger is at; a real old version does not say.
+fn level(members: &Members) -> u64 {
+    members.status()["level"].as_u64().unwrap().max(1)
+}
+
+/// Backups, one after the other, until it is told to stop; what came of each.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Outcome>>,
+}
+
+impl Load {
+    fn start(members: &Members, source: &Path) -> Self {
+        let (stop, context) =
+            (Arc::<AtomicBool>::default(), members.scratch.join("c/operator.toml"));
+        let (stopped, source) = (stop.clone(), source.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut made = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let number = made.len() as u64;
+                write(&source.join(number.to_string()), noise(number, 300_000));
+                let path = source.to_str().unwrap();
+                made.push(holdfast(
+                    Some(&context),
+                    &["--output", "json", "backup", "--path", path],
+                ));
+            }
+            made
+        });
+        Self { stop, thread }
+    }
+
+    /// The answers, each of which said that it was done.
+    fn end(self) -> Vec<Value> {
+        self.stop.store(true, Ordering::Relaxed);
+        let made = self.thread.join().unwrap();
+        made.into_iter().map(|outcome| outcome.ok().object()).collect()
+    }
+}
+
+#[test]
+fn a_cluster_is_upgraded_member_by_member_under_load_and_knows_more_at_the_end() {
+    let mut members = three_old();
+    let agent = members.agent("host");
+    let source = members.scratch.join("source");
+    write(&source.join("first"), noise(77, 500_000));
+    let first = members.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
+    let tree = Tree::of(&source);
+    let load = Load::start(&members, &source);
+    for name in NAMES {
+        assert_eq!(level(&members), 1, "`{name}` and others do not know more");
+        members.run(&["cluster", "token", "--witness"]).fails(4, "cluster.level_low");
+        assert_eq!(members.stop(name), Some(0));
+        members.start(name);
+        members.wait_for_voters(3);
+    }
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+    let made = load.end();
+    assert!(made.len() >= 3, "there was load: {}", made.len());
+    assert!(made.iter().all(|made| made["state"] == "done"), "{made:?}");
+    // What was made before restores after, and what was refused before is done now.
+    let to = members.scratch.join("back");
+    let point = first["point"].as_str().unwrap();
+    members.run(&["restore", point, "--to", to.to_str().unwrap()]).ok();
+    tree.assert_same(&Tree::of(&to.join(source.strip_prefix("/").unwrap())), "of the old version");
+    members.run(&["cluster", "token", "--witness"]).ok();
+    members.run(&["verify", "--all", "--level", "storage"]).ok();
+    let rows = NAMES.map(|name| members.run_at(name, &["audit", "verify"]).ok().object());
+    assert!(rows.iter().all(|row| row["intact"] == true), "{rows:?}");
+    drop(agent);
+}
+
+#[test]
+fn who_knows_less_than_the_ledger_may_hold_neither_joins_nor_starts() {
+    if is_real() {
+        return; // Those that knew no levels do not look.
+    }
+    let mut members = Members::three();
+    assert_eq!(level(&members), 2, "a new cluster begins with what its founder knows");
+    let refused = Outcome::of(None, &mut join(&members, "four")).ends(4).error();
+    assert_eq!(refused["code"], "cluster.level_unknown", "{refused}");
+    assert!(refused["next"].as_str().unwrap().contains("newer"), "{refused}");
+    assert!(!members.dir("four").join("coordinator.toml").exists());
+    assert_eq!(members.stop("two"), Some(0));
+    let config = members.dir("two").join("coordinator.toml");
+    let config = config.to_str().unwrap();
+    let mut command = old(&["--output", "json", "coordinator", "--config", config]);
+    Outcome::of(None, &mut command).fails(4, "cluster.level_unknown");
+    members.start("two");
+    members.wait_for_voters(3);
+}
+
+#[test]
+fn one_member_that_does_not_answer_holds_the_level() {
+    if is_real() {
+        return;
+    }
+    let mut members = three_old();
+    for name in ["one", "two"] {
+        assert_eq!(members.stop(name), Some(0));
+        members.start(name);
+        members.wait_for_voters(3);
+    }
+    members.kill("three");
+    members.leader();
+    members.run(&["agent", "token"]).ok();
+    assert_eq!(level(&members), 1);
+    // Gone for good, it is asked no more.
+    members.run(&["cluster", "remove", "three", "--yes"]).ok();
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+}

@@ -2,7 +2,8 @@
 //!
 //! One group is one [`Batch`](holdfast_ledger::Batch): rows, the applied index and the membership
 //! go in together, and only then are the proposers answered. Snapshots are files of sorted rows
-//! with a hash at the end; they are taken between two groups.
+//! with a hash at the end; each shows the tables between two groups, and further groups go in while
+//! it is written. One is written at a time, and none while another is installed.
 
 use super::{
     heard::Ear,
@@ -10,6 +11,7 @@ use super::{
     time::LedgerTime,
     types::{Answer, LogId, StoredLogId, StoredMembers, StoredMembership, Types},
 };
+use crate::store::{Overlay, View};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use holdfast_common::{Error, Result, record};
@@ -20,52 +22,42 @@ use openraft::{
 };
 use std::{
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 const APPLIED: &[u8] = b"applied";
 const MEMBERS: &[u8] = b"members";
+/// A group of so many entries is applied at once: to hand it on takes longer than most do.
+const SHORT_GROUP: usize = 32;
 
 #[derive(Clone)]
 pub(crate) struct Machine {
-    tables: Arc<dyn StateKv>,
+    tables: Arc<Overlay>,
     snapshots: PathBuf,
     /// Whose own stamps are not news.
     me: u64,
     time: Arc<LedgerTime>,
     ear: Arc<Ear>,
-    /// Held while a group is written or a snapshot is read, so that neither sees half of the other.
-    barrier: Arc<Mutex<()>>,
+    /// Held while a snapshot is written or installed.
+    snapshotting: Arc<Mutex<()>>,
     applied: Arc<watch::Sender<u64>>,
 }
 
 impl Machine {
     pub(crate) fn new(
-        tables: Arc<dyn StateKv>,
+        tables: Arc<Overlay>,
         snapshots: PathBuf,
         (me, time): (u64, Arc<LedgerTime>),
         applied: watch::Sender<u64>,
     ) -> Self {
-        let (ear, barrier, applied) = (Arc::default(), Arc::default(), Arc::new(applied));
-        Self { tables, snapshots, me, time, ear, barrier, applied }
+        let (ear, snapshotting, applied) = (Arc::default(), Arc::default(), Arc::new(applied));
+        Self { tables, snapshots, me, time, ear, snapshotting, applied }
     }
 
     pub(super) fn ear(&self) -> Arc<Ear> {
         self.ear.clone()
-    }
-
-    fn meta<T: for<'b> minicbor::Decode<'b, ()>>(&self, key: &'static [u8]) -> Result<Option<T>> {
-        let bytes = Tables::over(self.tables.as_ref()).raw(Table::Meta, key)?;
-        bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
-    }
-
-    fn head(&self) -> Result<SnapshotHead> {
-        Ok(SnapshotHead {
-            applied: self.meta(APPLIED)?,
-            members: self.meta(MEMBERS)?.unwrap_or_default(),
-        })
     }
 
     fn apply_group(&self, group: &[alias::EntryOf<Types>]) -> Result<Vec<Bytes>> {
@@ -82,8 +74,9 @@ impl Machine {
             let applied = record::to_bytes(&StoredLogId::from(&entry.log_id));
             tables.put_raw(Table::Meta, APPLIED, applied)?;
         }
-        let _barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
         self.tables.write(tables.into_batch())?;
+        #[cfg(test)]
+        super::simulation::tell_applied(self.me, group, self.tables.as_ref());
         for (index, command) in commands {
             self.ear.hear(index, command.as_ref());
         }
@@ -99,20 +92,34 @@ impl Machine {
     pub(super) async fn stand_in_for(&self, mut log: impl RaftLogStorage<Types>) -> Result<()> {
         let state = log.get_log_state().await;
         let state = state.map_err(|error| Error::io("the log cannot be read", &error))?;
-        let applied = self.head()?.applied.map(LogId::from);
+        let applied = head(self.tables.as_ref())?.applied.map(LogId::from);
         if applied.map(|id| id.index) > state.last_log_id.map(|id| id.index) {
             tracing::warn!(?applied, "the log is behind the tables; taking a snapshot");
-            self.snapshot()?;
+            write_snapshot(&self.snapshots, &self.tables.view())?;
         }
         Ok(())
     }
+}
 
-    fn snapshot(&self) -> Result<(SnapshotHead, PathBuf)> {
-        let _barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = self.head()?;
-        let path = snapshot::write(&self.snapshots, &head, self.tables.as_ref())?;
-        Ok((head, path))
-    }
+fn write_snapshot(directory: &Path, view: &View) -> Result<(SnapshotHead, PathBuf)> {
+    let head = head(view)?;
+    let path = snapshot::write(directory, &head, view)?;
+    Ok((head, path))
+}
+
+fn head(tables: &dyn StateKv) -> Result<SnapshotHead> {
+    Ok(SnapshotHead {
+        applied: meta(tables, APPLIED)?,
+        members: meta(tables, MEMBERS)?.unwrap_or_default(),
+    })
+}
+
+fn meta<T: for<'b> minicbor::Decode<'b, ()>>(
+    tables: &dyn StateKv,
+    key: &'static [u8],
+) -> Result<Option<T>> {
+    let bytes = Tables::over(tables).raw(Table::Meta, key)?;
+    bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
 }
 
 /// The reply, and the command if it is one.
@@ -139,9 +146,20 @@ fn apply_entry(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, io::Error> {
+    work_off(false, work).await
+}
+
+/// Does what is short here, and hands on what may take longer.
+async fn work_off<T: Send + 'static>(
+    is_short: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T, io::Error> {
     #[cfg(test)]
     if let Some(span) = super::simulation::span_of_work() {
         tokio::time::sleep(span).await;
+        return work().map_err(io::Error::other);
+    }
+    if is_short {
         return work().map_err(io::Error::other);
     }
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
@@ -159,7 +177,7 @@ impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let head = self.head().map_err(io::Error::other)?;
+        let head = head(self.tables.as_ref()).map_err(io::Error::other)?;
         if let Some(applied) = head.applied.map(LogId::from) {
             self.applied.send_replace(applied.index);
         }
@@ -178,7 +196,8 @@ impl RaftStateMachine<Types> for Machine {
         }
         let Some(last) = group.last().map(|entry| entry.log_id.index) else { return Ok(()) };
         let machine = self.clone();
-        let answers = blocking(move || machine.apply_group(&group)).await?;
+        let is_short = group.len() <= SHORT_GROUP && self.tables.has_room();
+        let answers = work_off(is_short, move || machine.apply_group(&group)).await?;
         self.applied.send_replace(last);
         for (responder, answer) in responders.into_iter().zip(answers) {
             if let Some(responder) = responder {
@@ -198,9 +217,10 @@ impl RaftStateMachine<Types> for Machine {
         path: PathBuf,
     ) -> Result<(), io::Error> {
         let machine = self.clone();
+        let alone = self.snapshotting.clone().lock_owned().await;
         let head = blocking(move || {
-            let _barrier = machine.barrier.lock().unwrap_or_else(PoisonError::into_inner);
-            let head = snapshot::install(&path, machine.tables.as_ref())?;
+            let _alone = alone;
+            let head = machine.tables.replace(|below| snapshot::install(&path, below))?;
             if let Some(newest) = Query::over(machine.tables.as_ref()).audit_newest_time()? {
                 machine.time.follow(newest);
             }
@@ -229,8 +249,13 @@ impl RaftSnapshotBuilder<Types> for Machine {
     type SnapshotData = PathBuf;
 
     async fn build_snapshot(&mut self) -> Result<alias::SnapshotOf<Types, PathBuf>, io::Error> {
-        let machine = self.clone();
-        let (head, snapshot) = blocking(move || machine.snapshot()).await?;
+        let alone = self.snapshotting.clone().lock_owned().await;
+        let (directory, view) = (self.snapshots.clone(), self.tables.view());
+        let (head, snapshot) = blocking(move || {
+            let _alone = alone;
+            write_snapshot(&directory, &view)
+        })
+        .await?;
         let meta = meta_of(&head).map_err(io::Error::other)?;
         Ok(alias::SnapshotOf::<Types, PathBuf> { meta, snapshot })
     }

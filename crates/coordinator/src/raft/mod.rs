@@ -18,6 +18,7 @@ mod peers;
 mod power_cut;
 mod propose;
 mod receive;
+mod recent;
 mod room;
 #[cfg(test)]
 mod simulation;
@@ -28,7 +29,7 @@ mod time;
 mod types;
 mod upkeep;
 
-use crate::store::{DirectoryLock, SledKv, sync_directory};
+use crate::store::{DirectoryLock, Overlay, SledKv, sync_directory};
 pub(crate) use heard::Heard;
 use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
@@ -111,7 +112,7 @@ impl Ledger {
         std::fs::create_dir_all(&snapshots)
             .map_err(|error| Error::io("the ledger's directory cannot be made", &error))?;
         let lock = DirectoryLock::take(directory)?;
-        let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
+        let tables = Overlay::start(open_tables(&directory.join("tables"), &snapshots, &lock)?)?;
         let (sender, applied) = watch::channel(0);
         let newest = Query::over(tables.as_ref()).audit_newest_time()?;
         let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));

@@ -260,3 +260,103 @@ impl RaftSnapshotBuilder<Types> for Machine {
         Ok(alias::SnapshotOf::<Types, PathBuf> { meta, snapshot })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{tests::location, types::Entry};
+    use futures::stream;
+    use holdfast_common::{SystemClock, Timestamp};
+    use holdfast_ledger::{Actor, Batch, MemoryKv, envelope::ENVELOPE_VERSION, kv::KeyValue};
+    use std::sync::{Mutex as Lock, mpsc};
+
+    /// Tables of which a whole scan stops after its first page, until it is let go on.
+    struct Slow {
+        rows: MemoryKv,
+        begun: mpsc::SyncSender<()>,
+        go_on: Lock<mpsc::Receiver<()>>,
+    }
+
+    impl StateKv for Slow {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.rows.read(key)
+        }
+
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+            let rows = self.rows.scan(prefix, after, limit);
+            // Commands scan one table at a time.
+            if prefix.is_empty() && after.is_none() {
+                self.begun.send(()).unwrap();
+                self.go_on.lock().unwrap().recv().unwrap();
+            }
+            rows
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            self.rows.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn entry(index: u64) -> Entry {
+        let number = usize::try_from(index).unwrap();
+        let envelope = Envelope {
+            version: ENVELOPE_VERSION,
+            key: u128::from(index).to_be_bytes(),
+            actor: Actor::System,
+            time: Timestamp::from_nanos(1_800_000_000_000_000_000),
+            epoch: 1,
+            traceparent: None,
+            command: location(number).into(),
+        };
+        let leader_id = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
+        let log_id = LogId { leader_id, index };
+        let proposal = super::super::Proposal(record::to_bytes(&envelope).into());
+        Entry { log_id, payload: EntryPayload::Normal(proposal) }
+    }
+
+    async fn apply_all(machine: &mut Machine, indexes: std::ops::Range<u64>) {
+        machine.apply(stream::iter(indexes.map(|index| Ok((entry(index), None))))).await.unwrap();
+    }
+
+    fn all(tables: &dyn StateKv) -> Vec<KeyValue> {
+        tables.scan(&[1], None, usize::MAX).unwrap();
+        (0..=u8::MAX).flat_map(|table| tables.scan(&[table], None, usize::MAX).unwrap()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_snapshot_is_the_state_at_its_index_and_applies_go_on_while_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let (let_go, go_on) = mpsc::sync_channel(1);
+        let slow = Slow { rows: MemoryKv::default(), begun, go_on: Lock::new(go_on) };
+        let tables = Overlay::without_settler(Arc::new(slow), 1_000);
+        let time =
+            LedgerTime::new(Arc::new(SystemClock::start()), None, directory.path().join("time"));
+        let snapshots = directory.path().to_owned();
+        let (sender, applied) = watch::channel(0);
+        let mut machine = Machine::new(tables.clone(), snapshots, (2, Arc::new(time)), sender);
+        apply_all(&mut machine, 1..40).await;
+        let before = all(tables.as_ref());
+
+        let mut builder = machine.clone();
+        let built = async move { builder.build_snapshot().await.unwrap() };
+        let other = async {
+            tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+            apply_all(&mut machine, 40..90).await;
+            assert_eq!(*applied.borrow(), 89, "applied, and the snapshot is not written");
+            let_go.send(()).unwrap();
+        };
+        let (built, ()) = futures::join!(built, other);
+
+        assert_eq!(built.meta.last_log_id.map(|id| id.index), Some(39));
+        let filled = MemoryKv::default();
+        snapshot::install(&built.snapshot, &filled).unwrap();
+        assert_eq!(all(&filled), before);
+        assert_ne!(all(tables.as_ref()), before);
+        assert_eq!(Query::over(tables.as_ref()).locations().unwrap().len(), 89);
+    }
+}

@@ -12,6 +12,8 @@ mod generation;
 mod heard;
 mod log_store;
 mod machine;
+#[cfg(test)]
+mod many_rows;
 mod members;
 mod peers;
 #[cfg(test)]

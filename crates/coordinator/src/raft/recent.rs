@@ -130,7 +130,7 @@ mod tests {
     fn rows(indexes: std::ops::Range<u64>, term: u64) -> Vec<Row> {
         let row = |index| {
             let leader_id = LeaderId { term, node_id: 1 };
-            let log_id = LogId { leader_id: leader_id.into(), index };
+            let log_id = LogId { leader_id, index };
             Row { entry: Entry { log_id, payload: EntryPayload::Blank }, bytes: [0; BYTES].into() }
         };
         indexes.map(row).collect()

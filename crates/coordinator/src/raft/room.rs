@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A write that finds the disk full stops the ledger for good, because nobody knows then what is on
-//! it. So room is looked at before a command is proposed, and refused there with a clear word. Where
-//! so much is free that nobody could fill it in the meantime, one look is good for a moment.
+//! it. So room is looked at before a command is proposed, and refused there with a clear word.
+//! Where so much is free that nobody could fill it meanwhile, one look is good for a moment.
 
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{Command, row::RunKind};

@@ -244,6 +244,6 @@ fn settle_due(shared: &Weak<Shared>) -> Option<()> {
 }
 
 fn ring(bell: &Bell) {
-    // One that was rung and not heard yet is enough; and with nobody to hear, the next write says so.
+    // One that was not heard yet is enough; and with nobody to hear, the next write says so.
     let _heard = bell.try_send(());
 }

@@ -136,6 +136,12 @@ pub const LEDGER_VALUE_BYTES_MAX: usize = 96 * KIB;
 pub const LEDGER_COMMAND_BYTES_MAX: usize = MIB;
 pub const LOG_CACHE_BYTES: usize = 64 * MIB;
 pub const TABLE_CACHE_BYTES: u64 = 64 << 20;
+/// Rows in memory go to the tables on disk together, when they come to so much.
+pub const TABLE_LAYER_BYTES: usize = 256 * KIB;
+/// What may be in memory while a snapshot is written, or the disk is slow; then writes wait.
+pub const TABLE_LAYERS_BYTES_MAX: usize = 32 * MIB;
+/// The newest entries of the log are read from memory.
+pub const LOG_RECENT_BYTES_MAX: usize = 4 * MIB;
 /// Paths and patterns of one source: they stand in the row of every run.
 pub const SOURCE_BYTES_MAX: usize = 24 * KIB;
 /// Paths of one restore, and what it says it skipped: sealed, in the row of its run.
@@ -158,6 +164,9 @@ pub const LEDGER_FREE_BYTES_MIN: u64 = 32 << 20;
 pub const LEDGER_RESERVE_BYTES: u64 = 32 << 20;
 /// With less than this nothing is proposed at all: a write that fails would stop the ledger.
 pub const LEDGER_LAST_BYTES: u64 = 8 << 20;
+
+/// With so much free, one look at the disk is good for all commands of a moment.
+pub const LEDGER_PLENTY_BYTES: u64 = 1 << 30;
 
 // Leases, tokens, certificates.
 pub const SESSION_LEASE_SECS: u64 = 15 * 60;
@@ -270,7 +279,9 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
+    assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);
+    assert!(LEDGER_PLENTY_BYTES > 4 * (LEDGER_FREE_BYTES_MIN + LEDGER_RESERVE_BYTES));
     assert!(LEDGER_LAST_BYTES > 4 * LEDGER_COMMAND_BYTES_MAX as u64);
     assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);
     assert!(SERVER_STREAM_WINDOW_BYTES <= SERVER_CONNECTION_WINDOW_BYTES);

@@ -97,6 +97,7 @@ mod tests {
         time::LedgerTime,
         types::StoredMembers,
     };
+    use crate::store::Overlay;
     use holdfast_common::{SystemClock, Timestamp, record};
     use holdfast_ledger::{
         Actor, Batch, MemoryKv, StateKv,
@@ -215,7 +216,8 @@ mod tests {
         let time = Arc::new(LedgerTime::new(clock, None, directory.join("time")));
         let tables: Arc<dyn StateKv> = tables;
         let (sender, _applied) = watch::channel(0);
-        let mut machine = Machine::new(tables.clone(), directory.to_owned(), (1, time), sender)
+        let overlay = Overlay::without_settler(tables.clone(), 1);
+        let mut machine = Machine::new(overlay, directory.to_owned(), (1, time), sender)
             .knowing(Arc::new(Knowledge::up_to(known)));
         let meta = meta_of(&head).unwrap();
         let installed = machine.install_snapshot(&meta, path).await.is_ok();

@@ -13,6 +13,7 @@
 
 use super::{
     generation::Generation,
+    recent::{Recent, Row},
     types::{Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes},
 };
 use crate::store::DirectoryLock;
@@ -48,7 +49,7 @@ const GROUP_MAX: usize = 256;
 const MESSAGE_ENTRIES: usize = 32;
 
 enum Write {
-    Append(Vec<(u64, Arc<[u8]>)>, IOFlushed<Types>),
+    Append(Vec<Row>, IOFlushed<Types>),
     Meta(&'static str, Vec<u8>, Done),
     TruncateFrom(u64, Done),
     Purge(LogId, Done),
@@ -59,8 +60,8 @@ type Done = oneshot::Sender<io::Result<()>>;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     db: Arc<Held>,
-    /// What was appended and may not be in the database yet.
-    pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
+    /// What was appended last, in the database or not.
+    recent: Arc<Mutex<Recent>>,
     queue: mpsc::SyncSender<Write>,
     tables: Arc<dyn StateKv>,
     /// Entries behind this index are still needed for shipping, purged or not.
@@ -93,14 +94,13 @@ impl LogStore {
             .map_err(|error| damaged("the log cannot be opened", &error))?;
         let generation = generation(path, &db)?;
         let db = Arc::new(Held { db, lock });
-        let pending = Arc::new(Mutex::new(BTreeMap::new()));
+        let recent = Arc::new(Mutex::new(Recent::new(limits::LOG_RECENT_BYTES_MAX)));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
         let shipped = Arc::new(AtomicU64::new(0));
         let committed = Arc::new(Mutex::new(None));
-        let (held, waiting) = (db.clone(), pending.clone());
         let mut writer = Writer {
-            db: held,
-            pending: waiting,
+            db: db.clone(),
+            recent: recent.clone(),
             shipped: shipped.clone(),
             committed: committed.clone(),
             generation,
@@ -109,11 +109,14 @@ impl LogStore {
             .name("log-writer".into())
             .spawn(move || writer.run(&writes))
             .map_err(|error| Error::io("the log's writer cannot start", &error))?;
-        Ok(Self { db, pending, queue, tables, shipped, committed })
+        Ok(Self { db, recent, queue, tables, shipped, committed })
     }
 
     /// Entries from `from` to `to` in their stored form, as far as they are in the database.
     pub(crate) fn stored(&self, from: u64, to: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        if let Some(rows) = self.lock().stored_forms(from, to) {
+            return Ok(rows);
+        }
         let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
             let table = self.db.begin_read()?.open_table(LOG)?;
             table
@@ -163,9 +166,9 @@ impl LogStore {
     }
 
     fn last(&self) -> io::Result<Option<LogId>> {
-        let pending = self.lock().iter().next_back().map(|(_, bytes)| bytes.clone());
-        if let Some(bytes) = pending {
-            return Ok(Some(entry_from_bytes(&bytes).map_err(io::Error::other)?.log_id));
+        let recent = self.lock().last();
+        if recent.is_some() {
+            return Ok(recent);
         }
         let read = || -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
             let table = self.db.begin_read()?.open_table(LOG)?;
@@ -176,8 +179,8 @@ impl LogStore {
         Ok(Some(entry.log_id))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<[u8]>>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,9 +189,14 @@ impl RaftLogReader<Types> for LogStore {
     where
         R: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        // Pending first: an entry that leaves it in between is in the database by then.
-        let pending: BTreeMap<u64, Arc<[u8]>> =
-            self.lock().range(range.clone()).map(|(k, v)| (*k, v.clone())).collect();
+        // Memory first: an entry that leaves it in between is in the database by then.
+        let recent = {
+            let recent = self.lock();
+            if let Some(entries) = recent.range(&range) {
+                return Ok(entries);
+            }
+            recent.part(range.clone())
+        };
         let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
             let table = self.db.begin_read()?.open_table(LOG)?;
             table
@@ -201,9 +209,7 @@ impl RaftLogReader<Types> for LogStore {
         for (index, bytes) in &stored {
             entries.insert(*index, stored_entry(*index, bytes).map_err(io::Error::other)?);
         }
-        for (index, bytes) in &pending {
-            entries.insert(*index, entry_from_bytes(bytes).map_err(io::Error::other)?);
-        }
+        entries.extend(recent.into_iter().map(|entry| (entry.index(), entry)));
         Ok(entries.into_values().collect())
     }
 
@@ -269,17 +275,15 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let rows: Vec<(u64, Arc<[u8]>)> = entries
-            .into_iter()
-            .map(|entry| (entry.index(), Arc::from(entry_to_bytes(&entry))))
-            .collect();
-        self.lock().extend(rows.iter().cloned());
+        let row = |entry: Entry| Row { bytes: Arc::from(entry_to_bytes(&entry)), entry };
+        let rows: Vec<Row> = entries.into_iter().map(row).collect();
+        self.lock().append(&rows);
         self.send(Write::Append(rows, flushed))
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |id| id.index + 1);
-        self.lock().split_off(&from);
+        self.lock().truncate(from);
         self.finish(|done| Write::TruncateFrom(from, done)).await
     }
 
@@ -289,6 +293,7 @@ impl RaftLogStorage<Types> for LogStore {
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
+        self.lock().purge(upto.index);
         self.finish(|done| Write::Purge(upto, done)).await
     }
 }
@@ -296,7 +301,7 @@ impl RaftLogStorage<Types> for LogStore {
 /// The one thread that writes.
 struct Writer {
     db: Arc<Held>,
-    pending: Arc<Mutex<BTreeMap<u64, Arc<[u8]>>>>,
+    recent: Arc<Mutex<Recent>>,
     shipped: Arc<AtomicU64>,
     /// Written with whatever comes next.
     committed: Arc<Mutex<Option<LogId>>>,
@@ -337,8 +342,9 @@ impl Writer {
             for write in group {
                 match write {
                     Write::Append(rows, _) => {
-                        for (index, bytes) in rows {
-                            let value = wrap_checksum(&index.to_string(), bytes);
+                        for row in rows {
+                            let index = row.entry.index();
+                            let value = wrap_checksum(&index.to_string(), &row.bytes);
                             log.insert(index, value.as_slice())?;
                         }
                     }
@@ -368,7 +374,7 @@ impl Writer {
             match write {
                 Write::Append(rows, flushed) => {
                     if result.is_ok() {
-                        self.forget(&rows);
+                        self.recent.lock().unwrap_or_else(PoisonError::into_inner).stored(&rows);
                     }
                     flushed.io_completed(copy());
                 }
@@ -376,16 +382,6 @@ impl Writer {
                     // The other side may have been dropped at shutdown.
                     let _ = done.send(copy());
                 }
-            }
-        }
-    }
-
-    /// Drops what is in the database now, unless it was appended again since.
-    fn forget(&self, rows: &[(u64, Arc<[u8]>)]) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for (index, bytes) in rows {
-            if pending.get(index).is_some_and(|now| Arc::ptr_eq(now, bytes)) {
-                pending.remove(index);
             }
         }
     }

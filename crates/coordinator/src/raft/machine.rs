@@ -2,7 +2,8 @@
 //!
 //! One group is one [`Batch`](holdfast_ledger::Batch): rows, the applied index and the membership
 //! go in together, and only then are the proposers answered. Snapshots are files of sorted rows
-//! with a hash at the end; they are taken between two groups.
+//! with a hash at the end; each shows the tables between two groups, and further groups go in while
+//! it is written. One is written at a time, and none while another is installed.
 
 use super::{
     heard::Ear,
@@ -11,6 +12,7 @@ use super::{
     time::LedgerTime,
     types::{Answer, LogId, StoredLogId, StoredMembers, StoredMembership, Types},
 };
+use crate::store::{Overlay, View};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use holdfast_common::{Error, Result, record};
@@ -21,38 +23,40 @@ use openraft::{
 };
 use std::{
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 const APPLIED: &[u8] = b"applied";
 const MEMBERS: &[u8] = b"members";
+/// A group of so many entries is applied at once: to hand it on takes longer than most do.
+const SHORT_GROUP: usize = 32;
 
 #[derive(Clone)]
 pub(crate) struct Machine {
-    tables: Arc<dyn StateKv>,
+    tables: Arc<Overlay>,
     snapshots: PathBuf,
     /// Whose own stamps are not news.
     me: u64,
     time: Arc<LedgerTime>,
     ear: Arc<Ear>,
     knowledge: Arc<Knowledge>,
-    /// Held while a group is written or a snapshot is read, so that neither sees half of the other.
-    barrier: Arc<Mutex<()>>,
+    /// Held while a snapshot is written or installed.
+    snapshotting: Arc<Mutex<()>>,
     applied: Arc<watch::Sender<u64>>,
 }
 
 impl Machine {
     pub(crate) fn new(
-        tables: Arc<dyn StateKv>,
+        tables: Arc<Overlay>,
         snapshots: PathBuf,
         (me, time): (u64, Arc<LedgerTime>),
         applied: watch::Sender<u64>,
     ) -> Self {
-        let (ear, barrier, applied) = (Arc::default(), Arc::default(), Arc::new(applied));
+        let (ear, snapshotting, applied) = (Arc::default(), Arc::default(), Arc::new(applied));
         let knowledge = Arc::default();
-        Self { tables, snapshots, me, time, ear, knowledge, barrier, applied }
+        Self { tables, snapshots, me, time, ear, knowledge, snapshotting, applied }
     }
 
     /// The same with other bounds to what it knows.
@@ -62,20 +66,6 @@ impl Machine {
 
     pub(super) fn ear(&self) -> Arc<Ear> {
         self.ear.clone()
-    }
-
-    fn meta<T: for<'b> minicbor::Decode<'b, ()>>(&self, key: &'static [u8]) -> Result<Option<T>> {
-        let bytes = Tables::over(self.tables.as_ref()).raw(Table::Meta, key)?;
-        bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
-    }
-
-    fn head(&self) -> Result<SnapshotHead> {
-        Ok(SnapshotHead {
-            applied: self.meta(APPLIED)?,
-            members: self.meta(MEMBERS)?.unwrap_or_default(),
-            level: Some(Query::over(self.tables.as_ref()).level()?)
-                .filter(|level| *level > LEVEL_FIRST),
-        })
     }
 
     fn apply_group(&self, group: &[alias::EntryOf<Types>]) -> Result<Vec<Bytes>> {
@@ -92,8 +82,9 @@ impl Machine {
             let applied = record::to_bytes(&StoredLogId::from(&entry.log_id));
             tables.put_raw(Table::Meta, APPLIED, applied)?;
         }
-        let _barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
         self.tables.write(tables.into_batch())?;
+        #[cfg(test)]
+        super::simulation::tell_applied(self.me, group, self.tables.as_ref());
         for (index, command) in commands {
             self.ear.hear(index, command.as_ref());
         }
@@ -109,20 +100,35 @@ impl Machine {
     pub(super) async fn stand_in_for(&self, mut log: impl RaftLogStorage<Types>) -> Result<()> {
         let state = log.get_log_state().await;
         let state = state.map_err(|error| Error::io("the log cannot be read", &error))?;
-        let applied = self.head()?.applied.map(LogId::from);
+        let applied = head(self.tables.as_ref())?.applied.map(LogId::from);
         if applied.map(|id| id.index) > state.last_log_id.map(|id| id.index) {
             tracing::warn!(?applied, "the log is behind the tables; taking a snapshot");
-            self.snapshot()?;
+            write_snapshot(&self.snapshots, &self.tables.view())?;
         }
         Ok(())
     }
+}
 
-    fn snapshot(&self) -> Result<(SnapshotHead, PathBuf)> {
-        let _barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = self.head()?;
-        let path = snapshot::write(&self.snapshots, &head, self.tables.as_ref())?;
-        Ok((head, path))
-    }
+fn write_snapshot(directory: &Path, view: &View) -> Result<(SnapshotHead, PathBuf)> {
+    let head = head(view)?;
+    let path = snapshot::write(directory, &head, view)?;
+    Ok((head, path))
+}
+
+fn head(tables: &dyn StateKv) -> Result<SnapshotHead> {
+    Ok(SnapshotHead {
+        applied: meta(tables, APPLIED)?,
+        members: meta(tables, MEMBERS)?.unwrap_or_default(),
+        level: Some(Query::over(tables).level()?).filter(|level| *level > LEVEL_FIRST),
+    })
+}
+
+fn meta<T: for<'b> minicbor::Decode<'b, ()>>(
+    tables: &dyn StateKv,
+    key: &'static [u8],
+) -> Result<Option<T>> {
+    let bytes = Tables::over(tables).raw(Table::Meta, key)?;
+    bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
 }
 
 /// The reply, and the command if it is one.
@@ -150,9 +156,20 @@ fn apply_entry(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, io::Error> {
+    work_off(false, work).await
+}
+
+/// Does what is short here, and hands on what may take longer.
+async fn work_off<T: Send + 'static>(
+    is_short: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T, io::Error> {
     #[cfg(test)]
     if let Some(span) = super::simulation::span_of_work() {
         tokio::time::sleep(span).await;
+        return work().map_err(io::Error::other);
+    }
+    if is_short {
         return work().map_err(io::Error::other);
     }
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
@@ -170,7 +187,7 @@ impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let head = self.head().map_err(io::Error::other)?;
+        let head = head(self.tables.as_ref()).map_err(io::Error::other)?;
         if let Some(applied) = head.applied.map(LogId::from) {
             self.applied.send_replace(applied.index);
         }
@@ -189,7 +206,8 @@ impl RaftStateMachine<Types> for Machine {
         }
         let Some(last) = group.last().map(|entry| entry.log_id.index) else { return Ok(()) };
         let machine = self.clone();
-        let answers = blocking(move || machine.apply_group(&group)).await?;
+        let is_short = group.len() <= SHORT_GROUP && self.tables.has_room();
+        let answers = work_off(is_short, move || machine.apply_group(&group)).await?;
         self.applied.send_replace(last);
         for (responder, answer) in responders.into_iter().zip(answers) {
             if let Some(responder) = responder {
@@ -209,11 +227,12 @@ impl RaftStateMachine<Types> for Machine {
         path: PathBuf,
     ) -> Result<(), io::Error> {
         let machine = self.clone();
+        let alone = self.snapshotting.clone().lock_owned().await;
         let head = blocking(move || {
-            let _barrier = machine.barrier.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = alone;
             let level = snapshot::head_of(&path)?.level.unwrap_or(LEVEL_FIRST);
             machine.knowledge.insist_on(level)?;
-            let head = snapshot::install(&path, machine.tables.as_ref())?;
+            let head = machine.tables.replace(|below| snapshot::install(&path, below))?;
             if let Some(newest) = Query::over(machine.tables.as_ref()).audit_newest_time()? {
                 machine.time.follow(newest);
             }
@@ -242,9 +261,114 @@ impl RaftSnapshotBuilder<Types> for Machine {
     type SnapshotData = PathBuf;
 
     async fn build_snapshot(&mut self) -> Result<alias::SnapshotOf<Types, PathBuf>, io::Error> {
-        let machine = self.clone();
-        let (head, snapshot) = blocking(move || machine.snapshot()).await?;
+        let alone = self.snapshotting.clone().lock_owned().await;
+        let (directory, view) = (self.snapshots.clone(), self.tables.view());
+        let (head, snapshot) = blocking(move || {
+            let _alone = alone;
+            write_snapshot(&directory, &view)
+        })
+        .await?;
         let meta = meta_of(&head).map_err(io::Error::other)?;
         Ok(alias::SnapshotOf::<Types, PathBuf> { meta, snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{tests::location, types::Entry};
+    use futures::stream;
+    use holdfast_common::{SystemClock, Timestamp};
+    use holdfast_ledger::{Actor, Batch, MemoryKv, envelope::ENVELOPE_VERSION, kv::KeyValue};
+    use std::sync::{Mutex as Lock, mpsc};
+
+    /// Tables of which a whole scan stops after its first page, until it is let go on.
+    struct Slow {
+        rows: MemoryKv,
+        begun: mpsc::SyncSender<()>,
+        go_on: Lock<mpsc::Receiver<()>>,
+    }
+
+    impl StateKv for Slow {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.rows.read(key)
+        }
+
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+            let rows = self.rows.scan(prefix, after, limit);
+            // Commands scan one table at a time.
+            if prefix.is_empty() && after.is_none() {
+                self.begun.send(()).unwrap();
+                self.go_on.lock().unwrap().recv().unwrap();
+            }
+            rows
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            self.rows.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn entry(index: u64) -> Entry {
+        let number = usize::try_from(index).unwrap();
+        let envelope = Envelope {
+            version: ENVELOPE_VERSION,
+            key: u128::from(index).to_be_bytes(),
+            actor: Actor::System,
+            time: Timestamp::from_nanos(1_800_000_000_000_000_000),
+            epoch: 1,
+            traceparent: None,
+            command: location(number).into(),
+        };
+        let leader_id = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
+        let log_id = LogId { leader_id, index };
+        let proposal = super::super::Proposal(record::to_bytes(&envelope).into());
+        Entry { log_id, payload: EntryPayload::Normal(proposal) }
+    }
+
+    async fn apply_all(machine: &mut Machine, indexes: std::ops::Range<u64>) {
+        machine.apply(stream::iter(indexes.map(|index| Ok((entry(index), None))))).await.unwrap();
+    }
+
+    fn all(tables: &dyn StateKv) -> Vec<KeyValue> {
+        tables.scan(&[1], None, usize::MAX).unwrap();
+        (0..=u8::MAX).flat_map(|table| tables.scan(&[table], None, usize::MAX).unwrap()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_snapshot_is_the_state_at_its_index_and_applies_go_on_while_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let (let_go, go_on) = mpsc::sync_channel(1);
+        let slow = Slow { rows: MemoryKv::default(), begun, go_on: Lock::new(go_on) };
+        let tables = Overlay::without_settler(Arc::new(slow), 1_000);
+        let time =
+            LedgerTime::new(Arc::new(SystemClock::start()), None, directory.path().join("time"));
+        let snapshots = directory.path().to_owned();
+        let (sender, applied) = watch::channel(0);
+        let mut machine = Machine::new(tables.clone(), snapshots, (2, Arc::new(time)), sender);
+        apply_all(&mut machine, 1..40).await;
+        let before = all(tables.as_ref());
+
+        let mut builder = machine.clone();
+        let built = async move { builder.build_snapshot().await.unwrap() };
+        let other = async {
+            tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+            apply_all(&mut machine, 40..90).await;
+            assert_eq!(*applied.borrow(), 89, "applied, and the snapshot is not written");
+            let_go.send(()).unwrap();
+        };
+        let (built, ()) = futures::join!(built, other);
+
+        assert_eq!(built.meta.last_log_id.map(|id| id.index), Some(39));
+        let filled = MemoryKv::default();
+        snapshot::install(&built.snapshot, &filled).unwrap();
+        assert_eq!(all(&filled), before);
+        assert_ne!(all(tables.as_ref()), before);
+        assert_eq!(Query::over(tables.as_ref()).locations().unwrap().len(), 89);
     }
 }

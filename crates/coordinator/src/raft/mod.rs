@@ -13,12 +13,15 @@ mod heard;
 mod knowledge;
 mod log_store;
 mod machine;
+#[cfg(test)]
+mod many_rows;
 mod members;
 mod peers;
 #[cfg(test)]
 mod power_cut;
 mod propose;
 mod receive;
+mod recent;
 mod room;
 #[cfg(test)]
 mod simulation;
@@ -30,7 +33,7 @@ mod types;
 mod upkeep;
 mod witness;
 
-use crate::store::{DirectoryLock, SledKv, sync_directory};
+use crate::store::{DirectoryLock, Overlay, SledKv, sync_directory};
 pub(crate) use heard::Heard;
 use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
@@ -121,7 +124,7 @@ impl Ledger {
         std::fs::create_dir_all(&snapshots)
             .map_err(|error| Error::io("the ledger's directory cannot be made", &error))?;
         let lock = DirectoryLock::take(directory)?;
-        let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
+        let tables = Overlay::start(open_tables(&directory.join("tables"), &snapshots, &lock)?)?;
         let knowledge = Arc::new(Knowledge::up_to(node.level_max));
         knowledge.insist_on(Query::over(tables.as_ref()).level()?)?;
         let (sender, applied) = watch::channel(0);

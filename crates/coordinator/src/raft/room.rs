@@ -9,6 +9,7 @@
 //!
 //! A write that finds the disk full stops the ledger for good, because nobody knows then what is on
 //! it. So room is looked at before a command is proposed, and refused there with a clear word.
+//! Where so much is free that nobody could fill it meanwhile, one look is good for a moment.
 
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{Command, row::RunKind};
@@ -20,7 +21,9 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Bytes that are free on the disk.
 type Free = dyn Fn() -> Result<u64> + Send + Sync;
@@ -30,6 +33,8 @@ pub(crate) struct Room {
     free: Box<Free>,
     reserve_bytes: u64,
     is_reserve_held: Mutex<bool>,
+    /// When so much was free that it need not be looked at again at once.
+    plenty_seen: Mutex<Option<Instant>>,
 }
 
 impl Room {
@@ -42,7 +47,8 @@ impl Room {
 
     fn on(directory: &Path, reserve_bytes: u64, free: Box<Free>) -> Self {
         let directory = directory.to_owned();
-        let room = Self { directory, free, reserve_bytes, is_reserve_held: Mutex::new(false) };
+        let (is_reserve_held, plenty_seen) = (Mutex::new(false), Mutex::default());
+        let room = Self { directory, free, reserve_bytes, is_reserve_held, plenty_seen };
         let path = room.reserve();
         let found = fs::metadata(&path).is_ok_and(|file| file.len() == reserve_bytes);
         let short = (room.free)().is_ok_and(|free| free < limits::LEDGER_LAST_BYTES);
@@ -60,6 +66,9 @@ impl Room {
 
     /// Whether there is room for this command.
     pub(super) fn admit(&self, command: &Command) -> Result<()> {
+        if self.was_plenty() {
+            return Ok(());
+        }
         let mut held = self.held();
         if self.hold_if_free(&mut held)? {
             return Ok(());
@@ -94,6 +103,8 @@ impl Room {
     fn hold_if_free(&self, held: &mut bool) -> Result<bool> {
         let free = (self.free)()?;
         if *held || self.reserve_bytes == 0 {
+            let is_plenty = free >= limits::LEDGER_PLENTY_BYTES;
+            *self.plenty() = is_plenty.then(Instant::now);
             return Ok(free >= limits::LEDGER_FREE_BYTES_MIN);
         }
         if free < limits::LEDGER_FREE_BYTES_MIN + self.reserve_bytes {
@@ -101,6 +112,14 @@ impl Room {
         }
         *held = self.take();
         Ok(*held)
+    }
+
+    fn was_plenty(&self) -> bool {
+        self.plenty().is_some_and(|seen| seen.elapsed() < PLENTY_AGE)
+    }
+
+    fn plenty(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.plenty_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> bool {
@@ -162,6 +181,9 @@ fn begins(command: &Command) -> bool {
         _ => false,
     }
 }
+
+/// How long plenty is believed: who fills it meanwhile writes 20 GB a second.
+const PLENTY_AGE: Duration = Duration::from_millis(50);
 
 fn full(free: u64) -> Error {
     let kept = limits::LEDGER_FREE_BYTES_MIN >> 20;
@@ -252,6 +274,31 @@ mod tests {
         room.admit(&starts()).unwrap();
         assert!(disk.reserve().exists(), "taken again");
         assert!(room.shortage().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn plenty_is_looked_at_again_after_a_moment_and_less_at_every_command() {
+        let (looks, free) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1 << 40)));
+        let (count, now) = (looks.clone(), free.clone());
+        let look = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(now.load(Ordering::Relaxed))
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let room = Room::on(directory.path(), 0, Box::new(look));
+        let looks_for = |admit: &dyn Fn()| {
+            looks.store(0, Ordering::Relaxed);
+            admit();
+            looks.load(Ordering::Relaxed)
+        };
+        tokio::time::advance(2 * PLENTY_AGE).await;
+        let admit_ten = || (0..10).for_each(|_| room.admit(&starts()).unwrap());
+        assert_eq!(looks_for(&admit_ten), 1);
+        free.store(limits::LEDGER_PLENTY_BYTES - 1, Ordering::Relaxed);
+        tokio::time::advance(PLENTY_AGE).await;
+        assert_eq!(looks_for(&admit_ten), 10);
+        free.store(MIB, Ordering::Relaxed);
+        room.admit(&ends()).unwrap_err();
     }
 
     #[test]

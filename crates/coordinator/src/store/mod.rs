@@ -1,9 +1,11 @@
-//! Where the ledger's tables lie on disk.
+//! Where the ledger's tables lie: on disk, and the newest rows in memory above it.
 
 mod lock;
+mod overlay;
 pub(crate) mod sled_kv;
 
 pub(crate) use lock::DirectoryLock;
+pub(crate) use overlay::{Overlay, View};
 pub(crate) use sled_kv::SledKv;
 
 use holdfast_common::{Error, Result};

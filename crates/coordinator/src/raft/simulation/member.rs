@@ -2,7 +2,7 @@
 //! network and clock. It starts, and it crashes; it never stops in order.
 
 use super::{
-    disk::{Disk, Mounted},
+    disk::{Disk, Mounted, applied},
     events::Event,
     network::Lines,
     runtime::Life,
@@ -63,9 +63,9 @@ impl Living {
         let (directory, life) = (directory(world, id), Life::default());
         let vote = disk.log.vote.as_ref().map(|vote| StoredVote::from(vote).parts());
         let disk = Mounted::new(world, id, disk);
-        let tables: Arc<dyn StateKv> = disk.tables.clone();
-        world.tell(Event::Started { member: id, vote, upto: disk.tables.applied() });
-        let (sender, applied) = watch::channel(0);
+        world.tell(Event::Started { member: id, vote, upto: applied(disk.tables.as_ref()) });
+        let tables = disk.overlay.clone();
+        let (sender, applying) = watch::channel(0);
         let newest = Query::over(tables.as_ref()).audit_newest_time()?;
         let clock: Arc<dyn Clock> = Arc::new(Wrong { world: world.clone(), id });
         let time = Arc::new(LedgerTime::new(clock, newest, directory.join("time")));
@@ -95,7 +95,7 @@ impl Living {
             time,
             room: Arc::new(Room::open(&directory, 0)),
             entropy: world.clone(),
-            applied,
+            applied: applying,
             ear,
             snapshot_every: SNAPSHOT_EVERY,
             knowledge: Arc::default(),

@@ -24,7 +24,10 @@ mod watch;
 mod weather;
 mod world;
 
+use super::types::{Entry, entry_to_bytes};
+use events::Event;
 use holdfast_common::{Entropy, SystemEntropy};
+use holdfast_ledger::{Query, StateKv};
 use network::Line;
 use play::Plan;
 pub(crate) use runtime::Runtime;
@@ -34,6 +37,14 @@ use world::{Lie, World};
 /// The way from a member to another, if this thread is in a simulation.
 pub(super) fn line(from: u64, to: u64) -> Option<Line> {
     World::here().map(|world| Line { world, from, to })
+}
+
+/// Tells that a member has applied these, if this thread is in a simulation.
+pub(super) fn tell_applied(member: u64, group: &[Entry], tables: &dyn StateKv) {
+    let (Some(world), Some(last)) = (World::here(), group.last()) else { return };
+    let entries = group.iter().map(|entry| disk::written(&entry_to_bytes(entry))).collect();
+    let head = Query::over(tables).audit_head().unwrap();
+    world.tell(Event::Applied { member, entries, upto: last.log_id.index, head });
 }
 
 /// How long blocking work takes, if this thread is in a simulation: it is done here then.

@@ -7,6 +7,7 @@
 
 use super::{
     clients,
+    disk::{applied, digest},
     events::{Event, Outcome, Wish},
     invariants::Wrong,
     member::{Living, node},
@@ -135,7 +136,8 @@ impl Living {
         if let Err(error) = holdfast_ledger::audit::verify(chain.into_iter().map(Ok), &head) {
             strange(world, self.id, &error.to_string());
         }
-        let (upto, rows) = (self.disk.tables.applied(), self.disk.tables.digest());
+        let tables = self.ledger.tables.as_ref();
+        let (upto, rows) = (applied(tables), digest(tables));
         world.tell(Event::Ended { member: self.id, upto, proposers, rows });
     }
 }
@@ -173,9 +175,10 @@ async fn agree_through(world: &World, through: &Living, sunrise: Instant) {
 /// Waits until everybody has applied the same.
 async fn level(world: &Arc<World>) {
     let is_level = || {
-        let mut applied = world.members().into_iter().map(|member| member.disk.tables.applied());
-        let first = applied.next();
-        applied.all(|other| Some(other) == first)
+        let members = world.members().into_iter();
+        let mut levels = members.map(|member| applied(member.ledger.tables.as_ref()));
+        let first = levels.next();
+        levels.all(|other| Some(other) == first)
     };
     if !until(LEVEL_MAX, is_level).await {
         strange(world, 0, "not everybody has applied the same in the end");

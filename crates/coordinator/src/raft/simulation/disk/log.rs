@@ -3,13 +3,18 @@
 //! A crash keeps what was synced, and of the rest nothing, a part or all: a part ends anywhere, in
 //! the middle of an append too. A vote and a truncation are acknowledged when they are synced.
 
-use super::{Place, SimulatedTables};
-use crate::raft::{
-    simulation::{
-        events::{Event, Written},
-        world::Lie,
+use super::Place;
+use crate::{
+    raft::{
+        simulation::{
+            events::{Event, Written},
+            world::Lie,
+        },
+        types::{
+            Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes,
+        },
     },
-    types::{Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes},
+    store::Overlay,
 };
 use holdfast_ledger::StateKv;
 use openraft::{
@@ -63,7 +68,7 @@ struct State {
 pub(in super::super) struct SimulatedLog {
     place: Place,
     state: Arc<Mutex<State>>,
-    tables: Arc<Mutex<Weak<SimulatedTables>>>,
+    tables: Arc<Mutex<Weak<Overlay>>>,
 }
 
 impl SimulatedLog {
@@ -73,13 +78,8 @@ impl SimulatedLog {
     }
 
     /// Purging needs the tables to be durable first.
-    pub(super) fn attach(&self, tables: &Arc<SimulatedTables>) {
+    pub(super) fn attach(&self, tables: &Arc<Overlay>) {
         *self.tables.lock().unwrap() = Arc::downgrade(tables);
-    }
-
-    /// The entries from `from` to `to`, as far as they are here.
-    pub(super) fn written(&self, from: u64, to: u64) -> Vec<Written> {
-        self.lock().view.entries.range(from..=to).map(|(_, bytes)| written(bytes)).collect()
     }
 
     pub(super) fn crash(&self) -> Image {
@@ -190,7 +190,8 @@ impl Image {
     }
 }
 
-fn written(bytes: &[u8]) -> Written {
+/// Which entry these bytes are, and a hash of them.
+pub(in super::super) fn written(bytes: &[u8]) -> Written {
     let entry = entry_from_bytes(bytes).unwrap();
     let hash = blake3::hash(bytes);
     let hash = u64::from_le_bytes(*hash.as_bytes().first_chunk::<8>().unwrap());

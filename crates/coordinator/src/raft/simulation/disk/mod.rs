@@ -9,14 +9,17 @@ mod log;
 mod tables;
 
 use super::{events::Event, world::World};
-pub(super) use log::{Image, SimulatedLog};
+use crate::store::Overlay;
+pub(super) use log::{Image, SimulatedLog, written};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
-pub(super) use tables::SimulatedTables;
+pub(super) use tables::{SimulatedTables, applied, digest};
 
 pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+const LAYER_BYTES: [usize; 4] = [1, 2_000, 20_000, 1_000_000];
 
 /// What a crash left.
 #[derive(Default)]
@@ -64,16 +67,21 @@ pub(super) struct Mounted {
     pub(super) fuse: Arc<Fuse>,
     pub(super) log: SimulatedLog,
     pub(super) tables: Arc<SimulatedTables>,
+    /// What is above them, in memory.
+    pub(super) overlay: Arc<Overlay>,
 }
 
 impl Mounted {
     pub(super) fn new(world: &Arc<World>, member: u64, disk: Disk) -> Self {
+        // Some write every row to the disk at once, and some hold all in memory.
+        let settle_at = world.dice().pick(&LAYER_BYTES).unwrap();
         let fuse = Arc::new(Fuse::default());
         let place = Place { world: world.clone(), member, fuse: fuse.clone() };
         let log = SimulatedLog::new(place.clone(), disk.log);
-        let tables = Arc::new(SimulatedTables::new(place, disk.rows, log.clone()));
-        log.attach(&tables);
-        Self { fuse, log, tables }
+        let tables = Arc::new(SimulatedTables::new(place, disk.rows));
+        let overlay = Overlay::without_settler(tables.clone(), settle_at);
+        log.attach(&overlay);
+        Self { fuse, log, tables, overlay }
     }
 
     /// What is left if the power goes now.

@@ -1,6 +1,7 @@
 //! Tables in memory that know what was flushed: a crash takes them back to an older whole batch.
+//! What lies above them in the overlay is not theirs, and a crash takes it.
 
-use super::{Place, Rows, SimulatedLog};
+use super::{Place, Rows};
 use crate::raft::{
     simulation::{events::Event, world::Lie},
     snapshot,
@@ -12,37 +13,17 @@ use std::sync::Mutex;
 
 pub(in super::super) struct SimulatedTables {
     place: Place,
-    log: SimulatedLog,
     now: MemoryKv,
     kept: Mutex<Rows>,
     unflushed: Mutex<Vec<Batch>>,
 }
 
 impl SimulatedTables {
-    pub(super) fn new(place: Place, rows: Rows, log: SimulatedLog) -> Self {
+    pub(super) fn new(place: Place, rows: Rows) -> Self {
         let now = MemoryKv::default();
         let changes = rows.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
         now.write(Batch { changes }).unwrap();
-        Self { place, log, now, kept: Mutex::new(rows), unflushed: Mutex::default() }
-    }
-
-    /// The index of the last entry that was applied.
-    pub(in super::super) fn applied(&self) -> u64 {
-        let applied = self.now.read(&full_key(Table::Meta, b"applied")).unwrap();
-        applied.map_or(0, |bytes| {
-            let id: StoredLogId = record::from_bytes("applied", &bytes).unwrap();
-            LogId::from(id).index
-        })
-    }
-
-    /// All rows, as one number.
-    pub(in super::super) fn digest(&self) -> u64 {
-        let mut hasher = blake3::Hasher::new();
-        for (key, value) in self.now.scan(&[], None, usize::MAX).unwrap() {
-            hasher.update(&(key.len() as u64).to_le_bytes()).update(&key);
-            hasher.update(&(value.len() as u64).to_le_bytes()).update(&value);
-        }
-        u64::from_le_bytes(*hasher.finalize().as_bytes().first_chunk::<8>().unwrap())
+        Self { place, now, kept: Mutex::new(rows), unflushed: Mutex::default() }
     }
 
     pub(super) fn crash(&self) -> Rows {
@@ -54,21 +35,25 @@ impl SimulatedTables {
         }
         rows
     }
+}
 
-    fn tell_what_was_applied(&self, before: u64, was_half: bool) -> Result<()> {
-        if snapshot::is_half_installed(&self.now)? {
-            return Ok(());
-        }
-        let (member, upto) = (self.place.member, self.applied());
-        let head = Query::over(&self.now).audit_head()?;
-        if was_half {
-            self.place.world.tell(Event::Installed { member, upto, head });
-        } else if upto != before {
-            let entries = self.log.written(before + 1, upto);
-            self.place.world.tell(Event::Applied { member, entries, upto, head });
-        }
-        Ok(())
+/// The index of the last entry that was applied.
+pub(in super::super) fn applied(tables: &dyn StateKv) -> u64 {
+    let applied = tables.read(&full_key(Table::Meta, b"applied")).unwrap();
+    applied.map_or(0, |bytes| {
+        let id: StoredLogId = record::from_bytes("applied", &bytes).unwrap();
+        LogId::from(id).index
+    })
+}
+
+/// All rows, as one number.
+pub(in super::super) fn digest(tables: &dyn StateKv) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for (key, value) in tables.scan(&[], None, usize::MAX).unwrap() {
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(&key);
+        hasher.update(&(value.len() as u64).to_le_bytes()).update(&value);
     }
+    u64::from_le_bytes(*hasher.finalize().as_bytes().first_chunk::<8>().unwrap())
 }
 
 impl StateKv for SimulatedTables {
@@ -87,10 +72,14 @@ impl StateKv for SimulatedTables {
     fn write(&self, batch: Batch) -> Result<()> {
         let io = |error: std::io::Error| Error::io("the tables cannot be written", &error);
         self.place.fuse.burn(&self.place.world, self.place.member).map_err(io)?;
-        let (before, was_half) = (self.applied(), snapshot::is_half_installed(&self.now)?);
+        let was_half = snapshot::is_half_installed(&self.now)?;
         self.unflushed.lock().unwrap().push(batch.clone());
         self.now.write(batch)?;
-        self.tell_what_was_applied(before, was_half)?;
+        if was_half && !snapshot::is_half_installed(&self.now)? {
+            let (member, upto) = (self.place.member, applied(&self.now));
+            let head = Query::over(&self.now).audit_head()?;
+            self.place.world.tell(Event::Installed { member, upto, head });
+        }
         if self.place.world.dice().is(5) {
             self.flush()?;
         }
@@ -104,7 +93,7 @@ impl StateKv for SimulatedTables {
         if !unflushed.is_empty() {
             let mut kept = self.kept.lock().unwrap();
             unflushed.iter().for_each(|batch| keep(&mut kept, batch));
-            let (member, upto) = (self.place.member, self.applied());
+            let (member, upto) = (self.place.member, applied(&self.now));
             self.place.world.tell(Event::Flushed { member, upto });
         }
         Ok(())

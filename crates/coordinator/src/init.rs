@@ -75,6 +75,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: options.trial,
+        peers: Default::default(),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

@@ -90,6 +90,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: false,
+        peers: Default::default(),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

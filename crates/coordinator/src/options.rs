@@ -1,9 +1,13 @@
 //! What `coordinator.toml` says. Paths are relative to the file.
 
+use crate::seed::Addresses;
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +28,9 @@ struct Stored {
     /// A cluster to look around in: what an operator owes a real one is only told as a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trial: bool,
+    /// Where this member reaches another one, by its number, when that is not where it says it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    peers: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     pub(crate) snapshot_every: u64,
     pub(crate) trial: bool,
+    /// Where this member reaches others, whatever they say.
+    pub(crate) peers: Addresses,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
 }
@@ -72,6 +81,12 @@ impl Options {
                 .unwrap_or(limits::SNAPSHOT_ENTRIES)
                 .max(limits::SNAPSHOT_ENTRIES_MIN),
             trial: stored.trial,
+            peers: stored
+                .peers
+                .iter()
+                .map(numbered)
+                .collect::<Result<_, _>>()
+                .map_err(malformed)?,
             base,
         })
     }
@@ -95,9 +110,21 @@ impl Options {
             snapshot_every: Some(self.snapshot_every)
                 .filter(|every| *every != limits::SNAPSHOT_ENTRIES),
             trial: self.trial,
+            peers: self.peers.iter().map(|(id, at)| (id.to_string(), at.clone())).collect(),
         };
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
+    }
+}
+
+/// A row of `[peers]`.
+fn numbered((member, address): (&String, &String)) -> Result<(u64, String), String> {
+    match member.parse() {
+        Ok(member) => Ok((member, address.clone())),
+        Err(_) => {
+            let member = member.escape_debug();
+            Err(format!("`{member}` in [peers] is no number of a member: see `cluster status`"))
+        }
     }
 }
 

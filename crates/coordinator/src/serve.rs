@@ -222,7 +222,7 @@ pub(crate) async fn open_ledger(
 ) -> Result<Ledger> {
     let node = node_of(config);
     let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
-    let peers = Peers::new(config.cluster, config.node_id);
+    let peers = Peers::new(config.cluster, config.node_id, config.peers.clone());
     let directory = config.data.join("ledger");
     Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }

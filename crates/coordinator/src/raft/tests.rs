@@ -18,7 +18,7 @@ fn node() -> Node {
 pub(super) async fn open(directory: &Path) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id);
+    let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id, Default::default());
     Ledger::open(directory, &node(), peers, Room::open(directory, 0), (clock, entropy)).await
 }
 

@@ -18,12 +18,15 @@ use std::{collections::BTreeMap, time::Duration};
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The live members as the leader sees them, and as they answer themselves.
-pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
+/// The live members as the leader sees them, and as they answer themselves; and what the others
+/// say is the matter with them.
+pub(super) async fn members(house: &House) -> Result<(Vec<v1::MemberStatus>, Vec<v1::Alarm>)> {
     let rows = house.ledger.query().members()?;
     let live: Vec<&MemberRow> = rows.iter().filter(|row| row.is_live()).collect();
     let seen = overview(house).await.ok();
     let answers = join_all(live.iter().map(|row| ask(house, row.id))).await;
+    let alarms = answers.iter().flatten().flat_map(|answer| answer.alarms.clone()).collect();
+    let applied = answers.into_iter().map(|answer| answer.map(|answer| answer.applied));
     let views: BTreeMap<u64, &v1::PeerView> =
         seen.iter().flat_map(|seen| &seen.members).map(|view| (view.id, view)).collect();
     let (last, leader) = (seen.as_ref().map(|seen| seen.last), house.ledger.current_leader());
@@ -52,7 +55,7 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
             duty: duty(row.duty).to_owned(),
         }
     };
-    Ok(live.iter().zip(answers).map(status).collect())
+    Ok((live.iter().zip(applied).map(status).collect(), alarms))
 }
 
 fn is_silent(view: &v1::PeerView) -> bool {
@@ -66,12 +69,13 @@ fn duty(duty: Duty) -> &'static str {
     }
 }
 
-/// How far a member has applied; nothing from one that does not answer.
-async fn ask(house: &House, member: u64) -> Option<u64> {
+/// How a member is; nothing from one that does not answer.
+async fn ask(house: &House, member: u64) -> Option<v1::HelloResponse> {
     if member == house.node_id {
-        return Some(house.ledger.state().applied);
+        let applied = house.ledger.state().applied;
+        return Some(v1::HelloResponse { applied, ..Default::default() });
     }
-    house.ledger.peers().hello(member, "").await.ok().map(|answer| answer.applied)
+    house.ledger.peers().hello(member, "").await.ok()
 }
 
 async fn overview(house: &House) -> Result<v1::OverviewResponse> {

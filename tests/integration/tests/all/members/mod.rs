@@ -1,6 +1,10 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod crew;
+mod disks;
 mod joining;
 mod losing;
+mod parting;
 mod placing;
 mod scene;
+mod storm;

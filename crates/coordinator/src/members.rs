@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_millis(500);
+const REMOVAL_LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
@@ -39,6 +40,25 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
             () = shutdown.cancelled() => return Ok(()),
             changed = applied.changed() => if changed.is_err() { return Ok(()) },
             () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Ends with an error when this member was removed. One that was away meanwhile hears of it from the
+/// others, which serve it no more: it would wait for its old leader for ever.
+pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(REMOVAL_LOOK) => {}
+        }
+        let rows = house.ledger.query().members()?;
+        for row in rows.iter().filter(|row| row.id != house.node_id && row.is_live()) {
+            match house.ledger.peers().hello(row.id, "").await {
+                Ok(_) => break,
+                Err(error) if error.code == Code::MemberRemoved => return Err(error),
+                Err(_) => {}
+            }
         }
     }
 }

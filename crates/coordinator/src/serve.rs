@@ -112,6 +112,8 @@ fn spawn_work(
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
     tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
+    let removal = members::heed_removal(house.clone(), token.clone());
+    tasks.spawn("removal", OnError::Shutdown, removal);
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery, token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);

@@ -20,10 +20,28 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib64/faketime/libfaketimeMT.so.1",
 ];
 
+/// The environment of a process whose wall clock is off by what stands in a file.
+pub fn by_file(offset: &Path) -> [(&'static str, String); 4] {
+    let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
+    let library = library.expect("libfaketime: `make test` installs it").to_owned();
+    [
+        ("LD_PRELOAD", library),
+        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap().to_owned()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+/// The file in which the offset stands, renamed into place: a reader sees the old one or the new.
+pub fn set_offset(file: &Path, offset: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, offset).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
 /// A coordinator whose wall clock the test sets, and an agent whose clock is right.
 struct Scene {
     scratch: Scratch,
-    library: &'static str,
     coordinator: Option<Service>,
     agent: Option<Service>,
     rounds: u64,
@@ -31,8 +49,6 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
-        let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
-        let library = library.expect("libfaketime: `make test` installs it");
         let scratch = Scratch::new();
         let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
         // A fixed port: the agent finds the coordinator again after a restart.
@@ -43,7 +59,7 @@ impl Scene {
         let named = ["cluster", "init", "--dir", dir, "--name", "one", "--region", "eu"];
         let rest = ["--listen", &listen, "--location", &location, "--kek", &kek];
         holdfast(None, &[&named[..], &rest, &["--custody", custody]].concat()).ok();
-        let mut scene = Self { scratch, library, coordinator: None, agent: None, rounds: 0 };
+        let mut scene = Self { scratch, coordinator: None, agent: None, rounds: 0 };
         scene.set_clock("+0");
         scene.start_coordinator();
         let token = holdfast(Some(&scene.context()), &["agent", "token"]).ok();
@@ -63,10 +79,7 @@ impl Scene {
     }
 
     fn set_clock(&self, offset: &str) {
-        // Renamed into place: a reader sees the old offset or the new one.
-        let (new, file) = (self.scratch.join("clock.new"), self.scratch.join("clock"));
-        std::fs::write(&new, offset).unwrap();
-        std::fs::rename(new, file).unwrap();
+        set_offset(&self.scratch.join("clock"), offset);
     }
 
     fn start_coordinator(&mut self) {
@@ -74,10 +87,7 @@ impl Scene {
         let mut command = Command::new(binary());
         command
             .args(["coordinator", "--config", config.to_str().unwrap()])
-            .env("LD_PRELOAD", self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", self.scratch.join("clock"))
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            .envs(by_file(&self.scratch.join("clock")));
         let log = self.scratch.join("coordinator.log");
         self.coordinator = Some(Service::start_command(&mut command, &log));
     }

@@ -41,6 +41,11 @@ pub fn kills(quick: u64) -> u64 {
     asked("HOLDFAST_TORTURE_KILLS").unwrap_or(quick)
 }
 
+/// How many agents come at once: `usual`, or what the long run asks for.
+pub fn agents(usual: usize) -> usize {
+    asked("HOLDFAST_TORTURE_AGENTS").map_or(usual, |count| count as usize)
+}
+
 fn asked(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

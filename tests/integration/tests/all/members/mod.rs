@@ -1,6 +1,8 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod clocks;
 mod crew;
+mod crowd;
 mod disks;
 mod joining;
 mod losing;

@@ -55,7 +55,7 @@ impl Members {
     }
 
     /// From its next start on, a member's process has this in its environment.
-    pub(super) fn set_environment(&mut self, name: &str, variables: &[(&str, String)]) {
+    pub(super) fn set_environment(&mut self, name: &str, variables: &[(&'static str, String)]) {
         let owned = variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         self.environment.insert(name.to_owned(), owned.collect());
     }
@@ -194,6 +194,16 @@ impl Members {
         let is_voter = |row: &&Value| row["role"] == "voter" && row["lag"].is_u64();
         let voters = || (self.rows().iter().filter(is_voter).count() == count).then_some(());
         wait_until("so many voters", PATIENCE, voters);
+    }
+
+    /// All three have the same audit chain, whole.
+    pub(super) fn wait_for_one_chain(&self) {
+        let head = |name| self.run_at(name, &["audit", "verify"]).ok().object()["head"].clone();
+        let same = || {
+            let heads = ["one", "two", "three"].map(head);
+            heads.iter().all(|head| *head == heads[0]).then_some(())
+        };
+        wait_until("one chain", PATIENCE, same);
     }
 }
 

@@ -111,7 +111,5 @@ fn a_storm_over_the_members_makes_no_client_hear_anything_untrue() {
     }
     members.wait_for_voters(3);
     crew.judge(test);
-    let heads = ["one", "two", "three"]
-        .map(|name| members.run_at(name, &["audit", "verify"]).ok().object()["head"].clone());
-    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+    members.wait_for_one_chain();
 }

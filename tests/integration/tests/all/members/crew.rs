@@ -65,6 +65,8 @@ pub(super) struct Crew {
 struct Shared {
     tls: Arc<ClientTls>,
     agent: String,
+    /// Part of the registers' names.
+    crew: String,
     addresses: Mutex<Vec<String>>,
     steps: Mutex<Vec<(u64, Step)>>,
     numbers: AtomicU64,
@@ -76,11 +78,13 @@ struct Shared {
 impl Crew {
     /// Begins to work on registers of an agent that has joined.
     pub(super) fn at_work(members: &Members, agent: &str, seed: u64) -> Self {
+        let crew = format!("{seed:016x}");
         let context = Context::load(&members.scratch.join("c/operator.toml")).unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let shared = Arc::new(Shared {
             tls: context.tls(Arc::new(SystemClock::start())).unwrap(),
             agent: agent.to_owned(),
+            crew,
             addresses: Mutex::default(),
             steps: Mutex::default(),
             numbers: AtomicU64::new(1),
@@ -143,6 +147,10 @@ impl Crew {
 }
 
 impl Shared {
+    fn name(&self, register: u64) -> String {
+        format!("register-{}-{register}", self.crew)
+    }
+
     fn tell(&self, register: u64, step: Step) {
         self.steps.lock().unwrap().push((register, step));
     }
@@ -186,7 +194,7 @@ async fn ask(
         }
     };
     match wish {
-        Wish::Read(_) => read(channel, register).await.ok(),
+        Wish::Read(_) => read(shared, channel, register).await.ok(),
         Wish::Write(number) => write(shared, channel, register, number).await.ok(),
     }
 }
@@ -206,13 +214,13 @@ async fn write(
         ..Default::default()
     };
     let resource =
-        v1::Resource { name: name(register), revision: 0, spec: Some(Spec::Policy(policy)) };
+        v1::Resource { name: shared.name(register), revision: 0, spec: Some(Spec::Policy(policy)) };
     let request = v1::ApplyRequest { resource: Some(resource), dry_run: false };
     AdminClient::new(channel).apply(Request::new(request)).await.map(|_| number)
 }
 
-async fn read(channel: Channel, register: u64) -> Result<u64, Status> {
-    let Some(Spec::Policy(policy)) = resource(channel, register).await?.spec else {
+async fn read(shared: &Shared, channel: Channel, register: u64) -> Result<u64, Status> {
+    let Some(Spec::Policy(policy)) = resource(shared, channel, register).await?.spec else {
         panic!("a policy")
     };
     let Some(Source::Files(files)) = policy.source.unwrap().source else { panic!("files") };
@@ -220,8 +228,12 @@ async fn read(channel: Channel, register: u64) -> Result<u64, Status> {
     Ok(text.trim_start_matches('/').parse().unwrap())
 }
 
-async fn resource(channel: Channel, register: u64) -> Result<v1::Resource, Status> {
-    let request = v1::ListRequest { kind: "policy".to_owned(), name: name(register) };
+async fn resource(
+    shared: &Shared,
+    channel: Channel,
+    register: u64,
+) -> Result<v1::Resource, Status> {
+    let request = v1::ListRequest { kind: "policy".to_owned(), name: shared.name(register) };
     let answer = AdminClient::new(channel).list(request).await?.into_inner();
     Ok(answer.resources[0].clone())
 }
@@ -230,11 +242,7 @@ async fn resource(channel: Channel, register: u64) -> Result<v1::Resource, Statu
 async fn revision(shared: &Shared, register: u64) -> usize {
     let endpoints = shared.addresses.lock().unwrap().clone();
     let channel = connect(&endpoints, shared.tls.clone(), ChannelKind::Control).await.unwrap();
-    resource(channel, register).await.unwrap().revision as usize
-}
-
-fn name(register: u64) -> String {
-    format!("register-{register}")
+    resource(shared, channel, register).await.unwrap().revision as usize
 }
 
 fn is_linearizable(steps: &[Step]) -> bool {

@@ -11,7 +11,8 @@ use crate::harness::{Chance, Flow, kills, wait_until};
 use rustix::process::Signal;
 use std::time::Duration;
 
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 6;
+const ROUNDS_OF_A_CREW: u64 = 8;
 const SEED_USUAL: u64 = 0x57_04_12;
 /// Of the clients, in each trouble.
 const QUESTIONS: u64 = 30;
@@ -83,33 +84,42 @@ fn a_storm_over_the_members_makes_no_client_hear_anything_untrue() {
     let test = "a_storm_over_the_members_makes_no_client_hear_anything_untrue";
     let rounds = kills(ROUNDS);
     let mut chance = Chance::of(test, SEED_USUAL, rounds);
-    let seed = chance.below(u64::MAX);
-    let mut members = Members::three_on_lines(seed);
+    let mut members = Members::three_on_lines(chance.below(u64::MAX));
     members.join_agent("host");
-    let crew = Crew::at_work(&members, "host", seed);
+    let mut left = rounds;
+    while left > 0 {
+        // The judge's search is over what one crew was told.
+        let watch = left.min(ROUNDS_OF_A_CREW);
+        left -= watch;
+        let crew = Crew::at_work(&members, "host", chance.below(u64::MAX));
+        for _ in 0..watch {
+            weather(&mut members, &crew, &mut chance);
+        }
+        members.wait_for_voters(3);
+        crew.judge(test);
+        members.wait_for_one_chain();
+    }
+}
+
+/// One trouble, from its beginning to its end.
+fn weather(members: &mut Members, crew: &Crew, chance: &mut Chance) {
     let answers = |more: u64, what: &str| {
         let upto = crew.answered() + more;
         wait_until(what, PATIENCE, || (crew.answered() >= upto).then_some(()));
     };
-    answers(ANSWERS, "the clients work");
-    for round in 0..rounds {
-        let trouble = *chance.one_of(&Trouble::ALL);
-        // Half of the time whoever leads.
-        let victim = match chance.below(2) {
-            0 => members.leader(),
-            _ => (*chance.one_of(&["one", "two", "three"])).to_owned(),
-        };
-        eprintln!("{round}: {trouble:?} {victim}");
-        let upto = crew.attempted() + QUESTIONS;
-        trouble.begin(&mut members, &victim);
-        crew.follow(&members);
-        answers(ANSWERS, "the others go on");
-        wait_until("questions", PATIENCE, || (crew.attempted() >= upto).then_some(()));
-        trouble.end(&mut members, &victim);
-        crew.follow(&members);
-        answers(ANSWERS, "all go on");
-    }
-    members.wait_for_voters(3);
-    crew.judge(test);
-    members.wait_for_one_chain();
+    let trouble = *chance.one_of(&Trouble::ALL);
+    // Half of the time whoever leads.
+    let victim = match chance.below(2) {
+        0 => members.leader(),
+        _ => (*chance.one_of(&["one", "two", "three"])).to_owned(),
+    };
+    eprintln!("{trouble:?} {victim}");
+    let upto = crew.attempted() + QUESTIONS;
+    trouble.begin(members, &victim);
+    crew.follow(members);
+    answers(ANSWERS, "the others go on");
+    wait_until("questions", PATIENCE, || (crew.attempted() >= upto).then_some(()));
+    trouble.end(members, &victim);
+    crew.follow(members);
+    answers(ANSWERS, "all go on");
 }

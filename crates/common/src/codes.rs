@@ -92,7 +92,7 @@ codes! {
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
-    LogDamaged "log.record_damaged" Damage false "do not start this member again; restore its data directory or rebuild it";
+    LogDamaged "log.record_damaged" Damage false "do not start it on this data again; where other members are left, type `holdfast cluster remove` and let a new one join in an empty directory";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
     MemberLagging "member.log_behind" Conflict true "wait until `holdfast cluster status` shows that it has caught up";
     MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";

@@ -199,6 +199,9 @@ pub const CONNECTION_AGE_SECS: u64 = 30 * 60;
 pub const CONNECT_TIMEOUT_SECS: u64 = 5;
 pub const KEEPALIVE_INTERVAL_SECS: u64 = 20;
 pub const KEEPALIVE_TIMEOUT_SECS: u64 = 10;
+/// Of one member to another.
+pub const PEER_KEEPALIVE_INTERVAL_SECS: u64 = 2;
+pub const PEER_KEEPALIVE_TIMEOUT_SECS: u64 = 3;
 /// Windows bound what a receiver holds: streams × window, at most the connection's. These are a
 /// client's, for restores.
 pub const DATA_STREAM_WINDOW_BYTES: u32 = 16 << 20;

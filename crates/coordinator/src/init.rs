@@ -82,6 +82,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
+        peers: Default::default(),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

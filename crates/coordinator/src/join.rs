@@ -105,6 +105,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: false,
         level_max: options.level_max.unwrap_or(LEVEL),
+        peers: Default::default(),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

@@ -7,7 +7,7 @@
 use crate::{
     api,
     house::House,
-    raft::{electable, next_step},
+    raft::{electable, is_ready, next_step},
 };
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::{
@@ -16,10 +16,12 @@ use holdfast_ledger::{
     row::{MemberRole, MemberRow},
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_wire::v1::PeerView;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_millis(500);
+const REMOVAL_LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
@@ -38,6 +40,25 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
             () = shutdown.cancelled() => return Ok(()),
             changed = applied.changed() => if changed.is_err() { return Ok(()) },
             () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Ends with an error when this member was removed. One that was away meanwhile hears of it from the
+/// others, which serve it no more: it would wait for its old leader for ever.
+pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(REMOVAL_LOOK) => {}
+        }
+        let rows = house.ledger.query().members()?;
+        for row in rows.iter().filter(|row| row.id != house.node_id && row.is_live()) {
+            match house.ledger.peers().hello(row.id, "").await {
+                Ok(_) => break,
+                Err(error) if error.code == Code::MemberRemoved => return Err(error),
+                Err(_) => {}
+            }
         }
     }
 }
@@ -63,6 +84,7 @@ async fn look(house: &House) -> Result<()> {
     if house.is_witness() {
         return hand_over(house).await;
     }
+    leave_to_who_has_room(house).await?;
     let standing = house.ledger.standing()?;
     if let Some(step) = next_step(&rows, &standing) {
         tracing::info!(?step, "the membership changes");
@@ -116,6 +138,23 @@ pub(crate) fn moved(house: &Arc<House>, tasks: &Tasks, member: u64, address: Str
             house.ledger.propose(Actor::System, moved).await.map(drop)
         });
     }
+}
+
+/// A leader whose disk is full refuses whatever begins. One that has room would not.
+async fn leave_to_who_has_room(house: &House) -> Result<()> {
+    let Some(full) = house.ledger.shortage().filter(|_| !house.ledger.is_alone()) else {
+        return Ok(());
+    };
+    let seen = house.ledger.overview()?;
+    let ready = |view: &&PeerView| view.voter && is_ready(view, seen.last).is_ok();
+    for view in seen.members.iter().filter(|view| view.id != house.node_id).filter(ready) {
+        let answer = house.ledger.peers().hello(view.id, "").await;
+        if answer.is_ok_and(|told| told.alarms.iter().all(|alarm| alarm.code != full.code.name())) {
+            tracing::warn!(error = %full, to = view.id, "handing over to a member with room");
+            return house.ledger.transfer(view.id).await;
+        }
+    }
+    Ok(())
 }
 
 async fn take_office(house: &House) -> Result<()> {

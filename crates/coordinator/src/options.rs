@@ -1,10 +1,14 @@
 //! What `coordinator.toml` says. Paths are relative to the file.
 
+use crate::seed::Addresses;
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
 use holdfast_ledger::{LEVEL, row::Duty};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 const WITNESS: &str = "witness";
 
@@ -32,6 +36,9 @@ struct Stored {
     /// A cluster to look around in: what an operator owes a real one is only told as a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trial: bool,
+    /// Where this member reaches another one, by its number, when that is not where it says it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    peers: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) trial: bool,
     /// The highest feature level that this process knows; not of the file.
     pub(crate) level_max: u32,
+    /// Where this member reaches others, whatever they say.
+    pub(crate) peers: Addresses,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
 }
@@ -86,6 +95,12 @@ impl Options {
                 .max(limits::SNAPSHOT_ENTRIES_MIN),
             trial: stored.trial,
             level_max: LEVEL,
+            peers: stored
+                .peers
+                .iter()
+                .map(numbered)
+                .collect::<Result<_, _>>()
+                .map_err(malformed)?,
             base,
         })
     }
@@ -110,6 +125,7 @@ impl Options {
             snapshot_every: Some(self.snapshot_every)
                 .filter(|every| *every != limits::SNAPSHOT_ENTRIES),
             trial: self.trial,
+            peers: self.peers.iter().map(|(id, at)| (id.to_string(), at.clone())).collect(),
         };
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
@@ -124,6 +140,17 @@ fn duty(stored: &Stored) -> Result<Duty, String> {
         (None, None) => Err("`kek` is missing".to_owned()),
         (Some(WITNESS), Some(_)) => Err("a witness has no `kek`".to_owned()),
         (Some(other), _) => Err(format!("`duty` is `{WITNESS}` or left out, not `{other}`")),
+    }
+}
+
+/// A row of `[peers]`.
+fn numbered((member, address): (&String, &String)) -> Result<(u64, String), String> {
+    match member.parse() {
+        Ok(member) => Ok((member, address.clone())),
+        Err(_) => {
+            let member = member.escape_debug();
+            Err(format!("`{member}` in [peers] is no number of a member: see `cluster status`"))
+        }
     }
 }
 

@@ -123,6 +123,8 @@ fn spawn_common(house: &Arc<House>, tasks: &Tasks) {
     let token = tasks.token().clone();
     tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
     tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
+    let removal = members::heed_removal(house.clone(), token.clone());
+    tasks.spawn("removal", OnError::Shutdown, removal);
     tasks.spawn("levels", OnError::Shutdown, levels::keep(house.clone(), token));
 }
 
@@ -262,7 +264,7 @@ pub(crate) async fn open_ledger(
 ) -> Result<Ledger> {
     let node = node_of(config);
     let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
-    let peers = Peers::new(config.cluster, config.node_id);
+    let peers = Peers::new(config.cluster, config.node_id, config.peers.clone());
     let directory = config.data.join("ledger");
     Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }

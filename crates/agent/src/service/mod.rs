@@ -93,16 +93,22 @@ async fn attach_again(
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     let mut ready = Some(ready);
+    let mut is_first = true;
     while !shutdown.is_cancelled() {
-        let (tls, endpoints) = (Arc::clone(&credentials.tls), whereabouts.endpoints());
+        let (tls, mut endpoints) = (Arc::clone(&credentials.tls), whereabouts.endpoints());
+        // What was written down first is tried first; after that nobody is to be everybody's next.
+        if !std::mem::take(&mut is_first) {
+            shuffle(&mut endpoints, entropy);
+        }
         let connected = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             connected = connect(&endpoints, tls, ChannelKind::Control) => connected,
         };
+        let mut stood = false;
         let ended = match connected {
             Ok(channel) => {
                 let attached = || {
-                    backoff.reset();
+                    stood = true;
                     if let Some(ready) = ready.take() {
                         ready();
                     }
@@ -116,12 +122,22 @@ async fn attach_again(
             Err(error) if error.code == Code::AgentRevoked => return Err(error),
             Err(error) => tracing::warn!(%error, "not attached; trying again"),
         }
+        let pause = match stood {
+            true => backoff.after_loss(entropy, !desk.is_idle()),
+            false => backoff.next(entropy),
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(backoff.next(entropy)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())
+}
+
+fn shuffle(endpoints: &mut [String], entropy: &dyn Entropy) {
+    for last in (1..endpoints.len()).rev() {
+        endpoints.swap(last, entropy.below(last as u64 + 1) as usize);
+    }
 }
 
 /// How long interrupted runs may take to end while their ends can still be reported.

@@ -10,7 +10,7 @@ mod raft;
 mod render;
 mod restore;
 
-pub(crate) use admin::{AdminService, next_leader, preview};
+pub(crate) use admin::{AdminService, next_leader, own_alarms, preview};
 pub(crate) use agent::{AgentService, welcome};
 pub(crate) use enroll::EnrollService;
 pub(crate) use ingest::IngestService;

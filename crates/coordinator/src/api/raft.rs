@@ -1,6 +1,6 @@
 //! The members' side: who calls is a member of this cluster, and means this one.
 
-use super::{access::Caller, caller, refuse};
+use super::{access::Caller, caller, own_alarms, refuse};
 use crate::{house::House, raft::Incoming};
 use holdfast_common::{Code, Error, Result, record};
 use holdfast_runtime::tasks::Tasks;
@@ -155,8 +155,9 @@ impl Raft for RaftService {
         }
         let state = self.house.ledger.state();
         let leader = state.leader.unwrap_or(0);
-        let level_max = self.house.ledger.level_max();
-        Ok(Response::new(v1::HelloResponse { leader, applied: state.applied, level_max }))
+        let (alarms, level_max) = (own_alarms(&self.house), self.house.ledger.level_max());
+        let applied = state.applied;
+        Ok(Response::new(v1::HelloResponse { leader, applied, alarms, level_max }))
     }
 }
 

@@ -397,10 +397,7 @@ fn wrap_checksum(key: &str, value: &[u8]) -> Vec<u8> {
 }
 
 fn unwrap_checksum<'a>(key: &str, wrapped: &'a [u8]) -> Result<&'a [u8]> {
-    let bad = || {
-        Error::new(Code::LogDamaged, format!("the log's record `{key}` is damaged"))
-            .next("do not start this member on this directory again; restore or rebuild it")
-    };
+    let bad = || Error::new(Code::LogDamaged, format!("the log's record `{key}` is damaged"));
     let (sum, value) = wrapped.split_first_chunk::<4>().ok_or_else(bad)?;
     let expected = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
     if u32::from_le_bytes(*sum) == expected { Ok(value) } else { Err(bad()) }
@@ -434,8 +431,7 @@ fn generation(path: &Path, db: &redb::Database) -> Result<Generation> {
     let (generation, is_behind) =
         opened.map_err(|error| damaged("the log's generation cannot be read", &error))?;
     if is_behind {
-        return Err(Error::new(Code::LogDamaged, "the log has gone back to an earlier state")
-            .next("do not start this member on this directory again; restore or rebuild it"));
+        return Err(Error::new(Code::LogDamaged, "the log has gone back to an earlier state"));
     }
     Ok(generation)
 }

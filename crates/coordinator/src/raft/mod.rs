@@ -68,6 +68,9 @@ const HEARTBEAT_MS: u64 = 100;
 /// openraft waits for a leader's lease, as long as the end of this, before it counts: 650 to 800 ms
 /// after the last heartbeat.
 const ELECTION_MS: std::ops::Range<u64> = 250..400;
+/// A leader that is heard and hears nobody would keep the others from electing one that hears: so it
+/// falls silent for as long as that takes, and then tries for as long.
+const QUORUM_LOSS_PROBE_MS: u64 = 3 * ELECTION_MS.end;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
 
 /// Who this member is.
@@ -334,6 +337,7 @@ fn config(snapshot_every: u64) -> Result<Config> {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: snapshot_every / 5,
         enable_pre_vote: Some(true),
+        quorum_loss_probe_interval: Some(QUORUM_LOSS_PROBE_MS),
         // One that led before a crash has lost what it had not synced, and others may have it: to
         // go on under the same term would give one name to two entries.
         enable_leader_restore: Some(false),

@@ -47,7 +47,6 @@ impl Ledger {
     ) -> Result<Outcome> {
         let command = command.into();
         self.hope_for_level(&command).await?;
-        self.room.admit(&command)?;
         match self.insist(Wish::Agree(key, &actor, &command)).await? {
             Some(reply) => reply.into_result(),
             None => Err(Error::new(Code::InternalBug, "a command came to nothing")),
@@ -59,7 +58,8 @@ impl Ledger {
         self.insist(Wish::Read).await.map(drop)
     }
 
-    /// On the leader: has a quorum agree to a command that some member has authorised.
+    /// On the leader: has a quorum agree to a command that some member has authorised. The room that
+    /// counts is the leader's: what it takes must be written here, whatever becomes of the others.
     pub(crate) async fn agree(
         &self,
         key: [u8; 16],

@@ -94,6 +94,16 @@ impl Room {
         }
     }
 
+    /// What others agreed to is written here whether there is room or not: out of the reserve, when
+    /// nothing else is left.
+    pub(super) fn yield_reserve(&self) {
+        let mut held = self.held();
+        if *held && (self.free)().is_ok_and(|free| free < limits::LEDGER_LAST_BYTES) {
+            tracing::warn!("the disk is full; the reserve is given up for what others agree to");
+            self.give_up(&mut held);
+        }
+    }
+
     /// Whether so much may be written beyond what is kept back.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         (self.free)().is_ok_and(|free| free >= bytes.saturating_add(limits::LEDGER_FREE_BYTES_MIN))
@@ -299,6 +309,19 @@ mod tests {
         assert_eq!(looks_for(&admit_ten), 10);
         free.store(MIB, Ordering::Relaxed);
         room.admit(&ends()).unwrap_err();
+    }
+
+    #[test]
+    fn a_member_on_a_full_disk_gives_its_reserve_up_for_what_others_agree_to() {
+        let disk = SmallDisk::new();
+        let room = disk.room();
+        disk.fill(60);
+        room.yield_reserve();
+        assert!(disk.reserve().exists(), "there is room yet");
+        disk.fill(95);
+        room.yield_reserve();
+        assert!(!disk.reserve().exists());
+        assert!(room.shortage().is_some());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) async fn open(directory: &Path) -> Result<Ledger> {
 pub(super) async fn open_knowing(directory: &Path, level_max: u32) -> Result<Ledger> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id);
+    let peers = Peers::new(ClusterId::from_bytes([1; 16]), node().id, Default::default());
     let node = Node { level_max, ..node() };
     Ledger::open(directory, &node, peers, Room::open(directory, 0), (clock, entropy)).await
 }

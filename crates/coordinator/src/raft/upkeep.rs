@@ -7,7 +7,11 @@
 use super::{Ledger, types::Types};
 use holdfast_common::{Code, Error, Result};
 use openraft::{async_runtime::WatchReceiver, error::Fatal};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long a disk may be full before the reserve is given up.
+const ROOM_LOOK: Duration = Duration::from_millis(200);
 
 impl Ledger {
     /// Runs until `shutdown`; an error says that the ledger has stopped for good.
@@ -23,7 +27,9 @@ impl Ledger {
                 changed = applied.changed() => if changed.is_err() {
                     return Err(self.failure().await);
                 },
+                () = tokio::time::sleep(ROOM_LOOK) => {}
             }
+            self.room.yield_reserve();
             let (now, newest) = (*applied.borrow_and_update(), self.newest_snapshot());
             if now.saturating_sub(newest.max(asked)) >= self.snapshot_every
                 && self.room.fits(self.tables_bytes())

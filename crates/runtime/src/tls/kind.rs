@@ -1,4 +1,4 @@
-//! Two kinds of connection, never mixed: bulk data would delay heartbeats behind it.
+//! Kinds of connection, never mixed: bulk data would delay heartbeats behind it.
 //!
 //! Windows belong to the receiver: the server's bound uploads, the client's bound restores. Those
 //! of data are wide enough for a distant region at full speed and are the most that a connection
@@ -26,10 +26,15 @@ pub fn stranger_server() -> Server {
 pub enum ChannelKind {
     Control,
     Data,
+    /// From one member to another: one that died without a word must not outlast an election by far.
+    Peer,
 }
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(limits::KEEPALIVE_INTERVAL_SECS);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(limits::KEEPALIVE_TIMEOUT_SECS);
+
+const PEER_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(limits::PEER_KEEPALIVE_INTERVAL_SECS);
+const PEER_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(limits::PEER_KEEPALIVE_TIMEOUT_SECS);
 
 impl ChannelKind {
     /// A server for connections of this kind; services are added by the caller.
@@ -41,7 +46,7 @@ impl ChannelKind {
             .http2_max_header_list_size(limits::HTTP_HEADER_BYTES_MAX)
             .max_connection_age(Duration::from_secs(limits::CONNECTION_AGE_SECS));
         match self {
-            Self::Control => server,
+            Self::Control | Self::Peer => server,
             Self::Data => server
                 .initial_stream_window_size(limits::SERVER_STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(limits::SERVER_CONNECTION_WINDOW_BYTES)
@@ -56,6 +61,9 @@ impl ChannelKind {
             .keep_alive_while_idle(true);
         match self {
             Self::Control => endpoint,
+            Self::Peer => endpoint
+                .http2_keep_alive_interval(PEER_KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(PEER_KEEPALIVE_TIMEOUT),
             Self::Data => endpoint
                 .initial_stream_window_size(limits::DATA_STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(limits::DATA_CONNECTION_WINDOW_BYTES)

@@ -20,34 +20,42 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib64/faketime/libfaketimeMT.so.1",
 ];
 
+/// The environment of a process whose wall clock is off by what stands in a file.
+pub fn by_file(offset: &Path) -> [(&'static str, String); 4] {
+    let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
+    let library = library.expect("libfaketime: `make test` installs it").to_owned();
+    [
+        ("LD_PRELOAD", library),
+        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap().to_owned()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+/// The file in which the offset stands, renamed into place: a reader sees the old one or the new.
+pub fn set_offset(file: &Path, offset: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, offset).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
 /// Processes whose wall clock the test sets, by a file.
 pub struct Clocked {
-    library: &'static str,
     file: PathBuf,
 }
 
 impl Clocked {
     pub fn new(file: PathBuf) -> Self {
-        let library = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
-        let library = library.expect("libfaketime: `make test` installs it");
-        Self { library, file }
+        Self { file }
     }
 
     pub fn set(&self, offset: &str) {
-        // Renamed into place: a reader sees the old offset or the new one.
-        let new = self.file.with_extension("new");
-        std::fs::write(&new, offset).unwrap();
-        std::fs::rename(new, &self.file).unwrap();
+        set_offset(&self.file, offset);
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command
-            .args(arguments)
-            .env("LD_PRELOAD", self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.args(arguments).envs(by_file(&self.file));
         command
     }
 

@@ -19,13 +19,17 @@ use std::{collections::BTreeMap, time::Duration};
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The live members as the leader sees them, and as they answer themselves.
-pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
+/// The live members as the leader sees them, and as they answer themselves; and what the others
+/// say is the matter with them.
+pub(super) async fn members(house: &House) -> Result<(Vec<v1::MemberStatus>, Vec<v1::Alarm>)> {
     let rows = house.ledger.query().members()?;
     let live: Vec<&MemberRow> = rows.iter().filter(|row| row.is_live()).collect();
     let seen = overview(house).await.ok();
     let answers = join_all(live.iter().map(|row| ask(house, row.id))).await;
-    let answers = answers.into_iter().map(Option::unzip);
+    let alarms = answers.iter().flatten().flat_map(|answer| answer.alarms.clone()).collect();
+    let answers = answers.into_iter().map(|answer| {
+        answer.map(|answer| (answer.applied, answer.level_max.max(LEVEL_FIRST))).unzip()
+    });
     let views: BTreeMap<u64, &v1::PeerView> =
         seen.iter().flat_map(|seen| &seen.members).map(|view| (view.id, view)).collect();
     let (last, leader) = (seen.as_ref().map(|seen| seen.last), house.ledger.current_leader());
@@ -55,7 +59,7 @@ pub(super) async fn members(house: &House) -> Result<Vec<v1::MemberStatus>> {
             level_max,
         }
     };
-    Ok(live.iter().zip(answers).map(status).collect())
+    Ok((live.iter().zip(answers).map(status).collect(), alarms))
 }
 
 fn is_silent(view: &v1::PeerView) -> bool {
@@ -69,13 +73,13 @@ fn duty(duty: Duty) -> &'static str {
     }
 }
 
-/// How far a member has applied, and which level it knows; nothing from one that does not answer.
-async fn ask(house: &House, member: u64) -> Option<(u64, u32)> {
+/// How a member is; nothing from one that does not answer.
+async fn ask(house: &House, member: u64) -> Option<v1::HelloResponse> {
     if member == house.node_id {
-        return Some((house.ledger.state().applied, house.ledger.level_max()));
+        let (applied, level_max) = (house.ledger.state().applied, house.ledger.level_max());
+        return Some(v1::HelloResponse { applied, level_max, ..Default::default() });
     }
-    let answer = house.ledger.peers().hello(member, "").await.ok()?;
-    Some((answer.applied, answer.level_max.max(LEVEL_FIRST)))
+    house.ledger.peers().hello(member, "").await.ok()
 }
 
 async fn overview(house: &House) -> Result<v1::OverviewResponse> {

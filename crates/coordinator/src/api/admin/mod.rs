@@ -9,6 +9,7 @@ mod status;
 
 pub(crate) use cluster::next_leader;
 pub(crate) use resources::preview;
+pub(crate) use status::own_alarms;
 
 use super::{caller, refuse, render};
 use crate::{house::House, pki};

@@ -20,8 +20,9 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let query = house.ledger.query();
     let cluster = query.cluster()?;
     let sources = sources(query)?;
-    let members = super::cluster::members(house).await?;
+    let (members, of_others) = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
+    alarms.extend(of_others);
     alarms.extend(members.iter().filter(|member| member.state == "silent").map(silent));
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {
@@ -102,22 +103,23 @@ fn index_behind((vault, catalog): &(Name, Arc<Catalog>)) -> Option<v1::Alarm> {
     })
 }
 
+/// What is the matter with this member itself, whoever asks any of them.
+pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
+    let full = house.ledger.shortage().map(|full| v1::Alarm {
+        code: full.code.name().to_owned(),
+        subject: house.name.to_string(),
+        since_ns: house.ledger.now().as_nanos(),
+        next: full.advice().to_owned(),
+    });
+    let jumped = house.ledger.clock_jump().map(|jump| clock_alarm(house, jump));
+    full.into_iter().chain(jumped).collect()
+}
+
 /// What an operator should look at. Codes are stable.
 fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
     let now = house.ledger.now().as_nanos();
-    let mut alarms = Vec::new();
-    if let Some(full) = house.ledger.shortage() {
-        alarms.push(v1::Alarm {
-            code: full.code.name().to_owned(),
-            subject: house.name.to_string(),
-            since_ns: now,
-            next: full.advice().to_owned(),
-        });
-    }
+    let mut alarms = own_alarms(house);
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
-    if let Some(jump) = house.ledger.clock_jump() {
-        alarms.push(clock_alarm(house, jump));
-    }
     for source in sources.iter().filter(|source| !source.ok) {
         let subject = source.policy.clone().unwrap_or_default();
         alarms.push(match source.newest_point {

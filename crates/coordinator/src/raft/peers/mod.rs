@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A line is dialled when it is first needed and mends itself. Where a member is comes from the
-//! membership, and from the member itself when it says so: a restart may have moved it. Before this
-//! process knows its own certificate nobody can be called.
+//! membership, and from the member itself when it says so: a restart may have moved it; but for those
+//! of which the configuration knows better. Before this process knows its own certificate nobody can be called.
 
 mod calls;
 mod replication;
@@ -35,6 +35,8 @@ pub(crate) struct Peers(Arc<Shared>);
 struct Shared {
     cluster: ClusterId,
     me: u64,
+    /// Where some are from here, whatever they and the membership say.
+    fixed: BTreeMap<u64, String>,
     tls: OnceLock<Arc<ClientTls>>,
     book: Mutex<BTreeMap<u64, Entry>>,
 }
@@ -56,9 +58,9 @@ enum Lane {
 }
 
 impl Peers {
-    pub(crate) fn new(cluster: ClusterId, me: u64) -> Self {
+    pub(crate) fn new(cluster: ClusterId, me: u64, fixed: BTreeMap<u64, String>) -> Self {
         let (tls, book) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Shared { cluster, me, tls, book }))
+        Self(Arc::new(Shared { cluster, me, fixed, tls, book }))
     }
 
     /// From now on others can be called, with this certificate.
@@ -100,24 +102,28 @@ impl Peers {
             if let Some(channel) = entry.and_then(|entry| entry.channels.get(&lane)) {
                 return Ok(channel.clone());
             }
-            entry.and_then(|entry| entry.address.clone())
+            self.place(member, entry).cloned()
         };
         let (Some(address), Some(tls)) = (address, self.0.tls.get()) else {
             let message = format!("it is not known yet how to reach member {member}");
             return Err(Error::new(Code::ClusterUnreachable, message));
         };
         let kind = match lane {
-            Lane::Log | Lane::Calls => ChannelKind::Control,
+            Lane::Log | Lane::Calls => ChannelKind::Peer,
             Lane::Snapshots => ChannelKind::Data,
         };
         let channel = connect(std::slice::from_ref(&address), tls.clone(), kind).await?;
         let mut book = self.lock();
         let entry = book.entry(member).or_default();
         // It may have moved while we dialled.
-        if entry.address.as_ref() == Some(&address) {
+        if self.place(member, Some(&*entry)) == Some(&address) {
             entry.channels.insert(lane, channel.clone());
         }
         Ok(channel)
+    }
+
+    fn place<'a>(&'a self, member: u64, entry: Option<&'a Entry>) -> Option<&'a String> {
+        self.0.fixed.get(&member).or(entry.and_then(|entry| entry.address.as_ref()))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_a_member_says_of_itself_counts_until_the_membership_says_something_new() {
-        let peers = Peers::new(ClusterId::from_bytes([1; 16]), 1);
+        let peers = Peers::new(ClusterId::from_bytes([1; 16]), 1, BTreeMap::new());
         let at = |member| peers.lock().get(&member).and_then(|entry| entry.address.clone());
         peers.list(2, "a:1");
         assert_eq!(at(2).as_deref(), Some("a:1"));
@@ -159,5 +165,19 @@ mod tests {
         peers.list(2, "c:3");
         assert_eq!(at(2).as_deref(), Some("c:3"));
         assert_eq!(at(3), None);
+    }
+
+    #[test]
+    fn where_the_configuration_knows_better_nobody_is_believed() {
+        let fixed = BTreeMap::from([(2, "inside:1".to_owned())]);
+        let peers = Peers::new(ClusterId::from_bytes([1; 16]), 1, fixed);
+        let place = |member| peers.place(member, peers.lock().get(&member)).cloned();
+        assert_eq!(place(2).as_deref(), Some("inside:1"), "of whom nothing was heard yet");
+        for member in [2, 3] {
+            peers.list(member, "outside:2");
+            peers.learn(member, "elsewhere:3");
+        }
+        assert_eq!(place(2).as_deref(), Some("inside:1"));
+        assert_eq!(place(3).as_deref(), Some("elsewhere:3"));
     }
 }

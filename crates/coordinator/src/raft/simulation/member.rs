@@ -87,7 +87,7 @@ impl Living {
         let ledger = Ledger {
             me: id,
             raft,
-            peers: Peers::new(ClusterId::from_bytes([1; 16]), id),
+            peers: Peers::new(ClusterId::from_bytes([1; 16]), id, Default::default()),
             snapshots: Arc::from(snapshots),
             tables,
             tables_file: Arc::from(directory.join("tables")),

@@ -17,6 +17,16 @@ impl Chance {
         Self(seed)
     }
 
+    /// Dice of a part of a test, from what the test's own gave.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// One of several.
+    pub fn one_of<'a, T>(&mut self, several: &'a [T]) -> &'a T {
+        &several[self.below(several.len() as u64) as usize]
+    }
+
     /// A number below `bound`, which is not zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -29,6 +39,11 @@ impl Chance {
 /// How often a kill loop kills: `quick`, or what the long run asks for.
 pub fn kills(quick: u64) -> u64 {
     asked("HOLDFAST_TORTURE_KILLS").unwrap_or(quick)
+}
+
+/// How many agents come at once: `usual`, or what the long run asks for.
+pub fn agents(usual: usize) -> usize {
+    asked("HOLDFAST_TORTURE_AGENTS").map_or(usual, |count| count as usize)
 }
 
 fn asked(name: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! A disk of a few mebibytes that a test may fill; needs root, for it is a mounted `tmpfs`.
+//! Disks that a test may fill or have fail; they are mounted, which needs root.
 
 use rustix::{
     fs::{FallocateFlags, fallocate},
@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// Mounted as long as it lives, unmounted when the test fails as well.
+/// A `tmpfs` of a few mebibytes. Mounted as long as it lives, unmounted when the test fails as well.
 pub struct SmallDisk {
     pub path: PathBuf,
 }
@@ -65,4 +65,58 @@ impl Drop for SmallDisk {
         let gone = Command::new("umount").arg("-l").arg(&self.path).status();
         assert!(std::thread::panicking() || gone.unwrap().success(), "unmounted");
     }
+}
+
+/// A file system on a file, whose kernel can be told that its disk has failed: from then on nothing
+/// can be written, and what was not synced is gone, until it is mounted anew.
+pub struct FailingDisk {
+    pub path: PathBuf,
+    image: PathBuf,
+}
+
+impl FailingDisk {
+    /// Mounted at `path`; its bytes lie in `image`.
+    pub fn mount(path: &Path, image: &Path, mib: u64) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        File::create(image).unwrap().set_len(mib << 20).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
+        let disk = Self { path: path.to_owned(), image: image.to_owned() };
+        disk.attach();
+        disk
+    }
+
+    /// As after an error of the disk: the file system ends its journal and can only be read.
+    pub fn fail(&self) {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.path));
+    }
+
+    /// Another disk controller, say: what was synced is there.
+    pub fn mend(&self) {
+        run(Command::new("umount").arg(&self.path));
+        self.attach();
+    }
+
+    pub fn is_writable(&self) -> bool {
+        let probe = self.path.join("probe");
+        let written = std::fs::write(&probe, b"probe").is_ok();
+        drop(std::fs::remove_file(probe));
+        written
+    }
+
+    fn attach(&self) {
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.path));
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg("-l").arg(&self.path).status();
+        assert!(std::thread::panicking() || gone.unwrap().success(), "unmounted");
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -1,18 +1,24 @@
 //! What the tests drive the binary with.
 //!
 //! `process` runs services and ends them, `command` runs one command and judges how it ended,
-//! `tree` makes and compares directories, `objects` damages a location, `disk` has little room.
+//! `tree` makes and compares directories, `objects` damages a location, `disk` has little room,
+//! `lines` are what members hear each other by,
+//! `front` counts who comes to one.
 
 mod chance;
 mod command;
 mod disk;
+mod front;
+mod lines;
 mod objects;
 mod process;
 mod tree;
 
-pub use chance::{Chance, kills};
+pub use chance::{Chance, agents, kills};
 pub use command::{Outcome, holdfast};
-pub use disk::SmallDisk;
+pub use disk::{FailingDisk, SmallDisk};
+pub use front::Front;
+pub use lines::{Flow, Lines};
 pub use objects::{Damage, Objects};
 pub use process::{Dev, Service, binary, wait_until};
 pub use tree::{Tree, noise, set_xattr, write};

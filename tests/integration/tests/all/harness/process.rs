@@ -49,7 +49,7 @@ pub fn wait_until<T>(what: &str, patience: Duration, condition: impl Fn() -> Opt
 
 /// One running service. Dropped, it is killed.
 pub struct Service {
-    child: Child,
+    child: Mutex<Child>,
     lines: Mutex<Receiver<String>>,
     log: PathBuf,
     pub address: String,
@@ -89,8 +89,12 @@ impl Service {
                 }
             }
         });
-        let mut service =
-            Self { child, lines: Mutex::new(lines), log: log.to_owned(), address: String::new() };
+        let mut service = Self {
+            child: Mutex::new(child),
+            lines: Mutex::new(lines),
+            log: log.to_owned(),
+            address: String::new(),
+        };
         let first = service.line();
         let address = first.strip_prefix("ready ");
         service.address = address.unwrap_or_else(|| panic!("`{first}` is not ready")).to_owned();
@@ -105,20 +109,26 @@ impl Service {
         })
     }
 
+    /// How it ended, if it has by itself.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.lock().unwrap().id()
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let child = self.child.lock().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
     }
 
     /// SIGTERM, and the exit within the promised time.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
         let start = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.ended() {
                 return status;
             }
             assert!(start.elapsed() < STOP_PATIENCE, "still there {STOP_PATIENCE:?} after SIGTERM");
@@ -133,8 +143,9 @@ impl Service {
 
     /// The same for a service that another will take the place of.
     pub fn kill_in_place(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.get_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     pub fn log(&self) -> String {
@@ -144,8 +155,9 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
+        let child = self.child.get_mut().unwrap();
+        let _already_gone = child.kill();
+        let _reaped = child.wait();
         if std::thread::panicking() {
             eprintln!("--- {} ---\n{}", self.log.display(), self.log());
         }

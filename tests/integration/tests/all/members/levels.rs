@@ -59,7 +59,7 @@ fn join(members: &Members, name: &str) -> Command {
 
 /// Three members, all of the older version.
 fn three_old() -> Members {
-    let mut members = Members { scratch: Scratch::new(), running: BTreeMap::new() };
+    let mut members = Members::none(Scratch::new());
     let path = |name: &str| members.scratch.join(name).display().to_string();
     let (location, kek) = (format!("main=local:{}", path("location")), path("kek"));
     let arguments = [

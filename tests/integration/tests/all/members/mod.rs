@@ -1,8 +1,14 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod clocks;
+mod crew;
+mod crowd;
+mod disks;
 mod joining;
 mod levels;
 mod losing;
+mod parting;
 mod placing;
 mod scene;
+mod storm;
 mod witness;

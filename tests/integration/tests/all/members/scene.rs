@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::Cluster,
-    harness::{Outcome, Scratch, Service, holdfast, wait_until},
+    harness::{Lines, Outcome, Scratch, Service, binary, holdfast, wait_until},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
@@ -13,6 +13,10 @@ pub(super) struct Members {
     pub(super) scratch: Scratch,
     /// By name; one that is down is not here.
     pub(super) running: BTreeMap<String, Service>,
+    /// What they hear each other by, where the test has it in hand.
+    pub(super) lines: Option<Lines>,
+    /// The environment of a member's process.
+    environment: BTreeMap<String, Vec<(String, String)>>,
 }
 
 impl Members {
@@ -29,7 +33,36 @@ impl Members {
     /// `one` alone.
     pub(super) fn founded() -> Self {
         let Cluster { scratch, coordinator } = Cluster::start();
-        Self { scratch, running: [("one".to_owned(), coordinator)].into() }
+        let running = [("one".to_owned(), coordinator)].into();
+        Self { running, ..Self::none(scratch) }
+    }
+
+    /// Nobody yet.
+    pub(super) fn none(scratch: Scratch) -> Self {
+        Self { scratch, running: BTreeMap::new(), lines: None, environment: BTreeMap::new() }
+    }
+
+    /// Three voters that hear each other by lines of the test's.
+    pub(super) fn three_on_lines(seed: u64) -> Self {
+        let mut members = Self::founded();
+        assert_eq!(members.stop("one"), Some(0));
+        members.lines = Some(Lines::between(&NUMBERS.map(|(_, number)| number), seed));
+        members.start("one");
+        for name in ["two", "three"] {
+            members.add(name, &[]);
+        }
+        members.wait_for_voters(3);
+        members
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        self.lines.as_ref().unwrap()
+    }
+
+    /// From its next start on, a member's process has this in its environment.
+    pub(super) fn set_environment(&mut self, name: &str, variables: &[(&'static str, String)]) {
+        let owned = variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        self.environment.insert(name.to_owned(), owned.collect());
     }
 
     pub(super) fn dir(&self, name: &str) -> PathBuf {
@@ -45,11 +78,16 @@ impl Members {
     /// Through one member only.
     pub(super) fn run_at(&self, name: &str, arguments: &[&str]) -> Outcome {
         let text = std::fs::read_to_string(self.scratch.join("c/operator.toml")).unwrap();
-        let own = format!("endpoints = [\"{}\"]", self.running[name].address);
+        let address = &self.running[name].address;
+        let own = format!("endpoints = [\"{address}\"]");
         let rest = text.lines().filter(|line| !line.starts_with("endpoints"));
         let lines: Vec<&str> = std::iter::once(&*own).chain(rest).collect();
-        let context = self.scratch.join(&format!("c/only-{name}.toml"));
-        std::fs::write(&context, lines.join("\n")).unwrap();
+        // Several may ask at once: each finds a whole file.
+        let new = format!("c/only-{name}-{:?}.new", std::thread::current().id());
+        let (new, context) =
+            (self.scratch.join(&new), self.scratch.join(&format!("c/only-{name}")));
+        std::fs::write(&new, lines.join("\n")).unwrap();
+        std::fs::rename(&new, &context).unwrap();
         holdfast(Some(&context), &[&["--output", "json"], arguments].concat())
     }
 
@@ -76,10 +114,33 @@ impl Members {
     }
 
     pub(super) fn start(&mut self, name: &str) {
-        let config = self.dir(name).join("coordinator.toml");
-        let arguments = ["coordinator", "--config", config.to_str().unwrap()];
+        self.use_lines(name);
         let log = self.scratch.join(&format!("{name}.coordinator.log"));
-        self.running.insert(name.to_owned(), Service::start(&arguments, &log));
+        let service = Service::start_command(&mut self.command(name), &log);
+        if let Some(lines) = &self.lines {
+            lines.reach(number(name), &service.address);
+        }
+        self.running.insert(name.to_owned(), service);
+    }
+
+    /// What runs a member.
+    pub(super) fn command(&self, name: &str) -> Command {
+        let config = self.dir(name).join("coordinator.toml");
+        let mut command = Command::new(binary());
+        command.args(["coordinator", "--config", config.to_str().unwrap()]);
+        command.envs(self.environment.get(name).into_iter().flatten().cloned());
+        command
+    }
+
+    fn use_lines(&self, name: &str) {
+        let config = self.dir(name).join("coordinator.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let Some(lines) = self.lines.as_ref().filter(|_| !text.contains("[peers]")) else { return };
+        let own = number(name);
+        let others = lines.pairs().into_iter().filter(|(from, _)| *from == own);
+        let rows = others.map(|(_, to)| format!("{to} = \"{}\"\n", lines.address(own, to)));
+        let peers: String = rows.collect();
+        std::fs::write(&config, format!("{text}\n[peers]\n{peers}")).unwrap();
     }
 
     /// The same by a command that was prepared otherwise.
@@ -100,15 +161,20 @@ impl Members {
 
     /// An agent that has just joined.
     pub(super) fn agent(&self, name: &str) -> Service {
+        self.join_agent(name);
+        let config = self.scratch.join(name).join("agent.toml");
+        let log = self.scratch.join(&format!("{name}.log"));
+        Service::start(&["agent", "--config", config.to_str().unwrap()], &log)
+    }
+
+    /// One that does not run.
+    pub(super) fn join_agent(&self, name: &str) {
         let told = self.run(&["agent", "token"]).ok().object();
         let (token, dir) = (told["token"].as_str().unwrap(), self.scratch.join(name));
         let coordinator = &self.running.values().next().unwrap().address;
         let dir = dir.to_str().unwrap();
         let join = ["agent", "join", "--coordinator", coordinator, "--token", token];
         holdfast(None, &[&join[..], &["--dir", dir, "--name", name]].concat()).ok();
-        let config = format!("{dir}/agent.toml");
-        let log = self.scratch.join(&format!("{name}.log"));
-        Service::start(&["agent", "--config", &config], &log)
     }
 
     pub(super) fn status(&self) -> Value {
@@ -140,4 +206,27 @@ impl Members {
         let voters = || (self.rows().iter().filter(is_voter).count() == count).then_some(());
         wait_until("so many voters", PATIENCE, voters);
     }
+
+    /// All three have the same audit chain, whole.
+    pub(super) fn wait_for_one_chain(&self) {
+        let head = |name| self.run_at(name, &["audit", "verify"]).ok().object()["head"].clone();
+        let same = || {
+            let heads = ["one", "two", "three"].map(head);
+            heads.iter().all(|head| *head == heads[0]).then_some(())
+        };
+        wait_until("one chain", PATIENCE, same);
+    }
+}
+
+/// Numbers are given in the order of joining.
+const NUMBERS: [(&str, u64); 3] = [("one", 1), ("two", 2), ("three", 3)];
+
+pub(super) fn number(name: &str) -> u64 {
+    NUMBERS.iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+/// The other two.
+pub(super) fn others(name: &str) -> [&'static str; 2] {
+    let mut others = NUMBERS.into_iter().map(|(other, _)| other).filter(|other| *other != name);
+    [others.next().unwrap(), others.next().unwrap()]
 }

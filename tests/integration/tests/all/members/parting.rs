@@ -1,0 +1,169 @@
+//! Members that live and cannot hear each other: whatever is cut, nothing is acknowledged without a
+//! majority, and a majority that hears each other goes on.
+
+use super::scene::{Members, PATIENCE, number, others};
+use crate::harness::{Flow, wait_until};
+use std::time::{Duration, Instant};
+
+/// A member finds out that a line is dead, and the others agree without it.
+const GOES_ON: Duration = Duration::from_secs(12);
+
+fn agree_at(members: &Members, name: &str) -> Option<()> {
+    (members.run_at(name, &["agent", "token"]).code == 0).then_some(())
+}
+
+/// All three follow one leader, and have the same audit chain.
+fn are_whole(members: &Members) {
+    members.wait_for_voters(3);
+    members.run(&["agent", "token"]).ok();
+    let level = || members.rows().iter().all(|row| row["lag"] == 0).then_some(());
+    wait_until("all have everything", PATIENCE, level);
+    members.wait_for_one_chain();
+}
+
+#[test]
+fn a_leader_alone_acknowledges_nothing_while_the_others_go_on() {
+    let members = Members::three_on_lines(1);
+    for flow in [Flow::Still, Flow::Torn] {
+        let alone = members.leader();
+        let before = members.run(&["audit", "verify"]).ok().object()["rows"].as_u64().unwrap();
+        members.lines().part(number(&alone), flow);
+        std::thread::scope(|scope| {
+            for question in [&["agent", "token"][..], &["points"], &["audit", "verify"]] {
+                let (members, alone) = (&members, &alone);
+                scope.spawn(move || {
+                    members.run_at(alone, question).fails(5, "cluster.leader_unknown");
+                });
+            }
+            let [other, _] = others(&alone);
+            wait_until("the others go on", GOES_ON, || agree_at(&members, other));
+            let silent = || {
+                let told = members.run_at(other, &["cluster", "status"]).ok().object();
+                let rows = told["members"].as_array().unwrap().clone();
+                let row = rows.iter().find(|row| row["name"] == *alone).unwrap().clone();
+                (row["state"] == "silent").then_some(())
+            };
+            wait_until("it is told as silent", PATIENCE, silent);
+        });
+        members.lines().clear();
+        are_whole(&members);
+        let after = members.run(&["audit", "verify"]).ok().object()["rows"].as_u64().unwrap();
+        assert!(after > before, "{before} {after}");
+    }
+}
+
+#[test]
+fn a_follower_alone_disturbs_nobody_and_comes_back_as_one() {
+    let members = Members::three_on_lines(2);
+    let leader = members.leader();
+    let [alone, other] = others(&leader);
+    let term = members.status()["term"].clone();
+    members.lines().part(number(alone), Flow::Still);
+    members.run_at(alone, &["agent", "token"]).fails(5, "cluster.leader_unknown");
+    members.run_at(alone, &["points"]).fails(5, "cluster.leader_unknown");
+    members.run_at(other, &["agent", "token"]).ok();
+    members.lines().clear();
+    are_whole(&members);
+    assert_eq!(members.status()["term"], term, "nobody had to be elected");
+    assert_eq!(members.leader(), leader);
+}
+
+#[test]
+fn nobody_agrees_while_nobody_hears_another_and_all_agree_again_after() {
+    let members = Members::three_on_lines(3);
+    for flow in [Flow::Still, Flow::Torn] {
+        for name in ["one", "two", "three"] {
+            members.lines().part(number(name), flow);
+        }
+        std::thread::scope(|scope| {
+            for name in ["one", "two", "three"] {
+                let members = &members;
+                scope.spawn(move || {
+                    members.run_at(name, &["agent", "token"]).fails(5, "cluster.leader_unknown");
+                });
+            }
+        });
+        members.lines().clear();
+        wait_until("they agree", GOES_ON, || agree_at(&members, "one"));
+        are_whole(&members);
+    }
+}
+
+#[test]
+fn a_leader_that_is_heard_and_hears_nothing_does_not_hold_the_others_up() {
+    let members = Members::three_on_lines(4);
+    let deaf = members.leader();
+    let [other, third] = others(&deaf);
+    for from in [other, third] {
+        members.lines().set_one_way(number(from), number(&deaf), Flow::Still);
+    }
+    let start = Instant::now();
+    wait_until("the others go on", GOES_ON, || agree_at(&members, other));
+    eprintln!("with a deaf leader: {:?}", start.elapsed());
+    members.run_at(&deaf, &["points"]).fails(5, "cluster.leader_unknown");
+    members.lines().clear();
+    are_whole(&members);
+}
+
+#[test]
+fn a_leader_that_hears_and_is_not_heard_does_not_hold_the_others_up() {
+    let members = Members::three_on_lines(5);
+    let mute = members.leader();
+    let [other, third] = others(&mute);
+    for to in [other, third] {
+        members.lines().set_one_way(number(&mute), number(to), Flow::Still);
+    }
+    wait_until("the others go on", GOES_ON, || agree_at(&members, other));
+    members.run_at(&mute, &["points"]).fails(5, "cluster.leader_unknown");
+    members.lines().clear();
+    are_whole(&members);
+}
+
+#[test]
+fn in_a_ring_of_one_way_lines_nothing_is_agreed_and_nothing_is_lost() {
+    let members = Members::three_on_lines(6);
+    let ring = ["one", "two", "three", "one"];
+    for pair in ring.windows(2) {
+        members.lines().set_one_way(number(pair[1]), number(pair[0]), Flow::Still);
+    }
+    std::thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let members = &members;
+            // What was asked before may have been agreed to: the answer is what cannot come.
+            scope.spawn(move || {
+                members.run_at(name, &["points"]).fails(5, "cluster.leader_unknown");
+            });
+        }
+    });
+    members.lines().clear();
+    wait_until("they agree", GOES_ON, || agree_at(&members, "one"));
+    are_whole(&members);
+}
+
+#[test]
+fn two_that_cannot_hear_each_other_are_no_harm_to_who_hears_both() {
+    let members = Members::three_on_lines(7);
+    let leader = members.leader();
+    let [middle, cut] = others(&leader);
+    members.lines().set(number(&leader), number(cut), Flow::Still);
+    for _ in 0..5 {
+        wait_until("the middle goes on", GOES_ON, || agree_at(&members, middle));
+    }
+    members.lines().clear();
+    are_whole(&members);
+}
+
+#[test]
+fn connections_that_die_without_a_word_are_given_up_for_new_ones() {
+    let members = Members::three_on_lines(8);
+    let leader = members.leader();
+    let made = members.lines().count();
+    for name in ["one", "two", "three"] {
+        members.lines().forget(number(name));
+    }
+    let start = Instant::now();
+    wait_until("they agree", GOES_ON, || agree_at(&members, &leader));
+    eprintln!("after all connections died without a word: {:?}", start.elapsed());
+    assert!(members.lines().count() > made, "over new connections");
+    are_whole(&members);
+}

@@ -36,7 +36,7 @@ test: build ## unit, property and process tests
 demo: build ## the whole story on made-up data, in about a minute
 	cargo run --locked --quiet -p holdfast-cli -- demo
 
-torture: setup ## the long rest: [SEED=number] [ONLY=kill,cuts,simulation,members,fuzz,broken], see docs/torture.md
+torture: setup ## the long rest: [SEED=number] [ONLY=kill,cuts,simulation,members,fuzz,versions,broken], see docs/torture.md
 	@SEED=$(SEED) ONLY=$(ONLY) tests/torture
 
 PEERS ?= restic,borg,rustic

@@ -3,8 +3,8 @@
 //!
 //! The KEK goes along when this member has it in a file, sealed to a key that the newcomer made for
 //! this one answer: whoever holds a coordinator token may become a coordinator, and a coordinator
-//! holds the KEK. A KEK from elsewhere must be there already. A witness gets none, and a certificate
-//! instead, which it could not make.
+//! holds the KEK. A KEK from elsewhere must be there already. A witness gets none, and a
+//! certificate instead, which it could not make.
 
 use crate::{
     house::{House, Keys},

@@ -105,7 +105,7 @@ mod tests {
         envelope::ENVELOPE_VERSION,
     };
     use openraft::storage::RaftStateMachine;
-    use std::{path::Path, sync::Arc};
+    use std::{path::Path, sync::Arc, time::Duration};
     use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
 
@@ -166,7 +166,7 @@ mod tests {
         };
         let proposal = Proposal(record::to_bytes(&envelope).into());
         assert!(ledger.raft.client_write(proposal).await.is_err());
-        let stopped = ledger.clone().keep(CancellationToken::new()).await.unwrap_err();
+        let stopped = end_of(&ledger).await;
         assert_eq!(stopped.code, Code::LevelUnknown, "{stopped}");
         assert_eq!(ledger.query().level().unwrap(), LEVEL_FIRST, "nothing of it is applied");
         ledger.close().await.await;
@@ -181,6 +181,12 @@ mod tests {
         assert_eq!(end_of_an_older_one(directory.path()).await, Code::LevelUnknown);
     }
 
+    /// Why a ledger stopped; one that does not is a failure.
+    async fn end_of(ledger: &Ledger) -> Error {
+        let keeping = ledger.clone().keep(CancellationToken::new());
+        tokio::time::timeout(Duration::from_secs(20), keeping).await.unwrap().unwrap_err()
+    }
+
     /// Why it does not start, or does not go on.
     async fn end_of_an_older_one(directory: &Path) -> Code {
         let ledger = match open_knowing(directory, LEVEL - 1).await {
@@ -188,7 +194,7 @@ mod tests {
             Err(error) => return error.code,
         };
         drop(ledger.wait_for_leader().await);
-        let stopped = ledger.clone().keep(CancellationToken::new()).await.unwrap_err();
+        let stopped = end_of(&ledger).await;
         ledger.close().await.await;
         stopped.code
     }
@@ -201,7 +207,7 @@ mod tests {
                 Ok(ledger) => return ledger,
                 Err(error) => tried.push(error),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{:?}", tried.last());
     }

@@ -5,9 +5,10 @@ use super::{
     scene::{clock, told},
 };
 use holdfast_common::{ClusterId, Code, Result, SystemEntropy};
+use holdfast_keyring::OneTimeKey;
 use holdfast_runtime::{
     ChannelKind, ClientTls, connect,
-    identity::Identity,
+    identity::{Identity, PeerCertificate},
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
     tls::TlsIdentity,
 };
@@ -145,6 +146,59 @@ async fn nobody_but_a_witness_is_given_the_certificate_of_a_member() {
     assert_eq!(ask(1, csr.clone()).await, Code::AuthDenied, "the founder makes its own");
     assert_eq!(ask(2, csr.clone()).await, Code::MemberMissing);
     assert_ne!(ask(1, csr[..20].to_vec()).await, Code::AuthDenied, "that is no request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_is_given_its_own_certificate_and_no_key() {
+    let scene = Scene::start().await;
+    let mut enroll = EnrollClient::new(scene.anonymous().await);
+    let (key, _) = IdentityKey::generate(&SystemEntropy).unwrap();
+    let csr = key.request().unwrap();
+    let one_time = OneTimeKey::generate(&SystemEntropy);
+    // Whoever asks decides what he asks for; the token decides what he is given.
+    let mut join = async |token_for_witness, name: &str, witness| {
+        let request = v1::CreateTokenRequest {
+            for_member: true,
+            witness: token_for_witness,
+            ..Default::default()
+        };
+        let token = told(scene.admin().create_token(request).await).unwrap().token;
+        let request = v1::JoinMemberRequest {
+            token,
+            name: name.to_owned(),
+            region: "eu".to_owned(),
+            address: "127.0.0.1:0".to_owned(),
+            learner: false,
+            csr_der: csr.clone().into(),
+            one_time_public: one_time.public().to_vec().into(),
+            witness,
+            level_max: 2,
+        };
+        told(enroll.join_member(request).await)
+    };
+    assert_eq!(refused(join(true, "w", false).await), Code::TokenRefused);
+    assert_eq!(refused(join(false, "w", true).await), Code::TokenRefused);
+    let witness = join(true, "w", true).await.unwrap();
+    assert!(witness.sealed_kek.is_empty() && witness.kek_source.is_empty());
+    let told_of = PeerCertificate::parse(&witness.certificate_der).unwrap();
+    assert_eq!(told_of.identity, Identity::coordinator(scene.context.cluster, witness.node_id));
+    assert_eq!(told_of.public_key, key.public());
+    // A member with data is given what a witness is not, and the other way round.
+    let member = join(false, "two", false).await.unwrap();
+    assert!(!member.sealed_kek.is_empty() && member.certificate_der.is_empty());
+    let (other, _) = IdentityKey::generate(&SystemEntropy).unwrap();
+    let mut renew = async |member, csr: Vec<u8>| {
+        let request = v1::RenewMemberRequest { member, csr_der: csr.into() };
+        told(enroll.renew_member(request).await)
+    };
+    let own = renew(witness.node_id, csr.clone()).await.unwrap();
+    let renewed = PeerCertificate::parse(&own.certificate_der).unwrap();
+    assert_eq!((renewed.identity, renewed.public_key), (told_of.identity, key.public()));
+    let with_another_key = renew(witness.node_id, other.request().unwrap()).await;
+    assert_eq!(refused(with_another_key), Code::AuthDenied);
+    assert_eq!(refused(renew(member.node_id, csr.clone()).await), Code::AuthDenied);
+    scene.dev.run(&["cluster", "remove", "w", "--yes"]).ok();
+    assert_eq!(refused(renew(witness.node_id, csr.clone()).await), Code::MemberRemoved);
 }
 
 /// A channel with the certificate of a member, as whoever has the authority's key could make it.

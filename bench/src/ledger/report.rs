@@ -47,6 +47,7 @@ pub fn render(measured: &Measured) -> String {
         &mut out,
         &format!("Medians of {rounds} round(s); in brackets the least and the most of them.\n"),
     );
+    targets(&mut out, measured);
     for bytes in payloads(measured) {
         paces(&mut out, measured, bytes);
     }
@@ -79,6 +80,47 @@ pub fn told(side: &str, round: usize, load: &Load, pace: &Pace) -> String {
 pub fn told_outages(side: &str, round: usize, took: &[Duration]) -> String {
     let took: Vec<_> = took.iter().map(|took| format!("{:.0}", millis(*took))).collect();
     format!("round {}: {side}, ms without a leader: {}", round + 1, took.join(" "))
+}
+
+/// What was wanted, and whether it was met: computed, so that nobody can forget to write a miss.
+fn targets(out: &mut String, measured: &Measured) {
+    let side = |name: &str| measured.facts.sides.iter().position(|side| side.name == name);
+    let Some(own) = side(OWN) else { return };
+    line(out, "## Targets\n");
+    line(out, "| wanted | found | |\n|---|---|---|");
+    let met = |is_met| if is_met { "met" } else { "**missed**" };
+    if let Some(peer) = side(PEER) {
+        for (bytes, clients) in loads(measured) {
+            let rate = |number| {
+                let like = measured.paces.iter().filter(|(of, load, _)| {
+                    (*of, load.payload_bytes, load.clients) == (number, bytes, clients)
+                });
+                median(like.map(|(_, _, pace)| pace.per_second).collect())
+            };
+            let (Some(own), Some(peer)) = (rate(own), rate(peer)) else { continue };
+            let wanted = format!("as many commands/s as etcd, {clients} client(s), {bytes} B");
+            let found = format!("{own:.0}, etcd {peer:.0}: {:.2} times", own / peer);
+            line(out, &format!("| {wanted} | {found} | {} |", met(own >= peer)));
+        }
+    }
+    let like = measured.outages.iter().filter(|(of, _)| *of == own);
+    let mut took: Vec<Duration> = like.map(|(_, took)| *took).collect();
+    took.sort_unstable();
+    if let Some(p50) = percentile(&took, 50) {
+        let wanted = format!("after a kill, a write within {OUTAGE_MS_MAX} ms (median)");
+        let is_met = millis(p50) <= f64::from(OUTAGE_MS_MAX);
+        line(out, &format!("| {wanted} | {:.0} ms | {} |", millis(p50), met(is_met)));
+    }
+    out.push('\n');
+}
+
+/// Every payload with every number of clients, in order.
+fn loads(measured: &Measured) -> Vec<(usize, usize)> {
+    let of = |(_, load, _): &(usize, Load, Pace)| (load.payload_bytes, load.clients);
+    let mut loads: Vec<_> = measured.paces.iter().map(of).collect();
+    loads.sort_unstable();
+    loads.dedup();
+    loads
 }
 
 fn payloads(measured: &Measured) -> Vec<usize> {
@@ -161,6 +203,10 @@ fn line(out: &mut String, text: &str) {
     let _always = writeln!(out, "{text}");
 }
 
+const OWN: &str = "Holdfast";
+const PEER: &str = "etcd, default timeouts";
+const OUTAGE_MS_MAX: u32 = 1_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +260,22 @@ mod tests {
         assert!(!text.contains("| b | 0 |"), "{text}");
         let quiet = render(&Measured { outages: Vec::new(), ..measured() });
         assert!(!quiet.contains("SIGKILL"), "{quiet}");
+    }
+
+    #[test]
+    fn targets_are_computed_and_a_miss_is_told() {
+        let mut measured = measured();
+        assert!(!render(&measured).contains("## Targets"), "neither side is ours");
+        measured.facts.sides[0].name = OWN.into();
+        measured.facts.sides[1].name = PEER.into();
+        let text = render(&measured);
+        let row = "| as many commands/s as etcd, 16 client(s), 256 B | 200, etcd 77: 2.60 times |";
+        assert!(text.contains(&format!("{row} met |")), "{text}");
+        assert!(text.contains("| after a kill, a write within 1000 ms (median) | 800 ms | met |"));
+        measured.paces[4].2.per_second = 201.0;
+        measured.outages = vec![(0, Duration::from_millis(1001)), (1, Duration::from_millis(9))];
+        let text = render(&measured);
+        assert!(text.contains("200, etcd 201: 1.00 times | **missed** |"), "{text}");
+        assert!(text.contains("| 1001 ms | **missed** |"), "{text}");
     }
 }

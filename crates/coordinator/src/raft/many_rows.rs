@@ -1,7 +1,7 @@
 //! A member with very many rows, to measure its start: `bench/README.md` says how.
 
 use crate::store::SledKv;
-use holdfast_common::{AgentId, PointId, RunId, Timestamp, VaultId};
+use holdfast_common::{AgentId, Clock, PointId, RunId, Timestamp, VaultId};
 use holdfast_ledger::{
     Batch, Row, StateKv, Table,
     row::{PointRow, PointState, point::time_key},
@@ -57,4 +57,15 @@ fn fill() {
         tables.write(batch).unwrap();
     }
     tables.flush().unwrap();
+}
+
+#[test]
+#[ignore = "says how long the tables in HOLDFAST_FILL take to open and to be read whole"]
+fn open() {
+    let Some(directory) = std::env::var_os("HOLDFAST_FILL") else { return };
+    let clock = holdfast_common::SystemClock::start();
+    let tables = SledKv::open(&PathBuf::from(directory).join("tables"), None).unwrap();
+    println!("opened in {:?}", clock.elapsed());
+    tables.verify().unwrap();
+    println!("read whole in {:?}", clock.elapsed());
 }

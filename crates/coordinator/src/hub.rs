@@ -71,6 +71,16 @@ impl Hub {
         self.changed.notify_one();
     }
 
+    /// Cuts all agents off: they will try other members.
+    pub(crate) fn drop_all(&self) {
+        self.lock().attached.clear();
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn is_anybody_attached(&self) -> bool {
+        !self.lock().attached.is_empty()
+    }
+
     pub(crate) fn is_attached(&self, agent: &AgentId) -> bool {
         self.lock().attached.contains_key(agent)
     }

@@ -8,10 +8,11 @@
 //!
 //! Other members see by the seats where an agent is; the leader sees who went away. A heartbeat is
 //! not told each time: a seat is refreshed now and then, and only while its agent works on a run.
-//! Agents that were revoked elsewhere lose their line here.
+//! Agents that were revoked elsewhere lose their line here; and all do while this member is cut off
+//! from whoever leads, since no order would reach them here.
 
 use crate::house::House;
-use holdfast_common::{AgentId, Result, Timestamp, limits};
+use holdfast_common::{AgentId, Code, Result, Timestamp, limits};
 use holdfast_ledger::{
     Actor,
     command::SeeAgents,
@@ -32,6 +33,14 @@ pub(crate) async fn tell(house: Arc<House>, shutdown: CancellationToken) -> Resu
             () = shutdown.cancelled() => return Ok(()),
             () = house.hub.changed() => tokio::time::sleep(LINGER).await,
             () = tokio::time::sleep(TICK) => {}
+        }
+        if house.hub.is_anybody_attached()
+            && let Err(error) = house.ledger.catch_up().await
+            && error.code == Code::ClusterLeaderless
+        {
+            tracing::warn!(%error, "cut off from the cluster: agents are to try other members");
+            house.hub.drop_all();
+            continue;
         }
         if let Err(error) = look(&house).await {
             tracing::debug!(%error, "the seats of agents are not told; trying again");

@@ -12,6 +12,9 @@ use tonic::transport::Channel;
 /// Makes a connection to any coordinator.
 pub trait Connect: Send + Sync + 'static {
     fn connect(&self) -> BoxFuture<'_, Result<Channel>>;
+
+    /// Whoever was connected could not help: the next connection is to another one.
+    fn go_on(&self) {}
 }
 
 pub struct Endpoints {
@@ -23,7 +26,11 @@ pub struct Endpoints {
 impl Connect for Endpoints {
     fn connect(&self) -> BoxFuture<'_, Result<Channel>> {
         Box::pin(async move {
-            connect(&self.whereabouts.endpoints(), Arc::clone(&self.tls), self.kind).await
+            connect(&self.whereabouts.in_turn(), Arc::clone(&self.tls), self.kind).await
         })
+    }
+
+    fn go_on(&self) {
+        self.whereabouts.next_turn();
     }
 }

@@ -99,6 +99,7 @@ impl Line {
         let mut current = self.current.lock().await;
         if current.generation == generation {
             current.channel = None;
+            self.connect.go_on();
         }
     }
 }

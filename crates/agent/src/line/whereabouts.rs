@@ -6,28 +6,46 @@
 
 use crate::options::AgentConfig;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 #[derive(Debug)]
 pub struct Whereabouts {
     endpoints: Mutex<Vec<String>>,
+    /// With which of them to begin.
+    first: AtomicUsize,
     kept: Option<AgentConfig>,
 }
 
 impl Whereabouts {
     /// For whoever does not stay long enough to hear of a change.
     pub fn fixed(endpoints: Vec<String>) -> Arc<Self> {
-        Arc::new(Self { endpoints: Mutex::new(endpoints), kept: None })
+        Arc::new(Self { endpoints: Mutex::new(endpoints), first: AtomicUsize::new(0), kept: None })
     }
 
     /// Kept in the file that the configuration came from.
     pub fn kept(config: &AgentConfig) -> Arc<Self> {
         let endpoints = Mutex::new(config.endpoints.clone());
-        Arc::new(Self { endpoints, kept: Some(config.clone()) })
+        Arc::new(Self { endpoints, first: AtomicUsize::new(0), kept: Some(config.clone()) })
     }
 
     pub fn endpoints(&self) -> Vec<String> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, beginning with the one that it is the turn of.
+    pub(crate) fn in_turn(&self) -> Vec<String> {
+        let mut endpoints = self.endpoints();
+        let first = self.first.load(Relaxed) % endpoints.len().max(1);
+        endpoints.rotate_left(first);
+        endpoints
+    }
+
+    /// The one that answered first could not help, being cut off from the others, say.
+    pub(crate) fn next_turn(&self) {
+        self.first.fetch_add(1, Relaxed);
     }
 
     /// What the cluster says now; nothing, from a cluster that does not say.
@@ -74,6 +92,17 @@ mod tests {
         let now = list(&["10.0.0.2:7", "10.0.0.3:7", "backup.clinic.example:7"]);
         assert_eq!(merged(&known, &told), now);
         assert_eq!(merged(&now, &told), now);
+    }
+
+    #[test]
+    fn each_has_its_turn() {
+        let whereabouts = Whereabouts::fixed(list(&["a:1", "b:2", "c:3"]));
+        assert_eq!(whereabouts.in_turn(), list(&["a:1", "b:2", "c:3"]));
+        whereabouts.next_turn();
+        assert_eq!(whereabouts.in_turn(), list(&["b:2", "c:3", "a:1"]));
+        (0..2).for_each(|_| whereabouts.next_turn());
+        assert_eq!(whereabouts.in_turn(), whereabouts.endpoints());
+        assert!(Whereabouts::fixed(Vec::new()).in_turn().is_empty());
     }
 
     #[test]

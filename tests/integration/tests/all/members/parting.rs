@@ -2,7 +2,7 @@
 //! majority, and a majority that hears each other goes on.
 
 use super::scene::{Members, PATIENCE, number, others};
-use crate::harness::{Flow, wait_until};
+use crate::harness::{Flow, noise, wait_until, write};
 use std::time::{Duration, Instant};
 
 /// A member finds out that a line is dead, and the others agree without it.
@@ -166,4 +166,38 @@ fn connections_that_die_without_a_word_are_given_up_for_new_ones() {
     eprintln!("after all connections died without a word: {:?}", start.elapsed());
     assert!(members.lines().count() > made, "over new connections");
     are_whole(&members);
+}
+
+#[test]
+fn an_agent_leaves_a_member_that_is_cut_off_and_its_backup_goes_on() {
+    let members = Members::three_on_lines(9);
+    let agent = members.agent("host");
+    // It came to whichever of them was named to it first.
+    let cut = "one";
+    if members.leader() == cut {
+        members.run(&["cluster", "transfer"]).ok();
+    }
+    let source = members.scratch.join("source");
+    for number in 0..20 {
+        write(&source.join(number.to_string()), noise(number, 4_000_000));
+    }
+    let path = source.to_str().unwrap();
+    let [other, _] = others(cut);
+    let begun = members.run_at(other, &["backup", "--path", path, "--detach"]).ok().object();
+    let packs = members.scratch.join("location/packs");
+    wait_until("packs are coming", PATIENCE, || packs.exists().then_some(()));
+    members.lines().part(number(cut), Flow::Still);
+    let run = begun["run"].as_str().unwrap();
+    let is_done = || {
+        let shown = members.run_at(other, &["runs", "show", run]).ok().object();
+        (shown["runs"][0]["state"] == "done").then_some(())
+    };
+    wait_until("the backup goes on elsewhere", PATIENCE, is_done);
+    // And orders reach it where it is now.
+    let again = ["backup", "--path", path];
+    let comes = || (members.run_at(other, &again).code == 0).then_some(());
+    wait_until("the agent is at another member", PATIENCE, comes);
+    members.lines().clear();
+    are_whole(&members);
+    drop(agent);
 }

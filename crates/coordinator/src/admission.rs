@@ -5,7 +5,12 @@
 //! this one answer: whoever holds a coordinator token may become a coordinator, and a coordinator
 //! holds the KEK. A KEK from elsewhere must be there already.
 
-use crate::{house::House, join::KEK_CONTEXT, pki};
+use crate::{
+    house::House,
+    join::KEK_CONTEXT,
+    pki,
+    region::{Epoch, Standing},
+};
 use holdfast_common::{Code, Error, Name, Result, record};
 use holdfast_keyring::{KekSource, grant};
 use holdfast_ledger::{
@@ -40,7 +45,11 @@ pub(crate) async fn admit(
     };
     tracing::info!(member = %name, node_id, "admitted");
     let peers = house.ledger.query().members()?.into_iter().filter(|row| row.is_live());
+    let standing = house.ledger.peers().standing();
+    let is_first = standing.epoch == Epoch::first();
+    let standing = Standing::of(standing.epoch, true);
     Ok(v1::JoinMemberResponse {
+        epoch: if is_first { Vec::new() } else { record::to_bytes(&standing) }.into(),
         node_id,
         cluster: record::to_bytes(&house.ledger.query().cluster()?).into(),
         kek_source: house.kek_source.to_string(),

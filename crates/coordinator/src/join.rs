@@ -12,6 +12,7 @@
 use crate::{
     init::absolute_kek,
     options::{Options, environment},
+    region::Standing,
     secrets, seed,
 };
 use holdfast_common::{
@@ -95,6 +96,10 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
     files::create_private_dir(&config.data)?;
     let peers = answer.peers.iter().map(|peer| (peer.id, peer.address.clone())).collect();
     seed::save(&config.data, &cluster, &peers)?;
+    if !answer.epoch.is_empty() {
+        let standing: Standing = record::from_bytes("epoch", &answer.epoch)?;
+        standing.save(&config.data)?;
+    }
     files::write_public(&dir.join("ca.pem"), authority.certificate_pem().as_bytes())?;
     config.save(&file)?;
     Ok(Joined { node_id: config.node_id, config: file })

@@ -16,7 +16,7 @@ use crate::{
     places::Places,
     presence,
     raft::{Ledger, Node, Peers, Room},
-    secrets, seed, ship,
+    region, secrets, seed, ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
@@ -52,42 +52,79 @@ pub async fn serve(
 ) -> Result<()> {
     let mut config = Options::load(config_path)?;
     config.listen = listen.unwrap_or(config.listen);
+    let mut ready = Some(ready);
+    let mut tell = |address| ready.take().into_iter().for_each(|ready| ready(address));
+    loop {
+        region::prepare(&config).await?;
+        let again = CancellationToken::new();
+        let address = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        if !again.is_cancelled() || shutdown.is_cancelled() {
+            return Ok(());
+        }
+        tracing::info!("the coordinator starts anew, in another epoch");
+        // Where it was found it is found again.
+        config.listen = address.to_string();
+    }
+}
+
+/// One life of a coordinator, until `shutdown` or until it is to start `again`.
+async fn live(
+    config: &Options,
+    again: &CancellationToken,
+    shutdown: &CancellationToken,
+    ready: &mut (dyn FnMut(SocketAddr) + Send),
+) -> Result<SocketAddr> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let seed = seed::load(&config)?;
-    let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
+    let seed = seed::load(config)?;
+    let ledger = open_ledger(config, clock.clone(), entropy.clone()).await?;
     if ledger.is_alone() {
         ledger.wait_for_leader().await?;
         ledger.catch_up().await?;
     }
-    let (unlocked, recovery) = unlock(&config, &ledger, seed.as_ref())?;
+    let (unlocked, recovery) = unlock(config, &ledger, seed.as_ref())?;
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
-    let shown = certificates::present(&config, &unlocked.authority, &clock, entropy.as_ref())?;
+    let shown = certificates::present(config, &unlocked.authority, &clock, entropy.as_ref())?;
     ledger.peers().identify(shown.client.clone());
-    let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
     let alone = ledger.is_alone();
-    let mut house = house(config.clone(), ledger, unlocked, (clock, entropy), tasks.clone())?;
+    let mut house =
+        house(config.clone(), ledger, unlocked, &recovery, (clock, entropy), tasks.clone())?;
+    house.again = again.clone();
     house.endpoint = config.advertise.clone().unwrap_or_else(|| address.to_string());
     house.first_peers = seed.map(|(_, peers)| peers).unwrap_or_default();
-    for (member, address) in &house.first_peers {
+    let rows = house.ledger.query().members().unwrap_or_default();
+    let rows = rows.iter().map(|row| (&row.id, &row.address));
+    for (member, address) in house.first_peers.iter().chain(rows) {
         house.ledger.peers().list(*member, address);
     }
+    region::look(&house).await;
+    let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
     house.close_agent = closer(connections);
     let house = Arc::new(house);
-    accept(&house, incoming, &tasks).await?;
-    house.tell_operator();
-    spawn_work(&house, (config, shown), recovery.log_key(), &tasks);
-    if !alone {
-        house.ledger.hope_for_leader().await;
+    if !again.is_cancelled() {
+        accept(&house, incoming, &tasks).await?;
+        house.tell_operator();
+        spawn_work(&house, (config.clone(), shown), recovery.log_key(), &tasks);
+        if !alone && house.ledger.peers().insist_on_epoch().is_ok() {
+            house.ledger.hope_for_leader().await;
+        }
+        ready(address);
+        until_the_end(&house, shutdown, &tasks).await;
     }
-    ready(address);
-    let token = tasks.token().clone();
+    end(house, &tasks).await.map(|()| address)
+}
+
+async fn until_the_end(house: &House, shutdown: &CancellationToken, tasks: &Tasks) {
     tokio::select! {
-        () = shutdown.cancelled() => step_down(&house).await,
-        () = token.cancelled() => {}
+        () = shutdown.cancelled() => step_down(house).await,
+        () = tasks.token().cancelled() => {}
+        () = house.again.cancelled() => {}
     }
+}
+
+async fn end(house: Arc<House>, tasks: &Tasks) -> Result<()> {
     let failure = tasks.failure();
     let left = tasks.shutdown(DRAIN).await;
     if !left.is_empty() {
@@ -112,6 +149,7 @@ fn spawn_work(
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
     tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
+    tasks.spawn("regions", OnError::Shutdown, region::keep(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery, token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
@@ -223,6 +261,7 @@ pub(crate) async fn open_ledger(
     let node = node_of(config);
     let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
     let peers = Peers::new(config.cluster, config.node_id);
+    peers.stand_at(region::Standing::load(&config.data)?);
     let directory = config.data.join("ledger");
     Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }
@@ -268,6 +307,7 @@ pub(crate) fn house(
     config: Options,
     ledger: Ledger,
     unlocked: Unlocked,
+    recovery: &ClusterRecoveryKey,
     (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
     tasks: Tasks,
 ) -> Result<House> {
@@ -275,6 +315,7 @@ pub(crate) fn house(
         cluster: config.cluster,
         node_id: config.node_id,
         name: config.name,
+        region: config.region,
         trial: config.trial,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
@@ -295,6 +336,9 @@ pub(crate) fn house(
         endpoint: config.listen,
         index: config.data.join("index"),
         shipped_hint: config.data.join("shipped"),
+        data: config.data,
+        epoch_key: recovery.epoch_key(),
+        again: CancellationToken::new(),
         catalogs: Default::default(),
         catalog_made: Default::default(),
         tasks,

@@ -7,8 +7,8 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, LocationRow, MemberRow, OfficeRow, OperatorRow, PackRow,
-        PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
+        AgentRow, BundleRow, ClusterRow, EpochRow, LocationRow, MemberRow, OfficeRow, OperatorRow,
+        PackRow, PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
         cluster::CLUSTER_KEY, member::no_member, office::OFFICE_KEY, pack::pack_key,
         point::time_key,
     },
@@ -97,6 +97,11 @@ impl<'a> Query<'a> {
     /// Who leads, as far as this member has applied.
     pub fn office(&self) -> Result<Option<OfficeRow>> {
         self.row(OFFICE_KEY)
+    }
+
+    /// The newest epoch that was claimed; none in the first one.
+    pub fn epoch(&self) -> Result<Option<EpochRow>> {
+        Ok(self.rows(&[], None, 1)?.pop())
     }
 
     /// Where an agent is attached, and when it was seen; none when it never was.

@@ -37,6 +37,7 @@ pub enum Table {
     Office = 24,
     Seat = 25,
     MemberName = 26,
+    Epoch = 30,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -11,8 +11,12 @@
 pub mod follow;
 pub mod restoring;
 pub mod select;
+pub mod sides;
 
-use core::time::Duration;
+use core::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 use holdfast_agent::{
     line::{Endpoints, Line, Whereabouts},
     restore::{PointReader, open_online},
@@ -32,11 +36,14 @@ pub type Admin = AdminClient<Channel>;
 /// Pauses before the second and later attempts: two seconds and a half in all.
 const PAUSES_MS: [u64; 4] = [100, 300, 700, 1400];
 const PATIENCE: Duration = Duration::from_secs(8);
+/// What a side that was superseded marks its answers with.
+const SUPERSEDED: &str = "holdfast-superseded";
 
 pub struct Client {
     context: Context,
     tls: Arc<holdfast_runtime::ClientTls>,
     channel: Channel,
+    warned: AtomicBool,
 }
 
 impl Client {
@@ -47,7 +54,7 @@ impl Client {
         let dial =
             async || connect(&context.endpoints, Arc::clone(&tls), ChannelKind::Control).await;
         let channel = patiently(dial).await?;
-        Ok(Self { context, tls, channel })
+        Ok(Self { context, tls, channel, warned: AtomicBool::new(false) })
     }
 
     /// The vault that commands mean when they name none.
@@ -98,7 +105,12 @@ impl Client {
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
         match call(admin, question).await {
-            Ok(answer) => Ok(answer.into_inner()),
+            Ok(answer) => {
+                if answer.metadata().contains_key(SUPERSEDED) && !self.warned.swap(true, Relaxed) {
+                    tracing::warn!("answered by a side that was superseded: this may be old");
+                }
+                Ok(answer.into_inner())
+            }
             Err(status) => Err(from_status(&status)),
         }
     }

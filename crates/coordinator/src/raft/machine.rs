@@ -56,16 +56,8 @@ impl Machine {
         self.ear.clone()
     }
 
-    fn meta<T: for<'b> minicbor::Decode<'b, ()>>(&self, key: &'static [u8]) -> Result<Option<T>> {
-        let bytes = Tables::over(self.tables.as_ref()).raw(Table::Meta, key)?;
-        bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
-    }
-
     fn head(&self) -> Result<SnapshotHead> {
-        Ok(SnapshotHead {
-            applied: self.meta(APPLIED)?,
-            members: self.meta(MEMBERS)?.unwrap_or_default(),
-        })
+        head_of(self.tables.as_ref())
     }
 
     fn apply_group(&self, group: &[alias::EntryOf<Types>]) -> Result<Vec<Bytes>> {
@@ -134,6 +126,20 @@ fn apply_entry(
             Ok((Bytes::new(), None))
         }
     }
+}
+
+/// How far tables are, and who belonged to the cluster then.
+pub(super) fn head_of(tables: &dyn StateKv) -> Result<SnapshotHead> {
+    let members = meta(tables, MEMBERS)?.unwrap_or_default();
+    Ok(SnapshotHead { applied: meta(tables, APPLIED)?, members })
+}
+
+fn meta<T: for<'b> minicbor::Decode<'b, ()>>(
+    tables: &dyn StateKv,
+    key: &'static [u8],
+) -> Result<Option<T>> {
+    let bytes = Tables::over(tables).raw(Table::Meta, key)?;
+    bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()
 }
 
 async fn blocking<T: Send + 'static>(

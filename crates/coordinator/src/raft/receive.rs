@@ -18,11 +18,14 @@ impl Ledger {
         &self,
         request: v1::AppendRequest,
     ) -> Result<v1::AppendResponse> {
+        self.peers.insist_on_open_log()?;
+        self.peers.contacted();
         let answer = self.raft.append_entries(wire::appended(request)?).await;
         answer.map(|answer| wire::append_answer(&answer)).map_err(refused)
     }
 
     pub(crate) async fn give_vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse> {
+        self.peers.insist_on_open_log()?;
         let answer = self.raft.vote(wire::asked_vote(request)?).await;
         answer.map(|answer| wire::vote_answer(&answer)).map_err(refused)
     }
@@ -55,6 +58,8 @@ impl Ledger {
         ballot: Option<v1::Ballot>,
         incoming: Incoming,
     ) -> Result<v1::SendSnapshotResponse> {
+        self.peers.insist_on_open_log()?;
+        self.peers.contacted();
         let vote = wire::vote(ballot)?;
         let directory = self.snapshots();
         let adopt = move || -> Result<_> {

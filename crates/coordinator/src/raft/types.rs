@@ -218,6 +218,16 @@ pub(crate) fn entry_from_bytes(bytes: &[u8]) -> Result<Entry> {
     Ok(Entry { log_id: stored.id.into(), payload })
 }
 
+/// An entry that makes `voter` the only one that votes; the other nodes follow.
+pub(crate) fn membership_entry(
+    id: StoredLogId,
+    voter: u64,
+    nodes: BTreeMap<u64, Member>,
+) -> Result<Entry> {
+    let membership = membership_of(vec![vec![voter]], nodes)?;
+    Ok(Entry { log_id: id.into(), payload: EntryPayload::Membership(membership) })
+}
+
 /// An entry in its stored form, read and rendered again.
 pub(crate) fn entry_written_anew(bytes: &[u8]) -> Result<Vec<u8>> {
     entry_from_bytes(bytes).map(|entry| entry_to_bytes(&entry))

@@ -8,6 +8,7 @@ mod add_segment;
 mod admit_member;
 mod begin_read;
 mod begin_session;
+mod claim_epoch;
 mod commit_point;
 mod create_token;
 mod delete_resource;
@@ -42,6 +43,7 @@ pub use admit_member::AdmitMember;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
+pub use claim_epoch::ClaimEpoch;
 pub use commit_point::CommitPoint;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
@@ -167,6 +169,7 @@ commands! {
     31 TakeOffice "office.take" |c| format!("{} in term {}", c.member, c.term);
     32 SeeAgents "agents.see" |c| c.subject();
     33 RewrapKeys "keys.rewrap" |c| VaultId::from_bytes(c.kek);
+    40 ClaimEpoch "epoch.claim" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod cluster;
+pub mod epoch;
 pub mod member;
 pub mod office;
 pub mod pack;
@@ -18,6 +19,7 @@ pub mod token;
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use cluster::{ClusterRow, OperatorRow};
+pub use epoch::EpochRow;
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};

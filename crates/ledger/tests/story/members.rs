@@ -48,6 +48,18 @@ pub(crate) fn admit(token: u8, called: &str, role: MemberRole) -> AdmitMember {
     }
 }
 
+/// The region `south`, by its member `member`.
+pub(crate) fn claim_epoch(epoch: u64, member: u64) -> ClaimEpoch {
+    ClaimEpoch {
+        epoch,
+        regions: vec![name("south")],
+        member,
+        base: 9,
+        operator: "admin".to_owned(),
+        reason: Some("north burnt down".to_owned()),
+    }
+}
+
 pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
     SeeAgents { member, attached: attached.to_vec(), left: left.to_vec() }
 }
@@ -86,6 +98,7 @@ pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         3 | 4 => PlaceMember { member, role }.into(),
         5 => MoveMember { member, address: format!("moved-{who}:1") }.into(),
         6 => RemoveMember { member }.into(),
+        7 if who == 1 => claim_epoch(1 + u64::from(number), member).into(),
         7 => TakeOffice { member, term: u64::from(who) }.into(),
         8 => see(member, &[agent(who), agent(number)], &[]).into(),
         _ => see(member, &[], &[agent(who)]).into(),
@@ -112,6 +125,14 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     }
     let voters = live.iter().filter(|row| row.is_voter()).count();
     ensure(members.is_empty() || voters > 0, "somebody is wanted as a voter")?;
+    let epochs = query.rows::<EpochRow>(&[], None, 1000).unwrap();
+    let newest = query.epoch().unwrap();
+    ensure(epochs.first() == newest.as_ref(), "the newest epoch comes first")?;
+    ensure(epochs.is_sorted_by(|a, b| a.number > b.number), "epochs only grow")?;
+    if let Some(epoch) = newest {
+        let claimer = query.member(epoch.member).unwrap();
+        ensure(epoch.regions.contains(&claimer.region), "an epoch is of its claimer's region")?;
+    }
     if let Some(office) = query.office().unwrap() {
         ensure(query.member(office.member).is_ok(), "a member has the office")?;
     }
@@ -144,5 +165,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("remove_member", RemoveMember { member }.into()),
         ("take_office", TakeOffice { member, term: 7 }.into()),
         ("see_agents", see(2, &[agent(1), agent(2)], &[agent(3)]).into()),
+        ("claim_epoch", claim_epoch(2, 2).into()),
     ]
 }

@@ -3,4 +3,5 @@
 mod joining;
 mod losing;
 mod placing;
+mod regions;
 mod scene;

@@ -40,6 +40,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 const DRAIN: Duration = Duration::from_secs(8);
+/// What is under way is of an epoch that is over, and soon fails by itself.
+const DRAIN_ANEW: Duration = Duration::from_secs(4);
+const RELEASE_ANEW: Duration = Duration::from_secs(60);
 const RELEASE: Duration = Duration::from_secs(4);
 const STEP_DOWN: Duration = Duration::from_secs(2);
 
@@ -126,13 +129,19 @@ async fn until_the_end(house: &House, shutdown: &CancellationToken, tasks: &Task
 
 async fn end(house: Arc<House>, tasks: &Tasks) -> Result<()> {
     let failure = tasks.failure();
-    let left = tasks.shutdown(DRAIN).await;
+    let is_anew = house.again.is_cancelled();
+    let left = tasks.shutdown(if is_anew { DRAIN_ANEW } else { DRAIN }).await;
     if !left.is_empty() {
         tracing::warn!(?left, "stopped without waiting for these any longer");
     }
     let released = house.ledger.clone().close().await;
     drop(house);
-    wait_for_release(released).await;
+    if is_anew {
+        // Who is answered still holds it, each for a bounded time.
+        drop(tokio::time::timeout(RELEASE_ANEW, released).await);
+    } else {
+        wait_for_release(released).await;
+    }
     failure.map_or(Ok(()), Err)
 }
 

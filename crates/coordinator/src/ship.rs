@@ -258,6 +258,7 @@ async fn ship_from(
             extent
         }
     };
+    crate::region::insist_unclaimed(house, &places).await?;
     house.ledger.peers().insist_on_epoch()?;
     let puts = missing().map(|((_, store), _)| store.put_new(&name, extent.clone()));
     for put in join_all(puts).await {

@@ -23,7 +23,7 @@ impl Side {
     }
 
     pub async fn look_again(&mut self) -> Result<()> {
-        let answer = self.admin.regions(v1::RegionsRequest {}).await;
+        let answer = self.admin.regions(v1::RegionsRequest::default()).await;
         self.view = answer.map_err(|status| from_status(&status))?.into_inner();
         Ok(())
     }
@@ -55,7 +55,7 @@ pub async fn sides(context: &Path) -> Result<Vec<Side>> {
 async fn ask(endpoint: &str, tls: &Arc<ClientTls>) -> Result<Side> {
     let endpoints = [endpoint.to_owned()];
     let mut admin = Admin::new(connect(&endpoints, Arc::clone(tls), ChannelKind::Control).await?);
-    let answer = admin.regions(v1::RegionsRequest {}).await;
+    let answer = admin.regions(v1::RegionsRequest::default()).await;
     let view = answer.map_err(|status| from_status(&status))?.into_inner();
     Ok(Side { admin, view })
 }

@@ -130,6 +130,8 @@ impl Ledger {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE;
         loop {
+            self.peers.insist_on_epoch()?;
+            self.peers.insist_on_open_log()?;
             let error = match tokio::time::timeout(ATTEMPT, self.attempt(wish)).await {
                 Ok(Err(error)) if error.code == Code::ClusterUnreachable => {
                     leaderless().cause(error)

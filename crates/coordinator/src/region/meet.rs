@@ -54,7 +54,7 @@ impl House {
             "a new epoch"
         );
         if restarts {
-            self.again.cancel();
+            self.start_anew();
             return Err(Error::new(Code::ClusterBusy, "this member starts its ledger anew"));
         }
         Ok(())
@@ -67,7 +67,13 @@ impl House {
         standing.save(&self.data)?;
         self.ledger.peers().stand_at(standing);
         tracing::error!(epoch = epoch.number, regions = epoch.holders(), "superseded: fenced");
-        self.again.cancel();
+        self.start_anew();
         Ok(())
+    }
+
+    /// Nothing that waits for the ledger keeps the process from closing it.
+    pub(super) fn start_anew(&self) {
+        self.ledger.peers().close_log(true);
+        self.again.cancel();
     }
 }

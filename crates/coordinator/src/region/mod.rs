@@ -26,4 +26,4 @@ pub(crate) use epoch::Epoch;
 pub(crate) use plan::{Obstacle, Plan, plan};
 pub(crate) use promote::{Order, promote};
 pub(crate) use standing::{Intent, Standing, prepare};
-pub(crate) use watch::{keep, look};
+pub(crate) use watch::{insist_unclaimed, keep, look};

@@ -107,7 +107,7 @@ pub(crate) async fn plan(house: &House, region: &Name) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Whether it follows this side, or would.
+/// Whether it goes by no epoch that is over: it leads, or follows.
 fn is_with_us(told: &HelloResponse) -> bool {
     !told.superseded
 }
@@ -144,7 +144,7 @@ async fn look_at_life(
         return Ok(());
     }
     let alive = answers(house, others).await;
-    for (row, _) in alive {
+    for (row, _) in alive.into_iter().filter(|(_, told)| is_with_us(told)) {
         let message = format!("`{}` in `{}` answers", row.name, row.region);
         let error = Error::new(Code::RegionPrimaryAlive, message);
         plan.obstacles.push(Obstacle { error, forcible: true, is_life: true });

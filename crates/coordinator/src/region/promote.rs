@@ -67,7 +67,7 @@ pub(super) fn intend(house: &House, claim: Claim, term: u64) -> Result<()> {
     let term = house.ledger.state().term.max(term) + 1;
     let nodes = ours.map(node).collect();
     Intent { claim, term, nodes }.save(&house.data)?;
-    house.again.cancel();
+    house.start_anew();
     Ok(())
 }
 

@@ -86,6 +86,22 @@ async fn claim_in_ledger(house: &House) -> Result<()> {
     house.ledger.propose(Actor::System, command).await.map(drop)
 }
 
+/// Nobody has claimed an epoch after ours in these locations, a moment ago. Whoever ships the log
+/// looks before each extent: a side that was given up and reaches one of them ends there, before
+/// it reports anything as committed.
+pub(crate) async fn insist_unclaimed(house: &House, places: &[Place]) -> Result<()> {
+    let next = house.ledger.peers().standing().epoch.number + 1;
+    let name = layout::ObjectName::epoch(next).as_str().parse()?;
+    for place in places {
+        if place.1.head(&name).await?.is_some()
+            && let Some(claim) = newest_claim(house, place).await?
+        {
+            house.meet_claim(&claim)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is claimed in the locations that can be read; of each, the newest.
 pub(super) async fn claims(house: &House) -> Vec<Claim> {
     let mut names = BTreeSet::new();

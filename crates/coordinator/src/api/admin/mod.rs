@@ -255,8 +255,8 @@ impl Admin for AdminService {
         answer(cluster::transfer(&self.house, request.into_inner()).await)
     }
 
-    async fn regions(&self, _: Request<v1::RegionsRequest>) -> Answer<v1::RegionsResponse> {
-        answer(region::regions(&self.house).await)
+    async fn regions(&self, request: Request<v1::RegionsRequest>) -> Answer<v1::RegionsResponse> {
+        answer(region::regions(&self.house, request.get_ref()).await)
     }
 
     async fn promote_region(

@@ -15,7 +15,13 @@ use holdfast_wire::{parse, v1};
 use std::collections::BTreeSet;
 
 /// Answered whether or not anybody leads: it is what an operator looks at when nobody does.
-pub(super) async fn regions(house: &House) -> Result<v1::RegionsResponse> {
+pub(super) async fn regions(
+    house: &House,
+    request: &v1::RegionsRequest,
+) -> Result<v1::RegionsResponse> {
+    if request.brief {
+        return Ok(brief(house));
+    }
     let query = house.ledger.query();
     let standing = house.ledger.peers().standing();
     let (last_term, last) = house.ledger.end_of_log().await?;
@@ -52,6 +58,18 @@ pub(super) async fn regions(house: &House) -> Result<v1::RegionsResponse> {
         reason: row.and_then(|row| row.reason).unwrap_or_default(),
         leader: house.ledger.state().leader,
     })
+}
+
+/// What it knows of itself.
+fn brief(house: &House) -> v1::RegionsResponse {
+    let standing = house.ledger.peers().standing();
+    v1::RegionsResponse {
+        region: house.region.to_string(),
+        member: house.name.to_string(),
+        epoch: standing.epoch.number,
+        superseded: !standing.belongs,
+        ..Default::default()
+    }
 }
 
 /// What a region is, as far as this member knows: it leads, it follows, or its epoch is over.
@@ -186,6 +204,7 @@ pub(super) fn fence(
     }
     let known = house.ledger.peers().standing();
     let number = match request.epoch {
+        0 if !known.belongs && known.epoch.is_of(&by) => known.epoch.number,
         0 => known.epoch.number + 1,
         number => number,
     };

@@ -1,7 +1,7 @@
-//! In which epoch this member stands, beside the lines that say so; when a leader last spoke.
+//! In which epoch this member stands, beside the lines that say so, and who spoke last.
 //!
-//! Whatever has an effect outside of the ledger asks here right before: a member that was superseded
-//! a moment ago does nothing more.
+//! Whatever has an effect outside of the ledger asks here right before: a member that was
+//! superseded a moment ago does nothing more.
 
 use super::Peers;
 use crate::region::Standing;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub(super) struct Stand {
     standing: Standing,
-    /// It takes the lead: nothing of the old epoch changes its log any more.
+    /// It starts anew in another epoch: nothing of the old one changes its log any more.
     closed: bool,
     contact: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl Peers {
 
     pub(crate) fn insist_on_open_log(&self) -> Result<()> {
         if self.stand().closed {
-            return Err(Error::new(Code::ClusterBusy, "this member is taking the lead"));
+            return Err(Error::new(Code::ClusterBusy, "this member starts anew in another epoch"));
         }
         Ok(())
     }

@@ -6,10 +6,14 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    harness::{Scratch, Service, Tree, wait_until, write},
+    harness::{Scratch, Service, Tree, binary, wait_until, write},
 };
+use rustix::process::Signal;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 /// `eu` with voters, `dr` with two learners, and a required location in each.
 struct Regions {
@@ -55,8 +59,13 @@ impl Regions {
 
     fn backup(&self) -> String {
         let path = self.source.to_str().unwrap();
-        let told = self.members.run(&["backup", "--path", path]).ok().object();
-        told["point"].as_str().unwrap().to_owned()
+        let made = || {
+            let done = self.members.run(&["backup", "--path", path]);
+            // The agent may not have found the side that leads yet.
+            let is_away = done.code == 5 && done.error()["code"] == "agent.connection_absent";
+            (!is_away).then(|| done.ok().object()["point"].as_str().unwrap().to_owned())
+        };
+        wait_until("the agent is attached", PATIENCE, made)
     }
 
     fn lose_eu(&mut self) {
@@ -79,6 +88,26 @@ impl Regions {
         wait_until("dr leads", PATIENCE, promoted)
     }
 
+    /// Through one member, where others would hang.
+    fn promote_from(&self, name: &str) -> Value {
+        let promoted = || {
+            let done = self.members.run_at(name, &["region", "promote", "dr", "--yes"]);
+            if done.code != 0 {
+                eprintln!("{}", done.stderr);
+            }
+            (done.code == 0).then(|| done.object())
+        };
+        wait_until("dr leads", PATIENCE, promoted)
+    }
+
+    /// How long ago a leader spoke to a member.
+    fn heard_ms(&self, name: &str) -> Option<u64> {
+        let told = self.regions();
+        let rows = told["regions"].as_array().unwrap().clone();
+        let rows = rows.iter().flat_map(|row| row["members"].as_array().unwrap().clone());
+        rows.into_iter().find(|row| row["name"] == name)?["contact_ms"].as_u64()
+    }
+
     fn regions(&self) -> Value {
         self.members.run(&["region", "status"]).ok().object()
     }
@@ -98,6 +127,17 @@ impl Regions {
 
     fn is_whole(&self, point: &str, tree: &Tree, name: &str) {
         tree.assert_same(&restored(&self.members, point, &self.source, name), name);
+    }
+
+    /// Whatever it takes, and why.
+    fn force(&self, region: &str) -> Value {
+        let why = ["--force", "--reason", "a test of two sides", "--yes"];
+        self.members.run(&[&["region", "promote", region][..], &why].concat()).ok().object()
+    }
+
+    /// The points of the side that leads.
+    fn points(&self) -> Vec<String> {
+        self.points_at("four")
     }
 
     /// A member of the old side says so, and takes nothing.
@@ -168,4 +208,154 @@ fn when_a_region_is_lost_the_other_takes_the_lead_and_what_comes_back_is_fenced(
     assert_eq!(regions.points_at("five"), [after.clone(), before]);
     regions.backup();
     drop(regions.agent);
+}
+
+#[test]
+fn a_side_that_still_lives_is_given_up_only_by_force_and_fences_itself() {
+    let regions = Regions::start(&[]);
+    let (before, tree) = (regions.backup(), Tree::of(&regions.source));
+    let promote = ["region", "promote", "dr", "--yes"];
+    regions.members.run(&promote).fails(4, "region.primary_alive");
+    let check = regions.members.run(&["region", "check", "dr"]).ok().object();
+    assert_eq!(check["obstacles"], serde_json::json!([]), "a rehearsal does not mind");
+    assert_eq!(epochs(&regions.members.scratch.join("far")), 0, "nothing was claimed");
+    let told = regions.force("dr");
+    assert_eq!(told["epoch"], 2);
+    regions.assert_fenced("one");
+    // The agent was attached to the old side, and is told where the new one is.
+    fill(&regions.source, 3, 2);
+    let after = regions.backup();
+    regions.is_whole(&before, &tree, "before");
+    assert_eq!(regions.points(), [after, before.clone()]);
+    assert_eq!(regions.points_at("one"), [before]);
+    let why = regions.regions();
+    assert_eq!(
+        (&why["reason"], &why["operator"]),
+        (&"a test of two sides".into(), &"admin".into())
+    );
+    assert_eq!(why["unaware"], serde_json::json!([]));
+    regions.members.run(&promote).fails(4, "region.lead_held");
+}
+
+#[test]
+fn a_leader_that_was_away_all_the_while_never_takes_the_lead_back() {
+    let regions = Regions::start(&[]);
+    let before = regions.backup();
+    let old = &regions.members.running["one"];
+    old.signal(Signal::STOP);
+    let told = regions.promote_from("four");
+    assert_eq!(told["epoch"], 2);
+    old.signal(Signal::CONT);
+    // It may answer an old question before it hears anything: what it says, it does not keep.
+    regions.assert_fenced("one");
+    let after = regions.backup();
+    assert_eq!(regions.points(), [after, before.clone()]);
+    assert_eq!(regions.points_at("one"), [before]);
+}
+
+#[test]
+fn a_side_that_was_fenced_by_hand_stops_and_may_be_taken_back_in_a_newer_epoch() {
+    let regions = Regions::start(&[]);
+    let before = regions.backup();
+    let fence = ["region", "fence", "eu", "--by", "dr", "--yes"];
+    regions
+        .members
+        .run(&["region", "fence", "eu", "--by", "eu", "--yes"])
+        .fails(3, "region.name_unknown");
+    assert_eq!(regions.members.run(&fence).ok().object()["epoch"], 2);
+    regions.assert_fenced("one");
+    assert_eq!(regions.members.run(&fence).ok().object()["epoch"], 2, "once is enough");
+    let told = regions.force("eu");
+    assert_eq!(told["epoch"], 3, "{told}");
+    assert_eq!(told["lost"]["members"], serde_json::json!(["four", "five"]));
+    for name in DR {
+        regions.assert_fenced(name);
+    }
+    let after = regions.backup();
+    assert_eq!(regions.points_at("one"), [after, before]);
+    assert_eq!(epochs(&regions.members.scratch.join("location")), 1);
+}
+
+#[test]
+fn a_promotion_that_is_killed_at_any_step_goes_on_when_its_member_is_back() {
+    type Step = fn(&Members, &str) -> bool;
+    let steps: [(&str, Step); 3] = [
+        ("claimed", |members, _| epochs(&members.scratch.join("far")) > 0),
+        ("intended", |members, name| members.dir(name).join("data/promotion").exists()),
+        ("written", |members, name| members.dir(name).join("data/epoch").exists()),
+    ];
+    for (what, is_there) in steps {
+        let mut regions = Regions::start(&[]);
+        let before = regions.backup();
+        regions.members.kill("one");
+        let ready = || (regions.heard_ms("four")? > 3_000).then_some(());
+        wait_until("the old side is silent", PATIENCE, ready);
+        let leads = regions.members.run(&["region", "check", "dr"]).ok().object();
+        let leads = leads["member"].as_str().unwrap().to_owned();
+        let context = regions.members.scratch.join("c/operator.toml");
+        let mut promote = Command::new(binary())
+            .args(["--context", context.to_str().unwrap(), "region", "promote", "dr", "--yes"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let step = || (is_there(&regions.members, &leads)).then_some(());
+        wait_until(what, PATIENCE, step);
+        regions.members.kill(&leads);
+        promote.kill().unwrap();
+        promote.wait().unwrap();
+        regions.members.start(&leads);
+        let on =
+            || (regions.role("dr") == "primary" && regions.regions()["epoch"] == 2).then_some(());
+        wait_until("it goes on by itself", PATIENCE, on);
+        let after = regions.backup();
+        assert_eq!(regions.points(), [after, before], "{what}");
+        assert!(!regions.members.dir(&leads).join("data/promotion").exists(), "{what}");
+    }
+}
+
+#[test]
+fn a_member_that_has_more_than_the_new_epoch_puts_it_aside() {
+    let mut regions = Regions::start(&[]);
+    let before = regions.backup();
+    regions.members.running["four"].signal(Signal::STOP);
+    let lost = regions.backup();
+    let has = || (regions.points_at("five").contains(&lost)).then_some(());
+    wait_until("five has it", PATIENCE, has);
+    regions.members.kill("five");
+    regions.members.kill("one");
+    regions.members.running["four"].signal(Signal::CONT);
+    let told = regions.promote();
+    assert_eq!(told["newest"][0]["id"], *before, "what may be missing is told");
+    regions.members.start("five");
+    let aside = regions.members.dir("five").join("data/ledger.before-epoch-2");
+    wait_until("it is put aside", PATIENCE, || aside.join("log.redb").exists().then_some(()));
+    let after = regions.backup();
+    let same = || (regions.points_at("five") == [after.clone(), before.clone()]).then_some(());
+    wait_until("it has what the new side has", PATIENCE, same);
+}
+
+#[test]
+fn three_regions_lose_any_one_without_a_person() {
+    let mut members = Members::founded();
+    for (region, name) in [("us", "two"), ("dr", "three")] {
+        members.join_in(region, name, &members.token(), &[]).ok();
+        members.start(name);
+    }
+    members.wait_for_voters(3);
+    let agent = members.agent("host");
+    let source = members.scratch.join("source");
+    fill(&source, 1, 1);
+    let path = source.to_str().unwrap();
+    for name in ["one", "two", "three"] {
+        members.kill(name);
+        let saved = || (members.run(&["backup", "--path", path]).code == 0).then_some(());
+        wait_until("the agent has found another region", PATIENCE, saved);
+        let told = members.run(&["region", "status"]).ok().object();
+        assert_eq!(told["epoch"], 1, "{told}");
+        members.start(name);
+        members.wait_for_voters(3);
+    }
+    drop(agent);
 }

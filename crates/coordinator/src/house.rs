@@ -61,6 +61,8 @@ pub(crate) struct House {
     pub(crate) data: PathBuf,
     /// Opens and seals claimed epochs.
     pub(crate) epoch_key: Secret<32>,
+    /// Opens extents of the shipped log.
+    pub(crate) log_key: Secret<32>,
     /// Cancelled when everything is to start anew, with another standing.
     pub(crate) again: CancellationToken,
     pub(crate) index: PathBuf,

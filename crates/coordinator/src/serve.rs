@@ -347,6 +347,7 @@ pub(crate) fn house(
         shipped_hint: config.data.join("shipped"),
         data: config.data,
         epoch_key: recovery.epoch_key(),
+        log_key: recovery.log_key(),
         again: CancellationToken::new(),
         catalogs: Default::default(),
         catalog_made: Default::default(),

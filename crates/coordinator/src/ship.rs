@@ -38,8 +38,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
 const LISTEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Entries of one extent; a command is at most a mebibyte, and most are a few hundred bytes.
-const EXTENT_ENTRIES_MAX: u64 = 256;
+pub(crate) const EXTENT_ENTRIES_MAX: u64 = 256;
 const EXTENT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const EXTENT_OBJECT_BYTES_MAX: usize = 2 * EXTENT_BYTES_MAX;
 
 /// How far the log has been shipped, and who waits for it.
 pub(crate) struct Shipping {
@@ -238,7 +239,7 @@ async fn ship_from(
     let mut there = Vec::with_capacity(places.len());
     for (_, store) in &places {
         there.push(match store.head(&name).await? {
-            Some(_) => Some(store.get(&name, 2 * EXTENT_BYTES_MAX).await?),
+            Some(_) => Some(store.get(&name, EXTENT_OBJECT_BYTES_MAX).await?),
             None => None,
         });
     }
@@ -299,7 +300,7 @@ fn sealed(key: &Secret<32>, header: Vec<u8>, plaintext: &[u8], entropy: &dyn Ent
 }
 
 /// The entries of an extent, end to end.
-fn opened(key: &Secret<32>, extent: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn opened(key: &Secret<32>, extent: &[u8]) -> Result<Vec<u8>> {
     let (head, field) = extent.split_at_checked(HEADER_BYTES).unwrap_or((extent, &[]));
     aead::open(key.expose(), head, field)
 }

@@ -7,10 +7,16 @@ use super::{
     Ledger,
     peers::{Incoming, wire},
     snapshot,
+    types::{StoredLogId, StoredVote, Vote, entries_from_bytes},
 };
 use holdfast_common::{Code, Error, Result};
 use holdfast_wire::v1;
-use openraft::{alias, async_runtime::WatchReceiver};
+use openraft::{
+    alias,
+    async_runtime::WatchReceiver,
+    entry::RaftEntry,
+    raft::{AppendEntriesRequest, AppendEntriesResponse},
+};
 use std::path::PathBuf;
 
 impl Ledger {
@@ -45,6 +51,38 @@ impl Ledger {
             Err(error) => error.to_string(),
         };
         Ok(v1::TakeOverResponse { refused })
+    }
+
+    /// Takes entries that a leader had applied and shipped, as if it had sent them, and waits until
+    /// they are applied here. What this member has already is passed over.
+    pub(crate) async fn take_shipped(&self, entries: &[u8]) -> Result<()> {
+        let (applied, vote) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.last_applied, metrics.vote)
+        };
+        let mut entries = entries_from_bytes(entries)?;
+        entries.retain(|entry| entry.index() > applied.map_or(0, |id| id.index));
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let (next, last) = (applied.map_or(1, |id| id.index + 1), last.log_id);
+        if first.index() != next {
+            return Err(Error::new(Code::LogDamaged, format!("entry {next} was not shipped")));
+        }
+        // In the name of whoever wrote the last of them, unless a later leader was heard since.
+        let (term, node, _) = StoredLogId::from(&last).parts();
+        let theirs = Vote::from(StoredVote::of(term, node, true));
+        let vote = if vote > theirs { vote } else { theirs };
+        let request =
+            AppendEntriesRequest { vote, prev_log_id: applied, entries, leader_commit: Some(last) };
+        let answer = self.raft.append_entries(request).await.map_err(refused)?;
+        if !matches!(
+            answer,
+            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)
+        ) {
+            let message = "the shipped log does not go on from this one";
+            return Err(Error::new(Code::LogDamaged, message).cause(answer));
+        }
+        self.applied_at_least(last.index).await
     }
 
     /// Where the parts of snapshots come together.

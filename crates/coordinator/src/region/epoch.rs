@@ -86,6 +86,8 @@ pub(super) fn judge(own: &Epoch, region: &Name, told: &Epoch) -> Verdict {
     match told.rank().cmp(&own.rank()) {
         core::cmp::Ordering::Less => Verdict::Refuse,
         core::cmp::Ordering::Equal => Verdict::Same,
+        // A person said so of another region: nobody has taken the lead yet.
+        core::cmp::Ordering::Greater if told.is_of(region) && told.member == 0 => Verdict::Refuse,
         core::cmp::Ordering::Greater if told.is_of(region) => Verdict::Adopt,
         core::cmp::Ordering::Greater => Verdict::Fence,
     }
@@ -114,6 +116,15 @@ mod tests {
         assert_eq!(judge(&second, &name("dr"), &first), Verdict::Refuse);
         assert_eq!(judge(&second, &name("eu"), &of(3, 1, &["eu"])), Verdict::Adopt);
         assert_eq!(judge(&first, &name("any"), &Epoch::first()), Verdict::Same);
+    }
+
+    #[test]
+    fn what_a_person_said_fences_a_region_and_gives_the_lead_to_nobody() {
+        let (first, said) = (Epoch::first(), of(2, 0, &["dr"]));
+        assert_eq!(judge(&first, &name("eu"), &said), Verdict::Fence);
+        assert_eq!(judge(&first, &name("dr"), &said), Verdict::Refuse);
+        assert_eq!(judge(&said, &name("eu"), &of(2, 4, &["dr"])), Verdict::Fence);
+        assert_eq!(judge(&said, &name("eu"), &of(3, 1, &["eu"])), Verdict::Adopt);
     }
 
     #[test]

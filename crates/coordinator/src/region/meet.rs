@@ -63,11 +63,14 @@ impl House {
     /// This member is of an epoch that is over. It starts anew, so that nothing that was under way
     /// goes on.
     pub(crate) fn fence(&self, epoch: &Epoch) -> Result<()> {
+        let belonged = self.ledger.peers().standing().belongs;
         let standing = Standing::of(epoch.clone(), false);
         standing.save(&self.data)?;
         self.ledger.peers().stand_at(standing);
         tracing::error!(epoch = epoch.number, regions = epoch.holders(), "superseded: fenced");
-        self.start_anew();
+        if belonged {
+            self.start_anew();
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@
 
 mod claim;
 mod epoch;
+mod gather;
 mod meet;
 mod plan;
 mod promote;

@@ -56,6 +56,14 @@ impl Plan {
         self.places.iter().map(|(name, _)| name)
     }
 
+    /// What there is now, and what may be missing.
+    pub(super) async fn take_stock(&mut self, house: &House) -> Result<()> {
+        self.end = house.ledger.end_of_log().await?;
+        self.newest_time = house.ledger.query().audit_newest_time()?;
+        self.newest = house.ledger.query().newest_points().collect::<Result<_>>()?;
+        Ok(())
+    }
+
     fn against(&mut self, error: Error) {
         self.obstacles.push(Obstacle { error, forcible: false, is_life: false });
     }

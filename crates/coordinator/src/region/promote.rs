@@ -1,8 +1,8 @@
 //! Carrying a promotion out: the claim, the intent, and the ledger's new beginning.
 
 use super::{
-    Claim, Epoch, Intent, Obstacle, Plan, plan, plan::taken, standing::IntendedNode,
-    watch::newest_claim,
+    Claim, Epoch, Intent, Obstacle, Plan, gather::gather, plan, plan::taken,
+    standing::IntendedNode, watch::newest_claim,
 };
 use crate::house::House;
 use bytes::Bytes;
@@ -27,10 +27,23 @@ pub(crate) async fn promote(house: &House, order: &Order) -> Result<Plan> {
             format!("a forced promotion has a reason of 1 to {} bytes", limits::REASON_BYTES_MAX);
         return Err(Error::new(Code::UsageMalformed, message).next("--force --reason TEXT"));
     }
-    let plan = plan(house, &order.region).await?;
+    let mut plan = plan(house, &order.region).await?;
     if let Some(stands) = plan.obstacles.iter().find(|stands| !is_overcome(stands, order)) {
         return Err(stands.error.clone());
     }
+    match gather(house, &plan).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "entries of the log taken from the location"),
+        Err(error) if order.force => {
+            tracing::error!(%error, "what the lost side had shipped is not all here");
+        }
+        Err(error) => {
+            let message = "what the lost side had shipped cannot be taken from the location";
+            return Err(Error { message: message.to_owned(), ..error.clone().cause(&error) }
+                .next("mend the location, or do without: --force --reason TEXT"));
+        }
+    }
+    plan.take_stock(house).await?;
     // From here on nothing of the old epoch changes this log.
     house.ledger.peers().close_log(true);
     let carried = carry_out(house, order, &plan).await;

@@ -315,25 +315,66 @@ fn a_promotion_that_is_killed_at_any_step_goes_on_when_its_member_is_back() {
     }
 }
 
+/// Everything up to now is in the ledger of `five`, and `four` hears of nothing more.
+fn wait_for_five(regions: &Regions, has_news: impl Fn() -> bool) {
+    wait_until("five has it", PATIENCE, || has_news().then_some(()));
+    let applied = |name: &str| {
+        let told = regions.regions();
+        let rows = told["regions"].as_array().unwrap().clone();
+        let mut rows = rows.iter().flat_map(|row| row["members"].as_array().unwrap().clone());
+        rows.find(|row| row["name"] == name).unwrap()["applied"].as_u64()
+    };
+    let same = || (applied("one")? == applied("five")?).then_some(());
+    wait_until("five has all", PATIENCE, same);
+}
+
 #[test]
-fn a_member_that_has_more_than_the_new_epoch_puts_it_aside() {
+fn what_was_reported_committed_is_not_lost_with_whoever_was_ahead() {
     let mut regions = Regions::start(&[]);
     let before = regions.backup();
     regions.members.running["four"].signal(Signal::STOP);
-    let lost = regions.backup();
-    let has = || (regions.points_at("five").contains(&lost)).then_some(());
-    wait_until("five has it", PATIENCE, has);
+    fill(&regions.source, 5, 1);
+    let (ahead, tree) = (regions.backup(), Tree::of(&regions.source));
+    wait_for_five(&regions, || regions.points_at("five").contains(&ahead));
     regions.members.kill("five");
     regions.members.kill("one");
     regions.members.running["four"].signal(Signal::CONT);
     let told = regions.promote();
-    assert_eq!(told["newest"][0]["id"], *before, "what may be missing is told");
+    assert_eq!(told["newest"][0]["id"], *ahead, "it lay in the location: {told}");
+    regions.is_whole(&ahead, &tree, "ahead");
+    regions.members.start("five");
+    let after = regions.backup();
+    let all = [after, ahead, before];
+    wait_until("all have it", PATIENCE, || (regions.points_at("five") == all).then_some(()));
+}
+
+#[test]
+fn a_member_that_has_more_than_the_new_epoch_puts_it_aside() {
+    let mut regions = Regions::start(&[]);
+    let before = regions.backup();
+    // The log cannot be shipped: what is agreed now is reported to nobody as safe.
+    let log = regions.members.scratch.join("far/cluster/log");
+    let away = regions.members.scratch.join("away");
+    regions.members.running["four"].signal(Signal::STOP);
+    std::fs::rename(&log, &away).unwrap();
+    write(&log, "in the way");
+    for _ in 0..5 {
+        regions.members.run_at("one", &["agent", "token"]).ok();
+    }
+    wait_for_five(&regions, || true);
+    regions.members.kill("five");
+    regions.members.kill("one");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&away, &log).unwrap();
+    regions.members.running["four"].signal(Signal::CONT);
+    regions.promote();
     regions.members.start("five");
     let aside = regions.members.dir("five").join("data/ledger.before-epoch-2");
     wait_until("it is put aside", PATIENCE, || aside.join("log.redb").exists().then_some(()));
     let after = regions.backup();
     let same = || (regions.points_at("five") == [after.clone(), before.clone()]).then_some(());
     wait_until("it has what the new side has", PATIENCE, same);
+    regions.members.run_at("five", &["audit", "verify"]).ok();
 }
 
 #[test]

@@ -70,6 +70,8 @@ codes! {
     ConfirmMissing "confirm.answer_missing" Refused false "add --yes to confirm without a terminal";
     ContextMissing "context.file_missing" Usage false "name one with --context FILE or HOLDFAST_CONTEXT";
     DiskFull "disk.space_exhausted" NoSpace true "free some space and run the command again";
+    EpochSuperseded "epoch.superseded" Refused false "ask a coordinator of the region that leads; see `holdfast region status`";
+    EpochTaken "epoch.number_taken" Conflict false "see who claimed it with `holdfast region status`";
     FileChanged "file.content_changed" Failed true "the file changed while it was read; the next backup takes it again";
     FileExists "file.target_exists" Refused false "choose an empty directory, or allow overwriting with --force";
     FileIoFailed "file.io_failed" Failed true "check the device and its log";
@@ -110,6 +112,12 @@ codes! {
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
     RecordMalformed "record.bytes_malformed" Damage false "the bytes are damaged or from a newer version";
+    RegionBehind "region.member_behind" Conflict true "ask the member that has most of the log";
+    RegionElsewhere "region.member_elsewhere" Refused false "name an endpoint of that region in the context file";
+    RegionLeads "region.lead_held" Refused false "nothing needs to be done; see `holdfast region status`";
+    RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
+    RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
+    RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
     ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";
     ResourceMissing "resource.name_unknown" NotFound false "list what there is with `holdfast get KIND`";
     ResourceMalformed "resource.field_malformed" Usage false "see `holdfast explain KIND`";

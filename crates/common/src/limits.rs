@@ -152,6 +152,10 @@ pub const IDEMPOTENCY_KEYS_KEPT: u64 = 100_000;
 pub const BUNDLES_KEPT: usize = 16;
 /// Members of the cluster that are not removed, learners included.
 pub const MEMBERS_MAX: usize = 32;
+/// Epochs are written with 24 bits in chunk numbers.
+pub const EPOCH_MAX: u64 = (1 << 24) - 1;
+/// Why an operator takes the lead for a region.
+pub const REASON_BYTES_MAX: usize = 512;
 /// Where a member is reached, as `host:port`.
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Agents of which one command says that they came, stayed or went.

@@ -10,6 +10,7 @@ use crate::{
     house::{House, Keys},
     join::KEK_CONTEXT,
     pki,
+    region::{Epoch, Standing},
 };
 use holdfast_common::{Code, Error, Name, Result, record};
 use holdfast_keyring::{KekSource, grant};
@@ -61,7 +62,11 @@ pub(crate) async fn admit(
         Duty::Witness => pki::certify_witness(house, node_id, &key)?,
     };
     let peers = house.ledger.query().members()?.into_iter().filter(|row| row.is_live());
+    let standing = house.ledger.peers().standing();
+    let is_first = standing.epoch == Epoch::first();
+    let standing = Standing::of(standing.epoch, true);
     Ok(v1::JoinMemberResponse {
+        epoch: if is_first { Vec::new() } else { record::to_bytes(&standing) }.into(),
         node_id,
         cluster: record::to_bytes(&house.ledger.query().cluster()?).into(),
         kek_source,

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use holdfast_common::{
     AgentId, Clock, ClusterId, Code, Entropy, Error, Name, Result, Timestamp, VaultId,
 };
-use holdfast_keyring::KekSource;
+use holdfast_keyring::{ClusterRecoveryKey, KekSource};
 use holdfast_ledger::row::{Duty, VaultRow};
 use holdfast_runtime::{context::Context, pki::CertificateAuthority, tasks::Tasks};
 use std::{
@@ -26,11 +26,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) struct House {
     pub(crate) cluster: ClusterId,
     pub(crate) node_id: u64,
     pub(crate) name: Name,
+    pub(crate) region: Name,
     pub(crate) trial: bool,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
@@ -54,6 +56,10 @@ pub(crate) struct House {
     pub(crate) endpoint: String,
     /// Who was there when this member joined.
     pub(crate) first_peers: Addresses,
+    /// Where this member keeps what is its own.
+    pub(crate) data: PathBuf,
+    /// Cancelled when everything is to start anew, with another standing.
+    pub(crate) again: CancellationToken,
     pub(crate) index: PathBuf,
     pub(crate) shipped_hint: PathBuf,
     pub(crate) catalogs: Mutex<HashMap<VaultId, Arc<Catalog>>>,
@@ -69,6 +75,8 @@ pub(crate) struct Keys {
     pub(crate) authority: CertificateAuthority,
     /// Where the KEK comes from.
     pub(crate) kek_source: KekSource,
+    /// Opens extents of the shipped log and claimed epochs.
+    pub(crate) recovery: ClusterRecoveryKey,
 }
 
 impl House {
@@ -131,6 +139,13 @@ impl House {
     /// Where every live member that holds data can be reached, this one first.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let members = self.ledger.query().members().unwrap_or_default();
+        let standing = self.ledger.peers().standing();
+        if !standing.belongs {
+            // Whoever asks is sent to the side that leads.
+            let holders = members.into_iter().filter(|row| standing.epoch.is_of(&row.region));
+            let holders = holders.map(|row| row.address).filter(|address| is_dialable(address));
+            return holders.collect();
+        }
         let others = members.into_iter().filter(|row| {
             row.is_live()
                 && row.duty == Duty::Data
@@ -155,6 +170,9 @@ impl House {
         }
         let context = Context::load(&path)?;
         let endpoints = self.endpoints();
+        if !self.ledger.peers().standing().belongs {
+            return Ok(());
+        }
         if context.cluster != self.cluster || context.endpoints == endpoints {
             return Ok(());
         }

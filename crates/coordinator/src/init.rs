@@ -92,8 +92,10 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
     found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
     let tasks = Tasks::new("init");
+    let wrapped = ledger.query().cluster()?.recovery_key_wrapped;
+    let recovery = secrets::open_recovery_key(&kek, &wrapped)?;
     let custodian = Custodian::new(kek, entropy.clone());
-    let keys = Keys { custodian, authority, kek_source: options.kek.clone() };
+    let keys = Keys { custodian, authority, kek_source: options.kek.clone(), recovery };
     let house = serve::house(config.clone(), ledger, Some(keys), (clock, entropy), tasks)?;
     let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
     vaults::make(

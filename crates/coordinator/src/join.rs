@@ -12,6 +12,7 @@
 use crate::{
     init::absolute_kek,
     options::{Options, environment},
+    region::Standing,
     secrets, seed, witness,
 };
 use holdfast_common::{
@@ -113,6 +114,10 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
     seed::save(&config.data, &cluster, &peers)?;
     let ca = certificates_pem([&cluster.ca_certificate[..]]);
     files::write_public(&dir.join("ca.pem"), ca.as_bytes())?;
+    if !answer.epoch.is_empty() {
+        let standing: Standing = record::from_bytes("epoch", &answer.epoch)?;
+        standing.save(&config.data)?;
+    }
     config.save(&file)?;
     Ok(Joined { node_id: config.node_id, config: file })
 }

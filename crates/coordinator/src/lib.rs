@@ -33,6 +33,7 @@ mod presence;
 mod raft;
 mod reader;
 mod reading;
+mod region;
 mod restoring;
 mod rewrap;
 mod secrets;

@@ -103,6 +103,7 @@ impl Places {
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         self.prove_all(vault).await?;
+        self.ledger.peers().insist_on_epoch()?;
         put_required(&self.required(vault).await?, &name.parse()?, bytes).await.map(drop)
     }
 
@@ -119,7 +120,7 @@ impl Places {
         show(vault, place).await
     }
 
-    async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
+    pub(crate) async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
         let url = self.url(name)?;
         let key = (name.clone(), url.clone(), vault.id);
         let proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);

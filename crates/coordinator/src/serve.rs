@@ -16,13 +16,13 @@ use crate::{
     places::Places,
     presence,
     raft::{Ledger, Node, Peers, Room},
-    secrets, seed, ship, witness,
+    region, secrets, seed, ship, witness,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
     record,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, KekSource};
+use holdfast_keyring::{Argon, KekSource};
 use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
@@ -40,6 +40,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 const DRAIN: Duration = Duration::from_secs(8);
+/// What is under way is of an epoch that is over, and soon fails by itself.
+const DRAIN_ANEW: Duration = Duration::from_secs(4);
+const RELEASE_ANEW: Duration = Duration::from_secs(60);
 const RELEASE: Duration = Duration::from_secs(4);
 const STEP_DOWN: Duration = Duration::from_secs(2);
 
@@ -62,59 +65,104 @@ pub async fn serve(
     let mut config = Options::load(&options.config)?;
     config.listen = options.listen.unwrap_or(config.listen);
     config.level_max = options.level_max.unwrap_or(LEVEL);
+    let mut ready = Some(ready);
+    let mut tell = |address| ready.take().into_iter().for_each(|ready| ready(address));
+    loop {
+        region::prepare(&config).await?;
+        let again = CancellationToken::new();
+        let address = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        if !again.is_cancelled() || shutdown.is_cancelled() {
+            return Ok(());
+        }
+        tracing::info!("the coordinator starts anew, in another epoch");
+        // Where it was found it is found again.
+        config.listen = address.to_string();
+    }
+}
+
+/// One life of a coordinator, until `shutdown` or until it is to start `again`.
+async fn live(
+    config: &Options,
+    again: &CancellationToken,
+    shutdown: &CancellationToken,
+    ready: &mut (dyn FnMut(SocketAddr) + Send),
+) -> Result<SocketAddr> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let seed = seed::load(&config)?;
-    let ledger = open_ledger(&config, clock.clone(), entropy.clone()).await?;
+    let seed = seed::load(config)?;
+    let ledger = open_ledger(config, clock.clone(), entropy.clone()).await?;
     if ledger.is_alone() {
         ledger.wait_for_leader().await?;
         ledger.catch_up().await?;
     }
-    let cluster = cluster(&config, &ledger, seed.as_ref())?;
-    insist_on_duty(&config, &ledger)?;
-    let (keys, recovery) = unlock(&config, &cluster, entropy.clone())?.unzip();
+    let cluster = cluster(config, &ledger, seed.as_ref())?;
+    insist_on_duty(config, &ledger)?;
+    let keys = unlock(config, &cluster, entropy.clone())?;
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
     let shown = match &keys {
-        Some(keys) => certificates::present(&config, &keys.authority, &clock, entropy.as_ref())?,
-        None => witness::present(&config, &cluster, &clock)?,
+        Some(keys) => certificates::present(config, &keys.authority, &clock, entropy.as_ref())?,
+        None => witness::present(config, &cluster, &clock)?,
     };
     ledger.peers().identify(shown.client.clone());
-    let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
     let alone = ledger.is_alone();
     let mut house = house(config.clone(), ledger, keys, (clock, entropy), tasks.clone())?;
+    house.again = again.clone();
     house.endpoint = config.advertise.clone().unwrap_or_else(|| address.to_string());
     house.first_peers = seed.map(|(_, peers)| peers).unwrap_or_default();
-    for (member, address) in &house.first_peers {
+    let rows = house.ledger.query().members().unwrap_or_default();
+    let rows = rows.iter().map(|row| (&row.id, &row.address));
+    for (member, address) in house.first_peers.iter().chain(rows) {
         house.ledger.peers().list(*member, address);
     }
+    region::look(&house).await;
+    let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
     house.close_agent = closer(connections);
     let house = Arc::new(house);
-    accept(&house, incoming, &tasks).await?;
-    house.tell_operator();
-    spawn_common(&house, &tasks);
-    match recovery {
-        Some(recovery) => spawn_work(&house, (config, shown), recovery.log_key(), &tasks),
-        None => spawn_witness(&house, (config, shown), &tasks),
+    if !again.is_cancelled() {
+        accept(&house, incoming, &tasks).await?;
+        house.tell_operator();
+        spawn_common(&house, &tasks);
+        match &house.keys {
+            Some(keys) => {
+                let log_key = keys.recovery.log_key();
+                spawn_work(&house, (config.clone(), shown), log_key, &tasks);
+            }
+            None => spawn_witness(&house, (config.clone(), shown), &tasks),
+        }
+        if !alone && house.ledger.peers().insist_on_epoch().is_ok() {
+            house.ledger.hope_for_leader().await;
+        }
+        ready(address);
+        until_the_end(&house, shutdown, &tasks).await;
     }
-    if !alone {
-        house.ledger.hope_for_leader().await;
-    }
-    ready(address);
-    let token = tasks.token().clone();
+    end(house, &tasks).await.map(|()| address)
+}
+
+async fn until_the_end(house: &House, shutdown: &CancellationToken, tasks: &Tasks) {
     tokio::select! {
-        () = shutdown.cancelled() => step_down(&house).await,
-        () = token.cancelled() => {}
+        () = shutdown.cancelled() => step_down(house).await,
+        () = tasks.token().cancelled() => {}
+        () = house.again.cancelled() => {}
     }
+}
+
+async fn end(house: Arc<House>, tasks: &Tasks) -> Result<()> {
     let failure = tasks.failure();
-    let left = tasks.shutdown(DRAIN).await;
+    let is_anew = house.again.is_cancelled();
+    let left = tasks.shutdown(if is_anew { DRAIN_ANEW } else { DRAIN }).await;
     if !left.is_empty() {
         tracing::warn!(?left, "stopped without waiting for these any longer");
     }
     let released = house.ledger.clone().close().await;
     drop(house);
-    wait_for_release(released).await;
+    if is_anew {
+        // Who is answered still holds it, each for a bounded time.
+        drop(tokio::time::timeout(RELEASE_ANEW, released).await);
+    } else {
+        wait_for_release(released).await;
+    }
     failure.map_or(Ok(()), Err)
 }
 
@@ -125,6 +173,7 @@ fn spawn_common(house: &Arc<House>, tasks: &Tasks) {
     tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
     let removal = members::heed_removal(house.clone(), token.clone());
     tasks.spawn("removal", OnError::Shutdown, removal);
+    tasks.spawn("regions", OnError::Shutdown, region::keep(house.clone(), token.clone()));
     tasks.spawn("levels", OnError::Shutdown, levels::keep(house.clone(), token));
 }
 
@@ -265,6 +314,7 @@ pub(crate) async fn open_ledger(
     let node = node_of(config);
     let room = Room::open(&config.data, limits::LEDGER_RESERVE_BYTES);
     let peers = Peers::new(config.cluster, config.node_id, config.peers.clone());
+    peers.stand_at(region::Standing::load(&config.data)?);
     let directory = config.data.join("ledger");
     Box::pin(Ledger::open(&directory, &node, peers, room, (clock, entropy))).await
 }
@@ -302,7 +352,7 @@ fn unlock(
     config: &Options,
     cluster: &ClusterRow,
     entropy: Arc<dyn Entropy>,
-) -> Result<Option<(Keys, ClusterRecoveryKey)>> {
+) -> Result<Option<Keys>> {
     let Some(source) = &config.kek else { return Ok(None) };
     let derivation: Option<Argon> = cluster
         .kek_derivation
@@ -318,7 +368,7 @@ fn unlock(
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
     let custodian = Custodian::new(kek, entropy);
-    Ok(Some((Keys { custodian, authority, kek_source: source }, recovery)))
+    Ok(Some(Keys { custodian, authority, kek_source: source, recovery }))
 }
 
 /// Everything the services share, before anybody listens.
@@ -333,6 +383,7 @@ pub(crate) fn house(
         cluster: config.cluster,
         node_id: config.node_id,
         name: config.name,
+        region: config.region,
         trial: config.trial,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
@@ -352,6 +403,8 @@ pub(crate) fn house(
         endpoint: config.listen,
         index: config.data.join("index"),
         shipped_hint: config.data.join("shipped"),
+        data: config.data,
+        again: CancellationToken::new(),
         catalogs: Default::default(),
         catalog_made: Default::default(),
         tasks,

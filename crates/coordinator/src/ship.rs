@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, codes::Exit};
 use holdfast_keyring::aead;
-use holdfast_ledger::row::VaultRow;
+use holdfast_ledger::row::{VaultRow, epoch::FIRST_EPOCH};
 use holdfast_repository::layout;
 use holdfast_runtime::files;
 use std::{
@@ -32,15 +32,15 @@ use tokio_util::sync::CancellationToken;
 
 const MAGIC: &[u8; 8] = b"HFLG\x01\0\0\0";
 const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
-const EPOCH: u32 = 1;
 const LINGER: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
 const LISTEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Entries of one extent; a command is at most a mebibyte, and most are a few hundred bytes.
-const EXTENT_ENTRIES_MAX: u64 = 256;
+pub(crate) const EXTENT_ENTRIES_MAX: u64 = 256;
 const EXTENT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const EXTENT_OBJECT_BYTES_MAX: usize = 2 * EXTENT_BYTES_MAX;
 
 /// How far the log has been shipped, and who waits for it.
 pub(crate) struct Shipping {
@@ -91,6 +91,7 @@ impl House {
     pub(crate) async fn shipped(&self, index: u64) -> Result<u64> {
         let deadline = Instant::now() + WAIT_MAX;
         loop {
+            self.ledger.peers().insist_on_epoch()?;
             let tried = match self.ledger.current_leader() {
                 Some(leader) if leader == self.node_id => self.shipped_here(index).await,
                 Some(leader) => self.ledger.peers().await_shipped(leader, index, WAIT_MAX).await,
@@ -246,11 +247,12 @@ async fn ship_from(
 ) -> Result<u64> {
     house.places.prove_all(vault).await?;
     let places = house.places.required(vault).await?;
-    let name = layout::ObjectName::log(EPOCH, from).as_str().parse()?;
+    let epoch = epoch(house)?;
+    let name = layout::ObjectName::log(epoch, from).as_str().parse()?;
     let mut there = Vec::with_capacity(places.len());
     for (_, store) in &places {
         there.push(match store.head(&name).await? {
-            Some(_) => Some(store.get(&name, 2 * EXTENT_BYTES_MAX).await?),
+            Some(_) => Some(store.get(&name, EXTENT_OBJECT_BYTES_MAX).await?),
             None => None,
         });
     }
@@ -270,6 +272,8 @@ async fn ship_from(
             extent
         }
     };
+    crate::region::insist_unclaimed(house, &places).await?;
+    house.ledger.peers().insist_on_epoch()?;
     let puts = missing().map(|((_, store), _)| store.put_new(&name, extent.clone()));
     for put in join_all(puts).await {
         put?;
@@ -298,7 +302,8 @@ async fn new_extent(
     applied: u64,
 ) -> Result<(u64, Bytes)> {
     let (to, plaintext) = entries(house, from, applied.min(from + EXTENT_ENTRIES_MAX - 1)).await?;
-    let extent = sealed(key, header(&house.cluster, from, to), &plaintext, house.entropy.as_ref());
+    let head = header(&house.cluster, epoch(house)?, from, to);
+    let extent = sealed(key, head, &plaintext, house.entropy.as_ref());
     Ok((to, Bytes::from(extent)))
 }
 
@@ -308,7 +313,7 @@ fn sealed(key: &Secret<32>, header: Vec<u8>, plaintext: &[u8], entropy: &dyn Ent
 }
 
 /// The entries of an extent, end to end.
-fn opened(key: &Secret<32>, extent: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn opened(key: &Secret<32>, extent: &[u8]) -> Result<Vec<u8>> {
     let (head, field) = extent.split_at_checked(HEADER_BYTES).unwrap_or((extent, &[]));
     aead::open(key.expose(), head, field)
 }
@@ -363,11 +368,18 @@ async fn adopt(
     }
 }
 
-fn header(cluster: &ClusterId, from: u64, to: u64) -> Vec<u8> {
+/// The epoch that the ledger is in: extents of two histories never share a name.
+fn epoch(house: &House) -> Result<u32> {
+    let row = house.ledger.query().epoch()?;
+    let number = row.map_or(FIRST_EPOCH, |row| row.number);
+    u32::try_from(number).map_err(|error| Error::new(Code::InternalBug, "an epoch").cause(error))
+}
+
+fn header(cluster: &ClusterId, epoch: u32, from: u64, to: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(cluster.as_bytes());
-    header.extend_from_slice(&u64::from(EPOCH).to_le_bytes());
+    header.extend_from_slice(&u64::from(epoch).to_le_bytes());
     header.extend_from_slice(&from.to_le_bytes());
     header.extend_from_slice(&to.to_le_bytes());
     header
@@ -420,7 +432,7 @@ mod tests {
         let golden = bytes_of(golden);
         let secret = Secret::from_slice(&[9; 32]).unwrap();
         let key = ClusterRecoveryKey::from_secret(secret).log_key();
-        let now = sealed(&key, header(&CLUSTER, 5, 7), &ENTRIES.concat(), &Counting);
+        let now = sealed(&key, header(&CLUSTER, 1, 5, 7), &ENTRIES.concat(), &Counting);
         assert!(now == golden, "log-extent.hex would now be {now:02x?}");
         assert_eq!(reach_of(&golden, &CLUSTER).unwrap(), 7);
         assert_eq!(opened(&key, &golden).unwrap(), ENTRIES.concat());
@@ -438,7 +450,7 @@ mod tests {
     #[test]
     fn an_extent_says_how_far_it_reaches_and_whose_it_is() {
         let cluster = ClusterId::from_bytes([7; 16]);
-        let extent = header(&cluster, 5, 9);
+        let extent = header(&cluster, 1, 5, 9);
         assert_eq!(extent.len(), HEADER_BYTES);
         assert_eq!(reach_of(&extent, &cluster).unwrap(), 9);
         assert!(reach_of(&extent, &ClusterId::from_bytes([8; 16])).is_err());

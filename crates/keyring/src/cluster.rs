@@ -23,6 +23,11 @@ impl ClusterRecoveryKey {
     pub fn log_key(&self) -> Secret<32> {
         derive("holdfast 2026 log key v1", &[self.0.expose()])
     }
+
+    /// The key of `epochs/…` objects.
+    pub fn epoch_key(&self) -> Secret<32> {
+        derive("holdfast 2026 epoch key v1", &[self.0.expose()])
+    }
 }
 
 #[cfg(test)]
@@ -35,6 +40,7 @@ mod tests {
         let expected = blake3::derive_key("holdfast 2026 log key v1", &[3; 32]);
         assert_eq!(key.log_key().expose(), &expected);
         assert_ne!(key.log_key().expose(), key.secret().expose());
+        assert_ne!(key.epoch_key().expose(), key.log_key().expose());
         assert_eq!(format!("{key:?}"), "ClusterRecoveryKey(Secret<32>(…))");
     }
 }

@@ -7,9 +7,9 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, LevelRow, LocationRow, MemberRow, OfficeRow, OperatorRow,
-        PackRow, PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow, VaultRow,
-        cluster::CLUSTER_KEY, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
+        AgentRow, BundleRow, ClusterRow, EpochRow, LevelRow, LocationRow, MemberRow, OfficeRow,
+        OperatorRow, PackRow, PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow,
+        VaultRow, cluster::CLUSTER_KEY, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
         pack::pack_key, point::time_key,
     },
     tables::{Row, Table, full_key},
@@ -103,6 +103,11 @@ impl<'a> Query<'a> {
     pub fn level(&self) -> Result<u32> {
         let row = self.row::<LevelRow>(LEVEL_KEY)?;
         Ok(row.map_or(crate::level::LEVEL_FIRST, |row| row.level))
+    }
+
+    /// The newest epoch that was claimed; none in the first one.
+    pub fn epoch(&self) -> Result<Option<EpochRow>> {
+        Ok(self.rows(&[], None, 1)?.pop())
     }
 
     /// Where an agent is attached, and when it was seen; none when it never was.

@@ -37,6 +37,7 @@ pub enum Table {
     Office = 24,
     Seat = 25,
     MemberName = 26,
+    Epoch = 30,
     Level = 34,
 }
 

@@ -45,6 +45,10 @@ impl ObjectName {
         Self(format!("cluster/log/{epoch:010}-{from:020}"))
     }
 
+    pub fn epoch(number: u64) -> Self {
+        Self(format!("epochs/{number:020}"))
+    }
+
     /// What the object of this name is. Fails only where the text is no name at all.
     pub fn parse(text: &str) -> Result<Object> {
         text.parse::<Self>().map(|name| name.object())
@@ -92,6 +96,7 @@ impl fmt::Display for ObjectName {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
+    Epoch(u64),
     Keys { version: u32, kek_version: u32 },
     Log { epoch: u32, from: u64 },
     Pack(PackId),
@@ -118,6 +123,7 @@ impl Object {
             ["index", id] => id.parse().ok().map(Self::Segment),
             ["points", id] => id.parse().ok().map(Self::Point),
             ["reach", id] => id.parse().ok().map(Self::Reach),
+            ["epochs", number] => digits(number, 20).map(Self::Epoch),
             ["cluster", "log", extent] => {
                 let (epoch, from) = extent.split_once('-')?;
                 Some(Self::Log { epoch: digits(epoch, 10)?, from: digits(from, 20)? })

@@ -11,8 +11,13 @@
 pub mod follow;
 pub mod restoring;
 pub mod select;
+pub mod sides;
 
-use core::time::Duration;
+use core::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+use futures::future::join_all;
 use holdfast_agent::{
     line::{Endpoints, Line, Whereabouts},
     restore::{PointReader, open_online},
@@ -21,7 +26,7 @@ use holdfast_common::{Code, Error, PointId, Result, RunId, SystemClock, SystemEn
 use holdfast_runtime::{ChannelKind, Context, connect};
 use holdfast_wire::{
     status::from_status,
-    v1::{admin_client::AdminClient, restore_client::RestoreClient},
+    v1::{self, admin_client::AdminClient, restore_client::RestoreClient},
 };
 use std::{ops::AsyncFn, path::Path, sync::Arc};
 use tokio::{runtime::Handle, time::Instant};
@@ -32,22 +37,32 @@ pub type Admin = AdminClient<Channel>;
 /// Pauses before the second and later attempts: two seconds and a half in all.
 const PAUSES_MS: [u64; 4] = [100, 300, 700, 1400];
 const PATIENCE: Duration = Duration::from_secs(8);
+/// What a side that was superseded marks its answers with.
+const SUPERSEDED: &str = "holdfast-superseded";
 
 pub struct Client {
     context: Context,
     tls: Arc<holdfast_runtime::ClientTls>,
     channel: Channel,
+    warned: AtomicBool,
 }
 
 impl Client {
     /// Connects as the context says.
     pub async fn open(context: &Path) -> Result<Self> {
-        let context = Context::load(context)?;
+        let mut context = Context::load(context)?;
         let tls = context.tls(Arc::new(SystemClock::start()))?;
         let dial =
             async || connect(&context.endpoints, Arc::clone(&tls), ChannelKind::Control).await;
-        let channel = patiently(dial).await?;
-        Ok(Self { context, tls, channel })
+        let mut channel = patiently(dial).await?;
+        if context.endpoints.len() > 1 && is_superseded(&channel).await {
+            let living = living(&context.endpoints, &tls).await;
+            if let Some((_, other)) = living.first() {
+                channel = other.clone();
+                context.endpoints = living.into_iter().map(|(endpoint, _)| endpoint).collect();
+            }
+        }
+        Ok(Self { context, tls, channel, warned: AtomicBool::new(false) })
     }
 
     /// The vault that commands mean when they name none.
@@ -98,10 +113,35 @@ impl Client {
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
         match call(admin, question).await {
-            Ok(answer) => Ok(answer.into_inner()),
+            Ok(answer) => {
+                if answer.metadata().contains_key(SUPERSEDED) && !self.warned.swap(true, Relaxed) {
+                    tracing::warn!("answered by a side that was superseded: this may be old");
+                }
+                Ok(answer.into_inner())
+            }
             Err(status) => Err(from_status(&status)),
         }
     }
+}
+
+/// Whether the coordinator at the other end knows that its side was superseded.
+async fn is_superseded(channel: &Channel) -> bool {
+    let question = v1::RegionsRequest { brief: true };
+    let answer = Admin::new(channel.clone()).regions(question).await;
+    answer.is_ok_and(|answer| answer.into_inner().superseded)
+}
+
+/// The endpoints whose side leads or follows still.
+async fn living(
+    endpoints: &[String],
+    tls: &Arc<holdfast_runtime::ClientTls>,
+) -> Vec<(String, Channel)> {
+    let asked = endpoints.iter().map(|endpoint| async move {
+        let endpoints = [endpoint.clone()];
+        let channel = connect(&endpoints, Arc::clone(tls), ChannelKind::Control).await.ok()?;
+        (!is_superseded(&channel).await).then(|| (endpoint.clone(), channel))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {

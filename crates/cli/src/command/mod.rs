@@ -23,6 +23,7 @@ mod get;
 mod keys;
 mod ls;
 mod points;
+mod region;
 mod restore;
 mod runs;
 mod status;
@@ -69,6 +70,8 @@ commands! {
     Dev dev;
     /// Make a cluster, or look at one
     Cluster cluster;
+    /// See the regions, take the lead for one, or give one up
+    Region region;
     /// Run a coordinator
     Coordinator coordinator;
     /// Run an agent, enrol one, or look after the enrolled ones

@@ -86,6 +86,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/CreateToken", ADMIN),
     ("/holdfast.v1.Admin/Delete", ADMIN),
     ("/holdfast.v1.Admin/ExportBundle", ADMIN),
+    ("/holdfast.v1.Admin/FenceRegion", ADMIN),
     ("/holdfast.v1.Admin/FollowRun", ADMIN),
     ("/holdfast.v1.Admin/List", ADMIN),
     ("/holdfast.v1.Admin/ListAgents", ADMIN),
@@ -93,6 +94,8 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/ListPoints", ADMIN),
     ("/holdfast.v1.Admin/ListRuns", ADMIN),
     ("/holdfast.v1.Admin/PlaceMember", ADMIN),
+    ("/holdfast.v1.Admin/PromoteRegion", ADMIN),
+    ("/holdfast.v1.Admin/Regions", ADMIN),
     ("/holdfast.v1.Admin/RemoveMember", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
@@ -133,6 +136,10 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Restore/Keep", Access::Reader),
     ("/holdfast.v1.Restore/Open", Access::Reader),
 ];
+
+/// Marks every answer of a side that was superseded: what it says may be old.
+const SUPERSEDED: http::HeaderName = http::HeaderName::from_static("holdfast-superseded");
+const MARK: http::HeaderValue = http::HeaderValue::from_static("yes");
 
 /// Calls with a large message: a point, many resources, paths and patterns. Few at a time.
 const LARGE: &[&str] = &[
@@ -265,7 +272,14 @@ where
             Ok((counted, caller)) => {
                 request.extensions_mut().insert(caller);
                 let answer = self.inner.call(request.map(|body| bounded(body, sends)));
-                Box::pin(async move { Ok(answer.await?.map(|body| counted.until_sent(body))) })
+                let house = self.house.clone();
+                Box::pin(async move {
+                    let mut answer = answer.await?.map(|body| counted.until_sent(body));
+                    if house.ledger.peers().insist_on_epoch().is_err() {
+                        answer.headers_mut().insert(SUPERSEDED, MARK);
+                    }
+                    Ok(answer)
+                })
             }
             Err(error) => {
                 tracing::debug!(%error, path = request.uri().path(), "call refused");

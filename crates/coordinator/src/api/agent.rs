@@ -42,6 +42,10 @@ impl AgentControl for AgentService {
         orders
             .try_send(welcome(&self.house))
             .map_err(|_| Status::internal("a new line is full"))?;
+        if self.house.ledger.peers().insist_on_epoch().is_err() {
+            // It was told where the side that leads is; here it gets no orders.
+            return Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))));
+        }
         // What is decided about its runs must not be older than what the agent knows.
         self.house.ledger.catch_up().await.map_err(refuse)?;
         let now = self.house.ledger.now();

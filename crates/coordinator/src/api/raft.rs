@@ -1,8 +1,9 @@
 //! The members' side: who calls is a member of this cluster, and means this one.
 
 use super::{access::Caller, caller, own_alarms, refuse};
-use crate::{house::House, raft::Incoming};
+use crate::{house::House, raft::Incoming, region::Epoch};
 use holdfast_common::{Code, Error, Result, record};
+use holdfast_ledger::row::MemberState;
 use holdfast_runtime::tasks::Tasks;
 use holdfast_wire::{
     parse,
@@ -24,8 +25,21 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
 }
 
 impl RaftService {
-    /// Who asks: what the header says is what the certificate says, and it means us.
+    /// Who asks, and of which epoch: one that is over is refused, whatever its vote or its term.
     fn insist(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
+        let member = self.identify(caller, header)?;
+        let told = header.and_then(|header| header.epoch.as_ref());
+        self.house.meet(&Epoch::from_wire(told)?)?;
+        match self.house.ledger.query().member(member) {
+            Ok(row) if row.state == MemberState::Superseded => {
+                Err(self.house.ledger.peers().standing().epoch.supersedes())
+            }
+            _ => Ok(member),
+        }
+    }
+
+    /// What the header says is what the certificate says, and it means us.
+    fn identify(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
         let Some(header) = header else {
             return Err(Error::new(Code::UsageMalformed, "the message lacks its header"));
         };
@@ -146,18 +160,39 @@ impl Raft for RaftService {
         Ok(Response::new(v1::ProgressResponse { progress: self.house.hub.progress(&run) }))
     }
 
+    /// Answered to members of every epoch: it is how each hears of the newest one.
     async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
         let caller = caller(&request);
-        let member = self.insist(&caller, request.get_ref().header.as_ref()).map_err(refuse)?;
+        let header = request.get_ref().header.clone();
+        let member = self.identify(&caller, header.as_ref()).map_err(refuse)?;
+        let is_ours = self.insist(&caller, header.as_ref()).is_ok();
         let address = request.into_inner().address;
-        if !address.is_empty() {
+        if is_ours && !address.is_empty() {
             crate::members::moved(&self.house, &self.tasks, member, address);
         }
-        let state = self.house.ledger.state();
-        let leader = state.leader.unwrap_or(0);
-        let (alarms, level_max) = (own_alarms(&self.house), self.house.ledger.level_max());
-        let applied = state.applied;
-        Ok(Response::new(v1::HelloResponse { leader, applied, alarms, level_max }))
+        answer(self.greeting().await)
+    }
+}
+
+impl RaftService {
+    async fn greeting(&self) -> Result<v1::HelloResponse> {
+        let ledger = &self.house.ledger;
+        let (state, standing) = (ledger.state(), ledger.peers().standing());
+        let (last_term, last) = ledger.end_of_log().await?;
+        let contact = ledger.peers().since_contact();
+        Ok(v1::HelloResponse {
+            leader: state.leader.unwrap_or(0),
+            applied: state.applied,
+            epoch: standing.epoch.to_wire(),
+            superseded: !standing.belongs,
+            region: self.house.region.to_string(),
+            last,
+            last_term,
+            term: state.term,
+            contact_ms: contact.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            alarms: own_alarms(&self.house),
+            level_max: ledger.level_max(),
+        })
     }
 }
 

@@ -100,7 +100,7 @@ impl Machine {
     pub(super) async fn stand_in_for(&self, mut log: impl RaftLogStorage<Types>) -> Result<()> {
         let state = log.get_log_state().await;
         let state = state.map_err(|error| Error::io("the log cannot be read", &error))?;
-        let applied = head(self.tables.as_ref())?.applied.map(LogId::from);
+        let applied = head_of(self.tables.as_ref())?.applied.map(LogId::from);
         if applied.map(|id| id.index) > state.last_log_id.map(|id| id.index) {
             tracing::warn!(?applied, "the log is behind the tables; taking a snapshot");
             write_snapshot(&self.snapshots, &self.tables.view())?;
@@ -110,12 +110,13 @@ impl Machine {
 }
 
 fn write_snapshot(directory: &Path, view: &View) -> Result<(SnapshotHead, PathBuf)> {
-    let head = head(view)?;
+    let head = head_of(view)?;
     let path = snapshot::write(directory, &head, view)?;
     Ok((head, path))
 }
 
-fn head(tables: &dyn StateKv) -> Result<SnapshotHead> {
+/// How far tables are, and who belonged to the cluster then.
+pub(super) fn head_of(tables: &dyn StateKv) -> Result<SnapshotHead> {
     Ok(SnapshotHead {
         applied: meta(tables, APPLIED)?,
         members: meta(tables, MEMBERS)?.unwrap_or_default(),
@@ -187,7 +188,7 @@ impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let head = head(self.tables.as_ref()).map_err(io::Error::other)?;
+        let head = head_of(self.tables.as_ref()).map_err(io::Error::other)?;
         if let Some(applied) = head.applied.map(LogId::from) {
             self.applied.send_replace(applied.index);
         }

@@ -19,6 +19,7 @@ mod members;
 mod peers;
 #[cfg(test)]
 mod power_cut;
+mod promotion;
 mod propose;
 mod receive;
 mod recent;
@@ -45,8 +46,9 @@ use knowledge::Knowledge;
 use log_store::LogStore;
 use machine::Machine;
 pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
-use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
+use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver, storage::RaftLogStorage};
 pub(crate) use peers::{Incoming, Peers};
+pub(crate) use promotion::lead_alone;
 pub(crate) use room::Room;
 pub(crate) use snapshot::fill as fill_from_snapshot;
 use std::{
@@ -207,9 +209,18 @@ impl Ledger {
             })
     }
 
-    /// Who leads, as far as this member knows.
+    /// Who leads, as far as this member knows. Of an epoch that is over nobody does.
     pub(crate) fn current_leader(&self) -> Option<u64> {
+        self.peers.insist_on_epoch().ok()?;
         self.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// The end of the log: its term and its index.
+    pub(crate) async fn end_of_log(&self) -> Result<(u64, u64)> {
+        let state = self.log.clone().get_log_state().await;
+        let state = state.map_err(|error| Error::io("the log cannot be read", &error))?;
+        let parts = state.last_log_id.as_ref().map(|id| types::StoredLogId::from(id).parts());
+        Ok(parts.map_or((0, 0), |(term, _, index)| (term, index)))
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -308,7 +319,7 @@ impl Ledger {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         LedgerState {
-            leader: metrics.current_leader,
+            leader: metrics.current_leader.filter(|_| self.peers.insist_on_epoch().is_ok()),
             term: metrics.current_term,
             applied: *self.applied.borrow(),
         }

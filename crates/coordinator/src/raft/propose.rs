@@ -13,7 +13,9 @@
 use super::{Ledger, Proposal};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, limits, record};
-use holdfast_ledger::{Actor, Command, Envelope, Outcome, Reply, envelope::ENVELOPE_VERSION};
+use holdfast_ledger::{
+    Actor, Command, Envelope, Outcome, Reply, envelope::ENVELOPE_VERSION, row::epoch::FIRST_EPOCH,
+};
 use openraft::{
     ReadPolicy,
     errors::{ClientWriteError, RaftError},
@@ -46,6 +48,7 @@ impl Ledger {
         command: impl Into<Command>,
     ) -> Result<Outcome> {
         let command = command.into();
+        self.peers.insist_on_epoch()?;
         self.hope_for_level(&command).await?;
         match self.insist(Wish::Agree(key, &actor, &command)).await? {
             Some(reply) => reply.into_result(),
@@ -55,6 +58,10 @@ impl Ledger {
 
     /// Makes sure that what is read next is not older than this call.
     pub(crate) async fn catch_up(&self) -> Result<()> {
+        if self.peers.insist_on_epoch().is_err() {
+            // What it has is all it will have; whoever reads it is told that it is old.
+            return Ok(());
+        }
         self.insist(Wish::Read).await.map(drop)
     }
 
@@ -68,12 +75,13 @@ impl Ledger {
     ) -> Result<(u64, Reply)> {
         self.insist_on_level(command)?;
         self.room.admit(command)?;
+        let epoch = self.insist_on_claimed(command)?;
         let envelope = Envelope {
             version: ENVELOPE_VERSION,
             key,
             actor: actor.clone(),
             time: self.time.now(),
-            epoch: 1,
+            epoch,
             traceparent: None,
             command: command.clone(),
         };
@@ -89,6 +97,19 @@ impl Ledger {
         })?;
         let reply = record::from_bytes("reply", &answer.data.0)?;
         Ok((answer.log_id.index, reply))
+    }
+
+    /// Nothing is agreed to in a new epoch before the ledger has it. Its number.
+    fn insist_on_claimed(&self, command: &Command) -> Result<u64> {
+        self.peers.insist_on_epoch()?;
+        let epoch = self.peers.standing().epoch.number;
+        if epoch == FIRST_EPOCH || matches!(command, Command::ClaimEpoch(_)) {
+            return Ok(epoch);
+        }
+        match self.query().epoch()? {
+            Some(row) if row.number >= epoch => Ok(row.number),
+            _ => Err(leaderless()),
+        }
     }
 
     /// On the leader: what must be applied before a read that began before this call.
@@ -111,6 +132,8 @@ impl Ledger {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE;
         loop {
+            self.peers.insist_on_epoch()?;
+            self.peers.insist_on_open_log()?;
             let error = match tokio::time::timeout(ATTEMPT, self.attempt(wish)).await {
                 Ok(Err(error)) if error.code == Code::ClusterUnreachable => {
                     leaderless().cause(error)

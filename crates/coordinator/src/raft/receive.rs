@@ -7,10 +7,16 @@ use super::{
     Ledger,
     peers::{Incoming, wire},
     snapshot,
+    types::{StoredLogId, StoredVote, Vote, entries_from_bytes},
 };
 use holdfast_common::{Code, Error, Result};
 use holdfast_wire::v1;
-use openraft::{alias, async_runtime::WatchReceiver};
+use openraft::{
+    alias,
+    async_runtime::WatchReceiver,
+    entry::RaftEntry,
+    raft::{AppendEntriesRequest, AppendEntriesResponse},
+};
 use std::path::PathBuf;
 
 impl Ledger {
@@ -18,12 +24,15 @@ impl Ledger {
         &self,
         request: v1::AppendRequest,
     ) -> Result<v1::AppendResponse> {
+        self.peers.insist_on_open_log()?;
+        self.peers.contacted();
         self.silence.broken();
         let answer = self.raft.append_entries(wire::appended(request)?).await;
         answer.map(|answer| wire::append_answer(&answer)).map_err(refused)
     }
 
     pub(crate) async fn give_vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse> {
+        self.peers.insist_on_open_log()?;
         let answer = self.raft.vote(wire::asked_vote(request)?).await;
         answer.map(|answer| wire::vote_answer(&answer)).map_err(refused)
     }
@@ -45,6 +54,38 @@ impl Ledger {
         Ok(v1::TakeOverResponse { refused })
     }
 
+    /// Takes entries that a leader had applied and shipped, as if it had sent them, and waits until
+    /// they are applied here. What this member has already is passed over.
+    pub(crate) async fn take_shipped(&self, entries: &[u8]) -> Result<()> {
+        let (applied, vote) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.last_applied, metrics.vote)
+        };
+        let mut entries = entries_from_bytes(entries)?;
+        entries.retain(|entry| entry.index() > applied.map_or(0, |id| id.index));
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let (next, last) = (applied.map_or(1, |id| id.index + 1), last.log_id);
+        if first.index() != next {
+            return Err(Error::new(Code::LogDamaged, format!("entry {next} was not shipped")));
+        }
+        // In the name of whoever wrote the last of them, unless a later leader was heard since.
+        let (term, node, _) = StoredLogId::from(&last).parts();
+        let theirs = Vote::from(StoredVote::of(term, node, true));
+        let vote = if vote > theirs { vote } else { theirs };
+        let request =
+            AppendEntriesRequest { vote, prev_log_id: applied, entries, leader_commit: Some(last) };
+        let answer = self.raft.append_entries(request).await.map_err(refused)?;
+        if !matches!(
+            answer,
+            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)
+        ) {
+            let message = "the shipped log does not go on from this one";
+            return Err(Error::new(Code::LogDamaged, message).cause(answer));
+        }
+        self.applied_at_least(last.index).await
+    }
+
     /// Where the parts of snapshots come together.
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.snapshots.to_path_buf()
@@ -56,6 +97,8 @@ impl Ledger {
         ballot: Option<v1::Ballot>,
         incoming: Incoming,
     ) -> Result<v1::SendSnapshotResponse> {
+        self.peers.insist_on_open_log()?;
+        self.peers.contacted();
         let vote = wire::vote(ballot)?;
         let directory = self.snapshots();
         let adopt = move || -> Result<_> {

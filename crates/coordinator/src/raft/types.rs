@@ -218,6 +218,33 @@ pub(crate) fn entry_from_bytes(bytes: &[u8]) -> Result<Entry> {
     Ok(Entry { log_id: stored.id.into(), payload })
 }
 
+/// An entry that makes `voter` the only one that votes; the other nodes follow.
+pub(crate) fn membership_entry(
+    id: StoredLogId,
+    voter: u64,
+    nodes: BTreeMap<u64, Member>,
+) -> Result<Entry> {
+    let membership = membership_of(vec![vec![voter]], nodes)?;
+    Ok(Entry { log_id: id.into(), payload: EntryPayload::Membership(membership) })
+}
+
+/// Entries that lie end to end, in their stored form.
+pub(crate) fn entries_from_bytes(mut bytes: &[u8]) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    while !bytes.is_empty() {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let skipped = decoder.skip().map(|()| decoder.position());
+        let end = skipped.map_err(|error| {
+            Error::new(Code::RecordMalformed, "entries of the log cannot be told apart")
+                .cause(error)
+        })?;
+        let (entry, rest) = bytes.split_at(end);
+        entries.push(entry_from_bytes(entry)?);
+        bytes = rest;
+    }
+    Ok(entries)
+}
+
 /// An entry in its stored form, read and rendered again.
 pub(crate) fn entry_written_anew(bytes: &[u8]) -> Result<Vec<u8>> {
     entry_from_bytes(bytes).map(|entry| entry_to_bytes(&entry))

@@ -103,7 +103,7 @@ pub(super) async fn check_everywhere(
         tracing::error!(object = %object.name, location, problem, "damaged");
         let (mut healed_from, mut chunks) = (None, Vec::new());
         match (&good, &object.pack) {
-            (Some(good), _) if heal::heal(vault, &places[at], &object.name, good).await => {
+            (Some(good), _) if heal::heal(house, vault, &places[at], &object.name, good).await => {
                 healed_from = Some(good.0.clone());
                 let subject = format!("{} in {location}", object.name);
                 let note = Note { kind: NoteKind::ObjectHealed, subject };

@@ -17,12 +17,17 @@ pub(super) type Good = (String, Bytes);
 
 /// Whether the object is whole in this location now.
 pub(super) async fn heal(
+    house: &House,
     vault: &Vault,
     (location, store): &Place,
     name: &ObjectName,
     (from, bytes): &Good,
 ) -> bool {
     let vault = &vault.row.name;
+    if let Err(error) = house.ledger.peers().insist_on_epoch() {
+        tracing::error!(object = %name, %location, %vault, %error, "not healed");
+        return false;
+    }
     match store.replace(name, bytes.clone()).await {
         Ok(()) => {
             tracing::info!(object = %name, %location, from, %vault, "healed");

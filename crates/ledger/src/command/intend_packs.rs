@@ -1,7 +1,7 @@
 //! Announces packs before their first byte is written, and reserves their chunk numbers.
 
 use super::{Apply, Outcome};
-use crate::row::{PackHome, PackRow, PackState, VaultRow, pack::pack_key};
+use crate::row::{PackHome, PackRow, PackState, VaultRow, epoch::FIRST_EPOCH, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 
@@ -38,6 +38,7 @@ impl IntendPacks {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let mut vault = apply.vault(&session.vault)?;
+        let prefix = epoch_bits(apply.epoch()?.map_or(FIRST_EPOCH, |row| row.number));
         let mut bases = Vec::with_capacity(self.packs.len());
         for pack in &self.packs {
             if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
@@ -49,12 +50,13 @@ impl IntendPacks {
                 bases.push(known.base);
                 continue;
             }
-            bases.push(vault.next_number);
+            let base = prefix | vault.next_number;
+            bases.push(base);
             apply.tables.put(&PackRow {
                 id: pack.id,
                 vault: vault.id,
                 kind: pack.kind,
-                base: vault.next_number,
+                base,
                 slots: pack.slots,
                 length: pack.length,
                 writer: session.agent.unwrap_or(holdfast_common::AgentId::from_bytes([0; 16])),
@@ -68,6 +70,11 @@ impl IntendPacks {
         apply.tables.put(&vault)?;
         Ok(Outcome::Bases(bases))
     }
+}
+
+/// The upper part of a number. It is 0 in the first epoch, as it was before there were others.
+fn epoch_bits(epoch: u64) -> u64 {
+    if epoch == FIRST_EPOCH { 0 } else { epoch * NUMBERS_MAX }
 }
 
 fn reserve(vault: VaultRow, slots: u32) -> Result<VaultRow> {

@@ -9,6 +9,7 @@ mod admit_member;
 mod begin_read;
 mod begin_session;
 mod certify_member;
+mod claim_epoch;
 mod commit_point;
 mod create_token;
 mod delete_resource;
@@ -45,6 +46,7 @@ pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
 pub use certify_member::CertifyMember;
+pub use claim_epoch::ClaimEpoch;
 pub use commit_point::CommitPoint;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
@@ -179,6 +181,7 @@ commands! {
     31 TakeOffice "office.take" |c| format!("{} in term {}", c.member, c.term);
     32 SeeAgents "agents.see" |c| c.subject();
     33 RewrapKeys "keys.rewrap" |c| VaultId::from_bytes(c.kek);
+    40 ClaimEpoch "epoch.claim" |c| c.subject();
     50 RaiseLevel "level.raise" |c| c.level;
     51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
 }

@@ -49,6 +49,9 @@ pub enum MemberState {
     Joined,
     #[n(2)]
     Removed,
+    /// Of a region whose epoch is over. It may say so, and is told.
+    #[n(3)]
+    Superseded,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]

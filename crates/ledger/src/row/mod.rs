@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod cluster;
+pub mod epoch;
 pub mod level;
 pub mod member;
 pub mod office;
@@ -19,6 +20,7 @@ pub mod token;
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use cluster::{ClusterRow, OperatorRow};
+pub use epoch::EpochRow;
 pub use level::LevelRow;
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;

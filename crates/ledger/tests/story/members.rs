@@ -64,6 +64,18 @@ pub(crate) fn raise(level: u32, members: &[u64]) -> RaiseLevel {
     RaiseLevel { level, members: members.to_vec() }
 }
 
+/// The region `south`, by its member `member`.
+pub(crate) fn claim_epoch(epoch: u64, member: u64) -> ClaimEpoch {
+    ClaimEpoch {
+        epoch,
+        regions: vec![name("south")],
+        member,
+        base: 9,
+        operator: "admin".to_owned(),
+        reason: Some("north burnt down".to_owned()),
+    }
+}
+
 pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
     SeeAgents { member, attached: attached.to_vec(), left: left.to_vec() }
 }
@@ -104,6 +116,7 @@ pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         3 | 4 => PlaceMember { member, role }.into(),
         5 => MoveMember { member, address: format!("moved-{who}:1") }.into(),
         6 => RemoveMember { member }.into(),
+        7 if who == 1 => claim_epoch(1 + u64::from(number), member).into(),
         7 => TakeOffice { member, term: u64::from(who) }.into(),
         8 => see(member, &[agent(who), agent(number)], &[]).into(),
         _ => see(member, &[], &[agent(who)]).into(),
@@ -132,6 +145,14 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     ensure(members.is_empty() || voters > 0, "somebody is wanted as a voter")?;
     let with_data = live.iter().filter(|row| row.is_data_voter()).count();
     ensure(members.is_empty() || with_data > 0, "and one of them holds data")?;
+    let epochs = query.rows::<EpochRow>(&[], None, 1000).unwrap();
+    let newest = query.epoch().unwrap();
+    ensure(epochs.first() == newest.as_ref(), "the newest epoch comes first")?;
+    ensure(epochs.is_sorted_by(|a, b| a.number > b.number), "epochs only grow")?;
+    if let Some(epoch) = newest {
+        let claimer = query.member(epoch.member).unwrap();
+        ensure(epoch.regions.contains(&claimer.region), "an epoch is of its claimer's region")?;
+    }
     if let Some(office) = query.office().unwrap() {
         ensure(query.member(office.member).is_ok(), "a member has the office")?;
     }
@@ -171,5 +192,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("admit_member_that_knows_levels", knowing.into()),
         ("raise_level", raise(2, &[1, 2]).into()),
         ("certify_member", certify.into()),
+        ("claim_epoch", claim_epoch(2, 2).into()),
     ]
 }

@@ -3,6 +3,7 @@
 mod bundle;
 mod cluster;
 mod listing;
+mod region;
 mod resources;
 mod runs;
 mod status;
@@ -257,6 +258,26 @@ impl Admin for AdminService {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Answer<v1::TransferLeaderResponse> {
         answer(cluster::transfer(&self.house, request.into_inner()).await)
+    }
+
+    async fn regions(&self, request: Request<v1::RegionsRequest>) -> Answer<v1::RegionsResponse> {
+        answer(region::regions(&self.house, request.get_ref()).await)
+    }
+
+    async fn promote_region(
+        &self,
+        request: Request<v1::PromoteRegionRequest>,
+    ) -> Answer<v1::PromoteRegionResponse> {
+        let actor = caller(&request).actor();
+        answer(region::take_lead(&self.house, &actor, request.into_inner()).await)
+    }
+
+    async fn fence_region(
+        &self,
+        request: Request<v1::FenceRegionRequest>,
+    ) -> Answer<v1::FenceRegionResponse> {
+        let actor = caller(&request).actor();
+        answer(region::fence(&self.house, &actor, request.get_ref()))
     }
 
     async fn list_audit(

@@ -12,7 +12,10 @@ use holdfast_ledger::{
     row::{AgentRow, AgentState, PointRow, PointState, PolicyRow},
 };
 use holdfast_wire::v1;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     house.ledger.catch_up().await?;
@@ -33,7 +36,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
         cluster_name: cluster.name.to_string(),
         leader: state.leader,
-        epoch: 1,
+        epoch: house.ledger.peers().standing().epoch.number,
         term: state.term,
         members,
         leader_since_ns: query.office()?.map(|office| office.since.as_nanos()),
@@ -120,6 +123,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     let now = house.ledger.now().as_nanos();
     let mut alarms = own_alarms(house);
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
+    alarms.extend(regions(house)?);
     for source in sources.iter().filter(|source| !source.ok) {
         let subject = source.policy.clone().unwrap_or_default();
         alarms.push(match source.newest_point {
@@ -148,6 +152,27 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
         }
     }
     Ok(alarms)
+}
+
+/// This side was superseded; or it leads alone, and its data lies in its own region only.
+fn regions(house: &House) -> Result<Option<v1::Alarm>> {
+    let standing = house.ledger.peers().standing();
+    let row = house.ledger.query().epoch()?;
+    let since_ns = row.as_ref().map_or(0, |row| row.since.as_nanos());
+    if !standing.belongs {
+        let over = standing.epoch.supersedes();
+        let (subject, next) = (over.message.clone(), over.advice().to_owned());
+        return Ok(Some(v1::Alarm { code: over.code.name().to_owned(), subject, since_ns, next }));
+    }
+    let suspended = row.iter().flat_map(|row| &row.suspended).flat_map(|part| &part.locations);
+    let suspended: BTreeSet<&str> = suspended.map(Name::as_str).collect();
+    let names: Vec<&str> = suspended.into_iter().collect();
+    Ok((!names.is_empty()).then(|| v1::Alarm {
+        code: "region.copies_absent".to_owned(),
+        subject: format!("nothing new is stored in {}", names.join(", ")),
+        since_ns,
+        next: "data lies in one region only; see docs/lose-a-region.md".to_owned(),
+    }))
 }
 
 fn silent(member: &v1::MemberStatus) -> v1::Alarm {

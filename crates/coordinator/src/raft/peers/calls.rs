@@ -112,7 +112,12 @@ impl Peers {
     pub(crate) async fn hello(&self, member: u64, address: &str) -> Result<v1::HelloResponse> {
         let (header, address) = (self.header(member), address.to_owned());
         let request = v1::HelloRequest { header, address };
-        let call = |mut raft: RaftClient<Channel>| async move { raft.hello(request).await };
-        self.ask(member, HELLO_PATIENCE, call).await
+        // Also from and to one that was superseded: this is how it is found out.
+        let asked = async {
+            let mut raft = self.client_of_any_epoch(member, Lane::Calls).await?;
+            let answer = raft.hello(request).await.map_err(|status| from_status(&status))?;
+            Ok(answer.into_inner())
+        };
+        tokio::time::timeout(HELLO_PATIENCE, asked).await.unwrap_or_else(|_| Err(silent(member)))
     }
 }

@@ -11,11 +11,14 @@
 //! of which the configuration knows better. Before this process knows its own certificate nobody can be called.
 
 mod calls;
+mod epoch;
 mod replication;
 mod transfer;
 pub(super) mod wire;
 
 use super::types::{Member, Types};
+use crate::region::Standing;
+use epoch::Stand;
 use holdfast_common::{ClusterId, Code, Error, Result, limits};
 use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
 use holdfast_wire::v1::{self, raft_client::RaftClient};
@@ -39,6 +42,7 @@ struct Shared {
     fixed: BTreeMap<u64, String>,
     tls: OnceLock<Arc<ClientTls>>,
     book: Mutex<BTreeMap<u64, Entry>>,
+    stand: Mutex<Stand>,
 }
 
 #[derive(Default)]
@@ -60,7 +64,8 @@ enum Lane {
 impl Peers {
     pub(crate) fn new(cluster: ClusterId, me: u64, fixed: BTreeMap<u64, String>) -> Self {
         let (tls, book) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Shared { cluster, me, fixed, tls, book }))
+        let stand = Mutex::new(Stand::at(Standing::first()));
+        Self(Arc::new(Shared { cluster, me, fixed, tls, book, stand }))
     }
 
     /// From now on others can be called, with this certificate.
@@ -86,10 +91,17 @@ impl Peers {
 
     fn header(&self, to: u64) -> Option<v1::PeerHeader> {
         let cluster_id = bytes::Bytes::copy_from_slice(self.0.cluster.as_bytes());
-        Some(v1::PeerHeader { cluster_id, from: self.0.me, to })
+        let epoch = self.standing().epoch.to_wire();
+        Some(v1::PeerHeader { cluster_id, from: self.0.me, to, epoch })
     }
 
     async fn client(&self, member: u64, lane: Lane) -> Result<RaftClient<Channel>> {
+        // Whoever was superseded asks nobody for anything.
+        self.insist_on_epoch()?;
+        self.client_of_any_epoch(member, lane).await
+    }
+
+    async fn client_of_any_epoch(&self, member: u64, lane: Lane) -> Result<RaftClient<Channel>> {
         Ok(RaftClient::new(self.channel(member, lane).await?)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX))

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-fn fill(source: &Path, seed: u64, files: u64) {
+pub(super) fn fill(source: &Path, seed: u64, files: u64) {
     for number in 0..files {
         write(&source.join(number.to_string()), noise(seed * 1000 + number, 4_000_000));
     }
@@ -35,7 +35,7 @@ fn count(packs: &Path) -> usize {
     folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
 }
 
-fn restored(members: &Members, point: &str, source: &Path, name: &str) -> Tree {
+pub(super) fn restored(members: &Members, point: &str, source: &Path, name: &str) -> Tree {
     let to: PathBuf = members.scratch.join(name);
     members.run(&["restore", point, "--to", to.to_str().unwrap()]).ok();
     Tree::of(&to.join(source.strip_prefix("/").unwrap()))

@@ -97,11 +97,15 @@ impl Members {
     }
 
     pub(super) fn join(&self, name: &str, token: &str, more: &[&str]) -> Outcome {
+        self.join_in("eu", name, token, more)
+    }
+
+    pub(super) fn join_in(&self, region: &str, name: &str, token: &str, more: &[&str]) -> Outcome {
         let dir = self.dir(name);
         let coordinator = &self.running.values().next().unwrap().address;
         let arguments = [
             &["--output", "json", "cluster", "join", "--dir", dir.to_str().unwrap()],
-            &["--name", name, "--region", "eu", "--listen", "127.0.0.1:0"],
+            &["--name", name, "--region", region, "--listen", "127.0.0.1:0"],
             &["--coordinator", coordinator, "--token", token][..],
             more,
         ];

@@ -1,0 +1,82 @@
+//! What a member does when another one, or a claim, tells it of an epoch.
+
+use super::{
+    Claim, Epoch, Standing,
+    epoch::{Verdict, judge},
+    promote::intend,
+};
+use crate::house::House;
+use holdfast_common::{Code, Error, Result};
+
+impl House {
+    /// Whoever speaks is of the epoch that is in force, or is told that it is not. A newer epoch is
+    /// written down before anybody is answered.
+    pub(crate) fn meet(&self, told: &Epoch) -> Result<()> {
+        let peers = self.ledger.peers();
+        match judge(&peers.standing().epoch, &self.region, told) {
+            Verdict::Same => peers.insist_on_epoch(),
+            Verdict::Refuse => Err(peers.standing().epoch.supersedes()),
+            Verdict::Adopt => self.adopt(told, None),
+            Verdict::Fence => {
+                self.fence(told)?;
+                Err(told.supersedes())
+            }
+        }
+    }
+
+    /// A claim that was found in a location.
+    pub(super) fn meet_claim(&self, claim: &Claim) -> Result<()> {
+        let standing = self.ledger.peers().standing();
+        if claim.epoch.member == self.node_id && claim.epoch.number > standing.epoch.number {
+            // Claimed, and killed before it came to anything: it goes on.
+            return intend(self, claim.clone(), 0);
+        }
+        match judge(&standing.epoch, &self.region, &claim.epoch) {
+            Verdict::Same | Verdict::Refuse => Ok(()),
+            Verdict::Adopt => self.adopt(&claim.epoch, Some(claim)),
+            Verdict::Fence => self.fence(&claim.epoch),
+        }
+    }
+
+    /// This member is of the new epoch. What it applied beyond the claimer's own log then is of a
+    /// history that the epoch never had: such a ledger is put aside and brought anew.
+    fn adopt(&self, epoch: &Epoch, claim: Option<&Claim>) -> Result<()> {
+        let aside = self.ledger.state().applied > epoch.applied && epoch.member != self.node_id;
+        let standing = Standing { aside, ..Standing::of(epoch.clone(), true) };
+        standing.save(&self.data)?;
+        let restarts = aside || !self.ledger.peers().standing().belongs;
+        self.ledger.peers().stand_at(standing);
+        tracing::warn!(
+            epoch = epoch.number,
+            regions = epoch.holders(),
+            operator = claim.map(|claim| claim.operator.as_str()),
+            aside,
+            "a new epoch"
+        );
+        if restarts {
+            self.start_anew();
+            return Err(Error::new(Code::ClusterBusy, "this member starts its ledger anew"));
+        }
+        Ok(())
+    }
+
+    /// This member is of an epoch that is over. It starts anew, so that nothing that was under way
+    /// goes on.
+    pub(crate) fn fence(&self, epoch: &Epoch) -> Result<()> {
+        let belonged = self.ledger.peers().standing().belongs;
+        let standing = Standing::of(epoch.clone(), false);
+        standing.save(&self.data)?;
+        self.ledger.peers().stand_at(standing);
+        tracing::error!(epoch = epoch.number, regions = epoch.holders(), "superseded: fenced");
+        if belonged {
+            self.start_anew();
+        }
+        Ok(())
+    }
+
+    /// Nothing that waits for the ledger keeps the process from closing it.
+    pub(super) fn start_anew(&self) {
+        self.ledger.peers().close_log(true);
+        self.again.cancel();
+    }
+}

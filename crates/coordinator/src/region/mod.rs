@@ -1,0 +1,30 @@
+//! Regions and epochs: who may lead when a whole region is lost, and how the lost side is kept from
+//! going on by itself.
+//!
+//! ```text
+//!   plan (asks the region's members, the others, the locations) ─→ obstacles, or
+//!   claim `epochs/N` in the region's locations ─→ intent, durable ─→ the ledger starts anew
+//!                     │                              with this member as its only voter
+//!                     │                              ─→ ClaimEpoch ─→ candidates vote, as ever
+//!                     └─→ whoever hears of a newer epoch: of its regions? adopts it. Else it is
+//!                         fenced: durably, it leads no more, takes nothing, and says so
+//! ```
+//!
+//! The claim is the point of no return: a member that finds it in a location follows it, and the
+//! member that made it and died goes on when it starts again.
+
+mod claim;
+mod epoch;
+mod gather;
+mod meet;
+mod plan;
+mod promote;
+mod standing;
+mod watch;
+
+pub(crate) use claim::Claim;
+pub(crate) use epoch::Epoch;
+pub(crate) use plan::{Obstacle, Plan, plan};
+pub(crate) use promote::{Order, promote};
+pub(crate) use standing::{Intent, Standing, prepare};
+pub(crate) use watch::{insist_unclaimed, keep, look};

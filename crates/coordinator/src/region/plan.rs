@@ -1,0 +1,260 @@
+//! What would come of a promotion: who leads, who votes, what may be missing, what stands against
+//! it. Changes nothing.
+
+use super::{Claim, Epoch, watch::claims};
+use crate::{house::House, places::Place, raft::SILENCE_MAX};
+use futures::future::join_all;
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
+use holdfast_ledger::row::{LocationRow, MemberRow, PointRow};
+use holdfast_wire::v1::HelloResponse;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// A leader that cannot make sure of itself in this time leads nobody.
+const LEAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A way in which a promotion would be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    pub(crate) error: Error,
+    /// An operator who knows better may go on with a reason.
+    pub(crate) forcible: bool,
+    /// It is only one while the leading region is alive, which a rehearsal does not mind.
+    pub(crate) is_life: bool,
+}
+
+pub(crate) struct Plan {
+    pub(crate) member: MemberRow,
+    pub(crate) epoch: Epoch,
+    /// The others of the region that answer, and how.
+    pub(crate) siblings: Vec<(MemberRow, HelloResponse)>,
+    pub(crate) obstacles: Vec<Obstacle>,
+    /// Term and index of the log's end.
+    pub(crate) end: (u64, u64),
+    pub(crate) newest_time: Option<Timestamp>,
+    pub(crate) contact: Option<Duration>,
+    pub(crate) newest: Vec<PointRow>,
+    pub(crate) lost_members: Vec<Name>,
+    pub(crate) lost_locations: Vec<Name>,
+    pub(super) places: Vec<Place>,
+    /// A claim of this very member that it did not come to carry out.
+    pub(super) own_claim: Option<Claim>,
+}
+
+impl Plan {
+    /// Who votes in the end: an odd number, this member among them.
+    pub(crate) fn voters(&self) -> Vec<Name> {
+        let others = self.siblings.len() / 2 * 2;
+        let names = self.siblings.iter().take(others).map(|(row, _)| row.name.clone());
+        std::iter::once(self.member.name.clone()).chain(names).collect()
+    }
+
+    /// Where the epoch is claimed.
+    pub(crate) fn location_names(&self) -> impl Iterator<Item = &Name> {
+        self.places.iter().map(|(name, _)| name)
+    }
+
+    /// What there is now, and what may be missing.
+    pub(super) async fn take_stock(&mut self, house: &House) -> Result<()> {
+        self.end = house.ledger.end_of_log().await?;
+        self.newest_time = house.ledger.query().audit_newest_time()?;
+        self.newest = house.ledger.query().newest_points().collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn against(&mut self, error: Error) {
+        self.obstacles.push(Obstacle { error, forcible: false, is_life: false });
+    }
+
+    fn unless_forced(&mut self, error: Error) {
+        self.obstacles.push(Obstacle { error, forcible: true, is_life: false });
+    }
+}
+
+pub(crate) async fn plan(house: &House, region: &Name) -> Result<Plan> {
+    let query = house.ledger.query();
+    let live: Vec<MemberRow> = query.members()?.into_iter().filter(MemberRow::is_live).collect();
+    if !live.iter().any(|row| row.region == *region) {
+        let message = format!("no member is in the region `{region}`");
+        return Err(Error::new(Code::RegionMissing, message));
+    }
+    if house.region != *region {
+        let message = format!("this member is in `{}`, not in `{region}`", house.region);
+        return Err(Error::new(Code::RegionElsewhere, message));
+    }
+    let (ours, others): (Vec<_>, Vec<_>) = live.into_iter().partition(|row| row.region == *region);
+    let member = ours.iter().find(|row| row.id == house.node_id).cloned();
+    let mut plan = Plan {
+        member: member.ok_or_else(|| house.ledger.peers().standing().epoch.supersedes())?,
+        epoch: house.ledger.peers().standing().epoch,
+        siblings: answers(house, ours)
+            .await
+            .into_iter()
+            .filter(|(_, told)| is_with_us(told))
+            .collect(),
+        obstacles: Vec::new(),
+        end: house.ledger.end_of_log().await?,
+        newest_time: query.audit_newest_time()?,
+        contact: house.ledger.peers().since_contact(),
+        newest: query.newest_points().collect::<Result<_>>()?,
+        lost_members: others.iter().map(|row| row.name.clone()).collect(),
+        lost_locations: Vec::new(),
+        places: Vec::new(),
+        own_claim: None,
+    };
+    if others.is_empty() {
+        let message = format!("`{region}` holds epoch {} alone", plan.epoch.number);
+        plan.against(Error::new(Code::RegionLeads, message));
+    }
+    look_at_life(house, &mut plan, region, others).await?;
+    look_at_logs(&mut plan);
+    look_at_locations(house, &mut plan, region).await?;
+    look_at_claims(house, &mut plan).await;
+    Ok(plan)
+}
+
+/// Whether it goes by no epoch that is over: it leads, or follows.
+fn is_with_us(told: &HelloResponse) -> bool {
+    !told.superseded
+}
+
+async fn answers(house: &House, rows: Vec<MemberRow>) -> Vec<(MemberRow, HelloResponse)> {
+    let ask = |row: MemberRow| async move {
+        let answer = house.ledger.peers().hello(row.id, "").await.ok()?;
+        Some((row, answer))
+    };
+    let asked = rows.into_iter().filter(|row| row.id != house.node_id).map(ask);
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Whether the side that leads may be alive: it answers, or it spoke a moment ago.
+async fn look_at_life(
+    house: &House,
+    plan: &mut Plan,
+    region: &Name,
+    others: Vec<MemberRow>,
+) -> Result<()> {
+    if !house.ledger.peers().standing().belongs {
+        // It was superseded: whoever takes the lead back says why.
+        let error = plan.epoch.supersedes();
+        plan.obstacles.push(Obstacle { error, forcible: true, is_life: true });
+    }
+    if let Some(leader) = house.ledger.current_leader()
+        && house.ledger.query().member(leader).is_ok_and(|row| row.region == *region)
+        && tokio::time::timeout(LEAD_PATIENCE, house.ledger.catch_up())
+            .await
+            .is_ok_and(|led| led.is_ok())
+    {
+        let message = format!("member {leader}, in `{region}`, leads already");
+        plan.against(Error::new(Code::RegionLeads, message));
+        return Ok(());
+    }
+    let alive = answers(house, others).await;
+    for (row, _) in alive.into_iter().filter(|(_, told)| is_with_us(told)) {
+        let message = format!("`{}` in `{}` answers", row.name, row.region);
+        let error = Error::new(Code::RegionPrimaryAlive, message);
+        plan.obstacles.push(Obstacle { error, forcible: true, is_life: true });
+    }
+    if let Some(since) = plan.contact.filter(|since| *since < SILENCE_MAX) {
+        let message = format!("a leader spoke to this member {} ms ago", since.as_millis());
+        let error = Error::new(Code::RegionPrimaryAlive, message)
+            .next("type it again when it is down; if it is only cut off: --force --reason TEXT");
+        plan.obstacles.push(Obstacle { error, forcible: true, is_life: true });
+    }
+    Ok(())
+}
+
+/// Nobody of the region who answers has more of the log.
+fn look_at_logs(plan: &mut Plan) {
+    let further = plan.siblings.iter().filter(|(_, told)| (told.last_term, told.last) > plan.end);
+    let furthest = further.max_by_key(|(_, told)| (told.last_term, told.last));
+    if let Some((row, told)) = furthest {
+        let message = format!(
+            "`{}` has the log up to entry {}, this one up to {}",
+            row.name, told.last, plan.end.1
+        );
+        let error = Error::new(Code::RegionBehind, message)
+            .next(format!("ask `{}` at {}", row.name, row.address));
+        plan.against(error);
+    }
+}
+
+/// The epoch is claimed in every location of the region that a vault requires.
+async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Result<()> {
+    let rows = house.ledger.query().locations()?;
+    let rows: BTreeMap<&Name, &LocationRow> = rows.iter().map(|row| (&row.name, row)).collect();
+    let is_here = |name: &&Name| rows.get(*name).is_some_and(|row| row.region == *region);
+    let mut lost = BTreeSet::new();
+    for vault in house.ledger.query().vaults()? {
+        let here: Vec<Name> = vault.required.iter().filter(is_here).cloned().collect();
+        if here.is_empty() {
+            let message = format!("the vault `{}` has no location in `{region}`", vault.name);
+            plan.unless_forced(Error::new(Code::RegionLocationUnproven, message));
+            continue;
+        }
+        lost.extend(vault.required.iter().filter(|name| !here.contains(name)).cloned());
+        for name in here {
+            let proven = async {
+                house.places.prove(&vault, &name).await?;
+                let store = house.places.location(&name).await?;
+                let probe = store.probe().await?;
+                if probe.is_usable() {
+                    return Ok((name.clone(), store));
+                }
+                let message = format!("the location `{name}` was not seen to keep names for ever");
+                let error = Error::new(Code::RegionLocationUnproven, message);
+                Err(match probe.write_refused {
+                    Some(refused) => error.cause(refused),
+                    None => error,
+                })
+            };
+            match proven.await {
+                Ok(place) if plan.places.iter().all(|(known, _)| *known != name) => {
+                    plan.places.push(place);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let message = format!("the location `{name}` cannot be used");
+                    plan.against(Error::new(Code::RegionLocationUnproven, message).cause(error));
+                }
+            }
+        }
+    }
+    // Whoever else claims at this moment meets us at the first of them.
+    plan.places.sort_by(|(a, _), (b, _)| a.cmp(b));
+    plan.lost_locations = lost.into_iter().collect();
+    if plan.places.is_empty() {
+        let message = format!("there is no location in `{region}` to claim the epoch in");
+        plan.against(Error::new(Code::RegionLocationUnproven, message));
+    }
+    Ok(())
+}
+
+/// The next number, and whoever has claimed it.
+async fn look_at_claims(house: &House, plan: &mut Plan) {
+    let known = plan.epoch.number;
+    let newest = claims(house).await.into_iter().max_by_key(|claim| claim.epoch.number);
+    let Some(claim) = newest.filter(|claim| claim.epoch.number > known) else {
+        plan.epoch = Epoch { number: known + 1, ..plan.epoch.clone() };
+        return;
+    };
+    plan.epoch = Epoch { number: claim.epoch.number + 1, ..plan.epoch.clone() };
+    if claim.epoch.member == house.node_id {
+        plan.epoch.number = claim.epoch.number;
+        plan.own_claim = Some(claim);
+        return;
+    }
+    plan.unless_forced(taken(&claim));
+}
+
+/// Who claimed it, and when.
+pub(super) fn taken(claim: &Claim) -> Error {
+    let message = format!(
+        "epoch {} was claimed by `{}` of `{}` at {}, for {}",
+        claim.epoch.number, claim.name, claim.region, claim.time, claim.operator
+    );
+    Error::new(Code::EpochTaken, message)
+        .next(format!("start `{}` if it is down: it goes on by itself", claim.name))
+}

@@ -1,0 +1,131 @@
+//! Where a member stands, on its disk: which epoch it knows, whether it belongs to it, and what is
+//! to be done before its ledger is opened again.
+//!
+//! `data/epoch` is written before anybody is told. `data/promotion` is the intent of the one member
+//! that takes the lead; it goes when the epoch is written. Each step may be cut short and is done
+//! again by [`prepare`], to the same end.
+
+use super::{Claim, Epoch};
+use crate::{options::Options, raft};
+use holdfast_common::{Error, Name, Result, record};
+use holdfast_runtime::files;
+use minicbor::{Decode, Encode};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Standing {
+    #[n(0)]
+    pub(crate) epoch: Epoch,
+    /// Whether this member is of that epoch; one that is not was superseded by it.
+    #[n(1)]
+    pub(crate) belongs: bool,
+    /// What the claim said, at the member that made it.
+    #[n(2)]
+    pub(crate) claim: Option<Claim>,
+    /// Its ledger has what the epoch never had: it is to be put aside, and brought anew.
+    #[n(3)]
+    pub(crate) aside: bool,
+}
+
+/// To lead a new epoch alone, from the end of the own log.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Intent {
+    #[n(0)]
+    pub(crate) claim: Claim,
+    /// No election of the region had a higher one.
+    #[n(1)]
+    pub(crate) term: u64,
+    /// This member, and those of its region that follow it: name, region and address.
+    #[n(2)]
+    pub(crate) nodes: Vec<IntendedNode>,
+}
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct IntendedNode {
+    #[n(0)]
+    pub(crate) id: u64,
+    #[n(1)]
+    pub(crate) name: Name,
+    #[n(2)]
+    pub(crate) region: Name,
+    #[n(3)]
+    pub(crate) address: String,
+}
+
+impl Standing {
+    pub(crate) fn first() -> Self {
+        Self { epoch: Epoch::first(), belongs: true, claim: None, aside: false }
+    }
+
+    pub(crate) fn of(epoch: Epoch, belongs: bool) -> Self {
+        Self { epoch, belongs, claim: None, aside: false }
+    }
+
+    pub(crate) fn load(data: &Path) -> Result<Self> {
+        Ok(read("epoch", &epoch_file(data))?.unwrap_or_else(Self::first))
+    }
+
+    pub(crate) fn save(&self, data: &Path) -> Result<()> {
+        files::write_private(&epoch_file(data), &record::to_bytes(self))
+    }
+}
+
+impl Intent {
+    pub(super) fn save(&self, data: &Path) -> Result<()> {
+        files::write_private(&intent_file(data), &record::to_bytes(self))
+    }
+}
+
+/// Does what is to be done while the ledger is closed.
+pub(crate) async fn prepare(config: &Options) -> Result<()> {
+    let (data, ledger) = (&config.data, config.data.join("ledger"));
+    if let Some(intent) = read::<Intent>("promotion", &intent_file(data))? {
+        raft::lead_alone(&ledger, config.node_id, &intent).await?;
+        let claim = Some(intent.claim.clone());
+        Standing { claim, ..Standing::of(intent.claim.epoch, true) }.save(data)?;
+        remove(&intent_file(data))?;
+        tracing::info!("this member takes the lead for its region");
+    }
+    let standing = Standing::load(data)?;
+    if standing.aside {
+        let number = standing.epoch.number;
+        for name in ["ledger", "index"] {
+            let (from, to) = (data.join(name), data.join(format!("{name}.before-epoch-{number}")));
+            if from.exists() && !to.exists() {
+                std::fs::rename(&from, &to)
+                    .map_err(|error| Error::io("the old ledger cannot be put aside", &error))?;
+            }
+        }
+        remove(&data.join("shipped"))?;
+        Standing { aside: false, ..standing }.save(data)?;
+        tracing::warn!(epoch = number, "the ledger was put aside, and is brought anew");
+    }
+    Ok(())
+}
+
+fn read<T: for<'b> Decode<'b, ()>>(what: &'static str, path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    record::from_bytes(what, &files::read_private(path)?).map(Some)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove {}", path.display()), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn epoch_file(data: &Path) -> PathBuf {
+    data.join("epoch")
+}
+
+fn intent_file(data: &Path) -> PathBuf {
+    data.join("promotion")
+}

@@ -1,0 +1,154 @@
+//! Hearing of a newer epoch in time: from the locations and from the other members.
+//!
+//! [`look`] runs before a member serves anybody or ships anything: one that comes back after its
+//! region was given up finds the claim, or a member of the new side, first. [`keep`] goes on asking
+//! everybody it ever knew: a side that was cut off fences itself at the first contact.
+
+use super::{Claim, Epoch};
+use crate::{house::House, places::Place};
+use futures::future::join_all;
+use holdfast_common::{Result, limits};
+use holdfast_ledger::{
+    Actor,
+    command::ClaimEpoch,
+    row::{MemberState, epoch::FIRST_EPOCH},
+};
+use holdfast_repository::layout;
+use holdfast_storage::ObjectPrefix;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const TICK: Duration = Duration::from_secs(1);
+/// A location that hangs does not keep a member from starting.
+const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that can be known of epochs now.
+pub(crate) async fn look(house: &House) {
+    let (claims, ()) = tokio::join!(claims(house), ask_around(house));
+    for claim in claims {
+        if let Err(error) = house.meet_claim(&claim) {
+            tracing::warn!(%error, "a claimed epoch was met");
+        }
+    }
+}
+
+pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    loop {
+        if let Err(error) = claim_in_ledger(&house).await {
+            tracing::debug!(%error, "the epoch is not in the ledger yet");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = ask_around(&house) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Everybody's epoch, of those who answer. Members that were superseded are asked too: they hear
+/// from us what they are.
+async fn ask_around(house: &House) {
+    let rows = house.ledger.query().members().unwrap_or_default();
+    let others = rows
+        .iter()
+        .filter(|row| row.id != house.node_id && row.state != MemberState::Removed)
+        .map(|row| row.id);
+    let others: BTreeSet<u64> = others.chain(house.first_peers.keys().copied()).collect();
+    let ask = |member: u64| async move {
+        house.ledger.peers().hello(member, "").await.ok().map(|answer| (member, answer))
+    };
+    for (member, answer) in join_all(others.into_iter().map(ask)).await.into_iter().flatten() {
+        let met = Epoch::from_wire(answer.epoch.as_ref()).and_then(|epoch| house.meet(&epoch));
+        if let Err(error) = met {
+            tracing::debug!(%error, member, "of another epoch");
+        }
+    }
+}
+
+/// The first command of a new epoch, from the member that took the lead for it.
+async fn claim_in_ledger(house: &House) -> Result<()> {
+    let Some(claim) = house.ledger.peers().standing().claim else { return Ok(()) };
+    let known = house.ledger.query().epoch()?.map_or(FIRST_EPOCH, |row| row.number);
+    if known >= claim.epoch.number || !house.ledger.leads() {
+        return Ok(());
+    }
+    let command = ClaimEpoch {
+        epoch: claim.epoch.number,
+        regions: claim.epoch.regions,
+        member: claim.epoch.member,
+        base: claim.base,
+        operator: claim.operator,
+        reason: claim.reason,
+    };
+    house.ledger.propose(Actor::System, command).await.map(drop)
+}
+
+/// Nobody has claimed an epoch after ours in these locations, a moment ago. Whoever ships the log
+/// looks before each extent: a side that was given up and reaches one of them ends there, before
+/// it reports anything as committed.
+pub(crate) async fn insist_unclaimed(house: &House, places: &[Place]) -> Result<()> {
+    let next = house.ledger.peers().standing().epoch.number + 1;
+    let name = layout::ObjectName::epoch(next).as_str().parse()?;
+    for place in places {
+        if place.1.head(&name).await?.is_some()
+            && let Some(claim) = newest_claim(house, place).await?
+        {
+            house.meet_claim(&claim)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is claimed in the locations that can be read; of each, the newest.
+pub(super) async fn claims(house: &House) -> Vec<Claim> {
+    let mut names = BTreeSet::new();
+    for row in house.ledger.query().locations().unwrap_or_default() {
+        names.insert(row.name);
+    }
+    let read = names.into_iter().map(|name| async move {
+        let newest = async {
+            let store = house.places.location(&name).await?;
+            newest_claim(house, &(name.clone(), store)).await
+        };
+        match tokio::time::timeout(LOCATION_PATIENCE, newest).await {
+            Ok(Ok(claim)) => claim,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, location = %name, "its epochs cannot be read");
+                None
+            }
+            Err(_) => None,
+        }
+    });
+    join_all(read).await.into_iter().flatten().collect()
+}
+
+/// What cannot be opened was not written by a member, and says nothing.
+pub(super) async fn newest_claim(house: &House, (name, store): &Place) -> Result<Option<Claim>> {
+    let key = house.keys()?.recovery.epoch_key();
+    let prefix: ObjectPrefix = "epochs/".parse()?;
+    let (mut newest, mut after) = (None, None);
+    loop {
+        let page = store.list(&prefix, after.as_ref(), limits::LIST_PAGE_ROWS).await?;
+        let Some(last) = page.last() else { return Ok(newest) };
+        after = Some(last.name.clone());
+        for object in page.into_iter().map(|meta| meta.name) {
+            let is_epoch = matches!(
+                layout::ObjectName::parse(object.as_str()),
+                Ok(layout::Object::Epoch(number)) if number <= limits::EPOCH_MAX
+            );
+            if !is_epoch {
+                continue;
+            }
+            let bytes = store.get(&object, limits::RECORD_BYTES_MAX).await?;
+            match Claim::open(&bytes, &house.cluster, &key) {
+                Ok(claim) => newest = Some(claim),
+                Err(error) => {
+                    tracing::error!(%error, %object, location = %name, "not a claimed epoch");
+                }
+            }
+        }
+    }
+}

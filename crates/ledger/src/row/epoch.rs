@@ -1,0 +1,49 @@
+//! Which regions lead, by number: whoever takes the lead after a region was lost takes the next
+//! epoch, and what is of an older one is superseded.
+//!
+//! A cluster that never changed regions has no such row: it is in its first epoch, which every
+//! region holds. Rows stay, the newest first.
+
+use super::row;
+use holdfast_common::{Name, Timestamp, VaultId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct EpochRow {
+    #[n(0)]
+    pub number: u64,
+    /// The regions that hold it.
+    #[n(1)]
+    pub regions: Vec<Name>,
+    /// The member that claimed it.
+    #[n(2)]
+    pub member: u64,
+    /// The last entry of the log that comes from before it.
+    #[n(3)]
+    pub base: u64,
+    #[n(4)]
+    pub since: Timestamp,
+    /// Who asked for it, and why.
+    #[n(5)]
+    pub operator: String,
+    #[n(6)]
+    pub reason: Option<String>,
+    /// Locations of regions that do not hold it: nothing new goes there.
+    #[n(7)]
+    pub suspended: Vec<Suspended>,
+}
+
+/// Locations that a vault required before.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Suspended {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub locations: Vec<Name>,
+}
+
+pub const FIRST_EPOCH: u64 = 1;
+
+row!(EpochRow, Epoch, "epoch", |row| (u64::MAX - row.number).to_be_bytes());

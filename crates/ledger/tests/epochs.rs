@@ -1,0 +1,139 @@
+//! What the ledger promises when a region takes the lead without the others.
+
+mod story;
+
+use holdfast_common::Code;
+use holdfast_ledger::{
+    Actor, Outcome,
+    command::{
+        AdmitMember, ClaimEpoch, CommitPoint, CreateToken, PutLocation, PutVault, TakeOffice,
+    },
+    row::{LocationRow, MemberRole, MemberState, PackHome, PointState, VaultRow, epoch::Suspended},
+};
+use story::{
+    Story, agent, ids, intend,
+    members::{admit, claim_epoch, create_token, see},
+    name,
+};
+
+/// `north` with its founder and a location, `south` with two learners, a candidate and a location.
+fn two_regions() -> Story {
+    let mut story = Story::of_nothing();
+    story.done(Actor::System, story::members::founding());
+    for (place, region) in [("main", "north"), ("far", "south")] {
+        let location = LocationRow {
+            name: name(place),
+            url: format!("local:/srv/{place}"),
+            region: name(region),
+            revision: 0,
+        };
+        story.done(Actor::System, PutLocation { location });
+    }
+    let vault = VaultRow { required: vec![name("main"), name("far")], ..story::vault() };
+    story.done(Actor::System, PutVault { vault });
+    for (number, role) in
+        [(1, MemberRole::Learner), (2, MemberRole::Learner), (3, MemberRole::Candidate)]
+    {
+        story.join(number, role);
+    }
+    story.done(Actor::System, story::create_token([1; 32]));
+    story.done(Actor::Token, story::enrol([1; 32], agent(1), "host-1"));
+    story
+}
+
+#[test]
+fn a_claim_supersedes_the_others_and_makes_candidates_of_its_own() {
+    let mut story = two_regions();
+    story.done(Actor::System, see(1, &[agent(1)], &[]));
+    assert_eq!(story.query().epoch().unwrap(), None, "the first epoch has no row");
+    story.done(Actor::System, claim_epoch(2, 2));
+    let rows = story.query().members().unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.role, row.state)).collect();
+    let (joined, gone) = (MemberState::Joined, MemberState::Superseded);
+    assert_eq!(
+        told,
+        [
+            (MemberRole::Voter, gone),
+            (MemberRole::Voter, joined),
+            (MemberRole::Candidate, joined),
+            (MemberRole::Candidate, joined),
+        ]
+    );
+    assert!(story.query().member_named(&name("north-1")).is_err(), "its name is free");
+    assert_eq!(story.query().seat(&agent(1)).unwrap().unwrap().member, None);
+    let row = story.query().epoch().unwrap().unwrap();
+    assert_eq!((row.number, row.base, row.since), (2, 9, story.now()));
+    assert_eq!(row.reason.as_deref(), Some("north burnt down"));
+    story.done(Actor::System, TakeOffice { member: 2, term: 9 });
+}
+
+#[test]
+fn nothing_new_goes_to_the_locations_of_a_lost_region() {
+    let mut story = two_regions();
+    let lonely = VaultRow {
+        id: holdfast_common::VaultId::from_bytes([0xbb; 16]),
+        name: name("lonely"),
+        required: vec![name("main")],
+        ..story::vault()
+    };
+    story.done(Actor::System, PutVault { vault: lonely });
+    story.done(Actor::System, claim_epoch(2, 2));
+    let vault = story.query().vault(&ids::vault()).unwrap();
+    assert_eq!((vault.required, vault.revision), (vec![name("far")], 2));
+    let lonely = story.query().vault_named(&name("lonely")).unwrap();
+    assert_eq!(lonely.required, [name("main")], "it has nowhere else to go");
+    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
+    assert_eq!(story.query().epoch().unwrap().unwrap().suspended, [suspended]);
+    story.begin(1, 1);
+    let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
+    commit.point.locations = vec![name("main")];
+    story.refused(Actor::Agent(agent(1)), commit.clone(), Code::LocationMissing);
+    commit.point.locations = vec![name("far")];
+    story.done(Actor::Agent(agent(1)), CommitPoint { ..commit });
+}
+
+#[test]
+fn an_epoch_follows_lower_ones_only_and_is_of_its_claimers_region() {
+    let mut story = two_regions();
+    let operator = Actor::Operator(name("admin"));
+    story.refused(operator, claim_epoch(2, 2), Code::AuthDenied);
+    story.refused(Actor::System, claim_epoch(1, 2), Code::EpochSuperseded);
+    story.refused(Actor::System, claim_epoch(1 << 24, 2), Code::EpochSuperseded);
+    story.refused(Actor::System, claim_epoch(2, 1), Code::ResourceConflict);
+    story.refused(Actor::System, claim_epoch(2, 77), Code::MemberMissing);
+    story.done(Actor::System, claim_epoch(3, 2));
+    assert_eq!(story.done(Actor::System, claim_epoch(3, 2)), Outcome::Unchanged);
+    story.refused(Actor::System, claim_epoch(3, 3), Code::EpochSuperseded);
+    story.refused(Actor::System, claim_epoch(2, 3), Code::EpochSuperseded);
+    let north = ClaimEpoch { regions: vec![name("north")], ..claim_epoch(4, 1) };
+    story.refused(Actor::System, north, Code::MemberRemoved);
+    assert_eq!(story.query().epoch().unwrap().unwrap().number, 3);
+}
+
+#[test]
+fn chunk_numbers_of_two_epochs_never_meet() {
+    let mut story = two_regions();
+    story.begin(1, 1);
+    let me = Actor::Agent(agent(1));
+    let before = story.done(me.clone(), intend(1, &[1], PackHome::Object));
+    story.done(Actor::System, claim_epoch(2, 2));
+    let again = story.done(me.clone(), intend(1, &[1], PackHome::Object));
+    assert_eq!(again, before, "a pack keeps its numbers");
+    let Outcome::Bases(after) = story.done(me, intend(1, &[2], PackHome::Object)) else {
+        panic!("no numbers")
+    };
+    let Outcome::Bases(before) = before else { panic!("no numbers") };
+    assert_eq!((before[0] >> 40, after[0] >> 40), (0, 2));
+}
+
+#[test]
+fn who_was_superseded_may_come_back_as_another_member() {
+    let mut story = two_regions();
+    story.done(Actor::System, claim_epoch(2, 2));
+    story.done(Actor::System, CreateToken { ..create_token(9) });
+    let admit = AdmitMember { region: name("north"), ..admit(9, "north-1", MemberRole::Learner) };
+    assert_eq!(story.done(Actor::Token, admit), Outcome::Number(5));
+    let row = story.query().member_named(&name("north-1")).unwrap();
+    assert_eq!((row.id, row.region), (5, name("north")));
+    assert_eq!(story.query().member(1).unwrap().state, MemberState::Superseded);
+}

@@ -16,11 +16,10 @@ use crate::{
     places::Places,
     presence,
     raft::{Ledger, Node, Peers, Room},
-    secrets, seed, ship,
+    secrets, seed, ship, shipped,
 };
 use holdfast_common::{
-    AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
-    record,
+    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_ledger::row::ClusterRow;
@@ -78,7 +77,7 @@ pub async fn serve(
     let house = Arc::new(house);
     accept(&house, incoming, &tasks).await?;
     house.tell_operator();
-    spawn_work(&house, (config, shown), recovery.log_key(), &tasks);
+    spawn_work(&house, (config, shown), &recovery, &tasks);
     if !alone {
         house.ledger.hope_for_leader().await;
     }
@@ -103,7 +102,7 @@ pub async fn serve(
 fn spawn_work(
     house: &Arc<House>,
     (config, shown): (Options, certificates::Shown),
-    recovery: Secret<32>,
+    recovery: &ClusterRecoveryKey,
     tasks: &Tasks,
 ) {
     let token = tasks.token().clone();
@@ -113,8 +112,10 @@ fn spawn_work(
     tasks.spawn("ledger", OnError::Shutdown, house.ledger.clone().keep(token.clone()));
     tasks.spawn("members", OnError::Shutdown, members::keep(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
-    let shipping = ship::ship(house.clone(), recovery, token.clone());
+    let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
+    let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
+    tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }

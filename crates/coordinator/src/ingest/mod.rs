@@ -17,9 +17,9 @@ mod receive;
 mod settle;
 mod turns;
 
-pub(crate) use finish::Finish;
+pub(crate) use finish::{Finish, point_row};
 pub(crate) use pace::Pace;
-pub(crate) use receive::Assembly;
+pub(crate) use receive::{Assembly, inline_homes};
 use turns::{Turn, Turns};
 
 use crate::house::{House, Vault};

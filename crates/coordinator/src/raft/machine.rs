@@ -25,8 +25,8 @@ use std::{
 };
 use tokio::sync::watch;
 
-const APPLIED: &[u8] = b"applied";
-const MEMBERS: &[u8] = b"members";
+pub(super) const APPLIED: &[u8] = b"applied";
+pub(super) const MEMBERS: &[u8] = b"members";
 
 #[derive(Clone)]
 pub(crate) struct Machine {
@@ -116,7 +116,7 @@ impl Machine {
 }
 
 /// The reply, and the command if it is one.
-fn apply_entry(
+pub(super) fn apply_entry(
     tables: &mut Tables<'_>,
     entry: &alias::EntryOf<Types>,
 ) -> Result<(Bytes, Option<Envelope>)> {
@@ -134,6 +134,14 @@ fn apply_entry(
             Ok((Bytes::new(), None))
         }
     }
+}
+
+/// The last entry that the tables hold.
+pub(super) fn applied_in(tables: &dyn StateKv) -> Result<Option<u64>> {
+    let bytes = Tables::over(tables).raw(Table::Meta, APPLIED)?;
+    let id: Option<StoredLogId> =
+        bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()?;
+    Ok(id.map(|id| id.parts().2))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -17,6 +17,7 @@ mod peers;
 #[cfg(test)]
 mod power_cut;
 mod propose;
+mod rebuild;
 mod receive;
 mod room;
 #[cfg(test)]
@@ -34,12 +35,14 @@ use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor, Query, StateKv,
     command::{Note, NoteKind},
+    row::Position,
 };
 use log_store::LogStore;
 use machine::Machine;
 pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
 pub(crate) use peers::{Incoming, Peers};
+pub(crate) use rebuild::{Rebuild, Workshop};
 pub(crate) use room::Room;
 pub(crate) use snapshot::fill as fill_from_snapshot;
 use std::{
@@ -51,8 +54,10 @@ use std::{
 pub(crate) use time::ClockJump;
 use time::LedgerTime;
 use tokio::sync::watch;
-pub(crate) use types::entry_written_anew;
 use types::{Member, Proposal, Types};
+pub(crate) use types::{entry_index, entry_written_anew};
+#[cfg(test)]
+pub(crate) use {tests::location as tests_location, types::entry_of_command};
 
 type Raft = openraft::Raft<Types, Machine>;
 
@@ -61,6 +66,7 @@ const HEARTBEAT_MS: u64 = 100;
 /// after the last heartbeat.
 const ELECTION_MS: std::ops::Range<u64> = 250..400;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
+const POSITION_TRIES: usize = 8;
 
 /// Who this member is.
 #[derive(Clone, Debug)]
@@ -234,6 +240,24 @@ impl Ledger {
     /// What was applied since the last call that an index has to know.
     pub(crate) fn take_heard(&self) -> Heard {
         self.ear.take()
+    }
+
+    /// Where the ledger stands: one moment's index and audit chain; none while it moves too fast.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let query = self.query();
+        for _ in 0..POSITION_TRIES {
+            let before = machine::applied_in(self.tables.as_ref()).ok()??;
+            let (audit, time) = (query.audit_head().ok()?, query.audit_newest_time().ok()??);
+            if machine::applied_in(self.tables.as_ref()).ok()? == Some(before) {
+                let epoch = u64::from(crate::ship::EPOCH);
+                return Some(Position { epoch, index: before, audit, time });
+            }
+        }
+        None
+    }
+
+    pub(crate) fn snapshot_every(&self) -> u64 {
+        self.snapshot_every
     }
 
     /// Changes whenever something was applied.

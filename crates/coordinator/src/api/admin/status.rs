@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::{Catalog, Progress},
+    history,
     house::House,
     raft::ClockJump,
 };
@@ -22,6 +23,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let sources = sources(query)?;
     let members = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
+    alarms.extend(history::alarms(house)?);
     alarms.extend(members.iter().filter(|member| member.state == "silent").map(silent));
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {

@@ -3,4 +3,5 @@
 mod joining;
 mod losing;
 mod placing;
+mod recovering;
 mod scene;

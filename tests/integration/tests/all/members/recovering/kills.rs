@@ -18,6 +18,17 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether a policy of this name was answered for.
+fn declared(cluster: &Cluster, name: &str) -> bool {
+    let file = cluster.scratch.join(&format!("{name}.toml"));
+    let text = format!(
+        "kind = \"policy\"\nname = \"{name}\"\n[spec]\nagent = \"host\"\nvault = \"main\"\n\
+         source = {{ type = \"files\", paths = [\"/srv\"] }}\n"
+    );
+    write(&file, text);
+    cluster.run(&["apply", "-f", file.to_str().unwrap()]).code == 0
+}
+
 #[test]
 fn what_was_answered_before_the_kill_is_there_after_the_recovery() {
     let mut chance = Chance::of("what_was_answered_before_the_kill", 0x5EED, 3);
@@ -35,13 +46,7 @@ fn what_was_answered_before_the_kill_is_there_after_the_recovery() {
                         return;
                     }
                     let name = format!("p-{round}-{number}");
-                    let file = cluster.scratch.join(&format!("{name}.toml"));
-                    let text = format!(
-                        "kind = \"policy\"\nname = \"{name}\"\n[spec]\nagent = \"host\"\n\
-                         vault = \"main\"\nsource = {{ type = \"files\", paths = [\"/srv\"] }}\n"
-                    );
-                    write(&file, text);
-                    if cluster.run(&["apply", "-f", file.to_str().unwrap()]).code == 0 {
+                    if declared(&cluster, &name) {
                         told.lock().unwrap().1.push(name);
                     }
                 }

@@ -33,8 +33,10 @@ parsers! {
     "certificate" identity::certificate, identity::certificates;
     "certificate-request" identity::certificate_request, identity::requests;
     "certificates-pem" identity::certificates_in_pem, identity::chains_in_pem;
+    "cluster-key" keys::cluster_key, keys::cluster_keys;
     "coordinator-toml" coordinator::coordinator_toml, coordinator::configs;
     "error-detail" messages::error_detail, messages::error_details;
+    "extent-entries" coordinator::extent_entries, coordinator::extents_opened;
     "fields" messages::fields, messages::field_bytes;
     "fingerprint" words::fingerprint, words::fingerprints;
     "frame" seal::frame, seal::frames;
@@ -77,6 +79,7 @@ parsers! {
     "segment-rows" segment::segment_rows, segment::segment_tables;
     "skipped-page" manifest::skipped_page, manifest::skipped_pages;
     "snapshot" coordinator::snapshot, coordinator::snapshots;
+    "snapshot-part" coordinator::snapshot_part, coordinator::snapshot_parts;
     "stored-name" words::stored_name, words::stored_names;
     "timestamp" words::timestamp, words::timestamps;
     "vault-object" point::vault_object, point::vault_objects;

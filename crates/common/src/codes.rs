@@ -78,6 +78,8 @@ codes! {
     FileMissing "file.path_missing" NotFound false "check the path";
     FilePermissionDenied "file.permission_denied" Failed false "run the process as a user that may read or write this path";
     FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
+    HistoryMissing "history.catalog_missing" NotFound false "name a location that a vault of this cluster requires";
+    HistoryTorn "history.entries_missing" Damage false "name another location too with a further --from, or go on without them: --up-to-gap REASON";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";

@@ -85,6 +85,16 @@ pub const APPEND_BYTES_MAX: usize = 2 * MIB;
 /// After so many entries a snapshot is taken, unless the configuration says another number.
 pub const SNAPSHOT_ENTRIES: u64 = 50_000;
 pub const SNAPSHOT_ENTRIES_MIN: u64 = 20;
+/// A snapshot goes to the locations after this many times the entries between two of them, and once
+/// a day when there is anything to tell.
+pub const SHIPPED_SNAPSHOT_TIMES: u64 = 2;
+pub const SHIPPED_SNAPSHOT_SECS: u64 = 24 * 3600;
+pub const SHIPPED_SNAPSHOT_ENTRIES_MIN: u64 = 100;
+/// What one part of a shipped snapshot holds.
+pub const SHIPPED_PART_BYTES: usize = 8 * MIB;
+/// Entries of one extent of the shipped log, and their bytes before the last of them.
+pub const EXTENT_ENTRIES_MAX: u64 = 256;
+pub const EXTENT_BYTES_MAX: usize = 8 * MIB;
 /// The longest snapshot that a member takes from another.
 pub const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
 /// Calls of one member that are open at once: it speaks for all its callers.
@@ -289,6 +299,8 @@ const _: () = {
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);
     assert!(LEDGER_PLENTY_BYTES > 4 * (LEDGER_FREE_BYTES_MIN + LEDGER_RESERVE_BYTES));
+    assert!(2 * SHIPPED_PART_BYTES < OBJECT_BYTES_MAX && 2 * EXTENT_BYTES_MAX < OBJECT_BYTES_MAX);
+    assert!(LEDGER_COMMAND_BYTES_MAX < EXTENT_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES > 4 * LEDGER_COMMAND_BYTES_MAX as u64);
     assert!(DATA_STREAM_WINDOW_BYTES <= DATA_CONNECTION_WINDOW_BYTES);
     assert!(SERVER_STREAM_WINDOW_BYTES <= SERVER_CONNECTION_WINDOW_BYTES);

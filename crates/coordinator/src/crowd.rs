@@ -54,6 +54,7 @@ impl Crowd {
             reach_hash: [0; 32],
             locations: Vec::new(),
             id_scope: 0,
+            recovered: None,
         };
         change(&mut row);
         self.put(&row);

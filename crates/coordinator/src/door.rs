@@ -4,7 +4,12 @@
 //! a file of a cluster that does not run may do the same. The code behind each is the one that the
 //! running coordinator uses.
 
-use crate::{api, options::Options, raft, ship};
+use crate::{
+    api,
+    options::Options,
+    raft, ship,
+    shipped::{extent, snapshot::PartHead},
+};
 use holdfast_common::{ClusterId, Result};
 use holdfast_ledger::MemoryKv;
 use holdfast_wire::{parse, v1};
@@ -18,6 +23,16 @@ pub fn config(text: &str, path: &Path) -> Result<String> {
 /// The last index of an extent of the shipped log. Its sealed part is not opened.
 pub fn log_extent(extent: &[u8], cluster: &ClusterId) -> Result<u64> {
     ship::reach_of(extent, cluster)
+}
+
+/// How many entries an opened extent holds that says to hold those from `from` to `to`.
+pub fn extent_entries(plaintext: &[u8], from: u64, to: u64) -> Result<usize> {
+    extent::entries(plaintext, from, to).map(|entries| entries.len())
+}
+
+/// Which part of how many, of a shipped snapshot. Its sealed part is not opened.
+pub fn snapshot_part(bytes: &[u8]) -> Result<(u32, u32)> {
+    PartHead::parse(bytes).map(|head| (head.part, head.parts))
 }
 
 /// An entry of the log, as it would be written anew.

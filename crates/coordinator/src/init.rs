@@ -29,7 +29,7 @@ use holdfast_runtime::{
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 const NODE_ID: u64 = 1;
-const OPERATOR: &str = "admin";
+pub(crate) const OPERATOR: &str = "admin";
 const VAULT: &str = "main";
 
 /// What `holdfast cluster init` was told.
@@ -152,7 +152,8 @@ fn here(url: &str) -> Result<String> {
     Ok(holdfast_storage::LocationUrl::resolve(url, &here)?.to_string())
 }
 
-fn write_operator(
+/// A fresh operator's files, with the serial and the end of its certificate.
+pub(crate) fn write_operator(
     dir: &std::path::Path,
     config: &Options,
     authority: &CertificateAuthority,

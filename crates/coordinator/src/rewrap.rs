@@ -66,7 +66,7 @@ pub async fn rewrap(options: RewrapOptions) -> Result<Rewrapped> {
     Ok(rewrapped)
 }
 
-async fn in_ledger(
+pub(crate) async fn in_ledger(
     config: &Options,
     ledger: &Ledger,
     options: RewrapOptions,

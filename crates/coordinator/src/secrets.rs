@@ -4,7 +4,7 @@ use holdfast_common::{Code, Entropy, Error, Result, Secret};
 use holdfast_keyring::{ClusterRecoveryKey, Kek};
 
 const CA_KEY: &str = "ca key";
-const RECOVERY_KEY: &str = "cluster recovery key";
+const RECOVERY_KEY: &str = holdfast_keyring::cluster_key::PURPOSE;
 
 /// Secret bytes that are wiped when dropped.
 pub(crate) use zeroize::Zeroizing;

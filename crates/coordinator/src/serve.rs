@@ -16,13 +16,12 @@ use crate::{
     places::Places,
     presence,
     raft::{Ledger, Node, Peers, Room},
-    region, secrets, seed, ship, witness,
+    region, secrets, seed, ship, shipped, witness,
 };
 use holdfast_common::{
-    AgentId, Clock, Code, Entropy, Error, Result, Secret, SystemClock, SystemEntropy, limits,
-    record,
+    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
 };
-use holdfast_keyring::{Argon, KekSource};
+use holdfast_keyring::{Argon, ClusterRecoveryKey, KekSource};
 use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
@@ -124,12 +123,9 @@ async fn live(
         accept(&house, incoming, &tasks).await?;
         house.tell_operator();
         spawn_common(&house, &tasks);
-        match &house.keys {
-            Some(keys) => {
-                let log_key = keys.recovery.log_key();
-                spawn_work(&house, (config.clone(), shown), log_key, &tasks);
-            }
-            None => spawn_witness(&house, (config.clone(), shown), &tasks),
+        match house.keys() {
+            Ok(keys) => spawn_work(&house, (config.clone(), shown), &keys.recovery, &tasks),
+            Err(_) => spawn_witness(&house, (config.clone(), shown), &tasks),
         }
         if !alone && house.ledger.peers().insist_on_epoch().is_ok() {
             house.ledger.hope_for_leader().await;
@@ -194,7 +190,7 @@ fn spawn_witness(
 fn spawn_work(
     house: &Arc<House>,
     (config, shown): (Options, certificates::Shown),
-    recovery: Secret<32>,
+    recovery: &ClusterRecoveryKey,
     tasks: &Tasks,
 ) {
     let token = tasks.token().clone();
@@ -202,8 +198,10 @@ fn spawn_work(
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
-    let shipping = ship::ship(house.clone(), recovery, token.clone());
+    let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
+    let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
+    tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }

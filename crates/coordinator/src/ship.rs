@@ -9,18 +9,22 @@
 //! an extent of that beginning is there already, its own header says how far it reaches. An answer
 //! "committed" waits until the extent that holds its entry is durable.
 
-use crate::{house::House, raft::Ledger};
+use crate::{house::House, raft::Ledger, shipped};
 use bytes::Bytes;
 use futures::future::join_all;
-use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, codes::Exit};
+use holdfast_common::{
+    ClusterId, Code, Entropy, Error, Result, Secret,
+    codes::Exit,
+    limits::{EXTENT_BYTES_MAX, EXTENT_ENTRIES_MAX},
+};
 use holdfast_keyring::aead;
-use holdfast_ledger::row::{VaultRow, epoch::FIRST_EPOCH};
+use holdfast_ledger::row::{Position, VaultRow};
 use holdfast_repository::layout;
 use holdfast_runtime::files;
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,11 +39,10 @@ const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
 const LINGER: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long an answer waits for the locations when it need not.
+const OUTLAST_MAX: Duration = Duration::from_secs(3);
 const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
 const LISTEN_INTERVAL: Duration = Duration::from_secs(10);
-/// Entries of one extent; a command is at most a mebibyte, and most are a few hundred bytes.
-pub(crate) const EXTENT_ENTRIES_MAX: u64 = 256;
-const EXTENT_BYTES_MAX: usize = 8 << 20;
 pub(crate) const EXTENT_OBJECT_BYTES_MAX: usize = 2 * EXTENT_BYTES_MAX;
 
 /// How far the log has been shipped, and who waits for it.
@@ -50,16 +53,44 @@ pub(crate) struct Shipping {
     /// The furthest that somebody waits for.
     wanted: AtomicU64,
     urgent: Notify,
+    /// Whoever has the KEK can open what lies in the locations.
+    has_key: AtomicBool,
+    /// Up to where agents are told that everything lies in the locations, and what is next.
+    told: Mutex<(Option<Position>, Option<Position>)>,
 }
 
 impl Default for Shipping {
     fn default() -> Self {
         let (shipped, failed) = (watch::channel(0).0, watch::channel(None).0);
-        Self { shipped, failed, wanted: AtomicU64::new(0), urgent: Notify::new() }
+        let (wanted, has_key) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (urgent, told) = (Notify::new(), Mutex::default());
+        Self { shipped, failed, wanted, urgent, has_key, told }
     }
 }
 
 impl Shipping {
+    /// The newest place in history of which it is known that it lies in the locations.
+    pub(crate) fn told(&self) -> Option<Position> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// So much lies in the locations; `here` is where the ledger is.
+    pub(crate) fn tell(&self, shipped: u64, here: Option<Position>) {
+        let lies_there = |place: &Position| place.index <= shipped;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in [told.1, here].into_iter().flatten().filter(lies_there) {
+            if told.0.is_none_or(|known| known.index < place.index) {
+                told.0 = Some(place);
+            }
+        }
+        told.1 = told.1.filter(|place| !lies_there(place)).or(here);
+    }
+
+    /// Something may be shipped now that could not be before.
+    pub(crate) fn hurry(&self) {
+        self.urgent.notify_one();
+    }
+
     /// Waits until everything up to `index` is durable in the locations.
     pub(crate) async fn wait(&self, index: u64) -> Result<()> {
         let mut shipped = self.shipped.subscribe();
@@ -103,6 +134,16 @@ impl House {
                 }
                 ended => return ended,
             }
+        }
+    }
+
+    /// Has what was agreed so far in the locations before it is answered, unless that takes long: a
+    /// location that is away must not keep people from shutting somebody out.
+    pub(crate) async fn outlast(&self) {
+        let index = *self.ledger.applied().borrow();
+        match tokio::time::timeout(OUTLAST_MAX, self.shipped(index)).await {
+            Ok(Ok(_)) => {}
+            _ => tracing::warn!(index, "answered before it was in the locations"),
         }
     }
 
@@ -206,6 +247,7 @@ async fn listen(house: &House) {
 /// one by one.
 fn note(house: &House, shipped: u64) {
     house.ledger.note_shipped(shipped);
+    house.shipping.tell(shipped, house.ledger.position());
     if house.shipping.shipped.send_replace(shipped) == shipped {
         return;
     }
@@ -216,6 +258,13 @@ fn note(house: &House, shipped: u64) {
 
 async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
     let vault = catalog_vault(&house.ledger)?;
+    if !house.shipping.has_key.load(Ordering::Relaxed) {
+        shipped::key::put(house, &vault).await?;
+        house.shipping.has_key.store(true, Ordering::Relaxed);
+    }
+    if shipped::snapshot::is_owed(house.ledger.query())? {
+        return Err(Error::new(Code::ClusterBusy, "the recovered ledger is not in the locations"));
+    }
     let mut is_first = true;
     loop {
         let from = *house.shipping.shipped.borrow() + 1;
@@ -288,7 +337,7 @@ fn hint(house: &House) -> u64 {
 }
 
 /// The vault whose required locations hold the catalog.
-fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
+pub(crate) fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
     let vaults = ledger.query().vaults()?;
     let oldest = vaults.into_iter().min_by_key(|vault| vault.created);
     oldest.ok_or_else(|| Error::new(Code::VaultMissing, "there is no vault to ship the log to"))
@@ -307,7 +356,12 @@ async fn new_extent(
     Ok((to, Bytes::from(extent)))
 }
 
-fn sealed(key: &Secret<32>, header: Vec<u8>, plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+pub(crate) fn sealed(
+    key: &Secret<32>,
+    header: Vec<u8>,
+    plaintext: &[u8],
+    entropy: &dyn Entropy,
+) -> Vec<u8> {
     let field = aead::seal(key.expose(), &header, plaintext, entropy);
     [header, field].concat()
 }
@@ -369,13 +423,12 @@ async fn adopt(
 }
 
 /// The epoch that the ledger is in: extents of two histories never share a name.
-fn epoch(house: &House) -> Result<u32> {
-    let row = house.ledger.query().epoch()?;
-    let number = row.map_or(FIRST_EPOCH, |row| row.number);
-    u32::try_from(number).map_err(|error| Error::new(Code::InternalBug, "an epoch").cause(error))
+pub(crate) fn epoch(house: &House) -> Result<u32> {
+    u32::try_from(house.ledger.epoch()?)
+        .map_err(|error| Error::new(Code::InternalBug, "an epoch").cause(error))
 }
 
-fn header(cluster: &ClusterId, epoch: u32, from: u64, to: u64) -> Vec<u8> {
+pub(crate) fn header(cluster: &ClusterId, epoch: u32, from: u64, to: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(cluster.as_bytes());
@@ -423,6 +476,23 @@ mod tests {
         let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
         digits.chunks(2).map(byte).collect()
+    }
+
+    #[test]
+    fn only_what_lies_in_the_locations_is_told() {
+        let shipping = Shipping::default();
+        let at = |index| Some(Position { index, ..Position::default() });
+        let told = |shipped, here| {
+            shipping.tell(shipped, at(here));
+            shipping.told().map_or(0, |place| place.index)
+        };
+        assert_eq!(told(0, 5), 0, "the ledger is ahead of the locations");
+        assert_eq!(told(4, 7), 0);
+        assert_eq!(told(5, 9), 5, "what was ahead has arrived");
+        assert_eq!(told(9, 9), 9);
+        assert_eq!(told(9, 30), 9);
+        assert_eq!(told(29, 31), 9);
+        assert_eq!(told(40, 31), 31);
     }
 
     /// Format §12. Never edited: a form that changes gets a version and a file of its own.

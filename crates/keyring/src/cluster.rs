@@ -28,6 +28,11 @@ impl ClusterRecoveryKey {
     pub fn epoch_key(&self) -> Secret<32> {
         derive("holdfast 2026 epoch key v1", &[self.0.expose()])
     }
+
+    /// The key of `cluster/snapshot/…` objects.
+    pub fn snapshot_key(&self) -> Secret<32> {
+        derive("holdfast 2026 snapshot key v1", &[self.0.expose()])
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +46,8 @@ mod tests {
         assert_eq!(key.log_key().expose(), &expected);
         assert_ne!(key.log_key().expose(), key.secret().expose());
         assert_ne!(key.epoch_key().expose(), key.log_key().expose());
+        let expected = blake3::derive_key("holdfast 2026 snapshot key v1", &[3; 32]);
+        assert_eq!(key.snapshot_key().expose(), &expected);
         assert_eq!(format!("{key:?}"), "ClusterRecoveryKey(Secret<32>(…))");
     }
 }

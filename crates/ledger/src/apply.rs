@@ -10,7 +10,7 @@ use crate::{
 };
 use holdfast_common::{Code, Error, Result, limits, record};
 
-const IDEMPOTENCY_TAIL: &[u8] = b"idempotency-tail";
+pub(crate) const IDEMPOTENCY_TAIL: &[u8] = b"idempotency-tail";
 
 /// Applies `envelope`, which is entry `index` of the log, to the tables.
 pub fn apply(tables: &mut Tables<'_>, index: u64, envelope: &Envelope) -> Result<Reply> {
@@ -47,6 +47,22 @@ fn is_fault(error: &Error) -> bool {
 
 fn run(apply: &mut Apply<'_, '_>, command: &Command) -> Result<Outcome> {
     command.apply(apply)
+}
+
+/// Forgets every key: whoever could come with one again is gone.
+pub(crate) fn forget_keys(tables: &mut Tables<'_>) -> Result<()> {
+    for table in [Table::Idempotency, Table::IdempotencyOrder] {
+        loop {
+            let page = tables.scan(table, &[], limits::LIST_PAGE_ROWS)?;
+            if page.is_empty() {
+                break;
+            }
+            for (key, _) in page {
+                tables.remove(table, &key);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the reply for a bounded number of later commands.

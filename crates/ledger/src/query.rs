@@ -7,10 +7,11 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, EpochRow, LevelRow, LocationRow, MemberRow, OfficeRow,
-        OperatorRow, PackRow, PointRow, PolicyRow, RunRow, SeatRow, SegmentRow, SessionRow,
-        VaultRow, cluster::CLUSTER_KEY, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
-        pack::pack_key, point::time_key,
+        AgentRow, BundleRow, ClusterRow, EpochRow, LevelRow, LocationRow, LostHistoryRow,
+        MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow, RecoveryRow, RunRow,
+        SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow, cluster::CLUSTER_KEY,
+        level::LEVEL_KEY, member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -92,6 +93,22 @@ impl<'a> Query<'a> {
             Some(id) => self.row(&id)?.ok_or_else(|| no_member(name)),
             None => Err(no_member(name)),
         }
+    }
+
+    /// Every time that this ledger was rebuilt from a location, oldest first.
+    pub fn recoveries(&self) -> Result<Vec<RecoveryRow>> {
+        self.every(&[])
+    }
+
+    /// Agents that were told of what this ledger does not hold.
+    pub fn lost_histories(&self) -> Result<Vec<LostHistoryRow>> {
+        self.every(&[])
+    }
+
+    /// The newest snapshot that lies in the catalog locations.
+    pub fn shipped_snapshot(&self) -> Result<Option<ShippedSnapshot>> {
+        let bytes = self.kv.read(&full_key(Table::Meta, SHIPPED_SNAPSHOT_KEY))?;
+        bytes.map(|bytes| record::from_bytes("shipped snapshot", &bytes)).transpose()
     }
 
     /// Who leads, as far as this member has applied.

@@ -37,6 +37,8 @@ pub enum Table {
     Office = 24,
     Seat = 25,
     MemberName = 26,
+    Recovery = 27,
+    LostHistory = 28,
     Epoch = 30,
     Level = 34,
 }

@@ -51,9 +51,12 @@ pub fn check_object(
             finding(check_segment(vault, &id, bytes, openers.segment), &segment::FORM)
         }
         Object::Vault => finding(check_vault(vault, bytes), &vault_object::FORM),
-        Object::Epoch(_) | Object::Keys { .. } | Object::Log { .. } | Object::Unknown => {
-            Finding::Unknown
-        }
+        Object::ClusterKey(_)
+        | Object::Epoch(_)
+        | Object::Keys { .. }
+        | Object::Log { .. }
+        | Object::Snapshot { .. }
+        | Object::Unknown => Finding::Unknown,
     }
 }
 

@@ -49,6 +49,17 @@ impl ObjectName {
         Self(format!("epochs/{number:020}"))
     }
 
+    /// Where the cluster recovery key lies, wrapped under the KEK of this id.
+    pub fn cluster_key(kek: &[u8; 16]) -> Self {
+        let kek: String = kek.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("cluster/key/{kek}"))
+    }
+
+    /// A part of a snapshot of the ledger.
+    pub fn snapshot(epoch: u32, index: u64, part: u32) -> Self {
+        Self(format!("cluster/snapshot/{epoch:010}-{index:020}-{part:010}"))
+    }
+
     /// What the object of this name is. Fails only where the text is no name at all.
     pub fn parse(text: &str) -> Result<Object> {
         text.parse::<Self>().map(|name| name.object())
@@ -96,13 +107,26 @@ impl fmt::Display for ObjectName {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
+    /// By the id of its KEK.
+    ClusterKey([u8; 16]),
     Epoch(u64),
-    Keys { version: u32, kek_version: u32 },
-    Log { epoch: u32, from: u64 },
+    Keys {
+        version: u32,
+        kek_version: u32,
+    },
+    Log {
+        epoch: u32,
+        from: u64,
+    },
     Pack(PackId),
     Point(PointId),
     Reach(PointId),
     Segment(SegmentId),
+    Snapshot {
+        epoch: u32,
+        index: u64,
+        part: u32,
+    },
     Unknown,
     Vault,
 }
@@ -127,6 +151,16 @@ impl Object {
             ["cluster", "log", extent] => {
                 let (epoch, from) = extent.split_once('-')?;
                 Some(Self::Log { epoch: digits(epoch, 10)?, from: digits(from, 20)? })
+            }
+            ["cluster", "key", kek] => {
+                kek.parse::<PointId>().ok().map(|kek| Self::ClusterKey(*kek.as_bytes()))
+            }
+            ["cluster", "snapshot", part] => {
+                let mut words = part.split('-');
+                let (epoch, index, part) = (words.next()?, words.next()?, words.next()?);
+                let (epoch, index) = (digits(epoch, 10)?, digits(index, 20)?);
+                let part = digits(part, 10)?;
+                words.next().is_none().then_some(Self::Snapshot { epoch, index, part })
             }
             _ => None,
         }

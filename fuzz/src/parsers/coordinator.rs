@@ -28,6 +28,20 @@ pub fn log_extent(bytes: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
+/// Entries from 7 on, however many there are.
+pub fn extent_entries(bytes: &[u8]) -> Result<(), Refused> {
+    let to = 6 + u64::from(*bytes.first().ok_or(Refused)?);
+    let count = door::extent_entries(&bytes[1..], 7, to)?;
+    assert_eq!(count as u64, to - 6);
+    Ok(())
+}
+
+pub fn snapshot_part(bytes: &[u8]) -> Result<(), Refused> {
+    let (part, parts) = door::snapshot_part(bytes)?;
+    assert!(part < parts && bytes.len() >= EXTENT_HEADER_BYTES);
+    Ok(())
+}
+
 /// A snapshot without the hash at its end, which whoever writes one can make.
 pub fn snapshot(bytes: &[u8]) -> Result<(), Refused> {
     let rows = door::snapshot(bytes)?.scan(&[], None, ROWS_MAX)?;
@@ -70,6 +84,18 @@ pub fn log_entries() -> Vec<Vec<u8>> {
 pub fn log_extents() -> Vec<Vec<u8>> {
     let numbers = [1u64, 5, 9].map(u64::to_le_bytes).concat();
     vec![[b"HFLG\x01\0\0\0", &CLUSTER.as_bytes()[..], &numbers, &[0; 60]].concat()]
+}
+
+/// A count, and as many entries from 7 on.
+pub fn extents_opened() -> Vec<Vec<u8>> {
+    let [blank, normal, _] = &log_entries()[..] else { return Vec::new() };
+    [blank, normal].map(|entry| [&[1], &entry[..]].concat()).to_vec()
+}
+
+pub fn snapshot_parts() -> Vec<Vec<u8>> {
+    let numbers = [1u64, 300].map(u64::to_le_bytes).concat();
+    let parts = [1u32, 3].map(u32::to_le_bytes).concat();
+    vec![[b"HFLS\x01\0\0\0", &CLUSTER.as_bytes()[..], &numbers, &parts, &[0; 60]].concat()]
 }
 
 pub fn snapshots() -> Vec<Vec<u8>> {

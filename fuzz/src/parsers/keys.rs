@@ -10,9 +10,9 @@ use crate::{
 };
 use holdfast_common::{AgentId, ChunkId, ChunkKind, Secret, limits};
 use holdfast_keyring::{
-    Argon, BundleContents, BundledVault, Capsule, ClusterRecoveryKey, Custody, DataKey, Enrolled,
-    GrantSender, IdentityKey, IndexPrivateKey, Kek, KekSource, KeyObject, OneTimeKey, VaultKeys,
-    VaultPrivateKey, aead, bundle, grant,
+    Argon, BundleContents, BundledVault, Capsule, ClusterKeyObject, ClusterRecoveryKey, Custody,
+    DataKey, Enrolled, GrantSender, IdentityKey, IndexPrivateKey, Kek, KekSource, KeyObject,
+    OneTimeKey, VaultKeys, VaultPrivateKey, aead, bundle, grant,
 };
 
 const CHUNK: ChunkId = ChunkId::from_bytes([7; 32]);
@@ -192,6 +192,21 @@ pub fn capsules() -> Vec<Vec<u8>> {
 
 pub fn sealed_footers() -> Vec<Vec<u8>> {
     vec![index_private().public().seal_footer(&DIGEST, FOOTER, &dice()).unwrap()]
+}
+
+pub fn cluster_key(bytes: &[u8]) -> Result<(), Refused> {
+    let object = ClusterKeyObject::from_bytes(bytes)?;
+    assert!(ClusterKeyObject::from_bytes(&object.to_bytes())? == object);
+    if let Ok(key) = object.open(&kek(1)) {
+        assert_eq!(key.secret().expose(), &[3; 32], "a forged recovery key opened");
+    }
+    Ok(())
+}
+
+pub fn cluster_keys() -> Vec<Vec<u8>> {
+    let wrapped = kek(1).seal("cluster recovery key", &[3; 32], &dice());
+    let object = |derivation| ClusterKeyObject::new(CLUSTER, kek(1).id, &wrapped, derivation);
+    vec![object(None).to_bytes(), object(Some(&[1, 2])).to_bytes()]
 }
 
 pub fn key_objects() -> Vec<Vec<u8>> {

@@ -41,6 +41,8 @@ pub fn row(bytes: &[u8]) -> Result<(), Refused> {
         a_row::<row::PackRow>(bytes),
         a_row::<row::PointRow>(bytes),
         a_row::<row::PolicyRow>(bytes),
+        a_row::<row::LostHistoryRow>(bytes),
+        a_row::<row::RecoveryRow>(bytes),
         a_row::<row::RunRow>(bytes),
         a_row::<row::SegmentRow>(bytes),
         a_row::<row::SessionRow>(bytes),

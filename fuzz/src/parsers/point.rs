@@ -55,12 +55,14 @@ pub fn object_name(bytes: &[u8]) -> Result<(), Refused> {
     let name: ObjectName = text.parse()?;
     assert_eq!(name.as_str(), text);
     let again = match name.object() {
+        Object::ClusterKey(kek) => ObjectName::cluster_key(&kek),
         Object::Keys { version, kek_version } => ObjectName::keys(version, kek_version)?,
         Object::Log { epoch, from } => ObjectName::log(epoch, from),
         Object::Pack(id) => ObjectName::pack(&id),
         Object::Point(id) => ObjectName::point(&id),
         Object::Reach(id) => ObjectName::reach(&id),
         Object::Segment(id) => ObjectName::segment(&id),
+        Object::Snapshot { epoch, index, part } => ObjectName::snapshot(epoch, index, part),
         Object::Vault => ObjectName::vault(),
         Object::Unknown => name.clone(),
     };

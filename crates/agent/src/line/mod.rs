@@ -12,11 +12,13 @@
 mod backoff;
 mod endpoints;
 mod ingest;
+mod told;
 mod whereabouts;
 
 pub use backoff::Backoff;
 pub use endpoints::{Connect, Endpoints};
 pub(crate) use ingest::Ingest;
+pub use told::Told;
 pub use whereabouts::Whereabouts;
 
 use holdfast_common::codes::Exit;

@@ -77,6 +77,7 @@ pub(super) fn finish(run: &Run<'_>, table: &Table, inline: &[Packed]) -> Result<
     let packs = inline.iter().map(|packed| packed.pack.bytes.clone()).collect();
     let request = request(run, &record, packs);
     let answer = run.halt.wait_for(&run.host.handle, run.ingest.finish(request))?;
+    run.host.told.hear(answer.told.as_ref());
     let point = parse::point_id(&answer.point_id)?;
     if point == run.session.point {
         Ok(point)

@@ -43,7 +43,7 @@ pub use skipped::parse_skipped;
 
 use crate::cache::CacheStore;
 use crate::flow::{Halt, lock};
-use crate::line::Line;
+use crate::line::{Line, Told};
 use crate::restore;
 use crate::source::files::FilesOptions;
 use holdfast_common::{AgentId, Clock, Code, Entropy, Error, Name, PointId, Result, RunId};
@@ -59,6 +59,7 @@ pub struct Host {
     pub cache: CacheStore,
     pub pins: VaultPins,
     pub line: Arc<Line>,
+    pub told: Told,
     pub memory: Arc<Memory>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,

@@ -35,7 +35,8 @@ pub(super) async fn attach(
 ) -> Result<()> {
     let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
     let runs = desk.known().iter().map(id_bytes).collect();
-    let hello = v1::AgentHello { version: env!("CARGO_PKG_VERSION").to_owned(), runs };
+    let told = desk.host.told.newest();
+    let hello = v1::AgentHello { version: env!("CARGO_PKG_VERSION").to_owned(), runs, told };
     send(&reports, Report::Hello(hello)).await?;
     let mut client = AgentControlClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
@@ -49,6 +50,7 @@ pub(super) async fn attach(
     let heartbeat = match welcome.map_err(|_| unreachable("no welcome in time"))?? {
         Order::Welcome(welcome) => {
             whereabouts.learn(&welcome.endpoints);
+            desk.host.told.hear(welcome.told.as_ref());
             Duration::from_millis(welcome.heartbeat_ms.max(100))
         }
         _ => return Err(Error::new(Code::InternalBug, "the first order is not a welcome")),
@@ -119,7 +121,10 @@ impl Line<'_> {
                 Err(error) => tracing::warn!(%error, "an order was not understood"),
             },
             // Said again when the members changed.
-            Order::Welcome(welcome) => self.whereabouts.learn(&welcome.endpoints),
+            Order::Welcome(welcome) => {
+                self.whereabouts.learn(&welcome.endpoints);
+                self.desk.host.told.hear(welcome.told.as_ref());
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 pub(super) struct Desk {
-    host: Arc<Host>,
+    pub(super) host: Arc<Host>,
     targets: Targets,
     tasks: Tasks,
     room: Arc<Semaphore>,

@@ -15,7 +15,7 @@ mod desk;
 mod order;
 
 use crate::cache::CacheStore;
-use crate::line::{Backoff, Endpoints, Line, Whereabouts};
+use crate::line::{Backoff, Endpoints, Line, Told, Whereabouts};
 use crate::options::AgentConfig;
 use crate::pipeline::{Host, Memory, VaultPins};
 use crate::renew::Credentials;
@@ -75,6 +75,7 @@ fn host(
         cache: CacheStore::open(&config.cache, &**entropy)?,
         pins: VaultPins::beside(&config.key),
         line: Line::new(Arc::new(data), Arc::clone(&clock), Arc::clone(entropy)),
+        told: Told::beside(&config.key),
         memory: Memory::for_process(),
         clock,
         entropy: Arc::clone(entropy),

@@ -3,7 +3,7 @@
 use crate::double::Double;
 use futures::future::BoxFuture;
 use holdfast_agent::CacheStore;
-use holdfast_agent::line::{Connect, Line};
+use holdfast_agent::line::{Connect, Line, Told};
 use holdfast_agent::pipeline::{
     Backup, BackupRequest, Checkpoints, Host, Memory, Purpose, RunControl, VaultPins, back_up,
 };
@@ -81,6 +81,7 @@ impl Scene {
             cache: CacheStore::open(&folder.path().join("cache"), &*entropy).unwrap(),
             pins: VaultPins::beside(&folder.path().join("agent.key")),
             line: Arc::clone(&line),
+            told: Told::beside(&folder.path().join("agent.key")),
             memory: Memory::for_process(),
             clock,
             entropy,

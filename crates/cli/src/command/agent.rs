@@ -53,6 +53,16 @@ enum Verb {
         #[arg(long)]
         name: Option<Name>,
     },
+    /// Tell an agent where the coordinators are now, when none of those it knows is left
+    #[command(after_help = EXAMPLES)]
+    Repoint {
+        /// Where the agent keeps its identity and its cache
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where a coordinator accepts calls; may be repeated
+        #[arg(long = "coordinator", value_name = "ADDR", required = true)]
+        coordinators: Vec<String>,
+    },
     /// List the enrolled agents
     #[command(after_help = EXAMPLES)]
     List,
@@ -89,6 +99,13 @@ async fn look_after(verb: Verb, demand: &Demand<'_>) -> Result<()> {
             demand.output.answer(
                 || json!({ "agent": joined.name, "id": joined.id, "config": joined.config }),
                 || format!("holdfast agent --config {}", joined.config.display()),
+            )
+        }
+        Verb::Repoint { dir, coordinators } => {
+            let moved = house::repoint(&dir, coordinators)?;
+            demand.output.answer(
+                || json!({ "agent": moved.name, "id": moved.id, "config": moved.config }),
+                || format!("holdfast agent --config {}", moved.config.display()),
             )
         }
         Verb::List => list(demand).await,
@@ -183,4 +200,5 @@ Examples:
   holdfast agent join --coordinator 10.0.0.1:7400 --token T --dir /var/lib/holdfast --name pacs-1
   holdfast agent --config /var/lib/holdfast/agent.toml
   holdfast agent list
+  holdfast agent repoint --dir /var/lib/holdfast --coordinator 10.0.0.4:7400
   holdfast agent revoke pacs-1 --yes";

@@ -10,4 +10,4 @@ mod service;
 
 pub use founding::{Founding, init};
 pub use holdfast_coordinator::{RewrapOptions, rewrap};
-pub use service::{agent, coordinator, join};
+pub use service::{agent, coordinator, join, repoint};

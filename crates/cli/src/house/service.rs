@@ -69,6 +69,14 @@ pub async fn join(
     Ok(Joined { name: joined.name.to_string(), id: joined.agent_id.to_string(), config })
 }
 
+/// Writes down where the cluster is now; the agent's identity stays what it is.
+pub fn repoint(dir: &Path, endpoints: Vec<String>) -> Result<Joined> {
+    let file = dir.join(CONFIG_FILE);
+    let config = AgentConfig { endpoints, ..AgentConfig::load(&file)? };
+    config.save(&file)?;
+    Ok(Joined { name: config.name.to_string(), id: config.agent_id.to_string(), config: file })
+}
+
 /// Waits until the service is ready. A signal or a failure before that ends the wait: the inner
 /// error then says that there is nothing to announce.
 async fn first<T>(

@@ -153,6 +153,21 @@ const LARGE: &[&str] = &[
     "/holdfast.v1.Raft/Propose",
 ];
 
+/// Calls of people and newcomers that change something. What they were answered shall outlive all
+/// coordinators, so the answer waits a moment for the locations. What runs do waits for itself.
+const LASTING: &[&str] = &[
+    "/holdfast.v1.Admin/Apply",
+    "/holdfast.v1.Admin/CompleteBundle",
+    "/holdfast.v1.Admin/CreateToken",
+    "/holdfast.v1.Admin/Delete",
+    "/holdfast.v1.Admin/PlaceMember",
+    "/holdfast.v1.Admin/RemoveMember",
+    "/holdfast.v1.Admin/RevokeAgent",
+    "/holdfast.v1.Admin/VerifyBundle",
+    "/holdfast.v1.Enroll/Join",
+    "/holdfast.v1.Enroll/JoinMember",
+];
+
 /// Calls that send for as long as they like; each message has a bound.
 const STREAMS: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -271,10 +286,15 @@ where
         match admitted {
             Ok((counted, caller)) => {
                 request.extensions_mut().insert(caller);
+                let lasts = LASTING.contains(&request.uri().path()).then(|| self.house.clone());
                 let answer = self.inner.call(request.map(|body| bounded(body, sends)));
                 let house = self.house.clone();
                 Box::pin(async move {
-                    let mut answer = answer.await?.map(|body| counted.until_sent(body));
+                    let answer = answer.await?;
+                    if let Some(house) = lasts {
+                        house.outlast().await;
+                    }
+                    let mut answer = answer.map(|body| counted.until_sent(body));
                     if house.ledger.peers().insist_on_epoch().is_err() {
                         answer.headers_mut().insert(SUPERSEDED, MARK);
                     }
@@ -335,7 +355,7 @@ mod tests {
                 assert_eq!(sends(&path) == Sends::Stream, method.client_streaming(), "{path}");
             }
         }
-        for path in LARGE.iter().chain(STREAMS) {
+        for path in LARGE.iter().chain(STREAMS).chain(LASTING) {
             assert!(TABLE.iter().any(|row| row.0 == *path), "{path}");
         }
         assert!(!LARGE.iter().any(|path| STREAMS.contains(path)));

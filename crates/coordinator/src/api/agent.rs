@@ -1,7 +1,7 @@
 //! The agents' line: orders down, reports up, for as long as both sides live.
 
 use super::{caller, refuse};
-use crate::{dispatch, house::House, hub::ORDERS_MAX, restoring};
+use crate::{dispatch, history, house::House, hub::ORDERS_MAX, restoring};
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
 use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};
@@ -48,6 +48,7 @@ impl AgentControl for AgentService {
         }
         // What is decided about its runs must not be older than what the agent knows.
         self.house.ledger.catch_up().await.map_err(refuse)?;
+        history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
         let now = self.house.ledger.now();
         end_forgotten_runs(&self.house, agent, &runs).await.map_err(refuse)?;
         let number = self.house.hub.attach(agent, now, orders, runs);
@@ -71,7 +72,8 @@ impl AgentControl for AgentService {
 
 /// The first order of a line, said again when the members changed.
 pub(crate) fn welcome(house: &House) -> v1::AgentOrder {
-    let welcome = v1::Welcome { heartbeat_ms: HEARTBEAT_MS, endpoints: house.endpoints() };
+    let told = house.shipping.told().map(history::render);
+    let welcome = v1::Welcome { heartbeat_ms: HEARTBEAT_MS, endpoints: house.endpoints(), told };
     v1::AgentOrder { order: Some(v1::agent_order::Order::Welcome(welcome)) }
 }
 

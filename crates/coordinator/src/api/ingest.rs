@@ -3,11 +3,12 @@
 use super::{caller, refuse, render};
 use crate::{
     custody::id_key,
+    history,
     house::House,
     ingest::{Assembly, Finish, Pace, WriteSession, insist_on_bounds},
 };
 use bytes::Bytes;
-use holdfast_common::{AgentId, ChunkKind, Code, Error, Result, limits};
+use holdfast_common::{AgentId, ChunkKind, Code, Error, PointId, Result, limits};
 use holdfast_repository::PointObject;
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
@@ -193,7 +194,12 @@ impl IngestService {
         let point = ended.await.map_err(|_| {
             Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
         })??;
-        Ok(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.as_bytes()) })
+        Ok(self.told(&point))
+    }
+
+    fn told(&self, point: &PointId) -> v1::FinishResponse {
+        let point_id = Bytes::copy_from_slice(point.as_bytes());
+        v1::FinishResponse { point_id, told: self.house.shipping.told().map(history::render) }
     }
 
     /// The answer to a `Finish` whose first answer was lost: the point is there already, and is to
@@ -214,7 +220,7 @@ impl IngestService {
         }
         let applied = *self.house.ledger.applied().borrow();
         self.house.shipped(applied).await?;
-        Ok(Some(v1::FinishResponse { point_id: Bytes::copy_from_slice(point.id.as_bytes()) }))
+        Ok(Some(self.told(&point.id)))
     }
 }
 

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{ChunkKind, Code, Error, PointId, Result};
+use holdfast_common::{ChunkKind, Code, Error, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing},
+    row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl House {
         let row = PointRow {
             object_hash: *blake3::hash(&bytes).as_bytes(),
             reach_hash: *self.hash(reach_bytes.clone()).await?.as_bytes(),
-            ..point_row(object.record(), &vault, &run)
+            ..point_row(object.record(), &vault.row, run.id)
         };
         self.settle(&vault).await?;
         let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
@@ -66,7 +66,9 @@ impl House {
         }
         // Reported committed means: the extent of the log that says so is durable too.
         if let Outcome::At(index) = committed {
-            self.shipped(index).await?;
+            let here = self.ledger.position();
+            let shipped = self.shipped(index).await?;
+            self.shipping.tell(shipped, here);
         }
         Ok(point)
     }
@@ -169,7 +171,9 @@ fn receive_inline(vault: &Vault, object: &PointObject) -> Result<Vec<ReceivedPac
     packs.map(|(id, bytes)| ReceivedPack::check(vault, *id, bytes.clone())).collect()
 }
 
-fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {
+/// The row of a point as it is to be committed; what its objects hash to is filled in by whoever
+/// knows.
+pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> PointRow {
     let state = match record.state {
         PointState::Complete => RowState::Complete,
         PointState::Checkpoint => RowState::Checkpoint,
@@ -178,9 +182,9 @@ fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {
     };
     PointRow {
         id: record.point,
-        vault: vault.row.id,
+        vault: vault.id,
         agent: record.agent,
-        run: run.id,
+        run,
         policy: record.policy.clone(),
         source: record.source.clone(),
         started: record.started,
@@ -192,10 +196,11 @@ fn point_row(record: &PointRecord, vault: &Vault, run: &RunRow) -> PointRow {
         previous: record.previous,
         object_hash: [0; 32],
         reach_hash: [0; 32],
-        locations: vault.row.required.clone(),
+        locations: vault.required.clone(),
         id_scope: match record.id_key_scope {
             IdKeyScope::Agent => 1,
             IdKeyScope::Vault => 2,
         },
+        recovered: None,
     }
 }

@@ -19,8 +19,9 @@ mod settle;
 mod turns;
 
 pub(crate) use assembly::{Assembly, Shelf};
-pub(crate) use finish::Finish;
+pub(crate) use finish::{Finish, point_row};
 pub(crate) use pace::Pace;
+pub(crate) use receive::inline_homes;
 use turns::{Turn, Turns};
 
 use crate::house::{House, Vault};

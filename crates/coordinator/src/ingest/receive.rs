@@ -111,7 +111,7 @@ pub(super) fn bases(outcome: Outcome) -> Result<Vec<u64>> {
 }
 
 /// Where inline packs lie within a point's object: at the end, each behind its length.
-pub(super) fn inline_homes(point: &PointId, object: &[u8], inline: &[Bytes]) -> Vec<PackHome> {
+pub(crate) fn inline_homes(point: &PointId, object: &[u8], inline: &[Bytes]) -> Vec<PackHome> {
     let mut end = object.len();
     let mut homes: Vec<PackHome> = inline
         .iter()

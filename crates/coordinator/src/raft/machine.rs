@@ -28,8 +28,8 @@ use std::{
 };
 use tokio::sync::{Mutex, watch};
 
-const APPLIED: &[u8] = b"applied";
-const MEMBERS: &[u8] = b"members";
+pub(super) const APPLIED: &[u8] = b"applied";
+pub(super) const MEMBERS: &[u8] = b"members";
 /// A group of so many entries is applied at once: to hand it on takes longer than most do.
 const SHORT_GROUP: usize = 32;
 
@@ -133,7 +133,7 @@ fn meta<T: for<'b> minicbor::Decode<'b, ()>>(
 }
 
 /// The reply, and the command if it is one.
-fn apply_entry(
+pub(super) fn apply_entry(
     tables: &mut Tables<'_>,
     entry: &alias::EntryOf<Types>,
     knowledge: &Knowledge,
@@ -152,6 +152,14 @@ fn apply_entry(
             Ok((Bytes::new(), None))
         }
     }
+}
+
+/// The last entry that the tables hold.
+pub(super) fn applied_in(tables: &dyn StateKv) -> Result<Option<u64>> {
+    let bytes = Tables::over(tables).raw(Table::Meta, APPLIED)?;
+    let id: Option<StoredLogId> =
+        bytes.map(|bytes| record::from_bytes("raft state", &bytes)).transpose()?;
+    Ok(id.map(|id| id.parts().2))
 }
 
 async fn blocking<T: Send + 'static>(

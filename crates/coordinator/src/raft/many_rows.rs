@@ -35,6 +35,7 @@ fn point(number: u64) -> PointRow {
         reach_hash: *blake3::hash(&id).as_bytes(),
         locations: vec!["main".parse().unwrap()],
         id_scope: 1,
+        recovered: None,
     }
 }
 

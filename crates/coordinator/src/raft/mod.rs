@@ -21,6 +21,7 @@ mod peers;
 mod power_cut;
 mod promotion;
 mod propose;
+mod rebuild;
 mod receive;
 mod recent;
 mod room;
@@ -40,7 +41,7 @@ use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor, Query, StateKv,
     command::{Note, NoteKind},
-    row::Duty,
+    row::{Duty, Position, epoch::FIRST_EPOCH},
 };
 use knowledge::Knowledge;
 use log_store::LogStore;
@@ -49,6 +50,7 @@ pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver, storage::RaftLogStorage};
 pub(crate) use peers::{Incoming, Peers};
 pub(crate) use promotion::lead_alone;
+pub(crate) use rebuild::{Rebuild, Workshop};
 pub(crate) use room::Room;
 pub(crate) use snapshot::fill as fill_from_snapshot;
 use std::{
@@ -60,9 +62,11 @@ use std::{
 pub(crate) use time::ClockJump;
 use time::LedgerTime;
 use tokio::sync::watch;
-pub(crate) use types::entry_written_anew;
 use types::{Member, Proposal, Types};
+pub(crate) use types::{entry_index, entry_written_anew};
 use witness::Silence;
+#[cfg(test)]
+pub(crate) use {tests::location as tests_location, types::entry_of_command};
 
 type Raft = openraft::Raft<Types, Machine>;
 
@@ -74,6 +78,7 @@ const ELECTION_MS: std::ops::Range<u64> = 250..400;
 /// falls silent for as long as that takes, and then tries for as long.
 const QUORUM_LOSS_PROBE_MS: u64 = 3 * ELECTION_MS.end;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
+const POSITION_TRIES: usize = 8;
 
 /// Who this member is.
 #[derive(Clone, Debug)]
@@ -272,6 +277,29 @@ impl Ledger {
     /// What was applied since the last call that an index has to know.
     pub(crate) fn take_heard(&self) -> Heard {
         self.ear.take()
+    }
+
+    /// Where the ledger stands: one moment's index and audit chain; none while it moves too fast.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let query = self.query();
+        for _ in 0..POSITION_TRIES {
+            let before = machine::applied_in(self.tables.as_ref()).ok()??;
+            let (audit, time) = (query.audit_head().ok()?, query.audit_newest_time().ok()??);
+            if machine::applied_in(self.tables.as_ref()).ok()? == Some(before) {
+                let epoch = self.epoch().ok()?;
+                return Some(Position { epoch, index: before, audit, time });
+            }
+        }
+        None
+    }
+
+    /// The number of the epoch that the ledger is in.
+    pub(crate) fn epoch(&self) -> Result<u64> {
+        Ok(self.query().epoch()?.map_or(FIRST_EPOCH, |row| row.number))
+    }
+
+    pub(crate) fn snapshot_every(&self) -> u64 {
+        self.snapshot_every
     }
 
     /// Changes whenever something was applied.

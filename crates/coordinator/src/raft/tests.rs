@@ -36,7 +36,7 @@ pub(super) async fn founded(directory: &Path) -> Ledger {
     ledger
 }
 
-pub(super) fn location(number: usize) -> PutLocation {
+pub(crate) fn location(number: usize) -> PutLocation {
     PutLocation {
         location: LocationRow {
             name: format!("place-{number}").parse().unwrap(),

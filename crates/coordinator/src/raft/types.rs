@@ -137,6 +137,13 @@ pub(crate) struct StoredMembers {
     nodes: BTreeMap<u64, Member>,
 }
 
+impl StoredMembers {
+    /// One member that votes.
+    pub(crate) fn alone(at: Option<StoredLogId>, id: u64, member: Member) -> Self {
+        Self { at, configs: vec![vec![id]], nodes: BTreeMap::from([(id, member)]) }
+    }
+}
+
 fn configs_of(membership: &Membership<u64, Member>) -> Vec<Vec<u64>> {
     membership.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect()
 }
@@ -248,6 +255,23 @@ pub(crate) fn entries_from_bytes(mut bytes: &[u8]) -> Result<Vec<Entry>> {
 /// An entry in its stored form, read and rendered again.
 pub(crate) fn entry_written_anew(bytes: &[u8]) -> Result<Vec<u8>> {
     entry_from_bytes(bytes).map(|entry| entry_to_bytes(&entry))
+}
+
+/// Which entry it is, by its stored form.
+pub(crate) fn entry_index(bytes: &[u8]) -> Result<u64> {
+    entry_from_bytes(bytes).map(|entry| entry.log_id.index)
+}
+
+/// A command as an entry of the log.
+#[cfg(test)]
+pub(crate) fn entry_of_command(
+    term: u64,
+    node: u64,
+    index: u64,
+    envelope: &holdfast_ledger::Envelope,
+) -> Vec<u8> {
+    let payload = EntryPayload::Normal(Proposal(record::to_bytes(envelope).into()));
+    entry_to_bytes(&Entry { log_id: StoredLogId { term, node, index }.into(), payload })
 }
 
 #[cfg(test)]

@@ -4,14 +4,16 @@
 //! Snapshots are asked for here and not by openraft, which takes one that cannot be written for the
 //! end of the member: on a disk without room for it the log simply grows until there is some.
 
-use super::{Ledger, types::Types};
+use super::{Ledger, snapshot, types::Types};
 use holdfast_common::{Code, Error, Result};
 use openraft::{async_runtime::WatchReceiver, error::Fatal};
-use std::time::Duration;
+use std::{fs::File, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How long a disk may be full before the reserve is given up.
 const ROOM_LOOK: Duration = Duration::from_millis(200);
+/// How long a snapshot of a large ledger may take.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(600);
 
 impl Ledger {
     /// Runs until `shutdown`; an error says that the ledger has stopped for good.
@@ -65,6 +67,38 @@ impl Ledger {
                 .next("free space on the coordinator's disk and start the coordinator again"),
             None => Error::new(Code::FileIoFailed, "the ledger has stopped").cause(fatal),
         }
+    }
+
+    /// A snapshot that holds everything up to `since` at least, as an open file that nobody takes
+    /// away: the newest there is, or one that is made now where that is older.
+    pub(crate) async fn snapshot_of_now(&self, since: u64) -> Result<(u64, File)> {
+        let now = *self.applied().borrow();
+        // One that is being made anyway is as good as a new one.
+        let wanted = since.max(now.saturating_sub(self.snapshot_every / 2));
+        if self.newest_snapshot() < wanted {
+            if !self.room.fits(self.tables_bytes()) {
+                return Err(Error::new(Code::DiskFull, "there is no room for a snapshot"));
+            }
+            let asked = self.raft.trigger().snapshot().await;
+            asked.map_err(|fatal| self.stopped(&fatal))?;
+            let made = |now: &openraft::RaftMetrics<Types>| {
+                now.snapshot.as_ref().is_some_and(|id| id.index >= wanted)
+            };
+            let wait = self.raft.wait(Some(SNAPSHOT_WAIT)).metrics(made, "a snapshot").await;
+            wait.map_err(|error| Error::new(Code::ClusterBusy, "no snapshot yet").cause(error))?;
+        }
+        let directory = self.snapshots();
+        let open = move || -> Result<(u64, File)> {
+            let Some((head, path)) = snapshot::newest(&directory)? else {
+                return Err(Error::new(Code::LogDamaged, "there is no snapshot"));
+            };
+            let index = head.applied.map_or(0, |id| id.parts().2);
+            let file = File::open(path);
+            file.map(|file| (index, file))
+                .map_err(|error| Error::io("a snapshot cannot be read", &error))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        opened.map_err(|error| Error::new(Code::InternalBug, "a snapshot").cause(error))?
     }
 
     fn newest_snapshot(&self) -> u64 {

@@ -47,7 +47,7 @@ pub(super) async fn gather(house: &House, plan: &Plan) -> Result<u64> {
 async fn beginnings(store: &dyn ObjectStore, epoch: u64, applied: u64) -> Result<BTreeSet<u64>> {
     let prefix: ObjectPrefix = format!("cluster/log/{epoch:010}-").parse()?;
     // An extent has a bounded number of entries: what begins long before ends before.
-    let first = applied.saturating_sub(ship::EXTENT_ENTRIES_MAX);
+    let first = applied.saturating_sub(limits::EXTENT_ENTRIES_MAX);
     let mut after = Some(layout::ObjectName::log(number(epoch)?, first).as_str().parse()?);
     let mut found = BTreeSet::new();
     loop {

@@ -62,7 +62,11 @@ fn may_write(run: &RunRow) -> bool {
 }
 
 /// The newest committed point of the same source; a safety point goes on from none.
-fn previous_point(apply: &Apply<'_, '_>, run: &RunRow, agent: &AgentId) -> Result<Option<PointId>> {
+pub(super) fn previous_point(
+    apply: &Apply<'_, '_>,
+    run: &RunRow,
+    agent: &AgentId,
+) -> Result<Option<PointId>> {
     if run.kind == RunKind::Restore {
         return Ok(None);
     }

@@ -76,6 +76,9 @@ pub struct PointRow {
     pub locations: Vec<Name>,
     #[n(16)]
     pub id_scope: u8,
+    /// It was found in a location without its commit, and taken in from there.
+    #[n(17)]
+    pub recovered: Option<bool>,
 }
 
 row!(PointRow, Point, "point", |row| row.id.as_bytes());

@@ -187,7 +187,8 @@ impl Service {
             inner.newest = Some(record.point);
             inner.sessions.retain(|_, open| open.run != session.run);
         }
-        Ok(v1::FinishResponse { point_id: Bytes::copy_from_slice(record.point.as_bytes()) })
+        let point_id = Bytes::copy_from_slice(record.point.as_bytes());
+        Ok(v1::FinishResponse { point_id, told: None })
     }
 }
 

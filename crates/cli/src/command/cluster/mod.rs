@@ -1,8 +1,9 @@
 //! `holdfast cluster init`: makes a cluster of one member, offline. `holdfast cluster status`: its
 //! members as the leader sees them. `cluster confirm-clock`: a person vouches for its time. What
-//! changes who belongs to it is in `members`.
+//! changes who belongs to it is in `members`, the worst day in `recover`.
 
 mod members;
+mod recover;
 
 use crate::{
     confirm::confirm,
@@ -46,6 +47,9 @@ enum Verb {
     /// Trade a token for a place in the cluster and write coordinator.toml
     #[command(after_help = JOIN_EXAMPLES)]
     Join(members::Join),
+    /// All coordinators are lost: make the cluster anew from a location and a key, offline
+    #[command(after_help = recover::EXAMPLES)]
+    Recover(Box<recover::Recover>),
     /// Show the members
     #[command(after_help = EXAMPLES)]
     Status,
@@ -113,6 +117,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         Verb::Init(init) => found(init, demand).await,
         Verb::Token { ttl, witness } => members::token(ttl, witness, demand).await,
         Verb::Join(join) => members::join(join, demand).await,
+        Verb::Recover(arguments) => recover::recover(*arguments, demand).await,
         Verb::Status => status(demand).await,
         Verb::Promote { member } => members::place(member, true, demand).await,
         Verb::Demote { member } => members::place(member, false, demand).await,

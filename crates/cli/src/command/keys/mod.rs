@@ -138,7 +138,7 @@ async fn record(file: &Path, demand: &Demand<'_>) -> Result<()> {
     client.ask(v1::VerifyBundleRequest { bundle_hash }, ask).await.map(drop)
 }
 
-fn open(file: &Path, passphrase: &PassphraseArguments) -> Result<BundleContents> {
+pub(super) fn open(file: &Path, passphrase: &PassphraseArguments) -> Result<BundleContents> {
     let sealed = read_bundle(file)?;
     bundle::header(&sealed)?;
     bundle::open(&sealed, passphrase.read(false)?.as_bytes())

@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::{Catalog, Progress},
+    history,
     house::House,
     raft::ClockJump,
 };
@@ -26,6 +27,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let (members, of_others) = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
     alarms.extend(of_others);
+    alarms.extend(history::alarms(house)?);
     alarms.extend(members.iter().filter(|member| member.state == "silent").map(silent));
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {

@@ -165,7 +165,7 @@ type Line = (Streaming<v1::AgentOrder>, mpsc::Sender<v1::AgentReport>);
 /// Opens the line; the first order is the welcome.
 pub async fn attach(channel: &Channel) -> Result<Line> {
     let (reports, sent) = mpsc::channel(8);
-    let hello = v1::AgentHello { version: "rogue".to_owned(), runs: Vec::new() };
+    let hello = v1::AgentHello { version: "rogue".to_owned(), ..Default::default() };
     reports.send(v1::AgentReport { report: Some(Report::Hello(hello)) }).await.unwrap();
     let mut client = AgentControlClient::new(channel.clone());
     let mut orders = told(client.attach(ReceiverStream::new(sent)).await)?;

@@ -9,6 +9,7 @@ mod levels;
 mod losing;
 mod parting;
 mod placing;
+mod recovering;
 mod regions;
 mod scene;
 mod storm;

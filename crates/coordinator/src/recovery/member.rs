@@ -1,0 +1,331 @@
+//! The directory of the member that a recovered cluster begins with.
+//!
+//! ```text
+//!   data/recovering      made first, removed last: what lies here may be thrown away
+//!   data/ledger          tables from the locations; a log that begins behind them
+//!   operator.toml …      a fresh operator
+//!   coordinator.toml     last: a directory without it is not a coordinator yet
+//! ```
+
+use super::{
+    LeftPoint, RecoverOptions, Recovered, claim, import, insist_on_whole, read, source::Sources,
+    unlock::Opening,
+};
+use crate::{
+    init,
+    options::Options,
+    raft::{Ledger, Rebuild, Workshop},
+    rewrap::{self, RewrapOptions},
+    secrets, seed, serve,
+    store::{SledKv, sync_directory},
+};
+use holdfast_common::{
+    Clock, Code, Entropy, Error, Name, PointId, Result, SystemClock, SystemEntropy, Timestamp,
+    limits,
+};
+use holdfast_keyring::{BundleContents, Kek, KeyObject, VaultKeys};
+use holdfast_ledger::{
+    Actor, Command, Envelope, LEVEL, Role,
+    command::{MovedLocation, RecoverCluster},
+    envelope::ENVELOPE_VERSION,
+    row::{ClusterRow, Duty, MemberRole, MemberRow, MemberState, OperatorRow, Position, VaultRow},
+};
+use holdfast_runtime::{files, pki::CertificateAuthority};
+use holdfast_storage::LocationUrl;
+use std::{path::Path, sync::Arc};
+
+const MARK: &str = "recovering";
+
+/// Nothing is written over: a ledger that lies there may be the better one.
+pub(super) fn insist_on_room(dir: &Path) -> Result<()> {
+    let data = dir.join("data");
+    let is_ours = data.join(MARK).exists();
+    if dir.join("coordinator.toml").exists() || (data.exists() && !is_ours) {
+        let message = format!("{} already holds a coordinator", dir.display());
+        return Err(Error::new(Code::ResourceConflict, message)
+            .next("start it, if its data is whole; else choose an empty directory"));
+    }
+    Ok(())
+}
+
+/// Throws away what an earlier try left, and marks what this one makes.
+fn begin(dir: &Path, data: &Path) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("the directory cannot be used", &error);
+    if data.exists() {
+        // The mark stays until all else is gone.
+        for entry in std::fs::read_dir(data).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(&path).map_err(io)?,
+                false if path.ends_with(MARK) => {}
+                false => std::fs::remove_file(&path).map_err(io)?,
+            }
+        }
+    }
+    files::create_private_dir(dir)?;
+    files::create_private_dir(data)?;
+    files::write_private(&data.join(MARK), b"")?;
+    sync_directory(data)
+}
+
+/// What was said and what was found, on its way to a member.
+struct Making<'a> {
+    options: &'a RecoverOptions,
+    config: Options,
+    authority: CertificateAuthority,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+pub(super) async fn make(
+    mut options: RecoverOptions,
+    sources: &Sources,
+    opening: Opening,
+    here: &Path,
+) -> Result<Recovered> {
+    let data = options.dir.join("data");
+    begin(&options.dir, &data)?;
+    let workshop = Workshop::open(&data.join("ledger"))?;
+    let mut rebuild = Rebuild::over(workshop.tables()?);
+    let read = read::read(sources, &opening, &mut rebuild, &workshop.part()).await?;
+    // Tables hold all of it by now; not there when no snapshot was.
+    let _may_be_absent = std::fs::remove_file(workshop.part());
+    insist_on_whole(read.missing, options.up_to_gap.as_deref())?;
+    let (reached, term) = rebuild.reached()?;
+    let bundle = options.bundle.take();
+    let cluster = rebuild.query().cluster()?;
+    let making = Making::prepare(&options, &rebuild, &opening, (&cluster, bundle.as_ref()))?;
+    let removed = live_names(&rebuild)?;
+    rebuild.take_over(making.config.node_id);
+    let base = rebuild.base();
+    making.take_over(&mut rebuild, reached, read.missing, here)?;
+    let kek = opening.kek.as_ref();
+    let (imported, left) = making.import(&mut rebuild, sources, (kek, bundle.as_ref())).await?;
+    let points = rebuild.query().points(None).count() as u64;
+    let last = rebuild.base() - 1;
+    workshop.finish(rebuild, &serve::node_of(&making.config)).await?;
+    let needs_keys = kek.is_none_or(|kek| !opens(kek, &cluster));
+    let bundle = bundle.filter(|_| needs_keys);
+    let rewrapped = making.start_once(bundle, last).await?;
+    let config = making.end(&data)?;
+    Ok(Recovered {
+        context: options.dir.join("operator.toml"),
+        config,
+        cluster: cluster.id,
+        node_id: making.config.node_id,
+        reached,
+        term,
+        base,
+        snapshot: read.snapshot,
+        entries: read.entries,
+        missing: read.missing,
+        damaged: read.blemishes,
+        removed,
+        points,
+        imported,
+        left,
+        rewrapped,
+    })
+}
+
+fn live_names(rebuild: &Rebuild<SledKv>) -> Result<Vec<Name>> {
+    let members = rebuild.query().members()?;
+    Ok(members.into_iter().filter(MemberRow::is_live).map(|member| member.name).collect())
+}
+
+fn opens(kek: &Kek, cluster: &ClusterRow) -> bool {
+    secrets::open_ca_key(kek, &cluster.ca_key_wrapped).is_ok()
+}
+
+/// The authority's key: under the KEK in the ledger, or in the bundle.
+fn authority(
+    opening: &Opening,
+    cluster: &ClusterRow,
+    bundle: Option<&BundleContents>,
+) -> Result<CertificateAuthority> {
+    if cluster.id != opening.cluster {
+        let (found, ours) = (cluster.id, opening.cluster);
+        let message = format!("the location holds the ledger of cluster {found}, not {ours}");
+        return Err(Error::new(Code::VaultForeign, message));
+    }
+    let key = match (bundle, &opening.kek) {
+        (Some(bundle), _) if bundle.ca_certificate == *cluster.ca_certificate => {
+            bundle.ca_key.clone()
+        }
+        (_, Some(kek)) => secrets::open_ca_key(kek, &cluster.ca_key_wrapped).map_err(|error| {
+            error.next("the keys were wrapped under another KEK since: name the newest one")
+        })?,
+        _ => return Err(Error::new(Code::KeyWrong, "the bundle is of another authority")),
+    };
+    CertificateAuthority::from_parts(&cluster.ca_certificate, &key)
+}
+
+impl<'a> Making<'a> {
+    fn prepare(
+        options: &'a RecoverOptions,
+        rebuild: &Rebuild<SledKv>,
+        opening: &Opening,
+        (cluster, bundle): (&ClusterRow, Option<&BundleContents>),
+    ) -> Result<Self> {
+        let members = rebuild.query().members()?;
+        let config = Options {
+            cluster: cluster.id,
+            node_id: members.last().map_or(1, |member| member.id + 1),
+            name: options.name.clone(),
+            region: options.region.clone(),
+            listen: options.listen.clone(),
+            advertise: options.advertise.clone(),
+            kek: Some(options.kek.to_string()),
+            duty: Duty::Data,
+            level_max: LEVEL,
+            peers: Default::default(),
+            data: options.dir.join("data"),
+            snapshot_every: limits::SNAPSHOT_ENTRIES,
+            trial: false,
+            base: options.dir.clone(),
+        };
+        let authority = authority(opening, cluster, bundle)?;
+        let (clock, entropy) = (Arc::new(SystemClock::start()), Arc::new(SystemEntropy));
+        Ok(Self { options, config, authority, clock, entropy })
+    }
+
+    /// The first command of the recovered side.
+    fn take_over(
+        &self,
+        rebuild: &mut Rebuild<SledKv>,
+        reached: Position,
+        missing: Option<(u64, u64)>,
+        here: &Path,
+    ) -> Result<()> {
+        let (options, entropy) = (self.options, self.entropy.as_ref());
+        let (serial, not_after) = init::write_operator(
+            &options.dir,
+            &self.config,
+            &self.authority,
+            &self.clock,
+            entropy,
+        )?;
+        let moved = options.moved.iter().map(|(name, url)| {
+            let url = LocationUrl::resolve(url, here)?.to_string();
+            Ok(MovedLocation { name: name.clone(), url })
+        });
+        let command = RecoverCluster {
+            reached,
+            member: MemberRow {
+                id: self.config.node_id,
+                name: options.name.clone(),
+                region: options.region.clone(),
+                address: options.advertise.clone().unwrap_or_else(|| options.listen.clone()),
+                duty: Duty::Data,
+                role: MemberRole::Voter,
+                state: MemberState::Joined,
+                joined: Timestamp::ZERO,
+                identity_public: [0; 32],
+            },
+            operator: OperatorRow {
+                name: init::OPERATOR.parse()?,
+                role: Role::Admin,
+                serial,
+                not_after,
+                revoked: false,
+            },
+            moved: moved.collect::<Result<_>>()?,
+            missing,
+            reason: options.up_to_gap.clone().filter(|_| missing.is_some()),
+        };
+        rebuild.command(&self.envelope(reached, command.into())).map(drop)
+    }
+
+    /// Ledger time goes on with the wall clock, and never back.
+    fn envelope(&self, reached: Position, command: Command) -> Envelope {
+        Envelope {
+            version: ENVELOPE_VERSION,
+            key: self.entropy.array(),
+            actor: Actor::System,
+            time: self.clock.now().max(reached.time),
+            epoch: claim::epoch_after(reached.epoch),
+            traceparent: None,
+            command,
+        }
+    }
+
+    /// Takes in what lies in the locations without a commit in the log.
+    async fn import(
+        &self,
+        rebuild: &mut Rebuild<SledKv>,
+        sources: &Sources,
+        (kek, bundle): (Option<&Kek>, Option<&BundleContents>),
+    ) -> Result<(Vec<PointId>, Vec<LeftPoint>)> {
+        let vaults = rebuild.query().vaults()?;
+        let Some(vault) = vaults.into_iter().find(|vault| vault.id == sources.vault) else {
+            let message = "the ledger does not know the vault of the location";
+            return Err(Error::new(Code::VaultForeign, message));
+        };
+        let unwrapped;
+        let held = bundle.and_then(|bundle| held_keys(bundle, &vault));
+        let keys = match (held, kek) {
+            (Some(keys), _) => keys,
+            (None, Some(kek)) => {
+                unwrapped = KeyObject::from_bytes(&vault.key_object)?.unwrap_coordinator(kek)?;
+                &unwrapped
+            }
+            (None, None) => {
+                return Err(Error::new(Code::KeyWrong, "the bundle is older than the vault"));
+            }
+        };
+        let found = import::find(rebuild.query(), sources, &vault, keys).await?;
+        let (mut imported, mut left) = (Vec::new(), found.left);
+        let (reached, _) = rebuild.reached()?;
+        for command in found.imports {
+            let point = command.point.id;
+            match rebuild.command(&self.envelope(reached, command.into())) {
+                Ok(_) => imported.push(point),
+                Err(error) => left.push(LeftPoint { point, why: error.to_string() }),
+            }
+        }
+        Ok((imported, left))
+    }
+
+    /// Starts the ledger, which shows that it can be, and has keys wrapped anew where they must be.
+    async fn start_once(&self, bundle: Option<BundleContents>, last: u64) -> Result<Vec<String>> {
+        let (config, clock, entropy) = (&self.config, self.clock.clone(), self.entropy.clone());
+        let ledger = serve::open_ledger(config, clock, entropy).await?;
+        let ended = self.settle(&ledger, bundle).await;
+        let released = ledger.close().await;
+        serve::wait_for_release(released).await;
+        files::write_public(&config.data.join("shipped"), last.to_string().as_bytes())?;
+        ended
+    }
+
+    async fn settle(&self, ledger: &Ledger, bundle: Option<BundleContents>) -> Result<Vec<String>> {
+        ledger.wait_for_leader().await?;
+        ledger.catch_up().await?;
+        let rewrapped = match bundle {
+            Some(contents) => {
+                let options = RewrapOptions {
+                    config: self.options.dir.join("coordinator.toml"),
+                    contents,
+                    kek: self.options.kek.clone(),
+                    operator: self.options.operator.clone(),
+                };
+                let entropy = self.entropy.clone();
+                rewrap::in_ledger(&self.config, ledger, options, entropy).await?.objects
+            }
+            None => Vec::new(),
+        };
+        seed::save(&self.config.data, &ledger.query().cluster()?, &seed::Addresses::new())?;
+        Ok(rewrapped)
+    }
+
+    fn end(&self, data: &Path) -> Result<std::path::PathBuf> {
+        let file = self.options.dir.join("coordinator.toml");
+        self.config.save(&file)?;
+        std::fs::remove_file(data.join(MARK))
+            .map_err(|error| Error::io("the directory cannot be used", &error))?;
+        Ok(file)
+    }
+}
+
+fn held_keys<'b>(bundle: &'b BundleContents, vault: &VaultRow) -> Option<&'b VaultKeys> {
+    bundle.vaults.iter().map(|held| &held.keys).find(|keys| keys.vault() == vault.id)
+}

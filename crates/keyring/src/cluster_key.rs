@@ -1,0 +1,125 @@
+//! The cluster recovery key as it lies in a location, wrapped under the coordinators' KEK (§12).
+//!
+//! A ledger holds it too, but the ledger is what is gone on the day that it is needed. So whoever
+//! has the KEK and a location can open the ledger's log there, and nobody else.
+
+use crate::{Argon, ClusterRecoveryKey, Kek, KekId, KekSource};
+use holdfast_common::{ClusterId, Code, Error, Result, Secret, record};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct ClusterKeyObject {
+    #[n(0)]
+    format: FormatOne,
+    #[n(1)]
+    pub cluster: ClusterId,
+    #[n(2)]
+    pub kek: KekId,
+    /// As the ledger has it.
+    #[n(3)]
+    wrapped: ByteVec,
+    /// How the KEK follows from a passphrase, when it does.
+    #[n(4)]
+    derivation: Option<ByteVec>,
+}
+
+/// Format version 1, as a field that can hold nothing else.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+enum FormatOne {
+    #[default]
+    #[n(1)]
+    One,
+}
+
+/// What a KEK seals the recovery key for.
+pub const PURPOSE: &str = "cluster recovery key";
+
+impl ClusterKeyObject {
+    pub fn new(cluster: ClusterId, kek: KekId, wrapped: &[u8], derivation: Option<&[u8]>) -> Self {
+        Self {
+            format: FormatOne::One,
+            cluster,
+            kek,
+            wrapped: wrapped.to_vec().into(),
+            derivation: derivation.map(|bytes| bytes.to_vec().into()),
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        record::to_bytes(self)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        record::from_bytes("cluster key", bytes)
+    }
+
+    /// The KEK that a source gives under this object's derivation; another one is refused.
+    pub fn load(
+        &self,
+        source: &KekSource,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Kek> {
+        let derivation: Option<Argon> = self
+            .derivation
+            .as_ref()
+            .map(|bytes| record::from_bytes("derivation", bytes))
+            .transpose()?;
+        let kek = source.load(environment, derivation.as_ref())?;
+        if kek.id == self.kek {
+            return Ok(kek);
+        }
+        let message =
+            format!("the location was written under the KEK {}, not {}", self.kek, kek.id);
+        Err(Error::new(Code::KeyWrong, message)
+            .next("name the KEK of this cluster with --kek, or open it with --bundle FILE"))
+    }
+
+    pub fn open(&self, kek: &Kek) -> Result<ClusterRecoveryKey> {
+        let bytes = kek.open(PURPOSE, &self.wrapped)?;
+        Secret::from_slice(&bytes)
+            .map(ClusterRecoveryKey::from_secret)
+            .ok_or_else(|| Error::new(Code::RecordMalformed, "the recovery key has a wrong length"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeded::Seeded;
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+    /// Never edited: a form that changes gets a version and a line of its own.
+    const GOLDEN: &str = include_str!("../tests/golden/cluster-key.hex");
+
+    fn kek(byte: u8) -> Kek {
+        Kek::from_secret(Secret::take(&mut [byte; 32]))
+    }
+
+    fn object() -> ClusterKeyObject {
+        let wrapped = kek(1).seal(PURPOSE, &[9; 32], &Seeded::new(5));
+        ClusterKeyObject::new(CLUSTER, kek(1).id, &wrapped, None)
+    }
+
+    #[test]
+    fn an_object_of_the_first_version_is_written_and_read() {
+        let golden: String = GOLDEN.split_whitespace().collect();
+        assert_eq!(hex::encode(object().to_bytes()), golden);
+        let read = ClusterKeyObject::from_bytes(&hex::decode(golden).unwrap()).unwrap();
+        assert_eq!(read, object());
+        assert_eq!(read.open(&kek(1)).unwrap().secret().expose(), &[9; 32]);
+    }
+
+    #[test]
+    fn another_kek_and_flipped_bytes_do_not_open_it() {
+        assert_eq!(object().open(&kek(2)).unwrap_err().code, Code::KeyWrong);
+        let mut other = object();
+        other.wrapped[20] ^= 1;
+        assert_eq!(other.open(&kek(1)).unwrap_err().code, Code::KeyWrong);
+        let bytes = object().to_bytes();
+        for length in 0..bytes.len() {
+            assert!(ClusterKeyObject::from_bytes(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+}

@@ -86,6 +86,10 @@ impl Shipping {
         told.1 = told.1.filter(|place| !lies_there(place)).or(here);
     }
 
+    fn is_waited_for(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > *self.shipped.borrow()
+    }
+
     /// Something may be shipped now that could not be before.
     pub(crate) fn hurry(&self) {
         self.urgent.notify_one();
@@ -201,10 +205,13 @@ pub(crate) async fn ship(
             }
             continue;
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = house.shipping.urgent.notified() => {}
-            () = tokio::time::sleep(LINGER) => {}
+        // Whoever waits already has said so before the loop came here.
+        if !house.shipping.is_waited_for() {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = house.shipping.urgent.notified() => {}
+                () = tokio::time::sleep(LINGER) => {}
+            }
         }
         let tried = ship_applied(&house, &key).await;
         house.shipping.failed.send_replace(tried.as_ref().err().cloned());

@@ -44,8 +44,8 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
     }
 }
 
-/// Ends with an error when this member was removed. One that was away meanwhile hears of it from the
-/// others, which serve it no more: it would wait for its old leader for ever.
+/// Ends with an error when this member was removed. One that was away meanwhile hears of it from
+/// the others, which serve it no more: it would wait for its old leader for ever.
 pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     loop {
         tokio::select! {

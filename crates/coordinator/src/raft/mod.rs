@@ -74,8 +74,8 @@ const HEARTBEAT_MS: u64 = 100;
 /// openraft waits for a leader's lease, as long as the end of this, before it counts: 650 to 800 ms
 /// after the last heartbeat.
 const ELECTION_MS: std::ops::Range<u64> = 250..400;
-/// A leader that is heard and hears nobody would keep the others from electing one that hears: so it
-/// falls silent for as long as that takes, and then tries for as long.
+/// A leader that is heard and hears nobody would keep the others from electing one that hears: so
+/// it falls silent for as long as that takes, and then tries for as long.
 const QUORUM_LOSS_PROBE_MS: u64 = 3 * ELECTION_MS.end;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
 const POSITION_TRIES: usize = 8;

@@ -65,8 +65,8 @@ impl Ledger {
         self.insist(Wish::Read).await.map(drop)
     }
 
-    /// On the leader: has a quorum agree to a command that some member has authorised. The room that
-    /// counts is the leader's: what it takes must be written here, whatever becomes of the others.
+    /// On the leader: has a quorum agree to a command that some member has authorised. The room
+    /// that counts is the leader's: it writes first, whatever becomes of the others.
     pub(crate) async fn agree(
         &self,
         key: [u8; 16],

@@ -26,7 +26,7 @@ pub fn stranger_server() -> Server {
 pub enum ChannelKind {
     Control,
     Data,
-    /// From one member to another: one that died without a word must not outlast an election by far.
+    /// From one member to another: one that died without a word must not outlast elections by far.
     Peer,
 }
 

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A line is dialled when it is first needed and mends itself. Where a member is comes from the
-//! membership, and from the member itself when it says so: a restart may have moved it; but for those
-//! of which the configuration knows better. Before this process knows its own certificate nobody can be called.
+//! membership, and from the member itself when it says so: a restart may have moved it; but for
+//! those of which the configuration knows better. Before this process knows its own certificate
+//! nobody can be called.
 
 mod calls;
 mod epoch;

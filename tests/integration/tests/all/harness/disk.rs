@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// A `tmpfs` of a few mebibytes. Mounted as long as it lives, unmounted when the test fails as well.
+/// A `tmpfs` of a few mebibytes, unmounted when it goes, when the test fails as well.
 pub struct SmallDisk {
     pub path: PathBuf,
 }

@@ -1,6 +1,6 @@
-//! Hundreds of agents, each with its own identity and the agent's own code, lose the member that all
-//! of them were attached to: they come to the others spread over time and over members, and whoever
-//! operates the cluster meanwhile is served.
+//! Hundreds of agents, each with its own identity and the agent's own code, lose the member that
+//! all of them were attached to: they come to the others spread over time and over members, and
+//! whoever operates the cluster meanwhile is served.
 //!
 //! How many: `HOLDFAST_TORTURE_AGENTS`; a thousand in `make torture`.
 

@@ -106,6 +106,9 @@ impl Line {
     }
 }
 
+/// A coordinator whose side was superseded is there, and as good as gone: the next connection goes
+/// to whichever side the agent was sent to.
 fn is_unreachable(error: &Error) -> bool {
-    error.code.exit() == Exit::Unreachable && error.is_retryable()
+    error.code == Code::EpochSuperseded
+        || error.code.exit() == Exit::Unreachable && error.is_retryable()
 }

@@ -64,3 +64,83 @@ fn is_done(last: LogId, me: u64, intent: &Intent) -> bool {
     let (_, node, index) = StoredLogId::from(&last).parts();
     node == me && index > intent.claim.base
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        raft::tests::{founded, location, open},
+        region::{Claim, Epoch, IntendedNode},
+    };
+    use holdfast_common::{Name, Timestamp};
+    use holdfast_ledger::Actor;
+
+    fn intent(base: u64) -> Intent {
+        let (name, region): (Name, Name) = ("one".parse().unwrap(), "dr".parse().unwrap());
+        let address = "127.0.0.1:1".to_owned();
+        let node = IntendedNode { id: 1, name: name.clone(), region: region.clone(), address };
+        let epoch = Epoch { number: 2, regions: vec![region.clone()], member: 1, applied: base };
+        Intent {
+            claim: Claim {
+                epoch,
+                base_term: 1,
+                base,
+                time: Timestamp::ZERO,
+                operator: "admin".to_owned(),
+                reason: None,
+                name,
+                region,
+            },
+            term: 40,
+            nodes: vec![node],
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn done_again_at_any_step_it_adds_one_entry_and_the_log_before_it_counts() {
+        let scratch = tempfile::tempdir().unwrap();
+        let ledger = founded(scratch.path()).await;
+        ledger.propose(Actor::System, location(1)).await.unwrap();
+        let (_, base) = ledger.end_of_log().await.unwrap();
+        ledger.close().await.await;
+        let intent = intent(base);
+        for _ in 0..3 {
+            lead_alone(scratch.path(), 1, &intent).await.unwrap();
+        }
+        let ledger = open(scratch.path()).await.unwrap();
+        assert_eq!(ledger.end_of_log().await.unwrap(), (40, base + 1), "one entry, of its term");
+        assert!(ledger.is_alone());
+        ledger.wait_for_leader().await.unwrap();
+        ledger.propose(Actor::System, location(2)).await.unwrap();
+        assert!(ledger.state().term > 40, "and it leads in a term above that");
+        assert_eq!(ledger.query().locations().unwrap().len(), 2);
+        ledger.close().await.await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_log_that_lost_its_end_goes_on_behind_what_was_applied() {
+        let scratch = tempfile::tempdir().unwrap();
+        let ledger = founded(scratch.path()).await;
+        ledger.propose(Actor::System, location(1)).await.unwrap();
+        let (_, base) = ledger.end_of_log().await.unwrap();
+        ledger.close().await.await;
+        let lock = DirectoryLock::take(scratch.path()).unwrap();
+        let released = lock.release();
+        let snapshots = scratch.path().join("snapshots");
+        let tables = open_tables(&scratch.path().join("tables"), &snapshots, &lock).unwrap();
+        let mut log =
+            LogStore::open(&scratch.path().join("log.redb"), tables.clone(), lock).unwrap();
+        let first = StoredLogId::of(1, 1, base - 1);
+        log.truncate_after(Some(first.into())).await.unwrap();
+        drop((log, tables));
+        released.await;
+        let intent = intent(base);
+        lead_alone(scratch.path(), 1, &intent).await.unwrap();
+        let ledger = open(scratch.path()).await.unwrap();
+        assert_eq!(ledger.end_of_log().await.unwrap(), (40, base + 1));
+        ledger.wait_for_leader().await.unwrap();
+        ledger.propose(Actor::System, location(2)).await.unwrap();
+        assert_eq!(ledger.query().locations().unwrap().len(), 2);
+        ledger.close().await.await;
+    }
+}

@@ -26,5 +26,7 @@ pub(crate) use claim::Claim;
 pub(crate) use epoch::Epoch;
 pub(crate) use plan::{Obstacle, Plan, plan};
 pub(crate) use promote::{Order, promote};
+#[cfg(test)]
+pub(crate) use standing::IntendedNode;
 pub(crate) use standing::{Intent, Standing, prepare};
 pub(crate) use watch::{insist_unclaimed, keep, look};

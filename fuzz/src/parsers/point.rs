@@ -56,6 +56,7 @@ pub fn object_name(bytes: &[u8]) -> Result<(), Refused> {
     assert_eq!(name.as_str(), text);
     let again = match name.object() {
         Object::ClusterKey(kek) => ObjectName::cluster_key(&kek),
+        Object::Epoch(number) => ObjectName::epoch(number),
         Object::Keys { version, kek_version } => ObjectName::keys(version, kek_version)?,
         Object::Log { epoch, from } => ObjectName::log(epoch, from),
         Object::Pack(id) => ObjectName::pack(&id),

@@ -146,6 +146,13 @@ impl v1::enroll_server::Enroll for Service {
         Err(Status::unimplemented("agents are no members"))
     }
 
+    async fn renew_member(
+        &self,
+        _: Request<v1::RenewMemberRequest>,
+    ) -> Result<Response<v1::RenewResponse>, Status> {
+        Err(Status::unimplemented("agents are no members"))
+    }
+
     async fn join(
         &self,
         request: Request<v1::JoinRequest>,

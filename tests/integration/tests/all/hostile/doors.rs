@@ -221,7 +221,7 @@ async fn a_member_is_heard_as_itself_in_its_own_cluster_and_by_whom_it_means() {
     let own = scene.context.cluster;
     let mut hello = async |cluster: ClusterId, from, to| {
         let cluster_id = cluster.as_bytes().to_vec().into();
-        let header = Some(v1::PeerHeader { cluster_id, from, to });
+        let header = Some(v1::PeerHeader { cluster_id, from, to, epoch: None });
         told(raft.hello(v1::HelloRequest { header, address: String::new() }).await)
     };
     assert_eq!(hello(own, 7, 1).await.unwrap().leader, 1);

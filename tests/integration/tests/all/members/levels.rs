@@ -8,7 +8,6 @@ use super::scene::{Members, PATIENCE};
 use crate::harness::{Outcome, Scratch, Tree, binary, holdfast, noise, wait_until, write};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
     path::Path,
     process::Command,
     sync::{

@@ -29,7 +29,8 @@ impl Regions {
         let Cluster { scratch, coordinator } =
             Cluster::start_in(Scratch::new(), &["location", "far"]);
         let running = [("one".to_owned(), coordinator)].into();
-        let mut members = Members { scratch, running };
+        let mut members = Members::none(scratch);
+        members.running = running;
         let file = members.scratch.join("far.toml");
         let url = format!("local:{}", members.scratch.join("far").display());
         let text = format!(

@@ -156,12 +156,15 @@ impl Ledger {
         }
         machine.stand_in_for(log.clone()).await?;
         let config = config(node.snapshot_every)?;
+        let refused = |error: openraft::errors::Fatal<Types>| {
+            let damaged = Error::new(Code::LogDamaged, "the ledger cannot start").cause(error);
+            knowledge.met().unwrap_or(damaged)
+        };
         let raft = Raft::new(node.id, Arc::new(config), peers.clone(), log.clone(), machine)
             .await
-            .map_err(|error| {
-                let damaged = Error::new(Code::LogDamaged, "the ledger cannot start").cause(error);
-                knowledge.met().unwrap_or(damaged)
-            })?;
+            .map_err(refused)?;
+        // Before it has begun, it says of nobody that he votes.
+        raft.with_raft_state(|_| ()).await.map_err(refused)?;
         // See `stand_last`.
         raft.runtime_config().elect(node.duty != Duty::Witness);
         let (room, tables_file) = (Arc::new(room), directory.join("tables/db").into());

@@ -15,6 +15,7 @@ use crate::{
     init,
     options::Options,
     raft::{Ledger, Rebuild, Workshop},
+    region::{Claim, Standing},
     rewrap::{self, RewrapOptions},
     secrets, seed, serve,
     store::{SledKv, sync_directory},
@@ -26,7 +27,7 @@ use holdfast_common::{
 use holdfast_keyring::{BundleContents, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL, Role,
-    command::{MovedLocation, RecoverCluster},
+    command::{ClaimEpoch, MovedLocation, RecoverCluster},
     envelope::ENVELOPE_VERSION,
     row::{ClusterRow, Duty, MemberRole, MemberRow, MemberState, OperatorRow, Position, VaultRow},
 };
@@ -98,15 +99,19 @@ pub(super) async fn make(
     let removed = live_names(&rebuild)?;
     rebuild.take_over(making.config.node_id);
     let base = rebuild.base();
-    making.take_over(&mut rebuild, reached, read.missing, here)?;
+    let number = claim::next(sources, &opening, reached.epoch).await?;
+    making.take_over(&mut rebuild, (reached, number), read.missing, here)?;
     let kek = opening.kek.as_ref();
-    let (imported, left) = making.import(&mut rebuild, sources, (kek, bundle.as_ref())).await?;
+    let (imported, left) =
+        making.import(&mut rebuild, sources, (kek, bundle.as_ref()), number).await?;
+    let claimed = making.claim(&mut rebuild, (reached, number), term)?;
     let points = rebuild.query().points(None).count() as u64;
     let last = rebuild.base() - 1;
     workshop.finish(rebuild, &serve::node_of(&making.config)).await?;
     let needs_keys = kek.is_none_or(|kek| !opens(kek, &cluster));
     let bundle = bundle.filter(|_| needs_keys);
     let rewrapped = making.start_once(bundle, last).await?;
+    claim::put(sources, &opening, &claimed, making.entropy.as_ref()).await?;
     let config = making.end(&data)?;
     Ok(Recovered {
         context: options.dir.join("operator.toml"),
@@ -193,7 +198,7 @@ impl<'a> Making<'a> {
     fn take_over(
         &self,
         rebuild: &mut Rebuild<SledKv>,
-        reached: Position,
+        (reached, number): (Position, u64),
         missing: Option<(u64, u64)>,
         here: &Path,
     ) -> Result<()> {
@@ -233,17 +238,41 @@ impl<'a> Making<'a> {
             missing,
             reason: options.up_to_gap.clone().filter(|_| missing.is_some()),
         };
-        rebuild.command(&self.envelope(reached, command.into())).map(drop)
+        rebuild.command(&self.envelope((reached, number), command.into())).map(drop)
+    }
+
+    /// The new epoch, in the ledger and in what the member knows of itself; not yet in a location.
+    fn claim(
+        &self,
+        rebuild: &mut Rebuild<SledKv>,
+        (reached, epoch): (Position, u64),
+        term: u64,
+    ) -> Result<Claim> {
+        let (name, region) = (&self.options.name, &self.options.region);
+        let command = ClaimEpoch {
+            epoch,
+            regions: claim::regions(&rebuild.query(), region)?,
+            member: self.config.node_id,
+            base: reached.index,
+            operator: init::OPERATOR.to_owned(),
+            reason: Some("all coordinators were lost".to_owned()),
+        };
+        rebuild.command(&self.envelope((reached, epoch), command.clone().into()))?;
+        let claim = claim::claim_of(&command, (term, name, region), self.clock.now());
+        let kept = Some(claim.clone());
+        Standing { claim: kept, ..Standing::of(claim.epoch.clone(), true) }
+            .save(&self.config.data)?;
+        Ok(claim)
     }
 
     /// Ledger time goes on with the wall clock, and never back.
-    fn envelope(&self, reached: Position, command: Command) -> Envelope {
+    fn envelope(&self, (reached, epoch): (Position, u64), command: Command) -> Envelope {
         Envelope {
             version: ENVELOPE_VERSION,
             key: self.entropy.array(),
             actor: Actor::System,
             time: self.clock.now().max(reached.time),
-            epoch: claim::epoch_after(reached.epoch),
+            epoch,
             traceparent: None,
             command,
         }
@@ -255,6 +284,7 @@ impl<'a> Making<'a> {
         rebuild: &mut Rebuild<SledKv>,
         sources: &Sources,
         (kek, bundle): (Option<&Kek>, Option<&BundleContents>),
+        number: u64,
     ) -> Result<(Vec<PointId>, Vec<LeftPoint>)> {
         let vaults = rebuild.query().vaults()?;
         let Some(vault) = vaults.into_iter().find(|vault| vault.id == sources.vault) else {
@@ -278,7 +308,7 @@ impl<'a> Making<'a> {
         let (reached, _) = rebuild.reached()?;
         for command in found.imports {
             let point = command.point.id;
-            match rebuild.command(&self.envelope(reached, command.into())) {
+            match rebuild.command(&self.envelope((reached, number), command.into())) {
                 Ok(_) => imported.push(point),
                 Err(error) => left.push(LeftPoint { point, why: error.to_string() }),
             }

@@ -1,5 +1,5 @@
 //! The locations that a recovery reads: any of them may lack an object, and of each object one
-//! whole copy is enough. Nothing is ever written here.
+//! whole copy is enough.
 
 use super::Blemish;
 use bytes::Bytes;

@@ -37,7 +37,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn seal(
+    pub(crate) fn seal(
         &self,
         cluster: &ClusterId,
         key: &Secret<32>,
@@ -51,7 +51,7 @@ impl Claim {
         [header, field].concat()
     }
 
-    pub(super) fn open(bytes: &[u8], cluster: &ClusterId, key: &Secret<32>) -> Result<Self> {
+    pub(crate) fn open(bytes: &[u8], cluster: &ClusterId, key: &Secret<32>) -> Result<Self> {
         let foreign = || Error::new(Code::RecordMalformed, "a claimed epoch cannot be read");
         let (header, field) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(foreign)?;
         if header[..8] != *MAGIC || header[8..24] != *cluster.as_bytes() {

@@ -430,7 +430,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         length: 1000,
         hash: [9; 32],
     };
-    let mut samples = vec![
+    let samples = vec![
         ("init_cluster", init().into()),
         ("put_location", PutLocation { location: location() }.into()),
         ("put_vault", PutVault { vault: vault() }.into()),
@@ -462,9 +462,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
         ("rewrap_keys", rewrap_keys(1).into()),
     ];
-    samples.extend(members::samples());
-    samples.extend(recovering::samples());
-    samples
+    [samples, members::samples(), recovering::samples()].concat()
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.

@@ -5,9 +5,10 @@
 //!        ─→ points that were never committed (`import`) ─→ a member's directory (`member`)
 //! ```
 //!
-//! Reads the locations, writes to one directory, claims a new epoch in the locations (`claim`);
-//! `coordinator.toml` comes last, so that a try that was cut short is simply made again. The new member is alone in its cluster, which is the
-//! old one: same id, authority, agents, points and audit chain. Who was a member before is removed.
+//! Reads the locations, writes to one directory, and claims a new epoch in the locations; the file
+//! `coordinator.toml` comes last, so that a try that was cut short is simply made again. The new
+//! member is alone in its cluster, which is the old one: same id, authority, agents, points and
+//! audit chain. Who was a member before is removed.
 
 mod claim;
 mod import;

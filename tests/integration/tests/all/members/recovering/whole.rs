@@ -3,7 +3,7 @@
 use super::scene::{Lost, backup, repoint, repointed, source};
 use crate::{
     cluster::Cluster,
-    harness::{Outcome, Tree, holdfast, wait_until, write},
+    harness::{Outcome, Service, Tree, holdfast, wait_until, write},
 };
 use serde_json::Value;
 use std::{path::Path, time::Duration};
@@ -151,4 +151,29 @@ fn a_location_that_is_found_elsewhere_is_used_there() {
     let point = made["point"].as_str().unwrap();
     restores(&cluster, point, &Tree::of(&source), &source, "back");
     cluster.run(&["verify", "--all", "--level", "storage"]).ok();
+}
+
+#[test]
+fn an_old_coordinator_that_still_runs_is_over() {
+    let cluster = Cluster::start();
+    cluster.run(&["agent", "token"]).ok();
+    let Cluster { scratch, coordinator } = cluster;
+    coordinator.kill();
+    let (new, old) = (scratch.join("c"), scratch.join("old"));
+    std::fs::rename(&new, &old).unwrap();
+    let lost = Lost { scratch };
+    lost.recover(&[]).ok();
+    let cluster = lost.started();
+    assert_eq!(cluster.run(&["region", "status"]).ok().object()["epoch"], 2);
+    let config = old.join("coordinator.toml");
+    let back = Service::start(
+        &["coordinator", "--config", config.to_str().unwrap()],
+        &cluster.scratch.join("old.log"),
+    );
+    let aside = || old.join("data/ledger.before-epoch-2").exists().then_some(());
+    wait_until("the old one puts its ledger aside", PATIENCE, aside);
+    let code = holdfast(Some(&old.join("operator.toml")), &["agent", "token"]).code;
+    assert_ne!(code, 0, "nothing is given out by what was superseded");
+    cluster.run(&["agent", "token"]).ok();
+    drop(back);
 }

@@ -15,10 +15,14 @@ use holdfast_wire::{
     v1::{self, start_backup_request::What},
 };
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Agents that lose their member spread over three seconds.
+const COMES_BACK: Duration = Duration::from_secs(6);
+const RECENTLY: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// An agent by its name or id.
 pub(super) fn find_agent(house: &House, text: &str) -> Result<AgentRow> {
@@ -62,19 +66,32 @@ pub(super) async fn start(
     }
     run.full = options.full;
     if let Some(agent) = &run.agent {
-        insist_on_attached(house, agent)?;
+        insist_on_attached(house, agent).await?;
     }
     house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
     Ok(v1::StartBackupResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })
 }
 
-fn insist_on_attached(house: &House, id: &AgentId) -> Result<()> {
+/// One that was there a moment ago is on its way to this member or to another.
+async fn insist_on_attached(house: &House, id: &AgentId) -> Result<()> {
     let agent = house.ledger.query().agent(id)?;
-    if house.is_attached(id) {
-        return Ok(());
+    let deadline = Instant::now() + COMES_BACK;
+    while !house.is_attached(id) {
+        let now = house.ledger.now();
+        // What it was seen at is told to the other members now and then only.
+        let seen = house.last_seen(id).map_or(agent.enrolled, |seen| seen.max(agent.enrolled));
+        let was_there = now.since(seen) < RECENTLY;
+        if !was_there || Instant::now() >= deadline {
+            return Err(absent(&agent));
+        }
+        tokio::time::sleep(LOOK).await;
     }
+    Ok(())
+}
+
+fn absent(agent: &AgentRow) -> Error {
     let message = format!("the agent `{}` is not connected", agent.name);
-    Err(Error::new(Code::AgentOffline, message))
+    Error::new(Code::AgentOffline, message)
 }
 
 /// Authorises a restore: from here on its agent, or its asker, may read this one point.
@@ -93,7 +110,7 @@ pub(super) async fn start_restore(
     let spec = parse::required("what to restore", request.spec)?;
     let run = restoring::run(house, id, agent, &point, spec)?;
     if let Some(agent) = &agent {
-        insist_on_attached(house, agent)?;
+        insist_on_attached(house, agent).await?;
     }
     house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
     Ok(v1::StartRestoreResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })

@@ -56,10 +56,23 @@ pub(crate) fn present(
     clock: &Arc<dyn Clock>,
 ) -> Result<Shown> {
     let roots = Roots::from_der(vec![cluster.ca_certificate.to_vec().into()])?;
-    let chain = files::read_text(&certificate_path(&config.base))?;
-    let key = files::read_private(&key_path(&config.base))?;
+    let chain = files::read_text(&certificate_path(&config.base)).map_err(not_a_witness)?;
+    let key = files::read_private(&key_path(&config.base)).map_err(not_a_witness)?;
     let identity = TlsIdentity::from_pem(&chain, text(&key)?)?;
     Shown::of(&identity, roots, clock)
+}
+
+/// The row that says what a member is may not have been applied again yet: its files say it too.
+fn not_a_witness(error: Error) -> Error {
+    match error.code() {
+        Code::PathMissing => {
+            let message = "this member was not admitted as the witness its file says it is";
+            Error::new(Code::ConfigMalformed, message)
+                .cause(error)
+                .next("remove the member and join with a new token: its duty does not change")
+        }
+        _ => error,
+    }
 }
 
 /// Has others replace the certificate when it is due, for as long as the witness runs.

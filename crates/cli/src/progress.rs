@@ -27,6 +27,14 @@ impl Bar {
         }
     }
 
+    pub fn step(&self, doing: &str, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            let much =
+                if bytes > 0 { format!(", {}", figures::size(bytes)) } else { String::new() };
+            bar.set_message(format!("{doing}{much}"));
+        }
+    }
+
     pub fn clear(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -19,6 +19,7 @@ mod crowd;
 mod custody;
 mod dispatch;
 pub mod door;
+mod fill;
 mod history;
 mod house;
 mod hub;

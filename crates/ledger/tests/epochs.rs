@@ -6,13 +6,14 @@ use holdfast_common::Code;
 use holdfast_ledger::{
     Actor, Outcome,
     command::{
-        AdmitMember, ClaimEpoch, CommitPoint, CreateToken, PutLocation, PutVault, TakeOffice,
+        AdmitMember, ClaimEpoch, CommitPoint, CreateToken, ForgetRegion, PutLocation, PutVault,
+        TakeOffice,
     },
     row::{LocationRow, MemberRole, MemberState, PackHome, PointState, VaultRow, epoch::Suspended},
 };
 use story::{
     Story, agent, ids, intend,
-    members::{admit, claim_epoch, create_token, see},
+    members::{admit, back, claim_epoch, create_token, forget, see},
     name,
 };
 
@@ -136,4 +137,64 @@ fn who_was_superseded_may_come_back_as_another_member() {
     let row = story.query().member_named(&name("north-1")).unwrap();
     assert_eq!((row.id, row.region), (5, name("north")));
     assert_eq!(story.query().member(1).unwrap().state, MemberState::Superseded);
+}
+
+#[test]
+fn a_region_comes_back_with_its_members_and_locations_and_is_whole_when_they_are_filled() {
+    let mut story = two_regions();
+    story.refused(Actor::System, back(1, false), Code::EpochSuperseded);
+    story.done(Actor::System, claim_epoch(2, 2));
+    story.refused(Actor::System, back(3, false), Code::EpochSuperseded);
+    story.refused(Actor::System, back(2, true), Code::ResourceConflict);
+    story.refused(Actor::Agent(agent(1)), back(2, false), Code::AuthDenied);
+    let operator = Actor::Operator(name("admin"));
+    story.done(operator.clone(), back(2, false));
+    let row = story.query().member_named(&name("north-1")).unwrap();
+    assert_eq!((row.id, row.role, row.state), (1, MemberRole::Candidate, MemberState::Joined));
+    let epoch = story.query().epoch().unwrap().unwrap();
+    assert_eq!((epoch.number, epoch.regions), (2, vec![name("south"), name("north")]));
+    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
+    assert_eq!(epoch.suspended, [suspended], "it lacks what was stored meanwhile");
+    let vault = story.query().vault(&ids::vault()).unwrap();
+    assert_eq!((vault.required, vault.revision), (vec![name("far"), name("main")], 3));
+    assert_eq!(story.done(operator.clone(), back(2, false)), Outcome::Unchanged);
+    story.begin(1, 1);
+    let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
+    commit.point.locations = vec![name("far")];
+    story.refused(Actor::Agent(agent(1)), commit, Code::LocationMissing);
+    story.done(operator.clone(), back(2, true));
+    assert_eq!(story.query().epoch().unwrap().unwrap().suspended, []);
+    assert_eq!(story.done(operator, back(2, true)), Outcome::Unchanged);
+    story.done(Actor::System, TakeOffice { member: 1, term: 9 });
+    story.done(Actor::System, claim_epoch(3, 2));
+    assert_eq!(story.query().member(1).unwrap().state, MemberState::Superseded, "lost again");
+}
+
+#[test]
+fn whose_name_was_taken_meanwhile_does_not_come_back() {
+    let mut story = two_regions();
+    story.done(Actor::System, claim_epoch(2, 2));
+    story.done(Actor::System, CreateToken { ..create_token(9) });
+    let admit = AdmitMember { region: name("north"), ..admit(9, "north-1", MemberRole::Learner) };
+    story.done(Actor::Token, admit);
+    story.done(Actor::System, back(2, false));
+    assert_eq!(story.query().member(1).unwrap().state, MemberState::Superseded);
+    assert_eq!(story.query().member_named(&name("north-1")).unwrap().id, 5);
+}
+
+#[test]
+fn a_region_that_is_forgotten_is_waited_for_no_more() {
+    let mut story = two_regions();
+    story.done(Actor::System, claim_epoch(2, 2));
+    story.refused(Actor::Agent(agent(1)), forget(2), Code::AuthDenied);
+    story.refused(Actor::System, forget(3), Code::EpochSuperseded);
+    let south = ForgetRegion { region: name("south"), ..forget(2) };
+    story.refused(Actor::System, south, Code::ResourceConflict);
+    story.done(Actor::System, forget(2));
+    assert_eq!(story.query().member(1).unwrap().state, MemberState::Removed);
+    let epoch = story.query().epoch().unwrap().unwrap();
+    assert_eq!((epoch.regions, epoch.suspended), (vec![name("south")], vec![]));
+    assert_eq!(story.query().vault(&ids::vault()).unwrap().required, [name("far")]);
+    story.refused(Actor::System, forget(2), Code::RegionMissing);
+    story.refused(Actor::System, back(2, false), Code::RegionMissing);
 }

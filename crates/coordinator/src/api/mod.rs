@@ -10,7 +10,7 @@ mod raft;
 mod render;
 mod restore;
 
-pub(crate) use admin::{AdminService, next_leader, own_alarms, preview};
+pub(crate) use admin::{AdminService, next_leader, overview, own_alarms, preview, transfer};
 pub(crate) use agent::{AgentService, welcome};
 pub(crate) use enroll::EnrollService;
 pub(crate) use ingest::IngestService;

@@ -1,7 +1,11 @@
 //! The members' side: who calls is a member of this cluster, and means this one.
 
 use super::{access::Caller, caller, own_alarms, refuse};
-use crate::{house::House, raft::Incoming, region::Epoch};
+use crate::{
+    house::House,
+    raft::Incoming,
+    region::{self, Epoch},
+};
 use holdfast_common::{Code, Error, Result, record};
 use holdfast_ledger::row::MemberState;
 use holdfast_runtime::tasks::Tasks;
@@ -167,14 +171,37 @@ impl Raft for RaftService {
         let member = self.identify(&caller, header.as_ref()).map_err(refuse)?;
         let is_ours = self.insist(&caller, header.as_ref()).is_ok();
         let address = request.into_inner().address;
-        if is_ours && !address.is_empty() {
-            crate::members::moved(&self.house, &self.tasks, member, address);
+        match address.as_str() {
+            "" => {}
+            _ if is_ours => crate::members::moved(&self.house, &self.tasks, member, address),
+            // One that was superseded is found again when it is to come back.
+            _ => self.house.ledger.peers().learn(member, &address),
         }
         answer(self.greeting().await)
+    }
+
+    /// Asked by the side that superseded this one, when it is to come back.
+    async fn remnant(&self, request: Request<v1::RemnantRequest>) -> Answer<v1::RemnantResponse> {
+        let told = async {
+            self.insist_on_newer(&caller(&request), request.get_ref().header.as_ref())?;
+            region::tell(&self.house, request.get_ref().after).await
+        };
+        answer(told.await)
     }
 }
 
 impl RaftService {
+    /// Who asks is of the epoch that superseded this member.
+    fn insist_on_newer(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<()> {
+        self.identify(caller, header)?;
+        let told = header.and_then(|header| header.epoch.as_ref());
+        let standing = self.house.ledger.peers().standing();
+        if !standing.belongs && Epoch::from_wire(told)?.number == standing.epoch.number {
+            return Ok(());
+        }
+        Err(Error::new(Code::AuthDenied, "this is for the side that superseded this member"))
+    }
+
     async fn greeting(&self) -> Result<v1::HelloResponse> {
         let ledger = &self.house.ledger;
         let (state, standing) = (ledger.state(), ledger.peers().standing());

@@ -63,7 +63,7 @@ pub(crate) use time::ClockJump;
 use time::LedgerTime;
 use tokio::sync::watch;
 use types::{Member, Proposal, Types};
-pub(crate) use types::{entry_index, entry_written_anew};
+pub(crate) use types::{entry_index, entry_written_anew, envelopes_from_bytes};
 use witness::Silence;
 #[cfg(test)]
 pub(crate) use {tests::location as tests_location, types::entry_of_command};
@@ -323,6 +323,13 @@ impl Ledger {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.purged.as_ref().is_some_and(|purged| index <= purged.index)
+    }
+
+    /// The first entry that was not purged.
+    pub(crate) fn first_of_log(&self) -> u64 {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.purged.as_ref().map_or(1, |purged| purged.index + 1)
     }
 
     /// Entries up to `index` may be forgotten here: they lie in the locations.

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, record};
+use holdfast_ledger::{Envelope, LEVEL};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use openraft::{EntryPayload, Membership, alias};
 use std::collections::{BTreeMap, BTreeSet};
@@ -250,6 +251,16 @@ pub(crate) fn entries_from_bytes(mut bytes: &[u8]) -> Result<Vec<Entry>> {
         bytes = rest;
     }
     Ok(entries)
+}
+
+/// The commands among entries that lie end to end, with the index of each.
+pub(crate) fn envelopes_from_bytes(bytes: &[u8]) -> Result<Vec<(u64, Envelope)>> {
+    let entries = entries_from_bytes(bytes)?.into_iter();
+    let commands = entries.filter_map(|entry| match entry.payload {
+        EntryPayload::Normal(proposal) => Some((entry.log_id.index, proposal)),
+        _ => None,
+    });
+    commands.map(|(index, proposal)| Ok((index, Envelope::read(&proposal.0, LEVEL)?))).collect()
 }
 
 /// An entry in its stored form, read and rendered again.

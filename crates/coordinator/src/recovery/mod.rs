@@ -20,12 +20,15 @@ mod source;
 mod tests;
 mod unlock;
 
+pub(crate) use import::{Found, find};
+pub(crate) use source::Sources;
+
 use crate::init::absolute_kek;
 use holdfast_common::{ClusterId, Code, Error, Name, PointId, Result};
 use holdfast_keyring::{BundleContents, KekSource};
 use holdfast_ledger::row::Position;
 use holdfast_repository::layout::ObjectName;
-use source::{Source, Sources};
+use source::Source;
 use std::path::{Path, PathBuf};
 
 /// What `holdfast cluster recover` was told.

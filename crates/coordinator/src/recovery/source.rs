@@ -2,6 +2,7 @@
 //! whole copy is enough.
 
 use super::Blemish;
+use crate::places::Place;
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, VaultId, limits};
 use holdfast_repository::{
@@ -46,6 +47,12 @@ impl Sources {
             None => Err(Error::new(Code::UsageMalformed, "no location is named")
                 .next("name one with --from local:PATH")),
         }
+    }
+
+    /// Locations of one vault that are open already, each with its URL.
+    pub(crate) fn among(vault: VaultId, places: Vec<(String, Place)>) -> Self {
+        let all = places.into_iter().map(|(url, (_, store))| Source { url, store }).collect();
+        Self { vault, all }
     }
 
     #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Epochs are ordered by their number, and by the member that claimed it: two sides that were cut
 //! apart may both take the same number in their own locations, and then all agree which one counts.
-//! A term of an election never decides between epochs.
+//! A term of an election never decides between epochs. Within an epoch regions only come back to it:
+//! who names more of them has the newer word.
 
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::epoch::FIRST_EPOCH;
@@ -36,6 +37,16 @@ impl Epoch {
 
     fn rank(&self) -> (u64, u64) {
         (self.number, self.member)
+    }
+
+    /// Whether both are one claim, whichever regions have come back to it.
+    pub(super) fn is_claim_of(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+
+    /// Whether nobody has claimed an epoch between them.
+    pub(super) fn follows(&self, other: &Self) -> bool {
+        self.number == other.number + 1
     }
 
     /// The regions in words.
@@ -85,7 +96,10 @@ pub(super) enum Verdict {
 pub(super) fn judge(own: &Epoch, region: &Name, told: &Epoch) -> Verdict {
     match told.rank().cmp(&own.rank()) {
         core::cmp::Ordering::Less => Verdict::Refuse,
-        core::cmp::Ordering::Equal => Verdict::Same,
+        core::cmp::Ordering::Equal if told.regions.len() <= own.regions.len() => Verdict::Same,
+        // A region came back: its members belong again.
+        core::cmp::Ordering::Equal if told.is_of(region) => Verdict::Adopt,
+        core::cmp::Ordering::Equal => Verdict::Fence,
         // A person said so of another region: nobody has taken the lead yet.
         core::cmp::Ordering::Greater if told.is_of(region) && told.member == 0 => Verdict::Refuse,
         core::cmp::Ordering::Greater if told.is_of(region) => Verdict::Adopt,
@@ -125,6 +139,21 @@ mod tests {
         assert_eq!(judge(&first, &name("dr"), &said), Verdict::Refuse);
         assert_eq!(judge(&said, &name("eu"), &of(2, 4, &["dr"])), Verdict::Fence);
         assert_eq!(judge(&said, &name("eu"), &of(3, 1, &["eu"])), Verdict::Adopt);
+    }
+
+    #[test]
+    fn a_region_that_comes_back_belongs_to_the_epoch_and_older_news_changes_nothing() {
+        let (alone, both) = (of(2, 4, &["dr"]), of(2, 4, &["dr", "eu"]));
+        for region in ["dr", "eu"].map(name) {
+            assert_eq!(judge(&alone, &region, &both), Verdict::Adopt);
+            assert_eq!(judge(&both, &region, &alone), Verdict::Same, "it is not over");
+            assert_eq!(judge(&both, &region, &both), Verdict::Same);
+        }
+        assert_eq!(judge(&alone, &name("us"), &both), Verdict::Fence, "it knows who leads");
+        assert_eq!(judge(&both, &name("eu"), &of(3, 4, &["dr"])), Verdict::Fence, "lost again");
+        assert_eq!(judge(&of(3, 4, &["dr"]), &name("eu"), &both), Verdict::Refuse);
+        assert!(both.is_claim_of(&alone) && !both.follows(&alone));
+        assert!(of(3, 4, &["dr"]).follows(&both) && !of(4, 4, &["dr"]).follows(&both));
     }
 
     #[test]

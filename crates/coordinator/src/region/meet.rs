@@ -38,13 +38,20 @@ impl House {
         }
     }
 
-    /// This member is of the new epoch. What it applied beyond the claimer's own log then is of a
-    /// history that the epoch never had: such a ledger is put aside and brought anew.
-    fn adopt(&self, epoch: &Epoch, claim: Option<&Claim>) -> Result<()> {
-        let aside = self.ledger.state().applied > epoch.applied && epoch.member != self.node_id;
-        let standing = Standing { aside, ..Standing::of(epoch.clone(), true) };
+    /// This member is of the new epoch, whose regions may have grown. A ledger that may have what
+    /// the epoch never had is put aside and brought anew.
+    pub(super) fn adopt(&self, epoch: &Epoch, claim: Option<&Claim>) -> Result<()> {
+        let known = self.ledger.peers().standing();
+        let aside = epoch.member != self.node_id && self.may_differ(&known, epoch);
+        let kept = known.claim.filter(|claim| claim.epoch.is_claim_of(epoch));
+        let standing = Standing { aside, claim: kept, ..Standing::of(epoch.clone(), true) };
         standing.save(&self.data)?;
-        let restarts = aside || !self.ledger.peers().standing().belongs;
+        let restarts = aside || !known.belongs;
+        if restarts {
+            // Before anybody is told that it belongs: what this log took now would be acknowledged,
+            // and put aside with it.
+            self.ledger.peers().close_log(true);
+        }
         self.ledger.peers().stand_at(standing);
         tracing::warn!(
             epoch = epoch.number,
@@ -58,6 +65,15 @@ impl House {
             return Err(Error::new(Code::ClusterBusy, "this member starts its ledger anew"));
         }
         Ok(())
+    }
+
+    /// Whether this ledger may have what the epoch never had: what was applied beyond the claimer's
+    /// own log, under an epoch that was missed, or on a side that was superseded.
+    fn may_differ(&self, known: &Standing, epoch: &Epoch) -> bool {
+        if known.epoch.is_claim_of(epoch) {
+            return !known.belongs;
+        }
+        !epoch.follows(&known.epoch) || self.ledger.state().applied > epoch.applied
     }
 
     /// This member is of an epoch that is over. It starts anew, so that nothing that was under way

@@ -10,11 +10,14 @@
 //!                         fenced: durably, it leads no more, takes nothing, and says so
 //! ```
 //!
+//! What was given up comes back into the same epoch (`failback`), or is forgotten.
+//!
 //! The claim is the point of no return: a member that finds it in a location follows it, and the
 //! member that made it and died goes on when it starts again.
 
 mod claim;
 mod epoch;
+mod failback;
 mod gather;
 mod meet;
 mod plan;
@@ -24,6 +27,9 @@ mod watch;
 
 pub(crate) use claim::Claim;
 pub(crate) use epoch::Epoch;
+pub(crate) use failback::{
+    Difference, Order as ReturnOrder, Report, Theirs, fail_back, forget, tell,
+};
 pub(crate) use plan::{Obstacle, Plan, plan};
 pub(crate) use promote::{Order, promote};
 #[cfg(test)]

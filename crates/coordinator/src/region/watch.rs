@@ -37,6 +37,9 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
         if let Err(error) = claim_in_ledger(&house).await {
             tracing::debug!(%error, "the epoch is not in the ledger yet");
         }
+        if let Err(error) = house.follow_returns() {
+            tracing::debug!(%error, "a region that came back is not known here yet");
+        }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = ask_around(&house) => {}
@@ -84,6 +87,19 @@ async fn claim_in_ledger(house: &House) -> Result<()> {
         reason: claim.reason,
     };
     house.ledger.propose(Actor::System, command).await.map(drop)
+}
+
+impl House {
+    /// What the ledger says of regions that came back to the epoch, this member goes by.
+    pub(super) fn follow_returns(&self) -> Result<()> {
+        let standing = self.ledger.peers().standing();
+        let Some(row) = self.ledger.query().epoch()? else { return Ok(()) };
+        let is_ours = (row.number, row.member) == (standing.epoch.number, standing.epoch.member);
+        if is_ours && standing.belongs && row.regions.len() > standing.epoch.regions.len() {
+            return self.adopt(&Epoch { regions: row.regions, ..standing.epoch }, None);
+        }
+        Ok(())
+    }
 }
 
 /// Nobody has claimed an epoch after ours in these locations, a moment ago. Whoever ships the log

@@ -18,6 +18,7 @@ mod end_run;
 mod end_session;
 mod enrol_agent;
 mod find_pack;
+mod forget_region;
 mod import_point;
 mod init_cluster;
 mod intend_packs;
@@ -36,6 +37,7 @@ mod recover_cluster;
 mod remove_member;
 mod renew_agent;
 mod renew_session;
+mod return_region;
 mod revoke_agent;
 mod rewrap_keys;
 mod roster;
@@ -59,6 +61,7 @@ pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
+pub use forget_region::ForgetRegion;
 pub use import_point::ImportPoint;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
@@ -77,6 +80,7 @@ pub use recover_cluster::{MovedLocation, RecoverCluster};
 pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
+pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
 pub use rewrap_keys::{RewrapKeys, RewrappedVault};
 pub use see_agents::SeeAgents;
@@ -142,7 +146,7 @@ macro_rules! commands {
             }
 
             /// What the audit log calls it, and what it was done to.
-            pub(crate) fn label(&self) -> (&'static str, String) {
+            pub fn label(&self) -> (&'static str, String) {
                 match self { $(Self::$type($command) => ($action, $subject.to_string()),)* }
             }
         }
@@ -194,6 +198,8 @@ commands! {
     36 NoteSnapshot "snapshot.ship" |c| c.index;
     37 LoseHistory "history.lose" |c| format!("{} at {}", c.agent, c.told.index);
     40 ClaimEpoch "epoch.claim" |c| c.subject();
+    42 ReturnRegion "region.return" |c| c.subject();
+    43 ForgetRegion "region.forget" |c| c.subject();
     50 RaiseLevel "level.raise" |c| c.level;
     51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
 }

@@ -76,6 +76,15 @@ pub(crate) fn claim_epoch(epoch: u64, member: u64) -> ClaimEpoch {
     }
 }
 
+/// The region `north` comes back into an epoch, or is whole again.
+pub(crate) fn back(epoch: u64, filled: bool) -> ReturnRegion {
+    ReturnRegion { epoch, region: name("north"), filled }
+}
+
+pub(crate) fn forget(epoch: u64) -> ForgetRegion {
+    ForgetRegion { epoch, region: name("north"), reason: Some("it was sold".to_owned()) }
+}
+
 pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
     SeeAgents { member, attached: attached.to_vec(), left: left.to_vec() }
 }
@@ -117,6 +126,8 @@ pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         5 => MoveMember { member, address: format!("moved-{who}:1") }.into(),
         6 => RemoveMember { member }.into(),
         7 if who == 1 => claim_epoch(1 + u64::from(number), member).into(),
+        7 if who == 2 => back(1 + u64::from(number), number.is_multiple_of(2)).into(),
+        7 if who == 3 => forget(1 + u64::from(number)).into(),
         7 => TakeOffice { member, term: u64::from(who) }.into(),
         8 => see(member, &[agent(who), agent(number)], &[]).into(),
         _ => see(member, &[], &[agent(who)]).into(),
@@ -193,5 +204,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("raise_level", raise(2, &[1, 2]).into()),
         ("certify_member", certify.into()),
         ("claim_epoch", claim_epoch(2, 2).into()),
+        ("return_region", back(2, false).into()),
+        ("forget_region", forget(2).into()),
     ]
 }

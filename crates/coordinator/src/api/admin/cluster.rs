@@ -82,7 +82,7 @@ async fn ask(house: &House, member: u64) -> Option<v1::HelloResponse> {
     house.ledger.peers().hello(member, "").await.ok()
 }
 
-async fn overview(house: &House) -> Result<v1::OverviewResponse> {
+pub(crate) async fn overview(house: &House) -> Result<v1::OverviewResponse> {
     match house.ledger.current_leader() {
         Some(leader) if leader == house.node_id => house.ledger.overview(),
         Some(leader) => house.ledger.peers().overview(leader).await,
@@ -122,7 +122,7 @@ pub(super) async fn remove(
     Ok(v1::RemoveMemberResponse {})
 }
 
-pub(super) async fn transfer(
+pub(crate) async fn transfer(
     house: &House,
     request: v1::TransferLeaderRequest,
 ) -> Result<v1::TransferLeaderResponse> {

@@ -2,13 +2,14 @@
 
 mod bundle;
 mod cluster;
+mod failback;
 mod listing;
 mod region;
 mod resources;
 mod runs;
 mod status;
 
-pub(crate) use cluster::next_leader;
+pub(crate) use cluster::{next_leader, overview, transfer};
 pub(crate) use resources::preview;
 pub(crate) use status::own_alarms;
 
@@ -46,6 +47,7 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
 
 #[tonic::async_trait]
 impl Admin for AdminService {
+    type FailbackRegionStream = Events<v1::FailbackRegionEvent>;
     type FollowRunStream = Events<v1::RunEvent>;
     type VerifyObjectsStream = Events<v1::VerifyEvent>;
 
@@ -278,6 +280,33 @@ impl Admin for AdminService {
     ) -> Answer<v1::FenceRegionResponse> {
         let actor = caller(&request).actor();
         answer(region::fence(&self.house, &actor, request.get_ref()))
+    }
+
+    async fn failback_region(
+        &self,
+        request: Request<v1::FailbackRegionRequest>,
+    ) -> Answer<Events<v1::FailbackRegionEvent>> {
+        let actor = caller(&request).actor();
+        let (events, receiver) = mpsc::channel(8);
+        let (house, token) = (self.house.clone(), self.tasks.token().clone());
+        self.tasks.spawn("failback", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                // Nobody hears how it ends: it is typed again, and goes on.
+                () = events.closed() => {}
+                () = failback::fail_back(&house, actor, request.into_inner(), &events) => {}
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn forget_region(
+        &self,
+        request: Request<v1::ForgetRegionRequest>,
+    ) -> Answer<v1::ForgetRegionResponse> {
+        let actor = caller(&request).actor();
+        answer(failback::forget(&self.house, actor, request.into_inner()).await)
     }
 
     async fn list_audit(

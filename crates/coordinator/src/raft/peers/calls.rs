@@ -108,6 +108,17 @@ impl Peers {
         Ok(self.ask(member, HELLO_PATIENCE, call).await?.progress)
     }
 
+    /// What a member that was superseded has of the log behind an entry; a part of it.
+    pub(crate) async fn remnant(&self, member: u64, after: u64) -> Result<v1::RemnantResponse> {
+        let request = v1::RemnantRequest { header: self.header(member), after };
+        let asked = async {
+            let mut raft = self.client_of_any_epoch(member, Lane::Calls).await?;
+            let answer = raft.remnant(request).await.map_err(|status| from_status(&status))?;
+            Ok(answer.into_inner())
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent(member)))
+    }
+
     /// Tells a member where this one is, unless that is empty; how it is itself.
     pub(crate) async fn hello(&self, member: u64, address: &str) -> Result<v1::HelloResponse> {
         let (header, address) = (self.header(member), address.to_owned());

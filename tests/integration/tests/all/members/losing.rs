@@ -30,7 +30,7 @@ fn begun(members: &Members, source: &Path) -> Child {
     child
 }
 
-fn count(packs: &Path) -> usize {
+pub(super) fn count(packs: &Path) -> usize {
     let Ok(folders) = std::fs::read_dir(packs) else { return 0 };
     folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
 }

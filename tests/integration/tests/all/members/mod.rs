@@ -11,6 +11,7 @@ mod parting;
 mod placing;
 mod recovering;
 mod regions;
+mod returning;
 mod scene;
 mod storm;
 mod witness;

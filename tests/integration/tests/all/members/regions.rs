@@ -16,16 +16,16 @@ use std::{
 };
 
 /// `eu` with voters, `dr` with two learners, and a required location in each.
-struct Regions {
-    members: Members,
-    agent: Service,
-    source: PathBuf,
+pub(super) struct Regions {
+    pub(super) members: Members,
+    pub(super) agent: Service,
+    pub(super) source: PathBuf,
 }
 
-const DR: [&str; 2] = ["four", "five"];
+pub(super) const DR: [&str; 2] = ["four", "five"];
 
 impl Regions {
-    fn start(voters: &[&str]) -> Self {
+    pub(super) fn start(voters: &[&str]) -> Self {
         let Cluster { scratch, coordinator } =
             Cluster::start_in(Scratch::new(), &["location", "far"]);
         let running = [("one".to_owned(), coordinator)].into();
@@ -58,7 +58,7 @@ impl Regions {
         Self { members, agent, source }
     }
 
-    fn backup(&self) -> String {
+    pub(super) fn backup(&self) -> String {
         let path = self.source.to_str().unwrap();
         let made = || {
             let done = self.members.run(&["backup", "--path", path]);
@@ -69,14 +69,14 @@ impl Regions {
         wait_until("the agent is attached", PATIENCE, made)
     }
 
-    fn lose_eu(&mut self) {
+    pub(super) fn lose_eu(&mut self) {
         let names: Vec<String> = self.members.running.keys().cloned().collect();
         for name in names.iter().filter(|name| !DR.contains(&name.as_str())) {
             self.members.kill(name);
         }
     }
 
-    fn promote(&self) -> Value {
+    pub(super) fn promote(&self) -> Value {
         let promoted = || {
             let done = self.members.run(&["region", "promote", "dr", "--yes"]);
             match done.code {
@@ -109,24 +109,24 @@ impl Regions {
         rows.into_iter().find(|row| row["name"] == name)?["contact_ms"].as_u64()
     }
 
-    fn regions(&self) -> Value {
+    pub(super) fn regions(&self) -> Value {
         self.members.run(&["region", "status"]).ok().object()
     }
 
-    fn role(&self, region: &str) -> String {
+    pub(super) fn role(&self, region: &str) -> String {
         let told = self.regions();
         let rows = told["regions"].as_array().unwrap();
         let row = rows.iter().find(|row| row["name"] == region).unwrap();
         row["role"].as_str().unwrap().to_owned()
     }
 
-    fn points_at(&self, name: &str) -> Vec<String> {
+    pub(super) fn points_at(&self, name: &str) -> Vec<String> {
         let told = self.members.run_at(name, &["points"]).ok().object();
         let rows = told["points"].as_array().unwrap();
         rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn is_whole(&self, point: &str, tree: &Tree, name: &str) {
+    pub(super) fn is_whole(&self, point: &str, tree: &Tree, name: &str) {
         tree.assert_same(&restored(&self.members, point, &self.source, name), name);
     }
 
@@ -137,12 +137,12 @@ impl Regions {
     }
 
     /// The points of the side that leads.
-    fn points(&self) -> Vec<String> {
+    pub(super) fn points(&self) -> Vec<String> {
         self.points_at("four")
     }
 
     /// A member of the old side says so, and takes nothing.
-    fn assert_fenced(&self, name: &str) {
+    pub(super) fn assert_fenced(&self, name: &str) {
         let fenced = || {
             let done = self.members.run_at(name, &["status"]);
             let told = (done.code == 1).then(|| done.object())?;

@@ -1,9 +1,11 @@
-//! `holdfast region status | check | promote | fence`: which region leads, and what to do when one
-//! is lost.
+//! `holdfast region status | check | promote | fence | failback | forget`: which region leads, and
+//! what to do when one is lost, and when it is there again.
 //!
 //! Every coordinator is asked by itself (`client::sides`): after a cut there may be two that say
 //! that they lead, and the newer epoch is the one that counts. A promotion is shown before it is
 //! made, and made by the member of the region that has most of the ledger.
+
+mod failback;
 
 use crate::{
     client::sides::{Side, sides},
@@ -59,6 +61,22 @@ enum Verb {
         #[arg(long, value_name = "NUMBER")]
         epoch: Option<u64>,
     },
+    /// Bring a region back that was given up: its points, its locations, its members, the lead
+    #[command(after_help = EXAMPLES)]
+    Failback {
+        region: Name,
+        /// Say what the region did alone, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Give a region up for good: its members are removed, its locations stay as they are
+    #[command(after_help = EXAMPLES)]
+    Forget {
+        region: Name,
+        /// Why; kept in the ledger
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 /// The ledger is opened anew; with many rows that takes a while.
@@ -75,6 +93,8 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
             promote(order, demand).await
         }
         Verb::Fence { region, by, epoch } => fence(&region, &by, epoch, demand).await,
+        Verb::Failback { region, dry_run } => failback::fail_back(&region, dry_run, demand).await,
+        Verb::Forget { region, reason } => failback::forget(&region, reason, demand).await,
     }
 }
 
@@ -291,7 +311,8 @@ fn text(view: &v1::RegionsResponse) -> String {
     for region in &view.regions {
         for location in &region.locations {
             let state = match (location.required, location.suspended) {
-                (_, true) => "suspended",
+                (true, true) => "filling",
+                (false, true) => "suspended",
                 (true, false) => "required",
                 (false, false) => "unused",
             };
@@ -381,4 +402,7 @@ Examples:
   holdfast region promote dr --yes
   holdfast region promote dr --force --reason \"eu is cut off for good\" --yes
   holdfast region fence eu --by dr --yes
+  holdfast region failback eu --dry-run
+  holdfast region failback eu --yes
+  holdfast region forget eu --reason \"the building is gone\" --yes
   holdfast --output json region status";

@@ -1,0 +1,206 @@
+//! Bringing back a region that was given up: nothing it did alone is dropped silently, its
+//! locations have everything again, and it leads again.
+//!
+//! ```text
+//!   ask its members what they agreed alone (`remnant`) ─→ points taken in, the rest listed
+//!        ─→ fill its locations ─→ ReturnRegion: required again, members follow again, anew
+//!        ─→ fill what came meanwhile ─→ ReturnRegion: whole ─→ votes and the lead (`hand_back`)
+//! ```
+//!
+//! Every step looks at what is there and does what is missing. A failback that was cut short, by
+//! whatever, is typed again.
+
+mod differences;
+mod hand_back;
+mod points;
+mod remnant;
+
+pub(crate) use differences::{Difference, Theirs};
+pub(crate) use remnant::tell;
+
+use crate::{
+    fill::{self, Progress},
+    house::House,
+    places::Place,
+    recovery::LeftPoint,
+};
+use holdfast_common::{Code, Error, Name, PointId, Result};
+use holdfast_ledger::{
+    Actor,
+    command::{ForgetRegion, ReturnRegion},
+    row::{EpochRow, MemberRow, MemberState, VaultRow},
+};
+
+/// What an operator asked for.
+pub(crate) struct Order {
+    pub(crate) region: Name,
+    pub(crate) actor: Actor,
+    /// Only looked: nothing is changed.
+    pub(crate) dry_run: bool,
+}
+
+/// What was found, and what came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) epoch: u64,
+    /// Members of the region that said what they had agreed alone, and those that did not answer.
+    pub(crate) asked: Vec<Name>,
+    pub(crate) silent: Vec<Name>,
+    /// Entries that the region agreed alone and nobody who answers has any more.
+    pub(crate) unread: Option<(u64, u64)>,
+    /// How many entries it agreed alone.
+    pub(crate) entries: u64,
+    pub(crate) imported: Vec<PointId>,
+    pub(crate) left: Vec<LeftPoint>,
+    pub(crate) differences: Vec<Difference>,
+    pub(crate) locations: Vec<Name>,
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) left_objects: Vec<String>,
+    /// Who leads in the end, and who votes.
+    pub(crate) leader: Option<Name>,
+    pub(crate) voters: Vec<Name>,
+}
+
+/// Hears what is being done: the step, objects and bytes of it.
+pub(crate) type Teller = dyn Fn(&'static str, u64, u64) + Send + Sync;
+
+/// A location that was suspended, with its vault and where that is whole.
+struct Return {
+    vault: VaultRow,
+    from: Vec<Place>,
+    to: Place,
+}
+
+pub(crate) async fn fail_back(house: &House, order: &Order, told: &Teller) -> Result<Report> {
+    house.ledger.catch_up().await?;
+    let epoch = insist_on_return(house, &order.region)?;
+    let mut report = Report { epoch: epoch.number, ..Report::default() };
+    let returns = returns(house, &epoch, &order.region).await?;
+    report.locations = returns.iter().map(|back| back.to.0.clone()).collect();
+    let is_back = epoch.regions.contains(&order.region);
+    if !is_back {
+        told("asking its members", 0, 0);
+        let remnant = remnant::ask(house, &epoch, &order.region, &mut report).await?;
+        let found = points::find(house, &returns).await?;
+        differences::judge(house, &remnant, &mut report)?;
+        points::settle(house, order, &returns, (found, &remnant), &mut report, told).await?;
+    }
+    if order.dry_run {
+        return Ok(report);
+    }
+    if !is_back {
+        fill_all(house, &returns, "filling its locations", &mut report, told).await?;
+        propose(house, order, false).await?;
+    }
+    house.follow_returns()?;
+    if !returns.is_empty() {
+        // From here on new data goes there by itself; what came until now may be missing.
+        fill_all(house, &returns, "filling what came meanwhile", &mut report, told).await?;
+        for back in &returns {
+            fill::place_points(house, &back.vault, &back.to.0).await?;
+        }
+        insist_on_whole(&report)?;
+        propose(house, order, true).await?;
+    }
+    told("waiting for its members", 0, 0);
+    (report.leader, report.voters) = hand_back::hand_back(house, order).await?;
+    Ok(report)
+}
+
+/// Gives a region up for good.
+pub(crate) async fn forget(
+    house: &House,
+    (actor, region): (Actor, Name),
+    reason: Option<String>,
+) -> Result<u64> {
+    house.ledger.catch_up().await?;
+    let epoch = insist_on_return(house, &region)?.number;
+    house.ledger.propose(actor, ForgetRegion { epoch, region, reason }).await?;
+    Ok(epoch)
+}
+
+/// Something of the region was given up, and this side is the one that leads.
+fn insist_on_return(house: &House, region: &Name) -> Result<EpochRow> {
+    house.ledger.peers().insist_on_epoch()?;
+    let query = house.ledger.query();
+    let rows = query.members()?;
+    let locations = query.locations()?;
+    let is_known = rows.iter().any(|row| row.region == *region)
+        || locations.iter().any(|row| row.region == *region);
+    if !is_known {
+        return Err(Error::new(Code::RegionMissing, format!("there is no region `{region}`")));
+    }
+    let nothing_lost = || {
+        let message = format!("nothing of `{region}` was given up");
+        Error::new(Code::RegionLeads, message)
+    };
+    let epoch = query.epoch()?.ok_or_else(nothing_lost)?;
+    let is_lost = rows.iter().any(|row| is_superseded(row, region)) || !epoch.suspended.is_empty();
+    match is_lost || epoch.regions.contains(region) {
+        true => Ok(epoch),
+        false => Err(nothing_lost()),
+    }
+}
+
+fn is_superseded(row: &MemberRow, region: &Name) -> bool {
+    row.state == MemberState::Superseded && row.region == *region
+}
+
+/// The suspended locations of the region, each shown to be its vault's.
+async fn returns(house: &House, epoch: &EpochRow, region: &Name) -> Result<Vec<Return>> {
+    let query = house.ledger.query();
+    let here = query.locations()?.into_iter().filter(|row| row.region == *region);
+    let here: Vec<Name> = here.map(|row| row.name).collect();
+    let mut returns = Vec::new();
+    for part in &epoch.suspended {
+        let vault = query.vault(&part.vault)?;
+        for name in part.locations.iter().filter(|name| here.contains(name)) {
+            house.places.prove(&vault, name).await.map_err(|error| {
+                let message = format!("the location `{name}` cannot be used");
+                Error { message, ..error.clone().cause(&error) }
+                    .next("mount or mend it; if it is gone for good: `holdfast region forget`")
+            })?;
+            let to = (name.clone(), house.places.location(name).await?);
+            let mut from = house.places.required(&vault).await?;
+            from.retain(|(required, _)| !part.locations.contains(required));
+            returns.push(Return { vault: vault.clone(), from, to });
+        }
+    }
+    Ok(returns)
+}
+
+async fn fill_all(
+    house: &House,
+    returns: &[Return],
+    step: &'static str,
+    report: &mut Report,
+    told: &Teller,
+) -> Result<()> {
+    report.left_objects.clear();
+    for back in returns {
+        let hear = |progress: Progress| told(step, progress.objects, progress.bytes);
+        let filled = fill::fill(house, &back.vault, &back.from, &back.to, &hear).await?;
+        report.objects += filled.objects;
+        report.bytes += filled.bytes;
+        let left = filled.left.into_iter().map(|left| format!("{} ({})", left.name, left.why));
+        report.left_objects.extend(left);
+    }
+    Ok(())
+}
+
+/// A location that lacks something is not whole, whoever waits for it.
+fn insist_on_whole(report: &Report) -> Result<()> {
+    let Some(first) = report.left_objects.first() else { return Ok(()) };
+    let count = report.left_objects.len();
+    let message = format!("{count} objects are whole in no location, first {first}");
+    Err(Error::new(Code::ObjectDamaged, message)
+        .next("look with `holdfast verify --all --level storage`, then type it again"))
+}
+
+async fn propose(house: &House, order: &Order, filled: bool) -> Result<()> {
+    let epoch = house.ledger.peers().standing().epoch.number;
+    let back = ReturnRegion { epoch, region: order.region.clone(), filled };
+    house.ledger.propose(order.actor.clone(), back).await?;
+    house.ledger.catch_up().await
+}

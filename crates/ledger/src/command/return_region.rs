@@ -1,0 +1,151 @@
+//! A region that was given up comes back into the epoch that was claimed without it.
+//!
+//! ```text
+//!   begin:   its members follow again, its locations are required again for whatever is stored
+//!            from now on, and stay marked: they lack what was stored meanwhile
+//!   filled:  they have that too; nothing is suspended any more
+//! ```
+//!
+//! Who has taken a member's name meanwhile keeps it: that member stays superseded.
+
+use super::{Apply, Outcome, conflict};
+use crate::{
+    row::{EpochRow, LocationRow, MemberRole, MemberRow, MemberState, VaultRow, epoch::Suspended},
+    tables::Table,
+};
+use holdfast_common::{Code, Error, Name, Result, limits};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct ReturnRegion {
+    #[n(0)]
+    pub epoch: u64,
+    #[n(1)]
+    pub region: Name,
+    /// Its locations have everything again.
+    #[n(2)]
+    pub filled: bool,
+}
+
+impl ReturnRegion {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        apply.insist_on_operator()?;
+        let epoch = apply.epoch_in_force(self.epoch)?;
+        match (self.filled, epoch.regions.contains(&self.region)) {
+            (false, true) => Ok(Outcome::Unchanged),
+            (false, false) => self.begin(apply, epoch),
+            (true, true) => self.end(apply, epoch),
+            (true, false) => Err(conflict("a region comes back before its locations are filled")),
+        }
+    }
+
+    pub(super) fn subject(&self) -> String {
+        let whole = if self.filled { "whole again" } else { "back" };
+        format!("{} is {whole} in epoch {}", self.region, self.epoch)
+    }
+
+    fn begin(&self, apply: &mut Apply<'_, '_>, mut epoch: EpochRow) -> Result<Outcome> {
+        let members = apply.superseded(&self.region)?;
+        let locations = apply.suspended_in(&epoch, &self.region)?;
+        if members.is_empty() && locations.is_empty() {
+            let message = format!("nothing of `{}` was given up", self.region);
+            return Err(Error::new(Code::RegionMissing, message));
+        }
+        for member in members {
+            revive(apply, member)?;
+        }
+        if apply.live_members()?.len() > limits::MEMBERS_MAX {
+            return Err(conflict("the cluster would have too many members"));
+        }
+        for Suspended { vault, locations } in locations {
+            let row = apply.vault(&vault)?;
+            let mut required = row.required.clone();
+            required.extend(locations.into_iter().filter(|name| !row.required.contains(name)));
+            apply.tables.put(&VaultRow { required, revision: row.revision + 1, ..row })?;
+        }
+        epoch.regions.push(self.region.clone());
+        apply.tables.put(&epoch)?;
+        Ok(Outcome::Done)
+    }
+
+    fn end(&self, apply: &mut Apply<'_, '_>, epoch: EpochRow) -> Result<Outcome> {
+        if apply.suspended_in(&epoch, &self.region)?.is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        let suspended = apply.suspended_beside(&epoch, &self.region)?;
+        apply.tables.put(&EpochRow { suspended, ..epoch })?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// It follows, and is to vote again if it did.
+fn revive(apply: &mut Apply<'_, '_>, member: MemberRow) -> Result<()> {
+    let name = member.name.as_str().as_bytes();
+    if apply.tables.raw(Table::MemberName, name)?.is_some() {
+        return Ok(());
+    }
+    apply.tables.put_raw(Table::MemberName, name, member.id.to_be_bytes().to_vec())?;
+    let role = match member.role {
+        MemberRole::Learner => MemberRole::Learner,
+        MemberRole::Voter | MemberRole::Candidate => MemberRole::Candidate,
+    };
+    apply.tables.put(&MemberRow { state: MemberState::Joined, role, ..member })
+}
+
+impl Apply<'_, '_> {
+    /// The newest epoch, which whoever proposes must mean.
+    pub(super) fn epoch_in_force(&self, meant: u64) -> Result<EpochRow> {
+        match self.epoch()? {
+            Some(row) if row.number == meant => Ok(row),
+            _ => Err(Error::new(Code::EpochSuperseded, format!("epoch {meant} is not in force"))),
+        }
+    }
+
+    /// Members of a region whose epoch is over.
+    pub(super) fn superseded(&mut self, region: &Name) -> Result<Vec<MemberRow>> {
+        let mut found = Vec::new();
+        self.tables.rewrite(|row: MemberRow| {
+            if row.state == MemberState::Superseded && row.region == *region {
+                found.push(row);
+            }
+            None
+        })?;
+        Ok(found)
+    }
+
+    /// Of what is suspended, the part that lies in a region.
+    pub(super) fn suspended_in(&self, epoch: &EpochRow, region: &Name) -> Result<Vec<Suspended>> {
+        self.suspended_where(epoch, |at| at == Some(region))
+    }
+
+    /// And the part that does not.
+    pub(super) fn suspended_beside(
+        &self,
+        epoch: &EpochRow,
+        region: &Name,
+    ) -> Result<Vec<Suspended>> {
+        self.suspended_where(epoch, |at| at != Some(region))
+    }
+
+    fn suspended_where(
+        &self,
+        epoch: &EpochRow,
+        wanted: impl Fn(Option<&Name>) -> bool,
+    ) -> Result<Vec<Suspended>> {
+        let mut found = Vec::new();
+        for Suspended { vault, locations } in &epoch.suspended {
+            let mut chosen = Vec::new();
+            for name in locations {
+                let row = self.tables.row::<LocationRow>(name.as_str().as_bytes())?;
+                if wanted(row.as_ref().map(|row| &row.region)) {
+                    chosen.push(name.clone());
+                }
+            }
+            if !chosen.is_empty() {
+                found.push(Suspended { vault: *vault, locations: chosen });
+            }
+        }
+        Ok(found)
+    }
+}

@@ -28,6 +28,7 @@ mod note;
 mod note_bundle;
 mod note_snapshot;
 mod place_member;
+mod place_points;
 mod put_location;
 mod put_policy;
 mod put_vault;
@@ -69,6 +70,7 @@ pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use note_snapshot::NoteSnapshot;
 pub use place_member::PlaceMember;
+pub use place_points::PlacePoints;
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
@@ -194,6 +196,7 @@ commands! {
     36 NoteSnapshot "snapshot.ship" |c| c.index;
     37 LoseHistory "history.lose" |c| format!("{} at {}", c.agent, c.told.index);
     40 ClaimEpoch "epoch.claim" |c| c.subject();
+    41 PlacePoints "points.place" |c| format!("{} in {}", c.points.len(), c.location);
     50 RaiseLevel "level.raise" |c| c.level;
     51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
 }

@@ -102,8 +102,8 @@ impl<'a> Walk<'a> {
 }
 
 impl Held {
-    /// The target has none, or one that is not as long as another of the same bytes. Names that mean
-    /// nothing here are left alone, and the object `vault` is nobody's to copy.
+    /// The target has none, or one that is not as long as another of the same bytes. Names that
+    /// mean nothing here are left alone, and the object `vault` is nobody's to copy.
     pub(super) fn is_lacking(&self) -> bool {
         match (self.object, self.there) {
             (Object::Unknown | Object::Vault, _) => false,

@@ -3,7 +3,7 @@
 //! ```text
 //!   rows of packs  │ in step with the listing ─→ numbers that are missing there (few, or none)
 //!   rows of points │ in step with the listing ─→ points whose record or reach is missing
-//!   rows of points ─→ neither of it? their reach meets no missing number? ─→ the ledger, in batches
+//!   rows of points ─→ neither, and a reach without a missing number? ─→ the ledger, in batches
 //! ```
 //!
 //! A reach is read only where something is missing at all. Presence and length count here; whether

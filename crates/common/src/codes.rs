@@ -141,6 +141,7 @@ codes! {
     UsageNameMalformed "usage.name_malformed" Usage false "choose another name";
     UsageTimeMalformed "usage.time_malformed" Usage false "write the time as 2026-11-21T10:00:00Z";
     VaultForeign "vault.id_foreign" Refused false "the object belongs to another vault";
+    VaultGrown "vault.locations_grown" Conflict true "try again: it is put into the further location too";
     VaultMissing "vault.name_unknown" NotFound false "list the vaults with `holdfast get vault`";
     VersionUnknown "version.format_unknown" Failed false "use a newer holdfast";
 }

@@ -130,6 +130,11 @@ pub const POLICY_BYTES_PER_SECOND_MIN: u64 =
 // can starve the other. Together with the caches and the windows they stay below 256 MiB.
 pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
+/// Objects on their way into a location that is filled up; their bytes are of the read budget.
+pub const COPIES_IN_FLIGHT_MAX: usize = 4;
+/// Objects that no location has whole, and that are told one by one; a vault that lost more is
+/// beyond filling up.
+pub const OBJECTS_LEFT_MAX: usize = 10_000;
 /// Who may wait for a share, and for how long; then it is told to try again.
 pub const BUDGET_WAITERS_MAX: usize = 256;
 pub const BUDGET_WAIT_SECS: u64 = 60;
@@ -170,6 +175,8 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Agents of which one command says that they came, stayed or went.
 pub const AGENTS_SEEN_MAX: usize = 1024;
+/// Points of which one command says that they lie in one more location.
+pub const POINTS_PLACED_MAX: usize = 1000;
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.
@@ -295,6 +302,7 @@ const _: () = {
     assert!(PACK_SLOTS_MAX <= 1 << 24);
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);

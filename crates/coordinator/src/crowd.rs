@@ -33,10 +33,10 @@ impl Crowd {
         self
     }
 
-    /// A point and the run that made it. Ids rise with the numbers, and so do times.
-    pub(crate) fn point(&mut self, number: u64, change: impl FnOnce(&mut PointRow)) {
+    /// The row of a point, and nothing else of it.
+    pub(crate) fn row(number: u64) -> PointRow {
         let id = id(number);
-        let mut row = PointRow {
+        PointRow {
             id: PointId::from_bytes(id),
             vault: VAULT,
             agent: AgentId::from_bytes([1; 16]),
@@ -55,7 +55,12 @@ impl Crowd {
             locations: Vec::new(),
             id_scope: 0,
             recovered: None,
-        };
+        }
+    }
+
+    /// A point and the run that made it. Ids rise with the numbers, and so do times.
+    pub(crate) fn point(&mut self, number: u64, change: impl FnOnce(&mut PointRow)) {
+        let (id, mut row) = (id(number), Self::row(number));
         change(&mut row);
         self.put(&row);
         let paths = vec![b"/srv".to_vec().into()];

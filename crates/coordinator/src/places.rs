@@ -115,11 +115,6 @@ impl Places {
         Ok(())
     }
 
-    /// Still the vault's and readable, whatever becomes of one object there.
-    pub(crate) async fn stands(&self, vault: &VaultRow, place: &Place) -> Result<()> {
-        show(vault, place).await
-    }
-
     pub(crate) async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
         let url = self.url(name)?;
         let key = (name.clone(), url.clone(), vault.id);
@@ -134,8 +129,9 @@ impl Places {
     }
 }
 
-/// The location holds this vault's own object.
-async fn show(vault: &VaultRow, (location, store): &Place) -> Result<()> {
+/// The location holds this vault's own object: it is the vault's and readable, whatever becomes of
+/// one object there.
+pub(crate) async fn show(vault: &VaultRow, (location, store): &Place) -> Result<()> {
     let name = layout::ObjectName::vault().as_str().parse()?;
     match store.get(&name, limits::RECORD_BYTES_MAX).await {
         Ok(bytes) => {

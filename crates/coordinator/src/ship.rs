@@ -283,6 +283,8 @@ async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
             return Ok(());
         }
         is_first = false;
+        // Read again: an extent behind the entry that requires a location lies there too.
+        let vault = catalog_vault(&house.ledger)?;
         note(house, ship_from(house, &vault, key, from, applied).await?);
     }
 }

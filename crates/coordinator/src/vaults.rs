@@ -64,6 +64,7 @@ pub(crate) async fn make(
         revision: 0,
         next_number: 0,
         packs: 0,
+        grown: None,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await

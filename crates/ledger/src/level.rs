@@ -25,6 +25,9 @@ pub const LEVEL: u32 = 2;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
+/// From which level on it is said under which revision of the vault packs were placed: members that
+/// do not know of it would take what others refuse.
+pub const PLACED_UNDER: u32 = 2;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=99)];
 /// Where an envelope has its command.
@@ -45,6 +48,7 @@ impl Command {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,
             other => level_of(other.number()).unwrap_or(u32::MAX),

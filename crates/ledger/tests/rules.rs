@@ -62,7 +62,11 @@ fn nobody_writes_in_the_session_of_another() {
     let (session, other) = (ids::session(1), Actor::Agent(agent(2)));
     story.refused(other.clone(), RenewSession { session }, Code::AuthDenied);
     story.refused(other.clone(), story::intend(1, &[1], PackHome::Object), Code::AuthDenied);
-    story.refused(other.clone(), StorePacks { session, packs: vec![] }, Code::AuthDenied);
+    story.refused(
+        other.clone(),
+        StorePacks { session, packs: vec![], revision: None },
+        Code::AuthDenied,
+    );
     story.refused(other, story::commit(1, 1, agent(2), PointState::Complete), Code::AuthDenied);
     story.refused(
         Actor::Agent(agent(1)),
@@ -209,12 +213,12 @@ fn a_pack_counts_as_stored_only_when_it_was_said_to_be() {
     let mut story = Story::with_agents(1);
     story.begin(1, 1);
     let me = Actor::Agent(agent(1));
-    let (session, pack) = (ids::session(1), ids::pack(1));
-    story.refused(me.clone(), StorePacks { session, packs: vec![pack] }, Code::PackMissing);
+    let pack = ids::pack(1);
+    story.refused(me.clone(), story::store(1, 1, None), Code::PackMissing);
     story.done(me.clone(), story::intend(1, &[1], PackHome::Object));
     let state = |story: &Story| story.query().pack(&ids::vault(), &pack).unwrap().unwrap().state;
     assert_eq!(state(&story), PackState::Intended);
-    story.done(me, StorePacks { session, packs: vec![pack] });
+    story.done(me, story::store(1, 1, None));
     assert_eq!(state(&story), PackState::Stored);
 }
 
@@ -223,13 +227,13 @@ fn a_lost_pack_stays_lost_until_it_is_stored_again_or_found() {
     let mut story = Story::with_agents(1);
     story.begin(1, 1);
     let me = Actor::Agent(agent(1));
-    let (session, pack, vault) = (ids::session(1), ids::pack(1), ids::vault());
+    let (pack, vault) = (ids::pack(1), ids::vault());
     story.refused(Actor::System, LosePack { vault, pack }, Code::PackMissing);
     story.done(me.clone(), story::intend(1, &[1], PackHome::Object));
-    story.done(me.clone(), StorePacks { session, packs: vec![pack] });
+    story.done(me.clone(), story::store(1, 1, None));
     story.done(Actor::System, LosePack { vault, pack });
     assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Lost);
-    story.done(me, StorePacks { session, packs: vec![pack] });
+    story.done(me, story::store(1, 1, None));
     assert_eq!(story.query().pack(&vault, &pack).unwrap().unwrap().state, PackState::Stored);
     assert_eq!(story.done(Actor::System, FindPack { vault, pack }), Outcome::Unchanged);
     story.done(Actor::System, LosePack { vault, pack });

@@ -2,7 +2,7 @@
 
 use super::{
     WriteSession,
-    receive::{ReceivedPack, bases, inline_homes},
+    receive::{PLACINGS_MAX, ReceivedPack, bases, inline_homes},
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
@@ -48,16 +48,13 @@ impl House {
             ..point_row(object.record(), &vault.row, run.id)
         };
         self.settle(&vault).await?;
-        let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
-        self.places.put(&vault.row, names.0.as_str(), reach_bytes).await?;
-        self.places.put(&vault.row, names.1.as_str(), bytes).await?;
         let commit = CommitPoint {
             session: session.row.id,
             point: row,
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
         };
-        let committed = self.ledger.propose(session.actor(), commit).await?;
+        let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {
             self.count(session, &vault, pack, Some(*base))?;
         }
@@ -71,6 +68,34 @@ impl House {
             self.shipping.tell(shipped, here);
         }
         Ok(point)
+    }
+
+    /// Puts a point where it is required and commits it. While it was put, the vault may have come
+    /// to require a further location: then it is put there too.
+    async fn place_point(
+        &self,
+        session: &WriteSession,
+        mut commit: CommitPoint,
+        (reach, object): (Bytes, Bytes),
+    ) -> Result<Outcome> {
+        let point = commit.point.id;
+        let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
+        let required = || self.ledger.query().vault(&session.row.vault);
+        let mut left = PLACINGS_MAX;
+        loop {
+            let vault = required()?;
+            self.places.put(&vault, names.0.as_str(), reach.clone()).await?;
+            self.places.put(&vault, names.1.as_str(), object.clone()).await?;
+            commit.point.locations.clone_from(&vault.required);
+            left -= 1;
+            let refused = match self.ledger.propose(session.actor(), commit.clone()).await {
+                Err(error) if error.code == Code::LocationMissing => error,
+                ended => return ended,
+            };
+            if left == 0 || required()?.grown == vault.grown {
+                return Err(refused);
+            }
+        }
     }
 
     fn run_of(&self, session: &WriteSession) -> Result<RunRow> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
 use holdfast_ledger::{
     command::{IntendPacks, IntendedPack, Outcome, StorePacks},
+    level::PLACED_UNDER,
     row::{PackHome, PackState},
 };
 use holdfast_repository::{
@@ -78,11 +79,28 @@ impl House {
         let packs = vec![pack.intended(PackHome::Object)];
         let intend = IntendPacks { session: session.row.id, packs };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
-        let name = layout::ObjectName::pack(&id);
-        self.places.put(&vault.row, name.as_str(), pack.bytes.clone()).await?;
-        let store = StorePacks { session: session.row.id, packs: vec![id] };
-        self.ledger.propose(session.actor(), store).await?;
+        self.place_pack(session, &pack).await?;
         self.count(session, &vault, &pack, bases.first().copied())
+    }
+
+    /// Puts a pack where it is required until the ledger takes it as stored: while it was put, the
+    /// vault may have come to require a further location.
+    async fn place_pack(&self, session: &WriteSession, pack: &ReceivedPack) -> Result<()> {
+        let name = layout::ObjectName::pack(&pack.id);
+        let mut left = PLACINGS_MAX;
+        loop {
+            let query = self.ledger.query();
+            let vault = query.vault(&session.row.vault)?;
+            let revision = (query.level()? >= PLACED_UNDER).then_some(vault.revision);
+            self.places.put(&vault, name.as_str(), pack.bytes.clone()).await?;
+            let (session_id, packs) = (session.row.id, vec![pack.id]);
+            let store = StorePacks { session: session_id, packs, revision };
+            left -= 1;
+            match self.ledger.propose(session.actor(), store).await {
+                Err(error) if error.code == Code::VaultGrown && left > 0 => {}
+                ended => return ended.map(drop),
+            }
+        }
     }
 
     /// A stored pack joins the index, and all its chunks the session's reach.
@@ -109,6 +127,9 @@ pub(super) fn bases(outcome: Outcome) -> Result<Vec<u64>> {
         _ => Err(Error::new(Code::InternalBug, "announced packs got no numbers")),
     }
 }
+
+/// How often an object is put again because more locations are required than before.
+pub(super) const PLACINGS_MAX: usize = 4;
 
 /// Where inline packs lie within a point's object: at the end, each behind its length.
 pub(crate) fn inline_homes(point: &PointId, object: &[u8], inline: &[Bytes]) -> Vec<PackHome> {

@@ -64,9 +64,17 @@ struct Locations<'a> {
 impl Outlet for Locations<'_> {
     fn ship(&self, segment: SegmentRow, object: Bytes) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            let (house, id) = (self.house, &self.vault.row.id);
             let name = layout::ObjectName::segment(&segment.id);
-            self.house.places.put(&self.vault.row, name.as_str(), object).await?;
-            self.house.ledger.propose(Actor::System, AddSegment { segment }).await.map(drop)
+            let vault = house.ledger.query().vault(id)?;
+            house.places.put(&vault, name.as_str(), object.clone()).await?;
+            house.ledger.propose(Actor::System, AddSegment { segment }).await?;
+            // What came to be required meanwhile is filled up with what was known before.
+            let now = house.ledger.query().vault(id)?;
+            if now.grown == vault.grown {
+                return Ok(());
+            }
+            house.places.put(&now, name.as_str(), object).await
         })
     }
 }

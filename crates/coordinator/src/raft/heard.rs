@@ -67,7 +67,7 @@ mod tests {
 
     fn store(packs: usize) -> Command {
         let packs = vec![PackId::from_bytes([1; 32]); packs];
-        StorePacks { session: SessionId::from_bytes([2; 16]), packs }.into()
+        StorePacks { session: SessionId::from_bytes([2; 16]), packs, revision: None }.into()
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use super::{Level, heal};
 use crate::{
     house::{House, Vault},
-    places::Place,
+    places::{Place, show},
 };
 use bytes::Bytes;
-use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, limits};
+use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::{FindPack, LosePack, Note, NoteKind},
-    row::{PackRow, PackState, PointRow, SegmentRow},
+    row::{PackRow, PackState, PointRow, SegmentRow, VaultRow},
 };
-use holdfast_repository::layout;
+use holdfast_repository::layout::{self, Object};
 use holdfast_storage::ObjectName;
 use holdfast_wire::v1;
 
@@ -151,7 +151,7 @@ async fn copy_in(
     let store = &place.1;
     let head = match store.head(&object.name).await {
         Ok(head) => head,
-        Err(error) => return no_copy(house, vault, object, place, error).await,
+        Err(error) => return no_copy(vault, object, place, error).await,
     };
     let problem = match (&head, object.length) {
         (None, _) => "missing",
@@ -162,7 +162,7 @@ async fn copy_in(
             let _share = house.outgoing.reserve(limits::PACK_BYTES_MAX).await?;
             let bytes = match store.get(&object.name, limits::REACH_BYTES_MAX).await {
                 Ok(bytes) => bytes,
-                Err(error) => return no_copy(house, vault, object, place, error).await,
+                Err(error) => return no_copy(vault, object, place, error).await,
             };
             if house.hash(bytes.clone()).await? == object.hash {
                 return Ok(Copy::Whole(bytes));
@@ -175,27 +175,50 @@ async fn copy_in(
 
 /// An object that cannot be read is a finding. A location that cannot be read at all is none of
 /// this object's, and ends the verification: nothing there is known to be damaged.
-async fn no_copy(
-    house: &House,
-    vault: &Vault,
-    object: &Expected,
-    place: &Place,
-    error: Error,
-) -> Result<Copy> {
-    let problem = match error.code {
-        // It went between two looks at it.
-        Code::ObjectMissing => "missing",
-        Code::ObjectDamaged => "truncated",
-        // Longer than any object of its kind.
-        Code::LimitExceeded => "hash",
-        Code::LocationIoFailed | Code::LocationRefused => {
-            house.places.stands(&vault.row, place).await?;
-            "unreadable"
-        }
-        _ => return Err(error),
-    };
+async fn no_copy(vault: &Vault, object: &Expected, place: &Place, error: Error) -> Result<Copy> {
+    let problem = problem_of(&vault.row, place, &error).await?;
     tracing::warn!(object = %object.name, location = %place.0, %error, "not read");
     Ok(Copy::Bad { problem, read: 0 })
+}
+
+/// What the error says of one object; or the error that says something of the location.
+pub(crate) async fn problem_of(
+    vault: &VaultRow,
+    place: &Place,
+    error: &Error,
+) -> Result<&'static str> {
+    match error.code {
+        // It went between two looks at it.
+        Code::ObjectMissing => Ok("missing"),
+        Code::ObjectDamaged => Ok("truncated"),
+        // Longer than any object of its kind.
+        Code::LimitExceeded => Ok("hash"),
+        Code::LocationIoFailed | Code::LocationRefused => {
+            show(vault, place).await?;
+            Ok("unreadable")
+        }
+        _ => Err(error.clone()),
+    }
+}
+
+/// What the ledger says that an object hashes to; nothing of one that it does not know.
+pub(crate) fn hash_of(
+    query: Query<'_>,
+    vault: &VaultId,
+    name: &layout::ObjectName,
+) -> Result<Option<[u8; 32]>> {
+    let point = |id: &PointId| query.row::<PointRow>(id.as_bytes());
+    let expected = match name.object() {
+        Object::Pack(id) => return Ok(Some(*id.as_bytes())),
+        Object::Point(id) => point(&id)?.map(|row| Expected::point(&row, id)),
+        Object::Reach(id) => point(&id)?.map(|row| Expected::reach(&row)),
+        Object::Segment(id) => {
+            let key = [vault.as_bytes().as_slice(), id.as_bytes()].concat();
+            query.row::<SegmentRow>(&key)?.map(|row| Expected::segment(&row))
+        }
+        _ => None,
+    };
+    Ok(expected.transpose()?.map(|expected| expected.hash))
 }
 
 /// The chunks that are lost with a pack: all of them, or it is said that they are not known yet.

@@ -9,6 +9,8 @@ mod choice;
 mod heal;
 mod walk;
 
+pub(crate) use check::{hash_of, problem_of};
+
 use crate::house::House;
 use choice::Choice;
 use holdfast_common::{Code, Error, Result};

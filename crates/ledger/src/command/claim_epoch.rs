@@ -102,8 +102,7 @@ impl ClaimEpoch {
                 continue;
             }
             suspended.push(Suspended { vault: vault.id, locations });
-            let revision = vault.revision + 1;
-            apply.tables.put(&VaultRow { required: here, revision, ..vault })?;
+            apply.tables.put(&vault.requiring(here))?;
         }
         Ok(suspended)
     }

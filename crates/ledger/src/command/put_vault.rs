@@ -44,8 +44,7 @@ impl PutVault {
             ))
             .next("make another vault that requires it"));
         }
-        let required = self.vault.required.clone();
-        apply.tables.put(&VaultRow { required, revision: old.revision + 1, ..old })?;
+        apply.tables.put(&old.requiring(self.vault.required.clone()))?;
         Ok(Outcome::Done)
     }
 }

@@ -62,7 +62,7 @@ impl ReturnRegion {
             let row = apply.vault(&vault)?;
             let mut required = row.required.clone();
             required.extend(locations.into_iter().filter(|name| !row.required.contains(name)));
-            apply.tables.put(&VaultRow { required, revision: row.revision + 1, ..row })?;
+            apply.tables.put(&row.requiring(required))?;
         }
         epoch.regions.push(self.region.clone());
         apply.tables.put(&epoch)?;

@@ -1,4 +1,4 @@
-//! A recovery point that was committed. Immutable.
+//! A recovery point that was committed. Immutable, but for the list of locations that hold it.
 
 use super::row;
 use holdfast_common::{AgentId, Name, PointId, RunId, Timestamp, VaultId};
@@ -71,7 +71,8 @@ pub struct PointRow {
     pub object_hash: [u8; 32],
     #[cbor(n(14), with = "minicbor::bytes")]
     pub reach_hash: [u8; 32],
-    /// The locations that held everything when it was committed.
+    /// The locations that held everything when it was committed, and those that were filled up with
+    /// it since.
     #[n(15)]
     pub locations: Vec<Name>,
     #[n(16)]

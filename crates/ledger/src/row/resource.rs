@@ -1,7 +1,7 @@
 //! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
 
 use super::row;
-use holdfast_common::{Name, Timestamp, VaultId};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -52,6 +52,31 @@ pub struct VaultRow {
     /// Pack rows that no index segment covers yet.
     #[n(10)]
     pub packs: u64,
+    /// The revision that required a location which the one before did not; none since the vault was
+    /// made.
+    #[n(11)]
+    pub grown: Option<u64>,
+}
+
+impl VaultRow {
+    /// The next revision, with other locations required.
+    #[must_use]
+    pub fn requiring(self, required: Vec<Name>) -> Self {
+        let revision = self.revision + 1;
+        let grows = required.iter().any(|name| !self.required.contains(name));
+        let grown = if grows { Some(revision) } else { self.grown };
+        Self { required, revision, grown, ..self }
+    }
+
+    /// What was placed under a revision lies in all that is required now. Without one it was placed
+    /// before there was anything to say of it.
+    pub(crate) fn insist_on_all(&self, placed_under: Option<u64>) -> Result<()> {
+        if placed_under.unwrap_or(0) >= self.grown.unwrap_or(0) {
+            return Ok(());
+        }
+        let message = format!("the vault `{}` has come to require a further location", self.name);
+        Err(Error::new(Code::VaultGrown, message))
+    }
 }
 
 row!(VaultRow, Vault, "vault", |row| row.id.as_bytes());

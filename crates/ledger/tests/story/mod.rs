@@ -112,6 +112,15 @@ impl Story {
         assert_eq!(error.code, code, "{error}");
     }
 
+    /// The vault requires other locations, as when one that was given up is back.
+    pub(crate) fn require(&mut self, required: &[&str]) {
+        let vault = self.query().vault(&ids::vault()).unwrap();
+        let mut tables = Tables::over(&self.kv);
+        let required = required.iter().map(|text| name(text)).collect();
+        tables.put(&vault.requiring(required)).unwrap();
+        self.kv.write(tables.into_batch()).unwrap();
+    }
+
     /// Starts run `number` of agent `who` and opens its session.
     pub(crate) fn begin(&mut self, who: u8, number: u8) {
         self.done(Actor::System, start_run(number, agent(who)));
@@ -176,6 +185,7 @@ pub(crate) fn vault() -> VaultRow {
         revision: 0,
         next_number: 0,
         packs: 0,
+        grown: None,
     }
 }
 
@@ -242,6 +252,16 @@ pub(crate) fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
     IntendPacks { session: ids::session(session), packs: packs.iter().map(pack).collect() }
 }
 
+pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks {
+    StorePacks { session: ids::session(session), packs: vec![ids::pack(pack)], revision }
+}
+
+/// These points lie in `main` too.
+pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
+    let points = points.iter().map(|number| ids::point(*number)).collect();
+    PlacePoints { vault: ids::vault(), location: name("main"), points }
+}
+
 pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> CommitPoint {
     CommitPoint {
         session: ids::session(session),
@@ -306,7 +326,7 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
             (me, BeginSession { session, run, point }.into())
         }
         6 => (me, intend(number, &[number], PackHome::Object).into()),
-        7 => (me, StorePacks { session, packs: vec![ids::pack(number)] }.into()),
+        7 => (me, store(number, number, None).into()),
         8 => (me, commit(number, number, agent(who), PointState::Complete).into()),
         9 => (me, commit(number, number + 100, agent(who), PointState::Checkpoint).into()),
         10 => (me, EndRun { run: ids::run(number), state: RunState::Failed, error: None }.into()),
@@ -422,7 +442,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         returned: true,
     };
     let inline = PackHome::Point(point, 120);
-    let store = StorePacks { session, packs: vec![ids::pack(1)] };
     let segment = SegmentRow {
         id: holdfast_common::SegmentId::from_bytes([3; 16]),
         vault: ids::vault(),
@@ -452,7 +471,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("begin_read_in_run", granted.into()),
         ("intend_packs", intend(1, &[1], PackHome::Object).into()),
         ("intend_inline", intend(1, &[1], inline).into()),
-        ("store_packs", store.into()),
+        ("store_packs", store(1, 1, None).into()),
+        ("store_placed_packs", store(1, 1, Some(3)).into()),
         ("commit_point", commit(1, 3, agent(1), PointState::Complete).into()),
         ("add_segment", AddSegment { segment }.into()),
         ("note", Note { kind: NoteKind::BundleExported, subject: "all".into() }.into()),
@@ -461,6 +481,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("export_bundle", export_bundle(1).into()),
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
         ("rewrap_keys", rewrap_keys(1).into()),
+        ("place_points", place_points(&[3, 4]).into()),
     ];
     [samples, members::samples(), recovering::samples()].concat()
 }

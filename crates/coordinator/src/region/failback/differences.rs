@@ -96,6 +96,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::AddSegment(_)
         | Command::EndRestore(_)
         | Command::ImportPoint(_)
+        | Command::PlacePoints(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)

@@ -1,0 +1,98 @@
+//! A location is filled up with what others of its vault hold.
+//!
+//! ```text
+//!   listings of the sources ─┐ in step, a page of each     ┌─ one source after the other
+//!   listing of the target ───┴─→ names that it lacks ─→ a copy that is whole ─→ the target
+//!   rows of points ─→ all their objects are in the listing ─→ the ledger says: they lie there
+//! ```
+//!
+//! Every object of the layout goes, but for the one that says whose location it is: that must be
+//! there before. A copy is checked before it is put, as verification checks it. What the target has
+//! is left alone, unless its length shows that it is damaged. A call that was broken off is made
+//! again and goes on where it was; nothing is copied twice.
+
+mod filling;
+mod listing;
+mod object;
+mod points;
+#[cfg(test)]
+mod tests;
+
+use crate::{house::House, places::Place};
+use filling::Filling;
+use holdfast_common::{Name, Result};
+use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
+use holdfast_repository::layout::ObjectName;
+use points::Survey;
+
+/// What a call brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filled {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) left: Vec<LeftObject>,
+}
+
+/// What no source has whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LeftObject {
+    pub(crate) name: ObjectName,
+    pub(crate) why: String,
+}
+
+/// What was copied so far, and how much there was to copy at the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) of_objects_hint: Option<u64>,
+}
+
+/// Whoever wants to hear of it.
+pub(crate) type Told<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Brings everything that the sources hold and the target lacks.
+pub(crate) async fn fill(
+    house: &House,
+    vault: &VaultRow,
+    from: &[Place],
+    to: &Place,
+    told: Told<'_>,
+) -> Result<Filled> {
+    house.places.prove(vault, &to.0).await?;
+    let insist = || house.ledger.peers().insist_on_epoch();
+    Filling::of(house, vault, (from, to), told, &insist)?.everything().await
+}
+
+/// The same of some objects.
+pub(crate) async fn copy(
+    house: &House,
+    vault: &VaultRow,
+    from: &[Place],
+    to: &Place,
+    names: &[ObjectName],
+    told: Told<'_>,
+) -> Result<Filled> {
+    house.places.prove(vault, &to.0).await?;
+    let insist = || house.ledger.peers().insist_on_epoch();
+    Filling::of(house, vault, (from, to), told, &insist)?.named(names).await
+}
+
+/// Says of every point whose objects lie in the location that it lies there too; how many it was
+/// said of.
+pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Name) -> Result<u64> {
+    house.places.prove(vault, location).await?;
+    let place = (location.clone(), house.places.location(location).await?);
+    let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
+    let mut survey = Survey::begin(query, vault.id, &place, budget, tasks).await?;
+    let mut placed = 0;
+    loop {
+        let points = survey.batch().await?;
+        if points.is_empty() {
+            return Ok(placed);
+        }
+        placed += points.len() as u64;
+        let command = PlacePoints { vault: vault.id, location: location.clone(), points };
+        house.ledger.propose(Actor::System, command).await?;
+    }
+}

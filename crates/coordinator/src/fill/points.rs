@@ -1,0 +1,139 @@
+//! Which points lie in a location that was filled up, all of each.
+//!
+//! ```text
+//!   rows of packs  │ in step with the listing ─→ numbers that are missing there (few, or none)
+//!   rows of points │ in step with the listing ─→ points whose record or reach is missing
+//!   rows of points ─→ neither, and a reach without a missing number? ─→ the ledger, in batches
+//! ```
+//!
+//! A reach is read only where something is missing at all. Presence and length count here; whether
+//! the bytes are right was seen when they were put, and is for verification to say later.
+
+use super::listing::Listing;
+use crate::{budget::Budget, places::Place};
+use holdfast_common::{PointId, Result, VaultId, limits};
+use holdfast_ledger::{
+    Query,
+    row::{PackHome, PackState, PointRow},
+};
+use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
+use holdfast_runtime::tasks::Tasks;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What a location lacks of what the ledger knows, and the points that lack nothing.
+pub(super) struct Survey<'a> {
+    vault: VaultId,
+    place: &'a Place,
+    budget: &'a Budget,
+    tasks: &'a Tasks,
+    /// Points without their record or their reach.
+    bare: BTreeSet<PointId>,
+    /// Numbers of chunks whose packs are not there.
+    missing: Arc<Reach>,
+    points: Box<dyn Iterator<Item = Result<PointRow>> + Send + Sync + 'a>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) async fn begin(
+        query: Query<'a>,
+        vault: VaultId,
+        place: &'a Place,
+        budget: &'a Budget,
+        tasks: &'a Tasks,
+    ) -> Result<Self> {
+        let bare = bare(query, vault, place).await?;
+        let missing = Arc::new(missing(query, vault, place, &bare).await?);
+        let points = Box::new(points(query));
+        Ok(Self { vault, place, budget, tasks, bare, missing, points })
+    }
+
+    /// The next points that lie there and are not said to; none when there are no more.
+    pub(super) async fn batch(&mut self) -> Result<Vec<PointId>> {
+        let mut batch = Vec::new();
+        while batch.len() < limits::POINTS_PLACED_MAX {
+            let Some(point) = self.points.next() else { break };
+            let point = point?;
+            let is_known = point.vault != self.vault || point.locations.contains(&self.place.0);
+            if !is_known && self.is_whole(&point).await? {
+                batch.push(point.id);
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn is_whole(&self, point: &PointRow) -> Result<bool> {
+        if self.bare.contains(&point.id) {
+            return Ok(false);
+        }
+        if self.missing.is_empty() {
+            return Ok(true);
+        }
+        let _share = self.budget.reserve(limits::PACK_BYTES_MAX).await?;
+        let name = ObjectName::reach(&point.id).as_str().parse()?;
+        let bytes = self.place.1.get(&name, limits::REACH_BYTES_MAX).await?;
+        let (missing, point) = (self.missing.clone(), point.clone());
+        let meets = move || {
+            if blake3::hash(&bytes) != point.reach_hash {
+                return Ok(false);
+            }
+            let reach = Reach::from_object(&bytes, &point.vault, &point.id)?;
+            Ok(!missing.iter().any(|number| reach.contains(number)))
+        };
+        self.tasks.run_blocking("reach", meets).await
+    }
+}
+
+/// All points, in the order of their ids, as locations list them.
+fn points(query: Query<'_>) -> impl Iterator<Item = Result<PointRow>> + use<'_> {
+    query.points_like("")
+}
+
+async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSet<PointId>> {
+    let (mut records, mut reaches) =
+        (Listing::over(place, "points/")?, Listing::over(place, "reach/")?);
+    let mut bare = BTreeSet::new();
+    for point in points(query) {
+        let point = point?;
+        if point.vault != vault {
+            continue;
+        }
+        let record = records.length_of(&ObjectName::point(&point.id)).await?;
+        let reach = reaches.length_of(&ObjectName::reach(&point.id)).await?;
+        if record.is_none() || reach.is_none() {
+            bare.insert(point.id);
+        }
+    }
+    Ok(bare)
+}
+
+async fn missing(
+    query: Query<'_>,
+    vault: VaultId,
+    place: &Place,
+    bare: &BTreeSet<PointId>,
+) -> Result<Reach> {
+    let (mut listed, mut missing, mut after) =
+        (Listing::over(place, "packs/")?, Reach::new(), None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { return Ok(missing) };
+        after = Some(last.id);
+        for pack in page {
+            let is_there = match pack.home {
+                PackHome::Object => {
+                    let length = listed.length_of(&ObjectName::pack(&pack.id)).await?;
+                    length == Some(u64::from(pack.length))
+                }
+                PackHome::Point(point, _) => !bare.contains(&point),
+            };
+            let is_whole = match pack.state {
+                PackState::Intended => continue,
+                PackState::Lost => false,
+                PackState::Stored => is_there,
+            };
+            if !is_whole {
+                missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;
+            }
+        }
+    }
+}

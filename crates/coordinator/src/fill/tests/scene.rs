@@ -1,0 +1,351 @@
+//! Locations of a vault in memory, some of which go away, and objects of every kind in them.
+
+use super::super::{Filled, Progress, Told, filling::Filling};
+use crate::{
+    budget::Budget,
+    crowd::{VAULT, id},
+    custody::VaultCustody,
+    places::Place,
+};
+use bytes::Bytes;
+use holdfast_common::{
+    AgentId, ChunkId, Code, Error, PackId, PointId, Result, RunId, SegmentId, SystemClock,
+    SystemEntropy, Timestamp, VaultId, limits,
+};
+use holdfast_keyring::{VaultKeys, identity::IdentityKey};
+use holdfast_ledger::{
+    Batch, MemoryKv, Query, Row, StateKv,
+    row::{AgentRow, AgentState, Custody, Sharing, VaultRow},
+    tables::full_key,
+};
+use holdfast_repository::{
+    ChunkNumber, ChunkParameters, PointObject, PointRecord, PointState, Reach, VaultObject,
+    layout::ObjectName, segment::SegmentBuilder,
+};
+use holdfast_runtime::tasks::Tasks;
+use holdfast_storage::{
+    MemoryStore, ObjectMeta, ObjectPrefix, ObjectStore, Pending, Probe, Receipt, name,
+};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+pub(super) type Object = (ObjectName, Bytes);
+
+pub(super) struct Scene {
+    pub(super) vault: VaultRow,
+    pub(super) kv: MemoryKv,
+    pub(super) custody: Arc<VaultCustody>,
+    pub(super) budget: Budget,
+    pub(super) tasks: Tasks,
+    pub(super) is_superseded: bool,
+    pub(super) told: Mutex<Vec<Progress>>,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let keys = VaultKeys::generate(VAULT, &SystemEntropy);
+        let vault = VaultRow {
+            id: VAULT,
+            name: "main".parse().unwrap(),
+            sharing: Sharing::Agent,
+            custody: Custody::Coordinator,
+            required: Vec::new(),
+            key_version: 1,
+            key_object: Vec::new().into(),
+            created: Timestamp::ZERO,
+            revision: 1,
+            next_number: 0,
+            packs: 0,
+            grown: None,
+        };
+        Self {
+            vault,
+            kv: MemoryKv::default(),
+            custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
+            budget: Budget::new(limits::READ_BUDGET_BYTES),
+            tasks: Tasks::new("test"),
+            is_superseded: false,
+            told: Mutex::default(),
+        }
+    }
+
+    pub(super) fn query(&self) -> Query<'_> {
+        Query::over(&self.kv)
+    }
+
+    /// The ledger knows this.
+    pub(super) fn know<R: Row>(&self, row: &R) {
+        let mut batch = Batch::default();
+        let bytes = holdfast_common::record::to_bytes(row);
+        batch.changes.insert(full_key(R::TABLE, &row.key()), Some(bytes));
+        self.kv.write(batch).unwrap();
+    }
+
+    pub(super) async fn fill(&self, from: &[Place], to: &Place) -> Result<Filled> {
+        let told = |progress| self.told.lock().unwrap().push(progress);
+        self.with(from, to, &told, &|| self.insist()).everything().await
+    }
+
+    pub(super) async fn copy(
+        &self,
+        from: &[Place],
+        to: &Place,
+        names: &[ObjectName],
+    ) -> Result<Filled> {
+        self.with(from, to, &|_| (), &|| self.insist()).named(names).await
+    }
+
+    fn with<'a>(
+        &'a self,
+        from: &'a [Place],
+        to: &'a Place,
+        told: Told<'a>,
+        insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
+    ) -> Filling<'a> {
+        let (query, vault, custody) = (self.query(), &self.vault, self.custody.clone());
+        let (budget, tasks) = (&self.budget, &self.tasks);
+        Filling { query, vault, custody, from, to, budget, tasks, insist, told }
+    }
+
+    fn insist(&self) -> Result<()> {
+        if self.is_superseded {
+            return Err(Error::new(Code::EpochSuperseded, "superseded"));
+        }
+        Ok(())
+    }
+
+    /// One of each kind that a location holds, but for the vault's own.
+    pub(super) fn one_of_each(&self) -> Vec<Object> {
+        let entropy = &SystemEntropy;
+        let segment = SegmentId::random(entropy);
+        let table = SegmentBuilder::new(VAULT, segment).build();
+        let table = table.to_object(self.custody.as_ref()).unwrap();
+        let point = self.point(&IdentityKey::generate(entropy), 3);
+        let reach = self.reach(3, 7);
+        let plain = |name| (name, Bytes::from_static(b"sealed"));
+        vec![
+            plain(ObjectName::cluster_key(&[1; 16])),
+            plain(ObjectName::log(1, 7)),
+            plain(ObjectName::snapshot(1, 7, 0)),
+            plain(ObjectName::epoch(2)),
+            plain(ObjectName::keys(1, 1).unwrap()),
+            (ObjectName::segment(&segment), table.into()),
+            pack(1),
+            point,
+            reach,
+        ]
+    }
+
+    pub(super) fn reach(&self, point: u64, number: u64) -> Object {
+        let (mut reach, point) = (Reach::new(), PointId::from_bytes(id(point)));
+        reach.insert(ChunkNumber::from_u64(number));
+        (ObjectName::reach(&point), reach.to_object(&VAULT, &point).unwrap().into())
+    }
+
+    /// Of agent 1, signed with this key.
+    pub(super) fn point(&self, key: &IdentityKey, number: u64) -> Object {
+        let point = PointId::from_bytes(id(number));
+        let record = PointRecord {
+            format: Default::default(),
+            point,
+            vault: VAULT,
+            agent: AgentId::from_bytes([1; 16]),
+            run: RunId::from_bytes(id(number)),
+            policy: None,
+            source: "files:/srv".to_owned(),
+            started: Timestamp::ZERO,
+            ended: Timestamp::ZERO,
+            root: ChunkId::from_bytes([5; 32]),
+            height: 1,
+            entries: 17,
+            bytes: 1,
+            previous: None,
+            state: PointState::Complete,
+            chunk_profile: Default::default(),
+            id_key_scope: holdfast_repository::IdKeyScope::Agent,
+            skipped: 0,
+            inline_packs: Vec::new(),
+            skipped_page: None,
+        };
+        let bytes = record.to_bytes();
+        let signature = key.sign_point(&bytes);
+        let object = PointObject::new(bytes.into(), signature, Vec::new()).unwrap();
+        (ObjectName::point(&point), object.to_object().into())
+    }
+}
+
+pub(super) fn agent(key: &IdentityKey) -> AgentRow {
+    AgentRow {
+        id: AgentId::from_bytes([1; 16]),
+        name: "host-1".parse().unwrap(),
+        labels: BTreeMap::new(),
+        identity_public: *key.public().as_bytes(),
+        state: AgentState::Enrolled,
+        serial: 1,
+        not_after: Timestamp::ZERO,
+        enrolled: Timestamp::ZERO,
+        returns: 0,
+    }
+}
+
+/// An object that is named by its hash; what is in it nobody asks.
+pub(super) fn pack(number: u64) -> Object {
+    let bytes = Bytes::from([number.to_le_bytes().as_slice(), &[9; 100]].concat());
+    let id = PackId::from_bytes(blake3::hash(&bytes).into());
+    (ObjectName::pack(&id), bytes)
+}
+
+pub(super) async fn place(called: &str) -> Place {
+    of(called, Arc::new(MemoryStore::new(Arc::new(SystemClock::start())))).await
+}
+
+/// A location that holds the vault and nothing else.
+pub(super) async fn of(called: &str, store: Arc<dyn ObjectStore>) -> Place {
+    put(&store, &vault_object(VAULT)).await;
+    (called.parse().unwrap(), store)
+}
+
+pub(super) fn vault_object(id: VaultId) -> Object {
+    let created = Timestamp::ZERO;
+    let object = VaultObject { id, created, chunks: ChunkParameters::default() };
+    (ObjectName::vault(), object.to_bytes().into())
+}
+
+pub(super) fn stored(name: &ObjectName) -> name::ObjectName {
+    name.as_str().parse().unwrap()
+}
+
+pub(super) async fn put(store: &Arc<dyn ObjectStore>, (name, bytes): &Object) {
+    store.put_new(&stored(name), bytes.clone()).await.unwrap();
+}
+
+pub(super) async fn put_all(place: &Place, objects: &[Object]) {
+    for object in objects {
+        put(&place.1, object).await;
+    }
+}
+
+/// Other bytes under the name of an object.
+pub(super) async fn spoil((_, store): &Place, name: &ObjectName, bytes: &[u8]) {
+    store.replace(&stored(name), Bytes::copy_from_slice(bytes)).await.unwrap();
+}
+
+/// Whatever lies there, by its name.
+pub(super) async fn holds(place: &Place) -> BTreeMap<String, Bytes> {
+    let (mut all, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = place.1.list(&ObjectPrefix::all(), after.as_ref(), 1000).await.unwrap();
+        let Some(last) = page.last() else { return all };
+        after = Some(last.name.clone());
+        for meta in &page {
+            let bytes = place.1.get(&meta.name, limits::REACH_BYTES_MAX).await.unwrap();
+            all.insert(meta.name.to_string(), bytes);
+        }
+    }
+}
+
+/// A location that goes away when it was asked so often, and a measure of how many ask at once.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    inner: MemoryStore,
+    left: AtomicUsize,
+    /// An empty directory stays where it was.
+    leaves_nothing: bool,
+    busy: AtomicUsize,
+    pub(super) busiest: AtomicUsize,
+}
+
+impl Leaving {
+    pub(super) fn after(calls: usize, leaves_nothing: bool) -> Arc<Self> {
+        let inner = MemoryStore::new(Arc::new(SystemClock::start()));
+        let (left, busy) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+        let store =
+            Arc::new(Self { inner, left, leaves_nothing, busy, busiest: AtomicUsize::new(0) });
+        store.left.store(calls, SeqCst);
+        store
+    }
+
+    pub(super) fn allow(&self, calls: usize) {
+        self.left.store(calls, SeqCst);
+    }
+
+    fn is_here(&self) -> bool {
+        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn gone<T>(&self, empty: Result<T>) -> Result<T> {
+        let broken = || Error::new(Code::LocationIoFailed, "the line is dead");
+        if self.leaves_nothing { empty } else { Err(broken()) }
+    }
+
+    async fn measured<T>(&self, call: Pending<'_, T>) -> Result<T> {
+        self.busiest.fetch_max(self.busy.fetch_add(1, SeqCst) + 1, SeqCst);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let ended = call.await;
+        self.busy.fetch_sub(1, SeqCst);
+        ended
+    }
+}
+
+impl ObjectStore for Leaving {
+    fn put_new<'a>(&'a self, name: &'a name::ObjectName, bytes: Bytes) -> Pending<'a, Receipt> {
+        if !self.is_here() {
+            return Box::pin(async { Err(Error::new(Code::LocationIoFailed, "it is not there")) });
+        }
+        self.inner.put_new(name, bytes)
+    }
+
+    fn replace<'a>(&'a self, name: &'a name::ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        self.inner.replace(name, bytes)
+    }
+
+    fn get<'a>(&'a self, name: &'a name::ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
+        if self.is_here() {
+            return Box::pin(self.measured(self.inner.get(name, bytes_max)));
+        }
+        let missing = Err(Error::new(Code::ObjectMissing, "missing"));
+        Box::pin(async move { self.gone(missing) })
+    }
+
+    fn get_range<'a>(
+        &'a self,
+        name: &'a name::ObjectName,
+        range: Range<u64>,
+    ) -> Pending<'a, Bytes> {
+        self.inner.get_range(name, range)
+    }
+
+    fn head<'a>(&'a self, name: &'a name::ObjectName) -> Pending<'a, Option<ObjectMeta>> {
+        if self.is_here() {
+            return self.inner.head(name);
+        }
+        Box::pin(async move { self.gone(Ok(None)) })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a ObjectPrefix,
+        after: Option<&'a name::ObjectName>,
+        limit: usize,
+    ) -> Pending<'a, Vec<ObjectMeta>> {
+        if self.is_here() {
+            return self.inner.list(prefix, after, limit);
+        }
+        Box::pin(async move { self.gone(Ok(Vec::new())) })
+    }
+
+    fn delete<'a>(&'a self, name: &'a name::ObjectName) -> Pending<'a, bool> {
+        self.inner.delete(name)
+    }
+
+    fn probe(&self) -> Pending<'_, Probe> {
+        self.inner.probe()
+    }
+}

@@ -170,6 +170,8 @@ fn spawn_common(house: &Arc<House>, tasks: &Tasks) {
     let removal = members::heed_removal(house.clone(), token.clone());
     tasks.spawn("removal", OnError::Shutdown, removal);
     tasks.spawn("regions", OnError::Shutdown, region::keep(house.clone(), token.clone()));
+    let stand = region::stand_again(house.clone(), token.clone());
+    tasks.spawn("candidacy", OnError::Shutdown, stand);
     tasks.spawn("levels", OnError::Shutdown, levels::keep(house.clone(), token));
 }
 

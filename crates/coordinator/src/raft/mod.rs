@@ -166,7 +166,7 @@ impl Ledger {
         // Before it has begun, it says of nobody that he votes.
         raft.with_raft_state(|_| ()).await.map_err(refused)?;
         // See `stand_last`.
-        raft.runtime_config().elect(node.duty != Duty::Witness);
+        raft.runtime_config().elect(node.duty != Duty::Witness && !peers.standing().is_anew());
         let (room, tables_file) = (Arc::new(room), directory.join("tables/db").into());
         let (me, snapshots) = (node.id, snapshots_dir);
         Ok(Self {
@@ -198,6 +198,11 @@ impl Ledger {
         self.raft.initialize(BTreeMap::from([(node.id, member)])).await.map_err(|error| {
             Error::new(Code::ResourceConflict, "this member is not new").cause(error)
         })
+    }
+
+    /// What it was brought anew reaches into its epoch: it may be elected, as ever.
+    pub(crate) fn stand_again(&self, is_witness: bool) {
+        self.raft.runtime_config().elect(!is_witness);
     }
 
     /// Waits until somebody leads.
@@ -245,7 +250,7 @@ impl Ledger {
 
     /// Whether this member is the only one that votes: nobody else has to be found.
     pub(crate) fn is_alone(&self) -> bool {
-        self.raft.voter_ids().eq([self.me])
+        self.raft.voter_ids().eq([self.me]) && !self.peers.standing().is_anew()
     }
 
     /// Waits a while for somebody who leads; the others may not be there yet.

@@ -44,7 +44,11 @@ impl Ledger {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if self.leads() || self.silence.span() < STAND_AFTER || !self.votes() {
+            if self.leads()
+                || self.silence.span() < STAND_AFTER
+                || !self.votes()
+                || self.peers.standing().is_anew()
+            {
                 continue;
             }
             // Again after as long: one try at a time.

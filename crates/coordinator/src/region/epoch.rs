@@ -2,8 +2,8 @@
 //!
 //! Epochs are ordered by their number, and by the member that claimed it: two sides that were cut
 //! apart may both take the same number in their own locations, and then all agree which one counts.
-//! A term of an election never decides between epochs. Within an epoch regions only come back to it:
-//! who names more of them has the newer word.
+//! A term of an election never decides between epochs. Within an epoch regions only come back to
+//! it: who names more of them has the newer word.
 
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::epoch::FIRST_EPOCH;

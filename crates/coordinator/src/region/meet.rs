@@ -13,6 +13,7 @@ impl House {
     /// written down before anybody is answered.
     pub(crate) fn meet(&self, told: &Epoch) -> Result<()> {
         let peers = self.ledger.peers();
+        let _turn = peers.turn();
         match judge(&peers.standing().epoch, &self.region, told) {
             Verdict::Same => peers.insist_on_epoch(),
             Verdict::Refuse => Err(peers.standing().epoch.supersedes()),
@@ -26,6 +27,7 @@ impl House {
 
     /// A claim that was found in a location.
     pub(super) fn meet_claim(&self, claim: &Claim) -> Result<()> {
+        let _turn = self.ledger.peers().turn();
         let standing = self.ledger.peers().standing();
         if claim.epoch.member == self.node_id && claim.epoch.number > standing.epoch.number {
             // Claimed, and killed before it came to anything: it goes on.
@@ -44,7 +46,8 @@ impl House {
         let known = self.ledger.peers().standing();
         let aside = epoch.member != self.node_id && self.may_differ(&known, epoch);
         let kept = known.claim.filter(|claim| claim.epoch.is_claim_of(epoch));
-        let standing = Standing { aside, claim: kept, ..Standing::of(epoch.clone(), true) };
+        let standing =
+            Standing { claim: kept, aside, anew: known.anew, ..Standing::of(epoch.clone(), true) };
         standing.save(&self.data)?;
         let restarts = aside || !known.belongs;
         if restarts {
@@ -80,7 +83,8 @@ impl House {
     /// goes on.
     pub(crate) fn fence(&self, epoch: &Epoch) -> Result<()> {
         let belonged = self.ledger.peers().standing().belongs;
-        let standing = Standing::of(epoch.clone(), false);
+        let anew = self.ledger.peers().standing().anew;
+        let standing = Standing { anew, ..Standing::of(epoch.clone(), false) };
         standing.save(&self.data)?;
         self.ledger.peers().stand_at(standing);
         tracing::error!(epoch = epoch.number, regions = epoch.holders(), "superseded: fenced");

@@ -35,4 +35,4 @@ pub(crate) use promote::{Order, promote};
 #[cfg(test)]
 pub(crate) use standing::IntendedNode;
 pub(crate) use standing::{Intent, Standing, prepare};
-pub(crate) use watch::{insist_unclaimed, keep, look};
+pub(crate) use watch::{insist_unclaimed, keep, look, stand_again};

@@ -26,6 +26,10 @@ pub(crate) struct Standing {
     /// Its ledger has what the epoch never had: it is to be put aside, and brought anew.
     #[n(3)]
     pub(crate) aside: bool,
+    /// Its ledger was put aside, and what it was brought since does not reach into the epoch yet:
+    /// by what such a ledger knows, members may lead that do not any more.
+    #[n(4)]
+    pub(crate) anew: Option<bool>,
 }
 
 /// To lead a new epoch alone, from the end of the own log.
@@ -57,11 +61,15 @@ pub(crate) struct IntendedNode {
 
 impl Standing {
     pub(crate) fn first() -> Self {
-        Self { epoch: Epoch::first(), belongs: true, claim: None, aside: false }
+        Self::of(Epoch::first(), true)
     }
 
     pub(crate) fn of(epoch: Epoch, belongs: bool) -> Self {
-        Self { epoch, belongs, claim: None, aside: false }
+        Self { epoch, belongs, claim: None, aside: false, anew: None }
+    }
+
+    pub(crate) fn is_anew(&self) -> bool {
+        self.anew == Some(true)
     }
 
     pub(crate) fn load(data: &Path) -> Result<Self> {
@@ -100,7 +108,7 @@ pub(crate) async fn prepare(config: &Options) -> Result<()> {
             }
         }
         remove(&data.join("shipped"))?;
-        Standing { aside: false, ..standing }.save(data)?;
+        Standing { aside: false, anew: Some(true), ..standing }.save(data)?;
         tracing::warn!(epoch = number, "the ledger was put aside, and is brought anew");
     }
     Ok(())

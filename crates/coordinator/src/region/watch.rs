@@ -4,7 +4,7 @@
 //! region was given up finds the claim, or a member of the new side, first. [`keep`] goes on asking
 //! everybody it ever knew: a side that was cut off fences itself at the first contact.
 
-use super::{Claim, Epoch};
+use super::{Claim, Epoch, Standing};
 use crate::{house::House, places::Place};
 use futures::future::join_all;
 use holdfast_common::{Result, limits};
@@ -51,6 +51,30 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
     }
 }
 
+/// Ends when a ledger that is brought anew knows of its epoch, from which on its member may stand
+/// for election: before, it could be the only voter of a time long past, and elect itself.
+pub(crate) async fn stand_again(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    let mut applied = house.ledger.applied();
+    while house.ledger.peers().standing().is_anew() {
+        let reached = house.ledger.query().epoch()?.map_or(FIRST_EPOCH, |row| row.number);
+        let turn = house.ledger.peers().turn();
+        let standing = house.ledger.peers().standing();
+        if reached >= standing.epoch.number {
+            let standing = Standing { anew: None, ..standing };
+            standing.save(&house.data)?;
+            house.ledger.peers().stand_at(standing);
+            house.ledger.stand_again(house.is_witness());
+            return Ok(());
+        }
+        drop(turn);
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = applied.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+    Ok(())
+}
+
 /// Everybody's epoch, of those who answer. Members that were superseded are asked too: they hear
 /// from us what they are.
 async fn ask_around(house: &House) {
@@ -92,6 +116,7 @@ async fn claim_in_ledger(house: &House) -> Result<()> {
 impl House {
     /// What the ledger says of regions that came back to the epoch, this member goes by.
     pub(super) fn follow_returns(&self) -> Result<()> {
+        let _turn = self.ledger.peers().turn();
         let standing = self.ledger.peers().standing();
         let Some(row) = self.ledger.query().epoch()? else { return Ok(()) };
         let is_ours = (row.number, row.member) == (standing.epoch.number, standing.epoch.member);

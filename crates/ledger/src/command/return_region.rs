@@ -10,7 +10,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{EpochRow, LocationRow, MemberRole, MemberRow, MemberState, VaultRow, epoch::Suspended},
+    row::{EpochRow, LocationRow, MemberRole, MemberRow, MemberState, epoch::Suspended},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Name, Result, limits};

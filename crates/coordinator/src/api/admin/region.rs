@@ -216,6 +216,7 @@ pub(super) fn fence(
         return Err(Error::new(Code::EpochTaken, message));
     }
     tracing::warn!(%actor, number, %by, "fenced by hand");
+    let _turn = house.ledger.peers().turn();
     house.fence(&Epoch { number, regions: vec![by], member: 0, applied: 0 })?;
     Ok(v1::FenceRegionResponse { member: house.name.to_string(), epoch: number })
 }

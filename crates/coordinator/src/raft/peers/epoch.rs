@@ -30,6 +30,11 @@ impl Peers {
         self.stand().standing.clone()
     }
 
+    /// Whoever changes the standing, here and on disk, does it alone.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn stand_at(&self, standing: Standing) {
         self.stand().standing = standing;
     }

@@ -44,6 +44,7 @@ struct Shared {
     tls: OnceLock<Arc<ClientTls>>,
     book: Mutex<BTreeMap<u64, Entry>>,
     stand: Mutex<Stand>,
+    turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -66,7 +67,7 @@ impl Peers {
     pub(crate) fn new(cluster: ClusterId, me: u64, fixed: BTreeMap<u64, String>) -> Self {
         let (tls, book) = (OnceLock::new(), Mutex::default());
         let stand = Mutex::new(Stand::at(Standing::first()));
-        Self(Arc::new(Shared { cluster, me, fixed, tls, book, stand }))
+        Self(Arc::new(Shared { cluster, me, fixed, tls, book, stand, turn: Mutex::default() }))
     }
 
     /// From now on others can be called, with this certificate.

@@ -92,6 +92,8 @@ pub(crate) async fn fail_back(house: &House, order: &Order, told: &Teller) -> Re
     if !is_back {
         fill_all(house, &returns, "filling its locations", &mut report, told).await?;
         propose(house, order, false).await?;
+        // What is shipped from here on goes to the returned locations too.
+        house.shipped(*house.ledger.applied().borrow()).await?;
     }
     house.follow_returns()?;
     if !returns.is_empty() {
@@ -136,7 +138,14 @@ fn insist_on_return(house: &House, region: &Name) -> Result<EpochRow> {
         Error::new(Code::RegionLeads, message)
     };
     let epoch = query.epoch()?.ok_or_else(nothing_lost)?;
-    let is_lost = rows.iter().any(|row| is_superseded(row, region)) || !epoch.suspended.is_empty();
+    // Whoever claimed the epoch never lost it.
+    if rows.iter().any(|row| row.id == epoch.member && row.region == *region) {
+        return Err(nothing_lost());
+    }
+    let is_here =
+        |name: &Name| locations.iter().any(|row| row.name == *name && row.region == *region);
+    let is_lost = rows.iter().any(|row| is_superseded(row, region))
+        || epoch.suspended.iter().flat_map(|part| &part.locations).any(is_here);
     match is_lost || epoch.regions.contains(region) {
         true => Ok(epoch),
         false => Err(nothing_lost()),

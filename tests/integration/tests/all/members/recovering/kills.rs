@@ -36,7 +36,7 @@ fn declared(cluster: &Cluster, name: &str) -> bool {
 #[test]
 fn what_people_change_is_in_the_locations_before_it_is_answered_or_took_long() {
     let cluster = Cluster::start();
-    cluster.run(&["agent", "token"]).ok();
+    let agent = cluster.agent("host");
     let (log, aside) =
         (cluster.scratch.join("location/cluster/log"), cluster.scratch.join("aside"));
     wait_until("the log is shipped", PATIENCE, || log.exists().then_some(()));
@@ -55,6 +55,7 @@ fn what_people_change_is_in_the_locations_before_it_is_answered_or_took_long() {
         (declared(&cluster, "when-back") && late() == before).then_some(())
     };
     wait_until("answered as ever", PATIENCE, soon);
+    drop(agent);
     let lost = Lost::of(cluster);
     lost.recover(&[]).ok();
     let cluster = lost.started();

@@ -5,8 +5,8 @@ use holdfast_common::limits::{self, MIB};
 use crate::{
     Parser, Refused,
     parsers::{
-        agent, coordinator, identity, keys, ledger, manifest, messages, pack, point, seal, segment,
-        words,
+        agent, coordinator, identity, keys, ledger, manifest, members, messages, pack, point, seal,
+        segment, words,
     },
 };
 
@@ -35,6 +35,8 @@ parsers! {
     "certificates-pem" identity::certificates_in_pem, identity::chains_in_pem;
     "cluster-key" keys::cluster_key, keys::cluster_keys;
     "coordinator-toml" coordinator::coordinator_toml, coordinator::configs;
+    "epoch-claim" members::epoch_claim, members::epoch_claims;
+    "epoch-claim-inside" members::epoch_claim_inside, members::epoch_claims_inside;
     "error-detail" messages::error_detail, messages::error_details;
     "extent-entries" coordinator::extent_entries, coordinator::extents_opened;
     "fields" messages::fields, messages::field_bytes;
@@ -59,6 +61,8 @@ parsers! {
     "manifest-diff" manifest::tree_pair, manifest::tree_pairs;
     "manifest-page" manifest::page, manifest::pages;
     "manifest-tree" manifest::tree, manifest::trees;
+    "member-message" members::member_message, members::member_messages;
+    "member-seed" members::member_seed, members::member_seeds;
     "message" messages::message, messages::messages;
     "name" words::name, words::names;
     "object-name" point::object_name, point::object_names;
@@ -70,8 +74,11 @@ parsers! {
     "pattern" words::pattern, words::patterns;
     "point" point::point, point::points;
     "point-record" point::point_record, point::point_records;
+    "promotion" members::promotion, members::promotions;
     "reach" point::reach, point::reaches;
     "resource" messages::resource, messages::resources;
+    "restore-paths" agent::restore_paths, agent::lists_of_paths;
+    "restore-report" agent::restore_report, agent::reports;
     "scrubbed-object" point::scrubbed_object, point::scrubbed_objects;
     "sealed-footer" keys::sealed_footer, keys::sealed_footers;
     "segment" segment::segment, segment::segments;
@@ -80,8 +87,10 @@ parsers! {
     "skipped-page" manifest::skipped_page, manifest::skipped_pages;
     "snapshot" coordinator::snapshot, coordinator::snapshots;
     "snapshot-part" coordinator::snapshot_part, coordinator::snapshot_parts;
+    "standing" members::standing, members::standings;
     "stored-name" words::stored_name, words::stored_names;
     "timestamp" words::timestamp, words::timestamps;
+    "told-toml" agent::told_toml, agent::tolds;
     "vault-object" point::vault_object, point::vault_objects;
 }
 

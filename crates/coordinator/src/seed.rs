@@ -30,8 +30,7 @@ struct Seed {
 }
 
 pub(crate) fn save(data: &Path, cluster: &ClusterRow, peers: &Addresses) -> Result<()> {
-    let seed = Seed { cluster: cluster.clone(), peers: peers.clone() };
-    files::write_private(&path(data), &record::to_bytes(&seed))
+    files::write_private(&path(data), &render(cluster, peers))
 }
 
 pub(crate) fn load(config: &Options) -> Result<Option<(ClusterRow, Addresses)>> {
@@ -39,9 +38,18 @@ pub(crate) fn load(config: &Options) -> Result<Option<(ClusterRow, Addresses)>> 
     if !path.exists() {
         return Ok(None);
     }
-    let seed: Seed = record::from_bytes("cluster", &files::read_private(&path)?)?;
-    insist_on(config, &seed.cluster)?;
-    Ok(Some((seed.cluster, seed.peers)))
+    let (cluster, peers) = parse(&files::read_private(&path)?)?;
+    insist_on(config, &cluster)?;
+    Ok(Some((cluster, peers)))
+}
+
+pub(crate) fn parse(bytes: &[u8]) -> Result<(ClusterRow, Addresses)> {
+    let seed: Seed = record::from_bytes("cluster", bytes)?;
+    Ok((seed.cluster, seed.peers))
+}
+
+pub(crate) fn render(cluster: &ClusterRow, peers: &Addresses) -> Vec<u8> {
+    record::to_bytes(&Seed { cluster: cluster.clone(), peers: peers.clone() })
 }
 
 /// The data is of the cluster that the configuration names.

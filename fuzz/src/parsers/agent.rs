@@ -10,11 +10,14 @@ use crate::{
 };
 use holdfast_agent::{
     cache::{Basis, CacheReader, Remembered},
+    line::{parse_told, render_told},
     options::AgentConfig,
+    restore::{RestoreReport, parse_paths, parse_report},
 };
 use holdfast_common::{AgentId, record};
 use holdfast_keyring::aead;
 use holdfast_seal::manifest::page::Page;
+use holdfast_wire::v1::Told;
 use std::{io::Cursor, path::Path, sync::Arc};
 
 const BASIS: Basis = Basis { cutting: [7; 32], read_at: NOW };
@@ -48,6 +51,27 @@ pub fn agent_toml(bytes: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The wanted paths of a restore, sealed by somebody who has the run's key and means harm.
+pub fn restore_paths(list: &[u8]) -> Result<(), Refused> {
+    let paths = parse_paths(list)?;
+    assert!(paths.iter().map(Vec::len).sum::<usize>() <= list.len());
+    Ok(())
+}
+
+/// What a restore could not do, told by a host that means harm.
+pub fn restore_report(list: &[u8]) -> Result<(), Refused> {
+    let mut report = RestoreReport::default();
+    parse_report(list, &mut report)?;
+    assert!(report.skipped.len() + report.notes.iter().count() <= list.len());
+    Ok(())
+}
+
+pub fn told_toml(bytes: &[u8]) -> Result<(), Refused> {
+    let told = parse_told(core::str::from_utf8(bytes)?).ok_or(Refused)?;
+    assert_eq!(parse_told(&render_told(&told)).expect("it was just written"), told);
+    Ok(())
+}
+
 fn cache_of(rows: &[u8]) -> Vec<u8> {
     let mut file = OPENING.to_vec();
     let blocks = [(record::to_bytes(&BASIS), 0u8), (rows.to_vec(), 1)];
@@ -74,6 +98,20 @@ pub fn rows_of_caches() -> Vec<Vec<u8>> {
     let rows = file.content.as_ref().and_then(|content| content.chunks.clone());
     let remembered = [Remembered { entry: folder, rows: None }, Remembered { entry: file, rows }];
     vec![remembered.iter().flat_map(record::to_bytes).collect()]
+}
+
+pub fn lists_of_paths() -> Vec<Vec<u8>> {
+    vec![b"\x46/srv/a\x46/srv/b".to_vec()]
+}
+
+pub fn reports() -> Vec<Vec<u8>> {
+    vec![b"\x84\x01\x6efile.io_failed\x42/a\x03\x82\x42/b\x6efile.io_failed".to_vec()]
+}
+
+pub fn tolds() -> Vec<Vec<u8>> {
+    let audit_hash = vec![0xab; 32].into();
+    let told = Told { epoch: 2, index: 98, audit_rows: 40, audit_hash, time_ns: NOW.as_nanos() };
+    vec![render_told(&told).into_bytes()]
 }
 
 pub fn configs() -> Vec<Vec<u8>> {

@@ -28,11 +28,14 @@ pub fn log_extent(bytes: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Entries from 7 on, however many there are.
+/// Entries from 7 on, however many there are; or those that are the last a number can name.
 pub fn extent_entries(bytes: &[u8]) -> Result<(), Refused> {
-    let to = 6 + u64::from(*bytes.first().ok_or(Refused)?);
-    let count = door::extent_entries(&bytes[1..], 7, to)?;
-    assert_eq!(count as u64, to - 6);
+    let (from, to) = match *bytes.first().ok_or(Refused)? {
+        0 => (u64::MAX - 1, u64::MAX),
+        count => (7, 6 + u64::from(count)),
+    };
+    let count = door::extent_entries(&bytes[1..], from, to)?;
+    assert_eq!(count as u64, to - from + 1);
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 use crate::{Refused, examples::NOW};
 use holdfast_common::record;
 use holdfast_ledger::{
-    Actor, Batch, Command, Envelope, MemoryKv, Outcome, Reply, Row, StateKv, Tables, apply,
+    Actor, Batch, Command, Envelope, LEVEL, MemoryKv, Outcome, Reply, Row, StateKv, Tables, apply,
     audit::{AuditHead, AuditRow},
     envelope::ENVELOPE_VERSION,
+    level::LEVEL_FIRST,
     row,
 };
 use minicbor::{Decode, Encode};
@@ -19,6 +20,10 @@ pub fn command(bytes: &[u8]) -> Result<(), Refused> {
 
 /// What is applied is an outcome, whatever it says: only storage may fail a member.
 pub fn envelope(bytes: &[u8]) -> Result<(), Refused> {
+    for known in [LEVEL_FIRST, LEVEL] {
+        let read = Envelope::read(bytes, known);
+        assert!(read.is_err() || read? == record::from_bytes("command", bytes)?);
+    }
     let envelope: Envelope = same_again(bytes)?;
     let mut tables = Tables::over(&FOUNDED.0);
     let reply = apply(&mut tables, FOUNDED.1, &envelope).expect("an outcome, not a fault");
@@ -35,8 +40,13 @@ pub fn reply(bytes: &[u8]) -> Result<(), Refused> {
 pub fn row(bytes: &[u8]) -> Result<(), Refused> {
     let seen = [
         a_row::<row::AgentRow>(bytes),
+        a_row::<row::BundleRow>(bytes),
         a_row::<row::ClusterRow>(bytes),
+        a_row::<row::EpochRow>(bytes),
+        a_row::<row::LevelRow>(bytes),
         a_row::<row::LocationRow>(bytes),
+        a_row::<row::MemberRow>(bytes),
+        a_row::<row::OfficeRow>(bytes),
         a_row::<row::OperatorRow>(bytes),
         a_row::<row::PackRow>(bytes),
         a_row::<row::PointRow>(bytes),
@@ -44,12 +54,14 @@ pub fn row(bytes: &[u8]) -> Result<(), Refused> {
         a_row::<row::LostHistoryRow>(bytes),
         a_row::<row::RecoveryRow>(bytes),
         a_row::<row::RunRow>(bytes),
+        a_row::<row::SeatRow>(bytes),
         a_row::<row::SegmentRow>(bytes),
         a_row::<row::SessionRow>(bytes),
         a_row::<row::TokenRow>(bytes),
         a_row::<row::VaultRow>(bytes),
         a_row::<AuditRow>(bytes),
         same_again::<AuditHead>(bytes).map(drop),
+        same_again::<row::ShippedSnapshot>(bytes).map(drop),
     ];
     seen.into_iter().find(Result::is_ok).unwrap_or(Err(Refused))
 }

@@ -16,7 +16,8 @@ use prost::Message;
 
 type Body = fn(&[u8]) -> Result<(), Refused>;
 
-/// What strangers and agents may send, and what agents and people are answered.
+/// What strangers, agents and members may send, and what agents and people are answered. Only ever
+/// longer: the corpus names a message by its place.
 const MESSAGES: &[Body] = &[
     same_again::<v1::JoinRequest>,
     same_again::<v1::JoinResponse>,
@@ -43,6 +44,16 @@ const MESSAGES: &[Body] = &[
     same_again::<v1::ListPointsResponse>,
     same_again::<v1::VerifyEvent>,
     same_again::<v1::ListAuditResponse>,
+    same_again::<v1::HelloRequest>,
+    same_again::<v1::HelloResponse>,
+    same_again::<v1::JoinMemberRequest>,
+    same_again::<v1::JoinMemberResponse>,
+    same_again::<v1::OverviewResponse>,
+    same_again::<v1::ProposeRequest>,
+    same_again::<v1::ProposeResponse>,
+    same_again::<v1::RegionsResponse>,
+    same_again::<v1::SnapshotPart>,
+    same_again::<v1::Told>,
 ];
 
 pub fn message(bytes: &[u8]) -> Result<(), Refused> {

@@ -6,6 +6,7 @@ pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod manifest;
+pub mod members;
 pub mod messages;
 pub mod pack;
 pub mod point;

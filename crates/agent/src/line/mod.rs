@@ -18,7 +18,7 @@ mod whereabouts;
 pub use backoff::Backoff;
 pub use endpoints::{Connect, Endpoints};
 pub(crate) use ingest::Ingest;
-pub use told::Told;
+pub use told::{Told, parse_told, render_told};
 pub use whereabouts::Whereabouts;
 
 use holdfast_common::codes::Exit;

@@ -49,15 +49,7 @@ impl Told {
             return;
         }
         *newest = Some(told.clone());
-        let written = Written {
-            epoch: told.epoch,
-            index: told.index,
-            audit_rows: told.audit_rows,
-            audit_hash: hex(&told.audit_hash),
-            time_ns: told.time_ns,
-        };
-        let text = toml::to_string(&written).unwrap_or_default();
-        if let Err(error) = files::write_public(&self.file, text.as_bytes()) {
+        if let Err(error) = files::write_public(&self.file, render_told(told).as_bytes()) {
             tracing::warn!(%error, "what the cluster told could not be written down");
         }
     }
@@ -65,8 +57,12 @@ impl Told {
 
 /// A file that says nothing usable is as good as none: it is only ever an alarm less.
 fn read(file: &Path) -> Option<v1::Told> {
-    let text = files::read_text(file).ok()?;
-    let written: Written = toml::from_str(&text).ok()?;
+    parse_told(&files::read_text(file).ok()?)
+}
+
+/// What a file like `told.toml` says.
+pub fn parse_told(text: &str) -> Option<v1::Told> {
+    let written: Written = toml::from_str(text).ok()?;
     let digits = written.audit_hash.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let hash: Vec<u8> = digits.map(byte).collect::<Option<_>>()?;
@@ -77,6 +73,18 @@ fn read(file: &Path) -> Option<v1::Told> {
         audit_hash: hash.into(),
         time_ns: written.time_ns,
     })
+}
+
+/// The text of `told.toml`.
+pub fn render_told(told: &v1::Told) -> String {
+    let written = Written {
+        epoch: told.epoch,
+        index: told.index,
+        audit_rows: told.audit_rows,
+        audit_hash: hex(&told.audit_hash),
+        time_ns: told.time_ns,
+    };
+    toml::to_string(&written).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {

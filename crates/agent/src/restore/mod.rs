@@ -29,7 +29,7 @@ pub use engine::{Progress, RestoreReport, RestoreRequest, insist_on_paths, resto
 pub use online::{OnlinePoint, open_online};
 pub use point::{PointKeys, PointReader};
 pub use remote::{RestoreOrder, Restored, restore_ordered};
-pub use sealed::{open_paths, open_report, seal_paths, seal_report};
+pub use sealed::{open_paths, open_report, parse_paths, parse_report, seal_paths, seal_report};
 pub use source::{ChunkSource, FetchedFrame};
 pub use targets::Targets;
 pub use verify::{VerifyReport, verify};

@@ -35,8 +35,12 @@ pub fn open_paths(reader: &PointReader, run: &RunId, sealed: &[u8]) -> Result<Ve
     if sealed.is_empty() {
         return Ok(Vec::new());
     }
-    let list = RunKey::of(reader.ids(), run).open(RunText::WantedPaths, sealed)?;
-    let mut rows = Decoder::new(&list);
+    parse_paths(&RunKey::of(reader.ids(), run).open(RunText::WantedPaths, sealed)?)
+}
+
+/// The wanted paths of a list that was opened.
+pub fn parse_paths(list: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut rows = Decoder::new(list);
     let mut paths = Vec::new();
     while rows.position() < list.len() {
         paths.push(rows.bytes().map_err(malformed)?.to_vec());
@@ -78,8 +82,12 @@ pub fn open_report(
     if sealed.is_empty() {
         return Ok(());
     }
-    let list = RunKey::of(reader.ids(), run).open(RunText::Report, sealed)?;
-    let mut rows = Decoder::new(&list);
+    parse_report(&RunKey::of(reader.ids(), run).open(RunText::Report, sealed)?, report)
+}
+
+/// Adds the rows of a report that was opened.
+pub fn parse_report(list: &[u8], report: &mut RestoreReport) -> Result<()> {
+    let mut rows = Decoder::new(list);
     while rows.position() < list.len() {
         row(&mut rows, report).map_err(malformed)?;
     }

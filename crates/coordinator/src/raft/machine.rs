@@ -285,7 +285,10 @@ impl RaftSnapshotBuilder<Types> for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{tests::location, types::Entry};
+    use crate::{
+        raft::{log_store::LogStore, tests::location, types::Entry},
+        store::DirectoryLock,
+    };
     use futures::stream;
     use holdfast_common::{SystemClock, Timestamp};
     use holdfast_ledger::{Actor, Batch, MemoryKv, envelope::ENVELOPE_VERSION, kv::KeyValue};
@@ -339,6 +342,12 @@ mod tests {
         Entry { log_id, payload: EntryPayload::Normal(proposal) }
     }
 
+    fn machine(tables: &Arc<Overlay>, directory: &Path) -> Machine {
+        let time = LedgerTime::new(Arc::new(SystemClock::start()), None, directory.join("time"));
+        let (sender, _) = watch::channel(0);
+        Machine::new(tables.clone(), directory.to_owned(), (2, Arc::new(time)), sender)
+    }
+
     async fn apply_all(machine: &mut Machine, indexes: std::ops::Range<u64>) {
         machine.apply(stream::iter(indexes.map(|index| Ok((entry(index), None))))).await.unwrap();
     }
@@ -355,11 +364,8 @@ mod tests {
         let (let_go, go_on) = mpsc::sync_channel(1);
         let slow = Slow { rows: MemoryKv::default(), begun, go_on: Lock::new(go_on) };
         let tables = Overlay::without_settler(Arc::new(slow), 1_000);
-        let time =
-            LedgerTime::new(Arc::new(SystemClock::start()), None, directory.path().join("time"));
-        let snapshots = directory.path().to_owned();
-        let (sender, applied) = watch::channel(0);
-        let mut machine = Machine::new(tables.clone(), snapshots, (2, Arc::new(time)), sender);
+        let mut machine = machine(&tables, directory.path());
+        let applied = machine.applied.subscribe();
         apply_all(&mut machine, 1..40).await;
         let before = all(tables.as_ref());
 
@@ -379,5 +385,25 @@ mod tests {
         assert_eq!(all(&filled), before);
         assert_ne!(all(tables.as_ref()), before);
         assert_eq!(Query::over(tables.as_ref()).locations().unwrap().len(), 89);
+    }
+
+    #[tokio::test]
+    async fn tables_that_are_ahead_of_the_log_leave_a_snapshot_and_others_leave_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = DirectoryLock::take(directory.path()).unwrap();
+        let rows = Arc::new(MemoryKv::default());
+        let log = LogStore::open(&directory.path().join("log.redb"), rows.clone(), lock).unwrap();
+        let tables = Overlay::without_settler(rows, 1_000);
+        let mut machine = machine(&tables, directory.path());
+        machine.stand_in_for(log.clone()).await.unwrap();
+        assert!(machine.get_current_snapshot().await.unwrap().is_none(), "nothing is lacking");
+
+        apply_all(&mut machine, 1..40).await;
+        machine.stand_in_for(log).await.unwrap();
+        let taken = machine.get_current_snapshot().await.unwrap().expect("a snapshot");
+        assert_eq!(taken.meta.last_log_id.map(|id| id.index), Some(39));
+        let filled = MemoryKv::default();
+        snapshot::install(&taken.snapshot, &filled).unwrap();
+        assert_eq!(all(&filled), all(tables.as_ref()));
     }
 }

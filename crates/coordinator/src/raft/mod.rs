@@ -48,6 +48,7 @@ use log_store::LogStore;
 use machine::Machine;
 pub(crate) use members::{LAG_MAX, SILENCE_MAX, electable, is_ready, next_step};
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver, storage::RaftLogStorage};
+pub use peers::MemberMessage;
 pub(crate) use peers::{Incoming, Peers};
 pub(crate) use promotion::lead_alone;
 pub(crate) use rebuild::{Rebuild, Workshop};

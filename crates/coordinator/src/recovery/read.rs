@@ -92,6 +92,8 @@ async fn extents(
     let key = opening.recovery.log_key();
     let name = ObjectName::log(u32::try_from(epoch).unwrap_or(u32::MAX), from);
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    // A name is anybody's who writes in a location: it may say any number.
+    let most = from.saturating_add(limits::EXTENT_ENTRIES_MAX - 1);
     let mut end = 0;
     for source in sources.iter() {
         let bytes = match source.get(&name, 2 * limits::EXTENT_BYTES_MAX).await {
@@ -110,13 +112,13 @@ async fn extents(
             Err(error) => {
                 insist_on_cluster(opening, extent::cluster_of(&bytes).ok())?;
                 let said = extent::claimed_end(&bytes, &opening.cluster);
-                end = end.max(said.unwrap_or(from + limits::EXTENT_ENTRIES_MAX - 1));
+                end = end.max(said.unwrap_or(most));
                 blemishes.push(Blemish::of(source, &name, &error));
             }
         }
     }
     // One that vanished since it was listed, or whose only copies cannot be read.
-    let end = if end == 0 { from + limits::EXTENT_ENTRIES_MAX - 1 } else { end };
+    let end = if end == 0 { most } else { end };
     Ok((found, end))
 }
 

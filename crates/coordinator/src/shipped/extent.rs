@@ -52,7 +52,7 @@ pub(crate) fn entries(plaintext: &[u8], from: u64, to: u64) -> Result<Vec<Number
             return Err(damaged("its entries are not in order"));
         }
         entries.push((index, entry.to_vec()));
-        next += 1;
+        next = index.checked_add(1).ok_or_else(|| damaged("it has an entry after the last"))?;
     }
     if next != to.saturating_add(1) || entries.is_empty() {
         return Err(damaged("it holds fewer or more entries than it says"));

@@ -31,6 +31,7 @@ use std::{
 };
 use tonic::transport::Channel;
 pub(crate) use transfer::Incoming;
+pub use wire::MemberMessage;
 
 /// A handle on all lines.
 #[derive(Clone)]

@@ -15,6 +15,42 @@ use openraft::raft::{
 
 type Header = Option<v1::PeerHeader>;
 
+/// A message between members without its header, which is judged where it comes in.
+pub trait MemberMessage: Sized {
+    /// Parsed as it would be here, and rendered again.
+    fn said_anew(self) -> Result<Self>;
+}
+
+impl MemberMessage for v1::AppendRequest {
+    fn said_anew(self) -> Result<Self> {
+        appended(self).map(|request| append(None, &request))
+    }
+}
+
+impl MemberMessage for v1::AppendResponse {
+    fn said_anew(self) -> Result<Self> {
+        append_answered(self).map(|answer| append_answer(&answer))
+    }
+}
+
+impl MemberMessage for v1::TakeOverRequest {
+    fn said_anew(self) -> Result<Self> {
+        handed_over(self).map(|request| hand_over(None, &request))
+    }
+}
+
+impl MemberMessage for v1::VoteRequest {
+    fn said_anew(self) -> Result<Self> {
+        asked_vote(self).map(|request| ask_vote(None, &request))
+    }
+}
+
+impl MemberMessage for v1::VoteResponse {
+    fn said_anew(self) -> Result<Self> {
+        vote_answered(self).map(|answer| vote_answer(&answer))
+    }
+}
+
 pub(in super::super) fn position(id: &LogId) -> v1::LogPosition {
     let (term, node, index) = StoredLogId::from(id).parts();
     v1::LogPosition { term, node, index }

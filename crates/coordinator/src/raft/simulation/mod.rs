@@ -12,6 +12,7 @@
 //! more than a quick run plays. The controls lie about one thing each and must be found out.
 
 mod clients;
+mod deaf;
 mod dice;
 mod disk;
 mod events;

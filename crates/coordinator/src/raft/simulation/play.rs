@@ -56,6 +56,15 @@ impl Plan {
     }
 
     pub(super) fn play(self) -> Verdict {
+        self.stage(async |world| {
+            self.run(world).await;
+            let (wrong, trace) = (world.wrong(), world.trace());
+            Verdict { wrong, trace, last_words: world.last_words() }
+        })
+    }
+
+    /// Has something happen in a world of this seed.
+    pub(super) fn stage<T>(self, scene: impl AsyncFnOnce(&Arc<World>) -> T) -> T {
         let root = tempfile::tempdir().unwrap();
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
@@ -63,9 +72,7 @@ impl Plan {
             let _entered = runtime.enter();
             World::create(self.seed, self.lie, root.path().to_owned())
         };
-        runtime.block_on(self.run(&world));
-        let (wrong, trace) = (world.wrong(), world.trace());
-        Verdict { wrong, trace, last_words: world.last_words() }
+        runtime.block_on(scene(&world))
     }
 
     async fn run(self, world: &Arc<World>) {
@@ -103,7 +110,7 @@ impl Plan {
         }
     }
 
-    async fn found(self, world: &Arc<World>) {
+    pub(super) async fn found(self, world: &Arc<World>) {
         world.links.lock().unwrap().late_ms = 3;
         for id in 1..=self.voters + 1 {
             Living::start(world, id).await;
@@ -201,6 +208,6 @@ fn strange(world: &World, member: u64, what: &str) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the simulation owns its tasks")]
-fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(work)
 }

@@ -282,7 +282,11 @@ fn a_promotion_that_is_killed_at_any_step_goes_on_when_its_member_is_back() {
     type Step = fn(&Members, &str) -> bool;
     let steps: [(&str, Step); 3] = [
         ("claimed", |members, _| epochs(&members.scratch.join("far")) > 0),
-        ("intended", |members, name| members.dir(name).join("data/promotion").exists()),
+        // Whoever looks late sees what comes after it.
+        ("intended", |members, name| {
+            let data = members.dir(name).join("data");
+            data.join("promotion").exists() || data.join("epoch").exists()
+        }),
         ("written", |members, name| members.dir(name).join("data/epoch").exists()),
     ];
     for (what, is_there) in steps {
@@ -314,6 +318,42 @@ fn a_promotion_that_is_killed_at_any_step_goes_on_when_its_member_is_back() {
         assert_eq!(regions.points(), [after, before], "{what}");
         assert!(!regions.members.dir(&leads).join("data/promotion").exists(), "{what}");
     }
+}
+
+#[test]
+fn of_two_who_promote_at_once_one_leads_and_nothing_is_claimed_twice() {
+    let mut regions = Regions::start(&[]);
+    let before = regions.backup();
+    regions.members.kill("one");
+    for name in DR {
+        let ready = || (regions.heard_ms(name)? > 3_000).then_some(());
+        wait_until("the old side is silent", PATIENCE, ready);
+    }
+    let members = &regions.members;
+    let asked = std::thread::scope(|scope| {
+        let ask =
+            |name| scope.spawn(move || members.run_at(name, &["region", "promote", "dr", "--yes"]));
+        DR.map(ask).map(|asked| asked.join().unwrap())
+    });
+    for told in &asked {
+        if told.code == 0 {
+            assert_eq!(told.object()["epoch"], 2);
+        } else {
+            let code = told.error()["code"].as_str().unwrap().to_owned();
+            assert!(LATE.contains(&&*code), "{}", told.stderr);
+        }
+    }
+    assert!(asked.iter().any(|told| told.code == 0), "{}", asked[0].stderr);
+    let leads = || (regions.role("dr") == "primary").then_some(());
+    wait_until("dr leads", PATIENCE, leads);
+    assert_eq!(epochs(&regions.members.scratch.join("far")), 1, "one claim");
+    let after = regions.backup();
+    for name in DR {
+        let told = || (regions.points_at(name) == [after.clone(), before.clone()]).then_some(());
+        wait_until("both have both", PATIENCE, told);
+        assert_eq!(regions.members.run_at(name, &["cluster", "status"]).ok().object()["epoch"], 2);
+    }
+    regions.members.run(&["audit", "verify"]).ok();
 }
 
 /// Everything up to now is in the ledger of `five`, and `four` hears of nothing more.
@@ -404,3 +444,13 @@ fn three_regions_lose_any_one_without_a_person() {
     }
     drop(agent);
 }
+
+/// What whoever comes too late may hear, by how late it is.
+const LATE: [&str; 6] = [
+    "cluster.endpoint_unreachable",
+    "cluster.leader_unknown",
+    "cluster.member_busy",
+    "epoch.number_taken",
+    "region.lead_held",
+    "region.member_behind",
+];

@@ -18,6 +18,9 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the coordinator says when it did not wait to the end.
+const LATE: &str = "answered before it was in the locations";
+
 /// Whether a policy of this name was answered for.
 fn declared(cluster: &Cluster, name: &str) -> bool {
     let file = cluster.scratch.join(&format!("{name}.toml"));
@@ -27,6 +30,39 @@ fn declared(cluster: &Cluster, name: &str) -> bool {
     );
     write(&file, text);
     cluster.run(&["apply", "-f", file.to_str().unwrap()]).code == 0
+}
+
+/// Killing seldom hits the moment between an answer and its shipping: here it lasts.
+#[test]
+fn what_people_change_is_in_the_locations_before_it_is_answered_or_took_long() {
+    let cluster = Cluster::start();
+    let agent = cluster.agent("host");
+    let (log, aside) =
+        (cluster.scratch.join("location/cluster/log"), cluster.scratch.join("aside"));
+    wait_until("the log is shipped", PATIENCE, || log.exists().then_some(()));
+    let late = || cluster.coordinator.log().matches(LATE).count();
+    let before = late();
+    // A file lies where the log's directory was.
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::write(&log, b"in the way").unwrap();
+    assert!(declared(&cluster, "while-away"), "a location that is away stops nobody");
+    assert!(late() > before, "it waited for the location, and said so");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    // Without a word, once the location takes everything again.
+    let soon = || {
+        let before = late();
+        (declared(&cluster, "when-back") && late() == before).then_some(())
+    };
+    wait_until("answered as ever", PATIENCE, soon);
+    drop(agent);
+    let lost = Lost::of(cluster);
+    lost.recover(&[]).ok();
+    let cluster = lost.started();
+    let told = cluster.run(&["get", "policy"]).ok();
+    for name in ["while-away", "when-back"] {
+        assert!(told.text().contains(&format!("\"{name}\"")), "{}", told.text());
+    }
 }
 
 #[test]

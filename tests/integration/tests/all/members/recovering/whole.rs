@@ -157,6 +157,9 @@ fn a_location_that_is_found_elsewhere_is_used_there() {
 fn an_old_coordinator_that_still_runs_is_over() {
     let cluster = Cluster::start();
     cluster.run(&["agent", "token"]).ok();
+    let is_there = |prefix| !Lost::objects_of(&cluster).below(prefix).is_empty();
+    let shipped = || (is_there("cluster/key") && is_there("cluster/log")).then_some(());
+    wait_until("the log and its key are shipped", PATIENCE, shipped);
     let Cluster { scratch, coordinator } = cluster;
     coordinator.kill();
     let (new, old) = (scratch.join("c"), scratch.join("old"));

@@ -64,8 +64,8 @@ pub(crate) fn present(
 
 /// The row that says what a member is may not have been applied again yet: its files say it too.
 fn not_a_witness(error: Error) -> Error {
-    match error.code() {
-        Code::PathMissing => {
+    match error.code {
+        Code::FileMissing => {
             let message = "this member was not admitted as the witness its file says it is";
             Error::new(Code::ConfigMalformed, message)
                 .cause(error)

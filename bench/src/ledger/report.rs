@@ -301,7 +301,8 @@ mod tests {
         measured.facts.sides[1].name = PEER.into();
         let text = render(&measured);
         for row in [
-            "Holdfast: as many commands/s as etcd, 16 client(s), 256 B | 200, etcd 77: 2.60 times | met",
+            "Holdfast: as many commands/s as etcd, 16 client(s), 256 B | 200, etcd 77: 2.60 times \
+             | met",
             "Holdfast: a p99 no worse, 16 client(s), 256 B | 8.00 ms, etcd 5.00 ms | **missed**",
             "Holdfast: after a kill, a write within 1000 ms (median) | 800 ms | met",
             "Holdfast: after a kill, a write within 2000 ms (p99) | 900 ms | met",

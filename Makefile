@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build check fix test demo bench bench-memory setup torture
+.PHONY: help build check fix test demo bench bench-ledger bench-memory setup torture
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,12 @@ bench: setup ## side by side with PEERS=restic,borg,rustic into bench/RESULTS.md
 	@bench/setup $(PEERS)
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench run --peers $(PEERS) $(BENCH_OPTIONS)
+
+LEDGER_OPTIONS ?= --rounds 2 --counts 500,4000,10000
+bench-ledger: setup ## clusters of three beside etcd, in some 20 minutes: bench/LEDGER.md
+	@bench/setup etcd
+	cargo build --locked --release -p holdfast-cli -p holdfast-bench
+	target/release/holdfast-bench ledger $(LEDGER_OPTIONS)
 
 bench-memory: setup ## Holdfast's memory at 1 and 10 times the data and at 1,000,000 files: bench/MEMORY.md
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench

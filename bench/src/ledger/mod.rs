@@ -50,8 +50,9 @@ pub fn run(options: &LedgerOptions) -> Result<()> {
 /// The sides, in the order of their turns.
 fn contenders() -> Result<Vec<Box<dyn Contender>>> {
     Ok(vec![
-        Box::new(Holdfast::beside_this_program()?),
-        Box::new(ThroughFollower(Holdfast::beside_this_program()?)),
+        Box::new(Holdfast::beside_this_program(false)?),
+        Box::new(Holdfast::beside_this_program(true)?),
+        Box::new(ThroughFollower(Holdfast::beside_this_program(true)?)),
         Box::new(Etcd::new(None)),
         Box::new(ThroughFollower(Etcd::new(None))),
         Box::new(Etcd::new(Some(Timing { heartbeat_ms: 100, election_ms: 500 }))),

@@ -149,7 +149,13 @@ pub const READ_SESSIONS_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 8 * KIB;
 pub const LEDGER_VALUE_BYTES_MAX: usize = 96 * KIB;
 pub const LEDGER_COMMAND_BYTES_MAX: usize = MIB;
+/// For a log that is still in redb, while it is moved.
 pub const LOG_CACHE_BYTES: usize = 64 * MIB;
+/// From so many bytes on the log goes on in a new file; old ones are deleted whole.
+pub const LOG_VOLUME_BYTES: usize = 16 * MIB;
+/// Zeros that are laid ahead of what is written to the log.
+pub const LOG_AHEAD_BYTES_MIN: usize = 64 * KIB;
+pub const LOG_AHEAD_BYTES_MAX: usize = MIB;
 pub const TABLE_CACHE_BYTES: u64 = 64 << 20;
 /// Rows in memory go to the tables on disk together, when they come to so much.
 pub const TABLE_LAYER_BYTES: usize = 256 * KIB;
@@ -306,6 +312,8 @@ const _: () = {
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);
+    assert!(LOG_AHEAD_BYTES_MIN < LOG_AHEAD_BYTES_MAX && LOG_AHEAD_BYTES_MAX < LOG_VOLUME_BYTES);
+    assert!(4 * LOG_AHEAD_BYTES_MAX as u64 <= LEDGER_LAST_BYTES);
     assert!(LEDGER_PLENTY_BYTES > 4 * (LEDGER_FREE_BYTES_MIN + LEDGER_RESERVE_BYTES));
     assert!(2 * SHIPPED_PART_BYTES < OBJECT_BYTES_MAX && 2 * EXTENT_BYTES_MAX < OBJECT_BYTES_MAX);
     assert!(LEDGER_COMMAND_BYTES_MAX < EXTENT_BYTES_MAX);

@@ -3,7 +3,7 @@
 //! ```text
 //!   agents ─┐            ┌─ ingest ─→ places (locations)
 //!   cli ────┼─ api (gate)┼─ reading ←─┘        ↑
-//!           │            ├─ dispatch ← ledger ─┤ raft: log (redb) → tables (sled)
+//!           │            ├─ dispatch ← ledger ─┤ raft: log (files) → tables (sled)
 //!           └─ enrol     └─ verify             └ catalog: chunk → pack, a cache
 //! ```
 //!

@@ -14,7 +14,7 @@ use crate::{
         line::Line,
     },
 };
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{ClusterId, Code, Error, Result};
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -38,6 +38,13 @@ impl Client {
         self.token(CreateTokenRequest { for_member: true, ..CreateTokenRequest::default() }).await
     }
 
+    /// A token that lets a witness in.
+    pub async fn witness_token(&self) -> Result<String> {
+        let (for_member, witness) = (true, true);
+        self.token(CreateTokenRequest { for_member, witness, ..CreateTokenRequest::default() })
+            .await
+    }
+
     async fn token(&self, request: CreateTokenRequest) -> Result<String> {
         let answer: CreateTokenResponse = self.0.call(CREATE_TOKEN, request).await?;
         match answer.token.is_empty() {
@@ -52,7 +59,9 @@ impl Target for Client {
     fn commit<'a>(&'a self, payload: &'a [u8]) -> Pending<'a, ()> {
         Box::pin(async move {
             let labels = BTreeMap::from([(LABEL.to_owned(), text(payload))]);
-            self.token(CreateTokenRequest { labels, for_member: false }).await.map(drop)
+            self.token(CreateTokenRequest { labels, ..CreateTokenRequest::default() })
+                .await
+                .map(drop)
         })
     }
 }
@@ -70,26 +79,35 @@ pub fn operator(dir: &Path) -> Result<Arc<ClientConfig>> {
 
 /// A member's own id, from its configuration.
 pub fn id_of(config: &Path) -> Result<u64> {
+    said(config, "node_id = ")
+}
+
+/// The id of its cluster.
+pub fn cluster_of(config: &Path) -> Result<ClusterId> {
+    said(config, "cluster_id = ")
+}
+
+fn said<T: core::str::FromStr>(config: &Path, what: &str) -> Result<T> {
     let text = files::read_text(config)?;
-    let id = text.lines().find_map(|line| line.strip_prefix("node_id = "));
-    let id = id.and_then(|id| id.trim().parse().ok());
-    id.ok_or_else(|| {
+    let found = text.lines().find_map(|line| line.strip_prefix(what));
+    let found = found.and_then(|found| found.trim().trim_matches('"').parse().ok());
+    found.ok_or_else(|| {
         let message = format!("{} names no member", config.display());
         Error::new(Code::ConfigMalformed, message)
     })
 }
 
-fn text(payload: &[u8]) -> String {
+pub(super) fn text(payload: &[u8]) -> String {
     payload.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])).collect()
 }
 
-fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> Error {
+pub(super) fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> Error {
     Error::new(Code::ConfigMalformed, format!("cannot read {}", path.display())).cause(error)
 }
 
 /// What the certificate of every coordinator is for.
-const COORDINATOR: &str = "coordinator.holdfast";
-const LABEL: &str = "p";
+pub(super) const COORDINATOR: &str = "coordinator.holdfast";
+pub(super) const LABEL: &str = "p";
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The few messages of Holdfast's interface that are spoken here, written down by hand from
-//! `proto/holdfast/v1/admin.proto`: `Admin/CreateToken` and `Admin/Status`. Fields that nobody
+//! `proto/holdfast/v1`: `Admin/CreateToken`, `Admin/Status` and `Raft/Propose`. Fields that nobody
 //! reads are left out; decoding passes over them.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ pub struct CreateTokenRequest {
     /// For a coordinator instead of an agent.
     #[prost(bool, tag = "3")]
     pub for_member: bool,
+    /// For a witness instead of a coordinator.
+    #[prost(bool, tag = "4")]
+    pub witness: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -37,6 +40,36 @@ pub struct MemberStatus {
     pub role: String,
 }
 
+/// What a member that does not lead sends to the one that does, from `raft.proto`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProposeRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<PeerHeader>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub actor: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub command: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PeerHeader {
+    #[prost(bytes = "vec", tag = "1")]
+    pub cluster_id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    #[prost(uint64, tag = "3")]
+    pub to: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProposeResponse {
+    #[prost(bytes = "vec", tag = "2")]
+    pub reply: Vec<u8>,
+}
+
+pub const PROPOSE: &str = "/holdfast.v1.Raft/Propose";
 pub const CREATE_TOKEN: &str = "/holdfast.v1.Admin/CreateToken";
 pub const STATUS: &str = "/holdfast.v1.Admin/Status";
 
@@ -48,7 +81,7 @@ mod tests {
     #[test]
     fn a_token_is_asked_for_with_its_labels_at_one_and_its_kind_at_three() {
         let labels = BTreeMap::from([("key".to_owned(), "worth".to_owned())]);
-        let request = CreateTokenRequest { labels, for_member: true };
+        let request = CreateTokenRequest { labels, for_member: true, witness: false };
         assert_eq!(request.encode_to_vec(), b"\x0a\x0c\x0a\x03key\x12\x05worth\x18\x01");
         let answer = CreateTokenResponse::decode(&b"\x0a\x03hf1\x10\x05"[..]).unwrap();
         assert_eq!(answer.token, "hf1");

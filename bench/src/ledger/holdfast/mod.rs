@@ -5,23 +5,30 @@
 //!   cluster init ─▶ coordinator m0 ─▶ (token ─▶ cluster join ─▶ coordinator) × 2 ─▶ three voters
 //! ```
 //!
-//! A command is `Admin/CreateToken` with the operator's certificate; the payload is a label of the
-//! token. The log is shipped beside it, as always: no answer waits for it, and nobody can turn it
-//! off. Heartbeat 100 ms and election 400 to 800 ms are the product's own.
+//! A command makes a join token; the payload is a label of it. One side asks for it as an operator,
+//! and is answered when the log that holds it lies in the location, as operators are. The other
+//! proposes it as a member does (`proposer`), and its location is taken away before: nothing is
+//! shipped then, as in any cluster whose location is away. Heartbeat 100 ms and election 400 to
+//! 800 ms are the product's own.
 
 mod client;
 mod messages;
+mod proposer;
 
 use super::{
-    cluster::{Belief, Cluster, Contender, MEMBERS, Pending, Target, agreed},
+    cluster::{Belief, Cluster, Contender, MEMBERS, Pending, Target, agreed, healthy},
     process::{Process, free_ports},
 };
-use crate::tool::CommandLine;
-use client::{Client, id_of, operator};
-use core::time::Duration;
+use crate::{files, tool::CommandLine};
+use client::{Client, cluster_of, id_of, operator};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use futures::future::join_all;
 use holdfast_common::{Error, Result};
 use messages::StatusResponse;
+use proposer::{Identity, Proposer};
 use rustls::ClientConfig;
 use std::{
     path::{Path, PathBuf},
@@ -30,20 +37,22 @@ use std::{
 
 pub struct Holdfast {
     program: PathBuf,
+    is_shipped: bool,
 }
 
 impl Holdfast {
-    /// The one that was built together with this program.
-    pub fn beside_this_program() -> Result<Self> {
+    /// The one that was built together with this program; its log is shipped, or is not.
+    pub fn beside_this_program(is_shipped: bool) -> Result<Self> {
         let own = std::env::current_exe()
             .map_err(|error| Error::io("this program cannot be found", &error))?;
-        Ok(Self { program: own.with_file_name("holdfast") })
+        Ok(Self { program: own.with_file_name("holdfast"), is_shipped })
     }
 }
 
 impl Contender for Holdfast {
     fn name(&self) -> String {
-        "Holdfast".to_owned()
+        let name = if self.is_shipped { "Holdfast, shipped" } else { "Holdfast" };
+        name.to_owned()
     }
 
     fn version(&self) -> Result<String> {
@@ -57,7 +66,11 @@ impl Contender for Holdfast {
 
     fn start<'a>(&'a self, dir: &'a Path) -> Pending<'a, Box<dyn Cluster>> {
         Box::pin(async move {
-            let members: Box<dyn Cluster> = Box::new(Members::found(&self.program, dir).await?);
+            let mut members = Members::found(&self.program, dir).await?;
+            if !self.is_shipped {
+                members.take_location_away(&self.program, dir).await?;
+            }
+            let members: Box<dyn Cluster> = Box::new(members);
             Ok(members)
         })
     }
@@ -69,6 +82,9 @@ struct Members {
     /// The members' own ids.
     ids: Vec<u64>,
     operator: Arc<ClientConfig>,
+    /// In whose name commands are proposed, where no operator asks for them.
+    proposer: Option<Identity>,
+    connections: AtomicU64,
 }
 
 impl Members {
@@ -83,8 +99,14 @@ impl Members {
         );
         let paths = [&*first, &*dir.join("location"), &*dir.join("kek")];
         CommandLine::new(program, &words, &paths).output()?;
-        let mut members =
-            Self { processes: Vec::new(), ids: Vec::new(), operator: operator(&first)?, endpoints };
+        let mut members = Self {
+            processes: Vec::new(),
+            endpoints,
+            ids: Vec::new(),
+            operator: operator(&first)?,
+            proposer: None,
+            connections: AtomicU64::new(0),
+        };
         members.start(program, dir)?;
         for number in 1..MEMBERS {
             let token = members.token().await?;
@@ -109,6 +131,25 @@ impl Members {
         let line = words.map(str::to_owned).to_vec();
         self.processes.push(Process::start(program, line, &log)?);
         Ok(())
+    }
+
+    /// Admits a witness that is never started, for its certificate; then the location is gone.
+    async fn take_location_away(&mut self, program: &Path, dir: &Path) -> Result<()> {
+        // Before three vote, it would be made one of them.
+        healthy(self).await?;
+        let (first, witness) = (house(dir, 0), dir.join("witness"));
+        let token = Client::new(&self.endpoints[0], &self.operator)?.witness_token().await?;
+        let words = format!(
+            "cluster join --dir {{}} --name w --region one --listen 127.0.0.1:1 --witness \
+             --coordinator {} --token {token}",
+            self.endpoints[0]
+        );
+        CommandLine::new(program, &words, &[&*witness]).output()?;
+        let config = witness.join("coordinator.toml");
+        let identity = proposer::witness(&first, &witness, cluster_of(&config)?, id_of(&config)?)?;
+        self.proposer = Some(identity);
+        let (there, away) = (dir.join("location"), dir.join("location-away"));
+        std::fs::rename(&there, away).map_err(|error| files::failed("move", &there, &error))
     }
 
     /// From the first member, as soon as it answers.
@@ -140,6 +181,13 @@ impl Cluster for Members {
 
     fn connect(&self, member: usize) -> Pending<'_, Box<dyn Target>> {
         Box::pin(async move {
+            if let Some(identity) = &self.proposer {
+                let number = self.connections.fetch_add(1, Ordering::Relaxed);
+                let (endpoint, to) = (&self.endpoints[member], self.ids[member]);
+                let target: Box<dyn Target> =
+                    Box::new(Proposer::new(endpoint, to, identity, number)?);
+                return Ok(target);
+            }
             let client = Client::new(&self.endpoints[member], &self.operator)?;
             client.status().await?;
             let target: Box<dyn Target> = Box::new(client);

@@ -1,10 +1,10 @@
 //! How often the log was written, told a second time beside it.
 //!
-//! The engine names its newest commit by one bit that no checksum covers: flipped, it opens at the
-//! commit before, and a vote or entries that were promised are gone without a word. So every commit
-//! carries a number, and after it is durable the number goes into a small file, without a sync of
-//! its own. A log that is behind the file was taken back. The file may lag, after a power cut say,
-//! and never lead; one that cannot be read proves nothing and is written anew.
+//! Where the last group of the log is damaged, the log alone cannot tell whether the power was cut
+//! while it was written or a vote or entries that were promised are gone. So every group carries a
+//! number, and after it is durable the number goes into a small file, without a sync of its own. A
+//! log that is behind the file was taken back. The file may lag, after a power cut say, and never
+//! lead; one that cannot be read proves nothing and is written anew.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,7 +17,6 @@ const BYTES: usize = 12;
 
 pub(super) struct Generation {
     file: File,
-    current: u64,
 }
 
 impl Generation {
@@ -28,18 +27,12 @@ impl Generation {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = [0; BYTES];
         let told = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| parse(&bytes));
-        Ok((Self { file, current: stored }, told.is_some_and(|told| told > stored)))
+        Ok((Self { file }, told.is_some_and(|told| told > stored)))
     }
 
-    /// The number of the next commit.
-    pub(super) fn next(&self) -> u64 {
-        self.current + 1
-    }
-
-    /// The next commit is durable.
-    pub(super) fn advance(&mut self) -> io::Result<()> {
-        self.current += 1;
-        self.file.write_all_at(&render(self.current), 0)
+    /// The group of this number is durable.
+    pub(super) fn tell(&mut self, number: u64) -> io::Result<()> {
+        self.file.write_all_at(&render(number), 0)
     }
 }
 
@@ -63,11 +56,10 @@ mod tests {
     #[test]
     fn a_log_that_is_behind_what_was_told_was_taken_back() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log.redb");
+        let path = directory.path().join("log");
         let (mut generation, behind) = Generation::open(&path, 7).unwrap();
         assert!(!behind, "nothing was told yet");
-        assert_eq!(generation.next(), 8);
-        generation.advance().unwrap();
+        generation.tell(8).unwrap();
         let is_behind = |stored| Generation::open(&path, stored).unwrap().1;
         assert!(is_behind(7) && is_behind(0));
         assert!(!is_behind(8) && !is_behind(9), "the file may lag");

@@ -1,18 +1,18 @@
-//! The log and the vote, in redb: durable before they are acknowledged.
+//! The log and the vote, as openraft asks for them: durable before they are acknowledged.
 //!
 //! ```text
-//!   append ─┐                       ┌─ one write transaction, one fsync ─→ acknowledge all
+//!   append ─┐                       ┌─ one group of records, one sync ─→ acknowledge all
 //!   vote   ─┼─→ bounded queue ─→ writer thread (drains what waits: group commit)
 //!   purge  ─┘
 //! ```
 //!
-//! Every value carries its own checksum, because the engine checks its pages only on repair: a
+//! Every entry carries its own checksum, because it is read again long after the log was opened: a
 //! flipped bit is an error that stops this member, never a different entry; nor is it an older log,
 //! which `generation` sees. A failed write stops the member as well: after a failed fsync nobody
 //! knows what is on the disk.
 
 use super::{
-    generation::Generation,
+    log::{self, Group, Reader, Record},
     recent::{Recent, Row},
     types::{Entry, LogId, StoredLogId, StoredVote, Types, Vote, entry_from_bytes, entry_to_bytes},
 };
@@ -24,25 +24,20 @@ use openraft::{
     entry::RaftEntry,
     storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage},
 };
-use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     collections::BTreeMap,
     fmt::Debug,
     io,
     ops::RangeBounds,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const GENERATION: &str = "generation";
 const QUEUE_MAX: usize = 1024;
 const GROUP_MAX: usize = 256;
 /// Entries that are read at once, while it is not known yet how large they are.
@@ -61,72 +56,82 @@ type Done = oneshot::Sender<io::Result<()>>;
 
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    db: Arc<Held>,
-    /// What was appended last, in the database or not.
+    log: Arc<Held>,
+    /// What was appended last, on the disk or not.
     recent: Arc<Mutex<Recent>>,
     queue: mpsc::SyncSender<Write>,
     tables: Arc<dyn StateKv>,
     /// Entries behind this index are still needed for shipping, purged or not.
     shipped: Arc<AtomicU64>,
     committed: Arc<Mutex<Option<LogId>>>,
+    /// Up to which entry the log is on the disk.
+    stored: Arc<watch::Sender<u64>>,
 }
 
-/// The open database, and the lock that goes when it is closed.
+/// The open log, and the lock that goes when it is closed.
 struct Held {
-    db: redb::Database,
+    reader: Reader,
     lock: Arc<DirectoryLock>,
 }
 
-impl std::ops::Deref for Held {
-    type Target = redb::Database;
-
-    fn deref(&self) -> &redb::Database {
-        &self.db
-    }
-}
-
 impl LogStore {
-    /// Opens the log at `path`. `tables` are made durable before any entry is purged.
+    /// Whether the ledger in `directory` has a log.
+    pub(crate) fn exists(directory: &Path) -> Result<bool> {
+        Ok(log::former::path(directory).exists() || log::exists(&path_of(directory))?)
+    }
+
+    /// Opens the log of the ledger in `directory`. `tables` are made durable before any entry is
+    /// purged.
     pub(crate) fn open(
-        path: &Path,
+        directory: &Path,
         tables: Arc<dyn StateKv>,
         lock: Arc<DirectoryLock>,
     ) -> Result<Self> {
-        let db = guarded(|| open_whole(path))
-            .map_err(|error| damaged("the log cannot be opened", &error))?;
-        let generation = generation(path, &db)?;
-        let db = Arc::new(Held { db, lock });
+        let path = path_of(directory);
+        log::former::take_over(directory, &path)?;
+        let files = log::open(&path)?;
+        let log = Arc::new(Held { reader: files.reader(), lock });
         let recent = Arc::new(Mutex::new(Recent::new(limits::LOG_RECENT_BYTES_MAX)));
         let (queue, writes) = mpsc::sync_channel(QUEUE_MAX);
         let shipped = Arc::new(AtomicU64::new(0));
         let committed = Arc::new(Mutex::new(None));
+        let stored = Arc::new(watch::Sender::new(0));
         let mut writer = Writer {
-            db: db.clone(),
+            files,
+            _log: log.clone(),
             recent: recent.clone(),
             shipped: shipped.clone(),
             committed: committed.clone(),
-            generation,
+            stored: stored.clone(),
         };
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&writes))
             .map_err(|error| Error::io("the log's writer cannot start", &error))?;
-        Ok(Self { db, recent, queue, tables, shipped, committed })
+        let this = Self { log, recent, queue, tables, shipped, committed, stored };
+        let (last, purged) = (this.last(), this.meta::<StoredLogId>("purged"));
+        let unreadable = |error: io::Error| damaged("the log cannot be read", &error);
+        let purged = purged.map_err(&unreadable)?.map_or(0, |id| id.parts().2);
+        let last = last.map_err(unreadable)?.map_or(0, |id| id.index);
+        this.stored.send_replace(last.max(purged));
+        Ok(this)
     }
 
-    /// Entries from `from` to `to` in their stored form, as far as they are in the database.
+    /// Ends when the log is on the disk up to `index`. What a quorum has is applied at once, and
+    /// may not be on this disk yet.
+    pub(crate) async fn stored_at_least(&self, index: u64) {
+        let mut stored = self.stored.subscribe();
+        // The sender is ours: there is no other end.
+        drop(stored.wait_for(|at| *at >= index).await);
+    }
+
+    /// Entries from `from` to `to` in their stored form, as far as they are on the disk.
     pub(crate) fn stored(&self, from: u64, to: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         if let Some(rows) = self.lock().stored_forms(from, to) {
             return Ok(rows);
         }
-        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(LOG)?;
-            table
-                .range(from..=to)?
-                .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
-                .collect()
-        };
-        let rows = guarded(read).map_err(|error| damaged("the log cannot be read", &error))?;
+        let rows = self.log.reader.entries(from..=to);
+        let rows = rows.map_err(|error| damaged("the log cannot be read", &error))?;
         rows.into_iter()
             .map(|(index, wrapped)| {
                 Ok((index, unwrap_checksum(&index.to_string(), &wrapped)?.to_vec()))
@@ -136,7 +141,7 @@ impl LogStore {
 
     /// Ends when every file of the ledger is closed and its directory may be opened again.
     pub(crate) fn release(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.db.lock.release()
+        self.log.lock.release()
     }
 
     /// Everything up to `index` lies in the locations.
@@ -164,13 +169,9 @@ impl LogStore {
         &self,
         key: &'static str,
     ) -> io::Result<Option<T>> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(META)?;
-            Ok(table.get(key)?.map(|value| value.value().to_vec()))
-        };
-        let Some(bytes) = guarded(read)? else { return Ok(None) };
-        let record = unwrap_checksum(key, &bytes).map_err(io::Error::other)?;
-        record::from_bytes(key, record).map(Some).map_err(io::Error::other)
+        let record = self.log.reader.note(key);
+        let read = record.map(|bytes| record::from_bytes(key, &bytes)).transpose();
+        read.map_err(io::Error::other)
     }
 
     fn last(&self) -> io::Result<Option<LogId>> {
@@ -178,11 +179,7 @@ impl LogStore {
         if recent.is_some() {
             return Ok(recent);
         }
-        let read = || -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(LOG)?;
-            Ok(table.last()?.map(|(key, value)| (key.value(), value.value().to_vec())))
-        };
-        let Some((index, bytes)) = guarded(read)? else { return Ok(None) };
+        let Some((index, bytes)) = self.log.reader.last()? else { return Ok(None) };
         let entry = stored_entry(index, &bytes).map_err(io::Error::other)?;
         Ok(Some(entry.log_id))
     }
@@ -197,7 +194,7 @@ impl RaftLogReader<Types> for LogStore {
     where
         R: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        // Memory first: an entry that leaves it in between is in the database by then.
+        // Memory first: an entry that leaves it in between is on the disk by then.
         let recent = {
             let recent = self.lock();
             if let Some(entries) = recent.range(&range) {
@@ -205,14 +202,7 @@ impl RaftLogReader<Types> for LogStore {
             }
             recent.part(range.clone())
         };
-        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(LOG)?;
-            table
-                .range(range)?
-                .map(|row| Ok(row.map(|(k, v)| (k.value(), v.value().to_vec()))?))
-                .collect()
-        };
-        let stored = guarded(read)?;
+        let stored = self.log.reader.entries(range)?;
         let mut entries = BTreeMap::new();
         for (index, bytes) in &stored {
             entries.insert(*index, stored_entry(*index, bytes).map_err(io::Error::other)?);
@@ -264,7 +254,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let bytes = wrap_checksum("vote", &record::to_bytes(&StoredVote::from(vote)));
+        let bytes = record::to_bytes(&StoredVote::from(vote));
         self.finish(|done| Write::Meta("vote", bytes, done)).await
     }
 
@@ -308,12 +298,14 @@ impl RaftLogStorage<Types> for LogStore {
 
 /// The one thread that writes.
 struct Writer {
-    db: Arc<Held>,
+    files: log::Writer,
+    /// Nobody opens the directory before this is gone too.
+    _log: Arc<Held>,
     recent: Arc<Mutex<Recent>>,
     shipped: Arc<AtomicU64>,
     /// Written with whatever comes next.
     committed: Arc<Mutex<Option<LogId>>>,
-    generation: Generation,
+    stored: Arc<watch::Sender<u64>>,
 }
 
 impl Writer {
@@ -325,8 +317,11 @@ impl Writer {
             {
                 group.push(next);
             }
-            let result = guarded(|| self.write(&group)).and_then(|()| self.generation.advance());
+            let result = self.files.write(&self.records(&group));
             let failed = result.is_err();
+            if !failed {
+                self.stored.send_modify(|at| *at = group.iter().fold(*at, stored_after));
+            }
             self.acknowledge(group, &result);
             if failed {
                 tracing::error!("the log could not be written; this member stops writing");
@@ -335,46 +330,30 @@ impl Writer {
         }
     }
 
-    fn write(&self, group: &[Write]) -> Result<(), redb::Error> {
-        let transaction = self.db.begin_write()?;
-        {
-            let mut log = transaction.open_table(LOG)?;
-            let mut meta = transaction.open_table(META)?;
-            let number = self.generation.next().to_le_bytes();
-            meta.insert(GENERATION, wrap_checksum(GENERATION, &number).as_slice())?;
-            let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(id) = committed {
-                let record = record::to_bytes(&StoredLogId::from(&id));
-                meta.insert("committed", wrap_checksum("committed", &record).as_slice())?;
-            }
-            for write in group {
-                match write {
-                    Write::Append(rows, _) => {
-                        for row in rows {
-                            let index = row.entry.index();
-                            let value = wrap_checksum(&index.to_string(), &row.bytes);
-                            log.insert(index, value.as_slice())?;
-                        }
-                    }
-                    Write::Alone(index, bytes, _) => {
-                        let value = wrap_checksum(&index.to_string(), bytes);
-                        log.insert(index, value.as_slice())?;
-                    }
-                    Write::Meta(key, value, _) => {
-                        meta.insert(*key, value.as_slice())?;
-                    }
-                    Write::TruncateFrom(from, _) => log.retain_in(*from.., |_, _| false)?,
-                    Write::Purge(upto, _) => {
-                        let last = upto.index.min(self.shipped.load(Ordering::Relaxed));
-                        log.retain_in(..=last, |_, _| false)?;
-                        let record = record::to_bytes(&StoredLogId::from(upto));
-                        meta.insert("purged", wrap_checksum("purged", &record).as_slice())?;
-                    }
+    fn records(&self, writes: &[Write]) -> Group {
+        let mut group = Group::default();
+        let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = committed {
+            let record = record::to_bytes(&StoredLogId::from(&id));
+            group.push(Record::Note("committed", &record));
+        }
+        for write in writes {
+            match write {
+                Write::Append(rows, _) => {
+                    rows.iter().for_each(|row| entry(&mut group, row.entry.index(), &row.bytes));
+                }
+                Write::Alone(index, bytes, _) => entry(&mut group, *index, bytes),
+                Write::Meta(name, bytes, _) => group.push(Record::Note(name, bytes)),
+                Write::TruncateFrom(from, _) => group.push(Record::Truncate(*from)),
+                Write::Purge(upto, _) => {
+                    let last = upto.index.min(self.shipped.load(Ordering::Relaxed));
+                    group.push(Record::Remove(last));
+                    let record = record::to_bytes(&StoredLogId::from(upto));
+                    group.push(Record::Note("purged", &record));
                 }
             }
         }
-        transaction.commit()?;
-        Ok(())
+        group
     }
 
     fn acknowledge(&self, group: Vec<Write>, result: &io::Result<()>) {
@@ -402,8 +381,23 @@ impl Writer {
     }
 }
 
+/// Up to where the log is stored after a write, when it was up to `at` before.
+fn stored_after(at: u64, write: &Write) -> u64 {
+    match write {
+        Write::Append(rows, _) => rows.last().map_or(at, |row| row.entry.index()),
+        Write::Alone(index, ..) => *index,
+        Write::Meta(..) => at,
+        Write::TruncateFrom(from, _) => at.min(from.saturating_sub(1)),
+        Write::Purge(upto, _) => at.max(upto.index),
+    }
+}
+
+fn entry(group: &mut Group, index: u64, bytes: &[u8]) {
+    group.push(Record::Entry(index, &wrap_checksum(&index.to_string(), bytes)));
+}
+
 /// `crc32c(key ‖ value) ‖ value`: a value that turns up under another key is damage too.
-fn wrap_checksum(key: &str, value: &[u8]) -> Vec<u8> {
+pub(super) fn wrap_checksum(key: &str, value: &[u8]) -> Vec<u8> {
     let sum = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
     let mut wrapped = Vec::with_capacity(4 + value.len());
     wrapped.extend_from_slice(&sum.to_le_bytes());
@@ -411,52 +405,16 @@ fn wrap_checksum(key: &str, value: &[u8]) -> Vec<u8> {
     wrapped
 }
 
-fn unwrap_checksum<'a>(key: &str, wrapped: &'a [u8]) -> Result<&'a [u8]> {
+pub(super) fn unwrap_checksum<'a>(key: &str, wrapped: &'a [u8]) -> Result<&'a [u8]> {
     let bad = || Error::new(Code::LogDamaged, format!("the log's record `{key}` is damaged"));
     let (sum, value) = wrapped.split_first_chunk::<4>().ok_or_else(bad)?;
     let expected = crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), value);
     if u32::from_le_bytes(*sum) == expected { Ok(value) } else { Err(bad()) }
 }
 
-/// Opens the file, and reads all of it once: pages are not checked when they are used.
-fn open_whole(path: &Path) -> Result<redb::Database, redb::Error> {
-    let mut db = redb::Builder::new().set_cache_size(limits::LOG_CACHE_BYTES).create(path)?;
-    if !db.check_integrity()? {
-        return Err(redb::Error::Corrupted("the log's pages do not fit together".to_owned()));
-    }
-    let transaction = db.begin_write()?;
-    transaction.open_table(LOG)?;
-    transaction.open_table(META)?;
-    transaction.commit()?;
-    Ok(db)
-}
-
-/// Refuses a log that went back to an earlier commit.
-fn generation(path: &Path, db: &redb::Database) -> Result<Generation> {
-    let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-        let table = db.begin_read()?.open_table(META)?;
-        Ok(table.get(GENERATION)?.map(|value| value.value().to_vec()))
-    };
-    let stored = guarded(read).map_err(|error| damaged("the log cannot be read", &error))?;
-    let stored = match &stored {
-        Some(wrapped) => unwrap_checksum(GENERATION, wrapped)?.first_chunk::<8>().copied(),
-        None => None,
-    };
-    let opened = Generation::open(path, stored.map_or(0, u64::from_le_bytes));
-    let (generation, is_behind) =
-        opened.map_err(|error| damaged("the log's generation cannot be read", &error))?;
-    if is_behind {
-        return Err(Error::new(Code::LogDamaged, "the log has gone back to an earlier state"));
-    }
-    Ok(generation)
-}
-
-/// Runs a call into redb, which panics at some kinds of damage.
-fn guarded<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> io::Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(io::Error::other),
-        Err(_) => Err(io::Error::other("the log's engine panicked")),
-    }
+/// Where the log of the ledger in `directory` lies.
+pub(super) fn path_of(directory: &Path) -> PathBuf {
+    directory.join("log")
 }
 
 fn stored_entry(index: u64, wrapped: &[u8]) -> Result<Entry> {
@@ -470,6 +428,39 @@ fn damaged(what: &str, error: &dyn std::error::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_entry_is_waited_for_until_it_is_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || {
+            let lock = DirectoryLock::take(directory.path()).unwrap();
+            let tables = Arc::new(holdfast_ledger::MemoryKv::default());
+            LogStore::open(directory.path(), tables, lock).unwrap()
+        };
+        let entry = |index| {
+            let log_id = StoredLogId::of(1, 1, index).into();
+            Entry { log_id, payload: EntryPayload::Blank }
+        };
+        let is_stored = async |log: &LogStore, index| {
+            futures::FutureExt::now_or_never(log.stored_at_least(index)).is_some()
+        };
+        let mut log = open();
+        assert!(!is_stored(&log, 1).await);
+        for index in 1..=3 {
+            log.append_alone(&entry(index)).await.unwrap();
+            assert!(is_stored(&log, index).await && !is_stored(&log, index + 1).await);
+        }
+        log.truncate_after(Some(StoredLogId::of(1, 1, 2).into())).await.unwrap();
+        assert!(is_stored(&log, 2).await && !is_stored(&log, 3).await);
+        let release = log.release();
+        drop(log);
+        release.await;
+        let mut log = open();
+        assert!(is_stored(&log, 2).await && !is_stored(&log, 3).await, "after a start");
+        // A snapshot stands for what the log has not.
+        log.purge(StoredLogId::of(1, 1, 9).into()).await.unwrap();
+        assert!(is_stored(&log, 9).await && !is_stored(&log, 10).await);
+    }
 
     #[test]
     fn a_record_opens_under_its_own_key_and_as_it_was_written() {

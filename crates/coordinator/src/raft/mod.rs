@@ -1,7 +1,7 @@
 //! The ledger as a service: propose a command, wait until it is agreed and applied, read.
 //!
 //! ```text
-//!   propose ─→ envelope (time, key, epoch) ─→ openraft ─→ log_store (redb, fsync)
+//!   propose ─→ envelope (time, key, epoch) ─→ openraft ─→ log_store ─→ log (files, fsync)
 //!                                                │
 //!   query  ←── tables (sled) ←── machine ←───────┘ committed
 //! ```
@@ -11,6 +11,7 @@
 mod generation;
 mod heard;
 mod knowledge;
+mod log;
 mod log_store;
 mod machine;
 #[cfg(test)]
@@ -79,6 +80,8 @@ const ELECTION_MS: std::ops::Range<u64> = 250..400;
 /// it falls silent for as long as that takes, and then tries for as long.
 const QUORUM_LOSS_PROBE_MS: u64 = 3 * ELECTION_MS.end;
 const LEADER_WAIT: Duration = Duration::from_secs(10);
+/// How long the own disk may take for what a quorum has on theirs.
+const STORED_WAIT: Duration = Duration::from_secs(10);
 const POSITION_TRIES: usize = 8;
 
 /// Who this member is.
@@ -145,12 +148,11 @@ impl Ledger {
         let machine = Machine::new(tables.clone(), snapshots, (node.id, time.clone()), sender)
             .knowing(knowledge.clone());
         let ear = machine.ear();
-        let log_path = directory.join("log.redb");
-        if !log_path.exists() && !tables.scan(&[], None, 1)?.is_empty() {
+        if !LogStore::exists(directory)? && !tables.scan(&[], None, 1)?.is_empty() {
             // Whom this member voted for went with it: to start afresh could elect a second leader.
             return Err(Error::new(Code::LogDamaged, "the log is missing, and the tables are not"));
         }
-        let log = LogStore::open(&log_path, tables.clone(), lock)?;
+        let log = LogStore::open(directory, tables.clone(), lock)?;
         // The directories above may be as new as this one.
         for made in directory.ancestors().take(3).filter(|path| !path.as_os_str().is_empty()) {
             sync_directory(made)?;
@@ -319,6 +321,7 @@ impl Ledger {
     /// Entries of the log in their stored form, for shipping.
     pub(crate) async fn log(&self, from: u64, to: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         let log = self.log.clone();
+        drop(tokio::time::timeout(STORED_WAIT, log.stored_at_least(to)).await);
         tokio::task::spawn_blocking(move || log.stored(from, to))
             .await
             .map_err(|error| Error::new(Code::InternalBug, "reading the log").cause(error))?

@@ -25,7 +25,7 @@ pub(crate) async fn lead_alone(directory: &Path, me: u64, intent: &Intent) -> Re
     let lock = DirectoryLock::take(directory)?;
     let released = lock.release();
     let tables = open_tables(&directory.join("tables"), &snapshots, &lock)?;
-    let mut log = LogStore::open(&directory.join("log.redb"), tables.clone(), lock)?;
+    let mut log = LogStore::open(directory, tables.clone(), lock)?;
     let head = machine::head_of(tables.as_ref())?;
     let applied = head.applied.map(LogId::from);
     let mut last = log.get_log_state().await.map_err(io)?.last_log_id;
@@ -128,8 +128,7 @@ mod tests {
         let released = lock.release();
         let snapshots = scratch.path().join("snapshots");
         let tables = open_tables(&scratch.path().join("tables"), &snapshots, &lock).unwrap();
-        let mut log =
-            LogStore::open(&scratch.path().join("log.redb"), tables.clone(), lock).unwrap();
+        let mut log = LogStore::open(scratch.path(), tables.clone(), lock).unwrap();
         let first = StoredLogId::of(1, 1, base - 1);
         log.truncate_after(Some(first.into())).await.unwrap();
         drop((log, tables));

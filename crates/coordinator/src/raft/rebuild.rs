@@ -173,7 +173,7 @@ impl Workshop {
         rebuild.found(node)?;
         let (term, ..) = rebuild.last.map_or((0, 0, 0), StoredLogId::parts);
         let tables: Arc<dyn StateKv> = Arc::new(rebuild.tables);
-        let mut log = LogStore::open(&self.directory.join("log.redb"), tables, self.lock)?;
+        let mut log = LogStore::open(&self.directory, tables, self.lock)?;
         let vote = StoredVote::of(term, node.id, false).into();
         log.save_vote(&vote).await.map_err(|e| Error::io("the log cannot be written", &e))?;
         sync_directory(&self.directory)?;

@@ -110,7 +110,7 @@ async fn a_flipped_bit_in_a_log_record_stops_the_member() {
     ledger.close().await.await;
     // The tables are taken away so that the log must be read again.
     fs::remove_dir_all(directory.path().join("tables")).unwrap();
-    let path = directory.path().join("log.redb");
+    let path = log::files(&directory.path().join("log")).pop().unwrap();
     let bytes = fs::read(&path).unwrap();
     let places: Vec<usize> = bytes
         .windows(marker.len())
@@ -141,7 +141,7 @@ async fn a_log_that_is_gone_is_damage_and_not_a_fresh_start() {
     let ledger = founded(directory.path()).await;
     ledger.propose(Actor::System, location(1)).await.unwrap();
     ledger.close().await.await;
-    fs::remove_file(directory.path().join("log.redb")).unwrap();
+    fs::remove_dir_all(directory.path().join("log")).unwrap();
     for attempt in 0..2 {
         let opened = open(directory.path()).await;
         let code = opened.err().map(|error| error.code);

@@ -101,8 +101,8 @@ fn assert_never_wrong(answers: &[(Answer, String)]) {
 
 const TABLES: Aim =
     Aim { part: "/tables/", below: usize::MAX, killed: false, without_tables: false };
-const LOG: Aim = Aim { part: "log.redb", below: usize::MAX, killed: false, without_tables: true };
-/// redb's header: which commit is the newest, and where its trees begin.
+const LOG: Aim = Aim { part: "/log/", below: usize::MAX, killed: false, without_tables: true };
+/// The head of the first file, and the first groups.
 const HEADER_BYTES: usize = 320;
 
 #[test]

@@ -214,7 +214,7 @@ fn nobodys_log() -> LogStore {
     let open = || {
         let directory = tempfile::tempdir().unwrap();
         let lock = DirectoryLock::take(directory.path()).unwrap();
-        LogStore::open(&directory.path().join("log"), Arc::new(MemoryKv::default()), lock).unwrap()
+        LogStore::open(directory.path(), Arc::new(MemoryKv::default()), lock).unwrap()
     };
     LOG.get_or_init(open).clone()
 }

@@ -411,7 +411,7 @@ fn a_member_that_has_more_than_the_new_epoch_puts_it_aside() {
     regions.promote();
     regions.members.start("five");
     let aside = regions.members.dir("five").join("data/ledger.before-epoch-2");
-    wait_until("it is put aside", PATIENCE, || aside.join("log.redb").exists().then_some(()));
+    wait_until("it is put aside", PATIENCE, || aside.join("log").exists().then_some(()));
     let after = regions.backup();
     // Until it is brought anew it knows no operators, and answers nobody.
     let answers = || (regions.members.run_at("five", &["points"]).code == 0).then_some(());

@@ -1,0 +1,101 @@
+//! The same command, as a member that does not lead passes it on to the one that does: answered as
+//! soon as it is agreed and applied, whatever is shipped.
+//!
+//! It speaks with the certificate of a witness that was admitted and is never started: a witness
+//! has its key in a file. Nothing in the product is set for this.
+
+use super::{
+    client::{COORDINATOR, LABEL, text, unreadable},
+    messages::{PROPOSE, PeerHeader, ProposeRequest, ProposeResponse},
+};
+use crate::ledger::{
+    certificates::client_config,
+    cluster::{Pending, Target},
+    line::Line,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+use holdfast_common::{ClusterId, Result, Timestamp, record};
+use holdfast_ledger::{Actor, Command, Reply, command::CreateToken, row::TokenRow};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// Who proposes: a member, and how it shows that it is.
+pub struct Identity {
+    pub cluster: ClusterId,
+    pub id: u64,
+    pub tls: Arc<ClientConfig>,
+}
+
+/// Proposes to one member.
+pub struct Proposer {
+    line: Line,
+    header: PeerHeader,
+    /// The connection's own: no two commands are alike.
+    number: u64,
+    sent: AtomicU64,
+}
+
+impl Proposer {
+    pub fn new(endpoint: &str, to: u64, identity: &Identity, number: u64) -> Result<Self> {
+        let line = Line::new(endpoint, COORDINATOR, &identity.tls)?;
+        let cluster_id = identity.cluster.as_bytes().to_vec();
+        let header = PeerHeader { cluster_id, from: identity.id, to };
+        Ok(Self { line, header, number, sent: AtomicU64::new(0) })
+    }
+}
+
+impl Target for Proposer {
+    fn commit<'a>(&'a self, payload: &'a [u8]) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let sent = self.sent.fetch_add(1, Ordering::Relaxed);
+            let name = [self.number.to_be_bytes(), sent.to_be_bytes()].concat();
+            let hash = *blake3::hash(&name).as_bytes();
+            let request = ProposeRequest {
+                header: Some(self.header.clone()),
+                key: hash[..16].to_vec(),
+                actor: record::to_bytes(&Actor::System),
+                command: record::to_bytes(&command(hash, payload)),
+            };
+            let answer: ProposeResponse = self.line.call(PROPOSE, request).await?;
+            let reply: Reply = record::from_bytes("reply", &answer.reply)?;
+            reply.into_result().map(drop)
+        })
+    }
+}
+
+/// A token that nobody will use, with the payload as a label.
+fn command(hash: [u8; 32], payload: &[u8]) -> Command {
+    let labels = BTreeMap::from([(LABEL.to_owned(), text(payload))]);
+    let (expires, used_by, kind, used_by_member) = (EXPIRES, None, None, None);
+    CreateToken { token: TokenRow { hash, labels, expires, used_by, kind, used_by_member } }.into()
+}
+
+/// The witness that was admitted into `dir`, in the cluster of the member in `first`.
+pub fn witness(first: &Path, dir: &Path, cluster: ClusterId, id: u64) -> Result<Identity> {
+    let certificate =
+        |path: &Path| CertificateDer::from_pem_file(path).map_err(|error| unreadable(path, &error));
+    let path = dir.join("member.key");
+    let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unreadable(&path, &error))?;
+    let (root, own) = (certificate(&first.join("ca.pem"))?, certificate(&dir.join("member.pem"))?);
+    Ok(Identity { cluster, id, tls: Arc::new(client_config(root, own, key)?) })
+}
+
+const EXPIRES: Timestamp = Timestamp::from_nanos(4_000_000_000_000_000_000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_commands_differ_in_their_tokens_and_carry_the_payload() {
+        let (one, other) = (command([1; 32], &[7; 256]), command([2; 32], &[7; 256]));
+        let bytes = record::to_bytes(&one);
+        assert_ne!(bytes, record::to_bytes(&other));
+        let told = text(&[7; 256]);
+        assert!(bytes.windows(told.len()).any(|window| window == told.as_bytes()));
+        assert_eq!(record::from_bytes::<Command>("command", &bytes).unwrap(), one);
+    }
+}

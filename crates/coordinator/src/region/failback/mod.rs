@@ -93,7 +93,8 @@ pub(crate) async fn fail_back(house: &House, order: &Order, told: &Teller) -> Re
         fill_all(house, &returns, "filling its locations", &mut report, told).await?;
         propose(house, order, false).await?;
         // What is shipped from here on goes to the returned locations too.
-        house.shipped(*house.ledger.applied().borrow()).await?;
+        let applied = house.ledger.state().applied;
+        house.shipped(applied).await?;
     }
     house.follow_returns()?;
     if !returns.is_empty() {

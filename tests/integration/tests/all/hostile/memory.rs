@@ -54,8 +54,11 @@ async fn packs_that_are_half_sent_stay_within_the_budget_and_hold_up_nobody() {
         let (parts, sent) = tokio::sync::mpsc::channel(1);
         let mut ingest = IngestClient::new(channels[number % CONNECTIONS].clone());
         let answer = tokio::spawn(async move { ingest.put(ReceiverStream::new(sent)).await });
-        let (header, frame, arrived) =
-            (header(&writing.session, &name, limits::PACK_BYTES_MAX), frame.clone(), arrived.clone());
+        let (header, frame, arrived) = (
+            header(&writing.session, &name, limits::PACK_BYTES_MAX),
+            frame.clone(),
+            arrived.clone(),
+        );
         let sender = tokio::spawn(async move {
             parts.send(header).await.ok();
             for _ in 0..frames {

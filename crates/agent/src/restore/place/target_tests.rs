@@ -171,6 +171,15 @@ fn a_kept_file_that_has_its_attributes_is_not_touched() {
     for (entry, expected) in others {
         assert_eq!(keep(&entry), expected);
     }
+    // An ACL with a narrow mask takes from the mode that was there, which is then set again.
+    assert_eq!(keep(&Entry { mode: 0o664, ..file.clone() }).1, 0o664);
+    let rows = [(1u16, 6u16), (4, 4), (0x10, 4), (0x20, 0)].map(|(tag, may)| {
+        [&tag.to_le_bytes()[..], &may.to_le_bytes(), &u32::MAX.to_le_bytes()].concat()
+    });
+    let acl = [&2u32.to_le_bytes()[..], &rows.concat()].concat();
+    let name = b"system.posix_acl_access".to_vec();
+    let xattrs = Some(vec![Xattr { name: name.into(), value: acl.into() }]);
+    assert_eq!(keep(&Entry { mode: 0o664, xattrs, ..file }).1, 0o664);
 }
 
 #[test]

@@ -94,20 +94,29 @@ impl Decompressor {
         Ok(Self { context })
     }
 
-    /// Gives back exactly `length` bytes or refuses; never allocates for more.
-    pub fn decompress(&mut self, codec: Codec, payload: &[u8], length: usize) -> Result<Vec<u8>> {
+    /// Gives back exactly `length` bytes or refuses; never allocates for more. They lie in `room`,
+    /// which grows once to the largest chunk, or in the payload where they were stored raw.
+    pub fn decompress<'a>(
+        &mut self,
+        codec: Codec,
+        payload: &'a [u8],
+        length: usize,
+        room: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
         if length > limits::CHUNK_BYTES_MAX {
             return Err(damaged(format!("{length} bytes are declared, more than a chunk has")));
         }
         let plain = match codec {
-            Codec::Raw if payload.len() == length => payload.to_vec(),
-            Codec::Raw => Vec::new(),
+            Codec::Raw => payload,
             Codec::Zstd => {
-                let mut plain = Vec::with_capacity(length);
-                self.context
-                    .decompress_to_buffer(payload, &mut plain)
+                if room.len() < length {
+                    room.resize(length, 0);
+                }
+                let held = self
+                    .context
+                    .decompress_to_buffer(payload, &mut room[..length])
                     .map_err(|error| damaged("it does not decompress").cause(error))?;
-                plain
+                &room[..held]
             }
         };
         if plain.len() == length {
@@ -202,11 +211,13 @@ mod tests {
     #[test]
     fn both_codecs_give_back_what_went_in_with_reused_contexts() {
         let (mut there, mut back) = (Compressor::new(3).unwrap(), Decompressor::new().unwrap());
+        let mut room = Vec::new();
         for length in [0, 1, 70_000, 9, 300_000, limits::CHUNK_BYTES_MAX] {
             for plain in [noise(length), vec![b'x'; length]] {
                 let (codec, payload) = there.compress(&plain).unwrap();
                 assert!(payload.len() <= plain.len());
-                assert!(back.decompress(codec, payload, length).unwrap() == plain, "{length}");
+                let given = back.decompress(codec, payload, length, &mut room).unwrap();
+                assert!(given == plain, "{length}");
             }
         }
     }
@@ -217,11 +228,12 @@ mod tests {
         let mut back = Decompressor::new().unwrap();
         let plain = vec![b'x'; 9000];
         let good = there.compress(&plain).unwrap().1.to_vec();
+        let mut room = Vec::new();
         for cut in 0..good.len() {
-            let refused = back.decompress(Codec::Zstd, &good[..cut], 9000).unwrap_err();
+            let refused = back.decompress(Codec::Zstd, &good[..cut], 9000, &mut room).unwrap_err();
             assert_eq!(refused.code, Code::ChunkDamaged);
         }
-        assert!(back.decompress(Codec::Zstd, &good, 9000).unwrap() == plain);
+        assert!(back.decompress(Codec::Zstd, &good, 9000, &mut room).unwrap() == plain);
     }
 
     #[test]

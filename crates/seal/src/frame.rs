@@ -84,11 +84,17 @@ pub struct Opener {
     vault: VaultId,
     decompressor: Decompressor,
     scratch: Vec<u8>,
+    room: Vec<u8>,
 }
 
 impl Opener {
     pub fn new(vault: VaultId) -> Result<Self> {
-        Ok(Self { vault, decompressor: Decompressor::new()?, scratch: Vec::new() })
+        Ok(Self {
+            vault,
+            decompressor: Decompressor::new()?,
+            scratch: Vec::new(),
+            room: Vec::new(),
+        })
     }
 
     /// The plaintext of the chunk `id`, or [`Code::ChunkDamaged`].
@@ -100,8 +106,20 @@ impl Opener {
         ids: &IdKey,
         frame: &[u8],
     ) -> Result<Vec<u8>> {
+        self.open_here(kind, id, key, ids, frame).map(<[u8]>::to_vec)
+    }
+
+    /// The same without a copy of its own: it lies here until the next chunk is opened.
+    pub fn open_here(
+        &mut self,
+        kind: ChunkKind,
+        id: &ChunkId,
+        key: &ChunkKey,
+        ids: &IdKey,
+        frame: &[u8],
+    ) -> Result<&[u8]> {
         let plain = self.open_payload(kind, id, key, frame).map_err(|error| named(id, error))?;
-        if ids.id(kind, &plain) == *id {
+        if ids.id(kind, plain) == *id {
             Ok(plain)
         } else {
             Err(named(id, damaged("its content is not what its id says")))
@@ -116,7 +134,7 @@ impl Opener {
         ids: &IdKey,
     ) -> Result<()> {
         let chunk_key = key.chunk_key(sealed.kind, &sealed.id);
-        let plain = self.open(sealed.kind, &sealed.id, &chunk_key, ids, &sealed.frame)?;
+        let plain = self.open_here(sealed.kind, &sealed.id, &chunk_key, ids, &sealed.frame)?;
         if plain.len() == sealed.plain_length as usize {
             Ok(())
         } else {
@@ -130,7 +148,7 @@ impl Opener {
         id: &ChunkId,
         key: &ChunkKey,
         frame: &[u8],
-    ) -> Result<Vec<u8>> {
+    ) -> Result<&[u8]> {
         if frame.len() > limits::FRAME_BYTES_MAX {
             return Err(damaged("it is longer than frames may be"));
         }
@@ -149,7 +167,7 @@ impl Opener {
         let (codec, rest) = self.scratch.split_first().ok_or_else(short)?;
         let (length, payload) = rest.split_first_chunk::<4>().ok_or_else(short)?;
         let length = u32::from_le_bytes(*length) as usize;
-        self.decompressor.decompress(Codec::try_from(*codec)?, payload, length)
+        self.decompressor.decompress(Codec::try_from(*codec)?, payload, length, &mut self.room)
     }
 }
 

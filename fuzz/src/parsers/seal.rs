@@ -32,7 +32,8 @@ pub fn frame_inside(inside: &[u8]) -> Result<(), Refused> {
     let (length, payload) = rest.split_first_chunk::<4>().ok_or(Refused)?;
     let length = u32::from_le_bytes(*length) as usize;
     let codec = Codec::try_from(*codec)?;
-    let plain = Decompressor::new()?.decompress(codec, payload, length)?;
+    let mut room = Vec::new();
+    let plain = Decompressor::new()?.decompress(codec, payload, length, &mut room)?;
     assert!(plain.len() == length && length <= limits::CHUNK_BYTES_MAX);
     let id = ids().data_id(&plain);
     let key = data_key().chunk_key(ChunkKind::Data, &id);

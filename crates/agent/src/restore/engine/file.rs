@@ -8,12 +8,13 @@ use super::run::Run;
 use crate::flow::{Permit, lock};
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::Entry;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 pub(in crate::restore) struct FileJob {
     pub(in crate::restore) entry: Entry,
-    writer: Mutex<Option<FileWriter>>,
+    /// Shared by those who write, taken by who ends the file.
+    writer: RwLock<Option<FileWriter>>,
     waiting: AtomicUsize,
     failure: Mutex<Option<Error>>,
     outcome: Outcome,
@@ -33,7 +34,7 @@ impl FileJob {
     ) -> Self {
         Self {
             entry,
-            writer: Mutex::new(writer),
+            writer: RwLock::new(writer),
             waiting: AtomicUsize::new(1),
             failure: Mutex::default(),
             outcome,
@@ -50,7 +51,7 @@ impl FileJob {
         if lock(&self.failure).is_some() {
             return;
         }
-        let written = match &*lock(&self.writer) {
+        let written = match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
             Some(writer) => writer.write_at(offset, bytes),
             None => Ok(()),
         };
@@ -83,7 +84,7 @@ impl FileJob {
     }
 
     fn end(&self, run: &Run<'_>) -> Result<()> {
-        let writer = lock(&self.writer).take();
+        let writer = self.writer.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
         }

@@ -124,7 +124,7 @@ fn fetch(run: &Run<'_>, batches: &Queue<Vec<Want>>, openings: &Queue<Opening>) -
                     pushed = openings.push(Opening { id, fetched, wants });
                 }
                 Ok(_) => {}
-                Err(error) => fail(run, wants, &error),
+                Err(error) => drop(fail(run, wants, &error)),
             }
         })?;
         pushed?;
@@ -146,39 +146,46 @@ fn open(run: &Run<'_>, openings: &Queue<Opening>, much: &SyncSender<()>) -> Resu
     let mut unsynced = 0;
     while let Some(Opening { id, fetched, wants }) = openings.pop() {
         let FetchedFrame { frame, key } = fetched;
-        let opened = opener
-            .open(ChunkKind::Data, &id, &key, run.reader.ids(), &frame)
-            .or_else(|error| run.reader.open_another(&mut opener, ChunkKind::Data, &id, error));
-        match opened {
-            Ok(plain) => {
-                unsynced += plain.len();
-                if unsynced >= SYNC_EVERY_BYTES {
-                    unsynced = 0;
-                    // One that is at it already has not seen this: the next one will.
-                    let _at_it = much.try_send(());
-                }
-                run.report().bytes_written += (plain.len() * wants.len()) as u64;
-                for want in wants {
-                    run.progress.bytes.fetch_add(plain.len() as u64, Relaxed);
-                    if plain.len() == want.chunk.bytes() {
-                        want.file.write(want.offset, &plain);
-                    } else {
-                        want.file.fail(length_wrong(&id));
-                    }
-                    want.file.settle(run);
-                }
-            }
-            Err(error) => fail(run, wants, &error),
+        let opened = opener.open_here(ChunkKind::Data, &id, &key, run.reader.ids(), &frame);
+        unsynced += match opened {
+            Ok(plain) => write(run, &id, plain, wants),
+            Err(error) => match run.reader.open_another(&mut opener, ChunkKind::Data, &id, error) {
+                Ok(plain) => write(run, &id, &plain, wants),
+                Err(error) => fail(run, wants, &error),
+            },
+        };
+        if unsynced >= SYNC_EVERY_BYTES {
+            unsynced = 0;
+            // One that is at it already has not seen this: the next one will.
+            let _at_it = much.try_send(());
         }
     }
     Ok(())
 }
 
-fn fail(run: &Run<'_>, wants: Vec<Want>, error: &Error) {
+/// Says how much was written.
+fn write(run: &Run<'_>, id: &ChunkId, plain: &[u8], wants: Vec<Want>) -> usize {
+    let written = plain.len() * wants.len();
+    run.report().bytes_written += written as u64;
+    for want in wants {
+        run.progress.bytes.fetch_add(plain.len() as u64, Relaxed);
+        if plain.len() == want.chunk.bytes() {
+            want.file.write(want.offset, plain);
+        } else {
+            want.file.fail(length_wrong(id));
+        }
+        want.file.settle(run);
+    }
+    written
+}
+
+/// Nothing was written.
+fn fail(run: &Run<'_>, wants: Vec<Want>, error: &Error) -> usize {
     for want in wants {
         want.file.fail(error.clone());
         want.file.settle(run);
     }
+    0
 }
 
 fn length_wrong(id: &ChunkId) -> Error {

@@ -60,18 +60,24 @@ impl Attributes {
             let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
             notes.add(kind, code_of(errno), path);
         };
-        let owner = self.give_away(handle);
+        let there = Status::of_open(handle.fd()).ok();
+        let owned = there.is_some_and(|there| (there.uid, there.gid) == (self.uid, self.gid));
+        // What is so already is not set again: for small files each call counts.
+        let owner = if owned { Ok(()) } else { self.give_away(handle) };
         let mode = if owner.is_ok() { self.mode } else { self.mode & !SET_ID_BITS };
         if let Err(errno) = owner {
             note(NoteKind::Owner, errno);
         }
-        self.set_xattrs(handle, |errno| note(NoteKind::Xattr, errno));
+        let untouched = self.set_xattrs(handle, |errno| note(NoteKind::Xattr, errno)) && owned;
+        let has_mode = untouched && there.is_some_and(|there| there.mode == mode);
         if self.kind != EntryKind::Symlink
+            && !has_mode
             && let Err(errno) = handle.set_mode(mode)
         {
             note(NoteKind::Mode, errno);
         }
-        if let Err(errno) = handle.set_mtime(self.mtime_ns) {
+        let has_mtime = has_mode && there.is_some_and(|there| there.mtime_ns == self.mtime_ns);
+        if !has_mtime && let Err(errno) = handle.set_mtime(self.mtime_ns) {
             note(NoteKind::Times, errno);
         }
     }
@@ -117,13 +123,16 @@ impl Attributes {
         })
     }
 
-    /// Sets those of the entry and takes away those that were inherited or lay there before.
-    fn set_xattrs(&self, handle: Handle<'_>, refused: impl Fn(Errno)) {
+    /// Sets those of the entry and takes away those that were inherited or lay there before. Says
+    /// whether there was nothing to do: an ACL that comes or goes changes the mode.
+    fn set_xattrs(&self, handle: Handle<'_>, refused: impl Fn(Errno)) -> bool {
         let wanted = self.xattrs.as_deref().unwrap_or(&[]);
+        let mut untouched = wanted.is_empty();
         if let Ok(listed) = handle.list_xattrs() {
             for name in names_in(&listed) {
                 let stays = wanted.iter().any(|xattr| **xattr.name == *name);
                 if !stays && is_restorable(name) {
+                    untouched = false;
                     match handle.remove_xattr(name) {
                         Ok(()) | Err(Errno::NODATA) => {}
                         Err(errno) => refused(errno),
@@ -136,6 +145,7 @@ impl Attributes {
                 refused(errno);
             }
         }
+        untouched
     }
 }
 

@@ -1,16 +1,18 @@
-//! Writing one file: under a temporary name, in any order, and then all at once.
+//! Writing one file: under no name of its own, in any order, and then all at once.
 //!
-//! Bytes are given by their offset in the content stream and may come from several threads. The
-//! file has its full size from the start and its holes stay holes. [`FileWriter::finish`] refuses
-//! while bytes are missing; a writer that is dropped instead leaves nothing behind.
+//! Bytes are given by their offset in the content stream and may come from several threads. Holes
+//! stay holes. [`FileWriter::finish`] refuses while bytes are missing; a writer that is dropped
+//! instead leaves nothing behind.
 
 use super::Durability;
 use super::attributes::{Attributes, Handle};
 use super::inside::shown;
 use super::layout::Layout;
-use super::target::{Core, Temporary};
+use super::nameless::Standing;
+use super::target::Core;
 use holdfast_common::{Code, Error, Result};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{fsync, ftruncate};
 use rustix::io::{Errno, pwrite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct FileWriter {
     pub(super) core: Arc<Core>,
     pub(super) file: OwnedFd,
-    pub(super) temporary: Temporary,
+    pub(super) standing: Standing,
     pub(super) name: Vec<u8>,
     pub(super) path: Vec<u8>,
+    pub(super) size: u64,
     pub(super) layout: Layout,
     pub(super) attributes: Attributes,
     pub(super) written: AtomicU64,
@@ -64,13 +67,15 @@ impl FileWriter {
                 ),
             ));
         }
+        if self.layout.end() < self.size {
+            ftruncate(&self.file, self.size)
+                .map_err(|errno| self.failed("make room for", errno))?;
+        }
         self.attributes.apply(Handle::Open(self.file.as_fd()), &self.path, self.core.notes());
         if self.core.options().durability == Durability::EveryFile {
-            rustix::fs::fsync(&self.file).map_err(|errno| self.failed("sync", errno))?;
+            fsync(&self.file).map_err(|errno| self.failed("sync", errno))?;
         }
-        self.core.install(&self.temporary, &self.name, &self.path)?;
-        self.temporary.forget();
-        Ok(())
+        self.core.give_name(&self.standing, &self.file, (&self.name, &self.path))
     }
 
     fn write_all(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {

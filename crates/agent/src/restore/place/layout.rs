@@ -47,6 +47,11 @@ impl Layout {
         self.length
     }
 
+    /// Where the last byte of the stream lies, and one more.
+    pub(crate) fn end(&self) -> u64 {
+        self.ranges.last().map_or(0, |(_, range)| range.offset + range.length)
+    }
+
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
         self.ranges.iter().map(|(_, range)| *range)
     }

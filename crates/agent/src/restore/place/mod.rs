@@ -18,6 +18,7 @@ mod file;
 mod inside;
 mod layout;
 mod meet;
+mod nameless;
 mod notes;
 mod removal;
 mod root;

@@ -10,6 +10,7 @@ use super::existing::ExistingFile;
 use super::file::FileWriter;
 use super::inside::{InsidePath, escaped, shown};
 use super::layout::Layout;
+use super::nameless;
 use super::notes::{NoteKind, Notes};
 use super::root::{self, Insist};
 use super::{Durability, Overwrite, TargetOptions};
@@ -29,6 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Leftovers of a crashed process with our number may take as many names.
 const TEMPORARY_ATTEMPTS_MAX: usize = 10_000;
 
+/// Smaller files grow as they are written: one call less for each.
+const ROOM_AT_ONCE_BYTES: u64 = 256 << 10;
+
 #[derive(Clone, Debug)]
 pub struct Target(pub(super) Arc<Core>);
 
@@ -41,6 +45,8 @@ pub(super) struct Core {
     /// Directories whose attributes come last: about 64 bytes and the path each.
     directories: Mutex<Vec<(Box<[u8]>, Attributes)>>,
     temporaries: AtomicU64,
+    /// Whether a file can be written before it has a name.
+    pub(super) links_open_files: bool,
     /// What an early sync failed with: the kernel tells each such failure once.
     unsynced: Mutex<Option<Error>>,
 }
@@ -96,6 +102,7 @@ impl Target {
             notes: Mutex::default(),
             directories: Mutex::default(),
             temporaries: AtomicU64::new(0),
+            links_open_files: nameless::sees_descriptors(),
             unsynced: Mutex::default(),
         }))
     }
@@ -135,19 +142,18 @@ impl Target {
     pub fn create_file(&self, entry: &Entry) -> Result<FileWriter> {
         let layout = Layout::of(entry)?;
         let (directory, name) = self.0.place_of(entry)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let (temporary, file) = self.0.temporary(&directory, &entry.path, |temporary| {
-            let owner_only = Mode::RUSR | Mode::WUSR;
-            openat(&directory, temporary, flags | OFlags::CLOEXEC, owner_only)
-        })?;
-        rustix::fs::ftruncate(&file, entry.size)
-            .map_err(|errno| failed("make room for", &entry.path, errno))?;
+        let (standing, file) = self.0.new_file(&directory, &entry.path)?;
+        if entry.size >= ROOM_AT_ONCE_BYTES {
+            rustix::fs::ftruncate(&file, entry.size)
+                .map_err(|errno| failed("make room for", &entry.path, errno))?;
+        }
         Ok(FileWriter {
             core: self.0.clone(),
             file,
-            temporary,
+            standing,
             name: name.to_vec(),
             path: entry.path.to_vec(),
+            size: entry.size,
             layout,
             attributes: self.0.attributes(entry),
             written: AtomicU64::new(0),
@@ -380,7 +386,7 @@ impl Core {
     }
 
     /// Makes something under a name that nothing else has.
-    fn temporary<T>(
+    pub(super) fn temporary<T>(
         &self,
         directory: &Arc<OwnedFd>,
         path: &[u8],

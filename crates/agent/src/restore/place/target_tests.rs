@@ -120,6 +120,69 @@ fn a_file_has_its_old_content_until_the_new_one_is_whole() {
 }
 
 #[test]
+fn a_file_has_no_name_until_it_is_whole_or_a_temporary_one_where_none_is_not_possible() {
+    for (nameless, meanwhile) in [(true, 0), (false, 1)] {
+        for overwrite in [Overwrite::Protect, Overwrite::Force] {
+            let (_scratch, base, mut target) = open(overwrite);
+            std::sync::Arc::get_mut(&mut target.0).unwrap().links_open_files = nameless;
+            let file = content(entry("/x", EntryKind::File), b"new");
+            let writer = target.create_file(&file).unwrap();
+            writer.write_at(0, b"new").unwrap();
+            assert_eq!(names(&base).len(), meanwhile, "{nameless}");
+            drop(writer);
+            assert_eq!(names(&base).len(), 0, "a dropped one leaves nothing");
+            text(&target, "/x", b"new");
+            let writer = target.create_file(&content(entry("/y", EntryKind::File), b"mine"));
+            let writer = writer.unwrap();
+            writer.write_at(0, b"mine").unwrap();
+            std::fs::write(base.join("y"), b"late").unwrap();
+            let (finished, holds) = match overwrite {
+                Overwrite::Protect => (Err(Code::FileExists), &b"late"[..]),
+                Overwrite::Force => (Ok(()), &b"mine"[..]),
+            };
+            assert_eq!(writer.finish().map_err(|error| error.code), finished);
+            assert_eq!(std::fs::read(base.join("y")).unwrap(), holds);
+            assert_eq!(std::fs::read(base.join("x")).unwrap(), b"new");
+            assert_eq!(names(&base), ["x", "y"]);
+            assert_eq!(base.join("y").metadata().unwrap().nlink(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_kept_file_that_has_its_attributes_is_not_touched() {
+    let (_scratch, base, target) = open(Overwrite::Force);
+    let file = content(entry("/x", EntryKind::File), b"same");
+    text(&target, "/x", b"same");
+    let keep = |entry: &Entry| {
+        let before = base.join("x").metadata().unwrap();
+        assert!(target.keep(entry, target.existing(entry).unwrap().unwrap()).unwrap());
+        let after = base.join("x").metadata().unwrap();
+        let same = (before.ctime(), before.ctime_nsec()) == (after.ctime(), after.ctime_nsec());
+        (same, after.mode() & 0o7777, after.uid(), after.mtime())
+    };
+    assert_eq!(keep(&file), (true, 0o644, 0, 1_700_000_000));
+    let others = [
+        (Entry { mode: 0o4755, ..file.clone() }, (false, 0o4755, 0, 1_700_000_000)),
+        // The owner changes, which takes set-id bits away.
+        (Entry { mode: 0o4755, uid: 7, ..file.clone() }, (false, 0o4755, 7, 1_700_000_000)),
+        (Entry { mtime_ns: 5_000_000_000, ..file.clone() }, (false, 0o644, 0, 5)),
+    ];
+    for (entry, expected) in others {
+        assert_eq!(keep(&entry), expected);
+    }
+    // An ACL with a narrow mask takes from the mode that was there, which is then set again.
+    assert_eq!(keep(&Entry { mode: 0o664, ..file.clone() }).1, 0o664);
+    let rows = [(1u16, 6u16), (4, 4), (0x10, 4), (0x20, 0)].map(|(tag, may)| {
+        [&tag.to_le_bytes()[..], &may.to_le_bytes(), &u32::MAX.to_le_bytes()].concat()
+    });
+    let acl = [&2u32.to_le_bytes()[..], &rows.concat()].concat();
+    let name = b"system.posix_acl_access".to_vec();
+    let xattrs = Some(vec![Xattr { name: name.into(), value: acl.into() }]);
+    assert_eq!(keep(&Entry { mode: 0o664, xattrs, ..file }).1, 0o664);
+}
+
+#[test]
 fn force_replaces_an_empty_directory_but_never_a_full_one() {
     let (_scratch, base, target) = open(Overwrite::Force);
     std::fs::create_dir_all(base.join("full/x")).unwrap();

@@ -35,7 +35,7 @@ pub fn frame_inside(inside: &[u8]) -> Result<(), Refused> {
     let mut room = Vec::new();
     let plain = Decompressor::new()?.decompress(codec, payload, length, &mut room)?;
     assert!(plain.len() == length && length <= limits::CHUNK_BYTES_MAX);
-    let id = ids().data_id(&plain);
+    let id = ids().data_id(plain);
     let key = data_key().chunk_key(ChunkKind::Data, &id);
     let binding = [b"hf1", &VAULT.as_bytes()[..], &[ChunkKind::Data as u8], id.as_bytes()].concat();
     let sealed = aead::seal(key.expose(), &binding, inside, &dice());

@@ -5,7 +5,7 @@ use super::{
     epoch::{Verdict, judge},
     promote::intend,
 };
-use crate::house::House;
+use crate::{house::House, seed};
 use holdfast_common::{Code, Error, Result};
 
 impl House {
@@ -48,6 +48,9 @@ impl House {
         let kept = known.claim.filter(|claim| claim.epoch.is_claim_of(epoch));
         let standing =
             Standing { claim: kept, aside, anew: known.anew, ..Standing::of(epoch.clone(), true) };
+        if aside {
+            self.remember_members()?;
+        }
         standing.save(&self.data)?;
         let restarts = aside || !known.belongs;
         if restarts {
@@ -68,6 +71,17 @@ impl House {
             return Err(Error::new(Code::ClusterBusy, "this member starts its ledger anew"));
         }
         Ok(())
+    }
+
+    /// Whom to tell where this member is, when its own ledger knows nobody.
+    fn remember_members(&self) -> Result<()> {
+        let query = self.ledger.query();
+        // One that was put aside before, and brought nothing yet, has what was remembered then.
+        let Ok(cluster) = query.cluster() else { return Ok(()) };
+        let others = query.members()?.into_iter();
+        let others = others.filter(|row| row.id != self.node_id);
+        let peers = others.map(|row| (row.id, row.address)).collect();
+        seed::save(&self.data, &cluster, &peers)
     }
 
     /// Whether this ledger may have what the epoch never had: what was applied beyond the claimer's

@@ -77,6 +77,11 @@ pub trait Cluster: Send + Sync {
     /// A connection of its own to one member.
     fn connect(&self, member: usize) -> Pending<'_, Box<dyn Target>>;
 
+    /// Whether a member takes writes: one through it is committed.
+    fn probe(&self, member: usize) -> Pending<'_, ()> {
+        Box::pin(async move { self.connect(member).await?.commit(b"is anyone there").await })
+    }
+
     /// Who leads, if the members that answer agree and are a majority. Not asked while one is
     /// killed: one that ended by itself is an error.
     fn leader(&mut self) -> Pending<'_, Option<usize>>;
@@ -142,7 +147,7 @@ async fn look(cluster: &mut dyn Cluster) -> Result<usize> {
     let unknown = || Error::new(Code::ClusterLeaderless, "the members name no leader");
     let leader = leader.ok_or_else(unknown)?;
     for member in 0..cluster.endpoints().len() {
-        cluster.connect(member).await?.commit(b"is anyone there").await?;
+        cluster.probe(member).await?;
     }
     Ok(leader)
 }

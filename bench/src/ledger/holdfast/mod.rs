@@ -26,7 +26,7 @@ use core::{
     time::Duration,
 };
 use futures::future::join_all;
-use holdfast_common::{Error, Result};
+use holdfast_common::{Code, Error, Result};
 use messages::StatusResponse;
 use proposer::{Identity, Proposer};
 use rustls::ClientConfig;
@@ -192,6 +192,21 @@ impl Cluster for Members {
             client.status().await?;
             let target: Box<dyn Target> = Box::new(client);
             Ok(target)
+        })
+    }
+
+    /// Proposals are for the leader: of the others it is enough that they know one.
+    fn probe(&self, member: usize) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if self.proposer.is_some() {
+                let unknown = || Error::new(Code::ClusterLeaderless, "a member knows no leader");
+                let belief = self.ask(member).await.filter(|belief| belief.leader != 0);
+                let belief = belief.ok_or_else(unknown)?;
+                if belief.leader != belief.own {
+                    return Ok(());
+                }
+            }
+            self.connect(member).await?.commit(b"is anyone there").await
         })
     }
 

@@ -40,6 +40,7 @@ pub(in super::super) fn take_over(ledger: &Path, log: &Path) -> Result<()> {
         if part.exists() {
             fs::remove_dir_all(&part).map_err(io)?;
         }
+        drop(fs::remove_file(part.with_extension("generation")));
         tracing::info!("the log is moved out of redb, once");
         move_to(&path, log, &part)?;
         fs::rename(&part, log).map_err(io)?;
@@ -167,6 +168,8 @@ mod tests {
         Generation::open(&log, 70).unwrap().0.tell(70).unwrap();
         fs::create_dir(ledger.path().join("moving")).unwrap();
         fs::write(ledger.path().join("moving/volume-00000000000000000001"), b"begun").unwrap();
+        let moving = ledger.path().join("moving");
+        Generation::open(&moving, 73).unwrap().0.tell(73).unwrap();
         take_over(ledger.path(), &log).unwrap();
         assert_moved(ledger.path(), 5..3000);
         // It was moved, and only the old file was not deleted any more.

@@ -195,14 +195,18 @@ fn take_volume(
 fn create(directory: &Path, first_group: u64, volume_bytes_max: usize) -> Result<Writer> {
     let io = |error: io::Error| Error::io("the log cannot be made", &error);
     fs::create_dir_all(directory).map_err(io)?;
+    let group = first_group - 1;
+    let (generation, was_here) = Generation::open(directory, group).map_err(io)?;
+    if was_here {
+        // Whom this member voted for went with the log that was here.
+        return Err(Error::new(Code::LogDamaged, "the log is missing"));
+    }
     // Nothing of the ledger's: only what tells this log from others.
     let chance: &dyn Entropy = &SystemEntropy;
     let salt = u64::from_le_bytes(chance.array());
     let volume = VolumeHead { salt, number: FIRST, first_group };
     let file = volume::create(directory, &volume, limits::LOG_AHEAD_BYTES_MIN).map_err(io)?;
     sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
-    let group = first_group - 1;
-    let (generation, _) = Generation::open(directory, group).map_err(io)?;
     let reader = Reader { directory: directory.into(), contents: Arc::default() };
     let (end, zeroed) = (VOLUME_HEAD, limits::LOG_AHEAD_BYTES_MIN);
     Ok(Writer { reader, volume, file, end, zeroed, group, generation, volume_bytes_max })

@@ -134,6 +134,13 @@ fn a_volume_that_is_missing_or_of_another_time_is_damage() {
         fs::write(path, bytes).unwrap();
     }
     assert_eq!(all(&log(directory.path()).unwrap().reader()), expected(0..60));
+    for path in paths {
+        fs::remove_file(path).unwrap();
+    }
+    for _ in 0..2 {
+        let error = log(directory.path()).err().unwrap();
+        assert_eq!(error.code, Code::LogDamaged, "without any");
+    }
 }
 
 #[test]

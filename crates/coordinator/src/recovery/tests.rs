@@ -215,11 +215,11 @@ async fn an_empty_location_holds_no_ledger() {
 /// Names are anybody's who can write in a location.
 #[tokio::test]
 async fn a_name_with_the_last_of_all_numbers_is_a_gap_and_no_fault() {
+    const LAST: u64 = u64::MAX - 1;
     let log = history(&[(0, 1); 4]);
     let store = stores(1).remove(0);
     put_extent(&store, &log).await;
-    for name in [ObjectName::log(EPOCH, u64::MAX), ObjectName::snapshot(EPOCH, u64::MAX, u32::MAX)]
-    {
+    for name in [ObjectName::log(EPOCH, LAST), ObjectName::snapshot(EPOCH, LAST, u32::MAX)] {
         put(&store, &name, Bytes::from_static(b"junk")).await;
     }
     assert_eq!(told(vec![store]).await, (Some((5, u64::MAX)), None, 4));

@@ -12,7 +12,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -84,6 +84,7 @@ fn level(members: &Members) -> u64 {
 /// Backups, one after the other, until it is told to stop; what came of each.
 struct Load {
     stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<Outcome>>,
 }
 
@@ -92,6 +93,8 @@ impl Load {
         let (stop, context) =
             (Arc::<AtomicBool>::default(), members.scratch.join("c/operator.toml"));
         let (stopped, source) = (stop.clone(), source.to_owned());
+        let done = Arc::<AtomicUsize>::default();
+        let counted = done.clone();
         let thread = std::thread::spawn(move || {
             let mut made = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
@@ -102,10 +105,20 @@ impl Load {
                     Some(&context),
                     &["--output", "json", "backup", "--path", path],
                 ));
+                counted.fetch_add(1, Ordering::Relaxed);
             }
             made
         });
-        Self { stop, thread }
+        Self { stop, done, thread }
+    }
+
+    /// A backup was begun and done since: the agent is attached to a member that runs now, and was
+    /// told where the others are. (Members come back on other ports here: an agent that sleeps
+    /// until all of them moved would find none.)
+    fn goes_on(&self) {
+        let before = self.done.load(Ordering::Relaxed);
+        let two_more = || (self.done.load(Ordering::Relaxed) >= before + 2).then_some(());
+        wait_until("the load goes on", PATIENCE, two_more);
     }
 
     /// The answers, each of which said that it was done.
@@ -131,6 +144,7 @@ fn a_cluster_is_upgraded_member_by_member_under_load_and_knows_more_at_the_end()
         assert_eq!(members.stop(name), Some(0));
         members.start(name);
         members.wait_for_voters(3);
+        load.goes_on();
     }
     wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
     let made = load.end();

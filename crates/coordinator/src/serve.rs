@@ -61,6 +61,7 @@ pub async fn serve(
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr) + Send,
 ) -> Result<()> {
+    holdfast_runtime::memory::keep_freed();
     let mut config = Options::load(&options.config)?;
     config.listen = options.listen.unwrap_or(config.listen);
     config.level_max = options.level_max.unwrap_or(LEVEL);

@@ -5,23 +5,39 @@
 //! the next ones from an arena too, where little things pin them. So: two arenas, and blocks of the
 //! size of a pack come from the system and go back at once. Measured on a backup of 2.5 GB, the
 //! agent's peak falls from 142 to 100 MiB, at no cost in time that could be seen.
+//!
+//! Whoever serves pieces of some MiB in turn gives the end of its arenas back after each, and asks
+//! for the same pages again: a coordinator spent a quarter of its part of a restore on that. It
+//! keeps some of them ([`keep_freed`]).
 
 /// Call first, while there is one thread.
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "the allocator has no other way to be told")]
 pub fn settle() {
-    // SAFETY: sets two numbers of the allocator; nothing is shared yet. A refusal changes nothing.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
-    }
+    #[cfg(target_env = "gnu")]
+    tell(&[(libc::M_ARENA_MAX, ARENAS_MAX), (libc::M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)]);
 }
 
-#[cfg(not(target_env = "gnu"))]
-pub fn settle() {}
+/// Keeps up to some MiB of freed memory for the next piece.
+pub fn keep_freed() {
+    #[cfg(target_env = "gnu")]
+    tell(&[(libc::M_TRIM_THRESHOLD, KEPT_BYTES)]);
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the allocator has no other way to be told")]
+fn tell(numbers: &[(libc::c_int, libc::c_int)]) {
+    for (name, value) in numbers {
+        // SAFETY: sets a number of the allocator, under its own lock. A refusal changes nothing.
+        unsafe {
+            libc::mallopt(*name, *value);
+        }
+    }
+}
 
 #[cfg(target_env = "gnu")]
 const ARENAS_MAX: libc::c_int = 2;
 /// Larger than any chunk with its frame, smaller than a pack.
 #[cfg(target_env = "gnu")]
 const LARGE_BLOCK_BYTES: libc::c_int = 8 << 20;
+/// Of each arena; two pieces that go out, and what lies between them.
+#[cfg(target_env = "gnu")]
+const KEPT_BYTES: libc::c_int = 12 << 20;

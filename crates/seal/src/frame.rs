@@ -7,7 +7,10 @@
 //! one thread; the keys are shared.
 
 use crate::compress::{Codec, Compressor, Decompressor};
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag, aead::AeadInOut};
+use aes_gcm::{
+    Aes256Gcm, KeyInit, Nonce, Tag,
+    aead::{AeadInOut, inout::InOutBuf},
+};
 use bytes::Bytes;
 use core::fmt;
 use holdfast_common::{ChunkId, ChunkKind, Code, Entropy, Error, Result, VaultId, limits};
@@ -154,17 +157,20 @@ impl Opener {
         }
         let (nonce, sealed) = frame.split_first_chunk::<NONCE>().ok_or_else(short)?;
         let (sealed, tag) = sealed.split_last_chunk::<TAG>().ok_or_else(short)?;
-        self.scratch.clear();
-        self.scratch.extend_from_slice(sealed);
+        if self.scratch.len() < sealed.len() {
+            self.scratch.resize(sealed.len(), 0);
+        }
+        let opened = &mut self.scratch[..sealed.len()];
+        let here = InOutBuf::new(sealed, opened).map_err(|_| short())?;
         cipher(key)
             .decrypt_inout_detached(
                 &Nonce::from(*nonce),
                 &binding(&self.vault, kind, id),
-                self.scratch.as_mut_slice().into(),
+                here,
                 &Tag::from(*tag),
             )
             .map_err(|_| damaged("its bytes are not those that were sealed"))?;
-        let (codec, rest) = self.scratch.split_first().ok_or_else(short)?;
+        let (codec, rest) = opened.split_first().ok_or_else(short)?;
         let (length, payload) = rest.split_first_chunk::<4>().ok_or_else(short)?;
         let length = u32::from_le_bytes(*length) as usize;
         self.decompressor.decompress(Codec::try_from(*codec)?, payload, length, &mut self.room)

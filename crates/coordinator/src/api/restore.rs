@@ -24,7 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Frames are gathered into messages of about this size.
-const ANSWER_BYTES: usize = limits::MIB;
+const ANSWER_BYTES: usize = 256 * limits::KIB;
 
 pub(crate) struct RestoreService {
     pub(crate) house: Arc<House>,

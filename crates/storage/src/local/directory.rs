@@ -11,7 +11,8 @@ use crate::store::{ObjectMeta, Probe, Receipt};
 use crate::{ObjectName, refusal};
 use core::ops::Range;
 use holdfast_common::{Code, Error, Result};
-use rustix::io::Errno;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -249,13 +250,20 @@ fn length_of(stat: &rustix::fs::Stat) -> u64 {
 }
 
 fn read(name: &ObjectName, file: &File, offset: u64, wanted: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; wanted];
-    file.read_exact_at(&mut bytes, offset).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            Error::new(Code::ObjectDamaged, format!("object {name} became shorter while read"))
+    // Pieces of some MiB, many of them: none is filled with zeros first.
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let at = offset + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => {
+                let shorter = format!("object {name} became shorter while read");
+                return Err(Error::new(Code::ObjectDamaged, shorter));
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(refusal::errno(format!("reading object {name}"), errno)),
         }
-        _ => refusal::io(format!("reading object {name}"), &error),
-    })?;
+    }
+    bytes.truncate(wanted);
     Ok(bytes)
 }
 

@@ -391,10 +391,12 @@ async fn entries(house: &House, from: u64, to: u64) -> Result<(u64, Vec<u8>)> {
         last = index;
         plaintext.extend_from_slice(&entry);
         if plaintext.len() >= EXTENT_BYTES_MAX {
-            break;
+            return Ok((last, plaintext));
         }
     }
-    if last < from { Err(lacks(from)) } else { Ok((last, plaintext)) }
+    // Before a hole may lie what was never agreed on.
+    let is_hole = last < to && house.ledger.is_purged(last + 1);
+    if last < from || is_hole { Err(lacks(last + 1)) } else { Ok((last, plaintext)) }
 }
 
 fn lacks(index: u64) -> Error {

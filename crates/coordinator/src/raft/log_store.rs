@@ -49,7 +49,12 @@ enum Write {
     Alone(u64, Vec<u8>, Done),
     Meta(&'static str, Vec<u8>, Done),
     TruncateFrom(u64, Done),
-    Purge(LogId, Done),
+    Purge {
+        upto: LogId,
+        /// The log does not reach that far: entries between were never here.
+        is_hole: bool,
+        done: Done,
+    },
 }
 
 type Done = oneshot::Sender<io::Result<()>>;
@@ -245,8 +250,10 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let last_purged_log_id = self.meta::<StoredLogId>("purged")?.map(LogId::from);
-        let last_log_id = self.last()?.or(last_purged_log_id);
-        Ok(LogState { last_purged_log_id, last_log_id })
+        // What lies before the purged one is there for shipping only.
+        let purged = last_purged_log_id.map_or(0, |id: LogId| id.index);
+        let last = self.last()?.filter(|last| last.index > purged);
+        Ok(LogState { last_purged_log_id, last_log_id: last.or(last_purged_log_id) })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -291,8 +298,11 @@ impl RaftLogStorage<Types> for LogStore {
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
+        // What a snapshot stands for was never all here: the rest leads nowhere, and entries that
+        // nobody agreed on may be among it.
+        let is_hole = self.last()?.is_none_or(|last| last.index < upto.index);
         self.lock().purge(upto.index);
-        self.finish(|done| Write::Purge(upto, done)).await
+        self.finish(|done| Write::Purge { upto, is_hole, done }).await
     }
 }
 
@@ -345,8 +355,9 @@ impl Writer {
                 Write::Alone(index, bytes, _) => entry(&mut group, *index, bytes),
                 Write::Meta(name, bytes, _) => group.push(Record::Note(name, bytes)),
                 Write::TruncateFrom(from, _) => group.push(Record::Truncate(*from)),
-                Write::Purge(upto, _) => {
-                    let last = upto.index.min(self.shipped.load(Ordering::Relaxed));
+                Write::Purge { upto, is_hole, .. } => {
+                    let shipped = self.shipped.load(Ordering::Relaxed);
+                    let last = if *is_hole { upto.index } else { upto.index.min(shipped) };
                     group.push(Record::Remove(last));
                     let record = record::to_bytes(&StoredLogId::from(upto));
                     group.push(Record::Note("purged", &record));
@@ -372,7 +383,7 @@ impl Writer {
                 Write::Alone(_, _, done)
                 | Write::Meta(_, _, done)
                 | Write::TruncateFrom(_, done)
-                | Write::Purge(_, done) => {
+                | Write::Purge { done, .. } => {
                     // The other side may have been dropped at shutdown.
                     let _ = done.send(copy());
                 }
@@ -388,7 +399,7 @@ fn stored_after(at: u64, write: &Write) -> u64 {
         Write::Alone(index, ..) => *index,
         Write::Meta(..) => at,
         Write::TruncateFrom(from, _) => at.min(from.saturating_sub(1)),
-        Write::Purge(upto, _) => at.max(upto.index),
+        Write::Purge { upto, .. } => at.max(upto.index),
     }
 }
 
@@ -457,9 +468,42 @@ mod tests {
         release.await;
         let mut log = open();
         assert!(is_stored(&log, 2).await && !is_stored(&log, 3).await, "after a start");
-        // A snapshot stands for what the log has not.
+        // A snapshot stands for what the log has not, and what was here before leads nowhere.
         log.purge(StoredLogId::of(1, 1, 9).into()).await.unwrap();
         assert!(is_stored(&log, 9).await && !is_stored(&log, 10).await);
+        for _ in 0..2 {
+            let state = log.get_log_state().await.unwrap();
+            assert_eq!(state.last_purged_log_id, Some(StoredLogId::of(1, 1, 9).into()));
+            assert_eq!(state.last_log_id, state.last_purged_log_id, "openraft refuses another");
+            assert_eq!(log.stored(1, 9).unwrap(), []);
+            let release = log.release();
+            drop(log);
+            release.await;
+            log = open();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_purged_and_not_shipped_stays_and_is_not_the_end_of_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = DirectoryLock::take(directory.path()).unwrap();
+        let tables = Arc::new(holdfast_ledger::MemoryKv::default());
+        let mut log = LogStore::open(directory.path(), tables, lock).unwrap();
+        for index in 1..=5 {
+            let log_id = StoredLogId::of(1, 1, index).into();
+            log.append_alone(&Entry { log_id, payload: EntryPayload::Blank }).await.unwrap();
+        }
+        log.note_shipped(2);
+        log.purge(StoredLogId::of(1, 1, 5).into()).await.unwrap();
+        let indexes = |log: &LogStore| -> Vec<u64> {
+            log.stored(1, 9).unwrap().into_iter().map(|(index, _)| index).collect()
+        };
+        assert_eq!(indexes(&log), [3, 4, 5]);
+        let state = log.get_log_state().await.unwrap();
+        assert_eq!(state.last_log_id, Some(StoredLogId::of(1, 1, 5).into()));
+        log.note_shipped(5);
+        log.purge(StoredLogId::of(1, 1, 5).into()).await.unwrap();
+        assert_eq!(indexes(&log), [0; 0]);
     }
 
     #[test]

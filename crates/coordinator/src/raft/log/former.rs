@@ -42,7 +42,12 @@ pub(in super::super) fn take_over(ledger: &Path, log: &Path) -> Result<()> {
         }
         drop(fs::remove_file(part.with_extension("generation")));
         tracing::info!("the log is moved out of redb, once");
-        move_to(&path, log, &part)?;
+        if let Err(error) = move_to(&path, log, &part) {
+            // What was begun must not hold the room that the next try needs.
+            drop(fs::remove_dir_all(&part));
+            drop(fs::remove_file(part.with_extension("generation")));
+            return Err(error);
+        }
         fs::rename(&part, log).map_err(io)?;
         drop(fs::remove_file(part.with_extension("generation")));
         sync_directory(ledger)?;
@@ -192,6 +197,7 @@ mod tests {
             let error = take_over(ledger.path(), &log).unwrap_err();
             assert_eq!(error.code, Code::LogDamaged, "{what}");
             assert!(path.exists() && !log.exists(), "{what}");
+            assert!(!ledger.path().join("moving").exists(), "{what}: it would hold room");
         };
         refused("damaged");
         fs::write(&path, good).unwrap();

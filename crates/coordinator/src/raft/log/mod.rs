@@ -10,7 +10,8 @@
 //! Groups are numbered without a gap, through all volumes: one that is missing, or put in from
 //! elsewhere, is seen. A group is there whole or not at all. After a cut of the power the last one
 //! may be torn, and then nobody was promised it; `generation` knows if somebody was. Whatever else
-//! is wrong is damage, and never mended by leaving something out.
+//! is wrong is damage, and never mended by leaving something out. What a start finds at the end is
+//! written again and synced: whoever wrote it may not have come so far.
 
 mod contents;
 mod form;
@@ -145,7 +146,7 @@ fn open_with(directory: &Path, volume_bytes_max: usize) -> Result<Writer> {
     if numbers[0] > oldest.map_or(FIRST, u64::from_le_bytes) {
         return Err(Error::new(Code::LogDamaged, "a file of the log is missing"));
     }
-    let (generation, is_behind) = Generation::open(directory, end.group)
+    let (mut generation, is_behind) = Generation::open(directory, end.group)
         .map_err(|error| Error::new(Code::LogDamaged, "the log's generation").cause(error))?;
     if is_behind {
         return Err(Error::new(Code::LogDamaged, "the log has gone back to an earlier state"));
@@ -156,12 +157,25 @@ fn open_with(directory: &Path, volume_bytes_max: usize) -> Result<Writer> {
     let mut zeroed = usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX);
     if end.is_torn {
         tracing::warn!(group = end.group + 1, "the log ends with a group that was never whole");
-        file.set_len(end.at as u64).and_then(|()| file.sync_all()).map_err(io)?;
+        file.set_len(end.at as u64).map_err(io)?;
         zeroed = end.at;
     }
+    write_again(&file, &end).map_err(io)?;
+    sync_directory(directory)?;
+    sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
+    generation.tell(end.group).map_err(io)?;
     let reader = Reader { directory: directory.into(), contents: Arc::new(Mutex::new(contents)) };
     let (volume, group) = (head, end.group);
     Ok(Writer { reader, volume, file, end: end.at, zeroed, group, generation, volume_bytes_max })
+}
+
+/// Makes the last group durable. A process that was killed may have written it and not synced it,
+/// or seen its sync fail: what was found counts from now on, and what is promised rests on it.
+fn write_again(file: &File, end: &volume::End) -> io::Result<()> {
+    let mut bytes = vec![0; end.at - end.last];
+    file.read_exact_at(&mut bytes, end.last as u64)?;
+    file.write_all_at(&bytes, end.last as u64)?;
+    file.sync_all()
 }
 
 /// Reads a volume that follows `before`.

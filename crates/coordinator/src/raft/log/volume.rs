@@ -50,6 +50,8 @@ pub(super) fn create(directory: &Path, head: &VolumeHead, bytes: usize) -> io::R
 /// How a volume ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
+    /// Where the last group begins; where there is none, the volume.
+    pub(super) last: usize,
     /// Where the next group goes.
     pub(super) at: usize,
     /// The number of the last group.
@@ -64,19 +66,20 @@ pub(super) fn read(
     head: &VolumeHead,
     mut show: impl FnMut(&[u8], usize) -> Result<()>,
 ) -> Result<End> {
-    let (mut at, mut group) = (VOLUME_HEAD, head.first_group.saturating_sub(1));
+    let (mut last, mut at) = (0, VOLUME_HEAD);
+    let mut group = head.first_group.saturating_sub(1);
     while let Some((number, body)) = group_at(bytes, at, head.salt)
         && number == group + 1
     {
         show(body, at + GROUP_HEAD)?;
-        (at, group) = (next(at, body.len()), number);
+        (last, at, group) = (at, next(at, body.len()), number);
     }
     let rest = bytes.get(at..).unwrap_or_default();
     let is_torn = rest.iter().any(|byte| *byte != 0);
     if is_torn && later_group(rest, head.salt, group + 1) {
         return Err(damaged(head.number, "a group in its middle is damaged"));
     }
-    Ok(End { at, group, is_torn })
+    Ok(End { last, at, group, is_torn })
 }
 
 /// Where the group after one at `at` begins.
@@ -137,9 +140,10 @@ mod tests {
         let bytes = volume(&[b"one", b"", b"three"]);
         let (found, end) = bodies(&bytes).unwrap();
         assert_eq!(found, [&b"one"[..], b"", b"three"]);
-        assert_eq!(end, End { at: bytes.len() - 64, group: 12, is_torn: false });
+        let (at, last) = (bytes.len() - 64, next(next(VOLUME_HEAD, 3), 0));
+        assert_eq!(end, End { last, at, group: 12, is_torn: false });
         let (found, end) = bodies(&volume(&[])).unwrap();
-        assert_eq!((found.len(), end.at, end.group), (0, VOLUME_HEAD, 9));
+        assert_eq!((found.len(), end.last, end.at, end.group), (0, 0, VOLUME_HEAD, 9));
         let (found, end) = bodies(&bytes[..bytes.len() - 64]).unwrap();
         assert_eq!((found.len(), end.is_torn), (3, false), "without zeros ahead");
     }

@@ -123,6 +123,12 @@ impl Disk {
         }
     }
 
+    /// The process ends, and nothing is lost by that: what is pending stays so.
+    pub(super) fn killed(mut self) -> Self {
+        self.descriptors.clear();
+        self
+    }
+
     /// Writes to `target` what is left when the power goes now.
     pub(super) fn cut(&self, loss: Loss, dice: &mut Dice, target: &Path) {
         let mut names: Vec<BTreeMap<String, NodeId>> = self

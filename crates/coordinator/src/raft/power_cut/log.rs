@@ -1,5 +1,5 @@
-//! A bit flips in the log of a member that was killed or stopped: its newest commit is not taken
-//! back.
+//! The log alone: a bit flips in it after a kill or a stop, or the power goes after a kill and a
+//! start. Its newest commit is not taken back.
 //!
 //! A follower's vote and the entries it acknowledged are promises that nobody else may know of.
 //! After a kill the log may end with a group that is torn, and that is left out; to leave out one
@@ -7,7 +7,10 @@
 
 use super::{
     super::{log, log_store::LogStore, types::Vote},
-    Dice, repeat, rounds, seed,
+    Dice, Recording, Workplace, copy,
+    disk::{Loss, Syncs},
+    record::Event,
+    repeat, rounds, seed,
 };
 use crate::store::DirectoryLock;
 use holdfast_ledger::MemoryKv;
@@ -95,4 +98,73 @@ async fn assert_votes_stay(Voted { name, log: good, generation, changed }: &Vote
         refused = number + 1 - kept;
     }
     assert!(kept > 0 && refused > 0, "kept {kept}, refused {refused}: the flips must matter");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+async fn term(log: &mut LogStore) -> u64 {
+    log.read_vote().await.unwrap().map_or(0, |vote| vote.leader_id.term)
+}
+
+/// Votes a few times.
+pub(super) fn work(mut workplace: Workplace) {
+    runtime().block_on(async {
+        let mut log = open(&workplace.directory).await.unwrap();
+        for term in 1..=3 {
+            log.save_vote(&Vote::new(term, 1)).await.unwrap();
+            workplace.acknowledge(usize::try_from(term).unwrap());
+        }
+    });
+}
+
+/// Starts, says whom it voted for (nobody writes an equal vote again), and votes once more.
+pub(super) fn work_again(mut workplace: Workplace) {
+    runtime().block_on(async {
+        let mut log = open(&workplace.directory).await.unwrap();
+        workplace.acknowledge(usize::try_from(term(&mut log).await).unwrap());
+        log.save_vote(&Vote::new(TERMS, 1)).await.unwrap();
+        workplace.acknowledge(usize::try_from(TERMS).unwrap());
+    });
+}
+
+#[test]
+fn what_a_start_found_unsynced_is_there_after_the_power_goes() {
+    let first = Recording::of("log", |_| {});
+    let mut disk = first.before.clone();
+    let mut kills = 0;
+    for (at, event) in first.events.iter().enumerate() {
+        if matches!(event, Event::Sync { .. }) {
+            kills += 1;
+            let story = format!("killed at event {at}, {event:?}");
+            assert_start_is_durable(&disk.clone().killed(), &story);
+        }
+        disk.happen(event, Syncs::All);
+    }
+    assert!(kills >= 5, "{kills} syncs: two at the beginning, one a vote");
+}
+
+/// The process that filled `disk` is gone; another starts, and then the power goes.
+fn assert_start_is_durable(disk: &super::disk::Disk, story: &str) {
+    let seen = tempfile::tempdir().unwrap();
+    disk.cut(Loss::Nothing, &mut Dice(seed()), seen.path());
+    let again = Recording::of("log again", |directory| copy(seen.path(), directory));
+    let (mut disk, mut said) = (disk.clone(), 0);
+    for event in &again.events {
+        disk.happen(event, Syncs::All);
+        let Event::Acknowledge(term_said) = event else { continue };
+        let term_said: u64 = term_said.parse().unwrap();
+        let left = tempfile::tempdir().unwrap();
+        disk.cut(Loss::Everything, &mut Dice(seed()), left.path());
+        let kept = runtime().block_on(async {
+            match open(left.path()).await {
+                Some(mut log) => term(&mut log).await,
+                None => panic!("{story}: no start after {term_said} was said"),
+            }
+        });
+        assert_eq!(kept, term_said, "{story}");
+        said += 1;
+    }
+    assert_eq!(said, 2, "{story}");
 }

@@ -191,6 +191,8 @@ fn workload() {
     let workplace = Workplace { directory: path("RECORD_DIR"), acknowledgements };
     match name.to_str().unwrap() {
         "ledger" => ledger::work(workplace),
+        "log" => log::work(workplace),
+        "log again" => log::work_again(workplace),
         "rebuild" => ledger::rebuild(workplace),
         "tables" => tables::work(workplace),
         other => panic!("no workload is called {other}"),

@@ -47,6 +47,11 @@ pub enum Command {
     /// the next committed write. Synced to disk, TLS with client certificates. The sides take
     /// turns. Needs the holdfast beside this program, and etcd: bench/setup etcd
     Ledger(LedgerOptions),
+    /// Measure how long a member with very many rows takes to start, and another to join it, and
+    /// write a part of the report
+    ///
+    /// The rows come by the commands that make real ones, some minutes before anything is measured.
+    LedgerRows(RowsOptions),
     /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
     Memory(MemoryOptions),
     /// What each stage must cost over a data set, on one core, and what it costs in a backup
@@ -84,6 +89,27 @@ pub struct LedgerOptions {
     #[arg(long, value_name = "FILE", default_value = "bench/LEDGER.md")]
     pub report: PathBuf,
     /// A remark for the head of the report; may be repeated
+    #[arg(long)]
+    pub note: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub struct RowsOptions {
+    /// Each with a run a day
+    #[arg(long, default_value_t = 200)]
+    pub agents: u64,
+    /// Of fourteen rows for each agent: a million in all
+    #[arg(long, default_value_t = 360)]
+    pub days: u64,
+    /// How often the member is killed and started, and then stopped and started
+    #[arg(long, default_value_t = 3)]
+    pub starts: usize,
+    /// Its directory `ledger` is emptied first, and removed at the end
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/LEDGER.md")]
+    pub report: PathBuf,
+    /// A remark for the head of this part; may be repeated
     #[arg(long)]
     pub note: Vec<String>,
 }

@@ -21,6 +21,8 @@ mod line;
 mod load;
 mod process;
 mod report;
+pub mod rows;
+mod sections;
 
 use crate::{arguments::LedgerOptions, files, machine, say};
 use cluster::{Cluster, Contender, ThroughFollower, healthy};
@@ -37,11 +39,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub fn run(options: &LedgerOptions) -> Result<()> {
     let loads = loads(options)?;
+    drive(play(options, &loads))
+}
+
+/// Runs to the end, or until the run is stopped.
+fn drive(played: impl Future<Output = Result<()>>) -> Result<()> {
     let fail = |error| Error::io("a runtime cannot be started", &error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(fail)?;
     runtime.block_on(async {
         tokio::select! {
-            played = Box::pin(play(options, &loads)) => played,
+            played = Box::pin(played) => played,
             stopped = stopped() => stopped,
         }
     })
@@ -95,8 +102,7 @@ async fn play(options: &LedgerOptions, loads: &[Load]) -> Result<()> {
         }
         // Every round: a later one may fail, and the machine's time is dear.
         let text = report::render(&measured);
-        let to = &options.report;
-        std::fs::write(to, text).map_err(|error| files::failed("write", to, &error))?;
+        sections::put(&options.report, sections::Part::Peers, &text)?;
     }
     Ok(())
 }

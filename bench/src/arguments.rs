@@ -80,6 +80,9 @@ pub struct LedgerOptions {
     /// Of the leader, for each side, in all rounds together
     #[arg(long, default_value_t = 50)]
     pub kills: usize,
+    /// Of the leader under a backup, in all rounds together
+    #[arg(long, default_value_t = 10)]
+    pub backup_kills: usize,
     /// How long a client waits for a write before it asks the next member, in the kills
     #[arg(long, default_value_t = 100)]
     pub attempt_ms: u64,

@@ -93,10 +93,9 @@ fn row(out: &mut String, name: &str, command: &str, usage: &Usage) {
 const WHAT_GROWS: &str = "
 Wanted was memory that does not grow with the data. It is bounded, 128 MiB for the agent and 256 for
 the coordinator, and not quite flat: what has a bound is filled the further the more there is to do.
-At the coordinator these are the caches of the ledger's log and of its tables (64 MiB each) and the
-packs on their way in and out (96 and 32 MiB); at the agent the packs and chunks on their way, the
-table of hard links, and what the allocator keeps of them. How the growth divides among these was
-not measured.";
+At the coordinator these are the cache of the ledger's tables (32 MiB) and the packs on their way in
+and out (96 and 32 MiB); at the agent the packs and chunks on their way, the table of hard links,
+and what the allocator keeps of them. How the growth divides among these was not measured.";
 
 fn line(out: &mut String, text: &str) {
     // Writing to a string does not fail.

@@ -17,6 +17,7 @@ mod etcd;
 mod failover;
 mod figures;
 mod holdfast;
+mod interruption;
 mod line;
 mod load;
 mod process;
@@ -100,6 +101,9 @@ async fn play(options: &LedgerOptions, loads: &[Load]) -> Result<()> {
             say(&report::told_outages(&side.name(), round, &took));
             measured.outages.extend(took.into_iter().map(|took| (number, took)));
         }
+        let kills = share(options.backup_kills, round, options.rounds);
+        let took = interruptions(options, &work, kills).await?;
+        measured.interruptions.extend(took);
         // Every round: a later one may fail, and the machine's time is dear.
         let text = report::render(&measured);
         sections::put(&options.report, sections::Part::Peers, &text)?;
@@ -124,6 +128,23 @@ async fn outages(side: &dyn Contender, work: &Path, failover: Failover) -> Resul
     let scratch = Scratch::make(work)?;
     let mut cluster = side.start(&scratch.0).await?;
     failover.measure(cluster.as_mut()).await
+}
+
+/// Of Holdfast alone: nobody else here makes backups.
+async fn interruptions(
+    options: &LedgerOptions,
+    work: &Path,
+    kills: usize,
+) -> Result<Vec<Duration>> {
+    let side = Holdfast::beside_this_program(true)?;
+    let is_asked_for = options.sides.is_empty() || options.sides.contains(&side.name());
+    if kills == 0 || !is_asked_for {
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::make(work)?;
+    let took = interruption::measure(&side, kills, &scratch.0).await?;
+    say(&report::told_interruptions(&took));
+    Ok(took)
 }
 
 /// A directory of one turn. Whatever uses it is declared after it, and so is gone before it.

@@ -47,6 +47,10 @@ impl Holdfast {
             .map_err(|error| Error::io("this program cannot be found", &error))?;
         Ok(Self { program: own.with_file_name("holdfast"), is_shipped })
     }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
 }
 
 impl Contender for Holdfast {

@@ -12,7 +12,6 @@ use crate::{chance::Chance, ledger::holdfast::proposer::Proposer};
 use futures::future::try_join_all;
 use holdfast_common::{
     AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
-    limits,
 };
 use holdfast_ledger::{
     Actor,
@@ -41,13 +40,11 @@ impl History {
     }
 
     pub fn commands(&self) -> u64 {
-        let announcements = PACKS.div_ceil(limits::PACKS_IN_FLIGHT_MAX as u64);
-        self.agents * 2 + self.runs() * (3 + announcements)
+        self.agents * 2 + self.runs() * 4
     }
 
     /// Has all of it agreed to, over so many connections; the index of the last entry.
     pub async fn play(&self, lines: &[Proposer], vault: VaultId) -> Result<u64> {
-        let clients = lines.len() as u64;
         let played = lines.iter().zip(0..).map(|(line, first)| async move {
             let mut agents = Vec::new();
             for number in (first..self.agents).step_by(lines.len()) {
@@ -61,7 +58,6 @@ impl History {
             }
             Ok(last)
         });
-        debug_assert!(clients > 0);
         let ends = try_join_all(played).await;
         ends.map(|ends: Vec<u64>| ends.into_iter().max().unwrap_or(0))
     }
@@ -107,11 +103,8 @@ impl Agent {
         let start = StartRun { run: self.run(run)? };
         line.propose(&Actor::System, start).await?;
         line.propose(&own, BeginSession { session, run, point }).await?;
-        let packs: Vec<IntendedPack> =
-            (0..PACKS).map(|slot| pack(self.number, day * PACKS + slot)).collect();
-        for packs in packs.chunks(limits::PACKS_IN_FLIGHT_MAX) {
-            line.propose(&own, IntendPacks { session, packs: packs.to_vec() }).await?;
-        }
+        let packs = (0..PACKS).map(|slot| pack(self.number, day * PACKS + slot)).collect();
+        line.propose(&own, IntendPacks { session, packs }).await?;
         let commit = self.commit(session, run, point, day)?;
         self.previous = Some(point);
         line.propose(&own, commit).await
@@ -197,7 +190,7 @@ mod tests {
     fn a_year_of_two_hundred_agents_is_a_million_rows() {
         let history = History { agents: 200, days: 360 };
         assert_eq!(history.catalog_rows(), 1_008_000);
-        assert_eq!(history.commands(), 400 + 72_000 * 6);
+        assert_eq!(history.commands(), 400 + 72_000 * 4);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The tables in sled 0.34.7, with the discipline that makes it safe to rely on.
 //!
-//! sled's own `flush` does not reach the disk on Linux, its errors are often panics, and it does
-//! not notice a flipped bit, and it frees less memory than large batches take. So: one tree, one
-//! batch per group, values with checksums, `flush` followed by `sync_data` on its file before the
-//! log may forget, freeing asked for after every batch, and every call inside `catch_unwind`. The log is the truth; a store that is damaged is set aside and rebuilt.
+//! sled's own `flush` does not reach the disk on Linux, its errors are often panics, it does not
+//! notice a flipped bit, and it frees less memory than large batches take. So: one tree, one batch
+//! per group, values with checksums, `flush` followed by `sync_data` on its file before the log may
+//! forget, freeing asked for after every batch, and every call inside `catch_unwind`. The log is
+//! the truth; a store that is damaged is set aside and rebuilt.
 
 use super::{DirectoryLock, sync_directory};
 use holdfast_common::{Code, Error, Result, limits};

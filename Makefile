@@ -47,10 +47,12 @@ bench: setup ## side by side with PEERS=restic,borg,rustic into bench/RESULTS.md
 	target/release/holdfast-bench run --peers $(PEERS) $(BENCH_OPTIONS)
 
 LEDGER_OPTIONS ?= --rounds 2 --counts 500,4000,10000
-bench-ledger: setup ## clusters of three beside etcd, in some 20 minutes: bench/LEDGER.md
+ROWS_OPTIONS ?=
+bench-ledger: setup ## clusters of three beside etcd, a member with a million rows, in half an hour: bench/LEDGER.md
 	@bench/setup etcd
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench ledger $(LEDGER_OPTIONS)
+	target/release/holdfast-bench ledger-rows $(ROWS_OPTIONS)
 
 bench-memory: setup ## Holdfast's memory at 1 and 10 times the data and at 1,000,000 files: bench/MEMORY.md
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench

@@ -47,6 +47,11 @@ pub enum Command {
     /// the next committed write. Synced to disk, TLS with client certificates. The sides take
     /// turns. Needs the holdfast beside this program, and etcd: bench/setup etcd
     Ledger(LedgerOptions),
+    /// Measure how long a member with very many rows takes to start, and another to join it, and
+    /// write a part of the report
+    ///
+    /// The rows come by the commands that make real ones, some minutes before anything is measured.
+    LedgerRows(RowsOptions),
     /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
     Memory(MemoryOptions),
     /// What each stage must cost over a data set, on one core, and what it costs in a backup
@@ -75,6 +80,9 @@ pub struct LedgerOptions {
     /// Of the leader, for each side, in all rounds together
     #[arg(long, default_value_t = 50)]
     pub kills: usize,
+    /// Of the leader under a backup, in all rounds together
+    #[arg(long, default_value_t = 10)]
+    pub backup_kills: usize,
     /// How long a client waits for a write before it asks the next member, in the kills
     #[arg(long, default_value_t = 100)]
     pub attempt_ms: u64,
@@ -84,6 +92,27 @@ pub struct LedgerOptions {
     #[arg(long, value_name = "FILE", default_value = "bench/LEDGER.md")]
     pub report: PathBuf,
     /// A remark for the head of the report; may be repeated
+    #[arg(long)]
+    pub note: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub struct RowsOptions {
+    /// Each with a run a day
+    #[arg(long, default_value_t = 200)]
+    pub agents: u64,
+    /// Of fourteen rows for each agent: a million in all
+    #[arg(long, default_value_t = 360)]
+    pub days: u64,
+    /// How often the member is killed and started, and then stopped and started
+    #[arg(long, default_value_t = 3)]
+    pub starts: usize,
+    /// Its directory `ledger` is emptied first, and removed at the end
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/LEDGER.md")]
+    pub report: PathBuf,
+    /// A remark for the head of this part; may be repeated
     #[arg(long)]
     pub note: Vec<String>,
 }

@@ -2,7 +2,8 @@
 //!
 //! `generate`, `change` and `flat` make data; `run` measures and writes bench/RESULTS.md; `stages`
 //! prints the plain cost of each step of a byte's way; `ledger` measures what a cluster commits and
-//! how long it is without a leader, and writes bench/LEDGER.md. What the figures mean and what they
+//! how long it is without a leader, `ledger-rows` what very many rows cost; both write
+//! bench/LEDGER.md. What the figures mean and what they
 //! do not: bench/README.md.
 #![allow(unreachable_pub, reason = "a binary has no outside: `pub` says what a module offers")]
 
@@ -46,6 +47,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Flat { out, files, seed } => dataset::flat::generate(&out, files, seed),
         Command::Run(options) => side::run(&options),
         Command::Ledger(options) => ledger::run(&options),
+        Command::LedgerRows(options) => ledger::rows::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::Stages { dir } => tell(&stages::measure(&dir)?),
     }

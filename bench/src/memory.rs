@@ -131,7 +131,7 @@ fn row(out: &mut String, name: &str, command: &str, usage: &Usage) -> Peaks {
 /// What no table of peaks can say by itself.
 const WHAT_GROWS: &str = "
 What grows is bounded, and filled the further the more there is to do. At the coordinator: the cache
-of the tables (64 MiB), the index of the ledger's log, packs on their way in and out (96 and 32 MiB)
+of the tables (32 MiB), the index of the ledger's log, packs on their way in and out (96 and 32 MiB)
 and the memory of four of them that is kept for the next ones. At the agent: packs and chunks on
 their way, the table of hard links, and what the allocator keeps of them.";
 

@@ -17,10 +17,13 @@ mod etcd;
 mod failover;
 mod figures;
 mod holdfast;
+mod interruption;
 mod line;
 mod load;
 mod process;
 mod report;
+pub mod rows;
+mod sections;
 
 use crate::{arguments::LedgerOptions, files, machine, say};
 use cluster::{Cluster, Contender, ThroughFollower, healthy};
@@ -37,11 +40,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub fn run(options: &LedgerOptions) -> Result<()> {
     let loads = loads(options)?;
+    drive(play(options, &loads))
+}
+
+/// Runs to the end, or until the run is stopped.
+fn drive(played: impl Future<Output = Result<()>>) -> Result<()> {
     let fail = |error| Error::io("a runtime cannot be started", &error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(fail)?;
     runtime.block_on(async {
         tokio::select! {
-            played = Box::pin(play(options, &loads)) => played,
+            played = Box::pin(played) => played,
             stopped = stopped() => stopped,
         }
     })
@@ -93,10 +101,12 @@ async fn play(options: &LedgerOptions, loads: &[Load]) -> Result<()> {
             say(&report::told_outages(&side.name(), round, &took));
             measured.outages.extend(took.into_iter().map(|took| (number, took)));
         }
+        let kills = share(options.backup_kills, round, options.rounds);
+        let took = interruptions(options, &work, kills).await?;
+        measured.interruptions.extend(took);
         // Every round: a later one may fail, and the machine's time is dear.
         let text = report::render(&measured);
-        let to = &options.report;
-        std::fs::write(to, text).map_err(|error| files::failed("write", to, &error))?;
+        sections::put(&options.report, sections::Part::Peers, &text)?;
     }
     Ok(())
 }
@@ -118,6 +128,23 @@ async fn outages(side: &dyn Contender, work: &Path, failover: Failover) -> Resul
     let scratch = Scratch::make(work)?;
     let mut cluster = side.start(&scratch.0).await?;
     failover.measure(cluster.as_mut()).await
+}
+
+/// Of Holdfast alone: nobody else here makes backups.
+async fn interruptions(
+    options: &LedgerOptions,
+    work: &Path,
+    kills: usize,
+) -> Result<Vec<Duration>> {
+    let side = Holdfast::beside_this_program(true)?;
+    let is_asked_for = options.sides.is_empty() || options.sides.contains(&side.name());
+    if kills == 0 || !is_asked_for {
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::make(work)?;
+    let took = interruption::measure(&side, kills, &scratch.0).await?;
+    say(&report::told_interruptions(&took));
+    Ok(took)
 }
 
 /// A directory of one turn. Whatever uses it is declared after it, and so is gone before it.

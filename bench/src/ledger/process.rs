@@ -39,6 +39,13 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it ended by itself, and then whether well.
+    pub fn has_ended(&mut self) -> Result<Option<bool>> {
+        let ended = self.child.try_wait();
+        let ended = ended.map_err(|error| Error::io("a process cannot be awaited", &error))?;
+        Ok(ended.map(|status| status.success()))
+    }
+
     /// The last line of a process that ended by itself.
     pub fn refuse_ended(&mut self) -> Result<()> {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -13,6 +13,8 @@ pub struct Measured {
     /// By the number of the side.
     pub paces: Vec<(usize, Load, Pace)>,
     pub outages: Vec<(usize, Duration)>,
+    /// Of backups, by the same kill.
+    pub interruptions: Vec<Duration>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ pub fn render(measured: &Measured) -> String {
         paces(&mut out, measured, bytes);
     }
     outages(&mut out, measured);
+    interruptions(&mut out, measured);
     line(&mut out, "## The machine, the sides, the commands\n");
     for (what, said) in &facts.machine {
         line(&mut out, &format!("- {what}: {said}"));
@@ -80,6 +83,12 @@ pub fn told(side: &str, round: usize, load: &Load, pace: &Pace) -> String {
 pub fn told_outages(side: &str, round: usize, took: &[Duration]) -> String {
     let took: Vec<_> = took.iter().map(|took| format!("{:.0}", millis(*took))).collect();
     format!("round {}: {side}, ms without a leader: {}", round + 1, took.join(" "))
+}
+
+/// For who waits.
+pub fn told_interruptions(took: &[Duration]) -> String {
+    let took: Vec<_> = took.iter().map(|took| format!("{:.0}", millis(*took))).collect();
+    format!("ms without a pack: {}", took.join(" "))
 }
 
 /// What was wanted, and whether it was met: computed, so that nobody can forget to write a miss.
@@ -199,19 +208,36 @@ fn outages(out: &mut String, measured: &Measured) {
     line(out, "|---|---:|---:|---:|---:|");
     for (number, side) in measured.facts.sides.iter().enumerate() {
         let like = measured.outages.iter().filter(|(of, _)| *of == number);
-        let mut took: Vec<Duration> = like.map(|(_, took)| *took).collect();
-        if took.is_empty() {
-            continue; // Its leader was not killed.
+        let took: Vec<Duration> = like.map(|(_, took)| *took).collect();
+        if !took.is_empty() {
+            // Else its leader was not killed.
+            kills(out, &side.name, took);
         }
-        took.sort_unstable();
-        let cell = |hundredths| match percentile(&took, hundredths) {
-            Some(found) => format!("{:.0}", millis(found)),
-            None => "–".to_owned(),
-        };
-        let (p50, p99, longest) = (cell(50), cell(99), cell(100));
-        line(out, &format!("| {} | {} | {p50} | {p99} | {longest} |", side.name, took.len()));
     }
     out.push('\n');
+}
+
+fn interruptions(out: &mut String, measured: &Measured) {
+    if measured.interruptions.is_empty() {
+        return;
+    }
+    line(out, "## From SIGKILL of the leader to a backup's next pack\n");
+    line(out, "One agent, in the midst of a backup that then comes to its end. Of all kills.\n");
+    line(out, "| side | kills | median ms | p99 ms | longest ms |");
+    line(out, "|---|---:|---:|---:|---:|");
+    kills(out, OWN[1], measured.interruptions.clone());
+    out.push('\n');
+}
+
+/// A row of a table.
+fn kills(out: &mut String, side: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let cell = |hundredths| match percentile(&took, hundredths) {
+        Some(found) => format!("{:.0}", millis(found)),
+        None => "–".to_owned(),
+    };
+    let (p50, p99, longest) = (cell(50), cell(99), cell(100));
+    line(out, &format!("| {side} | {} | {p50} | {p99} | {longest} |", took.len()));
 }
 
 fn spread(paces: &[Pace], value: fn(&Pace) -> f64, digits: usize) -> String {
@@ -267,6 +293,7 @@ mod tests {
                 (1, load(16), pace(77.0, 4, 5)),
             ],
             outages: [900, 700, 800].map(|took| (0, Duration::from_millis(took))).to_vec(),
+            interruptions: Vec::new(),
         }
     }
 
@@ -291,6 +318,15 @@ mod tests {
         assert!(!text.contains("| b | 0 |"), "{text}");
         let quiet = render(&Measured { outages: Vec::new(), ..measured() });
         assert!(!quiet.contains("SIGKILL"), "{quiet}");
+    }
+
+    #[test]
+    fn a_backup_that_was_interrupted_has_a_table_of_its_own_or_none() {
+        assert!(!render(&measured()).contains("next pack"));
+        let interruptions = [1500, 1100].map(Duration::from_millis).to_vec();
+        let text = render(&Measured { interruptions, ..measured() });
+        let (_, told) = text.split_once("to a backup's next pack").unwrap();
+        assert!(told.contains("| Holdfast, shipped | 2 | 1100 | 1500 | 1500 |"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod usage;
 pub use command_line::CommandLine;
 pub use holdfast::Holdfast;
 pub use peer::{Peer, PeerName};
+pub use service::Service;
 pub use usage::{Part, Usage};
 
 use holdfast_common::Result;

@@ -156,7 +156,7 @@ pub const LOG_VOLUME_BYTES: usize = 16 * MIB;
 /// Zeros that are laid ahead of what is written to the log.
 pub const LOG_AHEAD_BYTES_MIN: usize = 64 * KIB;
 pub const LOG_AHEAD_BYTES_MAX: usize = MIB;
-pub const TABLE_CACHE_BYTES: u64 = 64 << 20;
+pub const TABLE_CACHE_BYTES: u64 = 32 << 20;
 /// Rows in memory go to the tables on disk together, when they come to so much.
 pub const TABLE_LAYER_BYTES: usize = 256 * KIB;
 /// What may be in memory while a snapshot is written, or the disk is slow; then writes wait.

@@ -4,7 +4,8 @@
 //! letter, so that a payload of so many bytes is a label of so many.
 
 use super::messages::{
-    CREATE_TOKEN, CreateTokenRequest, CreateTokenResponse, STATUS, StatusRequest, StatusResponse,
+    AuditEntry, CREATE_TOKEN, CreateTokenRequest, CreateTokenResponse, LIST_AUDIT,
+    ListAuditRequest, ListAuditResponse, STATUS, StatusRequest, StatusResponse,
 };
 use crate::{
     files,
@@ -43,6 +44,13 @@ impl Client {
         let (for_member, witness) = (true, true);
         self.token(CreateTokenRequest { for_member, witness, ..CreateTokenRequest::default() })
             .await
+    }
+
+    /// Rows of the audit log from a number on, as many as one answer takes.
+    pub async fn audit(&self, from: u64) -> Result<Vec<AuditEntry>> {
+        let request = ListAuditRequest { after: from, limit: AUDIT_ROWS };
+        let answer: ListAuditResponse = self.0.call(LIST_AUDIT, request).await?;
+        Ok(answer.entries)
     }
 
     async fn token(&self, request: CreateTokenRequest) -> Result<String> {
@@ -108,6 +116,7 @@ pub(super) fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> 
 /// What the certificate of every coordinator is for.
 pub(super) const COORDINATOR: &str = "coordinator.holdfast";
 pub(super) const LABEL: &str = "p";
+const AUDIT_ROWS: u32 = 1_000;
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]

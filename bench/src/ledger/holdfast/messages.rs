@@ -1,6 +1,6 @@
 //! The few messages of Holdfast's interface that are spoken here, written down by hand from
-//! `proto/holdfast/v1`: `Admin/CreateToken`, `Admin/Status` and `Raft/Propose`. Fields that nobody
-//! reads are left out; decoding passes over them.
+//! `proto/holdfast/v1`: `Admin/CreateToken`, `Admin/Status`, `Admin/ListAudit`, `Raft/Propose`
+//! and `Raft/AwaitShipped`. Fields that nobody reads are left out; decoding passes over them.
 
 use std::collections::BTreeMap;
 
@@ -35,9 +35,42 @@ pub struct StatusResponse {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MemberStatus {
+    #[prost(string, tag = "2")]
+    pub name: String,
     /// `voter` or `learner`: what it is now.
     #[prost(string, tag = "4")]
     pub role: String,
+    /// How far it has applied the log.
+    #[prost(uint64, tag = "6")]
+    pub applied: u64,
+    /// Entries that the leader has and it has not.
+    #[prost(uint64, optional, tag = "7")]
+    pub lag: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ListAuditRequest {
+    /// The number of the first row that is wanted.
+    #[prost(uint64, tag = "1")]
+    pub after: u64,
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ListAuditResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: Vec<AuditEntry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AuditEntry {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(int64, tag = "2")]
+    pub time_ns: i64,
+    #[prost(string, tag = "4")]
+    pub action: String,
 }
 
 /// What a member that does not lead sends to the one that does, from `raft.proto`.
@@ -65,12 +98,30 @@ pub struct PeerHeader {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ProposeResponse {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub reply: Vec<u8>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AwaitShippedRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<PeerHeader>,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AwaitShippedResponse {
+    #[prost(uint64, tag = "1")]
+    pub shipped: u64,
+}
+
+pub const AWAIT_SHIPPED: &str = "/holdfast.v1.Raft/AwaitShipped";
 pub const PROPOSE: &str = "/holdfast.v1.Raft/Propose";
 pub const CREATE_TOKEN: &str = "/holdfast.v1.Admin/CreateToken";
+pub const LIST_AUDIT: &str = "/holdfast.v1.Admin/ListAudit";
 pub const STATUS: &str = "/holdfast.v1.Admin/Status";
 
 #[cfg(test)]

@@ -11,9 +11,9 @@
 //! shipped then, as in any cluster whose location is away. Heartbeat 100 ms and election 400 to
 //! 800 ms are the product's own.
 
-mod client;
-mod messages;
-mod proposer;
+pub mod client;
+pub mod messages;
+pub mod proposer;
 
 use super::{
     cluster::{Belief, Cluster, Contender, MEMBERS, Pending, Target, agreed, healthy},
@@ -46,6 +46,10 @@ impl Holdfast {
         let own = std::env::current_exe()
             .map_err(|error| Error::io("this program cannot be found", &error))?;
         Ok(Self { program: own.with_file_name("holdfast"), is_shipped })
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 }
 
@@ -248,9 +252,10 @@ mod tests {
 
     #[test]
     fn nobody_counts_as_leader_before_all_three_vote() {
+        let in_role = |role: &&str| MemberStatus { role: (*role).to_owned(), ..Default::default() };
         let status = |roles: &[&str], leader| StatusResponse {
             leader,
-            members: roles.iter().map(|role| MemberStatus { role: (*role).to_owned() }).collect(),
+            members: roles.iter().map(in_role).collect(),
         };
         let told = |roles: &[&str], leader| belief(1, &status(roles, leader)).leader;
         assert_eq!(told(&["voter", "voter", "voter"], Some(2)), 2);

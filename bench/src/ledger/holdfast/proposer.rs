@@ -6,7 +6,10 @@
 
 use super::{
     client::{COORDINATOR, LABEL, text, unreadable},
-    messages::{PROPOSE, PeerHeader, ProposeRequest, ProposeResponse},
+    messages::{
+        AWAIT_SHIPPED, AwaitShippedRequest, AwaitShippedResponse, PROPOSE, PeerHeader,
+        ProposeRequest, ProposeResponse,
+    },
 };
 use crate::ledger::{
     certificates::client_config,
@@ -45,23 +48,44 @@ impl Proposer {
         let header = PeerHeader { cluster_id, from: identity.id, to };
         Ok(Self { line, header, number, sent: AtomicU64::new(0) })
     }
+
+    /// Has a command agreed to and applied; its index in the log. A refusal is an error.
+    pub async fn propose(&self, actor: &Actor, command: impl Into<Command>) -> Result<u64> {
+        self.agree(self.next(), actor, &command.into()).await
+    }
+
+    /// Waits for the entry `index` in the locations, as long as the member waits with us; up to
+    /// where they hold the log then.
+    pub async fn await_shipped(&self, index: u64) -> Result<u64> {
+        let request = AwaitShippedRequest { header: Some(self.header.clone()), index };
+        let answer: AwaitShippedResponse = self.line.call(AWAIT_SHIPPED, request).await?;
+        Ok(answer.shipped)
+    }
+
+    fn next(&self) -> [u8; 32] {
+        let sent = self.sent.fetch_add(1, Ordering::Relaxed);
+        let name = [self.number.to_be_bytes(), sent.to_be_bytes()].concat();
+        *blake3::hash(&name).as_bytes()
+    }
+
+    async fn agree(&self, hash: [u8; 32], actor: &Actor, command: &Command) -> Result<u64> {
+        let request = ProposeRequest {
+            header: Some(self.header.clone()),
+            key: hash[..16].to_vec(),
+            actor: record::to_bytes(actor),
+            command: record::to_bytes(command),
+        };
+        let answer: ProposeResponse = self.line.call(PROPOSE, request).await?;
+        let reply: Reply = record::from_bytes("reply", &answer.reply)?;
+        reply.into_result().map(|_| answer.index)
+    }
 }
 
 impl Target for Proposer {
     fn commit<'a>(&'a self, payload: &'a [u8]) -> Pending<'a, ()> {
         Box::pin(async move {
-            let sent = self.sent.fetch_add(1, Ordering::Relaxed);
-            let name = [self.number.to_be_bytes(), sent.to_be_bytes()].concat();
-            let hash = *blake3::hash(&name).as_bytes();
-            let request = ProposeRequest {
-                header: Some(self.header.clone()),
-                key: hash[..16].to_vec(),
-                actor: record::to_bytes(&Actor::System),
-                command: record::to_bytes(&command(hash, payload)),
-            };
-            let answer: ProposeResponse = self.line.call(PROPOSE, request).await?;
-            let reply: Reply = record::from_bytes("reply", &answer.reply)?;
-            reply.into_result().map(drop)
+            let hash = self.next();
+            self.agree(hash, &Actor::System, &command(hash, payload)).await.map(drop)
         })
     }
 }

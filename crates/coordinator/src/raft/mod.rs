@@ -14,8 +14,6 @@ mod knowledge;
 mod log;
 mod log_store;
 mod machine;
-#[cfg(test)]
-mod many_rows;
 mod members;
 mod peers;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The tables in sled 0.34.7, with the discipline that makes it safe to rely on.
 //!
-//! sled's own `flush` does not reach the disk on Linux, its errors are often panics, and it does
-//! not notice a flipped bit. So: one tree, one batch per group, values with checksums, `flush`
-//! followed by `sync_data` on its file before the log may forget, and every call inside
-//! `catch_unwind`. The log is the truth; a store that is damaged is set aside and rebuilt.
+//! sled's own `flush` does not reach the disk on Linux, its errors are often panics, it does not
+//! notice a flipped bit, and it frees less memory than large batches take. So: one tree, one batch
+//! per group, values with checksums, `flush` followed by `sync_data` on its file before the log may
+//! forget, freeing asked for after every batch, and every call inside `catch_unwind`. The log is
+//! the truth; a store that is damaged is set aside and rebuilt.
 
 use super::{DirectoryLock, sync_directory};
 use holdfast_common::{Code, Error, Result, limits};
@@ -17,6 +18,9 @@ use std::{
 };
 
 const PAGE_ROWS: usize = 1024;
+/// Pages are freed when all who might read them are gone, two steps later; up to 512 at each.
+const FREEINGS_MIN: usize = 4;
+const ROWS_PER_FREEING: usize = 32;
 const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 const RELEASE_TRIES: usize = 100;
 
@@ -91,14 +95,18 @@ impl StateKv for SledKv {
     }
 
     fn write(&self, batch: Batch) -> Result<()> {
-        let mut changes = sled::Batch::default();
+        let (rows, mut changes) = (batch.changes.len(), sled::Batch::default());
         for (key, value) in batch.changes {
             match value {
                 Some(value) => changes.insert(key.as_slice(), wrap(&key, &value)),
                 None => changes.remove(key),
             }
         }
-        guarded(|| self.db.apply_batch(changes))
+        guarded(|| {
+            self.db.apply_batch(changes)?;
+            free_replaced(rows);
+            Ok(())
+        })
     }
 
     fn flush(&self) -> Result<()> {
@@ -106,6 +114,14 @@ impl StateKv for SledKv {
         File::open(self.directory.join("db"))
             .and_then(|file| file.sync_data())
             .map_err(|error| Error::io("the tables cannot be made durable", &error))
+    }
+}
+
+/// A batch replaces several pages a row. sled puts them aside and frees a few at every hundredth
+/// call, which for large batches is less than they leave: memory would grow for ever.
+fn free_replaced(rows: usize) {
+    for _ in 0..FREEINGS_MIN + rows / ROWS_PER_FREEING {
+        sled::pin().flush();
     }
 }
 
@@ -154,6 +170,7 @@ mod tests {
     use super::*;
     use holdfast_ledger::MemoryKv;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     type Change = (Vec<u8>, Option<Vec<u8>>);
 
@@ -192,6 +209,23 @@ mod tests {
                 prop_assert_eq!(store.read(&key).unwrap(), model.read(&key).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn what_a_batch_replaced_is_freed_and_does_not_pile_up() {
+        const BATCHES: u64 = 50;
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledKv::open(directory.path(), None).unwrap();
+        let freed = Arc::new(AtomicU64::new(0));
+        for number in 0..BATCHES {
+            let row = |row: u64| (row.to_be_bytes().to_vec(), Some(vec![number as u8; 100]));
+            store.write(Batch { changes: (0..4000).map(row).collect() }).unwrap();
+            let freed = freed.clone();
+            // Goes when all that was put aside before it has gone.
+            sled::pin().defer(move || freed.fetch_add(1, Ordering::Relaxed));
+        }
+        let freed = freed.load(Ordering::Relaxed);
+        assert!(freed > BATCHES * 2 / 3, "what {freed} of {BATCHES} batches replaced is freed");
     }
 
     #[test]

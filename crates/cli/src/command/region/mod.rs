@@ -128,7 +128,7 @@ fn weight(side: &Side) -> (u64, bool, bool, (u64, u64)) {
 }
 
 async fn check(region: &Name, demand: &Demand<'_>) -> Result<Ending> {
-    let mut side = furthest(region.as_str(), demand).await?;
+    let mut side = furthest(sides(demand.context()?).await?, region.as_str())?;
     let plan = rehearse(&mut side, region.as_str()).await?;
     demand.output.answer(
         || {
@@ -144,8 +144,16 @@ async fn check(region: &Name, demand: &Demand<'_>) -> Result<Ending> {
 
 async fn promote(order: v1::PromoteRegionRequest, demand: &Demand<'_>) -> Result<Ending> {
     let region = order.region.clone();
-    let mut side = furthest(&region, demand).await?;
+    let sides = sides(demand.context()?).await?;
+    let alive = sides.iter().find(|side| side.view.region != region && !side.view.superseded);
+    let alive = alive.map(|side| lives(&side.view));
+    let mut side = furthest(sides, &region)?;
     let plan = rehearse(&mut side, &region).await?;
+    // Whoever is asked here may reach what the region itself cannot. What else stands against it,
+    // the coordinator says.
+    if let Some(alive) = alive.filter(|_| !order.force && plan.obstacles.is_empty()) {
+        return Err(alive);
+    }
     if !demand.yes {
         demand.output.remark(&plan_text(&region, &plan));
     }
@@ -196,14 +204,19 @@ async fn fence(
 }
 
 /// The member of a region that has most of the ledger, of those who answer.
-async fn furthest(region: &str, demand: &Demand<'_>) -> Result<Side> {
-    let sides = sides(demand.context()?).await?;
+fn furthest(sides: Vec<Side>, region: &str) -> Result<Side> {
     let known = sides.iter().flat_map(|side| &side.view.regions);
     if !known.clone().any(|known| known.name == region) {
         return Err(Error::new(Code::RegionMissing, format!("there is no region `{region}`")));
     }
     let there = sides.into_iter().filter(|side| side.view.region == region);
     there.max_by_key(Side::reach).ok_or_else(|| nobody_of(region))
+}
+
+/// A coordinator of another region that answers, and was not given up.
+fn lives(view: &v1::RegionsResponse) -> Error {
+    let message = format!("`{}` in `{}` answers", view.member, view.region);
+    Error::new(Code::RegionPrimaryAlive, message)
 }
 
 fn nobody_of(region: &str) -> Error {

@@ -62,10 +62,13 @@ impl Contents {
 
     pub(super) fn places(&self, range: impl RangeBounds<u64>) -> Vec<(u64, Place)> {
         // A map refuses what is upside down.
-        if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) =
-            (range.start_bound(), range.end_bound())
-            && from >= to
-        {
+        let is_upside_down = match (range.start_bound(), range.end_bound()) {
+            (Bound::Included(from), Bound::Included(to)) => from > to,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+            | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+            _ => false,
+        };
+        if is_upside_down {
             return Vec::new();
         }
         self.entries.range(range).map(|(index, place)| (*index, *place)).collect()
@@ -97,6 +100,9 @@ mod tests {
         let newer = Place { volume: 3, at: 200, length: 5 };
         assert_eq!(contents.places(6..), [(6, newer)]);
         assert_eq!(contents.places(5..5), []);
+        let (from, to) = (6, 5);
+        assert_eq!(contents.places(from..=to), []);
+        assert_eq!(contents.places(6..=6), [(6, newer)]);
         assert_eq!((contents.last(), contents.note("vote")), (Some(6), Some(&b"b"[..])));
         assert!(contents.holds(3) && !contents.holds(2));
         assert_eq!(contents.oldest_volume(), Some(1));

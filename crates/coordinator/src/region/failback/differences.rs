@@ -7,12 +7,12 @@
 
 use super::Report;
 use crate::house::House;
-use holdfast_common::{Result, Timestamp};
+use holdfast_common::{Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor, Command, Envelope, Query,
     row::{AgentState, LocationRow, PolicyRow, VaultRow},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that the other side decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,10 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Diff
     for (index, envelope) in remnant {
         let (action, subject) = envelope.command.label();
         let Some(topic) = topic(&envelope.command) else { continue };
-        let key = (topic, subject.clone());
+        let key = match &envelope.command {
+            Command::DeleteResource(delete) => (topic, delete.name.to_string()),
+            _ => (topic, subject.clone()),
+        };
         if is_here(here, &envelope.command)? {
             // It came back to what is here.
             last.remove(&key);
@@ -72,7 +75,12 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::PutLocation(_) => Some("location"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
-        Command::DeleteResource(_) => Some("resource"),
+        // The same as what it puts an end to: the later of both counts.
+        Command::DeleteResource(delete) => Some(match delete.kind.as_str() {
+            "policy" => "policy",
+            "location" => "location",
+            _ => "vault",
+        }),
         Command::CreateToken(_) => Some("token"),
         Command::EnrolAgent(_) => Some("agent"),
         Command::RevokeAgent(_) => Some("revocation"),
@@ -122,10 +130,10 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             let ours: Option<LocationRow> = here.row(put.location.name.as_str().as_bytes())?;
             ours.is_some_and(|ours| LocationRow { revision: 0, ..ours } == unrevised(&put.location))
         }
-        Command::PutVault(put) => here.vault_named(&put.vault.name).is_ok_and(|ours| {
-            let same = (&ours.sharing, &ours.custody) == (&put.vault.sharing, &put.vault.custody);
-            same && ours.id == put.vault.id
-        }),
+        Command::PutVault(put) => match here.vault_named(&put.vault.name) {
+            Ok(ours) => is_same_vault(here, &ours, &put.vault)?,
+            Err(_) => false,
+        },
         Command::PutPolicy(put) => here.policy(&put.policy.name).is_ok_and(|ours| {
             PolicyRow { revision: 0, ..ours } == PolicyRow { revision: 0, ..put.policy.clone() }
         }),
@@ -142,6 +150,16 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
     })
 }
 
+/// Whatever this side suspended, it requires again when the region is back.
+fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result<bool> {
+    let epoch = here.epoch()?;
+    let suspended = epoch.iter().flat_map(|epoch| &epoch.suspended);
+    let suspended = suspended.filter(|part| part.vault == ours.id).flat_map(|part| &part.locations);
+    let required: BTreeSet<&Name> = ours.required.iter().chain(suspended).collect();
+    Ok((ours.id, ours.sharing, ours.custody) == (theirs.id, theirs.sharing, theirs.custody)
+        && required == theirs.required.iter().collect())
+}
+
 fn unrevised(location: &LocationRow) -> LocationRow {
     LocationRow { revision: 0, ..location.clone() }
 }
@@ -152,5 +170,298 @@ fn theirs(command: &Command) -> Option<Theirs> {
         Command::PutVault(put) => Some(Theirs::Vault(put.vault.clone())),
         Command::PutPolicy(put) => Some(Theirs::Policy(put.policy.clone())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{AgentId, PackId, RunId, VaultId, record};
+    use holdfast_ledger::{
+        Batch, MemoryKv, Row, StateKv, Table,
+        command::*,
+        envelope::ENVELOPE_VERSION,
+        row::{epoch::Suspended, *},
+        tables::full_key,
+    };
+
+    const VAULT: VaultId = VaultId::from_bytes([1; 16]);
+    const AGENT: AgentId = AgentId::from_bytes([2; 16]);
+    const HASH: [u8; 32] = [3; 32];
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn location(called: &str, region: &str) -> LocationRow {
+        let url = format!("local:/srv/{called}");
+        LocationRow { name: name(called), url, region: name(region), revision: 4 }
+    }
+
+    fn vault(required: &[&str]) -> VaultRow {
+        VaultRow {
+            id: VAULT,
+            name: name("main"),
+            sharing: Sharing::Agent,
+            custody: Custody::Coordinator,
+            required: required.iter().map(|text| name(text)).collect(),
+            key_version: 1,
+            key_object: Vec::new().into(),
+            created: Timestamp::ZERO,
+            revision: 1,
+            next_number: 0,
+            packs: 0,
+            grown: None,
+        }
+    }
+
+    fn policy(path: &str) -> PolicyRow {
+        let paths = vec![path.as_bytes().to_vec().into()];
+        let (exclude, include) = (Vec::new(), None);
+        PolicyRow {
+            name: name("docs"),
+            agent: name("host"),
+            vault: name("main"),
+            source: SourceSpec::Files { paths, exclude, one_file_system: false, include },
+            required: Vec::new(),
+            level: 3,
+            bytes_per_second_max: 0,
+            revision: 7,
+        }
+    }
+
+    fn agent(state: AgentState) -> AgentRow {
+        AgentRow {
+            id: AGENT,
+            name: name("host"),
+            labels: BTreeMap::new(),
+            identity_public: HASH,
+            state,
+            serial: 1,
+            not_after: Timestamp::ZERO,
+            enrolled: Timestamp::ZERO,
+            returns: 0,
+        }
+    }
+
+    fn enrol(id: AgentId) -> Command {
+        let (token_hash, identity_public, name) = (HASH, HASH, name("host"));
+        EnrolAgent {
+            token_hash,
+            agent: id,
+            name,
+            identity_public,
+            serial: 1,
+            not_after: Timestamp::ZERO,
+        }
+        .into()
+    }
+
+    fn delete(kind: &str, called: &str) -> Command {
+        DeleteResource { kind: kind.to_owned(), name: name(called) }.into()
+    }
+
+    fn put_policy(path: &str) -> Command {
+        PutPolicy { policy: PolicyRow { revision: 99, ..policy(path) } }.into()
+    }
+
+    fn put_vault(vault: VaultRow) -> Command {
+        PutVault { vault: VaultRow { revision: 9, next_number: 77, ..vault } }.into()
+    }
+
+    fn put_location(location: LocationRow) -> Command {
+        PutLocation { location: LocationRow { revision: 9, ..location } }.into()
+    }
+
+    fn token(number: u8) -> Command {
+        let (labels, expires) = (BTreeMap::new(), Timestamp::ZERO);
+        let token = TokenRow {
+            hash: [number; 32],
+            labels,
+            expires,
+            used_by: None,
+            kind: None,
+            used_by_member: None,
+        };
+        CreateToken { token }.into()
+    }
+
+    struct Here(MemoryKv);
+
+    impl Here {
+        /// A side that leads alone: `near` is suspended, and a policy and an agent are known.
+        fn new() -> Self {
+            let here = Self(MemoryKv::default());
+            here.know(&location("near", "eu"));
+            here.know(&location("far", "dr"));
+            here.know(&vault(&["far"]));
+            here.write(full_key(Table::VaultName, b"main"), VAULT.as_bytes().to_vec());
+            here.know(&policy("/srv"));
+            here.know(&agent(AgentState::Enrolled));
+            here.know(&EpochRow {
+                number: 2,
+                regions: vec![name("dr")],
+                member: 4,
+                base: 9,
+                since: Timestamp::ZERO,
+                operator: "admin".to_owned(),
+                reason: None,
+                suspended: vec![
+                    Suspended { vault: VAULT, locations: vec![name("near")] },
+                    Suspended { vault: VaultId::from_bytes([9; 16]), locations: vec![name("x")] },
+                ],
+            });
+            here
+        }
+
+        fn know<R: Row>(&self, row: &R) {
+            self.write(full_key(R::TABLE, &row.key()), record::to_bytes(row));
+        }
+
+        fn write(&self, key: Vec<u8>, value: Vec<u8>) {
+            self.0.write(Batch { changes: [(key, Some(value))].into() }).unwrap();
+        }
+
+        /// What is told of these commands of the other side; they are entries from 10 on.
+        fn judge(&self, commands: Vec<Command>) -> Vec<Difference> {
+            let envelope = |command| Envelope {
+                version: ENVELOPE_VERSION,
+                key: [0; 16],
+                actor: Actor::Operator(name("admin")),
+                time: Timestamp::from_nanos(5),
+                epoch: 1,
+                traceparent: None,
+                command,
+            };
+            let remnant: Vec<(u64, Envelope)> =
+                (10..).zip(commands.into_iter().map(envelope)).collect();
+            differences(&Query::over(&self.0), &remnant).unwrap()
+        }
+
+        fn labels(&self, commands: Vec<Command>) -> Vec<(u64, &'static str, String)> {
+            let told = self.judge(commands).into_iter();
+            told.map(|told| (told.index, told.action, told.subject)).collect()
+        }
+    }
+
+    #[test]
+    fn what_is_here_just_the_same_is_passed_over() {
+        let here = Here::new();
+        let same = vec![
+            put_location(location("far", "dr")),
+            put_vault(vault(&["near", "far"])),
+            put_policy("/srv"),
+            delete("policy", "gone"),
+            delete("location", "gone"),
+            enrol(AGENT),
+        ];
+        assert_eq!(here.judge(same), []);
+        here.know(&agent(AgentState::Revoked));
+        assert_eq!(here.judge(vec![RevokeAgent { agent: AGENT }.into()]), []);
+    }
+
+    #[test]
+    fn each_kind_of_decision_that_is_not_here_is_told() {
+        let member = |role| PlaceMember { member: 3, role };
+        let pack = PackId::from_bytes([5; 32]);
+        let decided: Vec<(Command, &str, &str)> = vec![
+            (put_location(location("third", "eu")), "location.put", "third"),
+            (put_location(location("far", "eu")), "location.put", "far"),
+            (put_policy("/home"), "policy.put", "docs"),
+            (delete("policy", "docs"), "resource.delete", "policy/docs"),
+            (delete("location", "near"), "resource.delete", "location/near"),
+            (delete("vault", "main"), "resource.delete", "vault/main"),
+            (token(6), "token.create", &"06".repeat(32)),
+            (enrol(AgentId::from_bytes([8; 16])), "agent.enrol", "host"),
+            (RevokeAgent { agent: AGENT }.into(), "agent.revoke", &"02".repeat(16)),
+            (member(MemberRole::Learner).into(), "member.place", "3 as learner"),
+            (RemoveMember { member: 3 }.into(), "member.remove", "3"),
+            (VerifyBundle { bundle: HASH }.into(), "bundle.verify", &"03".repeat(32)),
+            (LosePack { vault: VAULT, pack }.into(), "pack.lose", &"05".repeat(32)),
+        ]
+        .into_iter()
+        .map(|(command, action, subject)| (command, action, &*subject.to_owned().leak()))
+        .collect();
+        for (command, action, subject) in decided {
+            let told = Here::new().judge(vec![command.clone()]);
+            assert_eq!(told.len(), 1, "{action} {subject}");
+            assert_eq!((told[0].action, &*told[0].subject, told[0].index), (action, subject, 10));
+            assert_eq!(told[0].actor, Actor::Operator(name("admin")));
+            assert_eq!(told[0].time, Timestamp::from_nanos(5));
+            assert_eq!(
+                told[0].theirs.is_some(),
+                action.ends_with("y.put") || action.ends_with("n.put")
+            );
+        }
+    }
+
+    #[test]
+    fn a_vault_that_requires_less_or_is_another_one_is_told_as_it_was_there() {
+        let here = Here::new();
+        let others = [
+            vault(&["near"]),
+            vault(&["far"]),
+            VaultRow { id: VaultId::from_bytes([4; 16]), ..vault(&["near", "far"]) },
+            VaultRow { sharing: Sharing::Vault, ..vault(&["near", "far"]) },
+            VaultRow { custody: Custody::Operator, ..vault(&["near", "far"]) },
+            VaultRow { name: name("new"), ..vault(&["near", "far"]) },
+        ];
+        for other in others {
+            let told = here.judge(vec![put_vault(other.clone())]);
+            let Some(Theirs::Vault(theirs)) = &told[0].theirs else { panic!("{told:?}") };
+            assert_eq!((&theirs.name, &theirs.required), (&other.name, &other.required));
+        }
+        let order = put_vault(vault(&["far", "near"]));
+        assert_eq!(here.judge(vec![order]), [], "in whatever order");
+    }
+
+    #[test]
+    fn the_last_word_on_a_subject_counts_and_a_deletion_is_one() {
+        let here = Here::new();
+        let changed = vec![put_policy("/home"), put_policy("/mnt")];
+        let told = here.judge(changed.clone());
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].index, &told[0].theirs),
+            (11, &Some(Theirs::Policy(PolicyRow { revision: 99, ..policy("/mnt") })))
+        );
+        let and_back = [changed, vec![put_policy("/srv")]].concat();
+        assert_eq!(here.judge(and_back), [], "it came back to what is here");
+        let deleted = vec![put_policy("/home"), delete("policy", "docs")];
+        assert_eq!(here.labels(deleted), [(11, "resource.delete", "policy/docs".to_owned())]);
+        let made_again = vec![delete("policy", "docs"), put_policy("/srv")];
+        assert_eq!(here.judge(made_again), [], "deleted, and made again as it is here");
+        let new = put_location(location("third", "eu"));
+        let made_and_deleted = vec![new, delete("location", "third")];
+        assert_eq!(here.judge(made_and_deleted), [], "made there, and deleted there");
+        // One name in two kinds is two subjects.
+        let kinds = vec![put_policy("/home"), delete("location", "docs")];
+        assert_eq!(here.labels(kinds), [(10, "policy.put", "docs".to_owned())]);
+    }
+
+    #[test]
+    fn they_are_told_in_the_order_in_which_they_were_decided_and_none_is_dropped() {
+        let here = Here::new();
+        let mut decided: Vec<Command> = (10..200).map(token).collect();
+        decided.insert(50, put_policy("/home"));
+        decided.insert(100, put_location(location("a", "eu")));
+        let told = here.judge(decided.clone());
+        let indexes: Vec<u64> = told.iter().map(|told| told.index).collect();
+        assert_eq!(indexes, (10..10 + decided.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_runs_do_and_what_each_side_does_for_itself_is_not_told() {
+        let here = Here::new();
+        let run = RunId::from_bytes([6; 16]);
+        let own: Vec<Command> = vec![
+            CancelRun { run }.into(),
+            TakeOffice { member: 1, term: 3 }.into(),
+            MoveMember { member: 1, address: "127.0.0.1:1".to_owned() }.into(),
+            RaiseLevel { level: 2, members: vec![1] }.into(),
+            ReturnRegion { epoch: 2, region: name("eu"), filled: false }.into(),
+            ForgetRegion { epoch: 2, region: name("eu"), reason: None }.into(),
+        ];
+        assert_eq!(here.judge(own), []);
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     house::House,
     raft::is_ready,
 };
+use futures::future::join_all;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     command::PlaceMember,
@@ -21,11 +22,14 @@ use tokio::time::Instant;
 
 /// A large ledger takes a while to be brought over.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Members that do not even answer for so long are not waited for any longer.
+const SILENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Who leads then, and who votes.
 pub(super) async fn hand_back(house: &House, order: &Order) -> Result<(Option<Name>, Vec<Name>)> {
     let begun = Instant::now();
+    let mut heard = begun;
     loop {
         match step(house, order).await {
             Ok(Some(done)) => return Ok(done),
@@ -36,6 +40,12 @@ pub(super) async fn hand_back(house: &House, order: &Order) -> Result<(Option<Na
             }
             Err(error) => return Err(error),
         }
+        let absent = absent(house, order).await?;
+        if absent.is_empty() {
+            heard = Instant::now();
+        } else if heard.elapsed() > SILENCE {
+            return Err(too_few(order, &absent));
+        }
         if begun.elapsed() > PATIENCE {
             let message = format!("the members of `{}` have not caught up", order.region);
             return Err(Error::new(Code::MemberLagging, message)
@@ -45,15 +55,48 @@ pub(super) async fn hand_back(house: &House, order: &Order) -> Result<(Option<Na
     }
 }
 
+/// Of those who voted there, the ones that do not answer, where the others are not enough.
+async fn absent(house: &House, order: &Order) -> Result<Vec<Name>> {
+    let rows = house.ledger.query().members()?;
+    let wanted: Vec<&MemberRow> = rows.iter().filter(|row| is_wanted(row, order)).collect();
+    let ask = |row: &MemberRow| {
+        let (id, name) = (row.id, row.name.clone());
+        async move {
+            let answers = id == house.node_id || house.ledger.peers().hello(id, "").await.is_ok();
+            (!answers).then_some(name)
+        }
+    };
+    let asked = join_all(wanted.iter().map(|row| ask(row))).await;
+    let absent: Vec<Name> = asked.into_iter().flatten().collect();
+    let is_enough = 2 * (wanted.len() - absent.len()) > wanted.len();
+    Ok(if is_enough { Vec::new() } else { absent })
+}
+
+fn too_few(order: &Order, absent: &[Name]) -> Error {
+    let names: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "`{}` has everything and cannot lead: {} of it do not answer",
+        order.region,
+        names.join(", ")
+    );
+    Error::new(Code::MemberLagging, message).next(
+        "start them, or take out who is gone for good: `holdfast cluster remove NAME`; then type \
+         it again",
+    )
+}
+
+fn is_wanted(row: &MemberRow, order: &Order) -> bool {
+    row.is_live() && row.region == order.region && row.role != MemberRole::Learner
+}
+
 /// The next thing to do; who leads and votes when there is none.
 async fn step(house: &House, order: &Order) -> Result<Option<(Option<Name>, Vec<Name>)>> {
     house.ledger.catch_up().await?;
     let seen = overview(house).await?;
     let rows = house.ledger.query().members()?;
-    let (theirs, others): (Vec<&MemberRow>, Vec<&MemberRow>) =
-        rows.iter().filter(|row| row.is_live()).partition(|row| row.region == order.region);
-    let wanted: Vec<&MemberRow> =
-        theirs.into_iter().filter(|row| row.role != MemberRole::Learner).collect();
+    let live = || rows.iter().filter(|row| row.is_live());
+    let others: Vec<&MemberRow> = live().filter(|row| row.region != order.region).collect();
+    let wanted: Vec<&MemberRow> = live().filter(|row| is_wanted(row, order)).collect();
     if wanted.is_empty() {
         // Nobody voted there, or nobody came back: the lead stays where it is.
         return Ok(Some(ended(house, &rows, &seen)));

@@ -118,7 +118,12 @@ pub(crate) async fn forget(
     reason: Option<String>,
 ) -> Result<u64> {
     house.ledger.catch_up().await?;
-    let epoch = insist_on_return(house, &region)?.number;
+    let epoch = insist_on_return(house, &region)?;
+    if epoch.regions.contains(&region) {
+        let message = format!("`{region}` is back, and nothing of it is given up any more");
+        return Err(Error::new(Code::RegionLeads, message));
+    }
+    let epoch = epoch.number;
     house.ledger.propose(actor, ForgetRegion { epoch, region, reason }).await?;
     Ok(epoch)
 }

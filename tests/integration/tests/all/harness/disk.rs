@@ -96,6 +96,12 @@ impl FailingDisk {
         self.attach();
     }
 
+    /// Whatever writes there waits from now on, until it thaws.
+    pub fn freeze(&self) -> Frozen<'_> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(&self.path));
+        Frozen(self)
+    }
+
     pub fn is_writable(&self) -> bool {
         let probe = self.path.join("probe");
         let written = std::fs::write(&probe, b"probe").is_ok();
@@ -112,6 +118,15 @@ impl Drop for FailingDisk {
     fn drop(&mut self) {
         let gone = Command::new("umount").arg("-l").arg(&self.path).status();
         assert!(std::thread::panicking() || gone.unwrap().success(), "unmounted");
+    }
+}
+
+/// Dropped, it thaws: also when the test fails, as nobody could unmount it otherwise.
+pub struct Frozen<'a>(&'a FailingDisk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run(Command::new("fsfreeze").arg("--unfreeze").arg(&self.0.path));
     }
 }
 

@@ -1,9 +1,16 @@
 //! Members that live and cannot hear each other: whatever is cut, nothing is acknowledged without a
 //! majority, and a majority that hears each other goes on.
 
-use super::scene::{Members, PATIENCE, number, others};
-use crate::harness::{Flow, noise, wait_until, write};
-use std::time::{Duration, Instant};
+use super::{
+    losing::fill,
+    scene::{Members, OPERATOR, PATIENCE, number, others},
+};
+use crate::harness::{Flow, Lines, Tree, binary, kills, noise, wait_until, write};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 /// A member finds out that a line is dead, and the others agree without it.
 const GOES_ON: Duration = Duration::from_secs(12);
@@ -199,5 +206,64 @@ fn an_agent_leaves_a_member_that_is_cut_off_and_its_backup_goes_on() {
     wait_until("the agent is at another member", PATIENCE, comes);
     members.lines().clear();
     are_whole(&members);
+    drop(agent);
+}
+
+/// A context by which the operator reaches members over lines of the test's, `first` before others.
+fn behind_lines(members: &Members, first: &str) -> PathBuf {
+    let [second, third] = others(first);
+    let dial = |to| format!("\"{}\"", members.lines().address(OPERATOR, number(to)));
+    let endpoints = [first, second, third].map(dial).join(", ");
+    let text = std::fs::read_to_string(members.scratch.join("c/operator.toml")).unwrap();
+    let rest = text.lines().filter(|line| !line.starts_with("endpoints"));
+    let own = format!("endpoints = [{endpoints}]");
+    let lines: Vec<&str> = std::iter::once(&*own).chain(rest).collect();
+    let context = members.scratch.join(&format!("c/behind-{first}.toml"));
+    write(&context, lines.join("\n"));
+    context
+}
+
+#[test]
+fn a_restore_goes_on_when_the_lines_of_its_coordinator_are_cut_in_the_middle() {
+    let mut members = Members::founded();
+    members.put_on_lines(Lines::between(&[1, 2, 3, OPERATOR], 10));
+    for name in ["two", "three"] {
+        members.add(name, &[]);
+    }
+    members.wait_for_voters(3);
+    let agent = members.agent("host");
+    let source = members.scratch.join("source");
+    fill(&source, 12, 30);
+    let made = members.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
+    let (point, tree) = (made["point"].as_str().unwrap(), Tree::of(&source));
+    // That nothing comes any more is noticed after half a minute: only in the long run.
+    let flows = [Flow::Torn, Flow::Still];
+    for flow in &flows[..kills(1).min(2) as usize] {
+        // Whoever leads serves it, and is cut off from the operator and from the others.
+        let cut = members.leader();
+        let context = behind_lines(&members, &cut);
+        let to = members.scratch.join(&format!("{flow:?}"));
+        let restore = Command::new(binary())
+            .args(["--context", context.to_str().unwrap(), "--output", "json", "restore", point])
+            .args(["--to", to.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let below = to.join(source.strip_prefix("/").unwrap());
+        wait_until("a first file is in place", PATIENCE, || below.join("0").exists().then_some(()));
+        let start = Instant::now();
+        members.lines().part(number(&cut), *flow);
+        let is_whole = below.join("29").exists();
+        assert!(!is_whole, "it was cut in the middle");
+        let ended = restore.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{flow:?} without {cut}: {told}");
+        tree.assert_same(&Tree::of(&below), &cut);
+        eprintln!("{flow:?}: whole {:?} after the cut", start.elapsed());
+        members.lines().clear();
+        are_whole(&members);
+    }
     drop(agent);
 }

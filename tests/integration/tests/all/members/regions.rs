@@ -26,8 +26,17 @@ pub(super) const DR: [&str; 2] = ["four", "five"];
 
 impl Regions {
     pub(super) fn start(voters: &[&str]) -> Self {
-        let Cluster { scratch, coordinator } =
-            Cluster::start_in(Scratch::new(), &["location", "far"]);
+        Self::start_in(Scratch::new(), voters)
+    }
+
+    /// The same where something is already.
+    pub(super) fn start_in(scratch: Scratch, voters: &[&str]) -> Self {
+        Self::grown(Self::founded(scratch), voters)
+    }
+
+    /// `one` alone, and both locations.
+    pub(super) fn founded(scratch: Scratch) -> Members {
+        let Cluster { scratch, coordinator } = Cluster::start_in(scratch, &["location", "far"]);
         let running = [("one".to_owned(), coordinator)].into();
         let mut members = Members::none(scratch);
         members.running = running;
@@ -38,10 +47,21 @@ impl Regions {
         );
         write(&file, text);
         members.run(&["apply", "--file", file.to_str().unwrap()]).ok();
+        members
+    }
+
+    /// With voters beside those that are there, and all the rest.
+    pub(super) fn grown(mut members: Members, voters: &[&str]) -> Self {
+        let count = members.running.len() + voters.len();
         for name in voters {
             members.add(name, &[]);
         }
-        members.wait_for_voters(1 + voters.len());
+        members.wait_for_voters(count);
+        Self::followed(members)
+    }
+
+    /// By learners in `dr`, and with an agent.
+    pub(super) fn followed(mut members: Members) -> Self {
         for name in DR {
             members.join_in("dr", name, &members.token(), &["--learner"]).ok();
             members.start(name);
@@ -52,7 +72,10 @@ impl Regions {
             (rows.filter(|row| row["state"] == "follower").count() == 2).then_some(())
         };
         wait_until("the learners follow", PATIENCE, follow);
-        let agent = members.agent("host");
+        let agent = match members.scratch.join("host").exists() {
+            true => members.joined_agent("host"),
+            false => members.agent("host"),
+        };
         let source = members.scratch.join("source");
         fill(&source, 1, 2);
         Self { members, agent, source }
@@ -131,7 +154,7 @@ impl Regions {
     }
 
     /// Whatever it takes, and why.
-    fn force(&self, region: &str) -> Value {
+    pub(super) fn force(&self, region: &str) -> Value {
         let why = ["--force", "--reason", "a test of two sides", "--yes"];
         self.members.run(&[&["region", "promote", region][..], &why].concat()).ok().object()
     }
@@ -157,7 +180,7 @@ impl Regions {
     }
 }
 
-fn epochs(location: &Path) -> usize {
+pub(super) fn epochs(location: &Path) -> usize {
     std::fs::read_dir(location.join("epochs")).map_or(0, Iterator::count)
 }
 

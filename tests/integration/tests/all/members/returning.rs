@@ -15,10 +15,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-const EU: [&str; 3] = ["one", "two", "three"];
+pub(super) const EU: [&str; 3] = ["one", "two", "three"];
 
 /// All objects below a location, but for those of the ledger's log: leaders cut that differently.
-fn objects(location: &Path) -> Vec<String> {
+pub(super) fn objects(location: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut next = vec![location.to_path_buf()];
     while let Some(folder) = next.pop() {
@@ -37,11 +37,11 @@ fn objects(location: &Path) -> Vec<String> {
 }
 
 impl Regions {
-    fn fail_back(&self, more: &[&str]) -> Outcome {
+    pub(super) fn fail_back(&self, more: &[&str]) -> Outcome {
         self.members.run(&[&["region", "failback", "eu"][..], more].concat())
     }
 
-    fn start_eu(&mut self) {
+    pub(super) fn start_eu(&mut self) {
         for name in EU {
             if self.members.dir(name).exists() {
                 self.members.start(name);
@@ -50,7 +50,7 @@ impl Regions {
         self.assert_fenced("one");
     }
 
-    fn alarms(&self) -> Vec<String> {
+    pub(super) fn alarms(&self) -> Vec<String> {
         let told = self.members.run(&["status"]).object();
         let alarms = told["alarms"].as_array().unwrap().clone();
         alarms.iter().map(|alarm| alarm["code"].as_str().unwrap().to_owned()).collect()

@@ -5,7 +5,13 @@ use crate::{
     harness::{Lines, Outcome, Scratch, Service, binary, holdfast, wait_until},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -17,6 +23,8 @@ pub(super) struct Members {
     pub(super) lines: Option<Lines>,
     /// The environment of a member's process.
     environment: BTreeMap<String, Vec<(String, String)>>,
+    /// Whether members that start from here on have mounts of their own.
+    pub(super) has_own_mounts: bool,
 }
 
 impl Members {
@@ -39,20 +47,26 @@ impl Members {
 
     /// Nobody yet.
     pub(super) fn none(scratch: Scratch) -> Self {
-        Self { scratch, running: BTreeMap::new(), lines: None, environment: BTreeMap::new() }
+        let (running, environment) = (BTreeMap::new(), BTreeMap::new());
+        Self { scratch, running, lines: None, environment, has_own_mounts: false }
     }
 
     /// Three voters that hear each other by lines of the test's.
     pub(super) fn three_on_lines(seed: u64) -> Self {
         let mut members = Self::founded();
-        assert_eq!(members.stop("one"), Some(0));
-        members.lines = Some(Lines::between(&NUMBERS.map(|(_, number)| number), seed));
-        members.start("one");
+        members.put_on_lines(Lines::between(&[1, 2, 3], seed));
         for name in ["two", "three"] {
             members.add(name, &[]);
         }
         members.wait_for_voters(3);
         members
+    }
+
+    /// Of `one` and of all that are started later.
+    pub(super) fn put_on_lines(&mut self, lines: Lines) {
+        assert_eq!(self.stop("one"), Some(0));
+        self.lines = Some(lines);
+        self.start("one");
     }
 
     pub(super) fn lines(&self) -> &Lines {
@@ -91,6 +105,19 @@ impl Members {
         holdfast(Some(&context), &[&["--output", "json"], arguments].concat())
     }
 
+    /// What a member sees in this directory is nothing, and it can put nothing there; or all is as
+    /// it was.
+    pub(super) fn cut_off(&self, name: &str, path: &Path, is_cut: bool) {
+        let id = self.running[name].id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &id]);
+        match is_cut {
+            true => command.args(["mount", "-t", "tmpfs", "-o", "ro", "holdfast-test"]),
+            false => command.args(["umount", "--lazy"]),
+        };
+        assert!(command.arg(path).status().unwrap().success(), "{command:?}");
+    }
+
     pub(super) fn token(&self) -> String {
         let told = self.run(&["cluster", "token"]).ok().object();
         told["token"].as_str().unwrap().to_owned()
@@ -120,17 +147,28 @@ impl Members {
     pub(super) fn start(&mut self, name: &str) {
         self.use_lines(name);
         let log = self.scratch.join(&format!("{name}.coordinator.log"));
-        let service = Service::start_command(&mut self.command(name), &log);
+        let mut command = self.command(name);
         if let Some(lines) = &self.lines {
-            lines.reach(number(name), &service.address);
+            // It waits to hear of a leader before it says that it is ready: whoever leads must find
+            // it before that.
+            let address = free_address();
+            lines.reach(number(name), &address);
+            command.args(["--listen", &address]);
         }
+        let service = Service::start_command(&mut command, &log);
         self.running.insert(name.to_owned(), service);
     }
 
     /// What runs a member.
     pub(super) fn command(&self, name: &str) -> Command {
         let config = self.dir(name).join("coordinator.toml");
-        let mut command = Command::new(binary());
+        let mut command = match self.has_own_mounts {
+            true => Command::new("unshare"),
+            false => Command::new(binary()),
+        };
+        if self.has_own_mounts {
+            command.args(["--mount", "--propagation", "private"]).arg(binary());
+        }
         command.args(["coordinator", "--config", config.to_str().unwrap()]);
         command.envs(self.environment.get(name).into_iter().flatten().cloned());
         command
@@ -141,7 +179,7 @@ impl Members {
         let text = std::fs::read_to_string(&config).unwrap();
         let Some(lines) = self.lines.as_ref().filter(|_| !text.contains("[peers]")) else { return };
         let own = number(name);
-        let others = lines.pairs().into_iter().filter(|(from, _)| *from == own);
+        let others = lines.pairs().into_iter().filter(|(from, to)| *from == own && *to != OPERATOR);
         let rows = others.map(|(_, to)| format!("{to} = \"{}\"\n", lines.address(own, to)));
         let peers: String = rows.collect();
         std::fs::write(&config, format!("{text}\n[peers]\n{peers}")).unwrap();
@@ -166,6 +204,11 @@ impl Members {
     /// An agent that has just joined.
     pub(super) fn agent(&self, name: &str) -> Service {
         self.join_agent(name);
+        self.joined_agent(name)
+    }
+
+    /// One that has joined before.
+    pub(super) fn joined_agent(&self, name: &str) -> Service {
         let config = self.scratch.join(name).join("agent.toml");
         let log = self.scratch.join(&format!("{name}.log"));
         Service::start(&["agent", "--config", config.to_str().unwrap()], &log)
@@ -222,15 +265,24 @@ impl Members {
     }
 }
 
-/// Numbers are given in the order of joining.
-const NUMBERS: [(&str, u64); 3] = [("one", 1), ("two", 2), ("three", 3)];
-
-pub(super) fn number(name: &str) -> u64 {
-    NUMBERS.iter().find(|(known, _)| *known == name).unwrap().1
+/// Where nobody listens.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
-/// The other two.
+/// Whoever asks the members, where that goes by lines of the test's too.
+pub(super) const OPERATOR: u64 = 99;
+
+/// Numbers are given in the order of joining.
+const NUMBERED: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+pub(super) fn number(name: &str) -> u64 {
+    1 + NUMBERED.iter().position(|known| *known == name).unwrap() as u64
+}
+
+/// The other two of three.
 pub(super) fn others(name: &str) -> [&'static str; 2] {
-    let mut others = NUMBERS.into_iter().map(|(other, _)| other).filter(|other| *other != name);
+    let mut others = NUMBERED.into_iter().take(3).filter(|other| *other != name);
     [others.next().unwrap(), others.next().unwrap()]
 }

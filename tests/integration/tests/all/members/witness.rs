@@ -14,7 +14,7 @@ use std::{
 
 const WITNESS: &str = "w";
 
-fn witness_token(members: &Members) -> String {
+pub(super) fn witness_token(members: &Members) -> String {
     let told = members.run(&["cluster", "token", "--witness"]).ok().object();
     told["token"].as_str().unwrap().to_owned()
 }

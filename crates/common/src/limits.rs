@@ -132,9 +132,8 @@ pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects on their way into a location that is filled up; their bytes are of the read budget.
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
-/// Objects that no location has whole, and that are told one by one; a vault that lost more is
-/// beyond filling up.
-pub const OBJECTS_LEFT_MAX: usize = 10_000;
+/// Objects that no location has whole, and that are told one by one; of more there is a count.
+pub const OBJECTS_LEFT_TOLD_MAX: usize = 100;
 /// Who may wait for a share, and for how long; then it is told to try again.
 pub const BUDGET_WAITERS_MAX: usize = 256;
 pub const BUDGET_WAIT_SECS: u64 = 60;

@@ -22,6 +22,9 @@ pub(crate) struct Share {
 }
 
 const WAIT_MAX: Duration = Duration::from_secs(limits::BUDGET_WAIT_SECS);
+/// Between two asks of who was told to come again.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
@@ -45,6 +48,24 @@ impl Budget {
                 Err(Error::new(Code::ClusterUnreachable, "this coordinator is shutting down"))
             }
             Err(_) => Err(busy()),
+        }
+    }
+
+    /// The same for work that goes on beside others' for hours: it asks again however long they
+    /// hold what there is, until `insist` refuses.
+    pub(crate) async fn wait_for(
+        &self,
+        bytes: usize,
+        insist: &(dyn Fn() -> Result<()> + Send + Sync),
+    ) -> Result<Share> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.reserve(bytes).await {
+                Err(error) if error.code == Code::ClusterBusy => insist()?,
+                taken => return taken,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(PAUSE_MAX);
         }
     }
 
@@ -85,6 +106,21 @@ mod tests {
         assert_eq!(begun.elapsed(), WAIT_MAX);
         let mut waiting = Box::pin(budget.reserve(1));
         assert!((&mut waiting).now_or_never().is_none());
+        drop(share);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_work_waits_as_long_as_it_takes_and_no_longer_than_it_may() {
+        let budget = Budget::new(limits::KIB);
+        let share = budget.reserve(1).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let superseded = || Err(Error::new(Code::EpochSuperseded, "superseded"));
+        let refused = budget.wait_for(1, &superseded).await.unwrap_err();
+        assert_eq!((refused.code, begun.elapsed()), (Code::EpochSuperseded, WAIT_MAX));
+        let mut waiting = Box::pin(budget.wait_for(1, &|| Ok(())));
+        let long = tokio::time::timeout(10 * WAIT_MAX, &mut waiting).await;
+        assert!(long.is_err(), "it waits on");
         drop(share);
         waiting.await.unwrap();
     }

@@ -5,9 +5,10 @@
 //! middle has an end of its own.
 
 use super::{
-    Filled, LeftObject, Progress, Told,
+    Filled, Left, LeftObject, Progress, Told,
     listing::{Held, Walk},
     object::{Fate, went_away},
+    sealed::LedgerKeys,
 };
 use crate::{
     budget::Budget,
@@ -16,12 +17,15 @@ use crate::{
     places::{Place, show},
 };
 use futures::{
-    StreamExt, TryStreamExt,
+    Stream, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 use holdfast_common::{Code, Error, Result, limits};
-use holdfast_ledger::{Query, row::VaultRow};
-use holdfast_repository::layout::ObjectName;
+use holdfast_ledger::{
+    Query,
+    row::{PackState, PointRow, SegmentRow, VaultRow},
+};
+use holdfast_repository::layout::{Object, ObjectName};
 use holdfast_runtime::tasks::Tasks;
 use std::sync::Arc;
 
@@ -30,6 +34,7 @@ pub(super) struct Filling<'a> {
     pub(super) query: Query<'a>,
     pub(super) vault: &'a VaultRow,
     pub(super) custody: Arc<VaultCustody>,
+    pub(super) ledger: Arc<LedgerKeys>,
     pub(super) from: &'a [Place],
     pub(super) to: &'a Place,
     pub(super) budget: &'a Budget,
@@ -47,9 +52,11 @@ impl<'a> Filling<'a> {
         told: Told<'a>,
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<Self> {
-        let custody = house.keys()?.custodian.vault(vault)?;
+        let keys = house.keys()?;
+        let custody = keys.custodian.vault(vault)?;
+        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery));
         let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
-        Ok(Self { query, vault, custody, from, to, budget, tasks, insist, told })
+        Ok(Self { query, vault, custody, ledger, from, to, budget, tasks, insist, told })
     }
 
     /// Whatever the sources hold.
@@ -60,18 +67,21 @@ impl<'a> Filling<'a> {
             lacking += 1;
         }
         let walk = Walk::over(self.from, self.to)?;
-        self.bring_all(lacks(walk), lacking).await
+        let bring = |held| async move { self.bring(&held).await.map(|fate| (held, fate)) };
+        self.bring_all(lacks(walk).map_ok(bring), lacking).await
     }
 
     /// Only what has these names.
     pub(super) async fn named(&self, names: &[ObjectName]) -> Result<Filled> {
         self.show_all().await?;
-        self.bring_all(self.looks(names), names.len() as u64).await
+        let assure = |held| async move { self.assure(&held).await.map(|fate| (held, fate)) };
+        self.bring_all(self.looks(names).map_ok(assure), names.len() as u64).await
     }
 
     fn looks<'s>(&'s self, names: &'s [ObjectName]) -> Lacks<'s> {
         let looks = stream::iter(names).then(|name| self.look(name));
-        looks.try_filter(|held| std::future::ready(held.is_lacking())).boxed()
+        let is_wanted = |held: &Held| held.is_lacking() || held.is_same_everywhere();
+        looks.try_filter(move |held| std::future::ready(is_wanted(held))).boxed()
     }
 
     async fn look(&self, name: &ObjectName) -> Result<Held> {
@@ -84,16 +94,18 @@ impl<'a> Filling<'a> {
         Ok(Held { name, object, there, copies })
     }
 
-    fn brought<'s>(&'s self, lacks: Lacks<'s>) -> BoxStream<'s, Result<(Held, Fate)>> {
-        let bring = move |held| async move { self.bring(&held).await.map(|fate| (held, fate)) };
-        lacks.map_ok(bring).try_buffer_unordered(limits::COPIES_IN_FLIGHT_MAX).boxed()
-    }
-
-    async fn bring_all(&self, lacks: Lacks<'_>, hint: u64) -> Result<Filled> {
-        let mut brought = self.brought(lacks);
+    async fn bring_all<B>(
+        &self,
+        brought: impl Stream<Item = Result<B>> + Send,
+        hint: u64,
+    ) -> Result<Filled>
+    where
+        B: Future<Output = Result<(Held, Fate)>> + Send,
+    {
+        let mut brought = brought.try_buffer_unordered(limits::COPIES_IN_FLIGHT_MAX).boxed();
         let mut filled = Filled::default();
         while let Some((held, fate)) = brought.try_next().await? {
-            filled.note(&held, fate)?;
+            self.note(&mut filled, &held, fate)?;
             let (objects, bytes) = (filled.objects, filled.bytes);
             (self.told)(Progress { objects, bytes, of_objects_hint: Some(hint) });
         }
@@ -101,6 +113,45 @@ impl<'a> Filling<'a> {
             show(self.vault, place).await.map_err(|error| went_away(place, error))?;
         }
         Ok(filled)
+    }
+
+    fn note(&self, filled: &mut Filled, held: &Held, fate: Fate) -> Result<()> {
+        match fate {
+            Fate::Copied(bytes) => {
+                filled.objects += 1;
+                filled.bytes += bytes;
+            }
+            Fate::Left(why) => {
+                let name: ObjectName = held.name.as_str().parse()?;
+                tracing::error!(object = %name, why, "no location has it whole");
+                let is_relied_on = self.is_relied_on(held.object)?;
+                let left = if is_relied_on { &mut filled.lacks } else { &mut filled.left };
+                left.note(LeftObject { name, why });
+            }
+            Fate::Whole => {}
+        }
+        Ok(())
+    }
+
+    /// Anybody who writes in a location can name objects there; only those that the ledger counts
+    /// on are missed. A pack that verification found to be lost is counted on no more.
+    fn is_relied_on(&self, object: Object) -> Result<bool> {
+        let vault = self.vault.id;
+        Ok(match object {
+            Object::Pack(id) => {
+                let row = self.query.pack(&vault, &id)?;
+                row.is_some_and(|row| row.state == PackState::Stored)
+            }
+            Object::Point(id) | Object::Reach(id) => {
+                let row = self.query.row::<PointRow>(id.as_bytes())?;
+                row.is_some_and(|row| row.vault == vault)
+            }
+            Object::Segment(id) => {
+                let key = [vault.as_bytes().as_slice(), id.as_bytes()].concat();
+                self.query.row::<SegmentRow>(&key)?.is_some()
+            }
+            _ => false,
+        })
     }
 
     /// A location that is not there holds nothing, and seems to lack everything.
@@ -126,23 +177,11 @@ fn lacks(walk: Walk<'_>) -> Lacks<'_> {
     .boxed()
 }
 
-impl Filled {
-    fn note(&mut self, held: &Held, fate: Fate) -> Result<()> {
-        match fate {
-            Fate::Copied(bytes) => {
-                self.objects += 1;
-                self.bytes += bytes;
-            }
-            Fate::Left(_) if self.left.len() >= limits::OBJECTS_LEFT_MAX => {
-                let message = "too many objects are whole in no location";
-                return Err(Error::new(Code::ObjectDamaged, message));
-            }
-            Fate::Left(why) => {
-                tracing::error!(object = %held.name, why, "no location has it whole");
-                self.left.push(LeftObject { name: held.name.as_str().parse()?, why });
-            }
-            Fate::Whole => {}
+impl Left {
+    fn note(&mut self, object: LeftObject) {
+        self.count += 1;
+        if self.first.len() < limits::OBJECTS_LEFT_TOLD_MAX {
+            self.first.push(object);
         }
-        Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod filling;
 mod listing;
 mod object;
 mod points;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +25,24 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 use points::Survey;
+use std::fmt;
 
 /// What a call brought.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filled {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
-    pub(crate) left: Vec<LeftObject>,
+    /// What the ledger relies on: without it the target is not whole.
+    pub(crate) lacks: Left,
+    /// Whatever else no source has whole.
+    pub(crate) left: Left,
+}
+
+/// How many objects no source has whole, and the first of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) count: u64,
+    pub(crate) first: Vec<LeftObject>,
 }
 
 /// What no source has whole.
@@ -38,6 +50,19 @@ pub(crate) struct Filled {
 pub(crate) struct LeftObject {
     pub(crate) name: ObjectName,
     pub(crate) why: String,
+}
+
+impl Filled {
+    /// Something that was wanted and is whole nowhere.
+    pub(crate) fn first_left(&self) -> Option<&LeftObject> {
+        self.lacks.first.first().or_else(|| self.left.first.first())
+    }
+}
+
+impl fmt::Display for LeftObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.why)
+    }
 }
 
 /// What was copied so far, and how much there was to copy at the beginning.
@@ -64,7 +89,8 @@ pub(crate) async fn fill(
     Filling::of(house, vault, (from, to), told, &insist)?.everything().await
 }
 
-/// The same of some objects.
+/// The same of some objects. Whatever the target has of them is read too, and taken anew from a
+/// source where it is damaged: those that are not told to be left lie there whole.
 pub(crate) async fn copy(
     house: &House,
     vault: &VaultRow,
@@ -84,7 +110,7 @@ pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Nam
     house.places.prove(vault, location).await?;
     let place = (location.clone(), house.places.location(location).await?);
     let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
-    let mut survey = Survey::begin(query, vault.id, &place, budget, tasks).await?;
+    let mut survey = Survey::begin(query, vault, &place, budget, tasks).await?;
     let mut placed = 0;
     loop {
         let points = survey.batch().await?;

@@ -3,7 +3,7 @@
 //! What an object must be, the ledger knows of most; of the others their own form says it. The
 //! target's own copy goes only when a whole one takes its name, all at once.
 
-use super::{filling::Filling, listing::Held};
+use super::{filling::Filling, listing::Held, sealed::is_unproven};
 use crate::{
     budget::Share,
     places::Place,
@@ -37,8 +37,32 @@ enum Copy {
 }
 
 impl Filling<'_> {
+    /// What has to be there whole: the target's own copy too is read before it counts.
+    pub(super) async fn assure(&self, held: &Held) -> Result<Fate> {
+        let Some(length) = held.there.filter(|_| held.is_same_everywhere()) else {
+            return self.bring(held).await;
+        };
+        let mut problems = match self.read(self.to, held, length).await? {
+            Copy::Whole(..) => return Ok(Fate::Whole),
+            Copy::Bad(problem) => vec![format!("{problem} in {}", self.to.0)],
+        };
+        for (place, length) in self.from.iter().zip(&held.copies) {
+            let Some(length) = *length else { continue };
+            match self.read(place, held, length).await? {
+                Copy::Whole(bytes, _share) => return self.put(held, bytes).await,
+                Copy::Bad(problem) => problems.push(format!("{problem} in {}", place.0)),
+            }
+        }
+        Ok(Fate::Left(problems.join(", ")))
+    }
+
     pub(super) async fn bring(&self, held: &Held) -> Result<Fate> {
         let mut problems = Vec::new();
+        if is_unproven(self.vault, held.object)
+            && let Some(disagreement) = self.disagreement(held).await?
+        {
+            return Ok(Fate::Left(disagreement));
+        }
         for (at, length) in held.others() {
             let place = &self.from[at];
             match self.read(place, held, length).await? {
@@ -60,6 +84,25 @@ impl Filling<'_> {
             problems.push("missing".to_owned());
         }
         Ok(Fate::Left(problems.join(", ")))
+    }
+
+    /// Two sources that say different things, of which neither can be shown to be wrong.
+    async fn disagreement(&self, held: &Held) -> Result<Option<String>> {
+        let mut first: Option<(&Place, blake3::Hash)> = None;
+        for (at, length) in held.others() {
+            let place = &self.from[at];
+            let Copy::Whole(bytes, _share) = self.read(place, held, length).await? else {
+                continue;
+            };
+            let hash = blake3::hash(&bytes);
+            match first {
+                Some((other, said)) if said != hash => {
+                    return Ok(Some(format!("not the same in {} and {}", other.0, place.0)));
+                }
+                _ => first = Some((place, hash)),
+            }
+        }
+        Ok(None)
     }
 
     async fn put(&self, held: &Held, bytes: Bytes) -> Result<Fate> {
@@ -84,7 +127,7 @@ impl Filling<'_> {
 
     async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {
         let bytes_max = usize::try_from(length).unwrap_or(usize::MAX).min(limits::REACH_BYTES_MAX);
-        let share = self.budget.reserve(bytes_max).await?;
+        let share = self.budget.wait_for(bytes_max, self.insist).await?;
         let bytes = match place.1.get(&held.name, bytes_max).await {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -117,12 +160,20 @@ impl Filling<'_> {
         };
         Ok(match self.tasks.run_blocking("check", check).await? {
             Finding::Sound => self.forged(held, &bytes)?,
-            Finding::Unknown => None,
+            Finding::Unknown => self.misnamed(held, bytes).await?,
             Finding::HashMismatch => Some("hash".to_owned()),
             Finding::Truncated => Some("truncated".to_owned()),
             Finding::Foreign(other) => Some(format!("of the vault {other}")),
             Finding::Unreadable(error) => Some(error.to_string()),
         })
+    }
+
+    /// What coordinators alone write is opened.
+    async fn misnamed(&self, held: &Held, bytes: Bytes) -> Result<Option<String>> {
+        let (ledger, vault, object) = (self.ledger.clone(), self.vault.clone(), held.object);
+        let look = move || Ok(ledger.insist(&vault, object, &bytes).err());
+        let problem = self.tasks.run_blocking("open", look).await?;
+        Ok(problem.map(|error| error.to_string()))
     }
 
     /// Of a point that the ledger does not know, its agent's signature says whether it is whole.

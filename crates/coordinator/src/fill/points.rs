@@ -9,12 +9,12 @@
 //! A reach is read only where something is missing at all. Presence and length count here; whether
 //! the bytes are right was seen when they were put, and is for verification to say later.
 
-use super::listing::Listing;
-use crate::{budget::Budget, places::Place};
+use super::{listing::Listing, object::went_away};
+use crate::{budget::Budget, places::Place, verify::problem_of};
 use holdfast_common::{PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    row::{PackHome, PackState, PointRow},
+    row::{PackHome, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
 use holdfast_runtime::tasks::Tasks;
@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// What a location lacks of what the ledger knows, and the points that lack nothing.
 pub(super) struct Survey<'a> {
-    vault: VaultId,
+    vault: &'a VaultRow,
     place: &'a Place,
     budget: &'a Budget,
     tasks: &'a Tasks,
@@ -36,13 +36,13 @@ pub(super) struct Survey<'a> {
 impl<'a> Survey<'a> {
     pub(super) async fn begin(
         query: Query<'a>,
-        vault: VaultId,
+        vault: &'a VaultRow,
         place: &'a Place,
         budget: &'a Budget,
         tasks: &'a Tasks,
     ) -> Result<Self> {
-        let bare = bare(query, vault, place).await?;
-        let missing = Arc::new(missing(query, vault, place, &bare).await?);
+        let bare = bare(query, vault.id, place).await?;
+        let missing = Arc::new(missing(query, vault.id, place, &bare).await?);
         let points = Box::new(points(query));
         Ok(Self { vault, place, budget, tasks, bare, missing, points })
     }
@@ -53,7 +53,7 @@ impl<'a> Survey<'a> {
         while batch.len() < limits::POINTS_PLACED_MAX {
             let Some(point) = self.points.next() else { break };
             let point = point?;
-            let is_known = point.vault != self.vault || point.locations.contains(&self.place.0);
+            let is_known = point.vault != self.vault.id || point.locations.contains(&self.place.0);
             if !is_known && self.is_whole(&point).await? {
                 batch.push(point.id);
             }
@@ -68,9 +68,17 @@ impl<'a> Survey<'a> {
         if self.missing.is_empty() {
             return Ok(true);
         }
-        let _share = self.budget.reserve(limits::PACK_BYTES_MAX).await?;
+        let _share = self.budget.wait_for(limits::PACK_BYTES_MAX, &|| Ok(())).await?;
         let name = ObjectName::reach(&point.id).as_str().parse()?;
-        let bytes = self.place.1.get(&name, limits::REACH_BYTES_MAX).await?;
+        let bytes = match self.place.1.get(&name, limits::REACH_BYTES_MAX).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let problem = problem_of(self.vault, self.place, &error).await;
+                problem.map_err(|error| went_away(self.place, error))?;
+                tracing::warn!(point = %point.id, location = %self.place.0, %error, "not read");
+                return Ok(false);
+            }
+        };
         let (missing, point) = (self.missing.clone(), point.clone());
         let meets = move || {
             if blake3::hash(&bytes) != point.reach_hash {

@@ -115,6 +115,8 @@ fn fields(region: &Name, report: &v1::FailbackReport) -> Value {
         "locations": report.locations,
         "objects": report.objects,
         "bytes": report.bytes,
+        "left_objects": report.left_objects,
+        "left_object_count": report.left_object_count,
         "leader": report.leader,
         "voters": report.voters,
     })
@@ -153,6 +155,11 @@ fn remains(report: &v1::FailbackReport) -> Vec<String> {
     }
     for left in &report.left {
         lines.push(format!("NOT TAKEN IN {}: {}", hex::encode(&left.id), left.why));
+    }
+    lines.extend(report.left_objects.iter().map(|left| format!("NOT COPIED {left}")));
+    let untold = report.left_object_count.saturating_sub(report.left_objects.len() as u64);
+    if untold > 0 {
+        lines.push(format!("NOT COPIED: {untold} more; the coordinator's log names them"));
     }
     for other in &report.differences {
         let time = figures::time(Timestamp::from_nanos(other.time_ns));

@@ -82,6 +82,8 @@ fn rendered(report: Report) -> v1::FailbackReport {
         locations: texts(report.locations),
         objects: report.objects,
         bytes: report.bytes,
+        left_objects: report.left_objects,
+        left_object_count: report.left_object_count,
         leader: report.leader.map(|name| name.to_string()),
         voters: texts(report.voters),
     }

@@ -5,7 +5,7 @@ use super::{
     scene::{Scene, place, put, spoil},
 };
 use crate::{
-    crowd::{Crowd, MANY, VAULT, id, pack as pack_row},
+    crowd::{Crowd, MANY, id, pack as pack_row},
     places::Place,
 };
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use holdfast_repository::layout::ObjectName;
 /// Every batch that is said of a location.
 async fn batches(scene: &Scene, place: &Place) -> Vec<Vec<PointId>> {
     let (budget, tasks) = (&scene.budget, &scene.tasks);
-    let mut survey = Survey::begin(scene.query(), VAULT, place, budget, tasks).await.unwrap();
+    let mut survey =
+        Survey::begin(scene.query(), &scene.vault, place, budget, tasks).await.unwrap();
     let mut batches = Vec::new();
     loop {
         let batch = survey.batch().await.unwrap();
@@ -103,6 +104,19 @@ async fn a_point_that_reaches_a_missing_pack_does_not_lie_there() {
     // A reach that is damaged says nothing.
     spoil(&place, &ObjectName::reach(&point(5)), b"damaged").await;
     assert_eq!(said(&scene, &place).await, [1]);
+}
+
+#[tokio::test]
+async fn a_reach_that_cannot_be_read_keeps_no_other_point_from_being_said() {
+    let (scene, place) = (Scene::new(), place("far").await);
+    for number in 1..=3 {
+        lay(&scene, &place, number, number).await;
+    }
+    scene.know(&pack(1));
+    // Longer than any reach.
+    let bytes = vec![0; limits::REACH_BYTES_MAX + 1];
+    spoil(&place, &ObjectName::reach(&point(2)), &bytes).await;
+    assert_eq!(said(&scene, &place).await, [3]);
 }
 
 #[tokio::test]

@@ -4,23 +4,31 @@
 mod lying;
 mod scene;
 
-use super::{Filled, LeftObject};
+use super::{Filled, Left, LeftObject};
 use crate::{house::House, places::Place};
 use bytes::Bytes;
-use holdfast_common::{Code, SystemClock, VaultId, limits};
+use holdfast_common::{Code, PointId, SystemClock, VaultId, limits};
 use holdfast_keyring::identity::IdentityKey;
-use holdfast_ledger::row::VaultRow;
-use holdfast_repository::layout::ObjectName;
+use holdfast_ledger::row::{PackRow, PackState, VaultRow};
+use holdfast_repository::layout::{self, ObjectName};
 use holdfast_storage::{
     MemoryStore, Meter, ObjectStore, Unreliable,
     layers::{Operation, unreliable::Faults},
 };
 use proptest::prelude::*;
 use scene::{
-    Leaving, Object, Scene, agent, holds, of, pack, place, put, put_all, spoil, stored,
-    vault_object,
+    Leaving, Object, Scene, agent, cluster_key, epoch, extent, holds, of, pack, place, put,
+    put_all, snapshot_part, spoil, stored, vault_object,
 };
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+fn point_id(number: u64) -> PointId {
+    PointId::from_bytes(crate::crowd::id(number))
+}
 
 fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(MemoryStore::new(Arc::new(SystemClock::start())))
@@ -54,7 +62,7 @@ async fn every_kind_of_object_goes_and_none_goes_twice() {
     put_all(&from[0], &objects).await;
     let filled = scene.fill(&from, &to).await.unwrap();
     let (objects, bytes) = (objects.len() as u64, bytes_of(&objects));
-    assert_eq!(filled, Filled { objects, bytes, left: Vec::new() });
+    assert_eq!(filled, Filled { objects, bytes, ..Filled::default() });
     assert_eq!(holds(&to).await, holds(&from[0]).await);
     assert_eq!(puts(&meter), (objects, 0));
     let told = scene.told.lock().unwrap().clone();
@@ -85,7 +93,7 @@ async fn a_truncated_object_is_put_anew_and_no_other_is_touched() {
     spoil(&to, &objects[2].0, b"short").await;
     let before = puts(&meter);
     let filled = scene.fill(&from, &to).await.unwrap();
-    assert_eq!((filled.objects, filled.left.len()), (1, 0));
+    assert_eq!((filled.objects, filled.first_left()), (1, None));
     assert_eq!(puts(&meter), (before.0, before.1 + 1));
     assert_eq!(holds(&to).await, holds(&from[0]).await);
 }
@@ -144,7 +152,7 @@ async fn a_copy_that_is_damaged_is_taken_from_another_source() {
     }
     assert_eq!(spoilt, 4);
     let filled = scene.fill(&from, &to).await.unwrap();
-    assert_eq!((filled.objects, filled.left), (objects.len() as u64, Vec::new()));
+    assert_eq!((filled.objects, filled.first_left()), (objects.len() as u64, None));
     assert_eq!(holds(&to).await, holds(&from[1]).await);
 }
 
@@ -180,7 +188,8 @@ async fn what_is_whole_nowhere_is_left_and_told_and_the_rest_goes() {
     spoil(&to, &objects[1].0, b"bad").await;
     let filled = scene.fill(&from, &to).await.unwrap();
     let why = "hash in near, hash in third, hash in far".to_owned();
-    assert_eq!(filled.left, [LeftObject { name: objects[1].0.clone(), why }]);
+    assert_eq!(filled.left.first, [LeftObject { name: objects[1].0.clone(), why }]);
+    assert_eq!(filled.lacks, Left::default(), "the ledger never heard of it");
     assert_eq!(filled.objects, 3);
     assert_eq!(holds(&to).await[objects[1].0.as_str()], "bad");
 }
@@ -260,7 +269,7 @@ async fn only_what_is_named_is_copied_and_what_is_nowhere_is_told() {
     let names: Vec<_> = [1, 2, 4, 5].map(|at: usize| objects[at].0.clone()).into();
     let filled = scene.copy(&from, &to, &names).await.unwrap();
     let left = LeftObject { name: names[3].clone(), why: "missing".to_owned() };
-    assert_eq!((filled.objects, filled.left), (2, vec![left]));
+    assert_eq!((filled.objects, filled.left.first), (2, vec![left]));
     let held = holds(&to).await;
     let is_there = |at: usize| held.contains_key(objects[at].0.as_str());
     assert_eq!([0, 1, 2, 3, 4, 5].map(is_there), [false, true, true, false, true, false]);
@@ -272,7 +281,7 @@ async fn more_names_than_a_page_holds_all_go() {
     let (from, to) = ([place("near").await, place("third").await], place("far").await);
     let many = limits::LIST_PAGE_ROWS as u64 + 50;
     for index in 0..many {
-        let object = (ObjectName::log(1, index), Bytes::from_static(b"extent"));
+        let object = pack(index);
         put(&from[0].1, &object).await;
         if index % 2 == 0 {
             put(&to.1, &object).await;
@@ -314,7 +323,7 @@ async fn unreliable_locations_are_filled_in_the_end_and_never_with_damage() {
             places.push(((name.clone(), store), (name, inner)));
         }
         let from = [places[0].0.clone(), places[1].0.clone()];
-        let is_done = |filled: &Filled| filled.left.is_empty();
+        let is_done = |filled: &Filled| filled.first_left().is_none();
         let mut tries = 0;
         while !scene.fill(&from, &places[2].0).await.as_ref().is_ok_and(is_done) {
             tries += 1;
@@ -324,6 +333,126 @@ async fn unreliable_locations_are_filled_in_the_end_and_never_with_damage() {
         assert_eq!(held.len(), objects.len() + 1, "seed {seed}");
         assert!(objects.iter().all(|(name, bytes)| held[name.as_str()] == bytes), "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn only_what_the_ledger_relies_on_keeps_a_location_from_being_whole() {
+    let scene = Scene::new();
+    let (from, to) = ([place("near").await], place("far").await);
+    let objects = packs(0..3);
+    let row = |(name, _): &Object, state| {
+        let layout::Object::Pack(id) = name.object() else { unreachable!() };
+        PackRow { state, ..crate::crowd::pack(*id.as_bytes()) }
+    };
+    scene.know(&row(&objects[0], PackState::Stored));
+    scene.know(&row(&objects[1], PackState::Lost));
+    scene.know(&row(&objects[2], PackState::Intended));
+    scene.know(&crate::crowd::Crowd::row(3));
+    let [known, unknown] = [3, 4].map(|number| ObjectName::point(&point_id(number)));
+    for name in objects.iter().map(|(name, _)| name).chain([&known, &unknown]) {
+        put(&from[0].1, &(name.clone(), Bytes::from_static(b"damaged"))).await;
+    }
+    let filled = scene.fill(&from, &to).await.unwrap();
+    let names = |left: &Left| {
+        assert_eq!(left.count, left.first.len() as u64);
+        left.first.iter().map(|left| left.name.clone()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(&filled.lacks), BTreeSet::from([objects[0].0.clone(), known]));
+    let others = [objects[1].0.clone(), objects[2].0.clone(), unknown];
+    assert_eq!(names(&filled.left), BTreeSet::from(others));
+    assert_eq!(holds(&to).await.len(), 1);
+}
+
+#[tokio::test]
+async fn any_number_of_names_that_mean_nothing_is_counted_and_the_rest_goes() {
+    let scene = Scene::new();
+    let (from, to) = ([place("near").await], place("far").await);
+    for number in 0..10_001 {
+        let name = ObjectName::point(&point_id(number));
+        put(&from[0].1, &(name, Bytes::from_static(b"nothing"))).await;
+    }
+    put(&from[0].1, &pack(1)).await;
+    let filled = scene.fill(&from, &to).await.unwrap();
+    assert_eq!((filled.objects, filled.left.count), (1, 10_001));
+    assert_eq!(filled.left.first.len(), limits::OBJECTS_LEFT_TOLD_MAX);
+    assert_eq!(filled.lacks, Left::default());
+}
+
+#[tokio::test]
+async fn what_the_target_has_of_a_wanted_object_is_read_before_it_counts() {
+    let scene = Scene::new();
+    let (from, (to, meter)) = ([place("near").await, place("third").await], metered("far").await);
+    let objects = packs(0..3);
+    put_all(&to, &objects).await;
+    put(&from[1].1, &objects[0]).await;
+    // As long as they were: a listing does not tell.
+    let spoilt = |at: usize| [&[0xff], &objects[at].1[1..]].concat();
+    spoil(&to, &objects[0].0, &spoilt(0)).await;
+    spoil(&to, &objects[1].0, &spoilt(1)).await;
+    let before = puts(&meter);
+    let names: Vec<_> = objects.iter().map(|(name, _)| name.clone()).collect();
+    let filled = scene.copy(&from, &to, &names).await.unwrap();
+    let left = LeftObject { name: names[1].clone(), why: "hash in far".to_owned() };
+    assert_eq!((filled.objects, filled.left.first), (1, vec![left]));
+    assert_eq!(puts(&meter), (before.0, before.1 + 1));
+    let held = holds(&to).await;
+    assert_eq!(held[names[0].as_str()], objects[0].1);
+    assert_eq!(held[names[2].as_str()], objects[2].1);
+}
+
+#[tokio::test]
+async fn what_coordinators_alone_write_is_opened_before_it_goes() {
+    let scene = Scene::new();
+    let (from, to) = ([place("near").await, place("third").await], place("far").await);
+    let objects = [cluster_key(b"wrapped"), extent(7), snapshot_part(7), epoch(2), scene.keys(1)];
+    // Whole, and of another name; then not even whole.
+    let others = [extent(8), snapshot_part(8), epoch(3), scene.keys(2)];
+    for (object, other) in objects[1..].iter().zip(&others) {
+        put(&from[0].1, &(object.0.clone(), other.1.clone())).await;
+    }
+    put(&from[0].1, &(objects[0].0.clone(), Bytes::from_static(b"torn"))).await;
+    put_all(&from[1], &objects).await;
+    let filled = scene.fill(&from, &to).await.unwrap();
+    assert_eq!((filled.objects, filled.first_left()), (objects.len() as u64, None));
+    assert_eq!(holds(&to).await, holds(&from[1]).await);
+    let (from, to) = ([from[0].clone()], place("away").await);
+    let filled = scene.fill(&from, &to).await.unwrap();
+    assert_eq!((filled.objects, filled.left.count), (0, objects.len() as u64));
+    assert_eq!(filled.lacks, Left::default(), "it keeps nobody");
+}
+
+#[tokio::test]
+async fn keys_that_open_to_nobody_go_only_where_all_say_the_same() {
+    let mut scene = Scene::new();
+    let (from, to) = ([place("near").await, place("third").await], place("far").await);
+    let (current, old) = ([scene.keys(2), scene.keys(2)], [scene.keys(1), scene.keys(1)]);
+    // The ledger has the current ones: they are told apart from others of their name.
+    scene.vault.key_object = current[1].1.to_vec().into();
+    for (at, place) in from.iter().enumerate() {
+        put_all(place, &[current[at].clone(), old[at].clone()]).await;
+        put(&place.1, &cluster_key(&[at as u8])).await;
+    }
+    let filled = scene.fill(&from, &to).await.unwrap();
+    let why = "not the same in near and third";
+    assert!(filled.left.first.iter().all(|left| left.why == why), "{filled:?}");
+    assert_eq!((filled.objects, filled.left.count), (1, 2));
+    let held = holds(&to).await;
+    assert_eq!((held.len(), &held[current[1].0.as_str()]), (2, &current[1].1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_waits_for_those_who_read_beside_it() {
+    let scene = Scene { budget: crate::budget::Budget::new(limits::KIB), ..Scene::new() };
+    let (from, to) = ([place("near").await], place("far").await);
+    put_all(&from[0], &packs(0..3)).await;
+    let share = scene.budget.reserve(1).await.unwrap();
+    let long = Duration::from_secs(10 * limits::BUDGET_WAIT_SECS);
+    let release = async {
+        tokio::time::sleep(long).await;
+        drop(share);
+    };
+    let (filled, ()) = tokio::join!(scene.fill(&from, &to), release);
+    assert_eq!(filled.unwrap().objects, 3);
 }
 
 #[derive(Clone, Debug)]
@@ -374,7 +503,7 @@ async fn play(steps: &[Step]) -> Vec<std::collections::BTreeMap<String, Bytes>> 
         }
     }
     for at in 0..3 {
-        assert_eq!(fill(at).await.left, [], "one whole copy is enough");
+        assert_eq!(fill(at).await.first_left(), None, "one whole copy is enough");
     }
     let mut held = Vec::new();
     for place in &places {

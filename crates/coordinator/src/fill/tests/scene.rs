@@ -1,18 +1,23 @@
 //! Locations of a vault in memory, some of which go away, and objects of every kind in them.
 
-use super::super::{Filled, Progress, Told, filling::Filling};
+use super::super::{Filled, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
     crowd::{VAULT, id},
     custody::VaultCustody,
     places::Place,
+    region::{Claim, Epoch},
+    ship,
+    shipped::snapshot::{PartHead, seal},
 };
 use bytes::Bytes;
 use holdfast_common::{
-    AgentId, ChunkId, Code, Error, PackId, PointId, Result, RunId, SegmentId, SystemClock,
-    SystemEntropy, Timestamp, VaultId, limits,
+    AgentId, ChunkId, ClusterId, Code, Error, Name, PackId, PointId, Result, RunId, Secret,
+    SegmentId, SystemClock, SystemEntropy, Timestamp, VaultId, limits,
 };
-use holdfast_keyring::{VaultKeys, identity::IdentityKey};
+use holdfast_keyring::{
+    ClusterKeyObject, ClusterRecoveryKey, Kek, KekId, KeyObject, VaultKeys, identity::IdentityKey,
+};
 use holdfast_ledger::{
     Batch, MemoryKv, Query, Row, StateKv,
     row::{AgentRow, AgentState, Custody, Sharing, VaultRow},
@@ -42,6 +47,7 @@ pub(super) struct Scene {
     pub(super) vault: VaultRow,
     pub(super) kv: MemoryKv,
     pub(super) custody: Arc<VaultCustody>,
+    pub(super) ledger: Arc<LedgerKeys>,
     pub(super) budget: Budget,
     pub(super) tasks: Tasks,
     pub(super) is_superseded: bool,
@@ -69,6 +75,7 @@ impl Scene {
             vault,
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
+            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key())),
             budget: Budget::new(limits::READ_BUDGET_BYTES),
             tasks: Tasks::new("test"),
             is_superseded: false,
@@ -110,8 +117,8 @@ impl Scene {
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Filling<'a> {
         let (query, vault, custody) = (self.query(), &self.vault, self.custody.clone());
-        let (budget, tasks) = (&self.budget, &self.tasks);
-        Filling { query, vault, custody, from, to, budget, tasks, insist, told }
+        let (budget, tasks, ledger) = (&self.budget, &self.tasks, self.ledger.clone());
+        Filling { query, vault, custody, ledger, from, to, budget, tasks, insist, told }
     }
 
     fn insist(&self) -> Result<()> {
@@ -129,18 +136,25 @@ impl Scene {
         let table = table.to_object(self.custody.as_ref()).unwrap();
         let point = self.point(&IdentityKey::generate(entropy), 3);
         let reach = self.reach(3, 7);
-        let plain = |name| (name, Bytes::from_static(b"sealed"));
         vec![
-            plain(ObjectName::cluster_key(&[1; 16])),
-            plain(ObjectName::log(1, 7)),
-            plain(ObjectName::snapshot(1, 7, 0)),
-            plain(ObjectName::epoch(2)),
-            plain(ObjectName::keys(1, 1).unwrap()),
+            cluster_key(b"wrapped"),
+            extent(7),
+            snapshot_part(7),
+            epoch(2),
+            self.keys(1),
             (ObjectName::segment(&segment), table.into()),
             pack(1),
             point,
             reach,
         ]
+    }
+
+    /// The vault's keys under a KEK that is forgotten at once.
+    pub(super) fn keys(&self, kek_version: u32) -> Object {
+        let entropy = &SystemEntropy;
+        let kek = Kek::from_secret(Secret::random(entropy));
+        let object = KeyObject::wrap(&self.custody.keys, 1, &kek, kek_version, None, entropy);
+        (ObjectName::keys(1, kek_version).unwrap(), object.unwrap().to_bytes().into())
     }
 
     pub(super) fn reach(&self, point: u64, number: u64) -> Object {
@@ -179,6 +193,48 @@ impl Scene {
         let object = PointObject::new(bytes.into(), signature, Vec::new()).unwrap();
         (ObjectName::point(&point), object.to_object().into())
     }
+}
+
+const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
+fn recovery_key() -> ClusterRecoveryKey {
+    ClusterRecoveryKey::from_secret(Secret::take(&mut [9; 32]))
+}
+
+pub(super) fn cluster_key(wrapped: &[u8]) -> Object {
+    let kek = KekId::from_bytes([1; 16]);
+    let object = ClusterKeyObject::new(CLUSTER, kek, wrapped, None);
+    (ObjectName::cluster_key(kek.as_bytes()), object.to_bytes().into())
+}
+
+/// One entry without a command, as `ship` puts it.
+pub(super) fn extent(from: u8) -> Object {
+    let entry = [b"\xa1\x00\xa3\x00\x03\x01\x01\x02".as_slice(), &[from]].concat();
+    let header = ship::header(&CLUSTER, 1, from.into(), from.into());
+    let sealed = ship::sealed(&recovery_key().log_key(), header, &entry, &SystemEntropy);
+    (ObjectName::log(1, from.into()), sealed.into())
+}
+
+pub(super) fn snapshot_part(index: u64) -> Object {
+    let head = PartHead { cluster: CLUSTER, epoch: 1, index, part: 0, parts: 1 };
+    let sealed = seal(&recovery_key().snapshot_key(), head, b"a piece", &SystemEntropy);
+    (ObjectName::snapshot(1, index, 0), sealed)
+}
+
+pub(super) fn epoch(number: u64) -> Object {
+    let name: Name = "dr".parse().unwrap();
+    let claim = Claim {
+        epoch: Epoch { number, regions: vec![name.clone()], member: 4, applied: 98 },
+        base_term: 3,
+        base: 99,
+        time: Timestamp::ZERO,
+        operator: "admin".to_owned(),
+        reason: None,
+        name: name.clone(),
+        region: name,
+    };
+    let sealed = claim.seal(&CLUSTER, &recovery_key().epoch_key(), &SystemEntropy);
+    (ObjectName::epoch(number), sealed.into())
 }
 
 pub(super) fn agent(key: &IdentityKey) -> AgentRow {

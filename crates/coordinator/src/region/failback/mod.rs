@@ -19,12 +19,12 @@ pub(crate) use differences::{Difference, Theirs};
 pub(crate) use remnant::tell;
 
 use crate::{
-    fill::{self, Progress},
+    fill::{self, LeftObject, Progress},
     house::House,
     places::Place,
     recovery::LeftPoint,
 };
-use holdfast_common::{Code, Error, Name, PointId, Result};
+use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{ForgetRegion, ReturnRegion},
@@ -56,7 +56,11 @@ pub(crate) struct Report {
     pub(crate) locations: Vec<Name>,
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+    /// What no location has whole and the ledger relies on, and what it does not: the first of
+    /// them, and how many there are.
+    lacking: (Option<LeftObject>, u64),
     pub(crate) left_objects: Vec<String>,
+    pub(crate) left_object_count: u64,
     /// Who leads in the end, and who votes.
     pub(crate) leader: Option<Name>,
     pub(crate) voters: Vec<Name>,
@@ -192,22 +196,26 @@ async fn fill_all(
     report: &mut Report,
     told: &Teller,
 ) -> Result<()> {
+    (report.lacking, report.left_object_count) = ((None, 0), 0);
     report.left_objects.clear();
     for back in returns {
         let hear = |progress: Progress| told(step, progress.objects, progress.bytes);
         let filled = fill::fill(house, &back.vault, &back.from, &back.to, &hear).await?;
         report.objects += filled.objects;
         report.bytes += filled.bytes;
-        let left = filled.left.into_iter().map(|left| format!("{} ({})", left.name, left.why));
-        report.left_objects.extend(left);
+        report.lacking.1 += filled.lacks.count;
+        report.lacking.0 = report.lacking.0.take().or(filled.lacks.first.into_iter().next());
+        report.left_object_count += filled.left.count;
+        let room = limits::OBJECTS_LEFT_TOLD_MAX.saturating_sub(report.left_objects.len());
+        report.left_objects.extend(filled.left.first.iter().take(room).map(LeftObject::to_string));
     }
     Ok(())
 }
 
-/// A location that lacks something is not whole, whoever waits for it.
+/// A location that lacks what the ledger relies on is not whole, whoever waits for it. What lies
+/// about beside that is told, and keeps nobody.
 fn insist_on_whole(report: &Report) -> Result<()> {
-    let Some(first) = report.left_objects.first() else { return Ok(()) };
-    let count = report.left_objects.len();
+    let (Some(first), count) = &report.lacking else { return Ok(()) };
     let message = format!("{count} objects are whole in no location, first {first}");
     Err(Error::new(Code::ObjectDamaged, message)
         .next("look with `holdfast verify --all --level storage`, then type it again"))

@@ -8,7 +8,7 @@ use crate::{
     places::Place,
     recovery::{Found, LeftPoint, Sources, find as find_in},
 };
-use holdfast_common::Result;
+use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::{
     Command, Envelope,
     command::ImportPoint,
@@ -88,12 +88,17 @@ async fn take_in(
     let mut names = vec![ObjectName::point(&import.point.id), ObjectName::reach(&import.point.id)];
     let objects = import.packs.iter().filter(|pack| pack.home == PackHome::Object);
     names.extend(objects.map(|pack| ObjectName::pack(&pack.id)));
-    let source = [back.to.clone()];
     let hear = |_: Progress| {};
     for place in &back.from {
-        let copied = fill::copy(house, &back.vault, &source, place, &names, &hear).await?;
+        let others = back.from.iter().filter(|other| other.0 != place.0);
+        let sources: Vec<Place> = [&back.to].into_iter().chain(others).cloned().collect();
+        let copied = fill::copy(house, &back.vault, &sources, place, &names, &hear).await?;
         report.objects += copied.objects;
         report.bytes += copied.bytes;
+        if let Some(left) = copied.first_left() {
+            let message = format!("`{}` cannot have all of it: {left}", place.0);
+            return Err(Error::new(Code::ObjectDamaged, message));
+        }
     }
     import.point.locations = back.from.iter().map(|(name, _)| name.clone()).collect();
     house.ledger.propose(order.actor.clone(), import).await.map(drop)

@@ -1,11 +1,18 @@
 //! One command, run to its end, and what it said.
+//!
+//! Every command ends: one that does not within the bound is killed, and the test that ran it
+//! fails with what it ran, instead of waiting for whoever runs the tests to lose patience.
 
 use super::binary;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     io::Write,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 pub struct Outcome {
@@ -39,7 +46,9 @@ impl Outcome {
         let mut child = command.spawn().unwrap();
         // A command that reads nothing may be gone already; it is judged by how it ended.
         let _may_be_unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let done = child.wait_with_output().unwrap();
+        let done = ended(child, BOUND).unwrap_or_else(|said| {
+            panic!("`{shown}` did not end within {} s: {said}", BOUND.as_secs())
+        });
         Self {
             code: done.status.code().unwrap_or(-1),
             stdout: done.stdout,
@@ -107,4 +116,37 @@ impl Outcome {
         let outcome = self.ends(exit);
         assert_eq!(outcome.error()["code"], code, "{}", outcome.told());
     }
+}
+
+/// What a child said to its end; what it said until then, when it was killed for not coming to one.
+fn ended(child: Child, bound: Duration) -> Result<Output, String> {
+    let pid = Pid::from_child(&child);
+    let (told, ends) = mpsc::channel();
+    thread::spawn(move || told.send(child.wait_with_output()));
+    match ends.recv_timeout(bound) {
+        Ok(done) => Ok(done.unwrap()),
+        Err(_) => {
+            kill_process(pid, Signal::KILL).unwrap();
+            // Whoever inherited its output may keep that open.
+            let said = ends.recv_timeout(KILLED).ok().and_then(Result::ok);
+            Err(said.map_or_else(String::new, |said| {
+                let text = [said.stdout, b"\n--- stderr\n".to_vec(), said.stderr].concat();
+                String::from_utf8_lossy(&text).into_owned()
+            }))
+        }
+    }
+}
+
+/// Longer than any command of a test takes on a slow machine.
+const BOUND: Duration = Duration::from_secs(240);
+const KILLED: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_command_that_does_not_end_is_killed_and_named() {
+    let mut sleeper = Command::new("sleep");
+    sleeper.arg("600").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = sleeper.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    ended(child, Duration::from_millis(100)).unwrap_err();
+    assert!(rustix::process::test_kill_process(pid).is_err(), "it is gone");
 }

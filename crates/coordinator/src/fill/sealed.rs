@@ -1,0 +1,87 @@
+//! What coordinators alone write into a location, opened before it goes into another one: keys,
+//! claimed epochs, extents of the log, parts of snapshots.
+//!
+//! What is sealed under the cluster's recovery key shows by itself that it is whole and under its
+//! own name. Keys that are wrapped under a KEK of another time open to nobody here: they are looked
+//! at as far as their form goes, and where two locations disagree nobody chooses.
+
+use crate::{
+    region::Claim,
+    shipped::{
+        extent,
+        snapshot::{self, PartHead},
+    },
+};
+use holdfast_common::{ClusterId, Code, Error, Result, Secret};
+use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
+use holdfast_ledger::row::VaultRow;
+use holdfast_repository::layout::Object;
+
+/// Opens what belongs to the ledger of one cluster.
+pub(super) struct LedgerKeys {
+    cluster: ClusterId,
+    epoch: Secret<32>,
+    log: Secret<32>,
+    snapshot: Secret<32>,
+}
+
+impl LedgerKeys {
+    pub(super) fn new(cluster: ClusterId, recovery: &ClusterRecoveryKey) -> Self {
+        let (epoch, log) = (recovery.epoch_key(), recovery.log_key());
+        Self { cluster, epoch, log, snapshot: recovery.snapshot_key() }
+    }
+
+    /// Refuses bytes that cannot be what their name says.
+    pub(super) fn insist(&self, vault: &VaultRow, object: Object, bytes: &[u8]) -> Result<()> {
+        match object {
+            Object::ClusterKey(kek) => {
+                let key = ClusterKeyObject::from_bytes(bytes)?;
+                insist_on_name(key.cluster == self.cluster && *key.kek.as_bytes() == kek)
+            }
+            Object::Epoch(number) => {
+                let claim = Claim::open(bytes, &self.cluster, &self.epoch)?;
+                insist_on_name(claim.epoch.number == number)
+            }
+            Object::Keys { version, kek_version } => {
+                let keys = KeyObject::from_bytes(bytes)?;
+                keys.insist_on_vault(&vault.id)?;
+                let named = (version, kek_version);
+                insist_on_name((keys.version(), keys.kek_version()) == named)?;
+                insist_on_name(!is_current(vault, named) || *bytes == vault.key_object[..])
+            }
+            Object::Log { epoch, from } => {
+                let claim = extent::Claim { cluster: self.cluster, epoch: epoch.into(), from };
+                extent::open(&self.log, &claim, bytes).map(drop)
+            }
+            Object::Snapshot { epoch, index, part } => {
+                let (head, _) = snapshot::open(&self.snapshot, bytes)?;
+                let (cluster, parts) = (self.cluster, head.parts);
+                let named = PartHead { cluster, epoch: epoch.into(), index, part, parts };
+                insist_on_name(head == named)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Nothing that is known here tells a right object of this kind from a forged one.
+pub(super) fn is_unproven(vault: &VaultRow, object: Object) -> bool {
+    match object {
+        Object::ClusterKey(_) => true,
+        Object::Keys { version, kek_version } => !is_current(vault, (version, kek_version)),
+        _ => false,
+    }
+}
+
+/// The ledger itself has the keys of this name.
+fn is_current(vault: &VaultRow, named: (u32, u32)) -> bool {
+    KeyObject::from_bytes(&vault.key_object)
+        .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
+}
+
+fn insist_on_name(is_named: bool) -> Result<()> {
+    match is_named {
+        true => Ok(()),
+        false => Err(Error::new(Code::ObjectDamaged, "it is another object than its name says")),
+    }
+}

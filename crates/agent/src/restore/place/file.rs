@@ -8,14 +8,15 @@ use super::Durability;
 use super::attributes::{Attributes, Handle};
 use super::inside::shown;
 use super::layout::Layout;
-use super::nameless::Standing;
+use super::nameless::{Naming, Standing, write_all};
+use super::notes::Notes;
 use super::target::Core;
 use holdfast_common::{Code, Error, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{fsync, ftruncate};
-use rustix::io::{Errno, pwrite};
-use std::sync::Arc;
+use rustix::io::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug)]
 pub struct FileWriter {
@@ -47,7 +48,7 @@ impl FileWriter {
         for (at, length) in places {
             // The pieces add up to the slice, so each fits into memory.
             let (piece, after) = rest.split_at(usize::try_from(length).unwrap_or(rest.len()));
-            self.write_all(at, piece)?;
+            write_all(&self.file, at, piece).map_err(|errno| self.failed("write", errno))?;
             rest = after;
         }
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -67,28 +68,27 @@ impl FileWriter {
                 ),
             ));
         }
-        if self.layout.end() < self.size {
-            ftruncate(&self.file, self.size)
-                .map_err(|errno| self.failed("make room for", errno))?;
-        }
-        self.attributes.apply(Handle::Open(self.file.as_fd()), &self.path, self.core.notes());
-        if self.core.options().durability == Durability::EveryFile {
-            fsync(&self.file).map_err(|errno| self.failed("sync", errno))?;
-        }
-        self.core.give_name(&self.standing, &self.file, (&self.name, &self.path))
+        self.complete(&self.file, self.core.notes())?;
+        let place = (&self.name[..], &self.path[..]);
+        let refused = match self.core.give_name(&self.standing, &self.file, place)? {
+            Naming::Given => return Ok(()),
+            Naming::Refused(directory) => directory,
+        };
+        let copied = self.core.copy_under_a_name(&self.file, &self.layout, refused, &self.path);
+        let (temporary, copy) = copied?;
+        // What could not be set is noted already.
+        self.complete(&copy, &Mutex::default())?;
+        self.core.give_last_name(&temporary, &self.name, &self.path)
     }
 
-    fn write_all(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            match pwrite(&self.file, bytes, offset) {
-                Ok(0) => return Err(self.failed("write", Errno::IO)),
-                Ok(length) => {
-                    bytes = &bytes[length..];
-                    offset += length as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.failed("write", errno)),
-            }
+    /// All that a file is beside its bytes and its name.
+    fn complete(&self, file: &OwnedFd, notes: &Mutex<Notes>) -> Result<()> {
+        if self.layout.end() < self.size {
+            ftruncate(file, self.size).map_err(|errno| self.failed("make room for", errno))?;
+        }
+        self.attributes.apply(Handle::Open(file.as_fd()), &self.path, notes);
+        if self.core.options().durability == Durability::EveryFile {
+            fsync(file).map_err(|errno| self.failed("sync", errno))?;
         }
         Ok(())
     }

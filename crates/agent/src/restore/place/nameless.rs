@@ -5,20 +5,33 @@
 //! restore leaves nothing behind. A link never replaces anything; what may be replaced still goes
 //! by a temporary name and a rename, so that the name always leads to the old file or to the whole
 //! of the new one. Where there is no such thing, a temporary name stands in.
+//!
+//! Whoever gave a file away may not be allowed to link it any more, though renaming it would have
+//! been fine. What is refused then is copied, and later files have a name from the start.
 
 use super::Overwrite;
+use super::layout::Layout;
 use super::target::{Core, Temporary, failed, taken};
 use holdfast_common::Result;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, pwrite};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How a file that is being written can be found.
 #[derive(Debug)]
 pub(super) enum Standing {
     Nameless(Arc<OwnedFd>),
     Temporary(Temporary),
+}
+
+/// What became of a name that was asked for.
+#[must_use]
+pub(super) enum Naming<'a> {
+    Given,
+    /// The file cannot be linked, whatever the name: a copy of it is to be made in the directory.
+    Refused(&'a Arc<OwnedFd>),
 }
 
 impl Core {
@@ -28,50 +41,120 @@ impl Core {
         directory: &Arc<OwnedFd>,
         path: &[u8],
     ) -> Result<(Standing, OwnedFd)> {
-        let owner_only = Mode::RUSR | Mode::WUSR;
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        if self.links_open_files {
-            let nameless = openat(directory, c".", flags | OFlags::TMPFILE, owner_only);
+        if self.links_open_files.load(Ordering::Relaxed) {
+            let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+            let nameless = openat(directory, c".", flags, OWNER_ONLY);
             if let Ok(file) = nameless {
                 return Ok((Standing::Nameless(directory.clone()), file));
             }
             // Whatever is wrong is told of the other way, if it is wrong there too.
         }
-        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let (temporary, file) = self.temporary(directory, path, |temporary| {
-            openat(directory, temporary, flags, owner_only)
-        })?;
+        let (temporary, file) = self.new_named_file(directory, path)?;
         Ok((Standing::Temporary(temporary), file))
     }
 
-    /// Gives what is complete the name it was made for.
-    pub(super) fn give_name(
+    fn new_named_file(
         &self,
-        standing: &Standing,
+        directory: &Arc<OwnedFd>,
+        path: &[u8],
+    ) -> Result<(Temporary, OwnedFd)> {
+        let new = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | new;
+        self.temporary(directory, path, |name| openat(directory, name, flags, OWNER_ONLY))
+    }
+
+    /// Gives what is complete the name it was made for.
+    pub(super) fn give_name<'a>(
+        &self,
+        standing: &'a Standing,
         file: &OwnedFd,
         (name, path): (&[u8], &[u8]),
-    ) -> Result<()> {
+    ) -> Result<Naming<'a>> {
         let directory = match standing {
-            Standing::Temporary(temporary) => return self.give_last_name(temporary, name, path),
+            Standing::Temporary(temporary) => {
+                self.give_last_name(temporary, name, path)?;
+                return Ok(Naming::Given);
+            }
             Standing::Nameless(directory) => directory,
         };
         match link_open(file, directory, name) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(Errno::EXIST) if self.options().overwrite == Overwrite::Force => {
                 let link = |temporary: &[u8]| link_open(file, directory, temporary);
                 let (temporary, ()) = self.temporary(directory, path, link)?;
-                self.give_last_name(&temporary, name, path)
+                self.give_last_name(&temporary, name, path)?;
             }
-            Err(Errno::EXIST) => Err(taken(path)),
-            Err(errno) => Err(failed("name", path, errno)),
+            Err(Errno::EXIST) => return Err(taken(path)),
+            // Whatever else is wrong is told of the other way here, too.
+            Err(_) => return Ok(Naming::Refused(directory)),
         }
+        Ok(Naming::Given)
     }
 
-    fn give_last_name(&self, temporary: &Temporary, name: &[u8], path: &[u8]) -> Result<()> {
+    pub(super) fn give_last_name(
+        &self,
+        temporary: &Temporary,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<()> {
         self.install(temporary, name, path)?;
         temporary.forget();
         Ok(())
     }
+
+    /// The content of a file that may not be linked, in one that can be renamed.
+    pub(super) fn copy_under_a_name(
+        &self,
+        file: &OwnedFd,
+        layout: &Layout,
+        directory: &Arc<OwnedFd>,
+        path: &[u8],
+    ) -> Result<(Temporary, OwnedFd)> {
+        self.links_open_files.store(false, Ordering::Relaxed);
+        let (temporary, copy) = self.new_named_file(directory, path)?;
+        for range in layout.ranges() {
+            copy_range(file, &copy, (range.offset, range.length))
+                .map_err(|errno| failed("copy", path, errno))?;
+        }
+        Ok((temporary, copy))
+    }
+}
+
+fn copy_range(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    (mut at, length): (u64, u64),
+) -> rustix::io::Result<()> {
+    let end = at + length;
+    let mut piece = vec![0; COPY_BYTES];
+    while at < end {
+        let wanted = COPY_BYTES.min(usize::try_from(end - at).unwrap_or(COPY_BYTES));
+        let held = match pread(from, &mut piece[..wanted], at) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(held) => held,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        };
+        write_all(to, at, &piece[..held])?;
+        at += held as u64;
+    }
+    Ok(())
+}
+
+/// Writes all of the bytes, there.
+pub(super) fn write_all(file: &OwnedFd, mut at: u64, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match pwrite(file, bytes, at) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(length) => {
+                bytes = &bytes[length..];
+                at += length as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Whether this process sees its own descriptors, by which it can link what it has open.
@@ -91,3 +174,5 @@ fn link_open(file: &OwnedFd, directory: &OwnedFd, name: &[u8]) -> rustix::io::Re
 }
 
 const DESCRIPTORS: &str = "/proc/self/fd";
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+const COPY_BYTES: usize = 64 << 10;

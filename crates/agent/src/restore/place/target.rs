@@ -46,7 +46,7 @@ pub(super) struct Core {
     directories: Mutex<Vec<(Box<[u8]>, Attributes)>>,
     temporaries: AtomicU64,
     /// Whether a file can be written before it has a name.
-    pub(super) links_open_files: bool,
+    pub(super) links_open_files: AtomicBool,
     /// What an early sync failed with: the kernel tells each such failure once.
     unsynced: Mutex<Option<Error>>,
 }
@@ -102,7 +102,7 @@ impl Target {
             notes: Mutex::default(),
             directories: Mutex::default(),
             temporaries: AtomicU64::new(0),
-            links_open_files: nameless::sees_descriptors(),
+            links_open_files: AtomicBool::new(nameless::sees_descriptors()),
             unsynced: Mutex::default(),
         }))
     }

@@ -8,6 +8,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 pub(super) fn entry(path: &str, kind: EntryKind) -> Entry {
     Entry {
@@ -123,8 +124,8 @@ fn a_file_has_its_old_content_until_the_new_one_is_whole() {
 fn a_file_has_no_name_until_it_is_whole_or_a_temporary_one_where_none_is_not_possible() {
     for (nameless, meanwhile) in [(true, 0), (false, 1)] {
         for overwrite in [Overwrite::Protect, Overwrite::Force] {
-            let (_scratch, base, mut target) = open(overwrite);
-            std::sync::Arc::get_mut(&mut target.0).unwrap().links_open_files = nameless;
+            let (_scratch, base, target) = open(overwrite);
+            target.0.links_open_files.store(nameless, Ordering::Relaxed);
             let file = content(entry("/x", EntryKind::File), b"new");
             let writer = target.create_file(&file).unwrap();
             writer.write_at(0, b"new").unwrap();
@@ -146,6 +147,42 @@ fn a_file_has_no_name_until_it_is_whole_or_a_temporary_one_where_none_is_not_pos
             assert_eq!(names(&base), ["x", "y"]);
             assert_eq!(base.join("y").metadata().unwrap().nlink(), 1);
         }
+    }
+}
+
+/// As in a container with few capabilities, where `fs.protected_hardlinks` is 1.
+#[test]
+fn a_file_that_was_given_away_and_may_not_be_linked_is_copied() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    for overwrite in [Overwrite::Protect, Overwrite::Force] {
+        let (_scratch, base, target) = open(overwrite);
+        let mut given = content(entry("/given", EntryKind::File), b"at the end");
+        (given.size, given.uid, given.gid) = (1 << 20, 1234, 1234);
+        let end = Range { offset: (1 << 20) - 10, length: 10 };
+        given.content.as_mut().unwrap().ranges = Some(vec![end]);
+        // Capabilities are a thread's own.
+        let restore = || {
+            let has = capabilities(None).unwrap();
+            let keeps = CapabilitySet::CHOWN;
+            let few = CapabilitySets { effective: has.effective & keeps, ..has };
+            set_capabilities(None, few).unwrap();
+            let writer = target.create_file(&given).unwrap();
+            writer.write_at(0, b"at the end").unwrap();
+            assert_eq!(names(&base).len(), 0, "it began without a name");
+            writer.finish()
+        };
+        std::thread::scope(|scope| scope.spawn(restore).join()).unwrap().unwrap();
+        assert!(!target.0.links_open_files.load(Ordering::Relaxed), "it could be linked");
+        assert_eq!(names(&base), ["given"]);
+        let bytes = std::fs::read(base.join("given")).unwrap();
+        assert_eq!((bytes.len(), &bytes[bytes.len() - 10..]), (1 << 20, &b"at the end"[..]));
+        let there = base.join("given").metadata().unwrap();
+        assert_eq!((there.uid(), there.gid(), there.nlink()), (1234, 1234, 1));
+        assert!(there.blocks() * 512 < 1 << 20, "the hole stays one");
+        let notes = target.notes();
+        let kinds: Vec<_> = notes.iter().map(|note| (note.kind, note.count)).collect();
+        let told_once = [(NoteKind::Mode, 1), (NoteKind::Times, 1)];
+        assert_eq!(kinds, told_once, "what only an owner may set");
     }
 }
 

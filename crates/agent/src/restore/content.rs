@@ -61,10 +61,12 @@ fn fetch(
     })?;
     for (id, frame) in ids.iter().zip(frames) {
         let missing = || Error::new(Code::ChunkMissing, format!("chunk {id} was not answered"));
-        let FetchedFrame { frame, key } = frame.ok_or_else(missing)??;
-        let plain = opener
-            .open(ChunkKind::Data, id, &key, reader.ids(), &frame)
-            .or_else(|error| reader.open_another(opener, ChunkKind::Data, id, error))?;
+        let opened = frame.unwrap_or_else(|| Err(missing())).and_then(|fetched| {
+            let FetchedFrame { frame, key } = fetched;
+            opener.open(ChunkKind::Data, id, &key, reader.ids(), &frame)
+        });
+        let plain =
+            opened.or_else(|error| reader.open_another(opener, ChunkKind::Data, id, error))?;
         writer.write(&plain)?;
     }
     Ok(())

@@ -8,6 +8,7 @@
 use super::source::{ChunkSource, FetchedFrame};
 use crate::flow::lock;
 use crate::pipeline::parse_skipped;
+use holdfast_common::codes::Exit;
 use holdfast_common::{ChunkId, ChunkKind, Code, Error, PointId, Result, limits::MIB};
 use holdfast_keyring::{IdKey, IdentityPublicKey};
 use holdfast_repository::PointRecord;
@@ -97,11 +98,16 @@ impl PointReader {
         first: Error,
     ) -> Result<Vec<u8>> {
         for copy in 1..=COPIES_MAX {
-            let Ok(FetchedFrame { frame, key }) = self.source.another(kind, id, copy) else {
-                break;
-            };
-            if let Ok(plain) = opener.open(kind, id, &key, &self.ids, &frame) {
-                return Ok(plain);
+            let opened = self
+                .source
+                .another(kind, id, copy)
+                .and_then(|fetched| opener.open(kind, id, &fetched.key, &self.ids, &fetched.frame));
+            match opened {
+                Ok(plain) => return Ok(plain),
+                // There are no more, or nobody can say so.
+                Err(error) if error.code == Code::ChunkMissing => break,
+                Err(error) if error.code.exit() != Exit::Damage => break,
+                Err(_) => {}
             }
         }
         Err(first)

@@ -5,12 +5,26 @@ use crate::trees::tree;
 use holdfast_agent::pipeline::{RunControl, back_up};
 use holdfast_agent::restore::{Progress, RestoreRequest, restore};
 use holdfast_common::Code;
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
+}
+
+/// Root passes every mode by; the threads that are begun in here do not.
+fn with_leave_of_owners_only<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    let passing = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let narrow = move || {
+        let has = capabilities(None).unwrap();
+        let effective = has.effective - passing;
+        set_capabilities(None, CapabilitySets { effective, ..has }).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(narrow).join()).unwrap()
 }
 
 fn forced(scene: &Scene, target: &Path) -> RestoreRequest {
@@ -144,6 +158,27 @@ fn delete_keeps_what_the_backup_could_not_read() {
     let report = scene.restore(backup.point, request);
     assert_eq!(report.removed, 1);
     assert_eq!(std::fs::read(restored.join("unread/file")).unwrap(), b"precious");
+}
+
+#[test]
+fn delete_keeps_all_in_a_directory_that_the_backup_could_not_list() {
+    let scene = Scene::new();
+    scene.write("file", b"file");
+    scene.write("closed/inside", b"precious");
+    let closed = scene.source.join("closed");
+    let whole = scene.back_up();
+    let (target, restored, _) = scene.restore_all(whole.point);
+    // A directory that cannot be listed: skipped, and in the point all the same.
+    std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+    let backup = with_leave_of_owners_only(|| scene.back_up());
+    assert_eq!(backup.counts.skipped, 1);
+    std::fs::write(restored.join("extra"), b"extra").unwrap();
+    for dry_run in [true, false] {
+        let request = RestoreRequest { delete: true, dry_run, ..forced(&scene, target.path()) };
+        let report = scene.restore(backup.point, request);
+        assert_eq!(report.removed, 1, "dry run: {dry_run}");
+        assert_eq!(std::fs::read(restored.join("closed/inside")).unwrap(), b"precious");
+    }
 }
 
 #[test]

@@ -178,13 +178,19 @@ async fn agents(client: &Client) -> Result<Vec<v1::AgentStatus>> {
 
 fn find<'a>(agents: &'a [v1::AgentStatus], text: &str) -> Result<&'a v1::AgentStatus> {
     let named = agents.iter().find(|agent| agent.name == text);
-    let by_id = || {
-        let fits = |agent: &&v1::AgentStatus| hex::encode(&agent.id).starts_with(text);
-        agents.iter().find(fits).filter(|_| text.len() >= 8)
-    };
-    named
-        .or_else(by_id)
-        .ok_or_else(|| Error::new(Code::AgentMissing, format!("no agent is named `{text}`")))
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    let fits = |agent: &&v1::AgentStatus| hex::encode(&agent.id).starts_with(text);
+    let mut fitting = agents.iter().filter(fits).filter(|_| text.len() >= ID_PREFIX_MIN);
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => {
+            let message = format!("more than one agent's id begins with `{text}`");
+            Err(Error::new(Code::UsageIdMalformed, message).next("give more characters of the id"))
+        }
+        (None, _) => Err(Error::new(Code::AgentMissing, format!("no agent is named `{text}`"))),
+    }
 }
 
 fn label(text: &str) -> Result<(String, String)> {
@@ -193,6 +199,9 @@ fn label(text: &str) -> Result<(String, String)> {
         .ok_or_else(|| Error::new(Code::UsageMalformed, format!("`{text}` is not KEY=VALUE")))?;
     Ok((key.parse::<Name>()?.to_string(), value.to_owned()))
 }
+
+/// What a person writes of an id; as of points and runs.
+const ID_PREFIX_MIN: usize = 8;
 
 pub const EXAMPLES: &str = "\
 Examples:

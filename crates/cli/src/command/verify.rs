@@ -16,7 +16,7 @@ use crate::{
     progress::Bar,
     walk,
 };
-use holdfast_common::{ChunkId, Error, Name, Result};
+use holdfast_common::{ChunkId, Error, Name, Result, codes::Exit};
 use holdfast_seal::manifest::entry::Entry;
 use holdfast_wire::{status::from_status, v1};
 use serde_json::{Value, json};
@@ -69,6 +69,8 @@ struct Found {
     objects: u64,
     bytes: u64,
     damaged: Vec<Damaged>,
+    /// Points that nobody could open, and why the first of them.
+    unproven: Vec<(Vec<u8>, Error)>,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
@@ -79,13 +81,30 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     name_paths(&client, &points, &mut found).await?;
     if arguments.level == Level::Full {
         for point in &points {
-            open_all(&client, point, &mut found).await?;
+            if let Err(error) = open_all(&client, point, &mut found).await {
+                let nobody_there = error.code.exit() == Exit::Unreachable;
+                found.unproven.push((point.id.to_vec(), error));
+                if nobody_there {
+                    break;
+                }
+            }
         }
     }
     bar.clear();
-    demand.output.answer(|| fields(&arguments, &found), || text(&found))?;
-    let broken = found.damaged.iter().any(|damaged| damaged.healed_from.is_none());
-    Ok(if broken { Ending::Damage } else { Ending::Done })
+    end(&arguments, demand, found)
+}
+
+/// Damage is told whatever else went wrong, and found damage is damage although it was healed:
+/// whoever looks after the disk is to hear of it.
+fn end(arguments: &Arguments, demand: &Demand<'_>, mut found: Found) -> Result<Ending> {
+    if found.damaged.is_empty() && !found.unproven.is_empty() {
+        return Err(found.unproven.swap_remove(0).1);
+    }
+    for (point, error) in &found.unproven {
+        demand.output.remark(&format!("point {} was not opened: {error}", hex::encode(point)));
+    }
+    demand.output.answer(|| fields(arguments, &found), || text(&found))?;
+    Ok(if found.damaged.is_empty() { Ending::Done } else { Ending::Damage })
 }
 
 async fn points(client: &Client, arguments: &Arguments) -> Result<Vec<v1::Point>> {
@@ -250,7 +269,7 @@ async fn open_all(client: &Client, point: &v1::Point, found: &mut Found) -> Resu
 }
 
 fn is_damage(error: &Error) -> bool {
-    error.code.exit() == holdfast_common::codes::Exit::Damage
+    error.code.exit() == Exit::Damage
 }
 
 fn fields(arguments: &Arguments, found: &Found) -> Value {
@@ -265,6 +284,7 @@ fn fields(arguments: &Arguments, found: &Found) -> Value {
         "objects": found.objects,
         "bytes": found.bytes,
         "damaged": found.damaged.iter().map(damaged_fields).collect::<Vec<_>>(),
+        "unproven": found.unproven.iter().map(|(id, _)| hex::encode(id)).collect::<Vec<_>>(),
     })
 }
 

@@ -196,12 +196,25 @@ pub(super) fn level(level: i32) -> Result<i32> {
 pub(super) fn source(source: Option<&v1::SourceSpec>) -> Result<SourceSpec> {
     let source = parse::required("a source", source.and_then(|s| s.source.as_ref()))?;
     let v1::source_spec::Source::Files(files) = source;
+    insist_on_few_names(files)?;
     Ok(SourceSpec::Files {
         paths: files.paths.iter().map(|path| path.to_vec().into()).collect(),
         exclude: files.exclude.clone(),
         one_file_system: files.one_file_system,
         include: Some(files.include.clone()).filter(|list| !list.is_empty()),
     })
+}
+
+/// The ledger counts what every member of any version counts: include lists came later.
+fn insist_on_few_names(files: &v1::FilesSource) -> Result<()> {
+    let paths = files.paths.iter().map(|path| path.len());
+    let patterns = files.include.iter().chain(&files.exclude).map(String::len);
+    let bytes: usize = paths.chain(patterns).map(|length| length + NAME_FRAME_BYTES).sum();
+    if bytes > limits::SOURCE_BYTES_MAX {
+        return Err(Error::new(Code::LimitExceeded, "a source names too many paths and patterns")
+            .next("name a directory above them"));
+    }
+    Ok(())
 }
 
 pub(super) fn location_row(name: Name, spec: &v1::LocationSpec) -> Result<LocationRow> {
@@ -230,3 +243,6 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<(Sharing, Custody, 
     };
     Ok((sharing, custody, parse_names(&spec.required)?))
 }
+
+/// What a path or a pattern takes in a row beside itself.
+const NAME_FRAME_BYTES: usize = 5;

@@ -288,19 +288,20 @@ fn a_restore_takes_the_other_copy_where_one_is_damaged() {
     let _agent = cluster.agent("files-1");
     let source = source(&cluster, "a", 1);
     let made = cluster.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
-    // Every pack of the location that is read first has a flipped bit in the middle.
-    let packs = Objects::of(&cluster.scratch.join("east"));
-    let damage = |packs: &Objects| -> Vec<_> {
-        packs.below("packs").iter().map(|pack| packs.damage(pack, Damage::FlipMiddle)).collect()
+    let damage = |location: &str, how: Damage| -> Vec<_> {
+        let packs = Objects::of(&cluster.scratch.join(location));
+        packs.below("packs").iter().map(|pack| packs.damage(pack, how)).collect()
     };
-    let _east = damage(&packs);
-    assert_restores(&cluster, &made["point"], &source, "from the other copy");
-    // And in both: nothing wrong is written, and the command says so.
-    let packs = Objects::of(&cluster.scratch.join("west"));
-    let _west = damage(&packs);
-    let to = cluster.scratch.join("back-nothing");
-    let point = made["point"].as_str().unwrap();
-    cluster.run(&["restore", point, "--to", to.to_str().unwrap()]).ends(7);
+    for how in [Damage::FlipMiddle, Damage::FlipHeader] {
+        // Every pack of the location that is read first has a flipped bit.
+        let _east = damage("east", how);
+        assert_restores(&cluster, &made["point"], &source, &format!("{how:?}, from the other"));
+        // And in both: nothing wrong is written, and the command says so.
+        let _west = damage("west", how);
+        let to = cluster.scratch.join(&format!("back-{how:?}"));
+        let point = made["point"].as_str().unwrap();
+        cluster.run(&["restore", point, "--to", to.to_str().unwrap()]).ends(7);
+    }
 }
 
 #[test]

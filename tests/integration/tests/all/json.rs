@@ -72,7 +72,7 @@ const RESTORE: &[&str] = &[
     "skipped:l",
     "duration_ms:n",
 ];
-const VERIFY: &[&str] = &["level:s", "points:n", "objects:n", "bytes:n", "damaged:l"];
+const VERIFY: &[&str] = &["level:s", "points:n", "objects:n", "bytes:n", "damaged:l", "unproven:l"];
 const STATUS: &[&str] = &["protected:b", "cluster:o", "agents:l", "sources:l", "alarms:l"];
 const CLUSTER: &[&str] = &["id:s", "leader:n?", "epoch:n", "term:n", "members:l"];
 const MEMBER: &[&str] = &["id:n", "name:s", "region:s", "role:s", "state:s", "applied:n"];

@@ -5,8 +5,8 @@
 //! that is mounted beneath such a path is left alone: the point may be older than the mount, and
 //! the mount alone does not make what is in it too much. It is cleaned where its own path is given.
 //!
-//! What the backup skipped is kept, since the point cannot bring it back. When it does not know all
-//! of what it skipped, or which paths it was made of, that is said before anything is restored; so
+//! What the backup skipped is kept with all that lies in it, since the point cannot bring it back.
+//! When it does not know all of what it skipped, or which paths it was made of, that is said before anything is restored; so
 //! it is for a checkpoint, which has only the beginning.
 
 use super::super::place::Target;
@@ -111,7 +111,11 @@ impl Broom<'_, '_> {
         for name in there.iter() {
             let above = directory.strip_suffix(b"/").unwrap_or(directory);
             let path = [above, b"/", name].concat();
-            let is_kept = |kept: &[u8]| *kept == path || path::is_below(&path, kept);
+            // What was skipped, what it lies in, and what lies in it: a directory that could not
+            // be listed is in the manifest, without what it held.
+            let is_kept = |kept: &[u8]| {
+                *kept == path || path::is_below(&path, kept) || path::is_below(kept, &path)
+            };
             if known.contains(&path) || self.kept.iter().any(|(kept, _)| is_kept(kept)) {
                 continue;
             }

@@ -26,7 +26,8 @@ pub(in crate::restore) struct Want {
 
 struct Opening {
     id: ChunkId,
-    fetched: FetchedFrame,
+    /// What was wrong with one copy may be right in another.
+    fetched: Result<FetchedFrame>,
     wants: Vec<Want>,
 }
 
@@ -119,12 +120,8 @@ fn fetch(run: &Run<'_>, batches: &Queue<Vec<Want>>, openings: &Queue<Opening>) -
             let Some((id, wants)) = ids.get(position).and_then(|id| places.remove_entry(id)) else {
                 return;
             };
-            match fetched {
-                Ok(fetched) if pushed.is_ok() => {
-                    pushed = openings.push(Opening { id, fetched, wants });
-                }
-                Ok(_) => {}
-                Err(error) => drop(fail(run, wants, &error)),
+            if pushed.is_ok() {
+                pushed = openings.push(Opening { id, fetched, wants });
             }
         })?;
         pushed?;
@@ -145,8 +142,13 @@ fn open(run: &Run<'_>, openings: &Queue<Opening>, much: &SyncSender<()>) -> Resu
     let mut opener = Opener::new(run.reader.record().vault)?;
     let mut unsynced = 0;
     while let Some(Opening { id, fetched, wants }) = openings.pop() {
-        let FetchedFrame { frame, key } = fetched;
-        let opened = opener.open_here(ChunkKind::Data, &id, &key, run.reader.ids(), &frame);
+        let ids = run.reader.ids();
+        let opened = match &fetched {
+            Ok(FetchedFrame { frame, key }) => {
+                opener.open_here(ChunkKind::Data, &id, key, ids, frame)
+            }
+            Err(error) => Err(error.clone()),
+        };
         unsynced += match opened {
             Ok(plain) => write(run, &id, plain, wants),
             Err(error) => match run.reader.open_another(&mut opener, ChunkKind::Data, &id, error) {

@@ -1,5 +1,7 @@
 //! The names of one directory, sorted by bytes, in as little memory as they need.
 //!
+//! A name that the system tells twice, since it was made anew while it listed, is one name.
+//!
 //! All names lie in one buffer, each behind its length; a second one holds where each begins. A
 //! name costs its bytes and 6 more, twice that for the moment in which the buffers grow: a million
 //! names of 20 bytes are 26 MB. Nothing else about an entry is kept.
@@ -77,6 +79,7 @@ impl Names {
     fn sort(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.starts.sort_unstable_by(|a, b| name_at(&bytes, *a).cmp(name_at(&bytes, *b)));
+        self.starts.dedup_by(|a, b| name_at(&bytes, *a) == name_at(&bytes, *b));
         self.bytes = bytes;
         self.bytes.shrink_to_fit();
         self.starts.shrink_to_fit();
@@ -107,6 +110,16 @@ mod tests {
         assert_eq!(names.get(5), None);
         let text: usize = listed.iter().map(|name| name.len()).sum();
         assert_eq!(names.bytes.len() + names.starts.len() * 4, text + 6 * names.len());
+    }
+
+    #[test]
+    fn a_name_that_was_told_twice_is_one_name() {
+        let mut names = Names::default();
+        for name in [&b"b"[..], b"a", b"b", b"bb", b"b"] {
+            names.push(name).unwrap();
+        }
+        names.sort();
+        assert_eq!(names.iter().collect::<Vec<_>>(), [&b"a"[..], b"b", b"bb"]);
     }
 
     #[test]

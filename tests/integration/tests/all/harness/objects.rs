@@ -11,14 +11,22 @@ pub struct Objects(PathBuf);
 pub enum Damage {
     Delete,
     FlipFirst,
+    /// In the header: of a pack a capsule, which has no sum of its own.
+    FlipHeader,
     FlipLast,
     FlipMiddle,
     Truncate,
 }
 
 impl Damage {
-    pub const ALL: [Self; 5] =
-        [Self::Delete, Self::FlipFirst, Self::FlipLast, Self::FlipMiddle, Self::Truncate];
+    pub const ALL: [Self; 6] = [
+        Self::Delete,
+        Self::FlipFirst,
+        Self::FlipHeader,
+        Self::FlipLast,
+        Self::FlipMiddle,
+        Self::Truncate,
+    ];
 }
 
 impl Objects {
@@ -49,6 +57,7 @@ impl Objects {
         match how {
             Damage::Delete => return Undo { path: path.to_owned(), before },
             Damage::FlipFirst => bytes[0] ^= 1,
+            Damage::FlipHeader => bytes[CAPSULE_AT.min(middle)] ^= 1,
             Damage::FlipLast => bytes[last] ^= 0x80,
             Damage::FlipMiddle => bytes[middle] ^= 0x10,
             Damage::Truncate => bytes.truncate(middle),
@@ -57,6 +66,9 @@ impl Objects {
         Undo { path: path.to_owned(), before }
     }
 }
+
+/// Within the first capsule of a pack, behind all that could be parsed wrong.
+const CAPSULE_AT: usize = 100;
 
 /// Puts an object back as it was.
 pub struct Undo {

@@ -63,6 +63,9 @@ fn tell(house: &House, catalog: &Catalog, heard: &Heard) -> Result<()> {
         // What this member is taking itself is put into the index by whoever takes it.
         packs.extend(row.filter(|row| !house.sessions.are_of(&row.writer)));
     }
+    for (_, pack) in heard.fates.iter().filter(|(of, _)| *of == vault) {
+        query.pack(&vault, pack)?.iter().for_each(|row| catalog.note_fate(row));
+    }
     let segments = heard.segments.iter().filter(|segment| segment.vault == vault);
     catalog.hear(News {
         packs,

@@ -257,6 +257,7 @@ impl Loader {
         let look = move || {
             let mut rows = truth.packs(after.as_ref())?;
             let last = rows.last().map(|row| row.id);
+            rows.iter().for_each(|row| catalog.note_fate(row));
             rows.retain(|row| row.state != PackState::Intended && !catalog.knows(&row.id));
             Ok((last, rows))
         };

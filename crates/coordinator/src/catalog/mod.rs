@@ -17,6 +17,7 @@ mod follow;
 mod footer;
 mod fresh;
 mod load;
+mod lost;
 mod merge;
 mod settle;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub(crate) struct Catalog {
     is_learning: watch::Sender<bool>,
     /// All rows are to be looked through.
     look: AtomicBool,
+    lost: lost::Lost,
 }
 
 #[derive(Default)]
@@ -112,6 +114,7 @@ impl Catalog {
             followed: watch::Sender::new(0),
             is_learning: watch::Sender::new(false),
             look: AtomicBool::new(false),
+            lost: lost::Lost::default(),
         }
     }
 

@@ -40,6 +40,7 @@ impl House {
         let bytes = Bytes::from(object.to_object());
         let inline = self.announce_inline(session, &vault, &object, &bytes, inline).await?;
         let reach = self.reach_with(session, &inline)?;
+        self.insist_on_whole(session, &vault, &reach)?;
         let point = object.record().point;
         let reach_bytes = Bytes::from(reach.to_object(&vault.row.id, &point)?);
         let row = PointRow {
@@ -178,6 +179,15 @@ impl House {
         let intend = IntendPacks { session: session.row.id, packs: intended };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
         Ok(packs.into_iter().zip(bases).collect())
+    }
+
+    /// What was held when it was offered may have been lost since. A session that begins anew hears
+    /// of it, and sends it.
+    fn insist_on_whole(&self, session: &WriteSession, vault: &Vault, reach: &Reach) -> Result<()> {
+        let Some(pack) = vault.catalog.lost_in(reach) else { return Ok(()) };
+        self.end_session(&session.row.id);
+        let message = format!("the pack {pack} was lost while this session relied on it");
+        Err(Error::new(Code::SessionMissing, message))
     }
 
     fn reach_with(&self, session: &WriteSession, inline: &[(ReceivedPack, u64)]) -> Result<Reach> {

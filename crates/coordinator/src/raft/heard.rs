@@ -1,10 +1,11 @@
-//! What was applied that an index has to know: packs that were stored, segments that were added.
+//! What was applied that an index has to know: packs that were stored, lost or found, segments that
+//! were added.
 //!
 //! The machine writes it down as it applies, whoever proposed it, and the index takes it from here
 //! now and then. Bounded: whoever does not come in time looks through all rows instead, as after a
 //! snapshot, which says nothing of single commands.
 
-use holdfast_common::PackId;
+use holdfast_common::{PackId, VaultId};
 use holdfast_ledger::{Command, row::SegmentRow};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,8 @@ pub(crate) struct Heard {
     pub(crate) upto: u64,
     pub(crate) packs: Vec<PackId>,
     pub(crate) segments: Vec<SegmentRow>,
+    /// Packs that were lost or found.
+    pub(crate) fates: Vec<(VaultId, PackId)>,
     /// Too much to be told one by one.
     pub(crate) everything: bool,
 }
@@ -34,11 +37,15 @@ impl Ear {
         match command {
             Some(Command::StorePacks(command)) => heard.packs.extend(&command.packs),
             Some(Command::CommitPoint(command)) => heard.packs.extend(&command.inline_packs),
-            Some(Command::FindPack(command)) => heard.packs.push(command.pack),
+            Some(Command::FindPack(command)) => {
+                heard.packs.push(command.pack);
+                heard.fates.push((command.vault, command.pack));
+            }
+            Some(Command::LosePack(command)) => heard.fates.push((command.vault, command.pack)),
             Some(Command::AddSegment(command)) => heard.segments.push(command.segment.clone()),
             _ => {}
         }
-        if heard.packs.len() + heard.segments.len() > NEWS_MAX {
+        if heard.packs.len() + heard.segments.len() + heard.fates.len() > NEWS_MAX {
             *heard = Heard { upto: index, everything: true, ..Heard::default() };
         }
     }
@@ -62,7 +69,7 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{SessionId, VaultId};
+    use holdfast_common::SessionId;
     use holdfast_ledger::command::{FindPack, StorePacks};
 
     fn store(packs: usize) -> Command {

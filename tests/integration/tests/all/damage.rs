@@ -1,12 +1,13 @@
 //! Damaged locations: verification finds what was damaged, a restore never writes a wrong byte.
 
-use crate::harness::{Damage, Dev, Objects, Scratch, Tree, noise, write};
+use crate::harness::{Damage, Dev, Objects, Scratch, Tree, noise, wait_until, write};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 struct Damaged {
@@ -90,6 +91,37 @@ fn a_damaged_pack_is_found_with_the_paths_it_takes_away() {
         assert!(code == 7 || may_pass, "{how:?} restored with {code}");
     });
     assert_eq!(damaged.restore("healthy"), 0);
+}
+
+#[test]
+fn a_point_relies_on_nothing_that_was_lost_while_it_was_made() {
+    let damaged = prepare();
+    let packs = || damaged.objects.below("packs");
+    let (before, victim) = (packs(), packs().remove(0));
+    // Slow, and behind what was saved already.
+    write(&damaged.source.join("z"), noise(99, 50_000_000));
+    let file = damaged.scratch.join("slow.toml");
+    let policy = format!(
+        "kind=\"policy\"\nname=\"slow\"\n[spec]\nagent=\"local\"\nvault=\"main\"\n\
+         source={{type=\"files\", paths=[\"{}\"]}}\nlocations={{required=[\"main\"]}}\n\
+         backup={{bytes_per_second_max=5000000}}\n",
+        damaged.source.display()
+    );
+    write(&file, policy);
+    damaged.dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let begun = damaged.dev.json(&["backup", "slow", "--detach"]).ok().object();
+    let sends = || packs().iter().any(|pack| !before.contains(pack)).then_some(());
+    wait_until("a new pack", Duration::from_secs(60), sends);
+    fs::remove_file(&victim).unwrap();
+    assert!(!damaged.verify("structure", 7).is_empty());
+    let alarms = damaged.dev.json(&["status"]).ends(1).object()["alarms"].to_string();
+    assert!(alarms.contains("pack.missing"), "{alarms}");
+    let run = begun["run"].as_str().unwrap();
+    damaged.dev.json(&["runs", "follow", run]).ok();
+    let shown = damaged.dev.json(&["runs", "show", run]).ok().object();
+    assert_eq!(shown["runs"][0]["state"], "done", "{shown}");
+    let made = Damaged { point: shown["runs"][0]["point"].as_str().unwrap().into(), ..damaged };
+    assert_eq!(made.restore("after"), 0, "the new point is whole");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use holdfast_common::{Code, Name, Result};
 use holdfast_ledger::{
     Query,
-    row::{AgentRow, AgentState, PointRow, PointState, PolicyRow},
+    row::{AgentRow, AgentState, PointRow, PointState, PolicyRow, RunKind, RunState},
 };
 use holdfast_wire::v1;
 use std::{
@@ -108,6 +108,18 @@ fn index_behind((vault, catalog): &(Name, Arc<Catalog>)) -> Option<v1::Alarm> {
     })
 }
 
+/// Points that were promised may not restore any more.
+fn packs_lost(vault: &Name, catalog: &Catalog, now: i64) -> Option<v1::Alarm> {
+    let packs = catalog.lost_packs();
+    (packs > 0).then(|| v1::Alarm {
+        code: Code::PackMissing.name().to_owned(),
+        subject: format!("{vault}: {packs} packs are whole in no location"),
+        since_ns: now,
+        next: "`holdfast verify --all` names the points and paths, and heals what is found again"
+            .to_owned(),
+    })
+}
+
 /// What is the matter with this member itself, whoever asks any of them.
 pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
     let full = house.ledger.shortage().map(|full| v1::Alarm {
@@ -125,6 +137,10 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     let now = house.ledger.now().as_nanos();
     let mut alarms = own_alarms(house);
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
+    let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog, now);
+    alarms.extend(house.catalogs().iter().filter_map(lost));
+    alarms.extend(without_host(house, now)?);
+    alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);
     for source in sources.iter().filter(|source| !source.ok) {
         let subject = source.policy.clone().unwrap_or_default();
@@ -150,6 +166,45 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
                 subject: row.name.to_string(),
                 since_ns: house.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos(),
                 next: "start the agent on its host".to_owned(),
+            });
+        }
+    }
+    Ok(alarms)
+}
+
+/// Policies that nothing can be backed up for.
+fn without_host(house: &House, now: i64) -> Result<Vec<v1::Alarm>> {
+    let query = house.ledger.query();
+    let agents = query.agents()?.into_iter().filter(|row| row.state == AgentState::Enrolled);
+    let enrolled: BTreeSet<Name> = agents.map(|row| row.name).collect();
+    let policies = query.policies()?.into_iter();
+    let alarm = |policy: PolicyRow| v1::Alarm {
+        code: "source.agent_revoked".to_owned(),
+        subject: policy.name.to_string(),
+        since_ns: now,
+        next: format!("apply the policy for another agent than `{}`", policy.agent),
+    };
+    Ok(policies.filter(|policy| !enrolled.contains(&policy.agent)).map(alarm).collect())
+}
+
+/// Policies whose last run came to nothing.
+fn failed_last(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
+    let mut seen: BTreeSet<Name> = BTreeSet::new();
+    let mut alarms = Vec::new();
+    for run in house.ledger.query().runs().take(RUNS_LOOKED_AT) {
+        let run = run?;
+        let (Some(policy), Some(ended)) = (&run.policy, run.ended) else { continue };
+        if run.kind != RunKind::Backup || !seen.insert(policy.clone()) {
+            continue;
+        }
+        let is_there =
+            sources.iter().any(|source| source.policy.as_deref() == Some(policy.as_str()));
+        if is_there && matches!(run.state, RunState::Failed | RunState::Interrupted) {
+            alarms.push(v1::Alarm {
+                code: "source.run_failed".to_owned(),
+                subject: policy.to_string(),
+                since_ns: ended.as_nanos(),
+                next: format!("see why with `holdfast runs show {}`", run.id),
             });
         }
     }
@@ -203,6 +258,9 @@ fn clock_alarm(house: &House, jump: ClockJump) -> v1::Alarm {
         next: next.to_owned(),
     }
 }
+
+/// The newest ones: a policy that has not run among so many has other alarms.
+const RUNS_LOOKED_AT: usize = 1000;
 
 #[cfg(test)]
 mod tests {

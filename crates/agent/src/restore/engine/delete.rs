@@ -6,8 +6,8 @@
 //! the mount alone does not make what is in it too much. It is cleaned where its own path is given.
 //!
 //! What the backup skipped is kept with all that lies in it, since the point cannot bring it back.
-//! When it does not know all of what it skipped, or which paths it was made of, that is said before anything is restored; so
-//! it is for a checkpoint, which has only the beginning.
+//! When it does not know all of what it skipped, or which paths it was made of, that is said before
+//! anything is restored; so it is for a checkpoint, which has only the beginning.
 
 use super::super::place::Target;
 use super::super::point::PointReader;

@@ -94,9 +94,11 @@ fn level(members: &Members) -> u64 {
     members.status()["level"].as_u64().unwrap().max(1)
 }
 
-/// A member of the older version that stops tells an agent now and then that its run is cancelled.
+/// Who asked a member that stopped before it answered is told to ask again. One of the older
+/// version tells an agent now and then that its run is cancelled.
 fn is_cut_short(outcome: &Outcome) -> bool {
-    is_real() && outcome.code != 0 && outcome.error()["code"] == "run.request_cancelled"
+    let is_cancelled = || outcome.error()["code"] == "run.request_cancelled";
+    outcome.code == 5 || is_real() && outcome.code != 0 && is_cancelled()
 }
 
 /// Backups, one after the other, until it is told to stop; what came of each.

@@ -252,7 +252,9 @@ fn panicked(kind: &'static str, panic: &(dyn Any + Send)) -> Error {
 }
 
 fn stopped(kind: &'static str) -> Error {
-    Error::new(Code::RunCancelled, format!("`{kind}` was not run: the process is stopping"))
+    let message = format!("`{kind}` was not run: the process is stopping");
+    // To whoever asked over the wire it is as good as gone, and another may answer.
+    Error::new(Code::ClusterUnreachable, message)
 }
 
 #[cfg(test)]
@@ -338,7 +340,7 @@ mod tests {
         tasks.spawn_blocking("late", OnError::Log, || panic!("must not run"));
         assert!(tasks.running().is_empty());
         let error = tasks.run_blocking("late", || Ok(())).await.unwrap_err();
-        assert_eq!(error.code, Code::RunCancelled);
+        assert_eq!(error.code, Code::ClusterUnreachable, "whoever asked goes to another");
     }
 
     #[tokio::test]

@@ -155,10 +155,20 @@ impl Ledger {
         }
     }
 
-    /// Hands over to another member, if this one leads.
+    /// Hands over to another member, if this one leads. Whoever asks may know an older leader or
+    /// older voters: openraft stops to lead at once, for whomever, and where nobody else can be
+    /// elected it would stand still until its next start.
     pub(crate) async fn hand_over(&self, to: u64) -> Result<()> {
         if self.current_leader() != Some(self.me) {
             return Err(Error::new(Code::ClusterLeaderless, "this member does not lead"));
+        }
+        if to == self.me {
+            return Ok(());
+        }
+        if !self.raft.voter_ids().any(|voter| voter == to) {
+            let message = format!("member {to} does not vote, and cannot lead");
+            return Err(Error::new(Code::ResourceConflict, message)
+                .next("name a voter: `holdfast cluster status` tells who votes"));
         }
         self.raft.trigger().transfer_leader(to).await.map_err(|fatal| self.stopped(&fatal))
     }

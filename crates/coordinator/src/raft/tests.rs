@@ -71,6 +71,18 @@ async fn what_was_agreed_is_there_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_goes_on_when_it_is_to_hand_over_to_itself_or_to_one_that_does_not_vote() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = founded(directory.path()).await;
+    ledger.hand_over(node().id).await.unwrap();
+    ledger.propose(Actor::System, location(1)).await.unwrap();
+    let refused = ledger.hand_over(node().id + 1).await.unwrap_err();
+    assert_eq!(refused.code, Code::ResourceConflict, "{refused}");
+    ledger.propose(Actor::System, location(2)).await.unwrap();
+    ledger.close().await.await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_applied_once_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = founded(directory.path()).await;

@@ -1,6 +1,7 @@
 //! Services as child processes: started, awaited until `ready`, stopped or killed by their id.
 
 use super::{Outcome, holdfast};
+use holdfast_common::limits::KIB;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::File,
@@ -116,6 +117,14 @@ impl Service {
 
     pub fn id(&self) -> u32 {
         self.child.lock().unwrap().id()
+    }
+
+    /// The most that it ever held in memory.
+    pub fn resident_bytes_max(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * KIB
     }
 
     pub fn signal(&self, signal: Signal) {

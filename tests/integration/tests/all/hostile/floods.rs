@@ -23,18 +23,9 @@ use tonic::{Streaming, transport::Channel};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The most that the process ever held in memory.
-pub fn resident_bytes_max(scene: &Scene) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.dev.service.id()));
-    let status = status.unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib * limits::KIB
-}
-
 #[track_caller]
 pub fn assert_small(scene: &Scene) {
-    let most = resident_bytes_max(scene) / limits::MIB;
+    let most = scene.dev.service.resident_bytes_max() / limits::MIB;
     assert!(most < 256, "{most} MiB at the most");
 }
 

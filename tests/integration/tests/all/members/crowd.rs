@@ -11,7 +11,10 @@ use holdfast_agent::{
     options::AgentConfig,
     service,
 };
-use holdfast_common::SystemClock;
+use holdfast_common::{
+    SystemClock,
+    limits::{KIB, MIB},
+};
 use holdfast_runtime::{ChannelKind, Context, connect};
 use holdfast_wire::v1::{self, admin_client::AdminClient};
 use std::{
@@ -35,6 +38,9 @@ const ATTEMPTS: usize = 3;
 /// comes with him: what a handshake costs in a debug build.
 const SERVED: Duration = Duration::from_secs(3);
 const SERVED_EACH: Duration = Duration::from_millis(12);
+/// What a member holds more at most, with them and for each of them.
+const HELD: usize = 24 * MIB;
+const HELD_EACH: usize = 160 * KIB;
 
 struct Crowd {
     runtime: Runtime,
@@ -148,6 +154,8 @@ fn agents_that_lose_their_member_come_to_the_others_without_a_stampede() {
     // The cluster knows that they are gone only when they come again: it is the members' own word
     // that counts.
     let survivors: Vec<&String> = members.running.keys().collect();
+    let held = |name: &str| members.running[name].resident_bytes_max();
+    let held_before: Vec<usize> = survivors.iter().map(|name| held(name)).collect();
     let attached = |name: &str| {
         let log = members.running[name].log();
         log.matches("agent attached").count()
@@ -164,12 +172,15 @@ fn agents_that_lose_their_member_come_to_the_others_without_a_stampede() {
     wait_until("all are attached again", PATIENCE, all_back);
     let took = start.elapsed();
     let mut attempts = 0;
-    for name in &survivors {
+    for (name, before) in survivors.iter().zip(held_before) {
         let came = front_of(name).came_since(start, SLOT);
         let (most, sum) = (*came.iter().max().unwrap(), came.iter().sum::<usize>());
         eprintln!("{name}: {sum} came, {most} at most in {SLOT:?}: {came:?}");
         assert!(sum > count / 4, "they are spread over the members that are left");
         assert!(most < sum / CROWDED + 20, "{most} of {sum} at once");
+        let held = held(name) - before;
+        eprintln!("{name}: {} KiB more at most", held / KIB);
+        assert!(held < HELD + sum * HELD_EACH, "{held} bytes for {sum} agents");
         attempts += sum;
     }
     eprintln!("{count} agents were back after {took:?}, with {attempts} attempts");

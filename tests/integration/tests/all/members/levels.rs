@@ -1,7 +1,7 @@
 //! Members of two versions in one cluster: it goes on while they are replaced one by one, and what
 //! the older ones do not know waits until there is none of them.
 //!
-//! The older version is this binary at the level before, or, where `HOLDFAST_OLD_BINARY` names one,
+//! The older version is this binary at the first level, or, where `HOLDFAST_OLD_BINARY` names one,
 //! a real one (`make torture ONLY=versions`).
 
 use super::scene::{Members, PATIENCE};
@@ -146,7 +146,7 @@ fn a_cluster_is_upgraded_member_by_member_under_load_and_knows_more_at_the_end()
         members.wait_for_voters(3);
         load.goes_on();
     }
-    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 3).then_some(()));
     let made = load.end();
     assert!(made.len() >= 3, "there was load: {}", made.len());
     assert!(made.iter().all(|made| made["state"] == "done"), "{made:?}");
@@ -199,5 +199,5 @@ fn one_member_that_does_not_answer_holds_the_level() {
     assert_eq!(level(&members), 1);
     // Gone for good, it is asked no more.
     members.run(&["cluster", "remove", "three", "--yes"]).ok();
-    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 3).then_some(()));
 }

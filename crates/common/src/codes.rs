@@ -72,6 +72,7 @@ codes! {
     DiskFull "disk.space_exhausted" NoSpace true "free some space and run the command again";
     EpochSuperseded "epoch.superseded" Refused false "ask a coordinator of the region that leads; see `holdfast region status`";
     EpochTaken "epoch.number_taken" Conflict false "see who claimed it with `holdfast region status`";
+    EpochUnproven "epoch.claim_unproven" Refused false "ask a member with data: `holdfast region status`";
     FileChanged "file.content_changed" Failed true "the file changed while it was read; the next backup takes it again";
     FileExists "file.target_exists" Refused false "choose an empty directory, or allow overwriting with --force";
     FileIoFailed "file.io_failed" Failed true "check the device and its log";
@@ -98,6 +99,7 @@ codes! {
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LogDamaged "log.record_damaged" Damage false "do not start it on this data again; where other members are left, type `holdfast cluster remove` and let a new one join in an empty directory";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
+    MemberForeign "member.identity_differs" Refused false "join again with a new token and an empty data directory";
     MemberLagging "member.log_behind" Conflict true "wait until `holdfast cluster status` shows that it has caught up";
     MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";
     MemberRemoved "member.identity_removed" Refused false "join again with a new token and an empty data directory";

@@ -30,6 +30,10 @@ const WITNESSES: u32 = 2;
 pub const PLACED_UNDER: u32 = 2;
 /// From which level on packs of other epochs are counted by their sequence alone.
 pub(crate) const SEQUENCES: u32 = 3;
+/// From which level on members keep the key with which they joined.
+pub(crate) const KEPT_KEYS: u32 = 3;
+/// From which level on every member with data vouches for the epoch that it tells of.
+pub const VOUCHED: u32 = 3;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=55), (3, 56..=99)];
 /// Where an envelope has its command.

@@ -226,6 +226,7 @@ impl<'a> Making<'a> {
                 state: MemberState::Joined,
                 joined: Timestamp::ZERO,
                 identity_public: [0; 32],
+                keeps_key: None,
             },
             operator: OperatorRow {
                 name: init::OPERATOR.parse()?,

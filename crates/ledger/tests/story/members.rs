@@ -29,6 +29,7 @@ pub(crate) fn founder() -> MemberRow {
         state: MemberState::Joined,
         joined: Timestamp::from_nanos(4),
         identity_public: [7; 32],
+        keeps_key: None,
     }
 }
 

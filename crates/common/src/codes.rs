@@ -135,9 +135,9 @@ codes! {
     SafetyMissing "safety.point_missing" Refused false "look at the run and at the agent's log, or restore without one: --no-safety-point";
     TargetEscape "target.path_escaped" Refused false "nothing was written outside the target; look at the point's links";
     TargetRefused "target.path_refused" Refused false "choose another directory, or allow this one with restore_targets in agent.toml on that host";
-    TokenExpired "token.expired" Refused false "make a new one with `holdfast agent token`";
-    TokenRefused "token.unknown" Refused false "make a new one with `holdfast agent token`";
-    TokenUsed "token.used" Refused false "make a new one with `holdfast agent token`";
+    TokenExpired "token.expired" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
+    TokenRefused "token.unknown" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
+    TokenUsed "token.used" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
     UsageIdMalformed "usage.id_malformed" Usage false "copy the id as it was printed";
     UsageMalformed "usage.argument_malformed" Usage false "see --help";
     UsageNameMalformed "usage.name_malformed" Usage false "choose another name";

@@ -30,6 +30,8 @@ const WITNESSES: u32 = 2;
 pub const PLACED_UNDER: u32 = 2;
 /// From which level on packs of other epochs are counted by their sequence alone.
 pub(crate) const SEQUENCES: u32 = 3;
+/// From which level on a run that nobody does is ended by what was last heard of it.
+pub const SILENCE: u32 = 3;
 /// From which level on members keep the key with which they joined.
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
@@ -54,6 +56,7 @@ impl Command {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -168,7 +168,7 @@ fn who_knows_less_than_the_ledger_may_hold_neither_joins_nor_starts() {
         return; // Those that knew no levels do not look.
     }
     let mut members = Members::three();
-    assert_eq!(level(&members), 2, "a new cluster begins with what its founder knows");
+    assert_eq!(level(&members), 3, "a new cluster begins with what its founder knows");
     let refused = Outcome::of(None, &mut join(&members, "four")).ends(4).error();
     assert_eq!(refused["code"], "cluster.level_unknown", "{refused}");
     assert!(refused["next"].as_str().unwrap().contains("newer"), "{refused}");

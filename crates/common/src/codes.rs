@@ -62,6 +62,7 @@ codes! {
     ChunkDamaged "chunk.content_damaged" Damage false "run `holdfast verify --all --level storage` and restore from another location";
     ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
     ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
+    ClockDoubtful "clock.time_doubtful" Refused false "set the clock of this host, or say that it is right: --confirm-clock";
     ClusterBusy "cluster.member_busy" Unreachable true "wait a moment and try again";
     ClusterLastVoter "cluster.last_voter" Refused false "promote another member first";
     ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";

@@ -477,7 +477,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("start_run", start_run(2, agent(1)).into()),
         ("start_restore", start_restore.into()),
         ("end_restore", end_restore.into()),
-        ("end_run_in_silence", end_silent(1).into()),
         ("end_run", EndRun { run, state, error: Some(refusal), silent_since: None }.into()),
         ("cancel_run", CancelRun { run }.into()),
         ("begin_session", BeginSession { session, run, point }.into()),

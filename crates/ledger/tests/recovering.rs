@@ -119,10 +119,10 @@ const THIRD: u64 = 3 << 40;
 /// Recovered, in its third epoch, with a point taken in whose numbers are of an epoch.
 fn taken_in(level: u32, base: u64) -> Story {
     let mut story = recovered();
-    let claimer = story.query().members().unwrap().last().unwrap().clone();
-    let regions = vec![claimer.region.clone()];
-    story.done(Actor::System, raise(level, &[claimer.id]));
-    let claim = ClaimEpoch { regions, ..claim_epoch(3, claimer.id) };
+    let members = story.query().members().unwrap_or_default();
+    let (claimer, regions) = (members.len() as u64, members.into_iter().map(|row| row.region));
+    story.done(Actor::System, raise(level, &[claimer]));
+    let claim = ClaimEpoch { regions: regions.collect(), ..claim_epoch(3, claimer) };
     story.done(Actor::System, claim);
     story.done(Actor::System, import(1, 7, base));
     story

@@ -1,7 +1,7 @@
 //! Who can be believed about a newer epoch that is told from member to member.
 //!
 //! ```text
-//!   member with data ─→ epoch + voucher, keyed with the cluster's recovery key ─→ checked by others
+//!   member with data ─→ epoch + voucher, by a key of the cluster ─→ checked by others with data
 //!                            └─→ witness: cannot check it, tells it on as it came
 //! ```
 //!

@@ -49,8 +49,8 @@ impl EndRun {
     }
 }
 
-/// What was judged by may be old news when it is agreed to: a leader that was cut off judges by what
-/// it had.
+/// What was judged by may be old news when it is agreed to: a leader that was cut off judges by
+/// what it had.
 fn insist_on_silence(apply: &Apply<'_, '_>, run: &RunRow, since: Timestamp) -> Result<()> {
     for (_, value) in apply.tables.scan(Table::Session, &[], limits::LIST_PAGE_ROWS)? {
         let session: SessionRow = record::from_bytes(SessionRow::WHAT, &value)?;

@@ -62,6 +62,7 @@ codes! {
     ChunkDamaged "chunk.content_damaged" Damage false "run `holdfast verify --all --level storage` and restore from another location";
     ChunkMissing "chunk.content_missing" Damage false "run `holdfast verify --all --level storage`";
     ChunkRefused "chunk.reach_refused" Refused false "ask only for chunks of the point that was granted";
+    ClockDoubtful "clock.time_doubtful" Refused false "set the clock of this host, or say that it is right: --confirm-clock";
     ClusterBusy "cluster.member_busy" Unreachable true "wait a moment and try again";
     ClusterLastVoter "cluster.last_voter" Refused false "promote another member first";
     ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";
@@ -72,6 +73,7 @@ codes! {
     DiskFull "disk.space_exhausted" NoSpace true "free some space and run the command again";
     EpochSuperseded "epoch.superseded" Refused false "ask a coordinator of the region that leads; see `holdfast region status`";
     EpochTaken "epoch.number_taken" Conflict false "see who claimed it with `holdfast region status`";
+    EpochUnproven "epoch.claim_unproven" Refused false "ask a member with data: `holdfast region status`";
     FileChanged "file.content_changed" Failed true "the file changed while it was read; the next backup takes it again";
     FileExists "file.target_exists" Refused false "choose an empty directory, or allow overwriting with --force";
     FileIoFailed "file.io_failed" Failed true "check the device and its log";
@@ -98,6 +100,7 @@ codes! {
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LogDamaged "log.record_damaged" Damage false "do not start it on this data again; where other members are left, type `holdfast cluster remove` and let a new one join in an empty directory";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
+    MemberForeign "member.identity_differs" Refused false "join again with a new token and an empty data directory";
     MemberLagging "member.log_behind" Conflict true "wait until `holdfast cluster status` shows that it has caught up";
     MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";
     MemberRemoved "member.identity_removed" Refused false "join again with a new token and an empty data directory";
@@ -133,9 +136,9 @@ codes! {
     SafetyMissing "safety.point_missing" Refused false "look at the run and at the agent's log, or restore without one: --no-safety-point";
     TargetEscape "target.path_escaped" Refused false "nothing was written outside the target; look at the point's links";
     TargetRefused "target.path_refused" Refused false "choose another directory, or allow this one with restore_targets in agent.toml on that host";
-    TokenExpired "token.expired" Refused false "make a new one with `holdfast agent token`";
-    TokenRefused "token.unknown" Refused false "make a new one with `holdfast agent token`";
-    TokenUsed "token.used" Refused false "make a new one with `holdfast agent token`";
+    TokenExpired "token.expired" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
+    TokenRefused "token.unknown" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
+    TokenUsed "token.used" Refused false "make a new one: `holdfast agent token`, or `holdfast cluster token` for a coordinator";
     UsageIdMalformed "usage.id_malformed" Usage false "copy the id as it was printed";
     UsageMalformed "usage.argument_malformed" Usage false "see --help";
     UsageNameMalformed "usage.name_malformed" Usage false "choose another name";

@@ -174,6 +174,8 @@ pub const BUNDLES_KEPT: usize = 16;
 pub const MEMBERS_MAX: usize = 32;
 /// Epochs are written with 24 bits in chunk numbers.
 pub const EPOCH_MAX: u64 = (1 << 24) - 1;
+/// So many epochs a witness may have missed that is told of a newer one.
+pub const EPOCHS_MISSED_MAX: u64 = 64;
 /// Why an operator takes the lead for a region.
 pub const REASON_BYTES_MAX: usize = 512;
 /// Where a member is reached, as `host:port`.

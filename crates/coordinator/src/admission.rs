@@ -53,7 +53,8 @@ pub(crate) async fn admit(
         identity_public: *key.as_bytes(),
         level_max: Some(level_max),
     };
-    let Outcome::Number(node_id) = house.ledger.propose(Actor::Token, command).await? else {
+    let agreed = house.ledger.propose(Actor::Token, command).await;
+    let Outcome::Number(node_id) = agreed.map_err(|error| pki::another(error, kind))? else {
         return Err(Error::new(Code::InternalBug, "a new member got no number"));
     };
     tracing::info!(member = %name, node_id, ?duty, "admitted");

@@ -11,11 +11,16 @@ use holdfast_runtime::{
     context::Context,
     files,
     identity::{Identity, IdentityKind, PeerCertificate},
-    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem},
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
     tls::{ClientTls, Roots, ServerTls, TlsIdentity},
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -105,14 +110,32 @@ fn own_identity(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<(TlsIdentity, PeerCertificate)> {
-    let (key, pkcs8) = IdentityKey::generate(entropy)?;
+    let pem = own_key(&config.base, entropy)?;
+    let key = IdentityKey::from_pem(&pem)?;
     let validity = Validity::starting(now, Duration::from_secs(limits::CERT_TTL_SECS));
     let identity = Identity::coordinator(config.cluster, config.node_id);
     let serial = new_serial(entropy);
     let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
     let told = PeerCertificate::parse(&certificate)?;
-    let chain = vec![certificate, authority.certificate().clone()];
-    Ok((TlsIdentity::from_der(chain, &pkcs8), told))
+    let chain = certificates_pem([certificate.as_ref(), authority.certificate().as_ref()]);
+    Ok((TlsIdentity::from_pem(&chain, &pem)?, told))
+}
+
+/// The key with which this member joined. A founder has none, nor has whoever joined before keys
+/// were kept: a new one does.
+fn own_key(base: &Path, entropy: &dyn Entropy) -> Result<Zeroizing<String>> {
+    let path = key_path(base);
+    if !path.exists() {
+        return IdentityKey::generate(entropy).map(|(_, pkcs8)| key_pem(&pkcs8));
+    }
+    let pem = files::read_private(&path)?;
+    let text = std::str::from_utf8(&pem)
+        .map_err(|error| Error::new(Code::ConfigMalformed, "member.key is no PEM").cause(error))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+pub(crate) fn key_path(base: &Path) -> PathBuf {
+    base.join("member.key")
 }
 
 fn keep_operator(house: &House, base: &Path) -> Result<()> {

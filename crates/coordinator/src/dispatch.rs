@@ -4,11 +4,12 @@
 //! to run at any moment. It also ends runs whose agent is gone: their lease says when.
 
 use crate::{house::House, presence, restoring};
-use holdfast_common::{Result, Timestamp};
+use holdfast_common::{Code, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     command::{EndRun, EndSession},
     envelope::Refusal,
+    level::SILENCE,
     row::{RunRow, RunState, SessionRow, SourceSpec},
 };
 use holdfast_wire::v1::{self, agent_order::Order};
@@ -34,22 +35,48 @@ pub(crate) async fn dispatch(house: Arc<House>, shutdown: CancellationToken) -> 
 }
 
 pub(crate) async fn reconcile(house: &House) -> Result<()> {
-    let (now, leads) = (house.ledger.now(), house.ledger.leads());
     for run in house.ledger.query().open_runs()? {
         send_orders(house, &run)?;
-        if leads && is_orphan(house, &run, now)? {
-            end_orphan(house, &run).await?;
-        }
     }
-    for session in house.ledger.query().sessions()? {
-        if leads && session.lease_until < now {
-            house.ledger.propose(Actor::System, EndSession { session: session.id }).await?;
-        }
+    if house.ledger.leads() && has_abandoned(house)? {
+        // A leader that was cut off takes itself for one, and its tables for new, until it has
+        // asked the others.
+        house.ledger.catch_up().await?;
+        end_abandoned(house).await?;
     }
     // Asked one by one: a session enters these maps after its row was applied.
     let query = house.ledger.query();
     house.sessions.keep(|id| query.session(id).is_ok());
     house.reads.keep(|id| query.session(id).is_ok());
+    Ok(())
+}
+
+/// Whether anything looks as if nobody did it any more.
+fn has_abandoned(house: &House) -> Result<bool> {
+    let now = house.ledger.now();
+    for run in house.ledger.query().open_runs()? {
+        if silent_since(house, &run, now)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(house.ledger.query().sessions()?.iter().any(|session| session.lease_until < now))
+}
+
+async fn end_abandoned(house: &House) -> Result<()> {
+    let now = house.ledger.now();
+    if !house.ledger.leads() {
+        return Ok(());
+    }
+    for run in house.ledger.query().open_runs()? {
+        if let Some(since) = silent_since(house, &run, now)? {
+            end_orphan(house, &run, since).await?;
+        }
+    }
+    for session in house.ledger.query().sessions()? {
+        if session.lease_until < now {
+            house.ledger.propose(Actor::System, EndSession { session: session.id }).await?;
+        }
+    }
     Ok(())
 }
 
@@ -80,11 +107,11 @@ fn id(run: &RunRow) -> bytes::Bytes {
 }
 
 /// A run whose doer went away: an agent that is not on its line, or somebody who restores by
-/// himself and was last heard of when he began.
-fn is_orphan(house: &House, run: &RunRow, now: Timestamp) -> Result<bool> {
+/// himself and was last heard of when he began. Since when nothing was heard.
+fn silent_since(house: &House, run: &RunRow, now: Timestamp) -> Result<Option<Timestamp>> {
     let heard = match &run.agent {
         Some(agent) if run.state != RunState::Running || house.hub.is_attached(agent) => {
-            return Ok(false);
+            return Ok(None);
         }
         Some(agent) => match house.ledger.query().seat(agent)? {
             // Told anew only now and then while it is there.
@@ -94,7 +121,8 @@ fn is_orphan(house: &House, run: &RunRow, now: Timestamp) -> Result<bool> {
         },
         None => run.started.unwrap_or(run.created),
     };
-    Ok(is_abandoned(run, heard, &house.ledger.query().sessions()?, now))
+    let abandoned = is_abandoned(run, heard, &house.ledger.query().sessions()?, now);
+    Ok(abandoned.then_some(heard))
 }
 
 /// Nothing was heard for a while, and no session of the run has a lease.
@@ -103,17 +131,22 @@ fn is_abandoned(run: &RunRow, heard: Timestamp, sessions: &[SessionRow], now: Ti
         && !sessions.iter().any(|s| s.run == Some(run.id) && s.lease_until >= now)
 }
 
-async fn end_orphan(house: &House, run: &RunRow) -> Result<()> {
+async fn end_orphan(house: &House, run: &RunRow, since: Timestamp) -> Result<()> {
     let error = Some(Refusal {
-        code: holdfast_common::Code::RunInterrupted.name().to_owned(),
+        code: Code::RunInterrupted.name().to_owned(),
         message: match run.agent {
             Some(_) => "the agent went away during the run".to_owned(),
             None => "whoever restored went away during the run".to_owned(),
         },
         next: None,
     });
-    let command = EndRun { run: run.id, state: RunState::Interrupted, error };
-    house.ledger.propose(Actor::System, command).await.map(drop)
+    let silent_since = (house.ledger.query().level()? >= SILENCE).then_some(since);
+    let command = EndRun { run: run.id, state: RunState::Interrupted, error, silent_since };
+    match house.ledger.propose(Actor::System, command).await {
+        // Somebody does it after all.
+        Err(error) if error.code == Code::ResourceConflict => Ok(()),
+        ended => ended.map(drop),
+    }
 }
 
 pub(crate) fn source_to_wire(source: &SourceSpec) -> v1::SourceSpec {

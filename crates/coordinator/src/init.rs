@@ -222,6 +222,7 @@ async fn found(
         state: MemberState::Joined,
         joined: ledger.now(),
         identity_public: [0; 32],
+        keeps_key: None,
     });
     let data = options.dir.join("data");
     seed::save(&data, &cluster, &seed::Addresses::new())?;

@@ -10,6 +10,7 @@
 //! before everything was checked; `coordinator.toml` comes last.
 
 use crate::{
+    certificates,
     init::absolute_kek,
     options::{Options, environment},
     region::Standing,
@@ -25,7 +26,7 @@ use holdfast_ledger::{
 };
 use holdfast_runtime::{
     files,
-    pki::{CertificateAuthority, Fingerprint, IdentityKey, certificates_pem, pin_of},
+    pki::{CertificateAuthority, Fingerprint, IdentityKey, certificates_pem, key_pem, pin_of},
     tls::{ChannelKind, ClientTls, connect},
 };
 use holdfast_wire::{
@@ -91,6 +92,8 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         (Duty::Witness, None)
     } else {
         let source = open_kek(&options, &answer, &one_time, &cluster, &dir)?;
+        // Its number is of this key from now on.
+        files::write_private(&certificates::key_path(&dir), key_pem(&pkcs8).as_bytes())?;
         (Duty::Data, Some(absolute_kek(&source)?))
     };
     let config = Options {

@@ -17,7 +17,7 @@ use holdfast_ledger::{
 };
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::v1::PeerView;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_millis(500);
@@ -53,10 +53,13 @@ pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken)
             () = tokio::time::sleep(REMOVAL_LOOK) => {}
         }
         let rows = house.ledger.query().members()?;
-        for row in rows.iter().filter(|row| row.id != house.node_id && row.is_live()) {
-            match house.ledger.peers().hello(row.id, "").await {
+        let others = rows.iter().filter(|row| row.id != house.node_id && row.is_live());
+        // One that was brought nothing yet knows those that were there before.
+        let others = others.map(|row| row.id).chain(house.first_peers.keys().copied());
+        for member in others.collect::<BTreeSet<u64>>() {
+            match house.ledger.peers().hello(member, "").await {
                 Ok(_) => break,
-                Err(error) if error.code == Code::MemberRemoved => return Err(error),
+                Err(error) if ends(error.code) => return Err(error),
                 Err(_) => {}
             }
         }
@@ -97,6 +100,11 @@ async fn look(house: &House) -> Result<()> {
     Ok(())
 }
 
+/// What another member says to one that belongs to nobody any more.
+fn ends(code: Code) -> bool {
+    matches!(code, Code::MemberForeign | Code::MemberRemoved)
+}
+
 /// A witness leads for as long as nobody else can, and not longer.
 async fn hand_over(house: &House) -> Result<()> {
     let next = api::next_leader(house, &house.ledger.overview()?)?;
@@ -131,7 +139,8 @@ async fn introduce(house: &House) {
 pub(crate) fn moved(house: &Arc<House>, tasks: &Tasks, member: u64, address: String) {
     let listed = house.ledger.query().member(member);
     house.ledger.peers().learn(member, &address);
-    if listed.is_ok_and(|row| row.is_live() && row.address != address) {
+    // A witness speaks for nobody else.
+    if !house.is_witness() && listed.is_ok_and(|row| row.is_live() && row.address != address) {
         let house = house.clone();
         tasks.spawn("member moved", OnError::Log, async move {
             let moved = MoveMember { member, address };

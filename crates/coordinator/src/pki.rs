@@ -67,6 +67,25 @@ fn hex(bytes: &[u8]) -> String {
 /// The hash of a token that may be spent for this. Looked up before anything is agreed: strangers
 /// must not be able to fill the ledger.
 pub(crate) async fn usable(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]> {
+    look_up(house, token, kind).await.map_err(|error| another(error, kind))
+}
+
+/// Says how to make a token of the kind that is needed here.
+pub(crate) fn another(error: Error, kind: TokenKind) -> Error {
+    let wants = match kind {
+        TokenKind::Agent => "holdfast agent token",
+        TokenKind::Coordinator => "holdfast cluster token",
+        TokenKind::Witness => "holdfast cluster token --witness",
+    };
+    match error.code {
+        Code::TokenExpired | Code::TokenRefused | Code::TokenUsed if error.next.is_none() => {
+            error.next(format!("make one with `{wants}`"))
+        }
+        _ => error,
+    }
+}
+
+async fn look_up(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]> {
     let secret = token
         .strip_prefix(TOKEN_PREFIX)
         .and_then(|rest| rest.strip_prefix('-'))
@@ -88,17 +107,12 @@ pub(crate) async fn usable(house: &House, token: &str, kind: TokenKind) -> Resul
             Err(Error::new(Code::TokenExpired, message))
         }
         Some(token) if token.kind() != kind => {
-            let wants = match kind {
-                TokenKind::Agent => "holdfast agent token",
-                TokenKind::Coordinator => "holdfast cluster token",
-                TokenKind::Witness => "holdfast cluster token --witness",
-            };
             let message = match token.kind() {
                 TokenKind::Agent => "this token is for an agent",
                 TokenKind::Coordinator => "this token is for a coordinator",
                 TokenKind::Witness => "this token is for a witness, which joins with --witness",
             };
-            Err(Error::new(Code::TokenRefused, message).next(format!("make one with `{wants}`")))
+            Err(Error::new(Code::TokenRefused, message))
         }
         Some(_) => Ok(hash),
     }
@@ -127,7 +141,8 @@ pub(crate) async fn enrol(
         serial,
         not_after,
     };
-    house.ledger.propose(Actor::Token, command).await?;
+    let agreed = house.ledger.propose(Actor::Token, command).await;
+    agreed.map_err(|error| another(error, TokenKind::Agent))?;
     tracing::info!(agent = %name, "enrolled");
     Ok(Enrolled { agent, name, certificate })
 }

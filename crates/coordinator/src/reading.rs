@@ -79,6 +79,7 @@ impl House {
         one_time_public: &[u8; 32],
         purpose: &str,
     ) -> Result<Opened> {
+        self.ledger.catch_up().await?;
         let row = self.ledger.query().point(&point)?;
         let vault = self.vault(&row.vault)?;
         insist_on_custody(&vault.row)?;

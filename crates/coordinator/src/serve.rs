@@ -106,6 +106,9 @@ async fn live(
         None => witness::present(config, &cluster, &clock)?,
     };
     ledger.peers().identify(shown.client.clone());
+    if let Some(keys) = &keys {
+        ledger.peers().vouch_with(keys.recovery.voucher_key());
+    }
     let alone = ledger.is_alone();
     let mut house = house(config.clone(), ledger, keys, (clock, entropy), tasks.clone())?;
     house.again = again.clone();

@@ -10,7 +10,7 @@
 //! enrolled. What it keeps on disk opens nothing: a stolen witness is a vote, not a secret.
 
 use crate::{
-    certificates::{LOOK_INTERVAL, Shown},
+    certificates::{LOOK_INTERVAL, Shown, key_path},
     house::House,
     options::Options,
 };
@@ -174,10 +174,6 @@ fn insist_on_identity(certificate: &[u8], meant: &Identity, key: &IdentityKey) -
 fn text(pem: &[u8]) -> Result<&str> {
     std::str::from_utf8(pem)
         .map_err(|error| Error::new(Code::ConfigMalformed, "member.key is no PEM").cause(error))
-}
-
-fn key_path(base: &Path) -> PathBuf {
-    base.join("member.key")
 }
 
 fn certificate_path(base: &Path) -> PathBuf {

@@ -29,6 +29,11 @@ impl ClusterRecoveryKey {
         derive("holdfast 2026 epoch key v1", &[self.0.expose()])
     }
 
+    /// The key by which members with data vouch for an epoch that they tell of.
+    pub fn voucher_key(&self) -> Secret<32> {
+        derive("holdfast 2026 epoch voucher v1", &[self.0.expose()])
+    }
+
     /// The key of `cluster/snapshot/…` objects.
     pub fn snapshot_key(&self) -> Secret<32> {
         derive("holdfast 2026 snapshot key v1", &[self.0.expose()])

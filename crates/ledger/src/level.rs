@@ -21,15 +21,23 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 2;
+pub const LEVEL: u32 = 3;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
 /// From which level on it is said under which revision of the vault packs were placed: members that
 /// do not know of it would take what others refuse.
 pub const PLACED_UNDER: u32 = 2;
+/// From which level on packs of other epochs are counted by their sequence alone.
+pub(crate) const SEQUENCES: u32 = 3;
+/// From which level on a run that nobody does is ended by what was last heard of it.
+pub const SILENCE: u32 = 3;
+/// From which level on members keep the key with which they joined.
+pub(crate) const KEPT_KEYS: u32 = 3;
+/// From which level on every member with data vouches for the epoch that it tells of.
+pub const VOUCHED: u32 = 3;
 /// The numbers of the commands that came with each level.
-const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=99)];
+const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=55), (3, 56..=99)];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 
@@ -48,6 +56,7 @@ impl Command {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

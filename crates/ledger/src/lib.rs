@@ -20,6 +20,7 @@ pub mod level;
 mod pages;
 pub mod query;
 pub mod row;
+mod say;
 pub mod tables;
 
 pub use apply::apply;

@@ -150,6 +150,20 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Shows every row whose key begins with `prefix`, a page at a time.
+    pub fn look<R: Row>(&self, prefix: &[u8], mut look: impl FnMut(R)) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page =
+                self.scan_after(R::TABLE, prefix, after.as_deref(), limits::LIST_PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, value) in page {
+                look(record::from_bytes(R::WHAT, &value)?);
+            }
+        }
+    }
+
     /// A page of a scan: rows after the key `after`.
     fn scan_after(
         &self,

@@ -4,7 +4,7 @@ mod story;
 
 use holdfast_common::{Code, limits, record};
 use holdfast_ledger::{
-    Actor, Command, Outcome,
+    Actor, Command, LEVEL, Outcome,
     command::{
         AdmitMember, BeginSession, CreateToken, InitCluster, MoveMember, PlaceMember, RemoveMember,
         RevokeAgent, TakeOffice,
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 use story::{
     Story, agent, ids,
-    members::{admit, create_token, founder, founding, see},
+    members::{admit, create_token, founder, founding, raise, see},
     name,
 };
 
@@ -75,6 +75,7 @@ fn a_coordinator_token_admits_one_member_under_the_next_id() {
         state: MemberState::Joined,
         joined: story.now(),
         identity_public: [9; 32],
+        keeps_key: None,
     };
     assert_eq!(story.query().member(2).unwrap(), expected);
     assert_eq!(story.query().member_named(&name("south-1")).unwrap(), expected);
@@ -344,4 +345,30 @@ proptest! {
             story.apply_as(key, actor, command);
         }
     }
+}
+
+#[test]
+fn a_witness_says_where_it_is_and_nothing_else() {
+    for (name, command) in story::samples() {
+        for member in 1..=3 {
+            let is_own = matches!(&command, Command::MoveMember(moved) if moved.member == member);
+            assert_eq!(command.is_for_witness_to_say(member), is_own, "{name} of {member}");
+        }
+    }
+}
+
+#[test]
+fn a_number_is_of_the_key_that_joined_under_it_where_keys_are_kept() {
+    let mut story = Story::founded();
+    story.join(1, VOTER);
+    let before = story.query().member(2).unwrap();
+    assert!(before.may_have(&[9; 32]) && before.may_have(&[8; 32]), "it makes new ones");
+    let witness = MemberRow { duty: Duty::Witness, ..before };
+    assert!(witness.may_have(&[9; 32]) && !witness.may_have(&[8; 32]));
+    story.done(Actor::System, raise(LEVEL, &[1, 2]));
+    story.done(Actor::System, create_token(2));
+    let admit = AdmitMember { level_max: Some(LEVEL), ..admit(2, "south-2", VOTER) };
+    story.done(Actor::Token, admit);
+    let kept = story.query().member(3).unwrap();
+    assert!(kept.may_have(&[9; 32]) && !kept.may_have(&[8; 32]));
 }

@@ -3,9 +3,11 @@
 mod story;
 
 use holdfast_common::{Code, Timestamp};
-use holdfast_ledger::{Actor, command::*, row::*};
+use holdfast_ledger::{Actor, LEVEL, command::*, row::*};
 use story::{
-    Story, agent, create_token, enrol, ids, name,
+    Story, agent, create_token, enrol, ids, intend,
+    members::{claim_epoch, raise},
+    name,
     recovering::{import, lose, recover},
 };
 
@@ -109,6 +111,50 @@ fn numbers_of_what_was_taken_in_are_not_given_again() {
     story.done(Actor::System, import(1, 7, next + 100));
     let after = story.query().vault(&ids::vault()).unwrap().next_number;
     assert_eq!(after, next + 110);
+}
+
+/// The first number of a pack of the third epoch.
+const THIRD: u64 = 3 << 40;
+
+/// Recovered, in its third epoch, with a point taken in whose numbers are of an epoch.
+fn taken_in(level: u32, base: u64) -> Story {
+    let mut story = recovered();
+    let members = story.query().members().unwrap_or_default();
+    let (claimer, regions) = (members.len() as u64, members.into_iter().map(|row| row.region));
+    story.done(Actor::System, raise(level, &[claimer]));
+    let claim = ClaimEpoch { regions: regions.collect(), ..claim_epoch(3, claimer) };
+    story.done(Actor::System, claim);
+    story.done(Actor::System, import(1, 7, base));
+    story
+}
+
+#[test]
+fn what_was_made_in_a_later_epoch_is_counted_by_its_sequence() {
+    let next = recovered().query().vault(&ids::vault()).unwrap().next_number;
+    for (base, expected) in [((2 << 40) + 5, next), (THIRD + next + 100, next + 110)] {
+        let mut story = taken_in(LEVEL, base);
+        assert_eq!(story.query().vault(&ids::vault()).unwrap().next_number, expected);
+        story.begin(1, 8);
+        let given = story.done(Actor::Agent(agent(1)), intend(8, &[8], PackHome::Object));
+        assert_eq!(given, Outcome::Bases(vec![THIRD + expected]));
+    }
+    let mut beyond = taken_in(LEVEL, 40);
+    beyond.refused(Actor::System, import(1, 9, (3 << 40) - 1), Code::ResourceConflict);
+}
+
+#[test]
+fn a_vault_that_counted_epochs_goes_on_behind_all_its_packs() {
+    let mut story = taken_in(2, (2 << 40) + 7_000);
+    let counted = story.query().vault(&ids::vault()).unwrap().next_number;
+    assert_eq!(counted, (2 << 40) + 7_010, "as members of that level do it");
+    story.begin(1, 8);
+    let packs = || intend(8, &[8], PackHome::Object);
+    story.refused(Actor::Agent(agent(1)), packs(), Code::LimitExceeded);
+    let member = story.query().members().unwrap().last().unwrap().id;
+    story.done(Actor::System, raise(LEVEL, &[member]));
+    let given = story.done(Actor::Agent(agent(1)), packs());
+    assert_eq!(given, Outcome::Bases(vec![THIRD + 7_010]));
+    assert_eq!(story.query().vault(&ids::vault()).unwrap().next_number, 7_020);
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn a_restore_that_was_done_when_its_end_was_asked_for_was_done() {
     }
     // Without a restore's own end it is not done.
     let mut story = granted(false);
-    let done = EndRun { run: ids::run(7), state: RunState::Done, error: None };
+    let done = EndRun { run: ids::run(7), state: RunState::Done, error: None, silent_since: None };
     story.refused(own, done, Code::UsageMalformed);
 }
 

@@ -15,7 +15,7 @@ use holdfast_ledger::{
 };
 use proptest::prelude::*;
 use std::time::Duration;
-use story::{Story, agent, ids};
+use story::{Story, agent, end_silent, ids, members::see};
 
 #[test]
 fn a_token_enrols_one_agent_and_no_second() {
@@ -140,7 +140,7 @@ fn a_cancelled_run_commits_no_point() {
     story.done(Actor::System, CancelRun { run: ids::run(1) });
     let commit = story::commit(1, 1, agent(1), PointState::Complete);
     story.refused(Actor::Agent(agent(1)), commit, Code::RunCancelled);
-    let end = EndRun { run: ids::run(1), state: RunState::Failed, error: None };
+    let end = EndRun { run: ids::run(1), state: RunState::Failed, error: None, silent_since: None };
     story.done(Actor::Agent(agent(1)), end);
     assert_eq!(story.query().run(&ids::run(1)).unwrap().state, RunState::Cancelled);
 }
@@ -470,4 +470,32 @@ fn all_keys_are_rewrapped_at_once_or_none() {
     let key_object = new.vaults[0].key_object.clone();
     let expected = VaultRow { key_object, revision: vault.revision + 1, ..vault };
     assert_eq!(story.query().vault(&ids::vault()).unwrap(), expected);
+}
+
+#[test]
+fn a_run_whose_doer_was_heard_of_since_does_not_end_of_silence() {
+    let mut story = Story::with_agents(1);
+    story.begin(1, 1);
+    story.refused(Actor::System, end_silent(1), Code::ResourceConflict);
+    story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS + 1));
+    story.done(Actor::System, see(1, &[agent(1)], &[]));
+    story.refused(Actor::System, end_silent(1), Code::ResourceConflict);
+    assert_eq!(story.query().run(&ids::run(1)).unwrap().state, RunState::Running);
+    let silent_since = Some(story.now());
+    story.done(Actor::System, EndRun { silent_since, ..end_silent(1) });
+    assert_eq!(story.query().run(&ids::run(1)).unwrap().state, RunState::Interrupted);
+}
+
+#[test]
+fn a_lease_that_was_renewed_keeps_a_run_alive_that_was_judged_by_an_old_one() {
+    let mut story = Story::with_agents(1);
+    story.begin(1, 1);
+    for _ in 0..3 {
+        story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS - 1));
+        let renew = RenewSession { session: ids::session(1) };
+        story.done(Actor::Agent(agent(1)), renew);
+        story.refused(Actor::System, end_silent(1), Code::ResourceConflict);
+    }
+    story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS + 1));
+    story.done(Actor::System, end_silent(1));
 }

@@ -74,6 +74,7 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
             "role": member.role,
             "state": member.state,
             "applied": member.applied,
+            "replicated": member.replicated,
             "lag": member.lag,
             "last_contact_ms": member.last_contact_ms,
             "address": member.address,

@@ -75,7 +75,8 @@ mod tests {
         assert_eq!(
             plain(&error),
             "error: token.used: the host cannot join\n  because: used at noon\n  \
-             next: make a new one with `holdfast agent token`"
+             next: make a new one: `holdfast agent token`, or `holdfast cluster token` for a \
+             coordinator"
         );
     }
 

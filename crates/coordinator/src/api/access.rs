@@ -10,7 +10,10 @@ use holdfast_ledger::{
     Actor, Role,
     row::{AgentState, MemberState},
 };
-use holdfast_runtime::{identity::IdentityKind, tls::ConnectInfo};
+use holdfast_runtime::{
+    identity::{IdentityKind, PeerCertificate},
+    tls::ConnectInfo,
+};
 use holdfast_wire::status::to_status;
 use std::{
     sync::Arc,
@@ -214,7 +217,7 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
             return Err(Error::new(Code::AuthDenied, "the certificate is of another cluster"));
         }
         Some(peer) if !peer.is_valid_at(house.clock.now()) => Caller::Unknown,
-        Some(peer) => standing(house, &peer.identity.kind)?,
+        Some(peer) => standing(house, peer)?,
         None => Caller::Unknown,
     };
     match (access, &caller) {
@@ -233,8 +236,8 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
 }
 
 /// What the ledger says of an identity now: a live connection does not outlive a revocation.
-fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
-    match kind {
+fn standing(house: &House, peer: &PeerCertificate) -> Result<Caller> {
+    match &peer.identity.kind {
         IdentityKind::Agent(id) => {
             let agent = house.ledger.query().agent(id)?;
             if agent.state == AgentState::Revoked {
@@ -253,9 +256,19 @@ fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
                 let message = format!("the member `{}` was removed", member.name);
                 Err(Error::new(Code::MemberRemoved, message))
             }
+            // A side that was superseded does not say whose a number is.
+            Ok(member) if is_ours(house) && !member.may_have(&peer.public_key) => {
+                let message =
+                    format!("here the number {id} is of another member, `{}`", member.name);
+                Err(Error::new(Code::MemberForeign, message))
+            }
             _ => Ok(Caller::Member(*id)),
         },
     }
+}
+
+fn is_ours(house: &House) -> bool {
+    house.ledger.peers().standing().belongs
 }
 
 /// The gate: every service stands behind one.

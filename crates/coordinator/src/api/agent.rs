@@ -94,7 +94,8 @@ async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> R
                 message: "the agent was restarted during the run".to_owned(),
                 next: None,
             });
-            let command = EndRun { run: run.id, state: RunState::Interrupted, error };
+            let state = RunState::Interrupted;
+            let command = EndRun { run: run.id, state, error, silent_since: None };
             house.ledger.propose(Actor::System, command).await?;
         }
     }
@@ -139,6 +140,6 @@ async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<(
     }
     let Some(error) = error else { return Ok(()) };
     let (state, error) = restoring::told_end(&error, "the agent");
-    let command = EndRun { run, state, error: Some(error) };
+    let command = EndRun { run, state, error: Some(error), silent_since: None };
     house.ledger.propose(Actor::Agent(agent), command).await.map(drop)
 }

@@ -7,7 +7,10 @@ use crate::{
     region::{self, Epoch},
 };
 use holdfast_common::{Code, Error, Result, record};
-use holdfast_ledger::row::MemberState;
+use holdfast_ledger::{
+    Actor, Command,
+    row::{Duty, MemberState},
+};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_wire::{
     parse,
@@ -33,13 +36,31 @@ impl RaftService {
     fn insist(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
         let member = self.identify(caller, header)?;
         let told = header.and_then(|header| header.epoch.as_ref());
-        self.house.meet(&Epoch::from_wire(told)?)?;
+        self.house.meet(member, told)?;
         match self.house.ledger.query().member(member) {
             Ok(row) if row.state == MemberState::Superseded => {
                 Err(self.house.ledger.peers().standing().epoch.supersedes())
             }
             _ => Ok(member),
         }
+    }
+
+    /// Members with data speak for whoever called them; a witness for itself, and of little.
+    fn insist_on_say(&self, member: u64, actor: &Actor, command: &Command) -> Result<()> {
+        let row = match self.house.ledger.query().member(member) {
+            Err(error) if error.code == Code::MemberMissing => {
+                // What was agreed before this member led may not be applied yet.
+                let message = format!("member {member} is not known here yet");
+                return Err(Error::new(Code::ClusterLeaderless, message));
+            }
+            row => row?,
+        };
+        let is_own = *actor == Actor::System && command.is_for_witness_to_say(member);
+        if row.duty == Duty::Data || is_own {
+            return Ok(());
+        }
+        let message = format!("`{}` is a witness: this is not for it to propose", row.name);
+        Err(Error::new(Code::AuthDenied, message))
     }
 
     /// What the header says is what the certificate says, and it means us.
@@ -109,11 +130,12 @@ impl Raft for RaftService {
 
     async fn propose(&self, request: Request<v1::ProposeRequest>) -> Answer<v1::ProposeResponse> {
         let proposed = async {
-            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+            let member = self.insist(&caller(&request), request.get_ref().header.as_ref())?;
             let request = request.get_ref();
             let key = parse::array("the key", &request.key)?;
             let actor = record::from_bytes("actor", &request.actor)?;
             let command = record::from_bytes("command", &request.command)?;
+            self.insist_on_say(member, &actor, &command)?;
             let (index, reply) = self.house.ledger.agree(key, &actor, &command).await?;
             Ok(v1::ProposeResponse { index, reply: record::to_bytes(&reply).into() })
         };
@@ -210,7 +232,7 @@ impl RaftService {
         Ok(v1::HelloResponse {
             leader: state.leader.unwrap_or(0),
             applied: state.applied,
-            epoch: standing.epoch.to_wire(),
+            epoch: ledger.peers().tell_epoch(),
             superseded: !standing.belongs,
             region: self.house.region.to_string(),
             last,

@@ -172,6 +172,7 @@ mod tests {
             state: MemberState::Joined,
             joined: Timestamp::ZERO,
             identity_public: [0; 32],
+            keeps_key: None,
         }
     }
 

@@ -353,11 +353,13 @@ impl Ledger {
         self.time.jump()
     }
 
-    /// A person says that the wall clock is right.
+    /// A person says that the wall clock is right: whoever leads goes by its own from now on, and
+    /// this member follows. What time it is then.
     pub(crate) async fn confirm_clock(&self, actor: Actor) -> Result<Timestamp> {
-        let time = self.time.confirm();
-        let note = Note { kind: NoteKind::ClockConfirmed, subject: time.to_string() };
-        self.propose(actor, note).await.map(|_| time)
+        let wall = self.time.wall();
+        let note = Note { kind: NoteKind::ClockConfirmed, subject: wall.to_string() };
+        self.propose(actor, note).await?;
+        Ok(self.time.now())
     }
 
     pub(crate) fn state(&self) -> LedgerState {

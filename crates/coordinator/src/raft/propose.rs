@@ -14,7 +14,8 @@ use super::{Ledger, Proposal};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, limits, record};
 use holdfast_ledger::{
-    Actor, Command, Envelope, Outcome, Reply, envelope::ENVELOPE_VERSION, row::epoch::FIRST_EPOCH,
+    Actor, Command, Envelope, Outcome, Reply, command::NoteKind, envelope::ENVELOPE_VERSION,
+    row::epoch::FIRST_EPOCH,
 };
 use openraft::{
     ReadPolicy,
@@ -76,6 +77,10 @@ impl Ledger {
         self.insist_on_level(command)?;
         self.room.admit(command)?;
         let epoch = self.insist_on_claimed(command)?;
+        if matches!(command, Command::Note(note) if note.kind == NoteKind::ClockConfirmed) {
+            // Time is the leader's: all others follow what it stamps.
+            self.time.confirm();
+        }
         let envelope = Envelope {
             version: ENVELOPE_VERSION,
             key,

@@ -59,6 +59,10 @@ impl LedgerTime {
         self.advance(&mut self.lock()).0
     }
 
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Follows the leader: what it stamped on an entry that was applied here just now. Own time
     /// goes on from there, so that a leader to come stamps nothing much older or newer.
     pub(crate) fn follow(&self, stamp: Timestamp) {

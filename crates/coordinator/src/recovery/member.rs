@@ -93,6 +93,7 @@ pub(super) async fn make(
     let _may_be_absent = std::fs::remove_file(workshop.part());
     insist_on_whole(read.missing, options.up_to_gap.as_deref())?;
     let (reached, term) = rebuild.reached()?;
+    super::insist_on_clock(SystemClock::start().now(), reached.time, options.clock_confirmed)?;
     let bundle = options.bundle.take();
     let cluster = rebuild.query().cluster()?;
     let making = Making::prepare(&options, &rebuild, &opening, (&cluster, bundle.as_ref()))?;
@@ -226,6 +227,7 @@ impl<'a> Making<'a> {
                 state: MemberState::Joined,
                 joined: Timestamp::ZERO,
                 identity_public: [0; 32],
+                keeps_key: None,
             },
             operator: OperatorRow {
                 name: init::OPERATOR.parse()?,

@@ -24,12 +24,15 @@ pub(crate) use import::{Found, find};
 pub(crate) use source::Sources;
 
 use crate::init::absolute_kek;
-use holdfast_common::{ClusterId, Code, Error, Name, PointId, Result};
+use holdfast_common::{ClusterId, Code, Error, Name, PointId, Result, Timestamp};
 use holdfast_keyring::{BundleContents, KekSource};
 use holdfast_ledger::row::Position;
 use holdfast_repository::layout::ObjectName;
 use source::Source;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What `holdfast cluster recover` was told.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct RecoverOptions {
     pub moved: Vec<(Name, String)>,
     /// Why entries that are missing shall be gone without.
     pub up_to_gap: Option<String>,
+    /// A person says that this host's clock is right, whatever the ledger's newest entry says.
+    pub clock_confirmed: bool,
 }
 
 /// How far it reaches and what came of it.
@@ -123,3 +128,21 @@ fn insist_on_whole(missing: Option<(u64, u64)>, up_to_gap: Option<&str>) -> Resu
         _ => Ok(()),
     }
 }
+
+/// Leases, retention and certificates go by the recovered ledger's time, which begins here with the
+/// clock of a fresh host.
+fn insist_on_clock(wall: Timestamp, newest: Timestamp, confirmed: bool) -> Result<()> {
+    let message = match () {
+        () if confirmed => return Ok(()),
+        () if newest.since(wall) > CLOCK_BEHIND => "behind the newest entry of the ledger",
+        () if wall.since(newest) > CLOCK_AHEAD => "far ahead of the newest entry of the ledger",
+        () => return Ok(()),
+    };
+    let message = format!("this host's clock says {wall}, {message}, which is of {newest}");
+    Err(Error::new(Code::ClockDoubtful, message))
+}
+
+/// Hosts are never quite alike.
+const CLOCK_BEHIND: Duration = Duration::from_secs(60);
+/// A recovery may come late; a clock that is off by more has been wrong before.
+const CLOCK_AHEAD: Duration = Duration::from_secs(24 * 3600);

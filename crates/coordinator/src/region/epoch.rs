@@ -5,7 +5,7 @@
 //! A term of an election never decides between epochs. Within an epoch regions only come back to
 //! it: who names more of them has the newer word.
 
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::epoch::FIRST_EPOCH;
 use holdfast_wire::v1;
 use minicbor::{Decode, Encode};
@@ -70,11 +70,15 @@ impl Epoch {
             regions: self.regions.iter().map(Name::to_string).collect(),
             member: self.member,
             applied: self.applied,
+            voucher: Default::default(),
         })
     }
 
     pub(crate) fn from_wire(told: Option<&v1::EpochInForce>) -> Result<Self> {
         let Some(told) = told else { return Ok(Self::first()) };
+        if told.number > limits::EPOCH_MAX || told.regions.len() > limits::MEMBERS_MAX {
+            return Err(Error::new(Code::UsageMalformed, "there can be no such epoch"));
+        }
         let regions = told.regions.iter().map(|name| name.parse()).collect::<Result<_>>()?;
         let (number, member) = (told.number.max(FIRST_EPOCH), told.member);
         Ok(Self { number, regions, member, applied: told.applied })
@@ -164,6 +168,11 @@ mod tests {
         assert_eq!(Epoch::from_wire(None).unwrap(), Epoch::first());
         let bad = v1::EpochInForce { regions: vec!["a b".to_owned()], ..Default::default() };
         assert!(Epoch::from_wire(Some(&bad)).is_err());
+        let last = v1::EpochInForce { number: limits::EPOCH_MAX, ..Default::default() };
+        assert!(Epoch::from_wire(Some(&last)).is_ok());
+        for number in [limits::EPOCH_MAX + 1, u64::MAX] {
+            assert!(Epoch::from_wire(Some(&v1::EpochInForce { number, ..last.clone() })).is_err());
+        }
     }
 
     /// A claim is made for the region of whoever makes it.

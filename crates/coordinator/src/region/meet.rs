@@ -7,15 +7,25 @@ use super::{
 };
 use crate::{house::House, seed};
 use holdfast_common::{Code, Error, Result};
+use holdfast_wire::v1;
 
 impl House {
     /// Whoever speaks is of the epoch that is in force, or is told that it is not. A newer epoch is
     /// written down before anybody is answered.
-    pub(crate) fn meet(&self, told: &Epoch) -> Result<()> {
+    pub(crate) fn meet(&self, from: u64, told: Option<&v1::EpochInForce>) -> Result<()> {
+        let voucher = told.map(|told| told.voucher.clone()).unwrap_or_default();
+        let told = &Epoch::from_wire(told)?;
         let peers = self.ledger.peers();
         let _turn = peers.turn();
-        match judge(&peers.standing().epoch, &self.region, told) {
-            Verdict::Same => peers.insist_on_epoch(),
+        let verdict = judge(&peers.standing().epoch, &self.region, told);
+        if matches!(verdict, Verdict::Adopt | Verdict::Fence) {
+            self.insist_on_voucher(from, told, &voucher)?;
+        }
+        match verdict {
+            Verdict::Same => {
+                peers.keep_voucher(told, &voucher);
+                peers.insist_on_epoch()
+            }
             Verdict::Refuse => Err(peers.standing().epoch.supersedes()),
             Verdict::Adopt => self.adopt(told, None),
             Verdict::Fence => {

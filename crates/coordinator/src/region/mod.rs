@@ -23,6 +23,7 @@ mod meet;
 mod plan;
 mod promote;
 mod standing;
+mod voucher;
 mod watch;
 
 pub(crate) use claim::Claim;
@@ -35,4 +36,5 @@ pub(crate) use promote::{Order, promote};
 #[cfg(test)]
 pub(crate) use standing::IntendedNode;
 pub(crate) use standing::{Intent, Standing, prepare};
+pub(crate) use voucher::vouch;
 pub(crate) use watch::{insist_unclaimed, keep, look, stand_again};

@@ -88,8 +88,7 @@ async fn ask_around(house: &House) {
         house.ledger.peers().hello(member, "").await.ok().map(|answer| (member, answer))
     };
     for (member, answer) in join_all(others.into_iter().map(ask)).await.into_iter().flatten() {
-        let met = Epoch::from_wire(answer.epoch.as_ref()).and_then(|epoch| house.meet(&epoch));
-        if let Err(error) = met {
+        if let Err(error) = house.meet(member, answer.epoch.as_ref()) {
             tracing::debug!(%error, member, "of another epoch");
         }
     }

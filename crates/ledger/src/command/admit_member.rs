@@ -4,7 +4,7 @@
 use super::{Apply, Outcome, conflict, enrol_agent::usable_token};
 use crate::{
     Actor,
-    level::{LEVEL_FIRST, insist_on_known},
+    level::{KEPT_KEYS, LEVEL_FIRST, insist_on_known},
     row::{Duty, MemberRole, MemberRow, MemberState, TokenKind, TokenRow, member::check_address},
     tables::Table,
 };
@@ -58,6 +58,7 @@ impl AdmitMember {
             state: MemberState::Joined,
             joined: apply.time,
             identity_public: self.identity_public,
+            keeps_key: (apply.level()? >= KEPT_KEYS).then_some(true),
         })?;
         Ok(Outcome::Number(id))
     }

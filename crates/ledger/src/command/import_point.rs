@@ -44,8 +44,7 @@ impl ImportPoint {
         }
         for pack in &self.packs {
             self.take_pack(apply, pack)?;
-            let end = pack.base.saturating_add(u64::from(pack.slots));
-            vault.next_number = vault.next_number.max(end);
+            vault.next_number = vault.next_number.max(apply.number_behind(pack)?);
         }
         apply.tables.put(&vault)?;
         let point = PointRow { committed: apply.time, recovered: Some(true), ..self.point.clone() };

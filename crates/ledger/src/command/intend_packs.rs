@@ -1,7 +1,10 @@
 //! Announces packs before their first byte is written, and reserves their chunk numbers.
 
-use super::{Apply, Outcome};
-use crate::row::{PackHome, PackRow, PackState, VaultRow, epoch::FIRST_EPOCH, pack::pack_key};
+use super::{
+    Apply, Outcome,
+    numbers::{epoch_bits, reserve},
+};
+use crate::row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 
@@ -31,13 +34,10 @@ pub struct IntendedPack {
     pub digest: [u8; 32],
 }
 
-/// Numbers have 40 bits within an epoch.
-const NUMBERS_MAX: u64 = 1 << 40;
-
 impl IntendPacks {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
-        let mut vault = apply.vault(&session.vault)?;
+        let mut vault = apply.with_sequence(apply.vault(&session.vault)?)?;
         let prefix = epoch_bits(apply.epoch()?.map_or(FIRST_EPOCH, |row| row.number));
         let mut bases = Vec::with_capacity(self.packs.len());
         for pack in &self.packs {
@@ -70,17 +70,4 @@ impl IntendPacks {
         apply.tables.put(&vault)?;
         Ok(Outcome::Bases(bases))
     }
-}
-
-/// The upper part of a number. It is 0 in the first epoch, as it was before there were others.
-fn epoch_bits(epoch: u64) -> u64 {
-    if epoch == FIRST_EPOCH { 0 } else { epoch * NUMBERS_MAX }
-}
-
-fn reserve(vault: VaultRow, slots: u32) -> Result<VaultRow> {
-    let next_number = vault.next_number + u64::from(slots);
-    if next_number > NUMBERS_MAX {
-        return Err(Error::new(Code::LimitExceeded, "the vault has no chunk numbers left"));
-    }
-    Ok(VaultRow { next_number, packs: vault.packs + 1, ..vault })
 }

@@ -28,6 +28,7 @@ mod move_member;
 mod note;
 mod note_bundle;
 mod note_snapshot;
+mod numbers;
 mod place_member;
 mod place_points;
 mod put_location;

@@ -75,11 +75,22 @@ pub struct MemberRow {
     pub state: MemberState,
     #[n(7)]
     pub joined: Timestamp,
+    /// The key with which it joined.
     #[cbor(n(8), with = "minicbor::bytes")]
     pub identity_public: [u8; 32],
+    /// Whether its certificates are for that key only: others make a new one at each start.
+    #[n(9)]
+    pub keeps_key: Option<bool>,
 }
 
 impl MemberRow {
+    /// Whether a certificate with this key can be of this member. A number may have been given on
+    /// both sides of a cluster that was divided, to two members.
+    pub fn may_have(&self, key: &[u8; 32]) -> bool {
+        let keeps_key = self.duty == Duty::Witness || self.keeps_key == Some(true);
+        !keeps_key || self.identity_public == *key
+    }
+
     pub fn is_live(&self) -> bool {
         self.state == MemberState::Joined
     }

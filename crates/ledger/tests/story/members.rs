@@ -1,6 +1,6 @@
 //! The coordinators of a story: how they come, change and go, and what always holds of them.
 
-use super::{Story, agent, ensure, init, name};
+use super::{Story, agent, end_silent, ensure, init, name};
 use holdfast_common::{AgentId, Timestamp};
 use holdfast_ledger::{Actor, Command, Query, command::*, row::*};
 use proptest::test_runner::TestCaseError;
@@ -29,6 +29,7 @@ pub(crate) fn founder() -> MemberRow {
         state: MemberState::Joined,
         joined: Timestamp::from_nanos(4),
         identity_public: [7; 32],
+        keeps_key: None,
     }
 }
 
@@ -206,5 +207,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("claim_epoch", claim_epoch(2, 2).into()),
         ("return_region", back(2, false).into()),
         ("forget_region", forget(2).into()),
+        ("end_run_in_silence", end_silent(1).into()),
     ]
 }

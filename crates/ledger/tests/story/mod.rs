@@ -262,6 +262,12 @@ pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
     PlacePoints { vault: ids::vault(), location: name("main"), points }
 }
 
+/// Ends a run of which nothing was heard since its beginning.
+pub(crate) fn end_silent(number: u8) -> EndRun {
+    let silent_since = Some(Timestamp::from_nanos(1_800_000_000_000_000_000));
+    EndRun { run: ids::run(number), state: RunState::Interrupted, error: None, silent_since }
+}
+
 pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) -> CommitPoint {
     CommitPoint {
         session: ids::session(session),
@@ -329,7 +335,16 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         7 => (me, store(number, number, None).into()),
         8 => (me, commit(number, number, agent(who), PointState::Complete).into()),
         9 => (me, commit(number, number + 100, agent(who), PointState::Checkpoint).into()),
-        10 => (me, EndRun { run: ids::run(number), state: RunState::Failed, error: None }.into()),
+        10 => (
+            me,
+            EndRun {
+                run: ids::run(number),
+                state: RunState::Failed,
+                error: None,
+                silent_since: None,
+            }
+            .into(),
+        ),
         11 => (me, RenewSession { session }.into()),
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
         13 => (Actor::System, RevokeAgent { agent: agent(who) }.into()),
@@ -462,7 +477,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("start_run", start_run(2, agent(1)).into()),
         ("start_restore", start_restore.into()),
         ("end_restore", end_restore.into()),
-        ("end_run", EndRun { run, state, error: Some(refusal) }.into()),
+        ("end_run", EndRun { run, state, error: Some(refusal), silent_since: None }.into()),
         ("cancel_run", CancelRun { run }.into()),
         ("begin_session", BeginSession { session, run, point }.into()),
         ("renew_session", RenewSession { session }.into()),

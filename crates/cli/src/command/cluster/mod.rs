@@ -174,27 +174,58 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
     let status = client.ask(v1::StatusRequest {}, ask).await?;
     demand.output.answer(
         || super::status::cluster_fields(&status),
-        || {
-            let mut table = Table::new([
-                "id", "name", "region", "role", "duty", "state", ">applied", ">lag", "address",
-            ]);
-            for member in &status.members {
-                table.row([
-                    member.id.to_string(),
-                    member.name.clone(),
-                    member.region.clone(),
-                    member.role.clone(),
-                    member.duty.clone(),
-                    member.state.clone(),
-                    member.applied.to_string(),
-                    member.lag.map_or_else(String::new, |lag| lag.to_string()),
-                    member.address.clone(),
-                ]);
-            }
-            table.render()
-        },
+        || format!("{}\n\n{}", lead(&status), members_table(&status)),
     )?;
     Ok(Ending::Done)
+}
+
+/// Who leads, since when, and what the cluster goes by.
+fn lead(status: &v1::StatusResponse) -> String {
+    let named = |id| status.members.iter().find(|member| member.id == id);
+    let who = match (status.leader, status.leader_since_ns) {
+        (Some(id), since) => {
+            let name = named(id).map_or_else(|| id.to_string(), |member| member.name.clone());
+            match since {
+                Some(_) => format!("`{name}` leads since {}", figures::time_if_any(since)),
+                None => format!("`{name}` leads"),
+            }
+        }
+        (None, _) => "nobody leads".to_owned(),
+    };
+    format!("{who} (term {}, epoch {}, level {})", status.term, status.epoch, status.level)
+}
+
+fn members_table(status: &v1::StatusResponse) -> String {
+    let mut table = Table::new([
+        "id",
+        "name",
+        "region",
+        "role",
+        "duty",
+        "state",
+        ">replicated",
+        ">applied",
+        ">lag",
+        ">contact",
+        "address",
+    ]);
+    for member in &status.members {
+        let figure = |known: Option<u64>| known.map_or_else(String::new, |known| known.to_string());
+        table.row([
+            member.id.to_string(),
+            member.name.clone(),
+            member.region.clone(),
+            member.role.clone(),
+            member.duty.clone(),
+            member.state.clone(),
+            figure(member.replicated),
+            member.applied.to_string(),
+            figure(member.lag),
+            member.last_contact_ms.map_or_else(String::new, |ago| format!("{ago} ms")),
+            member.address.clone(),
+        ]);
+    }
+    table.render()
 }
 
 fn location(text: &str) -> Result<(Name, String)> {

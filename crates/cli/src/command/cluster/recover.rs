@@ -57,6 +57,9 @@ pub struct Recover {
     /// Go on without entries that are in no location, and write down why
     #[arg(long, value_name = "REASON")]
     up_to_gap: Option<String>,
+    /// This host's clock is right, though it is behind the newest entry or a day ahead of it
+    #[arg(long)]
+    confirm_clock: bool,
     #[command(flatten)]
     passphrase: PassphraseArguments,
 }
@@ -82,6 +85,7 @@ pub async fn recover(recover: Recover, demand: &Demand<'_>) -> Result<Ending> {
         operator: recover.operator_kek,
         moved: recover.locations,
         up_to_gap: recover.up_to_gap,
+        clock_confirmed: recover.confirm_clock,
     })
     .await?;
     for damage in &recovered.damaged {

@@ -51,6 +51,7 @@ pub(super) async fn members(house: &House) -> Result<(Vec<v1::MemberStatus>, Vec
             }
             .to_owned(),
             applied: applied.or(matched).unwrap_or(0),
+            replicated: matched,
             lag: last.zip(matched).map(|(last, matched)| last.saturating_sub(matched)),
             last_contact_ms: view.and_then(|view| view.silent_ms),
             address: row.address.clone(),

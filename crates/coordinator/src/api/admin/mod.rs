@@ -137,6 +137,7 @@ impl Admin for AdminService {
         request: Request<v1::FollowRunRequest>,
     ) -> Answer<Events<v1::RunEvent>> {
         let run = parse::run_id(&request.get_ref().run_id).map_err(refuse)?;
+        self.house.ledger.catch_up().await.map_err(refuse)?;
         let (events, receiver) = mpsc::channel(8);
         let (house, token) = (self.house.clone(), self.tasks.token().clone());
         self.tasks.spawn("follow", OnError::Log, async move {
@@ -186,6 +187,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::VerifyObjectsRequest>,
     ) -> Answer<Events<v1::VerifyEvent>> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
         let request = crate::verify::Request::parse(&self.house, request.into_inner());
         let request = request.map_err(refuse)?;
         let (events, receiver) = mpsc::channel(8);

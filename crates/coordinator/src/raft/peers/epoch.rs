@@ -4,8 +4,10 @@
 //! superseded a moment ago does nothing more.
 
 use super::Peers;
-use crate::region::Standing;
-use holdfast_common::{Code, Error, Result};
+use crate::region::{Epoch, Standing, vouch};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Result, Secret};
+use holdfast_wire::v1;
 use std::{
     sync::{MutexGuard, PoisonError},
     time::Duration,
@@ -17,11 +19,13 @@ pub(super) struct Stand {
     /// It starts anew in another epoch: nothing of the old one changes its log any more.
     closed: bool,
     contact: Option<Instant>,
+    /// What a member with data said for this epoch, as a witness tells it on.
+    heard: Option<(Epoch, Bytes)>,
 }
 
 impl Stand {
     pub(super) fn at(standing: Standing) -> Self {
-        Self { standing, closed: false, contact: None }
+        Self { standing, closed: false, contact: None, heard: None }
     }
 }
 
@@ -37,6 +41,32 @@ impl Peers {
 
     pub(crate) fn stand_at(&self, standing: Standing) {
         self.stand().standing = standing;
+    }
+
+    /// This member has the key to vouch with.
+    pub(crate) fn vouch_with(&self, key: Secret<32>) {
+        drop(self.0.voucher_key.set(key));
+    }
+
+    /// The epoch that this member knows, as it tells others of it.
+    pub(crate) fn tell_epoch(&self) -> Option<v1::EpochInForce> {
+        let stand = self.stand();
+        let epoch = &stand.standing.epoch;
+        let told = epoch.to_wire()?;
+        let voucher = match (self.0.voucher_key.get(), &stand.heard) {
+            (Some(key), _) => Bytes::copy_from_slice(&vouch(key, &self.0.cluster, epoch)),
+            (None, Some((heard, voucher))) if heard == epoch => voucher.clone(),
+            _ => Bytes::new(),
+        };
+        Some(v1::EpochInForce { voucher, ..told })
+    }
+
+    /// Somebody vouched for an epoch.
+    pub(crate) fn keep_voucher(&self, epoch: &Epoch, voucher: &Bytes) {
+        let mut stand = self.stand();
+        if !voucher.is_empty() && stand.standing.epoch == *epoch {
+            stand.heard = Some((epoch.clone(), voucher.clone()));
+        }
     }
 
     /// This member belongs to the epoch that is in force, as far as it knows.

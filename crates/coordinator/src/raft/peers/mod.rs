@@ -20,7 +20,7 @@ pub(super) mod wire;
 use super::types::{Member, Types};
 use crate::region::Standing;
 use epoch::Stand;
-use holdfast_common::{ClusterId, Code, Error, Result, limits};
+use holdfast_common::{ClusterId, Code, Error, Result, Secret, limits};
 use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
 use holdfast_wire::v1::{self, raft_client::RaftClient};
 use openraft::network::RaftNetworkFactory;
@@ -43,6 +43,8 @@ struct Shared {
     /// Where some are from here, whatever they and the membership say.
     fixed: BTreeMap<u64, String>,
     tls: OnceLock<Arc<ClientTls>>,
+    /// With what this member vouches for the epoch that it tells of.
+    voucher_key: OnceLock<Secret<32>>,
     book: Mutex<BTreeMap<u64, Entry>>,
     stand: Mutex<Stand>,
     turn: Mutex<()>,
@@ -66,9 +68,16 @@ enum Lane {
 
 impl Peers {
     pub(crate) fn new(cluster: ClusterId, me: u64, fixed: BTreeMap<u64, String>) -> Self {
-        let (tls, book) = (OnceLock::new(), Mutex::default());
-        let stand = Mutex::new(Stand::at(Standing::first()));
-        Self(Arc::new(Shared { cluster, me, fixed, tls, book, stand, turn: Mutex::default() }))
+        Self(Arc::new(Shared {
+            cluster,
+            me,
+            fixed,
+            tls: OnceLock::new(),
+            voucher_key: OnceLock::new(),
+            book: Mutex::default(),
+            stand: Mutex::new(Stand::at(Standing::first())),
+            turn: Mutex::default(),
+        }))
     }
 
     /// From now on others can be called, with this certificate.
@@ -94,7 +103,7 @@ impl Peers {
 
     fn header(&self, to: u64) -> Option<v1::PeerHeader> {
         let cluster_id = bytes::Bytes::copy_from_slice(self.0.cluster.as_bytes());
-        let epoch = self.standing().epoch.to_wire();
+        let epoch = self.tell_epoch();
         Some(v1::PeerHeader { cluster_id, from: self.0.me, to, epoch })
     }
 

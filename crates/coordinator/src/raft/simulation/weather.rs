@@ -108,6 +108,7 @@ pub(super) fn row(id: u64, role: MemberRole) -> MemberRow {
         state: MemberState::Joined,
         joined: Timestamp::ZERO,
         identity_public: [0; 32],
+        keeps_key: None,
     }
 }
 

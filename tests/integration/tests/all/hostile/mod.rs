@@ -11,12 +11,14 @@
 //!   memory   streams that never end        floods        many connections, handshakes, calls
 //!   greedy   shares that are not used     reading       what a restore grants
 //!   shared   junk in a vault whose members trust each other
+//!   members  a stolen certificate of a witness, a number that is of another
 //! ```
 
 mod certificates;
 mod doors;
 mod floods;
 mod greedy;
+mod members;
 mod memory;
 mod packs;
 mod points;

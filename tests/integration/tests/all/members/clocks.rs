@@ -80,3 +80,28 @@ fn clocks_a_day_apart_expire_nothing_and_any_member_tells_whose_are_wrong() {
     wait_until("all clocks are right", PATIENCE, right);
     drop(agent);
 }
+
+#[test]
+fn a_clock_is_confirmed_for_the_cluster_through_any_member() {
+    let mut members = Members::three();
+    let file = members.scratch.join("clock");
+    set_offset(&file, "+0");
+    for name in ["one", "two", "three"] {
+        members.set_environment(name, &by_file(&file));
+        assert_eq!(members.stop(name), Some(0));
+        members.start(name);
+        members.wait_for_voters(3);
+    }
+    // As if all hosts had been off for that long.
+    set_offset(&file, "+5h");
+    let leader = members.leader();
+    let all: BTreeSet<String> = ["one", "two", "three"].map(str::to_owned).into();
+    assert_eq!(whose_clock_is_wrong(&members, &leader), all);
+    let follower = all.iter().find(|name| **name != leader).unwrap();
+    let told = members.run_at(follower, &["cluster", "confirm-clock", "--yes"]).ok().object();
+    let time: Timestamp = told["now"].as_str().unwrap().parse().unwrap();
+    let now = SystemClock::start().now();
+    assert!(time.since(now) > 4 * HOUR, "{time} is not five hours after {now}");
+    let right = || whose_clock_is_wrong(&members, &leader).is_empty().then_some(());
+    wait_until("the cluster goes by the clocks of its hosts", PATIENCE, right);
+}

@@ -19,9 +19,17 @@ fn three_members_are_one_cluster_and_the_operator_finds_all_of_them() {
     for row in &rows {
         assert_eq!((&row["role"], &row["region"]), (&"voter".into(), &"eu".into()), "{row}");
         assert!(row["applied"].as_u64().unwrap() > 0 && row["lag"].is_u64(), "{row}");
+        assert!(row["replicated"].as_u64() > Some(0), "{row}");
         assert!(["leader", "follower"].contains(&row["state"].as_str().unwrap()), "{row}");
     }
-    let context = fs::read_to_string(members.scratch.join("c/operator.toml")).unwrap();
+    let context = members.scratch.join("c/operator.toml");
+    let table = holdfast(Some(&context), &["cluster", "status"]).ok().text().to_owned();
+    let first = table.lines().next().unwrap();
+    let says = |part: &str| assert!(first.contains(part), "{part}: {table}");
+    says(&format!("`{}` leads since 20", members.leader()));
+    says(&format!("(term {}, epoch 1, level 3)", status["term"]));
+    assert!(table.contains("REPLICATED") && table.contains("CONTACT"), "{table}");
+    let context = fs::read_to_string(context).unwrap();
     for service in members.running.values() {
         assert!(context.contains(&service.address), "{context}");
     }
@@ -71,7 +79,12 @@ fn a_token_makes_one_member_and_only_of_its_kind() {
     let error = refused.ends(4).error();
     assert!(error["next"].as_str().unwrap().contains("cluster token"), "{error}");
     let told = members.run(&["cluster", "token", "--ttl", "1ms"]).ok().object();
-    members.join("three", told["token"].as_str().unwrap(), &[]).fails(4, "token.expired");
+    let expired = members.join("three", told["token"].as_str().unwrap(), &[]).ends(4).error();
+    assert_eq!(expired["code"], "token.expired", "{expired}");
+    let used = members.join("three", &token, &["--witness"]).ends(4).error();
+    for (error, wanted) in [(expired, "cluster token`"), (used, "cluster token --witness`")] {
+        assert!(error["next"].as_str().unwrap().ends_with(wanted), "{error}");
+    }
     let agent = members.scratch.join("agent");
     let coordinator = &members.running["one"].address;
     let (dir, for_member) = (agent.to_str().unwrap(), members.token());

@@ -1,7 +1,7 @@
 //! Members of two versions in one cluster: it goes on while they are replaced one by one, and what
 //! the older ones do not know waits until there is none of them.
 //!
-//! The older version is this binary at the level before, or, where `HOLDFAST_OLD_BINARY` names one,
+//! The older version is this binary at the first level, or, where `HOLDFAST_OLD_BINARY` names one,
 //! a real one (`make torture ONLY=versions`).
 
 use super::scene::{Members, PATIENCE};
@@ -166,7 +166,7 @@ fn a_cluster_is_upgraded_member_by_member_under_load_and_knows_more_at_the_end()
         members.wait_for_voters(3);
         load.goes_on();
     }
-    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 3).then_some(()));
     let made = load.end();
     assert!(made.len() >= 3, "there was load: {}", made.len());
     assert!(made.iter().all(|made| made["state"] == "done"), "{made:?}");
@@ -194,7 +194,7 @@ fn who_knows_less_than_the_ledger_may_hold_neither_joins_nor_starts() {
         return; // Those that knew no levels do not look.
     }
     let mut members = Members::three();
-    assert_eq!(level(&members), 2, "a new cluster begins with what its founder knows");
+    assert_eq!(level(&members), 3, "a new cluster begins with what its founder knows");
     let refused = Outcome::of(None, &mut join(&members, "four")).ends(4).error();
     assert_eq!(refused["code"], "cluster.level_unknown", "{refused}");
     assert!(refused["next"].as_str().unwrap().contains("newer"), "{refused}");
@@ -225,5 +225,5 @@ fn one_member_that_does_not_answer_holds_the_level() {
     assert_eq!(level(&members), 1);
     // Gone for good, it is asked no more.
     members.run(&["cluster", "remove", "three", "--yes"]).ok();
-    wait_until("the level goes up", PATIENCE, || (level(&members) == 2).then_some(()));
+    wait_until("the level goes up", PATIENCE, || (level(&members) == 3).then_some(()));
 }

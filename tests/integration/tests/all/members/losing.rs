@@ -194,3 +194,40 @@ fn members_that_are_restarted_in_turn_lose_nothing_and_are_found_again() {
     wait_until("the agent found them", PATIENCE, seen);
     drop(agent);
 }
+
+#[test]
+fn five_voters_go_on_without_any_two_and_agree_on_nothing_with_two_alone() {
+    let mut members = Members::founded();
+    for name in ["two", "three", "four", "five"] {
+        members.add(name, &[]);
+    }
+    members.wait_for_voters(5);
+    let agent = members.agent("host");
+    let source = members.scratch.join("source");
+    let mut lost = Vec::new();
+    for round in 1..=2 {
+        lost.push(members.leader());
+        members.kill(lost.last().unwrap());
+        assert!(!lost.contains(&members.leader()));
+        fill(&source, round, 2);
+        let saved = || {
+            let made = members.run(&["backup", "--path", source.to_str().unwrap()]);
+            (made.code == 0).then(|| made.object())
+        };
+        let made = wait_until("the agent has found another one", PATIENCE, saved);
+        let point = made["point"].as_str().unwrap();
+        let back = restored(&members, point, &source, &format!("back-{round}"));
+        Tree::of(&source).assert_same(&back, &format!("without {lost:?}"));
+    }
+    lost.push(members.leader());
+    members.kill(lost.last().unwrap());
+    members.run(&["agent", "token"]).fails(5, "cluster.leader_unknown");
+    for name in &lost {
+        members.start(name);
+    }
+    members.wait_for_voters(5);
+    let whole = || members.rows().iter().all(|row| row["lag"] == 0).then_some(());
+    wait_until("all five have everything", PATIENCE, whole);
+    members.run(&["agent", "token"]).ok();
+    drop(agent);
+}

@@ -2,10 +2,13 @@
 
 use crate::{
     cluster::Cluster,
-    harness::{Objects, Outcome, Scratch, Service, holdfast, noise, write},
+    harness::{Objects, Outcome, Scratch, Service, binary, holdfast, noise, write},
 };
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 pub(super) struct Lost {
     pub(super) scratch: Scratch,
@@ -39,6 +42,10 @@ impl Lost {
     }
 
     pub(super) fn recover_with(&self, more: &[&str]) -> Outcome {
+        Outcome::of(None, &mut self.command(more))
+    }
+
+    pub(super) fn command(&self, more: &[&str]) -> Command {
         let from = format!("local:{}", self.location().display());
         let dir = self.scratch.join("c");
         let arguments = [
@@ -47,7 +54,9 @@ impl Lost {
             &["--listen", "127.0.0.1:0"][..],
             more,
         ];
-        holdfast(None, &arguments.concat())
+        let mut command = Command::new(binary());
+        command.args(arguments.concat());
+        command
     }
 
     /// The recovered coordinator runs.

@@ -2,6 +2,7 @@
 
 use super::scene::{Lost, backup, repoint, repointed, source};
 use crate::{
+    clock::{by_file, set_offset},
     cluster::Cluster,
     harness::{Outcome, Service, Tree, holdfast, wait_until, write},
 };
@@ -179,4 +180,24 @@ fn an_old_coordinator_that_still_runs_is_over() {
     assert_ne!(code, 0, "nothing is given out by what was superseded");
     cluster.run(&["agent", "token"]).ok();
     drop(back);
+}
+
+#[test]
+fn a_clock_that_the_ledger_contradicts_is_not_taken_over_unasked() {
+    let cluster = Cluster::start();
+    cluster.run(&["agent", "token"]).ok();
+    let lost = Lost::of(cluster);
+    let kek = format!("file:{}", lost.scratch.join("kek").display());
+    let file = lost.scratch.join("clock");
+    let recover = |offset: &str, more: &[&str]| {
+        set_offset(&file, offset);
+        let mut command = lost.command(&[&["--kek", &kek], more].concat());
+        Outcome::of(None, command.envs(by_file(&file)))
+    };
+    for offset in ["-1h", "+3d"] {
+        let refused = recover(offset, &[]).ends(4).error();
+        assert_eq!(refused["code"], "clock.time_doubtful", "{offset}: {refused}");
+        assert!(!lost.scratch.join("c/coordinator.toml").exists(), "{offset}");
+    }
+    recover("+3d", &["--confirm-clock"]).ok();
 }

@@ -1,0 +1,59 @@
+//! Who may propose what, where the ledger itself cannot tell: a witness says little, and only of
+//! itself.
+//!
+//! Members with data propose for whoever called them and was admitted, so they may say everything.
+//! A witness serves nobody and holds no key; what comes from one beyond this table comes from
+//! whoever took its certificate. When it leads, it says what a leader says to itself.
+
+use crate::Command;
+
+impl Command {
+    /// Whether a witness with this number may propose it to whoever leads.
+    pub fn is_for_witness_to_say(&self, member: u64) -> bool {
+        match self {
+            Self::MoveMember(moved) => moved.member == member,
+            Self::AddSegment(_)
+            | Self::AdmitMember(_)
+            | Self::BeginRead(_)
+            | Self::BeginSession(_)
+            | Self::CancelRun(_)
+            | Self::CertifyMember(_)
+            | Self::ClaimEpoch(_)
+            | Self::CommitPoint(_)
+            | Self::CreateToken(_)
+            | Self::DeleteResource(_)
+            | Self::EndRestore(_)
+            | Self::EndRun(_)
+            | Self::EndSession(_)
+            | Self::EnrolAgent(_)
+            | Self::ExportBundle(_)
+            | Self::FindPack(_)
+            | Self::ForgetRegion(_)
+            | Self::ImportPoint(_)
+            | Self::InitCluster(_)
+            | Self::IntendPacks(_)
+            | Self::LoseHistory(_)
+            | Self::LosePack(_)
+            | Self::Note(_)
+            | Self::NoteSnapshot(_)
+            | Self::PlaceMember(_)
+            | Self::PlacePoints(_)
+            | Self::PutLocation(_)
+            | Self::PutPolicy(_)
+            | Self::PutVault(_)
+            | Self::RaiseLevel(_)
+            | Self::RecoverCluster(_)
+            | Self::RemoveMember(_)
+            | Self::RenewAgent(_)
+            | Self::RenewSession(_)
+            | Self::ReturnRegion(_)
+            | Self::RevokeAgent(_)
+            | Self::RewrapKeys(_)
+            | Self::SeeAgents(_)
+            | Self::StartRun(_)
+            | Self::StorePacks(_)
+            | Self::TakeOffice(_)
+            | Self::VerifyBundle(_) => false,
+        }
+    }
+}

@@ -157,7 +157,7 @@ pub const LOG_AHEAD_BYTES_MIN: usize = 64 * KIB;
 pub const LOG_AHEAD_BYTES_MAX: usize = MIB;
 pub const TABLE_CACHE_BYTES: u64 = 32 << 20;
 /// Rows in memory go to the tables on disk together, when they come to so much.
-pub const TABLE_LAYER_BYTES: usize = 256 * KIB;
+pub const TABLE_LAYER_BYTES: usize = 64 * KIB;
 /// What may be in memory while a snapshot is written, or the disk is slow; then writes wait.
 pub const TABLE_LAYERS_BYTES_MAX: usize = 32 * MIB;
 /// The newest entries of the log are read from memory.

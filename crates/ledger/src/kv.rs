@@ -24,6 +24,11 @@ pub trait StateKv: Send + Sync {
 
     fn write(&self, batch: Batch) -> Result<()>;
 
+    /// The same for whoever keeps the batch.
+    fn write_copy(&self, batch: &Batch) -> Result<()> {
+        self.write(batch.clone())
+    }
+
     /// Makes everything written so far survive a power cut.
     fn flush(&self) -> Result<()>;
 }

@@ -150,7 +150,8 @@ pub fn member_messages() -> Vec<Vec<u8>> {
     let append = v1::AppendRequest { header: None, vote, previous: last, entries, committed: last };
     let ask = v1::VoteRequest { header: None, vote, last, handed_over: true };
     let hand = v1::TakeOverRequest { header: None, from_leader: vote, to_node: 2, last };
-    let epoch = v1::EpochInForce { number: 2, regions, member: 4, applied: 98 };
+    let epoch =
+        v1::EpochInForce { number: 2, regions, member: 4, applied: 98, voucher: Bytes::new() };
     let messages = [
         append.encode_to_vec(),
         v1::AppendResponse { outcome, taken: last, vote }.encode_to_vec(),

@@ -169,7 +169,7 @@ fn delete_keeps_all_in_a_directory_that_the_backup_could_not_list() {
     let whole = scene.back_up();
     let (target, restored, _) = scene.restore_all(whole.point);
     // A directory that cannot be listed: skipped, and in the point all the same.
-    std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, Permissions::from_mode(0o0)).unwrap();
     let backup = with_leave_of_owners_only(|| scene.back_up());
     assert_eq!(backup.counts.skipped, 1);
     std::fs::write(restored.join("extra"), b"extra").unwrap();

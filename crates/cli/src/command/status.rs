@@ -62,13 +62,13 @@ pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
     json!({
         "id": hex::encode(&status.cluster_id),
         "name": status.cluster_name,
-        "leader": status.leader,
+        "leader": status.leader.map(|id| id.to_string()),
         "epoch": status.epoch,
         "term": status.term,
         "level": status.level,
         "leader_since": json_time(status.leader_since_ns),
         "members": status.members.iter().map(|member| json!({
-            "id": member.id,
+            "id": member.id.to_string(),
             "name": member.name,
             "region": member.region,
             "role": member.role,

@@ -79,7 +79,9 @@ impl Machine {
                 stamp = envelope.as_ref().map(|envelope| envelope.time).or(stamp);
             }
             commands.push((entry.log_id.index, envelope.map(|envelope| envelope.command)));
-            let applied = record::to_bytes(&StoredLogId::from(&entry.log_id));
+        }
+        if let Some(last) = group.last() {
+            let applied = record::to_bytes(&StoredLogId::from(&last.log_id));
             tables.put_raw(Table::Meta, APPLIED, applied)?;
         }
         self.tables.write(tables.into_batch())?;

@@ -95,11 +95,15 @@ impl StateKv for SledKv {
     }
 
     fn write(&self, batch: Batch) -> Result<()> {
+        self.write_copy(&batch)
+    }
+
+    fn write_copy(&self, batch: &Batch) -> Result<()> {
         let (rows, mut changes) = (batch.changes.len(), sled::Batch::default());
-        for (key, value) in batch.changes {
+        for (key, value) in &batch.changes {
             match value {
-                Some(value) => changes.insert(key.as_slice(), wrap(&key, &value)),
-                None => changes.remove(key),
+                Some(value) => changes.insert(key.as_slice(), wrap(key, value)),
+                None => changes.remove(key.as_slice()),
             }
         }
         guarded(|| {

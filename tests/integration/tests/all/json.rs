@@ -74,9 +74,9 @@ const RESTORE: &[&str] = &[
 ];
 const VERIFY: &[&str] = &["level:s", "points:n", "objects:n", "bytes:n", "damaged:l", "unproven:l"];
 const STATUS: &[&str] = &["protected:b", "cluster:o", "agents:l", "sources:l", "alarms:l"];
-const CLUSTER: &[&str] = &["id:s", "leader:n?", "epoch:n", "term:n", "members:l"];
+const CLUSTER: &[&str] = &["id:s", "leader:s?", "epoch:n", "term:n", "members:l"];
 const MEMBER: &[&str] =
-    &["id:n", "name:s", "region:s", "role:s", "state:s", "applied:n", "replicated:n?", "lag:n?"];
+    &["id:s", "name:s", "region:s", "role:s", "state:s", "applied:n", "replicated:n?", "lag:n?"];
 const DAMAGED: &[&str] = &[
     "object:s",
     "location:s?",

@@ -113,7 +113,7 @@ pub async fn join(join: Join, demand: &Demand<'_>) -> Result<Ending> {
     })
     .await?;
     demand.output.answer(
-        || json!({ "id": joined.node_id, "name": join.name.as_str(), "config": joined.config }),
+        || json!({ "id": joined.node_id.to_string(), "name": join.name.as_str(), "config": joined.config }),
         || format!("holdfast coordinator --config {}", joined.config.display()),
     )?;
     Ok(Ending::Done)
@@ -155,7 +155,7 @@ pub async fn transfer(member: Option<String>, demand: &Demand<'_>) -> Result<End
 fn told(demand: &Demand<'_>, member: &str, status: &v1::StatusResponse) -> Result<Ending> {
     let row = find(status, member).cloned().unwrap_or_default();
     demand.output.answer(
-        || json!({ "id": row.id, "name": row.name, "role": row.role }),
+        || json!({ "id": row.id.to_string(), "name": row.name, "role": row.role }),
         || format!("{} is a {}", row.name, row.role),
     )?;
     Ok(Ending::Done)

@@ -112,7 +112,7 @@ fn fields(recovered: &Recovered) -> Value {
         "config": recovered.config,
         "context": recovered.context,
         "cluster": recovered.cluster.to_string(),
-        "id": recovered.node_id,
+        "id": recovered.node_id.to_string(),
         "epoch": reached.epoch,
         "index": reached.index,
         "term": recovered.term,

@@ -56,7 +56,7 @@ impl Layers {
 
 #[derive(Default)]
 pub(super) struct Layer {
-    pub(super) rows: BTreeMap<Vec<u8>, Change>,
+    pub(super) rows: Batch,
     pub(super) bytes: usize,
 }
 
@@ -66,7 +66,7 @@ impl Layer {
             let weight = |change: &Change| change.as_ref().map_or(0, Vec::len);
             self.bytes += weight(&change);
             let key_bytes = key.len();
-            match self.rows.insert(key, change) {
+            match self.rows.changes.insert(key, change) {
                 Some(before) => self.bytes -= weight(&before),
                 None => self.bytes += key_bytes + ROW_BYTES,
             }
@@ -86,7 +86,7 @@ pub(super) fn first_changes<'a>(
     };
     let mut first = BTreeMap::new();
     for layer in newest_first {
-        let rows = layer.rows.range::<[u8], _>((from, Bound::Unbounded));
+        let rows = layer.rows.changes.range::<[u8], _>((from, Bound::Unbounded));
         for (key, change) in rows.take_while(|(key, _)| key.starts_with(prefix)).take(count) {
             if !first.contains_key(key) {
                 first.insert(key.clone(), change.clone());

@@ -97,8 +97,11 @@ impl Overlay {
 
 impl StateKv for Overlay {
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let change =
-            self.shared.lock().newest_first().find_map(|layer| layer.rows.get(key).cloned());
+        let change = self
+            .shared
+            .lock()
+            .newest_first()
+            .find_map(|layer| layer.rows.changes.get(key).cloned());
         change.map_or_else(|| self.shared.below.read(key), Ok)
     }
 
@@ -142,7 +145,7 @@ pub(crate) struct View {
 
 impl StateKv for View {
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let change = self.frozen.iter().find_map(|layer| layer.rows.get(key).cloned());
+        let change = self.frozen.iter().find_map(|layer| layer.rows.changes.get(key).cloned());
         change.map_or_else(|| self.shared.below.read(key), Ok)
     }
 
@@ -204,7 +207,7 @@ impl Shared {
         loop {
             let oldest = self.lock().oldest()?;
             let Some(layer) = oldest else { return Ok(()) };
-            let written = self.below.write(Batch { changes: layer.rows.clone() });
+            let written = self.below.write_copy(&layer.rows);
             let mut layers = self.lock();
             match &written {
                 Ok(()) => drop(layers.frozen.pop_front()),

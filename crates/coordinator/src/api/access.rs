@@ -295,8 +295,10 @@ where
                 let house = self.house.clone();
                 Box::pin(async move {
                     let answer = answer.await?;
-                    if let Some(house) = lasts {
-                        house.outlast().await;
+                    if let Some(house) = lasts
+                        && let Err(error) = house.outlast().await
+                    {
+                        return Ok(to_status(&error).into_http());
                     }
                     let mut answer = answer.map(|body| counted.until_sent(body));
                     if house.ledger.peers().insist_on_epoch().is_err() {

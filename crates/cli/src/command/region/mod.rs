@@ -46,6 +46,9 @@ enum Verb {
         /// Although the other side may be alive, or a vault has no location in the region
         #[arg(long, requires = "reason")]
         force: bool,
+        /// Although what the lost side had shipped cannot be read: what it says there is given up
+        #[arg(long, requires = "reason")]
+        without_shipped_log: bool,
         /// Why; kept in the ledger
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -87,9 +90,15 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     match arguments.verb {
         Verb::Status => status(demand).await,
         Verb::Check { region } => check(&region, demand).await,
-        Verb::Promote { region, force, reason } => {
+        Verb::Promote { region, force, without_shipped_log, reason } => {
             let (region, reason) = (region.to_string(), reason.unwrap_or_default());
-            let order = v1::PromoteRegionRequest { region, force, reason, dry_run: false };
+            let order = v1::PromoteRegionRequest {
+                region,
+                force,
+                reason,
+                dry_run: false,
+                without_shipped_log,
+            };
             promote(order, demand).await
         }
         Verb::Fence { region, by, epoch } => fence(&region, &by, epoch, demand).await,
@@ -379,6 +388,7 @@ fn plan_text(region: &str, plan: &v1::PromoteRegionResponse) -> String {
         format!("nothing new would go to: {}", list(&plan.lost_locations)),
         loss_text(plan),
     ];
+        "shipped_log_error": plan.shipped_log_error,
     for obstacle in &plan.obstacles {
         let forcible = if obstacle.forcible { " (overcome by --force)" } else { "" };
         lines.push(format!(
@@ -416,6 +426,11 @@ Examples:
   holdfast region promote dr --force --reason \"eu is cut off for good\" --yes
   holdfast region fence eu --by dr --yes
   holdfast region failback eu --dry-run
+    if let Some(error) = &plan.shipped_log_error {
+        lines.push(format!(
+            "DONE WITHOUT what the other side had shipped, which may be more than that: {error}"
+        ));
+    }
   holdfast region failback eu --yes
   holdfast region forget eu --reason \"the building is gone\" --yes
   holdfast --output json region status";

@@ -155,7 +155,8 @@ pub(super) async fn take_lead(
         other => other.to_string(),
     };
     let reason = Some(request.reason).filter(|reason| !reason.is_empty());
-    let order = Order { region, operator, force: request.force, reason };
+    let (force, without_log) = (request.force, request.without_shipped_log);
+    let order = Order { region, operator, force, without_log, reason };
     rendered(house, &promote(house, &order).await?)
 }
 
@@ -184,6 +185,7 @@ fn rendered(house: &House, plan: &Plan) -> Result<v1::PromoteRegionResponse> {
         lost_members: texts(&plan.lost_members),
         lost_locations: texts(&plan.lost_locations),
     })
+        shipped_log_error: plan.unheard.as_ref().map(Error::to_string),
 }
 
 /// An operator says what this member cannot see: another region leads now.

@@ -100,6 +100,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/Regions", ADMIN),
     ("/holdfast.v1.Admin/RemoveMember", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
+    ("/holdfast.v1.Admin/SettleRegion", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
     ("/holdfast.v1.Admin/StartRestore", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
@@ -170,6 +171,7 @@ const LASTING: &[&str] = &[
     "/holdfast.v1.Admin/VerifyBundle",
     "/holdfast.v1.Enroll/Join",
     "/holdfast.v1.Enroll/JoinMember",
+    "/holdfast.v1.Admin/SettleRegion",
 ];
 
 /// Calls that send for as long as they like; each message has a bound.

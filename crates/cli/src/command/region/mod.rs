@@ -1,5 +1,5 @@
-//! `holdfast region status | check | promote | fence | failback | forget`: which region leads, and
-//! what to do when one is lost, and when it is there again.
+//! `holdfast region status | check | promote | fence | failback | settle | forget`: which region
+//! leads, and what to do when one is lost, and when it is there again.
 //!
 //! Every coordinator is asked by itself (`client::sides`): after a cut there may be two that say
 //! that they lead, and the newer epoch is the one that counts. A promotion is shown before it is
@@ -71,7 +71,16 @@ enum Verb {
         /// Say what the region did alone, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Although nobody of the region can be asked what it did alone
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why; kept with what was found
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
+    /// Say that what a region had done alone is settled: `region status` shows it no more
+    #[command(after_help = EXAMPLES)]
+    Settle { region: Name },
     /// Give a region up for good: its members are removed, its locations stay as they are
     #[command(after_help = EXAMPLES)]
     Forget {
@@ -102,7 +111,12 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
             promote(order, demand).await
         }
         Verb::Fence { region, by, epoch } => fence(&region, &by, epoch, demand).await,
-        Verb::Failback { region, dry_run } => failback::fail_back(&region, dry_run, demand).await,
+        Verb::Failback { region, dry_run, force, reason } => {
+            let (region, reason) = (region.to_string(), reason.unwrap_or_default());
+            let order = v1::FailbackRegionRequest { region, dry_run, force, reason };
+            failback::fail_back(order, demand).await
+        }
+        Verb::Settle { region } => failback::settle(&region, demand).await,
         Verb::Forget { region, reason } => failback::forget(&region, reason, demand).await,
     }
 }
@@ -118,6 +132,7 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
         || fields(&best.view, &unaware),
         || {
             let mut parts = vec![text(&best.view)];
+            parts.extend(best.view.unsettled.iter().map(failback::unsettled_text));
             parts.extend(unaware.iter().map(|view| {
                 format!(
                     "`{}` of `{}` still goes by epoch {}\n  next: holdfast region fence {} --by {}",
@@ -274,6 +289,7 @@ fn fields(view: &v1::RegionsResponse, unaware: &[&v1::RegionsResponse]) -> Value
         "since": json_time(is_claimed.then_some(view.since_ns)),
         "reason": (!view.reason.is_empty()).then_some(&view.reason),
         "regions": view.regions.iter().map(region_fields).collect::<Vec<_>>(),
+        "unsettled": view.unsettled.iter().map(failback::fields).collect::<Vec<_>>(),
         "unaware": unaware.iter().map(|view| json!({
             "member": view.member, "region": view.region, "epoch": view.epoch,
         })).collect::<Vec<_>>(),
@@ -372,6 +388,7 @@ fn plan_fields(region: &str, plan: &v1::PromoteRegionResponse) -> Value {
             "time": json_time(Some(point.time_ns)),
         })).collect::<Vec<_>>(),
         "lost": { "members": plan.lost_members, "locations": plan.lost_locations },
+        "shipped_log_error": plan.shipped_log_error,
     })
 }
 
@@ -388,7 +405,6 @@ fn plan_text(region: &str, plan: &v1::PromoteRegionResponse) -> String {
         format!("nothing new would go to: {}", list(&plan.lost_locations)),
         loss_text(plan),
     ];
-        "shipped_log_error": plan.shipped_log_error,
     for obstacle in &plan.obstacles {
         let forcible = if obstacle.forcible { " (overcome by --force)" } else { "" };
         lines.push(format!(
@@ -410,6 +426,11 @@ fn loss_text(plan: &v1::PromoteRegionResponse) -> String {
         "the ledger is here up to entry {}, of {time}; {heard}; what came later may be missing",
         plan.base
     )];
+    if let Some(error) = &plan.shipped_log_error {
+        lines.push(format!(
+            "DONE WITHOUT what the other side had shipped, which may be more than that: {error}"
+        ));
+    }
     for point in &plan.newest {
         let what = point.policy.as_deref().unwrap_or(&point.source);
         let time = figures::time(Timestamp::from_nanos(point.time_ns));
@@ -426,11 +447,7 @@ Examples:
   holdfast region promote dr --force --reason \"eu is cut off for good\" --yes
   holdfast region fence eu --by dr --yes
   holdfast region failback eu --dry-run
-    if let Some(error) = &plan.shipped_log_error {
-        lines.push(format!(
-            "DONE WITHOUT what the other side had shipped, which may be more than that: {error}"
-        ));
-    }
   holdfast region failback eu --yes
+  holdfast region settle eu --yes
   holdfast region forget eu --reason \"the building is gone\" --yes
   holdfast --output json region status";

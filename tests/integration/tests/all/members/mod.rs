@@ -16,5 +16,6 @@ mod recovering;
 mod regions;
 mod returning;
 mod scene;
+mod settling;
 mod storm;
 mod witness;

@@ -45,7 +45,8 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
 }
 
 /// Ends with an error when this member was removed. One that was away meanwhile hears of it from
-/// the others, which serve it no more: it would wait for its old leader for ever.
+/// the others, which serve it no more: it would wait for its old leader for ever. All are asked:
+/// who was removed together keeps company.
 pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     loop {
         tokio::select! {
@@ -54,10 +55,10 @@ pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken)
         }
         let rows = house.ledger.query().members()?;
         for row in rows.iter().filter(|row| row.id != house.node_id && row.is_live()) {
-            match house.ledger.peers().hello(row.id, "").await {
-                Ok(_) => break,
-                Err(error) if error.code == Code::MemberRemoved => return Err(error),
-                Err(_) => {}
+            if let Err(error) = house.ledger.peers().hello(row.id, "").await
+                && error.code == Code::MemberRemoved
+            {
+                return Err(error);
             }
         }
     }

@@ -141,6 +141,9 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Restore/Open", Access::Reader),
 ];
 
+/// By which members hear of each other's epoch.
+const HELLO: &str = "/holdfast.v1.Raft/Hello";
+
 /// Marks every answer of a side that was superseded: what it says may be old.
 const SUPERSEDED: http::HeaderName = http::HeaderName::from_static("holdfast-superseded");
 const MARK: http::HeaderValue = http::HeaderValue::from_static("yes");
@@ -168,10 +171,10 @@ const LASTING: &[&str] = &[
     "/holdfast.v1.Admin/PlaceMember",
     "/holdfast.v1.Admin/RemoveMember",
     "/holdfast.v1.Admin/RevokeAgent",
+    "/holdfast.v1.Admin/SettleRegion",
     "/holdfast.v1.Admin/VerifyBundle",
     "/holdfast.v1.Enroll/Join",
     "/holdfast.v1.Enroll/JoinMember",
-    "/holdfast.v1.Admin/SettleRegion",
 ];
 
 /// Calls that send for as long as they like; each message has a bound.
@@ -211,13 +214,24 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
     let Some((_, access)) = TABLE.iter().find(|(known, _)| *known == path) else {
         return Err(Error::new(Code::AuthDenied, "there is no such call"));
     };
-    let caller = match info.and_then(|info| info.peer.as_ref()) {
+    let known = match info.and_then(|info| info.peer.as_ref()) {
         Some(peer) if peer.identity.cluster != house.cluster => {
             return Err(Error::new(Code::AuthDenied, "the certificate is of another cluster"));
         }
-        Some(peer) if !peer.is_valid_at(house.clock.now()) => Caller::Unknown,
-        Some(peer) => standing(house, &peer.identity.kind)?,
-        None => Caller::Unknown,
+        Some(peer) if !peer.is_valid_at(house.clock.now()) => Ok(Caller::Unknown),
+        Some(peer) => standing(house, &peer.identity.kind),
+        None => Ok(Caller::Unknown),
+    };
+    let caller = match (known, info.and_then(|info| info.peer.as_ref()).map(|peer| &peer.identity))
+    {
+        // What it hears there is what became of it.
+        (Err(error), Some(own)) if error.code == Code::MemberRemoved && path == HELLO => {
+            match own.kind {
+                IdentityKind::Coordinator(id) => Caller::Member(id),
+                _ => return Err(error),
+            }
+        }
+        (known, _) => known?,
     };
     match (access, &caller) {
         (Access::Anyone, _)

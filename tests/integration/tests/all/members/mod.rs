@@ -18,4 +18,5 @@ mod returning;
 mod scene;
 mod settling;
 mod storm;
+mod three_regions;
 mod witness;

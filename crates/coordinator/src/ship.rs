@@ -7,8 +7,8 @@
 //!
 //! Extents are gap-free and written once. A restart goes on behind the last one it knows of; when
 //! an extent of that beginning is there already, its own header says how far it reaches. An answer
-//! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a newer
-//! epoch by then: why that is enough is told in `region/promote`.
+//! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a
+//! newer epoch by then: why that is enough is told in `region/promote`.
 
 use crate::{house::House, raft::Ledger, shipped};
 use bytes::Bytes;

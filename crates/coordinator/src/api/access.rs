@@ -214,24 +214,13 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
     let Some((_, access)) = TABLE.iter().find(|(known, _)| *known == path) else {
         return Err(Error::new(Code::AuthDenied, "there is no such call"));
     };
-    let known = match info.and_then(|info| info.peer.as_ref()) {
+    let caller = match info.and_then(|info| info.peer.as_ref()) {
         Some(peer) if peer.identity.cluster != house.cluster => {
             return Err(Error::new(Code::AuthDenied, "the certificate is of another cluster"));
         }
-        Some(peer) if !peer.is_valid_at(house.clock.now()) => Ok(Caller::Unknown),
-        Some(peer) => standing(house, &peer.identity.kind),
-        None => Ok(Caller::Unknown),
-    };
-    let caller = match (known, info.and_then(|info| info.peer.as_ref()).map(|peer| &peer.identity))
-    {
-        // What it hears there is what became of it.
-        (Err(error), Some(own)) if error.code == Code::MemberRemoved && path == HELLO => {
-            match own.kind {
-                IdentityKind::Coordinator(id) => Caller::Member(id),
-                _ => return Err(error),
-            }
-        }
-        (known, _) => known?,
+        Some(peer) if !peer.is_valid_at(house.clock.now()) => Caller::Unknown,
+        Some(peer) => standing(house, &peer.identity.kind, path)?,
+        None => Caller::Unknown,
     };
     match (access, &caller) {
         (Access::Anyone, _)
@@ -249,7 +238,7 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
 }
 
 /// What the ledger says of an identity now: a live connection does not outlive a revocation.
-fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
+fn standing(house: &House, kind: &IdentityKind, path: &str) -> Result<Caller> {
     match kind {
         IdentityKind::Agent(id) => {
             let agent = house.ledger.query().agent(id)?;
@@ -263,9 +252,10 @@ fn standing(house: &House, kind: &IdentityKind) -> Result<Caller> {
             Some(operator) if !operator.revoked => Ok(Caller::Operator(name.clone())),
             _ => Err(Error::new(Code::AuthDenied, format!("`{name}` is no operator here"))),
         },
-        // One that is not in the tables is newer than they are.
+        // One that is not in the tables is newer than they are. One that was removed hears there
+        // what became of it.
         IdentityKind::Coordinator(id) => match house.ledger.query().member(*id) {
-            Ok(member) if member.state == MemberState::Removed => {
+            Ok(member) if member.state == MemberState::Removed && path != HELLO => {
                 let message = format!("the member `{}` was removed", member.name);
                 Err(Error::new(Code::MemberRemoved, message))
             }

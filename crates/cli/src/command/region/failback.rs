@@ -153,8 +153,8 @@ pub(super) fn fields(report: &v1::FailbackReport) -> Value {
 pub(super) fn unsettled_text(report: &v1::FailbackReport) -> String {
     let region = &report.region;
     let mut lines = vec![format!(
-        "`{region}` came back to epoch {} with {} entries that it had agreed alone, {} points of it \
-         taken in",
+        "`{region}` came back to epoch {} with {} entries that it had agreed alone, {} points of \
+         it taken in",
         report.epoch,
         report.entries,
         report.imported.len()

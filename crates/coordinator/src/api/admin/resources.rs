@@ -107,8 +107,8 @@ fn checked_location(house: &House, name: Name, spec: &v1::LocationSpec) -> Resul
     Ok(LocationRow { url, ..row })
 }
 
-/// A location of a region that was given up is filled again or forgotten, and stays what it is until
-/// then: nobody could end its waiting afterwards.
+/// A location of a region that was given up is filled again or forgotten, and stays what it is
+/// until then: nobody could end its waiting afterwards.
 fn insist_on_settled(house: &House, name: &Name) -> Result<()> {
     let suspended = house.ledger.query().epoch()?.map(|epoch| epoch.suspended).unwrap_or_default();
     if suspended.iter().all(|part| !part.locations.contains(name)) {

@@ -160,9 +160,9 @@ fn theirs(command: &Command) -> Option<Theirs> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{AgentId, PackId, RunId, VaultId, record};
+    use holdfast_common::{AgentId, PackId, RunId, Timestamp, VaultId, record};
     use holdfast_ledger::{
-        Batch, MemoryKv, Row, StateKv, Table,
+        Actor, Batch, MemoryKv, Row, StateKv, Table,
         command::*,
         envelope::ENVELOPE_VERSION,
         row::{epoch::Suspended, *},

@@ -1,8 +1,8 @@
 //! What was found stays in the ledger from before the region is back until somebody has settled it.
 //!
-//! Once a region is back nobody can ask it again: its members have put aside what they agreed alone.
-//! So the report is kept first, shown by every later failback and by `region status`, and replaced
-//! only by that of another return.
+//! Once a region is back nobody can ask it again: its members have put aside what they agreed
+//! alone. So the report is kept first, shown by every later failback and by `region status`, and
+//! replaced only by that of another return.
 
 use super::{Order, Report};
 use crate::{house::House, recovery::LeftPoint};

@@ -123,6 +123,7 @@ codes! {
     RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
     RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
     RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
+    RegionSilent "region.members_silent" Refused false "start one of its coordinators; if all are gone for good: --force --reason TEXT";
     ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";
     ResourceMissing "resource.name_unknown" NotFound false "list what there is with `holdfast get KIND`";
     ResourceMalformed "resource.field_malformed" Usage false "see `holdfast explain KIND`";

@@ -178,6 +178,11 @@ pub const EPOCH_MAX: u64 = (1 << 24) - 1;
 pub const EPOCHS_MISSED_MAX: u64 = 64;
 /// Why an operator takes the lead for a region.
 pub const REASON_BYTES_MAX: usize = 512;
+/// What is kept of what a region did alone, until somebody has settled it.
+pub const FINDINGS_KEPT_MAX: usize = 4_096;
+pub const FINDINGS_BYTES_MAX: usize = 2 * MIB;
+/// Findings go to the ledger in parts; one of them is a row.
+pub const FINDINGS_PART_BYTES_MAX: usize = 512 * KIB;
 /// Where a member is reached, as `host:port`.
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Agents of which one command says that they came, stayed or went.
@@ -310,6 +315,11 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(
+        FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX
+            && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS
+            && 2 * FINDINGS_BYTES_MAX < MESSAGE_BYTES_MAX
+    );
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);

@@ -45,7 +45,8 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
 }
 
 /// Ends with an error when this member was removed. One that was away meanwhile hears of it from
-/// the others, which serve it no more: it would wait for its old leader for ever.
+/// the others, which serve it no more: it would wait for its old leader for ever. All are asked:
+/// who was removed together keeps company.
 pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     loop {
         tokio::select! {
@@ -57,10 +58,10 @@ pub(crate) async fn heed_removal(house: Arc<House>, shutdown: CancellationToken)
         // One that was brought nothing yet knows those that were there before.
         let others = others.map(|row| row.id).chain(house.first_peers.keys().copied());
         for member in others.collect::<BTreeSet<u64>>() {
-            match house.ledger.peers().hello(member, "").await {
-                Ok(_) => break,
-                Err(error) if ends(error.code) => return Err(error),
-                Err(_) => {}
+            if let Err(error) = house.ledger.peers().hello(member, "").await
+                && ends(error.code)
+            {
+                return Err(error);
             }
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! Extents are gap-free and written once. A restart goes on behind the last one it knows of; when
 //! an extent of that beginning is there already, its own header says how far it reaches. An answer
-//! "committed" waits until the extent that holds its entry is durable.
+//! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a
+//! newer epoch by then: why that is enough is told in `region/promote`.
 
 use crate::{house::House, raft::Ledger, shipped};
 use bytes::Bytes;
@@ -142,13 +143,15 @@ impl House {
     }
 
     /// Has what was agreed so far in the locations before it is answered, unless that takes long: a
-    /// location that is away must not keep people from shutting somebody out.
-    pub(crate) async fn outlast(&self) {
+    /// location that is away must not keep people from shutting somebody out. What a side agreed
+    /// that was superseded meanwhile is no answer.
+    pub(crate) async fn outlast(&self) -> Result<()> {
         let index = *self.ledger.applied().borrow();
         match tokio::time::timeout(OUTLAST_MAX, self.shipped(index)).await {
             Ok(Ok(_)) => {}
             _ => tracing::warn!(index, "answered before it was in the locations"),
         }
+        self.ledger.peers().insist_on_epoch()
     }
 
     /// The same on the member that leads, and so ships.
@@ -264,6 +267,10 @@ fn note(house: &House, shipped: u64) {
 }
 
 async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
+    if house.ledger.epoch()? < house.ledger.peers().standing().epoch.number {
+        // The new epoch is not in the ledger yet: in the name of the old one nobody ships any more.
+        return Ok(());
+    }
     let vault = catalog_vault(&house.ledger)?;
     if !house.shipping.has_key.load(Ordering::Relaxed) {
         shipped::key::put(house, &vault).await?;
@@ -319,6 +326,8 @@ async fn ship_from(
         least = least.min(adopt(house, key, extent, from, applied).await?);
     }
     let missing = || places.iter().zip(&there).filter(|(_, there)| there.is_none());
+    let looked = || crate::region::insist_unclaimed(house, &places, u64::from(epoch));
+    looked().await?;
     if missing().next().is_none() {
         return Ok(least);
     }
@@ -330,12 +339,11 @@ async fn ship_from(
             extent
         }
     };
-    crate::region::insist_unclaimed(house, &places).await?;
-    house.ledger.peers().insist_on_epoch()?;
     let puts = missing().map(|((_, store), _)| store.put_new(&name, extent.clone()));
     for put in join_all(puts).await {
         put?;
     }
+    looked().await?;
     Ok(least)
 }
 

@@ -37,7 +37,7 @@ pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
 /// The numbers of the commands that came with each level.
-const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=55), (3, 56..=99)];
+const LEVELS: &[(u32, RangeInclusive<u64>)] = &[(1, 1..=33), (2, 34..=51), (3, 52..=99)];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 

@@ -7,11 +7,11 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, EpochRow, LevelRow, LocationRow, LostHistoryRow,
-        MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow, RecoveryRow, RunRow,
-        SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow, cluster::CLUSTER_KEY,
-        level::LEVEL_KEY, member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
-        recovery::SHIPPED_SNAPSHOT_KEY,
+        AgentRow, BundleRow, ClusterRow, EpochRow, FindingRow, LevelRow, LocationRow,
+        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
+        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
+        pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -103,6 +103,11 @@ impl<'a> Query<'a> {
     /// Agents that were told of what this ledger does not hold.
     pub fn lost_histories(&self) -> Result<Vec<LostHistoryRow>> {
         self.every(&[])
+    }
+
+    /// What was found when regions came back and nobody has settled yet; of one region or of all.
+    pub fn findings(&self, region: Option<&Name>) -> Result<Vec<FindingRow>> {
+        self.every(&region.map(finding::prefix).unwrap_or_default())
     }
 
     /// The newest snapshot that lies in the catalog locations.

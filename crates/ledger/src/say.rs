@@ -35,6 +35,7 @@ impl Command {
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)
+            | Self::NoteFindings(_)
             | Self::NoteSnapshot(_)
             | Self::PlaceMember(_)
             | Self::PlacePoints(_)

@@ -41,6 +41,7 @@ pub enum Table {
     LostHistory = 28,
     Epoch = 30,
     Level = 34,
+    Finding = 35,
 }
 
 /// A row: its table, and the key that finds it there.

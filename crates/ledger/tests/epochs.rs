@@ -6,14 +6,17 @@ use holdfast_common::Code;
 use holdfast_ledger::{
     Actor, Outcome,
     command::{
-        AdmitMember, ClaimEpoch, CommitPoint, CreateToken, ForgetRegion, PutLocation, PutVault,
-        TakeOffice,
+        AdmitMember, ClaimEpoch, CommitPoint, CreateToken, ForgetRegion, NoteFindings, PutLocation,
+        PutVault, TakeOffice,
     },
-    row::{LocationRow, MemberRole, MemberState, PackHome, PointState, VaultRow, epoch::Suspended},
+    row::{
+        FindingRow, LocationRow, MemberRole, MemberState, PackHome, PointState, VaultRow,
+        epoch::Suspended,
+    },
 };
 use story::{
     Story, agent, ids, intend,
-    members::{admit, back, claim_epoch, create_token, forget, see},
+    members::{admit, back, claim_epoch, create_token, forget, note_findings, see},
     name,
 };
 
@@ -197,4 +200,30 @@ fn a_region_that_is_forgotten_is_waited_for_no_more() {
     assert_eq!(story.query().vault(&ids::vault()).unwrap().required, [name("far")]);
     story.refused(Actor::System, forget(2), Code::RegionMissing);
     story.refused(Actor::System, back(2, false), Code::RegionMissing);
+}
+
+#[test]
+fn findings_are_kept_in_order_until_they_are_replaced_or_settled() {
+    let mut story = two_regions();
+    let note = |findings: &[FindingRow]| NoteFindings {
+        region: name("north"),
+        findings: findings.to_vec(),
+    };
+    let all = note_findings().findings;
+    let (first, rest) = all.split_at(1);
+    story.refused(Actor::Agent(agent(1)), note(first), Code::AuthDenied);
+    story.refused(Actor::System, note(rest), Code::LimitExceeded);
+    let gap = [first, &all[2..]].concat();
+    story.refused(Actor::System, note(&gap), Code::LimitExceeded);
+    let other = FindingRow { region: name("south"), ..first[0].clone() };
+    story.refused(Actor::System, note(&[other]), Code::LimitExceeded);
+    assert_eq!(story.done(Actor::System, note(&[])), Outcome::Unchanged);
+    story.done(Actor::System, note(first));
+    story.done(Actor::System, note(rest));
+    assert_eq!(story.query().findings(Some(&name("north"))).unwrap(), all);
+    assert_eq!(story.query().findings(Some(&name("nor"))).unwrap(), []);
+    story.done(Actor::System, note(first));
+    assert_eq!(story.query().findings(None).unwrap(), first, "what was before is replaced");
+    story.done(Actor::System, note(&[]));
+    assert_eq!(story.query().findings(None).unwrap(), []);
 }

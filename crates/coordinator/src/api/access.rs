@@ -103,6 +103,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/Regions", ADMIN),
     ("/holdfast.v1.Admin/RemoveMember", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
+    ("/holdfast.v1.Admin/SettleRegion", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
     ("/holdfast.v1.Admin/StartRestore", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
@@ -143,6 +144,9 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Restore/Open", Access::Reader),
 ];
 
+/// By which members hear of each other's epoch.
+const HELLO: &str = "/holdfast.v1.Raft/Hello";
+
 /// Marks every answer of a side that was superseded: what it says may be old.
 const SUPERSEDED: http::HeaderName = http::HeaderName::from_static("holdfast-superseded");
 const MARK: http::HeaderValue = http::HeaderValue::from_static("yes");
@@ -170,6 +174,7 @@ const LASTING: &[&str] = &[
     "/holdfast.v1.Admin/PlaceMember",
     "/holdfast.v1.Admin/RemoveMember",
     "/holdfast.v1.Admin/RevokeAgent",
+    "/holdfast.v1.Admin/SettleRegion",
     "/holdfast.v1.Admin/VerifyBundle",
     "/holdfast.v1.Enroll/Join",
     "/holdfast.v1.Enroll/JoinMember",
@@ -217,7 +222,7 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
             return Err(Error::new(Code::AuthDenied, "the certificate is of another cluster"));
         }
         Some(peer) if !peer.is_valid_at(house.clock.now()) => Caller::Unknown,
-        Some(peer) => standing(house, peer)?,
+        Some(peer) => standing(house, peer, path)?,
         None => Caller::Unknown,
     };
     match (access, &caller) {
@@ -236,7 +241,7 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
 }
 
 /// What the ledger says of an identity now: a live connection does not outlive a revocation.
-fn standing(house: &House, peer: &PeerCertificate) -> Result<Caller> {
+fn standing(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
     match &peer.identity.kind {
         IdentityKind::Agent(id) => {
             let agent = house.ledger.query().agent(id)?;
@@ -250,9 +255,10 @@ fn standing(house: &House, peer: &PeerCertificate) -> Result<Caller> {
             Some(operator) if !operator.revoked => Ok(Caller::Operator(name.clone())),
             _ => Err(Error::new(Code::AuthDenied, format!("`{name}` is no operator here"))),
         },
-        // One that is not in the tables is newer than they are.
+        // One that is not in the tables is newer than they are. One that was removed hears there
+        // what became of it.
         IdentityKind::Coordinator(id) => match house.ledger.query().member(*id) {
-            Ok(member) if member.state == MemberState::Removed => {
+            Ok(member) if member.state == MemberState::Removed && path != HELLO => {
                 let message = format!("the member `{}` was removed", member.name);
                 Err(Error::new(Code::MemberRemoved, message))
             }
@@ -308,8 +314,10 @@ where
                 let house = self.house.clone();
                 Box::pin(async move {
                     let answer = answer.await?;
-                    if let Some(house) = lasts {
-                        house.outlast().await;
+                    if let Some(house) = lasts
+                        && let Err(error) = house.outlast().await
+                    {
+                        return Ok(to_status(&error).into_http());
                     }
                     let mut answer = answer.map(|body| counted.until_sent(body));
                     if house.ledger.peers().insist_on_epoch().is_err() {

@@ -191,6 +191,9 @@ impl Raft for RaftService {
         let caller = caller(&request);
         let header = request.get_ref().header.clone();
         let member = self.identify(&caller, header.as_ref()).map_err(refuse)?;
+        if self.heeds_removal(member, header.as_ref()).map_err(refuse)? {
+            return answer(self.greeting().await);
+        }
         let is_ours = self.insist(&caller, header.as_ref()).is_ok();
         let address = request.into_inner().address;
         match address.as_str() {
@@ -222,6 +225,22 @@ impl RaftService {
             return Ok(());
         }
         Err(Error::new(Code::AuthDenied, "this is for the side that superseded this member"))
+    }
+
+    /// Whether a member that was removed is still to hear of the epoch it was removed in: one of a
+    /// region that was forgotten would go on with its own as soon as it is up. Nothing that it says
+    /// itself is believed.
+    fn heeds_removal(&self, member: u64, header: Option<&v1::PeerHeader>) -> Result<bool> {
+        let row = match self.house.ledger.query().member(member) {
+            Ok(row) if row.state == MemberState::Removed => row,
+            _ => return Ok(false),
+        };
+        let ours = self.house.ledger.peers().standing();
+        let told = Epoch::from_wire(header.and_then(|header| header.epoch.as_ref()))?;
+        if ours.belongs && !ours.epoch.is_of(&row.region) && told.number < ours.epoch.number {
+            return Ok(true);
+        }
+        Err(Error::new(Code::MemberRemoved, format!("the member `{}` was removed", row.name)))
     }
 
     async fn greeting(&self) -> Result<v1::HelloResponse> {

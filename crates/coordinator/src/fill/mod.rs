@@ -46,7 +46,7 @@ pub(crate) struct Left {
 }
 
 /// What no source has whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeftObject {
     pub(crate) name: ObjectName,
     pub(crate) why: String,

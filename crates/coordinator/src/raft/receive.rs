@@ -57,6 +57,14 @@ impl Ledger {
     /// Takes entries that a leader had applied and shipped, as if it had sent them, and waits until
     /// they are applied here. What this member has already is passed over.
     pub(crate) async fn take_shipped(&self, entries: &[u8]) -> Result<()> {
+        // The tables are ahead of what openraft says of them, for a moment.
+        let here = Some(*self.applied.borrow()).filter(|index| *index > 0);
+        let wait = self.raft.wait(None);
+        let stopped = |error| {
+            Error::new(Code::ClusterLeaderless, "the ledger of this member has stopped")
+                .cause(error)
+        };
+        wait.applied_index_at_least(here, "what the tables have").await.map_err(stopped)?;
         let (applied, vote) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();

@@ -2,10 +2,10 @@
 //!
 //! Whatever was reported committed lies in an extent of the log in every required location, so also
 //! in this region's. A member that was behind when the line broke takes those entries as if their
-//! leader had sent them, before it claims anything: then nothing that was acknowledged is missing.
+//! leader had sent them, before it claims anything and once more after it: see `promote` for why
+//! nothing that was acknowledged is missing then.
 
-use super::Plan;
-use crate::{house::House, ship};
+use crate::{house::House, places::Place, ship};
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::row::epoch::FIRST_EPOCH;
 use holdfast_repository::layout::{self, Object};
@@ -15,32 +15,45 @@ use std::{collections::BTreeSet, time::Duration};
 /// How long the entries may take to be applied.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Takes what lies in the plan's locations; how many entries that were.
-pub(super) async fn gather(house: &House, plan: &Plan) -> Result<u64> {
+/// Takes what lies in these locations; how many entries that were. What one of them cannot give may
+/// lie in the next, and the error is told all the same.
+pub(super) async fn gather(house: &House, places: &[Place]) -> Result<u64> {
+    let before = house.ledger.state().applied;
+    let mut failed = None;
+    for place in places {
+        if let Err(error) = take(house, place).await {
+            tracing::warn!(%error, location = %place.0, "the log there is not all taken");
+            failed.get_or_insert(error);
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(house.ledger.state().applied - before),
+    }
+}
+
+async fn take(house: &House, (_, store): &Place) -> Result<()> {
     let log_key = house.keys()?.recovery.log_key();
     let row = house.ledger.query().epoch()?;
     let epoch = row.map_or(FIRST_EPOCH, |row| row.number);
-    let before = house.ledger.state().applied;
-    for (_, store) in &plan.places {
-        for from in beginnings(store.as_ref(), epoch, house.ledger.state().applied).await? {
-            let applied = house.ledger.state().applied;
-            let name = number(epoch).map(|epoch| layout::ObjectName::log(epoch, from))?;
-            let extent = store.get(&name.as_str().parse()?, ship::EXTENT_OBJECT_BYTES_MAX).await?;
-            if ship::reach_of(&extent, &house.cluster)? <= applied {
-                continue;
-            }
-            if from > applied + 1 {
-                let message = format!("the log at the location lacks entry {}", applied + 1);
-                return Err(Error::new(Code::LogDamaged, message));
-            }
-            let entries = ship::opened(&log_key, &extent)?;
-            let taken = house.ledger.take_shipped(&entries);
-            tokio::time::timeout(PATIENCE, taken)
-                .await
-                .map_err(|_| Error::new(Code::ClusterBusy, "the log is not applied in time"))??;
+    for from in beginnings(store.as_ref(), epoch, house.ledger.state().applied).await? {
+        let applied = house.ledger.state().applied;
+        let name = number(epoch).map(|epoch| layout::ObjectName::log(epoch, from))?;
+        let extent = store.get(&name.as_str().parse()?, ship::EXTENT_OBJECT_BYTES_MAX).await?;
+        if ship::reach_of(&extent, &house.cluster)? <= applied {
+            continue;
         }
+        if from > applied + 1 {
+            let message = format!("the log at the location lacks entry {}", applied + 1);
+            return Err(Error::new(Code::LogDamaged, message));
+        }
+        let entries = ship::opened(&log_key, &extent)?;
+        let taken = house.ledger.take_shipped(&entries);
+        tokio::time::timeout(PATIENCE, taken)
+            .await
+            .map_err(|_| Error::new(Code::ClusterBusy, "the log is not applied in time"))??;
     }
-    Ok(house.ledger.state().applied - before)
+    Ok(())
 }
 
 /// Where the extents begin that may reach beyond `applied`, in order.

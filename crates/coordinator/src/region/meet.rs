@@ -3,7 +3,6 @@
 use super::{
     Claim, Epoch, Standing,
     epoch::{Verdict, judge},
-    promote::intend,
 };
 use crate::{house::House, seed};
 use holdfast_common::{Code, Error, Result};
@@ -40,8 +39,9 @@ impl House {
         let _turn = self.ledger.peers().turn();
         let standing = self.ledger.peers().standing();
         if claim.epoch.member == self.node_id && claim.epoch.number > standing.epoch.number {
-            // Claimed, and killed before it came to anything: it goes on.
-            return intend(self, claim.clone(), 0);
+            let message = format!("epoch {} is claimed, and not begun", claim.epoch.number);
+            return Err(Error::new(Code::ClusterBusy, message)
+                .next(format!("holdfast region promote {}", claim.region)));
         }
         match judge(&standing.epoch, &self.region, &claim.epoch) {
             Verdict::Same | Verdict::Refuse => Ok(()),

@@ -28,9 +28,7 @@ mod watch;
 
 pub(crate) use claim::Claim;
 pub(crate) use epoch::Epoch;
-pub(crate) use failback::{
-    Difference, Order as ReturnOrder, Report, Theirs, fail_back, forget, tell,
-};
+pub(crate) use failback::{Order as ReturnOrder, Report, fail_back, forget, kept, settle, tell};
 pub(crate) use plan::{Obstacle, Plan, plan};
 pub(crate) use promote::{Order, promote};
 #[cfg(test)]

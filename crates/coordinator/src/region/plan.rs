@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(super) places: Vec<Place>,
     /// A claim of this very member that it did not come to carry out.
     pub(super) own_claim: Option<Claim>,
+    /// Why what the lost side had shipped may not all be here, where it was done without.
+    pub(crate) unheard: Option<Error>,
 }
 
 impl Plan {
@@ -103,6 +105,7 @@ pub(crate) async fn plan(house: &House, region: &Name) -> Result<Plan> {
         lost_locations: Vec::new(),
         places: Vec::new(),
         own_claim: None,
+        unheard: None,
     };
     if others.is_empty() {
         let message = format!("`{region}` holds epoch {} alone", plan.epoch.number);

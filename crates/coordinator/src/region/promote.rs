@@ -1,10 +1,20 @@
 //! Carrying a promotion out: the claim, the intent, and the ledger's new beginning.
+//!
+//! ```text
+//!   the side that leads:   look ─→ put an extent ─→ look ─→ answer "committed"
+//!   this side:             gather ─→ claim ─→ gather ─→ intend
+//! ```
+//!
+//! The last look of an answer saw no claim, so its extent was put before the claim, and whoever
+//! lists after the claim finds it: nothing that was answered is missing here. An extent that was
+//! put after the last listing is behind the claim; its look sees that, and nobody is answered. Only
+//! extents count: packs and points without their entry were acknowledged to nobody.
 
 use super::{
     Claim, Epoch, Intent, Obstacle, Plan, gather::gather, plan, plan::taken,
     standing::IntendedNode, watch::newest_claim,
 };
-use crate::house::House;
+use crate::{house::House, places::Place};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::MemberRow;
@@ -15,6 +25,8 @@ pub(crate) struct Order {
     pub(crate) region: Name,
     pub(crate) operator: String,
     pub(crate) force: bool,
+    /// Whatever the lost side had shipped may be missing.
+    pub(crate) without_log: bool,
     pub(crate) reason: Option<String>,
 }
 
@@ -22,7 +34,8 @@ pub(crate) struct Order {
 /// its ledger anew.
 pub(crate) async fn promote(house: &House, order: &Order) -> Result<Plan> {
     let reason_bytes = order.reason.as_ref().map_or(0, String::len);
-    if reason_bytes > limits::REASON_BYTES_MAX || order.force && reason_bytes == 0 {
+    let wants_reason = order.force || order.without_log;
+    if reason_bytes > limits::REASON_BYTES_MAX || wants_reason && reason_bytes == 0 {
         let message =
             format!("a forced promotion has a reason of 1 to {} bytes", limits::REASON_BYTES_MAX);
         return Err(Error::new(Code::UsageMalformed, message).next("--force --reason TEXT"));
@@ -31,22 +44,10 @@ pub(crate) async fn promote(house: &House, order: &Order) -> Result<Plan> {
     if let Some(stands) = plan.obstacles.iter().find(|stands| !is_overcome(stands, order)) {
         return Err(stands.error.clone());
     }
-    match gather(house, &plan).await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "entries of the log taken from the location"),
-        Err(error) if order.force => {
-            tracing::error!(%error, "what the lost side had shipped is not all here");
-        }
-        Err(error) => {
-            let message = "what the lost side had shipped cannot be taken from the location";
-            return Err(Error { message: message.to_owned(), ..error.clone().cause(&error) }
-                .next("mend the location, or do without: --force --reason TEXT"));
-        }
-    }
-    plan.take_stock(house).await?;
+    plan.unheard = hear(house, &plan.places, order.without_log).await?;
     // From here on nothing of the old epoch changes this log.
     house.ledger.peers().close_log(true);
-    let carried = carry_out(house, order, &plan).await;
+    let carried = carry_out(house, order, &mut plan).await;
     if carried.is_err() {
         house.ledger.peers().close_log(false);
     }
@@ -57,18 +58,94 @@ fn is_overcome(stands: &Obstacle, order: &Order) -> bool {
     stands.forcible && order.force
 }
 
-async fn carry_out(house: &House, order: &Order, plan: &Plan) -> Result<()> {
+async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> {
     let claim = match &plan.own_claim {
         Some(claim) => claim.clone(),
         None => new_claim(house, order, plan).await?,
     };
-    let claim = put(house, plan, claim).await?;
+    let is_there = plan.own_claim.is_some();
+    let unheard = take_epoch(house, &plan.places, &claim, is_there, order.without_log).await?;
+    plan.unheard = plan.unheard.take().or(unheard);
+    plan.take_stock(house).await?;
     let term = plan.siblings.iter().map(|(_, told)| told.term).max();
-    intend(house, claim, term.unwrap_or(0))
+    intend(house, claim, term.unwrap_or(0)).await
 }
 
-/// Writes down that this member leads the epoch it claimed, and starts the ledger anew for it.
-pub(super) fn intend(house: &House, claim: Claim, term: u64) -> Result<()> {
+/// The claim, and what was shipped until it was made; why that may not be all, where it was said to
+/// do without.
+async fn take_epoch(
+    house: &House,
+    places: &[Place],
+    claim: &Claim,
+    is_there: bool,
+    without_log: bool,
+) -> Result<Option<Error>> {
+    put(house, places, claim, is_there).await?;
+    hear(house, places, without_log).await.map_err(|error| {
+        let (number, cause) = (claim.epoch.number, error.message.clone());
+        // A claim is for good: whoever finds it, here or there, goes by it.
+        Error { message: format!("epoch {number} is claimed, and not begun: {cause}"), ..error }
+    })
+}
+
+/// Takes what the lost side had shipped. Without all of it nobody goes on who was not told to.
+async fn hear(house: &House, places: &[Place], without_log: bool) -> Result<Option<Error>> {
+    match gather(house, places).await {
+        Ok(0) => Ok(None),
+        Ok(count) => {
+            tracing::info!(count, "entries of the log taken from the location");
+            Ok(None)
+        }
+        Err(error) if without_log => {
+            tracing::error!(%error, "what the lost side had shipped is not all here");
+            Ok(Some(error))
+        }
+        Err(error) => {
+            let message = "what the lost side had shipped cannot be taken from the location";
+            Err(Error { message: message.to_owned(), ..error.clone().cause(&error) }.next(
+                "mend the location and type it again; to lose what was acknowledged and lies only \
+                 there: --without-shipped-log --reason TEXT",
+            ))
+        }
+    }
+}
+
+/// A claim of this member's that it was stopped after, before it came to anything. Nobody serves or
+/// sends here yet, so that nothing changes the log meanwhile.
+pub(super) async fn go_on(house: &House, claim: &Claim) -> Result<()> {
+    let places = places_of(house, &claim.region).await?;
+    take_epoch(house, &places, claim, true, false).await?;
+    intend(house, claim.clone(), 0).await
+}
+
+/// Where a region claims its epochs.
+async fn places_of(house: &House, region: &Name) -> Result<Vec<Place>> {
+    let rows = house.ledger.query().locations()?;
+    let here: Vec<&Name> =
+        rows.iter().filter(|row| row.region == *region).map(|row| &row.name).collect();
+    let mut places: Vec<Place> = Vec::new();
+    for vault in house.ledger.query().vaults()? {
+        for name in vault.required.iter().filter(|name| here.contains(name)) {
+            house.places.prove(&vault, name).await?;
+            if places.iter().all(|(known, _)| known != name) {
+                places.push((name.clone(), house.places.location(name).await?));
+            }
+        }
+    }
+    places.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(places)
+}
+
+/// Writes down that this member leads the epoch it claimed, from the end that its log has now, and
+/// starts the ledger anew for it.
+async fn intend(house: &House, mut claim: Claim, term: u64) -> Result<()> {
+    (claim.base_term, claim.base) = house.ledger.end_of_log().await?;
+    claim.epoch.applied = house.ledger.state().applied;
+    let _turn = house.ledger.peers().turn();
+    let known = house.ledger.peers().standing().epoch;
+    if known.number >= claim.epoch.number {
+        return Err(known.supersedes());
+    }
     let rows = house.ledger.query().members()?;
     let ours = rows.into_iter().filter(|row| row.is_live() && row.region == claim.region);
     let node = |row: MemberRow| IntendedNode {
@@ -103,33 +180,46 @@ async fn new_claim(house: &House, order: &Order, plan: &Plan) -> Result<Claim> {
     })
 }
 
-/// The claim as it lies in all of the region's locations. Where another one was faster, that one
-/// counts and is named.
-async fn put(house: &House, plan: &Plan, claim: Claim) -> Result<Claim> {
+/// Has the claim in all of the region's locations. Where another one was faster, that one counts
+/// and is named.
+async fn put(house: &House, places: &[Place], claim: &Claim, mut is_there: bool) -> Result<()> {
     let name = layout::ObjectName::epoch(claim.epoch.number).as_str().parse()?;
-    let bytes = match plan.own_claim {
-        Some(_) => written(house, plan, &claim).await?,
-        None => sealed(house, &claim)?,
+    let bytes = match is_there {
+        true => written(house, places, claim).await?,
+        false => sealed(house, claim)?,
     };
-    for place in &plan.places {
+    for place in places {
         match place.1.put_new(&name, bytes.clone()).await {
-            Ok(_) => {}
+            Ok(_) => is_there = true,
             Err(error) if error.code == Code::ObjectConflict => {
                 return Err(match newest_claim(house, place).await? {
                     Some(other) => taken(&other),
                     None => error,
                 });
             }
+            Err(error) if is_there => return Err(half_claimed(claim, &place.0, &error)),
             Err(error) => return Err(error),
         }
     }
-    Ok(claim)
+    Ok(())
+}
+
+/// In one location it is claimed: that is for good, and the other side ends there already.
+fn half_claimed(claim: &Claim, location: &Name, error: &Error) -> Error {
+    let number = claim.epoch.number;
+    let message = format!(
+        "epoch {number} is claimed for `{}`, but not in the location `{location}` yet, and nobody \
+         leads it",
+        claim.region
+    );
+    Error { message, ..error.clone().cause(error) }
+        .next(format!("mend `{location}` and type it again on `{}`: it goes on there", claim.name))
 }
 
 /// The bytes of a claim of our own, as it was written before.
-async fn written(house: &House, plan: &Plan, claim: &Claim) -> Result<Bytes> {
+async fn written(house: &House, places: &[Place], claim: &Claim) -> Result<Bytes> {
     let name = layout::ObjectName::epoch(claim.epoch.number).as_str().parse()?;
-    for (_, store) in &plan.places {
+    for (_, store) in places {
         if store.head(&name).await?.is_some() {
             return store.get(&name, limits::RECORD_BYTES_MAX).await;
         }

@@ -4,10 +4,10 @@
 //! region was given up finds the claim, or a member of the new side, first. [`keep`] goes on asking
 //! everybody it ever knew: a side that was cut off fences itself at the first contact.
 
-use super::{Claim, Epoch, Standing};
+use super::{Claim, Epoch, Standing, promote::go_on};
 use crate::{house::House, places::Place};
 use futures::future::join_all;
-use holdfast_common::{Result, limits};
+use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::ClaimEpoch,
@@ -25,6 +25,16 @@ const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 /// Everything that can be known of epochs now.
 pub(crate) async fn look(house: &House) {
     let (claims, ()) = tokio::join!(claims(house), ask_around(house));
+    let known = house.ledger.peers().standing().epoch.number;
+    let newest = claims.iter().max_by_key(|claim| (claim.epoch.number, claim.epoch.member));
+    let is_own = |claim: &&Claim| claim.epoch.member == house.node_id;
+    if let Some(claim) = newest.filter(is_own).filter(|claim| claim.epoch.number > known) {
+        // Claimed, and killed before it came to anything: it goes on.
+        if let Err(error) = go_on(house, claim).await {
+            tracing::error!(%error, next = error.advice(), "the claimed epoch does not begin");
+        }
+        return;
+    }
     for claim in claims {
         if let Err(error) = house.meet_claim(&claim) {
             tracing::warn!(%error, "a claimed epoch was met");
@@ -126,20 +136,31 @@ impl House {
     }
 }
 
-/// Nobody has claimed an epoch after ours in these locations, a moment ago. Whoever ships the log
-/// looks before each extent: a side that was given up and reaches one of them ends there, before
-/// it reports anything as committed.
-pub(crate) async fn insist_unclaimed(house: &House, places: &[Place]) -> Result<()> {
-    let next = house.ledger.peers().standing().epoch.number + 1;
-    let name = layout::ObjectName::epoch(next).as_str().parse()?;
+/// Nobody has claimed an epoch after this one in these locations, a moment ago. Whoever ships the
+/// log looks before and after it puts an extent: a side that was given up and reaches one of them
+/// ends there, before it reports anything as committed. Whatever becomes of this member by a claim
+/// it finds, and be it of the new epoch, what it was about is over.
+pub(crate) async fn insist_unclaimed(house: &House, places: &[Place], epoch: u64) -> Result<()> {
+    let name = layout::ObjectName::epoch(epoch + 1).as_str().parse()?;
     for place in places {
         if place.1.head(&name).await?.is_some()
             && let Some(claim) = newest_claim(house, place).await?
+            && claim.epoch.number > epoch
         {
             house.meet_claim(&claim)?;
+            house.ledger.peers().insist_on_epoch()?;
+            return Err(is_over(epoch));
         }
     }
-    Ok(())
+    house.ledger.peers().insist_on_epoch()?;
+    match house.ledger.peers().standing().epoch.number > epoch {
+        true => Err(is_over(epoch)),
+        false => Ok(()),
+    }
+}
+
+fn is_over(epoch: u64) -> Error {
+    Error::new(Code::ClusterBusy, format!("epoch {epoch} is over; this member goes by a newer one"))
 }
 
 /// What is claimed in the locations that can be read; of each, the newest.

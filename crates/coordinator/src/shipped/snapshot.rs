@@ -158,6 +158,7 @@ async fn ship_file(
     }
     let (cluster, epoch) = (house.cluster, u64::from(ship::epoch(house)?));
     for part in 0..parts {
+        house.ledger.peers().insist_on_epoch()?;
         let head = PartHead { cluster, epoch, index, part, parts };
         let file = file.clone();
         let read = move || piece_of(&file, part).map_err(unread);

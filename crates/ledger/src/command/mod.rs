@@ -27,6 +27,7 @@ mod lose_pack;
 mod move_member;
 mod note;
 mod note_bundle;
+mod note_findings;
 mod note_snapshot;
 mod numbers;
 mod place_member;
@@ -72,6 +73,7 @@ pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
+pub use note_findings::NoteFindings;
 pub use note_snapshot::NoteSnapshot;
 pub use place_member::PlaceMember;
 pub use place_points::PlacePoints;
@@ -206,6 +208,7 @@ commands! {
     43 ForgetRegion "region.forget" |c| c.subject();
     50 RaiseLevel "level.raise" |c| c.level;
     51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
+    52 NoteFindings "region.findings" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

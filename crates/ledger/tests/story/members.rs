@@ -1,7 +1,7 @@
 //! The coordinators of a story: how they come, change and go, and what always holds of them.
 
 use super::{Story, agent, end_silent, ensure, init, name};
-use holdfast_common::{AgentId, Timestamp};
+use holdfast_common::{AgentId, PointId, Timestamp};
 use holdfast_ledger::{Actor, Command, Query, command::*, row::*};
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeSet, time::Duration};
@@ -80,6 +80,44 @@ pub(crate) fn claim_epoch(epoch: u64, member: u64) -> ClaimEpoch {
 /// The region `north` comes back into an epoch, or is whole again.
 pub(crate) fn back(epoch: u64, filled: bool) -> ReturnRegion {
     ReturnRegion { epoch, region: name("north"), filled }
+}
+
+/// One of each kind.
+pub(crate) fn note_findings() -> NoteFindings {
+    let asked = finding::Asked {
+        epoch: 2,
+        asked: vec![name("north-1")],
+        silent: vec![name("north-2")],
+        entries: 7,
+        unread_from: Some(3),
+        unread_to: Some(4),
+        unasked: Some("it burnt down".to_owned()),
+        untold: 5,
+    };
+    let point = PointId::from_bytes([6; 16]);
+    let left = finding::LeftFinding { point, why: "a pack of it is missing".to_owned() };
+    let location = LocationRow {
+        name: name("main"),
+        url: "local:/srv/main".to_owned(),
+        region: name("north"),
+        revision: 3,
+    };
+    let decision = finding::Decision {
+        index: 17,
+        time: Timestamp::from_nanos(5),
+        actor: Actor::Operator(name("admin")),
+        action: "location.put".to_owned(),
+        subject: "main".to_owned(),
+        theirs: Some(finding::Theirs::Location(location)),
+    };
+    let found = [
+        Finding::Asked(asked),
+        Finding::Imported(point),
+        Finding::Left(left),
+        Finding::Decision(decision),
+    ];
+    let row = |(number, finding)| FindingRow { region: name("north"), number, finding };
+    NoteFindings { region: name("north"), findings: (0..).zip(found).map(row).collect() }
 }
 
 pub(crate) fn forget(epoch: u64) -> ForgetRegion {
@@ -208,5 +246,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("return_region", back(2, false).into()),
         ("forget_region", forget(2).into()),
         ("end_run_in_silence", end_silent(1).into()),
+        ("note_findings", note_findings().into()),
     ]
 }

@@ -112,8 +112,9 @@ pub async fn join(join: Join, demand: &Demand<'_>) -> Result<Ending> {
         level_max: join.max_level,
     })
     .await?;
+    let (id, name) = (joined.node_id.to_string(), join.name.as_str());
     demand.output.answer(
-        || json!({ "id": joined.node_id.to_string(), "name": join.name.as_str(), "config": joined.config }),
+        || json!({ "id": id, "name": name, "config": joined.config }),
         || format!("holdfast coordinator --config {}", joined.config.display()),
     )?;
     Ok(Ending::Done)

@@ -1,7 +1,8 @@
 //! `holdfast region failback | forget`: what becomes of a region that was given up.
 //!
-//! What the region did alone is shown before anything is changed. Asked of a coordinator of the
-//! side that leads, and watched until its end; typed again it goes on where it was.
+//! What the region did alone is shown before anything is changed, and kept until somebody says that
+//! it is settled. Asked of a coordinator of the side that leads, and watched until its end; typed
+//! again it goes on where it was.
 
 use super::weight;
 use crate::{
@@ -20,19 +21,40 @@ use holdfast_wire::{
 };
 use serde_json::{Value, json};
 
-pub(super) async fn fail_back(region: &Name, dry_run: bool, demand: &Demand<'_>) -> Result<Ending> {
+pub(super) async fn fail_back(
+    order: v1::FailbackRegionRequest,
+    demand: &Demand<'_>,
+) -> Result<Ending> {
     let mut side = leading(demand).await?;
+    let (region, dry_run) = (order.region.clone(), order.dry_run);
     if dry_run || !demand.yes {
-        let found = ask(&mut side, region, true, demand).await?;
+        let look = v1::FailbackRegionRequest { dry_run: true, ..order.clone() };
+        let found = ask(&mut side, look, demand).await?;
         if dry_run {
-            demand.output.answer(|| fields(region, &found), || found_text(region, &found))?;
+            demand.output.answer(|| fields(&found), || found_text(&found))?;
             return Ok(Ending::Done);
         }
-        demand.output.remark(&found_text(region, &found));
+        demand.output.remark(&found_text(&found));
     }
     confirm(demand, &format!("bring `{region}` back, with what this side has, and have it lead"))?;
-    let done = ask(&mut side, region, false, demand).await?;
-    demand.output.answer(|| fields(region, &done), || done_text(region, &done))?;
+    let done = ask(&mut side, order, demand).await?;
+    demand.output.answer(|| fields(&done), || done_text(&done))?;
+    Ok(Ending::Done)
+}
+
+pub(super) async fn settle(region: &Name, demand: &Demand<'_>) -> Result<Ending> {
+    let mut side = leading(demand).await?;
+    confirm(demand, &format!("forget what was found when `{region}` came back: it is settled"))?;
+    let question = v1::SettleRegionRequest { region: region.to_string() };
+    let answer = side.admin.settle_region(question).await;
+    let count = answer.map_err(|status| from_status(&status))?.into_inner().findings;
+    demand.output.answer(
+        || json!({ "region": region.as_str(), "findings": count }),
+        || match count {
+            0 => format!("nothing of `{region}` was open"),
+            _ => format!("what `{region}` did alone is settled"),
+        },
+    )?;
     Ok(Ending::Done)
 }
 
@@ -69,17 +91,20 @@ async fn leading(demand: &Demand<'_>) -> Result<Side> {
 
 async fn ask(
     side: &mut Side,
-    region: &Name,
-    dry_run: bool,
+    question: v1::FailbackRegionRequest,
     demand: &Demand<'_>,
 ) -> Result<v1::FailbackReport> {
     let bar = Bar::start(demand.output, "asking the region's members");
-    let question = v1::FailbackRegionRequest { region: region.to_string(), dry_run };
     let answer = side.admin.failback_region(question).await;
     let mut events = answer.map_err(|status| from_status(&status))?.into_inner();
     while let Some(told) = events.message().await.map_err(|status| from_status(&status))? {
         match told.event {
             Some(Event::Progress(progress)) => bar.step(&progress.step, progress.bytes),
+            // Whoever did not look before sees it before anything is returned.
+            Some(Event::Found(found)) if demand.yes => {
+                demand.output.remark(&found_text(&found));
+            }
+            Some(Event::Found(_)) => {}
             Some(Event::Report(report)) => return Ok(report),
             None => {}
         }
@@ -88,7 +113,7 @@ async fn ask(
         .next("type it again: it goes on where it was"))
 }
 
-fn fields(region: &Name, report: &v1::FailbackReport) -> Value {
+pub(super) fn fields(report: &v1::FailbackReport) -> Value {
     let left = |left: &v1::LeftPoint| json!({ "id": hex::encode(&left.id), "why": left.why });
     let difference = |other: &v1::SideDifference| {
         let theirs = other.resource.as_ref().and_then(|theirs| resource::document(theirs).ok());
@@ -102,7 +127,7 @@ fn fields(region: &Name, report: &v1::FailbackReport) -> Value {
         })
     };
     json!({
-        "region": region.as_str(),
+        "region": report.region,
         "epoch": report.epoch,
         "entries": report.entries,
         "asked": report.asked,
@@ -119,11 +144,29 @@ fn fields(region: &Name, report: &v1::FailbackReport) -> Value {
         "left_object_count": report.left_object_count,
         "leader": report.leader,
         "voters": report.voters,
+        "unasked_reason": report.unasked_reason,
+        "untold": report.untold,
     })
 }
 
+/// What is still open of a region that came back.
+pub(super) fn unsettled_text(report: &v1::FailbackReport) -> String {
+    let region = &report.region;
+    let mut lines = vec![format!(
+        "`{region}` came back to epoch {} with {} entries that it had agreed alone, {} points of \
+         it taken in",
+        report.epoch,
+        report.entries,
+        report.imported.len()
+    )];
+    lines.extend(remains(report));
+    lines.push(format!("  when it is settled: holdfast region settle {region}"));
+    lines.join("\n")
+}
+
 /// What would be done, and what has to be decided.
-fn found_text(region: &Name, report: &v1::FailbackReport) -> String {
+fn found_text(report: &v1::FailbackReport) -> String {
+    let region = &report.region;
     let mut lines = vec![
         format!("`{region}` agreed {} entries alone", report.entries),
         format!("points to be taken in: {}", report.imported.len()),
@@ -133,7 +176,8 @@ fn found_text(region: &Name, report: &v1::FailbackReport) -> String {
     lines.join("\n")
 }
 
-fn done_text(region: &Name, report: &v1::FailbackReport) -> String {
+fn done_text(report: &v1::FailbackReport) -> String {
+    let region = &report.region;
     let leader = report.leader.as_deref().unwrap_or("nobody");
     let (objects, bytes) = (report.objects, figures::size(report.bytes));
     let mut lines = vec![
@@ -141,12 +185,16 @@ fn done_text(region: &Name, report: &v1::FailbackReport) -> String {
         format!("{} points taken in; {objects} objects copied, {bytes}", report.imported.len()),
     ];
     lines.extend(remains(report));
+    lines.push(format!("`holdfast region status` shows it until `region settle {region}`"));
     lines.join("\n")
 }
 
 /// What is not carried over by itself.
 fn remains(report: &v1::FailbackReport) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(reason) = &report.unasked_reason {
+        lines.push(format!("NOT KNOWN what it did alone, since nobody of it was asked: {reason}"));
+    }
     if !report.silent.is_empty() {
         lines.push(format!("did not answer: {}", list(&report.silent)));
     }
@@ -169,6 +217,10 @@ fn remains(report: &v1::FailbackReport) -> Vec<String> {
         if let Some(theirs) = theirs {
             lines.extend(resource::file::toml(&theirs).lines().map(|line| format!("    {line}")));
         }
+    }
+    if report.untold > 0 {
+        lines
+            .push(format!("{} more were found, and there was no room to keep them", report.untold));
     }
     if !report.differences.is_empty() {
         lines.push("what is to be decided was done there and not here; do again what holds".into());

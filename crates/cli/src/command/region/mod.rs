@@ -1,5 +1,5 @@
-//! `holdfast region status | check | promote | fence | failback | forget`: which region leads, and
-//! what to do when one is lost, and when it is there again.
+//! `holdfast region status | check | promote | fence | failback | settle | forget`: which region
+//! leads, and what to do when one is lost, and when it is there again.
 //!
 //! Every coordinator is asked by itself (`client::sides`): after a cut there may be two that say
 //! that they lead, and the newer epoch is the one that counts. A promotion is shown before it is
@@ -46,6 +46,9 @@ enum Verb {
         /// Although the other side may be alive, or a vault has no location in the region
         #[arg(long, requires = "reason")]
         force: bool,
+        /// Although what the lost side had shipped cannot be read: what it says there is given up
+        #[arg(long, requires = "reason")]
+        without_shipped_log: bool,
         /// Why; kept in the ledger
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -68,7 +71,16 @@ enum Verb {
         /// Say what the region did alone, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Although nobody of the region can be asked what it did alone
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why; kept with what was found
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
+    /// Say that what a region had done alone is settled: `region status` shows it no more
+    #[command(after_help = EXAMPLES)]
+    Settle { region: Name },
     /// Give a region up for good: its members are removed, its locations stay as they are
     #[command(after_help = EXAMPLES)]
     Forget {
@@ -87,13 +99,24 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     match arguments.verb {
         Verb::Status => status(demand).await,
         Verb::Check { region } => check(&region, demand).await,
-        Verb::Promote { region, force, reason } => {
+        Verb::Promote { region, force, without_shipped_log, reason } => {
             let (region, reason) = (region.to_string(), reason.unwrap_or_default());
-            let order = v1::PromoteRegionRequest { region, force, reason, dry_run: false };
+            let order = v1::PromoteRegionRequest {
+                region,
+                force,
+                reason,
+                dry_run: false,
+                without_shipped_log,
+            };
             promote(order, demand).await
         }
         Verb::Fence { region, by, epoch } => fence(&region, &by, epoch, demand).await,
-        Verb::Failback { region, dry_run } => failback::fail_back(&region, dry_run, demand).await,
+        Verb::Failback { region, dry_run, force, reason } => {
+            let (region, reason) = (region.to_string(), reason.unwrap_or_default());
+            let order = v1::FailbackRegionRequest { region, dry_run, force, reason };
+            failback::fail_back(order, demand).await
+        }
+        Verb::Settle { region } => failback::settle(&region, demand).await,
         Verb::Forget { region, reason } => failback::forget(&region, reason, demand).await,
     }
 }
@@ -109,6 +132,7 @@ async fn status(demand: &Demand<'_>) -> Result<Ending> {
         || fields(&best.view, &unaware),
         || {
             let mut parts = vec![text(&best.view)];
+            parts.extend(best.view.unsettled.iter().map(failback::unsettled_text));
             parts.extend(unaware.iter().map(|view| {
                 format!(
                     "`{}` of `{}` still goes by epoch {}\n  next: holdfast region fence {} --by {}",
@@ -265,6 +289,7 @@ fn fields(view: &v1::RegionsResponse, unaware: &[&v1::RegionsResponse]) -> Value
         "since": json_time(is_claimed.then_some(view.since_ns)),
         "reason": (!view.reason.is_empty()).then_some(&view.reason),
         "regions": view.regions.iter().map(region_fields).collect::<Vec<_>>(),
+        "unsettled": view.unsettled.iter().map(failback::fields).collect::<Vec<_>>(),
         "unaware": unaware.iter().map(|view| json!({
             "member": view.member, "region": view.region, "epoch": view.epoch,
         })).collect::<Vec<_>>(),
@@ -363,6 +388,7 @@ fn plan_fields(region: &str, plan: &v1::PromoteRegionResponse) -> Value {
             "time": json_time(Some(point.time_ns)),
         })).collect::<Vec<_>>(),
         "lost": { "members": plan.lost_members, "locations": plan.lost_locations },
+        "shipped_log_error": plan.shipped_log_error,
     })
 }
 
@@ -400,6 +426,11 @@ fn loss_text(plan: &v1::PromoteRegionResponse) -> String {
         "the ledger is here up to entry {}, of {time}; {heard}; what came later may be missing",
         plan.base
     )];
+    if let Some(error) = &plan.shipped_log_error {
+        lines.push(format!(
+            "DONE WITHOUT what the other side had shipped, which may be more than that: {error}"
+        ));
+    }
     for point in &plan.newest {
         let what = point.policy.as_deref().unwrap_or(&point.source);
         let time = figures::time(Timestamp::from_nanos(point.time_ns));
@@ -417,5 +448,6 @@ Examples:
   holdfast region fence eu --by dr --yes
   holdfast region failback eu --dry-run
   holdfast region failback eu --yes
+  holdfast region settle eu --yes
   holdfast region forget eu --reason \"the building is gone\" --yes
   holdfast --output json region status";

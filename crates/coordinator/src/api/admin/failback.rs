@@ -3,11 +3,14 @@
 use super::super::{refuse, render};
 use crate::{
     house::House,
-    region::{self, Difference, Report, ReturnOrder, Theirs},
+    region::{self, Report, ReturnOrder},
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Result, limits};
-use holdfast_ledger::Actor;
+use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_ledger::{
+    Actor,
+    row::finding::{Decision, Theirs},
+};
 use holdfast_wire::{
     parse,
     v1::{self, failback_region_event::Event},
@@ -29,16 +32,54 @@ pub(super) async fn fail_back(
         // Whoever is slow to hear misses a figure, and holds nothing up.
         drop(hears.try_send(Ok(event(Event::Progress(progress)))));
     };
+    let (name, dry_run) = (request.region.clone(), request.dry_run);
     let done = async {
-        let region = parse::name(&request.region)?;
-        let order = ReturnOrder { region, actor, dry_run: request.dry_run };
-        region::fail_back(house, &order, &told).await
+        let (region, unasked) = (parse::name(&request.region)?, reason_of(&request)?);
+        let found = |report: &Report| {
+            let found = rendered(region.as_str(), report.clone());
+            drop(events.try_send(Ok(event(Event::Found(found)))));
+        };
+        let order = ReturnOrder { region: region.clone(), actor, dry_run, unasked };
+        region::fail_back(house, &order, &told, &found).await
     };
     let last = match done.await {
-        Ok(report) => Ok(event(Event::Report(rendered(report)))),
+        Ok(report) => Ok(event(Event::Report(rendered(&name, report)))),
         Err(error) => Err(refuse(error)),
     };
     drop(events.send(last).await);
+}
+
+/// Why nobody of the region is asked, where an operator says so.
+fn reason_of(request: &v1::FailbackRegionRequest) -> Result<Option<String>> {
+    let bytes = request.reason.len();
+    if bytes > limits::REASON_BYTES_MAX || request.force && bytes == 0 {
+        let message =
+            format!("a forced failback has a reason of 1 to {} bytes", limits::REASON_BYTES_MAX);
+        return Err(Error::new(Code::UsageMalformed, message).next("--force --reason TEXT"));
+    }
+    Ok(request.force.then(|| request.reason.clone()))
+}
+
+/// What nobody has settled yet, by region.
+pub(super) fn unsettled(house: &House) -> Result<Vec<v1::FailbackReport>> {
+    let query = house.ledger.query();
+    let mut regions: Vec<Name> = query.findings(None)?.into_iter().map(|row| row.region).collect();
+    regions.dedup();
+    let kept = regions.into_iter().filter_map(|region| {
+        let kept = region::kept(&query, &region).transpose()?;
+        Some(kept.map(|report| rendered(region.as_str(), report)))
+    });
+    kept.collect()
+}
+
+pub(super) async fn settle(
+    house: &House,
+    actor: Actor,
+    request: v1::SettleRegionRequest,
+) -> Result<v1::SettleRegionResponse> {
+    let region = parse::name(&request.region)?;
+    let findings = region::settle(house, actor, region).await?;
+    Ok(v1::SettleRegionResponse { findings })
 }
 
 pub(super) async fn forget(
@@ -60,7 +101,7 @@ fn event(event: Event) -> v1::FailbackRegionEvent {
     v1::FailbackRegionEvent { event: Some(event) }
 }
 
-fn rendered(report: Report) -> v1::FailbackReport {
+fn rendered(region: &str, report: Report) -> v1::FailbackReport {
     let texts = |names: Vec<holdfast_common::Name>| {
         names.into_iter().map(|name| name.to_string()).collect()
     };
@@ -86,15 +127,18 @@ fn rendered(report: Report) -> v1::FailbackReport {
         left_object_count: report.left_object_count,
         leader: report.leader.map(|name| name.to_string()),
         voters: texts(report.voters),
+        region: region.to_owned(),
+        unasked_reason: report.unasked,
+        untold: report.untold,
     }
 }
 
-fn difference(difference: Difference) -> v1::SideDifference {
+fn difference(difference: Decision) -> v1::SideDifference {
     v1::SideDifference {
         index: difference.index,
         time_ns: difference.time.as_nanos(),
         actor: difference.actor.to_string(),
-        action: difference.action.to_owned(),
+        action: difference.action,
         subject: difference.subject,
         resource: difference.theirs.map(|theirs| match theirs {
             Theirs::Location(row) => render::location(&row),

@@ -311,6 +311,14 @@ impl Admin for AdminService {
         answer(failback::forget(&self.house, actor, request.into_inner()).await)
     }
 
+    async fn settle_region(
+        &self,
+        request: Request<v1::SettleRegionRequest>,
+    ) -> Answer<v1::SettleRegionResponse> {
+        let actor = caller(&request).actor();
+        answer(failback::settle(&self.house, actor, request.into_inner()).await)
+    }
+
     async fn list_audit(
         &self,
         request: Request<v1::ListAuditRequest>,

@@ -1,6 +1,6 @@
 //! The regions: shown as this member sees them, taken the lead for, given up.
 
-use super::super::render;
+use super::{super::render, failback::unsettled};
 use crate::{
     house::House,
     region::{Epoch, Obstacle, Order, Plan, plan, promote},
@@ -57,6 +57,7 @@ pub(super) async fn regions(
         since_ns: row.as_ref().map_or(0, |row| row.since.as_nanos()),
         reason: row.and_then(|row| row.reason).unwrap_or_default(),
         leader: house.ledger.state().leader,
+        unsettled: unsettled(house)?,
     })
 }
 
@@ -155,7 +156,8 @@ pub(super) async fn take_lead(
         other => other.to_string(),
     };
     let reason = Some(request.reason).filter(|reason| !reason.is_empty());
-    let order = Order { region, operator, force: request.force, reason };
+    let (force, without_log) = (request.force, request.without_shipped_log);
+    let order = Order { region, operator, force, without_log, reason };
     rendered(house, &promote(house, &order).await?)
 }
 
@@ -183,6 +185,7 @@ fn rendered(house: &House, plan: &Plan) -> Result<v1::PromoteRegionResponse> {
         newest: newest.collect::<Result<_>>()?,
         lost_members: texts(&plan.lost_members),
         lost_locations: texts(&plan.lost_locations),
+        shipped_log_error: plan.unheard.as_ref().map(Error::to_string),
     })
 }
 

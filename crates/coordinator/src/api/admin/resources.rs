@@ -44,6 +44,10 @@ pub(super) async fn apply(
         }
         Spec::Location(spec) => {
             let location = checked_location(house, name.clone(), &spec)?;
+            let is_moved = |old: &LocationRow| old.name == name && old.url != location.url;
+            if house.ledger.query().locations()?.iter().any(is_moved) {
+                insist_on_settled(house, &name)?;
+            }
             house.ledger.propose(actor, PutLocation { location }).await?
         }
         Spec::Policy(spec) => {
@@ -103,6 +107,22 @@ fn checked_location(house: &House, name: Name, spec: &v1::LocationSpec) -> Resul
     Ok(LocationRow { url, ..row })
 }
 
+/// A location of a region that was given up is filled again or forgotten, and stays what it is
+/// until then: nobody could end its waiting afterwards.
+fn insist_on_settled(house: &House, name: &Name) -> Result<()> {
+    let suspended = house.ledger.query().epoch()?.map(|epoch| epoch.suspended).unwrap_or_default();
+    if suspended.iter().all(|part| !part.locations.contains(name)) {
+        return Ok(());
+    }
+    let region = house.ledger.query().locations()?.into_iter().find(|row| row.name == *name);
+    let region = region.map_or_else(|| "REGION".to_owned(), |row| row.region.to_string());
+    let message = format!("the location `{name}` waits for `{region}` to come back");
+    Err(Error::new(Code::ResourceConflict, message).next(format!(
+        "`holdfast region failback {region}` fills it; if it is gone: `holdfast region forget \
+         {region}`"
+    )))
+}
+
 pub(super) fn list(house: &House, request: &v1::ListRequest) -> Result<v1::ListResponse> {
     let resources = of_kind(house, &request.kind)?;
     if request.name.is_empty() {
@@ -139,6 +159,10 @@ pub(super) async fn delete(
     request: v1::DeleteRequest,
 ) -> Result<v1::DeleteResponse> {
     let command = DeleteResource { kind: request.kind, name: parse::name(&request.name)? };
+    house.ledger.catch_up().await?;
+    if command.kind == "location" {
+        insist_on_settled(house, &command.name)?;
+    }
     house.ledger.propose(actor, command).await?;
     Ok(v1::DeleteResponse {})
 }

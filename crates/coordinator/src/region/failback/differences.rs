@@ -7,32 +7,15 @@
 
 use super::Report;
 use crate::house::House;
-use holdfast_common::{Name, Result, Timestamp};
+use holdfast_common::{Name, Result};
 use holdfast_ledger::{
-    Actor, Command, Envelope, Query,
-    row::{AgentState, LocationRow, PolicyRow, VaultRow},
+    Command, Envelope, Query,
+    row::{
+        AgentState, LocationRow, PolicyRow, VaultRow,
+        finding::{Decision, Theirs},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// One thing that the other side decided.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Difference {
-    pub(crate) index: u64,
-    pub(crate) time: Timestamp,
-    pub(crate) actor: Actor,
-    pub(crate) action: &'static str,
-    pub(crate) subject: String,
-    /// A resource as it was there in the end.
-    pub(crate) theirs: Option<Theirs>,
-}
-
-/// A resource of the other side.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Theirs {
-    Location(LocationRow),
-    Vault(VaultRow),
-    Policy(PolicyRow),
-}
 
 pub(super) fn judge(house: &House, remnant: &[(u64, Envelope)], report: &mut Report) -> Result<()> {
     report.differences = differences(&house.ledger.query(), remnant)?;
@@ -40,8 +23,8 @@ pub(super) fn judge(house: &House, remnant: &[(u64, Envelope)], report: &mut Rep
 }
 
 /// The last word of the other side on each subject, where it is not what is here.
-fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Difference>> {
-    let mut last: BTreeMap<(&'static str, String), Difference> = BTreeMap::new();
+fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Decision>> {
+    let mut last: BTreeMap<(&'static str, String), Decision> = BTreeMap::new();
     for (index, envelope) in remnant {
         let (action, subject) = envelope.command.label();
         let Some(topic) = topic(&envelope.command) else { continue };
@@ -54,17 +37,17 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Diff
             last.remove(&key);
             continue;
         }
-        let difference = Difference {
+        let difference = Decision {
             index: *index,
             time: envelope.time,
             actor: envelope.actor.clone(),
-            action,
+            action: action.to_owned(),
             subject,
             theirs: theirs(&envelope.command),
         };
         last.insert(key, difference);
     }
-    let mut found: Vec<Difference> = last.into_values().collect();
+    let mut found: Vec<Decision> = last.into_values().collect();
     found.sort_by_key(|difference| difference.index);
     Ok(found)
 }
@@ -119,6 +102,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ReturnRegion(_)
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
+        | Command::NoteFindings(_)
         | Command::CertifyMember(_) => None,
     }
 }
@@ -176,9 +160,9 @@ fn theirs(command: &Command) -> Option<Theirs> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{AgentId, PackId, RunId, VaultId, record};
+    use holdfast_common::{AgentId, PackId, RunId, Timestamp, VaultId, record};
     use holdfast_ledger::{
-        Batch, MemoryKv, Row, StateKv, Table,
+        Actor, Batch, MemoryKv, Row, StateKv, Table,
         command::*,
         envelope::ENVELOPE_VERSION,
         row::{epoch::Suspended, *},
@@ -323,7 +307,7 @@ mod tests {
         }
 
         /// What is told of these commands of the other side; they are entries from 10 on.
-        fn judge(&self, commands: Vec<Command>) -> Vec<Difference> {
+        fn judge(&self, commands: Vec<Command>) -> Vec<Decision> {
             let envelope = |command| Envelope {
                 version: ENVELOPE_VERSION,
                 key: [0; 16],
@@ -340,7 +324,7 @@ mod tests {
 
         fn labels(&self, commands: Vec<Command>) -> Vec<(u64, &'static str, String)> {
             let told = self.judge(commands).into_iter();
-            told.map(|told| (told.index, told.action, told.subject)).collect()
+            told.map(|told| (told.index, &*told.action.leak(), told.subject)).collect()
         }
     }
 
@@ -385,7 +369,8 @@ mod tests {
         for (command, action, subject) in decided {
             let told = Here::new().judge(vec![command.clone()]);
             assert_eq!(told.len(), 1, "{action} {subject}");
-            assert_eq!((told[0].action, &*told[0].subject, told[0].index), (action, subject, 10));
+            let first = (&*told[0].action, &*told[0].subject, told[0].index);
+            assert_eq!(first, (action, subject, 10));
             assert_eq!(told[0].actor, Actor::Operator(name("admin")));
             assert_eq!(told[0].time, Timestamp::from_nanos(5));
             assert_eq!(

@@ -2,7 +2,8 @@
 //! locations have everything again, and it leads again.
 //!
 //! ```text
-//!   ask its members what they agreed alone (`remnant`) ─→ points taken in, the rest listed
+//!   ask its members what they agreed alone (`remnant`) ─→ points taken in, the rest listed, and
+//!        kept in the ledger (`findings`)
 //!        ─→ fill its locations ─→ ReturnRegion: required again, members follow again, anew
 //!        ─→ fill what came meanwhile ─→ ReturnRegion: whole ─→ votes and the lead (`hand_back`)
 //! ```
@@ -11,11 +12,12 @@
 //! whatever, is typed again.
 
 mod differences;
+mod findings;
 mod hand_back;
 mod points;
 mod remnant;
 
-pub(crate) use differences::{Difference, Theirs};
+pub(crate) use findings::{kept, settle};
 pub(crate) use remnant::tell;
 
 use crate::{
@@ -28,7 +30,7 @@ use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{ForgetRegion, ReturnRegion},
-    row::{EpochRow, MemberRow, MemberState, VaultRow},
+    row::{EpochRow, MemberRow, MemberState, VaultRow, finding::Decision},
 };
 
 /// What an operator asked for.
@@ -37,10 +39,12 @@ pub(crate) struct Order {
     pub(crate) actor: Actor,
     /// Only looked: nothing is changed.
     pub(crate) dry_run: bool,
+    /// Although nobody of the region can be asked what it did alone: why.
+    pub(crate) unasked: Option<String>,
 }
 
 /// What was found, and what came of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) epoch: u64,
     /// Members of the region that said what they had agreed alone, and those that did not answer.
@@ -52,7 +56,11 @@ pub(crate) struct Report {
     pub(crate) entries: u64,
     pub(crate) imported: Vec<PointId>,
     pub(crate) left: Vec<LeftPoint>,
-    pub(crate) differences: Vec<Difference>,
+    pub(crate) differences: Vec<Decision>,
+    /// Why nobody was asked: then it is not known what the region did alone.
+    pub(crate) unasked: Option<String>,
+    /// Findings of an earlier try that there was no room for.
+    pub(crate) untold: u64,
     pub(crate) locations: Vec<Name>,
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
@@ -69,6 +77,9 @@ pub(crate) struct Report {
 /// Hears what is being done: the step, objects and bytes of it.
 pub(crate) type Teller = dyn Fn(&'static str, u64, u64) + Send + Sync;
 
+/// Hears what was found, before anything of it is returned.
+pub(crate) type Finder<'a> = dyn Fn(&Report) + Send + Sync + 'a;
+
 /// A location that was suspended, with its vault and where that is whole.
 struct Return {
     vault: VaultRow,
@@ -76,23 +87,26 @@ struct Return {
     to: Place,
 }
 
-pub(crate) async fn fail_back(house: &House, order: &Order, told: &Teller) -> Result<Report> {
+pub(crate) async fn fail_back(
+    house: &House,
+    order: &Order,
+    told: &Teller,
+    found: &Finder<'_>,
+) -> Result<Report> {
     house.ledger.catch_up().await?;
     let epoch = insist_on_return(house, &order.region)?;
-    let mut report = Report { epoch: epoch.number, ..Report::default() };
     let returns = returns(house, &epoch, &order.region).await?;
-    report.locations = returns.iter().map(|back| back.to.0.clone()).collect();
     let is_back = epoch.regions.contains(&order.region);
-    if !is_back {
-        told("asking its members", 0, 0);
-        let remnant = remnant::ask(house, &epoch, &order.region, &mut report).await?;
-        let found = points::find(house, &returns).await?;
-        differences::judge(house, &remnant, &mut report)?;
-        points::settle(house, order, &returns, (found, &remnant), &mut report, told).await?;
-    }
+    let mut report = match is_back {
+        true => kept(&house.ledger.query(), &order.region)?.unwrap_or_default(),
+        false => look(house, order, &epoch, &returns, told).await?,
+    };
+    report.epoch = epoch.number;
+    report.locations = returns.iter().map(|back| back.to.0.clone()).collect();
     if order.dry_run {
         return Ok(report);
     }
+    found(&report);
     if !is_back {
         fill_all(house, &returns, "filling its locations", &mut report, told).await?;
         propose(house, order, false).await?;
@@ -112,6 +126,37 @@ pub(crate) async fn fail_back(house: &House, order: &Order, told: &Teller) -> Re
     }
     told("waiting for its members", 0, 0);
     (report.leader, report.voters) = hand_back::hand_back(house, order).await?;
+    Ok(report)
+}
+
+/// What the region did alone; its points are taken in, unless it is only looked. What came of it is
+/// kept: once the region is back, it cannot be asked any more.
+async fn look(
+    house: &House,
+    order: &Order,
+    epoch: &EpochRow,
+    returns: &[Return],
+    told: &Teller,
+) -> Result<Report> {
+    told("asking its members", 0, 0);
+    let mut report = Report { epoch: epoch.number, ..Report::default() };
+    let remnant = remnant::ask(house, epoch, order, &mut report).await?;
+    let found = points::find(house, returns).await?;
+    differences::judge(house, &remnant, &mut report)?;
+    report.imported = findings::taken_before(&house.ledger.query(), &order.region, epoch.number)?;
+    if !order.dry_run {
+        // Whatever stops it while points are taken in: what it is about is kept.
+        let mut planned = report.clone();
+        for found in &found {
+            planned.left.extend(found.left.iter().cloned());
+            planned.imported.extend(found.imports.iter().map(|import| import.point.id));
+        }
+        findings::keep(house, order, &planned).await?;
+    }
+    points::settle(house, order, returns, (found, &remnant), &mut report, told).await?;
+    if !order.dry_run {
+        findings::keep(house, order, &report).await?;
+    }
     Ok(report)
 }
 

@@ -4,10 +4,10 @@
 //! Whoever of them has most is asked. Such a member forgets none of its log by itself: what it
 //! agreed alone never lay in all locations. When a part is gone all the same, that is told.
 
-use super::{Report, is_superseded};
+use super::{Order, Report, is_superseded};
 use crate::{house::House, raft::envelopes_from_bytes};
 use futures::future::join_all;
-use holdfast_common::{Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::{
     Envelope,
     row::{EpochRow, MemberRow},
@@ -17,10 +17,15 @@ use holdfast_wire::v1::{HelloResponse, RemnantResponse};
 /// Of a fenced member: some entries behind `after`, at most so many bytes as a message may have.
 pub(crate) async fn tell(house: &House, after: u64) -> Result<RemnantResponse> {
     let (_, last) = house.ledger.end_of_log().await?;
-    let from = after.saturating_add(1).max(house.ledger.first_of_log());
-    let to = last.min(from.saturating_add(limits::EXTENT_ENTRIES_MAX - 1));
+    let next = after.saturating_add(1);
+    let mut found = part(house, next, last).await?;
+    if found.is_empty() {
+        found = part(house, next.max(house.ledger.first_of_log()), last).await?;
+    }
+    // What a snapshot stands for is in the log still, for as long as it was not shipped.
+    let from = found.first().map_or(next, |(index, _)| *index);
     let (mut entries, mut told) = (Vec::new(), from.saturating_sub(1));
-    for (index, entry) in house.ledger.log(from, to).await? {
+    for (index, entry) in found {
         if !entries.is_empty() && entries.len() + entry.len() > limits::APPEND_BYTES_MAX {
             break;
         }
@@ -30,13 +35,19 @@ pub(crate) async fn tell(house: &House, after: u64) -> Result<RemnantResponse> {
     Ok(RemnantResponse { entries: entries.into(), from, to: told, last })
 }
 
+async fn part(house: &House, from: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+    let to = last.min(from.saturating_add(limits::EXTENT_ENTRIES_MAX - 1));
+    house.ledger.log(from, to).await
+}
+
 /// The commands that the region agreed alone, in their order.
 pub(super) async fn ask(
     house: &House,
     epoch: &EpochRow,
-    region: &Name,
+    order: &Order,
     report: &mut Report,
 ) -> Result<Vec<(u64, Envelope)>> {
+    let region = &order.region;
     let rows = house.ledger.query().members()?;
     let lost: Vec<MemberRow> = rows.into_iter().filter(|row| is_superseded(row, region)).collect();
     let hello = |row: MemberRow| async move {
@@ -57,8 +68,29 @@ pub(super) async fn ask(
     }
     match best {
         Some((row, _)) => read(house, row.id, epoch.base, report).await,
-        None => Ok(Vec::new()),
+        None => {
+            if !report.silent.is_empty() {
+                report.unasked.clone_from(&order.unasked);
+                insist_on_asking(order, &report.silent)?;
+            }
+            Ok(Vec::new())
+        }
     }
+}
+
+/// Coordinators that start after their region is back put aside what they agreed alone, and nobody
+/// reads it any more.
+fn insist_on_asking(order: &Order, silent: &[Name]) -> Result<()> {
+    if order.dry_run || order.unasked.is_some() {
+        return Ok(());
+    }
+    let names: Vec<String> = silent.iter().map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "no coordinator of `{}` answers, and what it did alone is not known: {}",
+        order.region,
+        names.join(", ")
+    );
+    Err(Error::new(Code::RegionSilent, message))
 }
 
 async fn read(

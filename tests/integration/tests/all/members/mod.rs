@@ -1,5 +1,6 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod claiming;
 mod clocks;
 mod crew;
 mod crowd;
@@ -15,5 +16,7 @@ mod recovering;
 mod regions;
 mod returning;
 mod scene;
+mod settling;
 mod storm;
+mod three_regions;
 mod witness;

@@ -19,7 +19,12 @@ const PARTS: [&str; 4] = ["cluster", "epochs", "packs", "points"];
 impl Regions {
     /// Three voters and two learners whose lines and mounts are in the test's hands.
     fn that_can_be_cut(seed: u64) -> Self {
-        let mut members = Self::founded(Scratch::new());
+        Self::that_can_be_cut_in(Scratch::new(), seed)
+    }
+
+    /// The same where something is already.
+    pub(super) fn that_can_be_cut_in(scratch: Scratch, seed: u64) -> Self {
+        let mut members = Self::founded(scratch);
         members.has_own_mounts = true;
         members.put_on_lines(Lines::between(&[1, 2, 3, 4, 5], seed));
         for name in ["two", "three"] {
@@ -35,7 +40,7 @@ impl Regions {
         regions
     }
 
-    fn cut_lines(&self, flow: Flow) {
+    pub(super) fn cut_lines(&self, flow: Flow) {
         for eu in EU {
             for dr in DR {
                 self.members.lines().set(number(eu), number(dr), flow);
@@ -54,7 +59,7 @@ impl Regions {
     }
 
     /// What `dr` knows of how long it has heard nobody.
-    fn is_silent(&self) -> Option<()> {
+    pub(super) fn is_silent(&self) -> Option<()> {
         let told = self.members.run(&["region", "check", "dr"]).object();
         (told["contact_ms"].as_u64()? > SILENT_MS).then_some(())
     }

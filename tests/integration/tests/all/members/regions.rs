@@ -380,7 +380,7 @@ fn of_two_who_promote_at_once_one_leads_and_nothing_is_claimed_twice() {
 }
 
 /// Everything up to now is in the ledger of `five`, and `four` hears of nothing more.
-fn wait_for_five(regions: &Regions, has_news: impl Fn() -> bool) {
+pub(super) fn wait_for_five(regions: &Regions, has_news: impl Fn() -> bool) {
     wait_until("five has it", PATIENCE, || has_news().then_some(()));
     let applied = |name: &str| {
         let told = regions.regions();

@@ -10,6 +10,7 @@ use crate::harness::{Outcome, Tree, binary, wait_until, write};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -18,6 +19,7 @@ use std::{
 pub(super) const EU: [&str; 3] = ["one", "two", "three"];
 
 /// All objects below a location, but for those of the ledger's log: leaders cut that differently.
+/// What a killed put left in `tmp` is none.
 pub(super) fn objects(location: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut next = vec![location.to_path_buf()];
@@ -26,7 +28,7 @@ pub(super) fn objects(location: &Path) -> Vec<String> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(location).unwrap().to_str().unwrap().to_owned();
             match path.is_dir() {
-                true if name != "cluster" => next.push(path),
+                true if !["cluster", "tmp"].contains(&&*name) => next.push(path),
                 true => {}
                 false => found.push(name),
             }
@@ -57,7 +59,7 @@ impl Regions {
     }
 
     /// What `eu` agrees now is in nobody else's log, and no answer says that it is safe.
-    fn alone(&mut self, work: impl FnOnce(&mut Self)) {
+    pub(super) fn alone(&mut self, work: impl FnOnce(&mut Self)) {
         let log = self.members.scratch.join("far/cluster/log");
         let away = self.members.scratch.join("away");
         for name in DR {
@@ -166,7 +168,10 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
     for (number, (point, tree)) in trees.into_iter().enumerate() {
         regions.is_whole(point, tree, &format!("restored-{number}"));
     }
-    assert_eq!(regions.fail_back(&["--yes"]).ok().object()["imported"], json!([]), "again");
+    let again = || regions.fail_back(&["--yes"]).ok().object()["imported"].clone();
+    assert_eq!(again(), json!([lone]), "it is told again");
+    regions.members.run(&["region", "settle", "eu", "--yes"]).ok();
+    assert_eq!(again(), json!([]), "until it is settled");
 }
 
 #[test]
@@ -211,10 +216,14 @@ fn a_failback_whose_coordinator_is_killed_is_typed_again_and_goes_on() {
         .spawn()
         .unwrap();
     wait_until("something was copied", PATIENCE, || (count(&packs) > before).then_some(()));
+    // Where it was: by what it knows of the old side, it cannot be found elsewhere.
+    let address = regions.members.running[&leads].address.clone();
     regions.members.kill(&leads);
     first.kill().unwrap();
     first.wait().unwrap();
-    regions.members.start(&leads);
+    let mut command = regions.members.command(&leads);
+    command.args(["--listen", &address]);
+    regions.members.start_command(&leads, &mut command);
     let again = || {
         let done = regions.fail_back(&["--yes"]);
         (done.code == 0).then(|| done.object())
@@ -246,6 +255,96 @@ fn a_region_whose_location_is_not_there_does_not_come_back() {
     fs::rename(&away, &location).unwrap();
     regions.fail_back(&["--yes"]).ok();
     assert_eq!(regions.role("eu"), "primary");
+}
+
+#[test]
+fn all_who_come_back_to_find_their_region_forgotten_are_fenced() {
+    let mut regions = Regions::start(&["two", "three"]);
+    regions.backup();
+    regions.lose_eu();
+    regions.promote();
+    let forget = ["region", "forget", "eu", "--reason", "the building is gone", "--yes"];
+    regions.members.run(&forget).ok();
+    // They do not find the claim, and are a majority of what they know.
+    let epochs = regions.members.scratch.join("far/epochs");
+    fs::rename(epochs, regions.members.scratch.join("epochs-away")).unwrap();
+    for name in EU {
+        regions.members.start(name);
+    }
+    for name in EU {
+        let standing = regions.members.dir(name).join("data/epoch");
+        wait_until("it is fenced", PATIENCE, || standing.exists().then_some(()));
+        let token = regions.members.run_at(name, &["agent", "token"]);
+        assert_ne!(token.code, 0, "{name} decides nothing");
+        // And it ends, since nobody waits for it.
+        let is_gone =
+            || (regions.members.run_at(name, &["region", "status"]).code == 5).then_some(());
+        wait_until("it has ended", PATIENCE, is_gone);
+    }
+    assert_eq!(regions.members.run_at("four", &["cluster", "status"]).ok().object()["epoch"], 2);
+}
+
+#[test]
+fn a_location_that_waits_for_its_region_stays_declared_until_that_is_settled() {
+    let mut regions = Regions::start(&[]);
+    regions.backup();
+    regions.lose_eu();
+    regions.promote();
+    let delete = ["delete", "location", "location", "--yes"];
+    regions.members.run(&delete).fails(8, "resource.change_refused");
+    let file = regions.members.scratch.join("moved.toml");
+    let url = format!("local:{}", regions.members.scratch.join("elsewhere").display());
+    let text = format!(
+        "kind = \"location\"\nname = \"location\"\n[spec]\nurl = \"{url}\"\nregion = \"eu\"\n"
+    );
+    write(&file, text);
+    let moved = ["apply", "--file", file.to_str().unwrap()];
+    let refused = regions.members.run(&moved).ends(8).error();
+    assert!(refused["next"].as_str().unwrap().contains("region forget eu"), "{refused}");
+    let forget = ["region", "forget", "eu", "--reason", "the building is gone", "--yes"];
+    regions.members.run(&forget).ok();
+    regions.members.run(&delete).ok();
+    assert!(!regions.alarms().contains(&"region.copies_absent".to_owned()));
+}
+
+#[test]
+fn what_a_region_did_alone_is_told_behind_a_snapshot_of_its_own() {
+    const DECIDED: usize = 48;
+    let mut regions = Regions::start(&[]);
+    let config = regions.members.dir("one").join("coordinator.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("snapshot_every = 20\n{text}")).unwrap();
+    regions.members.stop("one");
+    regions.members.start("one");
+    regions.backup();
+    let snapshots = regions.members.dir("one").join("data/ledger/snapshots");
+    regions.alone(|regions| {
+        let there = || {
+            let all = fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().file_name());
+            all.collect::<BTreeSet<_>>()
+        };
+        let before = there();
+        // Each waits three seconds for the locations.
+        let members = &regions.members;
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    (0..DECIDED / 8).for_each(|_| {
+                        members.run_at("one", &["agent", "token"]).ok();
+                    });
+                });
+            }
+        });
+        let new = || (there() != before).then_some(());
+        wait_until("a snapshot of its own", PATIENCE, new);
+    });
+    regions.promote();
+    regions.start_eu();
+    let found = regions.fail_back(&["--dry-run"]).ok().object();
+    assert_eq!(found["unread"], Value::Null, "{found}");
+    let tokens = found["differences"].as_array().unwrap().iter();
+    let tokens = tokens.filter(|other| other["action"] == "token.create").count();
+    assert_eq!(tokens, DECIDED, "{found}");
 }
 
 #[test]

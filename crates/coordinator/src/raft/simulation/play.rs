@@ -176,6 +176,8 @@ async fn agree_through(world: &World, through: &Living, sunrise: Instant) {
         if sunrise.elapsed() > AGREEING_MAX || !clients::is_usual(&error) {
             return strange(world, through.id, &format!("under a clear sky: {error}"));
         }
+        // One that has stopped answers at once: the hour would never come.
+        tokio::time::sleep(LOOK).await;
     }
     let (member, after) = (through.id, sunrise.elapsed());
     world.tell(Event::Answered { wish, outcome: Outcome::Done });

@@ -240,8 +240,26 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
     }
 }
 
-/// What the ledger says of an identity now: a live connection does not outlive a revocation.
+/// What the ledger says of an identity now: a live connection does not outlive a revocation. Who is
+/// not in a ledger that is still to come may be in it then.
 fn standing(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
+    let known = known(house, peer, path);
+    let is_unknown = |error: &Error| matches!(error.code, Code::AgentMissing | Code::AuthDenied);
+    match known {
+        Err(error) if is_unknown(&error) && !has_ledger(house) => {
+            let message = "this member does not have the ledger yet";
+            Err(Error::new(Code::ClusterLeaderless, message).next("ask again in a moment"))
+        }
+        known => known,
+    }
+}
+
+/// One that is new, or whose ledger was put aside, is brought it by whoever leads.
+fn has_ledger(house: &House) -> bool {
+    !house.ledger.peers().standing().is_anew() && house.ledger.query().cluster().is_ok()
+}
+
+fn known(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
     match &peer.identity.kind {
         IdentityKind::Agent(id) => {
             let agent = house.ledger.query().agent(id)?;

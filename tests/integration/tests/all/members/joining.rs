@@ -97,6 +97,15 @@ fn a_token_makes_one_member_and_only_of_its_kind() {
 }
 
 #[test]
+fn a_member_that_has_no_ledger_yet_says_so_and_not_that_it_knows_nobody() {
+    let mut members = Members::founded();
+    members.join("two", &members.token(), &[]).ok();
+    members.kill("one");
+    members.start("two");
+    members.run_at("two", &["status"]).fails(5, "cluster.leader_unknown");
+}
+
+#[test]
 fn another_clusters_token_and_data_are_refused() {
     let (members, other) = (Members::founded(), Cluster::start());
     let told = other.run(&["cluster", "token"]).ok().object();

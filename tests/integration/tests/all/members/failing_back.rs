@@ -46,7 +46,7 @@ fn back_up_again_and_again(
     }
 }
 
-/// A backup of several packs, some of which wait for a disk that takes nothing for now.
+/// A backup of several packs, some of which wait until a frozen disk takes them.
 fn held_up(regions: &Regions) -> Child {
     let packs = regions.members.scratch.join("far/packs");
     let before = count(&packs);

@@ -26,7 +26,7 @@ ARROWS = {
     "coordinator": {"common", "runtime", "wire", "keyring", "repository", "storage", "ledger"},
     "cli": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage", "ledger", "agent",
             "coordinator"},
-    "bench": {"common", "ledger"},
+    "bench": {"common", "runtime", "keyring", "ledger"},
     "fuzz": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage", "ledger",
              "agent", "coordinator"},
     "integration": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage",

@@ -39,13 +39,6 @@ impl Client {
         self.token(CreateTokenRequest { for_member: true, ..CreateTokenRequest::default() }).await
     }
 
-    /// A token that lets a witness in.
-    pub async fn witness_token(&self) -> Result<String> {
-        let (for_member, witness) = (true, true);
-        self.token(CreateTokenRequest { for_member, witness, ..CreateTokenRequest::default() })
-            .await
-    }
-
     /// Rows of the audit log from a number on, as many as one answer takes.
     pub async fn audit(&self, from: u64) -> Result<Vec<AuditEntry>> {
         let request = ListAuditRequest { after: from, limit: AUDIT_ROWS };

@@ -11,9 +11,6 @@ pub struct CreateTokenRequest {
     /// For a coordinator instead of an agent.
     #[prost(bool, tag = "3")]
     pub for_member: bool,
-    /// For a witness instead of a coordinator.
-    #[prost(bool, tag = "4")]
-    pub witness: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -132,7 +129,7 @@ mod tests {
     #[test]
     fn a_token_is_asked_for_with_its_labels_at_one_and_its_kind_at_three() {
         let labels = BTreeMap::from([("key".to_owned(), "worth".to_owned())]);
-        let request = CreateTokenRequest { labels, for_member: true, witness: false };
+        let request = CreateTokenRequest { labels, for_member: true };
         assert_eq!(request.encode_to_vec(), b"\x0a\x0c\x0a\x03key\x12\x05worth\x18\x01");
         let answer = CreateTokenResponse::decode(&b"\x0a\x03hf1\x10\x05"[..]).unwrap();
         assert_eq!(answer.token, "hf1");

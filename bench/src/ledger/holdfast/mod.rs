@@ -20,7 +20,7 @@ use super::{
     process::{Process, free_ports},
 };
 use crate::{files, tool::CommandLine};
-use client::{Client, cluster_of, id_of, operator};
+use client::{Client, id_of, operator};
 use core::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -137,21 +137,11 @@ impl Members {
         Ok(())
     }
 
-    /// Admits a witness that is never started, for its certificate; then the location is gone.
+    /// The last member's place is taken as whoever proposes; then the location is gone.
     async fn take_location_away(&mut self, program: &Path, dir: &Path) -> Result<()> {
-        // Before three vote, it would be made one of them.
         healthy(self).await?;
-        let (first, witness) = (house(dir, 0), dir.join("witness"));
-        let token = Client::new(&self.endpoints[0], &self.operator)?.witness_token().await?;
-        let words = format!(
-            "cluster join --dir {{}} --name w --region one --listen 127.0.0.1:1 --witness \
-             --coordinator {} --token {token}",
-            self.endpoints[0]
-        );
-        CommandLine::new(program, &words, &[&*witness]).output()?;
-        let config = witness.join("coordinator.toml");
-        let identity = proposer::witness(&first, &witness, cluster_of(&config)?, id_of(&config)?)?;
-        self.proposer = Some(identity);
+        let last = house(dir, MEMBERS - 1);
+        self.proposer = Some(Identity::of_member(&last, program, &house(dir, 0))?);
         let (there, away) = (dir.join("location"), dir.join("location-away"));
         std::fs::rename(&there, away).map_err(|error| files::failed("move", &there, &error))
     }

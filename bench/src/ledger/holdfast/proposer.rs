@@ -1,27 +1,42 @@
 //! The same command, as a member that does not lead passes it on to the one that does: answered as
 //! soon as it is agreed and applied, whatever is shipped.
 //!
-//! It speaks with the certificate of a witness that was admitted and is never started: a witness
-//! has its key in a file. Nothing in the product is set for this.
+//! It speaks as a member with data, with the key that member joined with: the authority that signs
+//! certificates lies in the cluster's bundle, which its operator may have. Nothing in the product
+//! is set for this.
 
 use super::{
-    client::{COORDINATOR, LABEL, text, unreadable},
+    client::{COORDINATOR, LABEL, cluster_of, id_of, text, unreadable},
     messages::{
         AWAIT_SHIPPED, AwaitShippedRequest, AwaitShippedResponse, PROPOSE, PeerHeader,
         ProposeRequest, ProposeResponse,
     },
 };
-use crate::ledger::{
-    certificates::client_config,
-    cluster::{Pending, Target},
-    line::Line,
+use crate::{
+    files,
+    ledger::{
+        certificates::client_config,
+        cluster::{Pending, Target},
+        line::Line,
+    },
+    tool::CommandLine,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
-use holdfast_common::{ClusterId, Result, Timestamp, record};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use holdfast_common::{
+    Clock, ClusterId, Entropy, Result, SystemClock, SystemEntropy, Timestamp, record,
+};
+use holdfast_keyring::bundle;
 use holdfast_ledger::{Actor, Command, Reply, command::CreateToken, row::TokenRow};
+use holdfast_runtime::{
+    identity,
+    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity},
+};
 use rustls::{
     ClientConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{PrivateKeyDer, pem::PemObject},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -30,6 +45,40 @@ pub struct Identity {
     pub cluster: ClusterId,
     pub id: u64,
     pub tls: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// The member that was set up in `dir`. The operator of the house `first` exports the bundle
+    /// that lets us say that we are it.
+    pub fn of_member(dir: &Path, program: &Path, first: &Path) -> Result<Self> {
+        let config = dir.join("coordinator.toml");
+        let (cluster, id) = (cluster_of(&config)?, id_of(&config)?);
+        let authority = authority(program, first)?;
+        let path = dir.join("member.key");
+        let key = IdentityKey::from_pem(&files::read_text(&path)?)?;
+        let validity = Validity::starting(SystemClock::start().now(), VALID);
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let serial = u64::from_be_bytes(entropy.array()) >> 1;
+        let named = identity::Identity::coordinator(cluster, id);
+        let own = authority.issue(&ProvenKey::own(&key), &named, validity, serial)?;
+        let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unreadable(&path, &error))?;
+        let root = authority.certificate().clone();
+        Ok(Self { cluster, id, tls: Arc::new(client_config(root, own, key)?) })
+    }
+}
+
+/// Out of the bundle, which stays in the house for as long as the house does.
+fn authority(program: &Path, first: &Path) -> Result<CertificateAuthority> {
+    let (context, exported) = (first.join("operator.toml"), first.join("bundle"));
+    let secret = first.join("passphrase");
+    std::fs::write(&secret, PASSPHRASE)
+        .map_err(|error| files::failed("write", &secret, &error))?;
+    let words = "--context {} keys export --to {} --passphrase-file {}";
+    CommandLine::new(program, words, &[&*context, &*exported, &*secret]).output()?;
+    let sealed =
+        std::fs::read(&exported).map_err(|error| files::failed("read", &exported, &error))?;
+    let contents = bundle::open(&sealed, PASSPHRASE.as_bytes())?;
+    CertificateAuthority::from_parts(&contents.ca_certificate, &contents.ca_key)
 }
 
 /// Proposes to one member.
@@ -97,16 +146,8 @@ fn command(hash: [u8; 32], payload: &[u8]) -> Command {
     CreateToken { token: TokenRow { hash, labels, expires, used_by, kind, used_by_member } }.into()
 }
 
-/// The witness that was admitted into `dir`, in the cluster of the member in `first`.
-pub fn witness(first: &Path, dir: &Path, cluster: ClusterId, id: u64) -> Result<Identity> {
-    let certificate =
-        |path: &Path| CertificateDer::from_pem_file(path).map_err(|error| unreadable(path, &error));
-    let path = dir.join("member.key");
-    let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unreadable(&path, &error))?;
-    let (root, own) = (certificate(&first.join("ca.pem"))?, certificate(&dir.join("member.pem"))?);
-    Ok(Identity { cluster, id, tls: Arc::new(client_config(root, own, key)?) })
-}
-
+const PASSPHRASE: &str = "correct horse battery";
+const VALID: Duration = Duration::from_secs(24 * 3600);
 const EXPIRES: Timestamp = Timestamp::from_nanos(4_000_000_000_000_000_000);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One member on loopback that is filled, started again and again, and joined by a second one.
 //!
 //! ```text
-//!   D/member-0   D/member-1   D/location   D/witness: admitted for its certificate, then removed
+//!   D/member-0   D/member-1   D/location   D/proposer: admitted, never started, removed
 //! ```
 
 use super::{Joined, Start, history::History};
@@ -9,9 +9,9 @@ use crate::{
     files,
     ledger::{
         holdfast::{
-            client::{Client, cluster_of, id_of, operator},
+            client::{Client, id_of, operator},
             messages::MemberStatus,
-            proposer::{self, Proposer},
+            proposer::{Identity, Proposer},
         },
         process::free_ports,
     },
@@ -63,16 +63,15 @@ impl House {
 
     /// Returns when all of the history is agreed to, and lies in the location.
     pub async fn fill(&mut self, history: History) -> Result<()> {
-        let (first, witness) = (self.member(0), self.dir.join("witness"));
-        let token = self.client()?.witness_token().await?;
+        let (first, proposer) = (self.member(0), self.dir.join("proposer"));
+        let token = self.client()?.member_token().await?;
         let words = format!(
-            "cluster join --dir {{}} --name w --region one --listen 127.0.0.1:1 --witness \
+            "cluster join --dir {{}} --name p --region one --listen 127.0.0.1:1 \
              --coordinator {} --token {token}",
             self.endpoints[0]
         );
-        CommandLine::new(&self.program, &words, &[&*witness]).output()?;
-        let config = witness.join("coordinator.toml");
-        let identity = proposer::witness(&first, &witness, cluster_of(&config)?, id_of(&config)?)?;
+        CommandLine::new(&self.program, &words, &[&*proposer]).output()?;
+        let identity = Identity::of_member(&proposer, &self.program, &first)?;
         let to = id_of(&first.join("coordinator.toml"))?;
         let lines = (0..CONNECTIONS).map(|n| Proposer::new(&self.endpoints[0], to, &identity, n));
         let lines = lines.collect::<Result<Vec<_>>>()?;
@@ -82,7 +81,7 @@ impl House {
             Ok(lines[0].await_shipped(last).await.ok().filter(|shipped| *shipped >= last))
         })
         .await?;
-        self.line("cluster remove w --yes").output().map(drop)
+        self.line("cluster remove p --yes").output().map(drop)
     }
 
     /// Ends the first member and measures its start.

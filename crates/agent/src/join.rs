@@ -19,6 +19,8 @@ use holdfast_wire::{parse, status::from_status};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+const KEY_FILE: &str = "agent.key";
+
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
     /// `host:port` of any coordinator.
@@ -39,16 +41,26 @@ pub async fn join(options: JoinOptions) -> Result<AgentConfig> {
             .next("an agent lives in this directory already; choose another one"));
     }
     files::create_private_dir(&options.dir)?;
-    let key = options.dir.join("agent.key");
-    let pem = IdentityKey::generate(&SystemEntropy).to_pkcs8_pem();
-    files::write_private(&key, pem.as_bytes())?;
-    let identity = pki::IdentityKey::from_pem(&pem)?;
+    let identity = own_key(&options.dir.join(KEY_FILE))?;
     let answer = ask(&options, pin, identity.request()?).await?;
     let config = checked(&options, pin, &identity.public(), &answer)?;
     files::write_public(&config.ca, certificates_pem([&answer.ca_der[..]]).as_bytes())?;
     files::write_public(&config.cert, certificates_pem([&answer.certificate_der[..]]).as_bytes())?;
     config.save(&file)?;
     Ok(config)
+}
+
+/// It lies there before anything is sent: whoever did not hear the answer asks again with it, and
+/// is told the same.
+fn own_key(path: &Path) -> Result<pki::IdentityKey> {
+    if !path.exists() {
+        let pem = IdentityKey::generate(&SystemEntropy).to_pkcs8_pem();
+        files::write_private(path, pem.as_bytes())?;
+    }
+    let pem = files::read_private(path)?;
+    let text = std::str::from_utf8(&pem)
+        .map_err(|error| Error::new(Code::ConfigMalformed, "agent.key is no PEM").cause(error))?;
+    pki::IdentityKey::from_pem(text)
 }
 
 async fn ask(options: &JoinOptions, pin: Fingerprint, csr: Vec<u8>) -> Result<v1::JoinResponse> {
@@ -88,7 +100,7 @@ fn checked(
         endpoints,
         ca: place("ca.pem"),
         cert: place("agent.pem"),
-        key: place("agent.key"),
+        key: place(KEY_FILE),
         cache: place("cache"),
         restore_targets: None,
         file: Some(place(CONFIG_FILE)),

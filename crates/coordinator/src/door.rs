@@ -8,10 +8,11 @@
 pub use crate::raft::MemberMessage;
 use crate::{
     api,
+    cluster::seed,
     options::Options,
     raft,
     region::{Claim, Epoch, Intent, Standing},
-    seed, ship,
+    shipped::ship,
     shipped::{extent, snapshot::PartHead},
 };
 use holdfast_common::{ClusterId, Result, Secret, record};

@@ -1,17 +1,17 @@
 //! What the services of one coordinator share.
 
 use crate::{
+    agents::hub::Hub,
     api::calls::Calls,
     budget::Budget,
     catalog::Catalog,
-    custody::{Custodian, VaultCustody},
-    hub::Hub,
+    cluster::seed::Addresses,
     ingest::{Sessions, Shelf},
+    keys::custody::{Custodian, VaultCustody},
     places::Places,
     raft::Ledger,
     reading::Reads,
-    seed::Addresses,
-    ship::Shipping,
+    shipped::ship::Shipping,
 };
 use bytes::Bytes;
 use holdfast_common::{

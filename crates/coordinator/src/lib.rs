@@ -9,49 +9,34 @@
 //!
 //! It sees ciphertext, counts and ids. It has no edge to the crate that opens chunks.
 
-mod admission;
+mod agents;
 mod api;
 mod budget;
 mod catalog;
-mod certificates;
+mod cluster;
 #[cfg(test)]
 mod crowd;
-mod custody;
-mod dispatch;
 pub mod door;
 mod fill;
-mod history;
 mod house;
-mod hub;
+mod identity;
 mod ingest;
-mod init;
-mod join;
-mod levels;
-mod members;
+mod keys;
 mod options;
-mod pki;
 mod places;
-mod presence;
 mod raft;
-mod reader;
 mod reading;
 mod recovery;
 mod region;
-mod restoring;
-mod rewrap;
-mod secrets;
-mod seed;
 mod serve;
-mod ship;
 mod shipped;
 mod store;
 mod vaults;
 mod verify;
-mod witness;
 
+pub use cluster::init::{InitOptions, init};
+pub use cluster::join::{JoinOptions, Joined, join};
 pub use holdfast_ledger::{LEVEL, level::LEVEL_FIRST};
-pub use init::{InitOptions, init};
-pub use join::{JoinOptions, Joined, join};
+pub use keys::rewrap::{RewrapOptions, Rewrapped, rewrap};
 pub use recovery::{RecoverOptions, Recovered, recover};
-pub use rewrap::{RewrapOptions, Rewrapped, rewrap};
 pub use serve::{ServeOptions, serve};

@@ -1,6 +1,6 @@
 //! What `coordinator.toml` says. Paths are relative to the file.
 
-use crate::seed::Addresses;
+use crate::cluster::seed::Addresses;
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
 use holdfast_ledger::{LEVEL, row::Duty};
 use holdfast_runtime::files;

@@ -1,22 +1,28 @@
 //! One coordinator, from its configuration file to a clean stop.
 
 use crate::{
+    agents::dispatch,
+    agents::hub::Hub,
+    agents::presence,
     api::{
         AdminService, AgentService, EnrollService, IngestService, RaftService, RestoreService,
         access::GateLayer, next_leader,
     },
     budget::Budget,
-    catalog, certificates,
-    custody::Custodian,
-    dispatch,
+    catalog,
+    cluster::levels,
+    cluster::members,
+    cluster::seed,
+    cluster::witness,
     house::{House, Keys},
-    hub::Hub,
-    levels, members,
+    identity::certificates,
+    keys::custody::Custodian,
+    keys::secrets,
     options::{Options, environment},
     places::Places,
-    presence,
     raft::{Ledger, Node, Peers, Room},
-    region, secrets, seed, ship, shipped, witness,
+    region, shipped,
+    shipped::ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,

@@ -1,7 +1,9 @@
 //! The agents' line: orders down, reports up, for as long as both sides live.
 
 use super::{caller, refuse};
-use crate::{dispatch, history, house::House, hub::ORDERS_MAX, restoring};
+use crate::{
+    agents::dispatch, agents::history, agents::hub::ORDERS_MAX, house::House, reading::restoring,
+};
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
 use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};

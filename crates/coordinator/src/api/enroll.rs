@@ -1,7 +1,7 @@
 //! Joining, renewing, returning. Names in a certificate are ours; a request brings only its key.
 
 use super::{caller, refuse};
-use crate::{admission, house::House, pki};
+use crate::{cluster::admission, house::House, identity::pki};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Name, Result};
 use holdfast_runtime::pki::ProvenKey;

@@ -2,10 +2,10 @@
 
 use super::{caller, refuse, render};
 use crate::{
-    custody::id_key,
-    history,
+    agents::history,
     house::House,
     ingest::{Assembly, Finish, Pace, WriteSession, insist_on_bounds},
+    keys::custody::id_key,
 };
 use bytes::Bytes;
 use holdfast_common::{AgentId, ChunkKind, Code, Error, PointId, Result, limits};

@@ -198,7 +198,9 @@ impl Raft for RaftService {
         let address = request.into_inner().address;
         match address.as_str() {
             "" => {}
-            _ if is_ours => crate::members::moved(&self.house, &self.tasks, member, address),
+            _ if is_ours => {
+                crate::cluster::members::moved(&self.house, &self.tasks, member, address)
+            }
             // One that was superseded is found again when it is to come back.
             _ => self.house.ledger.peers().learn(member, &address),
         }

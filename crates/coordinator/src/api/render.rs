@@ -1,6 +1,6 @@
 //! Rows into messages, and the few messages that become rows.
 
-use crate::{dispatch::source_to_wire, house::House};
+use crate::{agents::dispatch::source_to_wire, house::House};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::{

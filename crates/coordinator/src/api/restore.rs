@@ -3,9 +3,9 @@
 use super::{caller, ingest::kind, refuse, render};
 use crate::{
     house::House,
-    reader::{Batch, Reader},
     reading::Given,
-    restoring,
+    reading::reader::{Batch, Reader},
+    reading::restoring,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};

@@ -1,6 +1,6 @@
 //! The footer of a stored pack, read alone: the ledger knows the digest that it is bound to.
 
-use crate::{custody::VaultCustody, places::Place};
+use crate::{keys::custody::VaultCustody, places::Place};
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::row::{PackHome, PackRow};
 use holdfast_repository::{

@@ -14,8 +14,8 @@
 use super::{Catalog, Progress, footer::SealedFooter};
 use crate::{
     budget::Share,
-    custody::VaultCustody,
     house::{House, Vault},
+    keys::custody::VaultCustody,
     places::Place,
 };
 use futures::{StreamExt, future::BoxFuture, stream};

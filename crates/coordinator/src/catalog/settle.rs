@@ -14,7 +14,7 @@ use super::{
     file::{self, io},
     fresh::Fresh,
 };
-use crate::custody::VaultCustody;
+use crate::keys::custody::VaultCustody;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use holdfast_common::{Entropy, Result, SegmentId};

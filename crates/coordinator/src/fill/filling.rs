@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    custody::VaultCustody,
     house::House,
+    keys::custody::VaultCustody,
     places::{Place, show},
 };
 use futures::{

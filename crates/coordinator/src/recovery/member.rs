@@ -12,12 +12,14 @@ use super::{
     unlock::Opening,
 };
 use crate::{
-    init,
+    cluster::init,
+    cluster::seed,
+    keys::rewrap::{self, RewrapOptions},
+    keys::secrets,
     options::Options,
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
-    rewrap::{self, RewrapOptions},
-    secrets, seed, serve,
+    serve,
     store::{SledKv, sync_directory},
 };
 use holdfast_common::{

@@ -23,7 +23,7 @@ mod unlock;
 pub(crate) use import::{Found, find};
 pub(crate) use source::Sources;
 
-use crate::init::absolute_kek;
+use crate::cluster::init::absolute_kek;
 use holdfast_common::{ClusterId, Code, Error, Name, PointId, Result, Timestamp};
 use holdfast_keyring::{BundleContents, KekSource};
 use holdfast_ledger::row::Position;

@@ -3,7 +3,7 @@
 use super::{read::read, source::Sources, unlock::Opening};
 use crate::{
     raft::{Rebuild, entry_of_command, tests_location},
-    ship,
+    shipped::ship,
     shipped::snapshot::{PartHead, seal},
 };
 use bytes::Bytes;

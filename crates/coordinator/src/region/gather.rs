@@ -5,7 +5,7 @@
 //! leader had sent them, before it claims anything and once more after it: see `promote` for why
 //! nothing that was acknowledged is missing then.
 
-use crate::{house::House, places::Place, ship};
+use crate::{house::House, places::Place, shipped::ship};
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::row::epoch::FIRST_EPOCH;
 use holdfast_repository::layout::{self, Object};

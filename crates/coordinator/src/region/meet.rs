@@ -4,7 +4,7 @@ use super::{
     Claim, Epoch, Standing,
     epoch::{Verdict, judge},
 };
-use crate::{house::House, seed};
+use crate::{cluster::seed, house::House};
 use holdfast_common::{Code, Error, Result};
 use holdfast_wire::v1;
 

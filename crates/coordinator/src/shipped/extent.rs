@@ -1,7 +1,7 @@
 //! An extent of the shipped log, read back: a header that is bound to what it seals, and entries
 //! without a gap.
 
-use crate::{raft, ship};
+use crate::{raft, shipped::ship};
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 
 const EPOCH_AT: usize = 24;

@@ -11,4 +11,5 @@
 
 pub(crate) mod extent;
 pub(crate) mod key;
+pub(crate) mod ship;
 pub(crate) mod snapshot;

@@ -10,7 +10,7 @@
 //! looked at and left. Shipped by the leader, now and then; and before anything else after a
 //! recovery, because the log before it does not lead there.
 
-use crate::{house::House, ship};
+use crate::{house::House, shipped::ship};
 use bytes::Bytes;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, limits};
 use holdfast_keyring::aead;

@@ -180,6 +180,13 @@ fn a_token_is_good_for_one_host_and_for_its_time_only() {
     let token = cluster.token(&["--label", "role=files", "--ttl", "1h"]);
     cluster.join("first", &token).ok();
     cluster.join("second", &token).fails(4, "token.used");
+    // Whoever did not hear the answer asks again, and is the same agent.
+    let agents = || cluster.run(&["agent", "list"]).ok().object()["agents"].clone();
+    let first = agents();
+    std::fs::remove_file(cluster.scratch.join("first").join("agent.toml")).unwrap();
+    cluster.join("first", &token).ok();
+    let rows = agents().as_array().unwrap().len();
+    assert_eq!((rows, &agents()[0]["id"]), (1, &first[0]["id"]));
     // Gone before the command that made it has ended.
     let brief = cluster.token(&["--ttl", "1ms"]);
     cluster.join("third", &brief).fails(4, "token.expired");

@@ -3,7 +3,7 @@
 //! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
 //! not remembered: the operator adds the private halves and says which bundle came of it.
 
-use crate::{house::House, secrets};
+use crate::{house::House, keys::secrets};
 use bytes::Bytes;
 use holdfast_common::{Result, Timestamp, VaultId, limits};
 use holdfast_keyring::{

@@ -14,7 +14,7 @@ pub(crate) use resources::preview;
 pub(crate) use status::own_alarms;
 
 use super::{caller, refuse, render};
-use crate::{house::House, pki};
+use crate::{house::House, identity::pki};
 use bytes::Bytes;
 use futures::Stream;
 use holdfast_common::{Result, limits};

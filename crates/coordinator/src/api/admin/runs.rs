@@ -1,7 +1,7 @@
 //! Starting and following runs.
 
 use super::render;
-use crate::{house::House, restoring};
+use crate::{house::House, reading::restoring};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Code, Error, Name, Result, RunId};
 use holdfast_ledger::{

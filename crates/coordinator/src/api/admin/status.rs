@@ -1,8 +1,8 @@
 //! One glance: cluster, agents, sources, alarms.
 
 use crate::{
+    agents::history,
     catalog::{Catalog, Progress},
-    history,
     house::House,
     raft::ClockJump,
 };

@@ -6,7 +6,7 @@ use crate::{
         Catalog, Outlet,
         load::{Loader, Truth},
     },
-    custody::VaultCustody,
+    keys::custody::VaultCustody,
     places::Place,
 };
 use bytes::Bytes;

@@ -4,10 +4,10 @@ use super::super::{Filled, Progress, Told, filling::Filling, sealed::LedgerKeys}
 use crate::{
     budget::Budget,
     crowd::{VAULT, id},
-    custody::VaultCustody,
+    keys::custody::VaultCustody,
     places::Place,
     region::{Claim, Epoch},
-    ship,
+    shipped::ship,
     shipped::snapshot::{PartHead, seal},
 };
 use bytes::Bytes;

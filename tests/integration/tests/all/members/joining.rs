@@ -5,7 +5,7 @@ use crate::{
     cluster::Cluster,
     harness::{holdfast, wait_until},
 };
-use std::fs;
+use std::{fs, path::Path};
 
 #[test]
 fn three_members_are_one_cluster_and_the_operator_finds_all_of_them() {
@@ -94,6 +94,40 @@ fn a_token_makes_one_member_and_only_of_its_kind() {
     assert!(error["next"].as_str().unwrap().contains("agent token"), "{error}");
     assert!(!members.dir("three").join("coordinator.toml").exists(), "nothing was left behind");
     members.join("two", &members.token(), &[]).fails(8, "resource.change_refused");
+}
+
+/// What is left where the answer never came: the key.
+fn forget_the_answer(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        match path.is_dir() {
+            _ if entry.file_name() == "member.key" => {}
+            true => fs::remove_dir_all(path).unwrap(),
+            false => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn whoever_did_not_hear_the_answer_joins_again_and_is_the_same_member() {
+    let mut members = Members::founded();
+    let witness = members.run(&["cluster", "token", "--witness"]).ok().object();
+    let tokens = [members.token(), witness["token"].as_str().unwrap().to_owned()];
+    for (name, token, more) in [("two", &tokens[0], &[][..]), ("three", &tokens[1], &["--witness"])]
+    {
+        members.join(name, token, more).ok();
+        let first = members.row(name).unwrap();
+        forget_the_answer(&members.dir(name));
+        // As somebody else it is not the same question.
+        members.join_in("us", name, token, more).fails(4, "token.used");
+        members.join(name, token, more).ok();
+        assert_eq!(members.row(name).unwrap()["id"], first["id"]);
+        assert_eq!(members.rows().iter().filter(|row| row["name"] == name).count(), 1);
+        members.join(name, token, more).fails(8, "resource.change_refused");
+    }
+    members.start("two");
+    members.start("three");
+    members.wait_for_voters(3);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_witness_comes_by_its_own_token_and_goes_as_others_do_and_never_votes_alone(
     let refused = members.join("three", &members.token(), &["--witness"]).ends(4).error();
     assert!(refused["next"].as_str().unwrap().contains("--witness"), "{refused}");
     let dir = members.dir("three");
-    assert!(!dir.join("coordinator.toml").exists() && !dir.join("member.key").exists());
+    assert!(!dir.join("coordinator.toml").exists() && !dir.join("member.pem").exists());
     members.run(&["cluster", "remove", "two", "--yes"]).ok();
     members.kill("two");
     members.run(&["cluster", "demote", "one"]).fails(4, "cluster.last_voter");

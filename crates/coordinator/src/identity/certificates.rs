@@ -5,7 +5,7 @@
 //! a host that slept, or whose clock was set, finds itself at any point of that life. The
 //! operator's is counted in ledger time: a wall clock that jumped must not lock him out.
 
-use crate::{house::House, options::Options, pki::new_serial};
+use crate::{house::House, identity::pki::new_serial, options::Options};
 use holdfast_common::{Clock, Code, Entropy, Error, Result, Timestamp, limits};
 use holdfast_runtime::{
     context::Context,
@@ -128,7 +128,16 @@ fn own_key(base: &Path, entropy: &dyn Entropy) -> Result<Zeroizing<String>> {
     if !path.exists() {
         return IdentityKey::generate(entropy).map(|(_, pkcs8)| key_pem(&pkcs8));
     }
-    let pem = files::read_private(&path)?;
+    read_pem(&path)
+}
+
+/// A member's key, from its file.
+pub(crate) fn read_key(path: &Path) -> Result<IdentityKey> {
+    IdentityKey::from_pem(&read_pem(path)?)
+}
+
+fn read_pem(path: &Path) -> Result<Zeroizing<String>> {
+    let pem = files::read_private(path)?;
     let text = std::str::from_utf8(&pem)
         .map_err(|error| Error::new(Code::ConfigMalformed, "member.key is no PEM").cause(error))?;
     Ok(Zeroizing::new(text.to_owned()))

@@ -3,10 +3,13 @@
 //! A chunk is given only when the point's reach has its number, from any required location that
 //! still has it. Its key goes out under the secret of the grant, which only the caller can open.
 
+pub(crate) mod reader;
+pub(crate) mod restoring;
+
 use crate::{
-    custody::{id_key, insist_on_custody},
     house::{House, Vault},
-    reader::Reader,
+    keys::custody::{id_key, insist_on_custody},
+    reading::reader::Reader,
 };
 use bytes::Bytes;
 use holdfast_common::{

@@ -10,8 +10,8 @@
 //! enrolled. What it keeps on disk opens nothing: a stolen witness is a vote, not a secret.
 
 use crate::{
-    certificates::{LOOK_INTERVAL, Shown, key_path},
     house::House,
+    identity::certificates::{LOOK_INTERVAL, Shown, key_path},
     options::Options,
 };
 use holdfast_common::{Clock, Code, Error, Result};
@@ -19,7 +19,7 @@ use holdfast_ledger::row::ClusterRow;
 use holdfast_runtime::{
     files,
     identity::{Identity, PeerCertificate},
-    pki::{IdentityKey, certificates_pem, key_pem},
+    pki::{IdentityKey, certificates_pem},
     tls::{ChannelKind, ClientTls, Roots, TlsIdentity, connect},
 };
 use holdfast_wire::{
@@ -37,15 +37,14 @@ use tokio_util::sync::CancellationToken;
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Keeps what came of joining: the key first, so that a certificate is never without it.
+/// Keeps what came of joining; the key lies there.
 pub(crate) fn save(
     base: &Path,
     (cluster, node_id): (&ClusterRow, u64),
     certificate: &[u8],
-    (key, pkcs8): (&IdentityKey, &[u8]),
+    key: &IdentityKey,
 ) -> Result<()> {
     insist_on_own(certificate, cluster, node_id, key)?;
-    files::write_private(&key_path(base), key_pem(pkcs8).as_bytes())?;
     save_certificate(base, certificate, cluster)
 }
 

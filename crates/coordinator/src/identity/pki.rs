@@ -9,7 +9,7 @@ use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     Actor,
     command::{CertifyMember, CreateToken, EnrolAgent, RenewAgent},
-    row::{AgentState, Duty, TokenKind, TokenRow},
+    row::{AgentRow, AgentState, Duty, MemberRow, TokenKind, TokenRow},
 };
 use holdfast_runtime::{
     identity::Identity,
@@ -64,10 +64,29 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The hash of a token that may be spent for this. Looked up before anything is agreed: strangers
-/// must not be able to fill the ledger.
-pub(crate) async fn usable(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]> {
-    look_up(house, token, kind).await.map_err(|error| another(error, kind))
+/// What a token is good for, to whoever holds a key.
+pub(crate) enum Spending {
+    /// It may be spent; its hash.
+    Now([u8; 32]),
+    /// It was spent with this very key: whoever did not hear the answer asks again.
+    Before(Holder),
+}
+
+/// Whom a token let in.
+pub(crate) enum Holder {
+    Agent(AgentRow),
+    Member(MemberRow),
+}
+
+/// Whether a token may be spent for this. Looked up before anything is agreed: strangers must not
+/// be able to fill the ledger.
+pub(crate) async fn spending(
+    house: &House,
+    token: &str,
+    kind: TokenKind,
+    key: &ProvenKey,
+) -> Result<Spending> {
+    look_up(house, token, kind, key).await.map_err(|error| another(error, kind))
 }
 
 /// Says how to make a token of the kind that is needed here.
@@ -85,7 +104,7 @@ pub(crate) fn another(error: Error, kind: TokenKind) -> Error {
     }
 }
 
-async fn look_up(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]> {
+async fn look_up(house: &House, token: &str, kind: TokenKind, key: &ProvenKey) -> Result<Spending> {
     let secret = token
         .strip_prefix(TOKEN_PREFIX)
         .and_then(|rest| rest.strip_prefix('-'))
@@ -100,9 +119,11 @@ async fn look_up(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]
     match house.ledger.query().row::<TokenRow>(&hash)? {
         None => Err(Error::new(Code::TokenRefused, "this token is not known")),
         Some(token) if token.used_by.is_some() || token.used_by_member.is_some() => {
-            Err(Error::new(Code::TokenUsed, "this token was used before"))
+            let holder = holder(house, &token, key)?;
+            let is_again = holder.filter(|_| token.kind() == kind && !is_over(house, &token));
+            is_again.map(Spending::Before).ok_or_else(used)
         }
-        Some(token) if token.expires < house.ledger.now() => {
+        Some(token) if is_over(house, &token) => {
             let message = format!("this token expired at {}", token.expires);
             Err(Error::new(Code::TokenExpired, message))
         }
@@ -114,8 +135,29 @@ async fn look_up(house: &House, token: &str, kind: TokenKind) -> Result<[u8; 32]
             };
             Err(Error::new(Code::TokenRefused, message))
         }
-        Some(_) => Ok(hash),
+        Some(_) => Ok(Spending::Now(hash)),
     }
+}
+
+fn is_over(house: &House, token: &TokenRow) -> bool {
+    token.expires < house.ledger.now()
+}
+
+pub(crate) fn used() -> Error {
+    Error::new(Code::TokenUsed, "this token was used before")
+}
+
+/// Whom a spent token let in, where that is whoever holds this key.
+fn holder(house: &House, token: &TokenRow, key: &ProvenKey) -> Result<Option<Holder>> {
+    let ledger = house.ledger.query();
+    if let Some(agent) = &token.used_by {
+        let row = ledger.agent(agent)?;
+        return Ok((row.identity_public == *key.as_bytes()).then_some(Holder::Agent(row)));
+    }
+    let Some(member) = token.used_by_member else { return Ok(None) };
+    let row = ledger.member(member)?;
+    let is_same = row.is_live() && row.identity_public == *key.as_bytes();
+    Ok(is_same.then_some(Holder::Member(row)))
 }
 
 /// Spends a token.
@@ -125,7 +167,14 @@ pub(crate) async fn enrol(
     name: Option<Name>,
     key: &ProvenKey,
 ) -> Result<Enrolled> {
-    let token_hash = usable(house, token, TokenKind::Agent).await?;
+    let token_hash = match spending(house, token, TokenKind::Agent, key).await? {
+        Spending::Now(hash) => hash,
+        Spending::Before(Holder::Agent(row)) => {
+            let certificate = renew(house, row.id, key, false).await?;
+            return Ok(Enrolled { agent: row.id, name: row.name, certificate });
+        }
+        Spending::Before(Holder::Member(_)) => return Err(used()),
+    };
     let agent = AgentId::random(house.entropy.as_ref());
     let name = match name {
         Some(name) => name,

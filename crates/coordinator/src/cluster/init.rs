@@ -1,11 +1,13 @@
 //! Founding a cluster, offline: the ledger's first entries, the first operator, the first vault.
 
 use crate::{
-    custody::Custodian,
+    cluster::seed,
     house::Keys,
+    keys::custody::Custodian,
+    keys::secrets,
     options::{Options, environment},
     raft::Ledger,
-    secrets, seed, serve, vaults,
+    serve, vaults,
 };
 use holdfast_common::{
     Clock, ClusterId, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
@@ -163,7 +165,7 @@ pub(crate) fn write_operator(
     let (key, pkcs8) = IdentityKey::generate(entropy)?;
     let ttl = Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS);
     let validity = Validity::starting(clock.now(), ttl);
-    let serial = crate::pki::new_serial(entropy);
+    let serial = crate::identity::pki::new_serial(entropy);
     let identity = Identity::operator(config.cluster, OPERATOR.parse()?);
     let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
     let context = Context {

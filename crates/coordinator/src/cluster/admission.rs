@@ -5,11 +5,14 @@
 //! this one answer: whoever holds a coordinator token may become a coordinator, and a coordinator
 //! holds the KEK. A KEK from elsewhere must be there already. A witness gets none, and a
 //! certificate instead, which it could not make.
+//!
+//! Whoever did not hear the answer asks again, with the same token and the same key, and is told
+//! the same: it is one member, however often it asked.
 
 use crate::{
+    cluster::join::KEK_CONTEXT,
     house::{House, Keys},
-    join::KEK_CONTEXT,
-    pki,
+    identity::pki::{self, Holder, Spending},
     region::{Epoch, Standing},
 };
 use holdfast_common::{Code, Error, Name, Result, record};
@@ -18,7 +21,7 @@ use holdfast_ledger::{
     Actor,
     command::{AdmitMember, Outcome},
     level::{LEVEL_FIRST, insist_on_known},
-    row::{Duty, MemberRole, TokenKind},
+    row::{Duty, MemberRole, MemberRow, TokenKind},
 };
 use holdfast_runtime::{files, pki::ProvenKey};
 use holdfast_wire::{parse, v1};
@@ -35,7 +38,7 @@ pub(crate) async fn admit(
         true => (Duty::Witness, TokenKind::Witness),
         false => (Duty::Data, TokenKind::Coordinator),
     };
-    let token_hash = pki::usable(house, &request.token, kind).await?;
+    let spending = pki::spending(house, &request.token, kind, &key).await?;
     let level_max = request.level_max.max(LEVEL_FIRST);
     insist_on_known(house.ledger.query().level()?, level_max)?;
     let keys = house.keys()?;
@@ -43,19 +46,14 @@ pub(crate) async fn admit(
         Duty::Data => (keys.kek_source.to_string(), sealed_kek(house, keys, &one_time)?),
         Duty::Witness => (String::new(), Vec::new()),
     };
-    let command = AdmitMember {
-        token_hash,
-        name: name.clone(),
-        region,
-        address: request.address,
-        duty,
-        role: if request.learner { MemberRole::Learner } else { MemberRole::Candidate },
-        identity_public: *key.as_bytes(),
-        level_max: Some(level_max),
-    };
-    let agreed = house.ledger.propose(Actor::Token, command).await;
-    let Outcome::Number(node_id) = agreed.map_err(|error| pki::another(error, kind))? else {
-        return Err(Error::new(Code::InternalBug, "a new member got no number"));
+    let wanted = Wanted { name: name.clone(), region, duty, learner: request.learner };
+    let node_id = match spending {
+        Spending::Now(token_hash) => {
+            let command = wanted.command(token_hash, request.address, &key, level_max);
+            agree(house, command).await.map_err(|error| pki::another(error, kind))?
+        }
+        Spending::Before(Holder::Member(row)) if wanted.is(&row) => row.id,
+        Spending::Before(_) => return Err(pki::another(pki::used(), kind)),
     };
     tracing::info!(member = %name, node_id, ?duty, "admitted");
     let certificate = match duty {
@@ -78,6 +76,47 @@ pub(crate) async fn admit(
             .collect(),
         certificate_der: certificate.into(),
     })
+}
+
+/// What a newcomer asks to be.
+struct Wanted {
+    name: Name,
+    region: Name,
+    duty: Duty,
+    learner: bool,
+}
+
+impl Wanted {
+    /// Whether it was admitted as that before.
+    fn is(&self, row: &MemberRow) -> bool {
+        self.name == row.name && self.region == row.region && self.duty == row.duty
+    }
+
+    fn command(
+        self,
+        token_hash: [u8; 32],
+        address: String,
+        key: &ProvenKey,
+        level_max: u32,
+    ) -> AdmitMember {
+        AdmitMember {
+            token_hash,
+            name: self.name,
+            region: self.region,
+            address,
+            duty: self.duty,
+            role: if self.learner { MemberRole::Learner } else { MemberRole::Candidate },
+            identity_public: *key.as_bytes(),
+            level_max: Some(level_max),
+        }
+    }
+}
+
+async fn agree(house: &House, command: AdmitMember) -> Result<u64> {
+    match house.ledger.propose(Actor::Token, command).await? {
+        Outcome::Number(node_id) => Ok(node_id),
+        _ => Err(Error::new(Code::InternalBug, "a new member got no number")),
+    }
 }
 
 fn sealed_kek(house: &House, keys: &Keys, one_time: &[u8; 32]) -> Result<Vec<u8>> {

@@ -517,7 +517,7 @@ mod tests {
     /// Format §12. Never edited: a form that changes gets a version and a file of its own.
     #[test]
     fn an_extent_of_the_first_version_is_written_and_read() {
-        let golden = include_str!("../tests/golden/log-extent.hex");
+        let golden = include_str!("../../tests/golden/log-extent.hex");
         let golden = bytes_of(golden);
         let secret = Secret::from_slice(&[9; 32]).unwrap();
         let key = ClusterRecoveryKey::from_secret(secret).log_key();

@@ -3,7 +3,7 @@
 //! A reconciler: no input of its own, woken whenever something was applied and by a timer, and safe
 //! to run at any moment. It also ends runs whose agent is gone: their lease says when.
 
-use crate::{house::House, presence, restoring};
+use crate::{agents::presence, house::House, reading::restoring};
 use holdfast_common::{Code, Result, Timestamp};
 use holdfast_ledger::{
     Actor,

@@ -5,7 +5,7 @@
 //! [`crate::reading`] gives chunks for nothing else. Paths go through here sealed. A vault whose
 //! data only operators can open is refused at once, before anybody's host is touched.
 
-use crate::{custody::insist_on_custody, dispatch::source_to_wire, house::House};
+use crate::{agents::dispatch::source_to_wire, house::House, keys::custody::insist_on_custody};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Code, Error, PointId, Result, RunId};
 use holdfast_ledger::{

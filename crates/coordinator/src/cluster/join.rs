@@ -6,15 +6,16 @@
 //!   checked: the authority is the pinned one, the KEK opens its key ─→ files ─→ `coordinator`
 //! ```
 //!
-//! The ledger comes later, when the new member runs and the leader finds it. Nothing is written
-//! before everything was checked; `coordinator.toml` comes last.
+//! The ledger comes later, when the new member runs and the leader finds it. Of what is
+//! answered nothing is written before everything was checked; `coordinator.toml` comes last. The
+//! own key comes first: who did not hear the answer joins again, and is the same member.
 
 use crate::{
-    certificates,
-    init::absolute_kek,
+    cluster::{init::absolute_kek, seed, witness},
+    identity::certificates,
+    keys::secrets,
     options::{Options, environment},
     region::Standing,
-    secrets, seed, witness,
 };
 use holdfast_common::{
     Clock, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits, record,
@@ -33,7 +34,10 @@ use holdfast_wire::{
     status::from_status,
     v1::{self, enroll_client::EnrollClient},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What `holdfast cluster join` was told.
 #[derive(Clone, Debug)]
@@ -71,29 +75,27 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
     let dir = std::path::absolute(&options.dir)
         .map_err(|error| Error::io("the directory cannot be used", &error))?;
     let file = dir.join("coordinator.toml");
-    if file.exists() || dir.join("data").exists() {
+    if file.exists() || dir.join("data/ledger").exists() {
         let message = format!("{} already holds a coordinator", dir.display());
         return Err(Error::new(Code::ResourceConflict, message)
             .next("choose an empty directory: a removed member joins anew, with a new token"));
     }
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let one_time = OneTimeKey::generate(entropy.as_ref());
-    let (key, pkcs8) = IdentityKey::generate(entropy.as_ref())?;
+    files::create_private_dir(&dir)?;
+    let key = own_key(&dir, entropy.as_ref())?;
     let answer = ask(&options, pin, &one_time, &key).await?;
     let cluster: ClusterRow = record::from_bytes("cluster", &answer.cluster)?;
     if Fingerprint::of(&cluster.ca_certificate) != pin {
         return Err(Error::new(Code::AuthDenied, "the cluster's answer cannot be trusted")
             .cause("its authority is not the one that the token names"));
     }
-    files::create_private_dir(&dir)?;
     let (duty, kek) = if options.witness {
         let certificate = &answer.certificate_der;
-        witness::save(&dir, (&cluster, answer.node_id), certificate, (&key, &pkcs8))?;
+        witness::save(&dir, (&cluster, answer.node_id), certificate, &key)?;
         (Duty::Witness, None)
     } else {
         let source = open_kek(&options, &answer, &one_time, &cluster, &dir)?;
-        // Its number is of this key from now on.
-        files::write_private(&certificates::key_path(&dir), key_pem(&pkcs8).as_bytes())?;
         (Duty::Data, Some(absolute_kek(&source)?))
     };
     let config = Options {
@@ -123,6 +125,18 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
     }
     config.save(&file)?;
     Ok(Joined { node_id: config.node_id, config: file })
+}
+
+/// The number that it is given is of this key. It lies here before anything is asked: whoever did
+/// not hear the answer asks again with it.
+fn own_key(dir: &Path, entropy: &dyn Entropy) -> Result<IdentityKey> {
+    let path = certificates::key_path(dir);
+    if path.exists() {
+        return certificates::read_key(&path);
+    }
+    let (key, pkcs8) = IdentityKey::generate(entropy)?;
+    files::write_private(&path, key_pem(&pkcs8).as_bytes())?;
+    Ok(key)
 }
 
 async fn ask(
@@ -157,7 +171,7 @@ fn open_kek(
     answer: &v1::JoinMemberResponse,
     one_time: &OneTimeKey,
     cluster: &ClusterRow,
-    dir: &std::path::Path,
+    dir: &Path,
 ) -> Result<KekSource> {
     let source = match (&options.kek, answer.kek_source.parse()?) {
         (Some(named), _) => named.clone(),
@@ -177,7 +191,7 @@ fn open_kek(
         .map(|bytes| record::from_bytes("derivation", bytes))
         .transpose()?;
     let kek = source.load(&environment, derivation.as_ref()).map_err(|error| {
-        error.next("name where this member finds the cluster's KEK with --kek, and a new token")
+        error.next("join again, and name with --kek where this member finds the cluster's KEK")
     })?;
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;

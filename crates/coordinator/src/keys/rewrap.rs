@@ -10,11 +10,12 @@
 //! by the same command. Nothing under the old KEK is needed, and nothing of it is removed.
 
 use crate::{
-    init::{absolute_kek, load_or_make_kek},
+    cluster::init::{absolute_kek, load_or_make_kek},
+    keys::secrets,
     options::Options,
     places::Places,
     raft::Ledger,
-    secrets, serve,
+    serve,
 };
 use holdfast_common::{
     Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,

@@ -1,0 +1,5 @@
+//! The keys that a coordinator holds, under the KEK on its disk and open in its memory.
+
+pub(crate) mod custody;
+pub(crate) mod rewrap;
+pub(crate) mod secrets;

@@ -137,11 +137,13 @@ impl Members {
         Ok(())
     }
 
-    /// The last member's place is taken as whoever proposes; then the location is gone.
+    /// Admits one more, for its certificate; then the location is gone.
     async fn take_location_away(&mut self, program: &Path, dir: &Path) -> Result<()> {
         healthy(self).await?;
-        let last = house(dir, MEMBERS - 1);
-        self.proposer = Some(Identity::of_member(&last, program, &house(dir, 0))?);
+        let token = Client::new(&self.endpoints[0], &self.operator)?.member_token().await?;
+        let (first, own) = (house(dir, 0), dir.join("proposer"));
+        let identity = Identity::admit(&own, program, (&first, &self.endpoints[0]), &token)?;
+        self.proposer = Some(identity);
         let (there, away) = (dir.join("location"), dir.join("location-away"));
         std::fs::rename(&there, away).map_err(|error| files::failed("move", &there, &error))
     }

@@ -1,9 +1,9 @@
 //! The same command, as a member that does not lead passes it on to the one that does: answered as
 //! soon as it is agreed and applied, whatever is shipped.
 //!
-//! It speaks as a member with data, with the key that member joined with: the authority that signs
-//! certificates lies in the cluster's bundle, which its operator may have. Nothing in the product
-//! is set for this.
+//! It speaks as a member with data that was admitted and is never started, with the key which that
+//! one joined with: the authority that signs certificates lies in the cluster's bundle, which its
+//! operator may have. Nothing in the product is set for this.
 
 use super::{
     client::{COORDINATOR, LABEL, cluster_of, id_of, text, unreadable},
@@ -48,9 +48,19 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The member that was set up in `dir`. The operator of the house `first` exports the bundle
-    /// that lets us say that we are it.
-    pub fn of_member(dir: &Path, program: &Path, first: &Path) -> Result<Self> {
+    /// Admits a member into `dir` and is it from then on. The operator of the house `first`, whose
+    /// member answers at `endpoint`, exports the bundle that lets us say so.
+    pub fn admit(
+        dir: &Path,
+        program: &Path,
+        (first, endpoint): (&Path, &str),
+        token: &str,
+    ) -> Result<Self> {
+        let words = format!(
+            "cluster join --dir {{}} --name p --region one --listen 127.0.0.1:1 --learner \
+             --coordinator {endpoint} --token {token}"
+        );
+        CommandLine::new(program, &words, &[dir]).output()?;
         let config = dir.join("coordinator.toml");
         let (cluster, id) = (cluster_of(&config)?, id_of(&config)?);
         let authority = authority(program, first)?;

@@ -65,13 +65,8 @@ impl House {
     pub async fn fill(&mut self, history: History) -> Result<()> {
         let (first, proposer) = (self.member(0), self.dir.join("proposer"));
         let token = self.client()?.member_token().await?;
-        let words = format!(
-            "cluster join --dir {{}} --name p --region one --listen 127.0.0.1:1 \
-             --coordinator {} --token {token}",
-            self.endpoints[0]
-        );
-        CommandLine::new(&self.program, &words, &[&*proposer]).output()?;
-        let identity = Identity::of_member(&proposer, &self.program, &first)?;
+        let asked = (&*first, &*self.endpoints[0]);
+        let identity = Identity::admit(&proposer, &self.program, asked, &token)?;
         let to = id_of(&first.join("coordinator.toml"))?;
         let lines = (0..CONNECTIONS).map(|n| Proposer::new(&self.endpoints[0], to, &identity, n));
         let lines = lines.collect::<Result<Vec<_>>>()?;

@@ -207,6 +207,24 @@ fn a_revoked_agent_is_shut_out_at_once() {
 }
 
 #[test]
+fn what_a_revoked_agent_was_to_do_ends_and_says_why() {
+    let cluster = Cluster::start();
+    let agent = cluster.agent("lost");
+    let source = source(&cluster, "lost", 31);
+    agent.signal(rustix::process::Signal::STOP);
+    let backup = ["backup", "--path", source.to_str().unwrap(), "--detach"];
+    let told = cluster.run(&backup).ok().object();
+    let run = told["run"].as_str().unwrap();
+    let shown = || cluster.run(&["runs", "show", run]).ok().object()["runs"][0].clone();
+    assert_eq!(shown()["state"], "queued");
+    cluster.run(&["agent", "revoke", "lost", "--yes"]).ok();
+    let over = || Some(shown()).filter(|run| run["state"] != "queued");
+    let run = wait_until("the run has ended", Duration::from_secs(30), over);
+    assert_eq!(run["state"], "failed", "{run}");
+    assert_eq!(run["error"]["code"], "agent.identity_revoked", "{run}");
+}
+
+#[test]
 fn in_operator_custody_only_the_operator_key_brings_data_back() {
     let cluster = Cluster::start_in_custody("operator");
     let _agent = cluster.agent("files-1");

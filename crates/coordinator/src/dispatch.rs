@@ -1,7 +1,8 @@
 //! Turns run rows into orders: whoever holds the agent's line sends what the ledger says.
 //!
 //! A reconciler: no input of its own, woken whenever something was applied and by a timer, and safe
-//! to run at any moment. It also ends runs whose agent is gone (their lease says when) or was revoked.
+//! to run at any moment. It also ends runs whose agent is gone (their lease says when) or was
+//! revoked.
 
 use crate::{house::House, presence, restoring};
 use holdfast_common::{Code, Result, Timestamp};

@@ -19,6 +19,7 @@ mod crowd;
 mod custody;
 mod dispatch;
 pub mod door;
+mod doubles;
 mod fill;
 mod history;
 mod house;

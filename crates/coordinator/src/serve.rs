@@ -8,7 +8,7 @@ use crate::{
     budget::Budget,
     catalog, certificates,
     custody::Custodian,
-    dispatch,
+    dispatch, doubles,
     house::{House, Keys},
     hub::Hub,
     levels, members,
@@ -204,6 +204,7 @@ fn spawn_work(
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
+    tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());

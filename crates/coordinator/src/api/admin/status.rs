@@ -28,6 +28,9 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let (members, of_others) = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
     alarms.extend(of_others);
+    // Two members may have one line each of an agent that is doubled.
+    let mut told = BTreeSet::new();
+    alarms.retain(|alarm| told.insert((alarm.code.clone(), alarm.subject.clone())));
     alarms.extend(history::alarms(house)?);
     let now = house.ledger.now();
     let silent = |member| silent(member, now);
@@ -132,7 +135,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         next: full.advice().to_owned(),
     });
     let jumped = house.ledger.clock_jump().map(|jump| clock_alarm(house, jump));
-    full.into_iter().chain(jumped).collect()
+    full.into_iter().chain(jumped).chain(doubles::alarms(house)).collect()
 }
 
 /// What an operator should look at. Codes are stable.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// Back up hosts that must not be lost, and bring them back.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(arg_required_else_help = true, infer_subcommands = false)]
+#[command(arg_required_else_help = true, infer_subcommands = true, infer_long_args = true)]
 pub struct Arguments {
     /// Who I am and where the cluster is: an operator.toml
     #[arg(long, global = true, env = "HOLDFAST_CONTEXT", value_name = "FILE")]
@@ -87,6 +87,18 @@ mod tests {
                 assert!(help.contains("Examples:\n  holdfast "), "{path} has no examples");
             }
         });
+    }
+
+    #[test]
+    fn names_may_be_cut_where_one_alone_fits() {
+        let given = ["holdfast", "stat", "--out", "json"];
+        let arguments = Arguments::try_parse_from(given).unwrap();
+        assert!(matches!(arguments.command, Command::Status(_)));
+        assert_eq!(arguments.output, Format::Json);
+        assert!(Arguments::try_parse_from(["holdfast", "runs", "can", "12345678"]).is_ok());
+        for several in [&["holdfast", "re"][..], &["holdfast", "backup", "nightly", "--o"]] {
+            assert!(Arguments::try_parse_from(several).is_err(), "{several:?}");
+        }
     }
 
     #[test]

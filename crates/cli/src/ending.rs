@@ -30,6 +30,11 @@ impl Ending {
             Self::Terminated => 143,
         }
     }
+
+    /// Whether somebody stopped the command.
+    pub const fn is_a_stop(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Terminated)
+    }
 }
 
 impl From<Ending> for ExitCode {

@@ -43,6 +43,10 @@ fn main() -> ExitCode {
     let ending = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let ending = runtime.block_on(act(arguments, &output));
+            if ending.as_ref().is_ok_and(|ending| ending.is_a_stop()) {
+                // Threads at work clean up as their runtime goes away, and have said enough.
+                std::panic::set_hook(Box::new(|_| ()));
+            }
             runtime.shutdown_timeout(command::LEFTOVER_PATIENCE);
             ending
         }

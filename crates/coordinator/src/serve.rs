@@ -1,19 +1,14 @@
 //! One coordinator, from its configuration file to a clean stop.
 
 use crate::{
-    agents::dispatch,
-    agents::hub::Hub,
-    agents::presence,
+    agents::{dispatch, doubles, hub::Hub, presence},
     api::{
         AdminService, AgentService, EnrollService, IngestService, RaftService, RestoreService,
         access::GateLayer, next_leader,
     },
     budget::Budget,
     catalog,
-    cluster::levels,
-    cluster::members,
-    cluster::seed,
-    cluster::witness,
+    cluster::{levels, members, seed, witness},
     house::{House, Keys},
     identity::certificates,
     keys::custody::Custodian,
@@ -210,6 +205,7 @@ fn spawn_work(
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
+    tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());

@@ -13,7 +13,7 @@ use holdfast_wire::{
     status::{bare, from_status},
     v1,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -36,7 +36,8 @@ pub(super) async fn attach(
     let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
     let runs = desk.known().iter().map(id_bytes).collect();
     let told = desk.host.told.newest();
-    let hello = v1::AgentHello { version: env!("CARGO_PKG_VERSION").to_owned(), runs, told };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let hello = v1::AgentHello { version, runs, told, process: Some(desk.process) };
     send(&reports, Report::Hello(hello)).await?;
     let mut client = AgentControlClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
@@ -47,16 +48,17 @@ pub(super) async fn attach(
         .map_err(|status| from_status(&status))?
         .into_inner();
     let welcome = timeout(ATTACH_TIMEOUT, next(&mut orders)).await;
-    let heartbeat = match welcome.map_err(|_| unreachable("no welcome in time"))?? {
+    let (heartbeat, takes_ends) = match welcome.map_err(|_| unreachable("no welcome in time"))?? {
         Order::Welcome(welcome) => {
             whereabouts.learn(&welcome.endpoints);
             desk.host.told.hear(welcome.told.as_ref());
-            Duration::from_millis(welcome.heartbeat_ms.max(100))
+            (Duration::from_millis(welcome.heartbeat_ms.max(100)), welcome.takes_ends)
         }
         _ => return Err(Error::new(Code::InternalBug, "the first order is not a welcome")),
     };
     attached();
-    let mut line = Line { desk, whereabouts, reports, told: HashMap::new() };
+    let (told, told_ends) = (HashMap::new(), HashSet::new());
+    let mut line = Line { desk, whereabouts, reports, takes_ends, told, told_ends };
     line.serve(&mut orders, heartbeat, shutdown).await?;
     // Letting the reports end lets the other side end; what was sent last is read by then.
     drop(line);
@@ -68,8 +70,12 @@ struct Line<'a> {
     desk: &'a Arc<Desk>,
     whereabouts: &'a Whereabouts,
     reports: mpsc::Sender<v1::AgentReport>,
+    /// Whether each end is answered; an older coordinator is told once, and that is all.
+    takes_ends: bool,
     /// What was last told of each run.
     told: HashMap<RunId, Counts>,
+    /// Told on this line and not taken yet.
+    told_ends: HashSet<RunId>,
 }
 
 impl Line<'_> {
@@ -105,7 +111,7 @@ impl Line<'_> {
         }
     }
 
-    fn take(&self, order: Order, draining: bool) {
+    fn take(&mut self, order: Order, draining: bool) {
         match order {
             Order::StartBackup(_) | Order::StartRestore(_) if draining => {}
             Order::StartBackup(order) => {
@@ -118,6 +124,10 @@ impl Line<'_> {
             }
             Order::CancelRun(order) => match parse::run_id(&order.run_id) {
                 Ok(run) => self.desk.cancel(&run),
+                Err(error) => tracing::warn!(%error, "an order was not understood"),
+            },
+            Order::EndTaken(order) => match parse::run_id(&order.run_id) {
+                Ok(run) => self.forget_end(&run),
                 Err(error) => tracing::warn!(%error, "an order was not understood"),
             },
             // Said again when the members changed.
@@ -137,20 +147,25 @@ impl Line<'_> {
     }
 
     async fn tell_ends(&mut self) -> Result<()> {
-        let mut ends = self.desk.take_ends();
-        while let Some(end) = ends.pop() {
-            let End { run, error, restored } = &end;
+        for end in self.desk.ends() {
+            let End { run, error, restored } = &*end;
+            if !self.told_ends.insert(*run) {
+                continue;
+            }
             self.told.remove(run);
-            let detail = error.as_ref().map(bare);
-            let restored = restored.as_ref().map(order::restored);
-            let ended = v1::RunEnded { run_id: id_bytes(run), error: detail, restored };
-            if let Err(lost) = send(&self.reports, Report::Ended(ended)).await {
-                ends.push(end);
-                self.desk.give_back(ends);
-                return Err(lost);
+            let (error, restored) = (error.as_ref().map(bare), restored.clone());
+            let ended = v1::RunEnded { run_id: id_bytes(run), error, restored };
+            send(&self.reports, Report::Ended(ended)).await?;
+            if !self.takes_ends {
+                self.forget_end(run);
             }
         }
         Ok(())
+    }
+
+    fn forget_end(&mut self, run: &RunId) {
+        self.desk.end_taken(run);
+        self.told_ends.remove(run);
     }
 
     async fn tell_progress(&mut self) -> Result<()> {

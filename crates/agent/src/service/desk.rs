@@ -1,17 +1,22 @@
-//! The runs of this process: started, watched, stopped, and their ends kept until reported.
+//! The runs of this process: started, watched, stopped, and their ends kept until somebody took
+//! them: one that was only sent may be lost with whom it was sent to.
 
+use super::order;
 use crate::flow::lock;
 use crate::pipeline::budget::RUNS_MAX;
 use crate::pipeline::{BackupRequest, Counts, Host, RunControl, back_up};
-use crate::restore::{RestoreOrder, Restored, Targets, restore_ordered};
+use crate::restore::{RestoreOrder, Targets, restore_ordered};
 use holdfast_common::{Code, Error, Result, RunId};
 use holdfast_runtime::{OnError, Tasks};
-use std::collections::BTreeMap;
+use holdfast_wire::v1;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 pub(super) struct Desk {
     pub(super) host: Arc<Host>,
+    /// Drawn for this process: the coordinators tell two hosts with one identity by it.
+    pub(super) process: u64,
     targets: Targets,
     tasks: Tasks,
     room: Arc<Semaphore>,
@@ -23,7 +28,8 @@ pub(super) struct Desk {
 #[derive(Default)]
 struct State {
     runs: BTreeMap<RunId, RunControl>,
-    ends: Vec<End>,
+    /// Oldest first, one for each run.
+    ends: VecDeque<Arc<End>>,
 }
 
 /// What a run does.
@@ -32,19 +38,21 @@ pub(super) enum Work {
     Restore(RestoreOrder),
 }
 
-/// How a run ended; kept until somebody was told.
+/// How a run ended; kept until somebody took it.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) run: RunId,
     pub(super) error: Option<Error>,
-    /// Set for a restore that was tried.
-    pub(super) restored: Option<Restored>,
+    /// Set for a restore that was tried; as it is told, without all that it skipped.
+    pub(super) restored: Option<v1::Restored>,
 }
 
 impl Desk {
     pub(super) fn new(host: Arc<Host>, targets: Targets, tasks: Tasks) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(RUNS_MAX));
-        Arc::new(Self { host, targets, tasks, room, state: Mutex::default(), ended: Notify::new() })
+        let process = u64::from_le_bytes(host.entropy.array());
+        let (state, ended) = (Mutex::default(), Notify::new());
+        Arc::new(Self { host, process, targets, tasks, room, state, ended })
     }
 
     /// Starts a run, or puts it in line. An order that was heard already changes nothing.
@@ -53,12 +61,12 @@ impl Desk {
         let run = work.run();
         {
             let mut state = lock(&self.state);
-            if state.runs.contains_key(&run) {
+            if state.runs.contains_key(&run) || state.has_ended(&run) {
                 return;
             }
             if state.runs.len() >= RUNS_KNOWN_MAX {
                 let message = "this agent has too many runs in line";
-                state.ends.push(End::refused(run, Error::new(Code::RunBusy, message)));
+                state.keep(End::refused(run, Error::new(Code::RunBusy, message)));
                 self.ended.notify_one();
                 return;
             }
@@ -73,7 +81,7 @@ impl Desk {
     }
 
     pub(super) fn refuse(&self, run: RunId, error: Error) {
-        lock(&self.state).ends.push(End::refused(run, error));
+        lock(&self.state).keep(End::refused(run, error));
         self.ended.notify_one();
     }
 
@@ -87,7 +95,7 @@ impl Desk {
         lock(&self.state).runs.values().for_each(RunControl::interrupt);
     }
 
-    /// Runs that this process knows of: at work, in line, or ended and not yet reported.
+    /// Runs that this process knows of: at work, in line, or ended and not yet taken.
     pub(super) fn known(&self) -> Vec<RunId> {
         let state = lock(&self.state);
         state.runs.keys().copied().chain(state.ends.iter().map(|end| end.run)).collect()
@@ -98,13 +106,14 @@ impl Desk {
         state.runs.iter().map(|(run, control)| (*run, control.look())).collect()
     }
 
-    pub(super) fn take_ends(&self) -> Vec<End> {
-        std::mem::take(&mut lock(&self.state).ends)
+    pub(super) fn ends(&self) -> Vec<Arc<End>> {
+        lock(&self.state).ends.iter().cloned().collect()
     }
 
-    /// Ends that could not be told.
-    pub(super) fn give_back(&self, ends: Vec<End>) {
-        lock(&self.state).ends.extend(ends);
+    /// Somebody answers for the end of this run from now on.
+    pub(super) fn end_taken(&self, run: &RunId) {
+        lock(&self.state).ends.retain(|end| end.run != *run);
+        self.ended.notify_one();
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -129,9 +138,27 @@ impl Desk {
         }
         let mut state = lock(&self.state);
         state.runs.remove(&run);
-        state.ends.push(end);
+        state.keep(end);
         drop(state);
         self.ended.notify_one();
+    }
+}
+
+impl State {
+    fn has_ended(&self, run: &RunId) -> bool {
+        self.ends.iter().any(|end| end.run == *run)
+    }
+
+    fn keep(&mut self, end: End) {
+        if self.has_ended(&end.run) {
+            return;
+        }
+        if self.ends.len() >= ENDS_KEPT_MAX
+            && let Some(oldest) = self.ends.pop_front()
+        {
+            tracing::warn!(run = %oldest.run, "nobody took the end of the run");
+        }
+        self.ends.push_back(Arc::new(end));
     }
 }
 
@@ -158,7 +185,8 @@ impl Work {
                 if restored.error.is_none() {
                     tracing::info!(%run, point = %order.point, "restored");
                 }
-                End { run, error: restored.error.take(), restored: Some(restored) }
+                let error = restored.error.take();
+                End { run, error, restored: Some(order::restored(&restored)) }
             }
         }
     }
@@ -172,3 +200,5 @@ impl End {
 
 /// At work and in line.
 const RUNS_KNOWN_MAX: usize = 64;
+/// Ends that nobody took; the oldest makes room.
+const ENDS_KEPT_MAX: usize = 128;

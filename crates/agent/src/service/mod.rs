@@ -21,19 +21,21 @@ use crate::pipeline::{Host, Memory, VaultPins};
 use crate::renew::Credentials;
 use crate::restore::Targets;
 use desk::Desk;
-use holdfast_common::{Clock, Code, Entropy, Result, SystemClock, SystemEntropy};
-use holdfast_runtime::tls::{ChannelKind, connect};
+use holdfast_common::{Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy};
+use holdfast_runtime::tls::{ChannelKind, ClientTls, connect};
 use holdfast_runtime::{OnError, Tasks};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
-/// Serves until `shutdown` is cancelled. `ready` is called once, when first attached.
+/// Serves until `shutdown` is cancelled. `ready` is called once, when first attached, with the
+/// endpoint of the coordinator that took the line.
 pub async fn serve(
     config: AgentConfig,
     shutdown: CancellationToken,
-    ready: impl FnOnce() + Send,
+    ready: impl FnOnce(&str) + Send,
 ) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -90,7 +92,7 @@ async fn attach_again(
     desk: &Arc<Desk>,
     shutdown: &CancellationToken,
     entropy: &dyn Entropy,
-    ready: impl FnOnce() + Send,
+    ready: impl FnOnce(&str) + Send,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     let mut ready = Some(ready);
@@ -103,15 +105,15 @@ async fn attach_again(
         }
         let connected = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            connected = connect(&endpoints, tls, ChannelKind::Control) => connected,
+            connected = connect_any(&endpoints, &tls) => connected,
         };
         let mut stood = false;
         let ended = match connected {
-            Ok(channel) => {
+            Ok((channel, endpoint)) => {
                 let attached = || {
                     stood = true;
                     if let Some(ready) = ready.take() {
-                        ready();
+                        ready(endpoint);
                     }
                 };
                 attach::attach(channel, desk, whereabouts, shutdown, attached).await
@@ -133,6 +135,22 @@ async fn attach_again(
         }
     }
     Ok(())
+}
+
+/// Whoever answers first, asked in turn; and who that is.
+async fn connect_any<'a>(
+    endpoints: &'a [String],
+    tls: &Arc<ClientTls>,
+) -> Result<(Channel, &'a str)> {
+    let mut failed = Error::new(Code::ConfigMalformed, "no endpoint of the cluster is named");
+    for endpoint in endpoints {
+        let one = std::slice::from_ref(endpoint);
+        match connect(one, Arc::clone(tls), ChannelKind::Control).await {
+            Ok(channel) => return Ok((channel, endpoint)),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn shuffle(endpoints: &mut [String], entropy: &dyn Entropy) {

@@ -55,7 +55,9 @@ async fn serving(agent: &Agent) -> Serving {
     let stop = CancellationToken::new();
     let (config, token) = (agent.config.clone(), stop.clone());
     let served =
-        tokio::spawn(async move { serve(config, token, move || tell.send(()).unwrap()).await });
+        tokio::spawn(
+            async move { serve(config, token, move |_: &str| tell.send(()).unwrap()).await },
+        );
     tokio::time::timeout(Duration::from_secs(20), ready).await.unwrap().unwrap();
     Serving { stop, served }
 }
@@ -186,6 +188,46 @@ async fn a_run_outlives_the_line_and_its_end_is_told_on_the_next_one() {
     assert_eq!(runs.await, [run.as_bytes()[..].to_vec()]);
     control.order(Order::CancelRun(v1::CancelRun { run_id: run.as_bytes().to_vec().into() })).await;
     assert_eq!(end_of(&control, run).await.as_deref(), Some("run.request_cancelled"));
+    serving.end().await;
+}
+
+async fn next_hello(control: &Control) -> v1::AgentHello {
+    control.reports.lock().unwrap().clear();
+    control.hang_up();
+    let hello = control.hear(|report| match report {
+        Report::Hello(hello) => Some(hello.clone()),
+        _ => None,
+    });
+    hello.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_is_kept_named_and_told_again_until_it_was_taken() {
+    let control = cluster().await;
+    control.takes_ends.store(true, Ordering::Relaxed);
+    let agent = joined(&control).await;
+    let serving = serving(&agent).await;
+    let run = RunId::random(&SystemEntropy as &dyn Entropy);
+    control.order(order(run, &source(&agent, 1))).await;
+    assert_eq!(end_of(&control, run).await, None);
+    // Nobody took it: whoever read it may be gone.
+    let hello = next_hello(&control).await;
+    assert_eq!(hello.runs, [run.as_bytes()[..].to_vec()], "it is not taken for interrupted");
+    assert_eq!(end_of(&control, run).await, None);
+    let process = hello.process.expect("a number of this process");
+    let taken = v1::EndTaken { run_id: run.as_bytes().to_vec().into() };
+    control.order(Order::EndTaken(taken)).await;
+    // Orders are heard in turn: when this one was refused, that one was taken.
+    let second = RunId::random(&SystemEntropy as &dyn Entropy);
+    control.order(order(second, Path::new("/nowhere/at/all"))).await;
+    assert_eq!(end_of(&control, second).await.as_deref(), Some("source.paths_missing"));
+    control.takes_ends.store(false, Ordering::Relaxed);
+    let hello = next_hello(&control).await;
+    assert_eq!(hello.runs, [second.as_bytes()[..].to_vec()]);
+    assert_eq!(hello.process, Some(process), "the same process");
+    assert_eq!(end_of(&control, second).await.as_deref(), Some("source.paths_missing"));
+    // A coordinator of before answers no end: told once is enough.
+    assert_eq!(next_hello(&control).await.runs.len(), 0);
     serving.end().await;
 }
 

@@ -2,10 +2,11 @@
 //! be: the run does not depend on who watches it.
 
 use super::Client;
-use crate::ending::Ending;
+use crate::{ending::Ending, output::Output};
 use core::time::Duration;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Result, RunId};
 use holdfast_wire::{status::from_status, v1};
+use serde_json::json;
 use std::ops::AsyncFnMut;
 
 /// Breaks in a row, without one event between, after which the cluster counts as unreachable.
@@ -54,6 +55,19 @@ async fn watch(
         }
     }
     Ok(None)
+}
+
+/// What becomes of a run whose command was stopped, and what can be done about it.
+pub fn tell_left(output: &Output, run: &RunId, fate: &str) {
+    if output.is_json() {
+        let next = format!("holdfast runs show {run}");
+        let told = json!({ "run": run.to_string(), "fate": fate, "next": next });
+        return output.remark(&told.to_string());
+    }
+    output.remark(&format!("run {run} {fate}"));
+    for verb in ["show", "follow", "cancel"] {
+        output.remark(&format!("  holdfast runs {verb} {run}"));
+    }
 }
 
 /// Why a run did not do what it was asked for.

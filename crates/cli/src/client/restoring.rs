@@ -54,7 +54,7 @@ pub async fn start(
 
 /// Tells how a restore ended that was done here. That nobody hears it changes nothing about what
 /// was restored.
-pub async fn end(client: &Client, run: &RunId, ended: &Result<RestoreReport>) {
+pub async fn end(client: &Client, run: &RunId, ended: &Result<RestoreReport>) -> bool {
     let failure = match ended {
         Ok(report) => report.failure(),
         Err(error) => Some(error.clone()),
@@ -68,28 +68,30 @@ pub async fn end(client: &Client, run: &RunId, ended: &Result<RestoreReport>) {
         let mut restore = client.restore();
         restore.end(question).await.map(drop).map_err(|status| from_status(&status))
     };
-    heard(told).await;
+    heard(told).await
 }
 
-/// Asks for the end of a run, since whoever asked for it is being stopped.
-pub async fn stop(client: &Client, run: &RunId) {
+/// Asks for the end of a run, since whoever asked for it is being stopped; whether it was heard.
+pub async fn stop(client: &Client, run: &RunId) -> bool {
     let question = v1::CancelRunRequest { run_id: id(run) };
     let ask = async |mut admin: Admin, question| admin.cancel_run(question).await;
-    heard(async { client.ask_once(question, ask).await.map(drop) }).await;
+    heard(async { client.ask_once(question, ask).await.map(drop) }).await
 }
 
 /// The end of a restore here that is being stopped.
-pub async fn abandon(client: &Client, run: &RunId) {
-    end(client, run, &Err(Error::new(Code::RunCancelled, "the restore was stopped"))).await;
+pub async fn abandon(client: &Client, run: &RunId) -> bool {
+    end(client, run, &Err(Error::new(Code::RunCancelled, "the restore was stopped"))).await
 }
 
-async fn heard(telling: impl Future<Output = Result<()>>) {
+async fn heard(telling: impl Future<Output = Result<()>>) -> bool {
     let told = tokio::time::timeout(STOP_PATIENCE, telling).await;
-    if let Err(error) = told.unwrap_or_else(|_| {
+    let told = told.unwrap_or_else(|_| {
         Err(Error::new(Code::ClusterUnreachable, "the cluster did not answer in time"))
-    }) {
+    });
+    if let Err(error) = &told {
         tracing::warn!(%error, "the end of the restore was not heard; its lease will end it");
     }
+    told.is_ok()
 }
 
 fn restored(report: &RestoreReport) -> v1::Restored {

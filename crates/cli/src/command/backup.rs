@@ -6,7 +6,7 @@
 use crate::{
     client::{Admin, Client, follow, select},
     demand::Demand,
-    ending::Ending,
+    ending::{self, Ending},
     opening::open_online,
     output::{figures, path},
     progress::Bar,
@@ -54,13 +54,22 @@ pub struct Arguments {
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
+    let run = RunId::random(&SystemEntropy);
+    tokio::select! {
+        ending = back_up(&arguments, run, demand) => ending,
+        stopped = ending::signal() => {
+            follow::tell_left(demand.output, &run, "goes on, if it has begun");
+            stopped
+        }
+    }
+}
+
+async fn back_up(arguments: &Arguments, run: RunId, demand: &Demand<'_>) -> Result<Ending> {
     let client = demand.client().await?;
-    let run_id = start(&client, &arguments).await?;
+    let run_id = start(&client, arguments, run).await?;
     if arguments.detach {
-        let id = hex::encode(&run_id);
-        demand
-            .output
-            .answer(|| json!({ "run": id, "state": "queued", "point": null }), || id.clone())?;
+        let run = super::runs::begun(&client, &run_id).await;
+        demand.output.answer(|| begun_fields(&run), || hex::encode(&run_id))?;
         return Ok(Ending::Done);
     }
     let bar = Bar::start(demand.output, "waiting for the agent");
@@ -75,15 +84,31 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     conclude(&client, &run, demand).await
 }
 
-async fn start(client: &Client, arguments: &Arguments) -> Result<bytes::Bytes> {
-    let run_id = bytes::Bytes::copy_from_slice(RunId::random(&SystemEntropy).as_bytes());
+async fn start(client: &Client, arguments: &Arguments, run: RunId) -> Result<bytes::Bytes> {
     let question = v1::StartBackupRequest {
         what: Some(what(client, arguments)?),
         options: Some(v1::BackupOptions { full: arguments.full, ..Default::default() }),
-        run_id,
+        run_id: bytes::Bytes::copy_from_slice(run.as_bytes()),
     };
     let ask = async |mut admin: Admin, question| admin.start_backup(question).await;
     Ok(client.ask(question, ask).await?.run_id)
+}
+
+/// A run that nobody waits for has its row, and no figures yet.
+fn begun_fields(run: &v1::Run) -> Value {
+    let figures = json!({
+        "point": null,
+        "entries": null,
+        "bytes_read": null,
+        "bytes_new": null,
+        "bytes_stored": null,
+        "chunks_new": null,
+        "chunks_reused": null,
+        "duration_ms": null,
+        "skipped_count": null,
+        "skipped": [],
+    });
+    super::runs::begun_fields(run, figures)
 }
 
 fn what(client: &Client, arguments: &Arguments) -> Result<What> {

@@ -115,9 +115,10 @@ commands! {
 }
 
 impl Command {
-    /// What listens to signals itself: services drain, a restore tells the cluster that it stops.
+    /// What listens to signals itself: services drain, a restore tells the cluster that it stops, a
+    /// backup says that its run goes on.
     pub fn ends_itself(&self) -> bool {
-        self.is_service() || matches!(self, Self::Restore(_))
+        self.is_service() || matches!(self, Self::Backup(_) | Self::Restore(_))
     }
 
     /// Services run until they are told to stop, and drain then.

@@ -72,6 +72,9 @@ pub struct Arguments {
     /// Overwrite and remove without a safety point first; only an agent makes one
     #[arg(long)]
     no_safety_point: bool,
+    /// Print the run's id and do not wait; an agent restores then
+    #[arg(long, requires = "agent")]
+    detach: bool,
 }
 
 /// What came of a restore, wherever it was done.
@@ -106,14 +109,21 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         },
         (agent, false) => {
             let (client, run) = (demand.client().await?, RunId::random(&SystemEntropy));
-            let by_agent = agent.as_ref();
+            let restored = async {
+                match agent.as_ref().filter(|_| arguments.detach) {
+                    Some(agent) => detached(&client, run, agent, (&arguments, &request), demand)
+                        .await
+                        .map(|()| None),
+                    None => in_run(&client, run, &arguments, &request, demand).await.map(Some),
+                }
+            };
             tokio::select! {
-                done = in_run(&client, run, &arguments, &request, demand) => done?,
+                restored = restored => match restored? {
+                    Some(done) => done,
+                    None => return Ok(Ending::Done),
+                },
                 stopped = ending::signal() => {
-                    match by_agent {
-                        Some(_) => restoring::stop(&client, &run).await,
-                        None => restoring::abandon(&client, &run).await,
-                    }
+                    stop(&client, &run, agent.is_some(), demand).await;
                     return stopped;
                 }
             }
@@ -127,6 +137,21 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         .output
         .answer(|| fields(&arguments, &request, &done), || text(&arguments, &request, &done))?;
     Ok(if done.skipped == 0 { Ending::Done } else { Ending::Partial })
+}
+
+/// The command is being stopped, and what it asked for with it.
+async fn stop(client: &Client, run: &RunId, by_agent: bool, demand: &Demand<'_>) {
+    let is_heard = match by_agent {
+        true => restoring::stop(client, run).await,
+        false => restoring::abandon(client, run).await,
+    };
+    let fate = match (is_heard, by_agent) {
+        (true, true) => "was asked to stop",
+        (true, false) => "was stopped",
+        (false, true) => "goes on, if it has begun: nobody heard that it is to stop",
+        (false, false) => "was stopped, and nobody heard of it",
+    };
+    follow::tell_left(demand.output, run, fate);
 }
 
 async fn without_cluster(
@@ -178,16 +203,28 @@ async fn here(
     Ok(Done::here(Some(id), named, report?, clock.elapsed()))
 }
 
-/// By an agent, on its host. The point is opened here too: what is wanted of it is checked, sealed,
-/// and what was skipped is opened again.
-async fn by_agent(
+/// By an agent, by itself: whoever asked does not wait.
+async fn detached(
     client: &Client,
     id: RunId,
     agent: &Name,
-    point: v1::Point,
     (arguments, request): (&Arguments, &RestoreRequest),
     demand: &Demand<'_>,
-) -> Result<Done> {
+) -> Result<()> {
+    let point = arguments.point.find(client).await?;
+    order(client, id, agent, &point, (arguments, request)).await?;
+    let run = super::runs::begun(client, id.as_bytes()).await;
+    demand.output.answer(|| begun_fields(&run, request), || id.to_string())
+}
+
+/// Has an agent restore. The point is opened here too: what is wanted of it is checked and sealed.
+async fn order(
+    client: &Client,
+    id: RunId,
+    agent: &Name,
+    point: &v1::Point,
+    (arguments, request): (&Arguments, &RestoreRequest),
+) -> Result<Arc<Opened>> {
     let opened = Arc::new(open_online(client, point.clone(), "restore").await?);
     let (checked, paths) = (Arc::clone(&opened), request.paths.clone());
     let sealing = move || {
@@ -197,7 +234,20 @@ async fn by_agent(
     let sealed_paths = Tasks::new("seal").run_blocking("seal", sealing).await?;
     let safety_point = !arguments.no_safety_point;
     let by = ByAgent { agent: agent.clone(), sealed_paths, safety_point };
-    restoring::start(client, &id, &point, request, Some(&by)).await?;
+    restoring::start(client, &id, point, request, Some(&by)).await?;
+    Ok(opened)
+}
+
+/// By an agent, on its host, to the end: what was skipped is opened here.
+async fn by_agent(
+    client: &Client,
+    id: RunId,
+    agent: &Name,
+    point: v1::Point,
+    asked: (&Arguments, &RestoreRequest),
+    demand: &Demand<'_>,
+) -> Result<Done> {
+    let opened = order(client, id, agent, &point, asked).await?;
     let bar = Bar::start(demand.output, "waiting for the agent");
     let run_id = bytes::Bytes::copy_from_slice(id.as_bytes());
     let run = follow::to_the_end(client, &run_id, async |event| {
@@ -360,6 +410,29 @@ fn fields(arguments: &Arguments, request: &RestoreRequest, done: &Done) -> Value
     Value::Object(fields)
 }
 
+/// A run that nobody waits for has its row, and no figures yet.
+fn begun_fields(run: &v1::Run, request: &RestoreRequest) -> Value {
+    let mut figures = path::json_named("target", request.directory().as_os_str().as_bytes());
+    let others = json!({
+        "dry_run": request.dry_run,
+        "entries": null,
+        "bytes_written": null,
+        "bytes_reused": null,
+        "removed": null,
+        "safety_point": null,
+        "verified": false,
+        "files_verified": null,
+        "skipped_count": null,
+        "skipped": [],
+        "notes": [],
+        "duration_ms": null,
+    });
+    if let Value::Object(others) = others {
+        figures.extend(others);
+    }
+    super::runs::begun_fields(run, Value::Object(figures))
+}
+
 fn note_fields(note: &Note) -> Value {
     let mut fields = path::json(&note.path);
     fields.insert("kind".to_owned(), format!("{:?}", note.kind).to_lowercase().into());
@@ -420,5 +493,6 @@ Examples:
   holdfast restore 1f0c2a9b --to /tmp/back /srv/images/2026
   holdfast restore latest --policy nightly --in-place --force
   holdfast restore 1f0c2a9b --to /srv/back --agent files-2
+  holdfast restore 1f0c2a9b --to /srv/back --agent files-2 --detach
   holdfast restore latest --policy nightly --in-place --force --agent files-1
   holdfast restore latest --to /mnt --from-location local:/srv/vault --bundle bundle.hfbd";

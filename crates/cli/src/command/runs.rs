@@ -116,6 +116,27 @@ async fn cancel(client: &Client, id: &str, demand: &Demand<'_>) -> Result<Ending
     Ok(Ending::Done)
 }
 
+/// The row of a run that was just asked for. It was begun, also where its row cannot be had now.
+pub async fn begun(client: &Client, id: &[u8]) -> v1::Run {
+    select::run(client, &hex::encode(id)).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the row of the run was not read");
+        let state = "queued".to_owned();
+        v1::Run { id: bytes::Bytes::copy_from_slice(id), state, ..Default::default() }
+    })
+}
+
+/// What `runs` shows of a run, and with it the figures that its own command has at its end.
+pub fn begun_fields(run: &v1::Run, figures: Value) -> Value {
+    let mut told = fields(run);
+    if let (Value::Object(told), Value::Object(figures)) = (&mut told, figures) {
+        told.insert("run".to_owned(), hex::encode(&run.id).into());
+        for (name, value) in figures {
+            told.entry(name).or_insert(value);
+        }
+    }
+    told
+}
+
 fn event_fields(event: &v1::RunEvent) -> Value {
     let progress = event.progress.clone().unwrap_or_default();
     json!({

@@ -47,7 +47,7 @@ fn fields(status: &v1::StatusResponse) -> Value {
         "alarms": status.alarms.iter().map(|alarm| json!({
             "code": alarm.code,
             "subject": alarm.subject,
-            "since": json_time(Some(alarm.since_ns)),
+            "since": json_time(alarm.since_ns),
             "next": alarm.next,
         })).collect::<Vec<_>>(),
         "notes": status.notes.iter().map(|note| json!({
@@ -134,11 +134,10 @@ fn text(status: &v1::StatusResponse) -> String {
         parts.push(sources_text(status));
     }
     for alarm in &status.alarms {
-        let since = figures::time(Timestamp::from_nanos(alarm.since_ns));
-        parts.push(format!(
-            "ALARM {} {} since {since}\n  next: {}",
-            alarm.code, alarm.subject, alarm.next
-        ));
+        let since = alarm.since_ns.map(|since| figures::time(Timestamp::from_nanos(since)));
+        let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+        parts
+            .push(format!("ALARM {} {}{since}\n  next: {}", alarm.code, alarm.subject, alarm.next));
     }
     for note in &status.notes {
         parts.push(format!("note {} {}\n  next: {}", note.code, note.subject, note.next));

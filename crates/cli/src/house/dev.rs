@@ -142,7 +142,7 @@ async fn start_agent(tasks: &Tasks, dir: &Path, context: &Path, address: SocketA
     let (tell, ready) = oneshot::channel();
     let stop = tasks.token().clone();
     tasks.spawn("agent", OnError::Shutdown, async move {
-        holdfast_agent::service::serve(config, stop, move || {
+        holdfast_agent::service::serve(config, stop, move |_: &str| {
             let _unheard = tell.send(());
         })
         .await

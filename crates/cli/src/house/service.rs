@@ -38,15 +38,16 @@ pub async fn agent(config: &Path, output: &Output) -> Result<()> {
     let config = AgentConfig::load(config)?;
     let tasks = Tasks::new("agent");
     let (tell, ready) = oneshot::channel();
-    let (stop, endpoints) = (tasks.token().clone(), config.endpoints.join(","));
+    let stop = tasks.token().clone();
     tasks.spawn("agent", OnError::Shutdown, async move {
-        holdfast_agent::service::serve(config, stop, move || {
-            let _unheard = tell.send(());
-        })
-        .await
+        let told = |coordinator: &str| {
+            let _unheard = tell.send(coordinator.to_owned());
+        };
+        holdfast_agent::service::serve(config, stop, told).await
     });
-    if first(ready, &mut signals, &tasks).await?.is_ok() {
-        output.line(&format!("ready {endpoints}"))?;
+    // It accepts no calls itself: what it is attached to does.
+    if let Ok(coordinator) = first(ready, &mut signals, &tasks).await? {
+        output.line(&format!("ready {coordinator}"))?;
     }
     run(&mut signals, &tasks).await
 }

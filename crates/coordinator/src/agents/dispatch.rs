@@ -1,7 +1,8 @@
 //! Turns run rows into orders: whoever holds the agent's line sends what the ledger says.
 //!
 //! A reconciler: no input of its own, woken whenever something was applied and by a timer, and safe
-//! to run at any moment. It also ends runs whose agent is gone: their lease says when.
+//! to run at any moment. It also ends runs whose agent is gone (their lease says when) or was
+//! revoked.
 
 use crate::{agents::presence, house::House, reading::restoring};
 use holdfast_common::{Code, Result, Timestamp};
@@ -10,7 +11,7 @@ use holdfast_ledger::{
     command::{EndRun, EndSession},
     envelope::Refusal,
     level::SILENCE,
-    row::{RunRow, RunState, SessionRow, SourceSpec},
+    row::{AgentState, RunRow, RunState, SessionRow, SourceSpec},
 };
 use holdfast_wire::v1::{self, agent_order::Order};
 use std::{sync::Arc, time::Duration};
@@ -55,7 +56,7 @@ pub(crate) async fn reconcile(house: &House) -> Result<()> {
 fn has_abandoned(house: &House) -> Result<bool> {
     let now = house.ledger.now();
     for run in house.ledger.query().open_runs()? {
-        if silent_since(house, &run, now)?.is_some() {
+        if is_of_revoked(house, &run)? || silent_since(house, &run, now)?.is_some() {
             return Ok(true);
         }
     }
@@ -68,7 +69,9 @@ async fn end_abandoned(house: &House) -> Result<()> {
         return Ok(());
     }
     for run in house.ledger.query().open_runs()? {
-        if let Some(since) = silent_since(house, &run, now)? {
+        if is_of_revoked(house, &run)? {
+            end_revoked(house, &run).await?;
+        } else if let Some(since) = silent_since(house, &run, now)? {
             end_orphan(house, &run, since).await?;
         }
     }
@@ -104,6 +107,23 @@ fn send_orders(house: &House, run: &RunRow) -> Result<()> {
 
 fn id(run: &RunRow) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(run.id.as_bytes())
+}
+
+/// Whoever was revoked does nothing any more, begun or not.
+fn is_of_revoked(house: &House, run: &RunRow) -> Result<bool> {
+    let Some(agent) = &run.agent else { return Ok(false) };
+    Ok(house.ledger.query().agent(agent)?.state == AgentState::Revoked)
+}
+
+async fn end_revoked(house: &House, run: &RunRow) -> Result<()> {
+    let code = Code::AgentRevoked;
+    let error = Some(Refusal {
+        code: code.name().to_owned(),
+        message: "the agent of the run was revoked".to_owned(),
+        next: Some(code.advice().to_owned()),
+    });
+    let command = EndRun { run: run.id, state: RunState::Failed, error, silent_since: None };
+    house.ledger.propose(Actor::System, command).await.map(drop)
 }
 
 /// A run whose doer went away: an agent that is not on its line, or somebody who restores by

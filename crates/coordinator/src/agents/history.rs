@@ -95,7 +95,7 @@ pub(crate) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
                 "{name} was told of entry {} of {}; this ledger was recovered up to {here}",
                 told.index, told.time
             ),
-            since_ns: noticed.as_nanos(),
+            since_ns: Some(noticed.as_nanos()),
             next: format!(
                 "what {name} did in between may be missing: back it up, and look at its policies"
             ),

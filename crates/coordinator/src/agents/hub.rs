@@ -2,17 +2,31 @@
 //!
 //! Dispatch goes by applied state: a run that is queued for an attached agent is sent when its row
 //! is seen, at most once per attachment. Progress and heartbeats stay here, out of the ledger.
+//!
+//! An agent has one line. It has more only while its identity is in doubt: two processes that live
+//! at once use it ([`crate::doubles`] finds that out). Then no line gets work, and the doubt ends
+//! some time after one alone is left.
 
 use holdfast_common::{AgentId, RunId, Timestamp};
-use holdfast_wire::v1::{AgentOrder, RunProgress};
+use holdfast_wire::v1::{AgentOrder, RivalLine, RunProgress};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
 
 /// Orders that may wait for one agent.
 pub(crate) const ORDERS_MAX: usize = 64;
+/// Lines that one identity may have while it is in doubt.
+const LINES_MAX: usize = 4;
+/// How long an identity stays in doubt after two were seen last: longer than an agent takes to come
+/// back on a line that it lost.
+pub(crate) const DOUBT: Duration = Duration::from_secs(15);
+
+/// Drawn by an agent at each start: two at once are two hosts with one identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process(pub(crate) u64);
 
 #[derive(Default)]
 pub(crate) struct Hub {
@@ -22,47 +36,88 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct State {
-    attached: HashMap<AgentId, Attachment>,
+    attached: HashMap<AgentId, Vec<Attachment>>,
+    doubts: HashMap<AgentId, Doubt>,
     seen: HashMap<AgentId, Timestamp>,
     progress: HashMap<RunId, RunProgress>,
     attachments: u64,
 }
 
+/// What an agent's line is when it comes.
+pub(crate) struct NewLine {
+    /// None of an agent that is too old to say.
+    pub(crate) process: Option<Process>,
+    pub(crate) since: Timestamp,
+    pub(crate) orders: mpsc::Sender<AgentOrder>,
+    pub(crate) working_on: Vec<RunId>,
+}
+
 struct Attachment {
     number: u64,
+    process: Option<Process>,
     since: Timestamp,
     orders: mpsc::Sender<AgentOrder>,
     sent: HashSet<(RunId, bool)>,
+    /// How often something was heard on it.
+    reports: u64,
+}
+
+struct Doubt {
+    since: Timestamp,
+    /// When two were known to live, by the clock that only goes on.
+    known: Duration,
+    /// The other one is attached to another member: the seat is left there.
+    elsewhere: bool,
 }
 
 impl Hub {
-    /// Takes an agent's line; an older one of the same agent is dropped.
-    pub(crate) fn attach(
-        &self,
-        agent: AgentId,
-        now: Timestamp,
-        orders: mpsc::Sender<AgentOrder>,
-        working_on: impl IntoIterator<Item = RunId>,
-    ) -> u64 {
+    /// Takes an agent's line; older ones of the same agent are dropped.
+    pub(crate) fn attach(&self, agent: AgentId, line: NewLine) -> u64 {
         let mut state = self.lock();
+        state.attached.remove(&agent);
+        self.add(&mut state, agent, line)
+    }
+
+    /// Takes a line of an identity that is in doubt, beside those of other processes; nothing where
+    /// there are too many.
+    pub(crate) fn attach_in_doubt(&self, agent: AgentId, line: NewLine) -> Option<u64> {
+        let mut state = self.lock();
+        let lines = state.attached.entry(agent).or_default();
+        lines.retain(|other| other.process != line.process);
+        (lines.len() < LINES_MAX).then(|| self.add(&mut state, agent, line))
+    }
+
+    fn add(&self, state: &mut State, agent: AgentId, line: NewLine) -> u64 {
         state.attachments += 1;
         let number = state.attachments;
+        let NewLine { process, since, orders, working_on } = line;
         let sent = working_on.into_iter().map(|run| (run, false)).collect();
-        state.attached.insert(agent, Attachment { number, since: now, orders, sent });
-        state.seen.insert(agent, now);
+        let line = Attachment { number, process, since, orders, sent, reports: 0 };
+        state.attached.entry(agent).or_default().push(line);
+        state.seen.insert(agent, since);
         self.changed.notify_one();
         number
     }
 
     /// Forgets a line, unless a newer one took its place.
     pub(crate) fn detach(&self, agent: &AgentId, number: u64) -> bool {
+        self.drop_lines(agent, |line| line == number)
+    }
+
+    /// Ends some of an agent's lines; whether there were any.
+    pub(crate) fn drop_lines(&self, agent: &AgentId, gone: impl Fn(u64) -> bool) -> bool {
         let mut state = self.lock();
-        let ours = state.attached.get(agent).is_some_and(|line| line.number == number);
-        if ours {
+        let Some(lines) = state.attached.get_mut(agent) else { return false };
+        let before = lines.len();
+        lines.retain(|line| !gone(line.number));
+        let dropped = lines.len() < before;
+        if lines.is_empty() {
             state.attached.remove(agent);
+        }
+        if dropped {
             self.changed.notify_one();
         }
-        ours
+        dropped
     }
 
     /// Cuts an agent off: its orders end.
@@ -85,9 +140,13 @@ impl Hub {
         self.lock().attached.contains_key(agent)
     }
 
-    /// Who is attached, and since when.
+    /// Who is attached, and since when; but for those whose other process is attached elsewhere.
     pub(crate) fn attached(&self) -> BTreeMap<AgentId, Timestamp> {
-        self.lock().attached.iter().map(|(agent, line)| (*agent, line.since)).collect()
+        let state = self.lock();
+        let is_here = |agent: &AgentId| !state.doubts.get(agent).is_some_and(|one| one.elsewhere);
+        let since = |lines: &Vec<Attachment>| lines.iter().map(|line| line.since).max();
+        let lines = state.attached.iter().filter(|(agent, _)| is_here(agent));
+        lines.filter_map(|(agent, lines)| Some((*agent, since(lines)?))).collect()
     }
 
     /// Ends when an agent came or went.
@@ -97,30 +156,44 @@ impl Hub {
 
     /// Says something to everybody who is attached.
     pub(crate) fn tell_all(&self, order: &AgentOrder) {
-        for line in self.lock().attached.values() {
+        for line in self.lock().attached.values().flatten() {
             // A full line hears it with its next welcome.
             drop(line.orders.try_send(order.clone()));
         }
     }
 
-    pub(crate) fn saw(&self, agent: AgentId, now: Timestamp) {
-        self.lock().seen.insert(agent, now);
+    /// Answers on one line; whether it was still there and had room.
+    pub(crate) fn answer(&self, agent: &AgentId, number: u64, order: AgentOrder) -> bool {
+        let state = self.lock();
+        let mut lines = state.attached.get(agent).into_iter().flatten();
+        lines.any(|line| line.number == number && line.orders.try_send(order.clone()).is_ok())
+    }
+
+    pub(crate) fn saw(&self, agent: AgentId, number: u64, now: Timestamp) {
+        let mut state = self.lock();
+        state.seen.insert(agent, now);
+        for line in state.attached.get_mut(&agent).into_iter().flatten() {
+            line.reports += u64::from(line.number == number);
+        }
     }
 
     pub(crate) fn last_seen(&self, agent: &AgentId) -> Option<Timestamp> {
         self.lock().seen.get(agent).copied()
     }
 
-    /// Sends an order about a run once per attachment; `cancel` tells the two kinds apart.
+    /// Sends an order about a run once per attachment; `cancel` tells the two kinds apart. Work is
+    /// for nobody whose identity is in doubt; to stop it does no harm.
     pub(crate) fn send(&self, agent: &AgentId, run: RunId, cancel: bool, order: AgentOrder) {
         let mut state = self.lock();
-        let Some(line) = state.attached.get_mut(agent) else { return };
-        if line.sent.contains(&(run, cancel)) {
+        if !cancel && state.doubts.contains_key(agent) {
             return;
         }
-        // A full line is tried again with the next applied entry or heartbeat.
-        if line.orders.try_send(order).is_ok() {
-            line.sent.insert((run, cancel));
+        for line in state.attached.get_mut(agent).into_iter().flatten() {
+            // A full line is tried again with the next applied entry or heartbeat.
+            let is_new = !line.sent.contains(&(run, cancel));
+            if is_new && line.orders.try_send(order.clone()).is_ok() {
+                line.sent.insert((run, cancel));
+            }
         }
     }
 
@@ -136,7 +209,150 @@ impl Hub {
         self.lock().progress.remove(run);
     }
 
+    /// Lines of an agent that another process holds.
+    pub(crate) fn rivals(&self, agent: &AgentId, process: Process) -> Vec<RivalLine> {
+        let state = self.lock();
+        let lines = state.attached.get(agent).into_iter().flatten();
+        lines
+            .filter(|line| line.process.is_some_and(|other| other != process))
+            .map(|line| RivalLine { number: line.number, reports: line.reports })
+            .collect()
+    }
+
+    /// Two processes of this identity are known to live.
+    pub(crate) fn doubt(&self, agent: AgentId, now: Timestamp, known: Duration, elsewhere: bool) {
+        let mut state = self.lock();
+        let new = Doubt { since: now, known, elsewhere };
+        let doubt = state.doubts.entry(agent).or_insert(new);
+        (doubt.known, doubt.elsewhere) = (known, elsewhere);
+    }
+
+    pub(crate) fn is_in_doubt(&self, agent: &AgentId) -> bool {
+        self.lock().doubts.contains_key(agent)
+    }
+
+    /// Whose identity is in doubt, and since when.
+    pub(crate) fn doubts(&self) -> BTreeMap<AgentId, Timestamp> {
+        self.lock().doubts.iter().map(|(agent, doubt)| (*agent, doubt.since)).collect()
+    }
+
+    /// The lines that are here although their other process is attached elsewhere, or was.
+    pub(crate) fn with_rivals_elsewhere(&self) -> Vec<(AgentId, Process)> {
+        let state = self.lock();
+        let away = state.doubts.iter().filter(|(_, doubt)| doubt.elsewhere);
+        let lines = away.flat_map(|(agent, _)| {
+            state.attached.get(agent).into_iter().flatten().map(|line| (*agent, line.process))
+        });
+        lines.filter_map(|(agent, process)| Some((agent, process?))).collect()
+    }
+
+    /// Ends doubts for which there has been no reason for a while. Whoever is left comes anew, and
+    /// says in its hello what it works on.
+    pub(crate) fn settle_doubts(&self, elapsed: Duration) {
+        let mut state = self.lock();
+        let State { attached, doubts, .. } = &mut *state;
+        doubts.retain(|agent, doubt| {
+            let lines = attached.get(agent).map_or(&[][..], |lines| &lines[..]);
+            if lines.windows(2).any(|pair| pair[0].process != pair[1].process) {
+                doubt.known = elapsed;
+            }
+            let stays = elapsed.saturating_sub(doubt.known) < DOUBT;
+            if !stays && attached.remove(agent).is_some() {
+                self.changed.notify_one();
+            }
+            stays
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_wire::v1::agent_order::Order;
+    use tokio::sync::mpsc::{Receiver, error::TryRecvError};
+
+    const AGENT: AgentId = AgentId::from_bytes([1; 16]);
+    const RUN: RunId = RunId::from_bytes([2; 16]);
+    const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000);
+
+    fn line(process: Option<u64>) -> (NewLine, Receiver<AgentOrder>) {
+        let (orders, receiver) = mpsc::channel(4);
+        let process = process.map(Process);
+        (NewLine { process, since: NOW, orders, working_on: Vec::new() }, receiver)
+    }
+
+    fn order() -> AgentOrder {
+        AgentOrder { order: Some(Order::StartBackup(Default::default())) }
+    }
+
+    #[test]
+    fn the_same_process_or_an_old_agent_takes_the_place_of_its_line() {
+        for process in [None, Some(7)] {
+            let hub = Hub::default();
+            let ((first, mut gone), (second, mut orders)) = (line(process), line(process));
+            let number = hub.attach(AGENT, first);
+            hub.attach(AGENT, second);
+            assert_eq!(gone.try_recv(), Err(TryRecvError::Disconnected));
+            assert!(!hub.detach(&AGENT, number), "it was replaced");
+            hub.send(&AGENT, RUN, false, order());
+            assert!(orders.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn only_lines_of_other_processes_are_rivals_and_reports_show_that_they_live() {
+        let hub = Hub::default();
+        let number = hub.attach(AGENT, line(Some(7)).0);
+        assert_eq!(hub.rivals(&AGENT, Process(7)), []);
+        assert_eq!(hub.rivals(&AGENT, Process(8)), [RivalLine { number, reports: 0 }]);
+        hub.saw(AGENT, number, NOW);
+        assert_eq!(hub.rivals(&AGENT, Process(8)), [RivalLine { number, reports: 1 }]);
+        hub.attach(AGENT, line(None).0);
+        assert_eq!(hub.rivals(&AGENT, Process(8)), [], "an old agent does not say");
+    }
+
+    #[test]
+    fn nobody_gets_work_while_two_live_and_whoever_is_left_comes_anew() {
+        let hub = Hub::default();
+        let ((first, mut one), (second, mut two)) = (line(Some(7)), line(Some(8)));
+        hub.attach(AGENT, first);
+        hub.doubt(AGENT, NOW, Duration::ZERO, false);
+        let number = hub.attach_in_doubt(AGENT, second).unwrap();
+        hub.send(&AGENT, RUN, false, order());
+        assert_eq!(one.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(two.try_recv(), Err(TryRecvError::Empty));
+        hub.send(&AGENT, RUN, true, order());
+        assert!(one.try_recv().is_ok() && two.try_recv().is_ok(), "a run may be cancelled");
+        hub.settle_doubts(DOUBT * 2);
+        assert!(hub.is_in_doubt(&AGENT), "both are there");
+        assert!(hub.detach(&AGENT, number));
+        hub.settle_doubts(DOUBT * 3 - Duration::from_secs(1));
+        assert!(hub.is_in_doubt(&AGENT), "it may come back");
+        hub.settle_doubts(DOUBT * 3);
+        assert!(!hub.is_in_doubt(&AGENT) && !hub.is_attached(&AGENT));
+        assert_eq!(one.try_recv(), Err(TryRecvError::Disconnected), "it comes anew");
+    }
+
+    #[test]
+    fn an_identity_in_doubt_has_a_bound_of_lines() {
+        let hub = Hub::default();
+        let kept: Vec<_> = (0..LINES_MAX as u64 + 1).map(|one| line(Some(one))).collect();
+        let taken = kept.into_iter().map(|(line, _)| hub.attach_in_doubt(AGENT, line).is_some());
+        assert_eq!(taken.filter(|taken| !taken).count(), 1);
+    }
+
+    #[test]
+    fn the_seat_is_left_where_the_other_process_is() {
+        let hub = Hub::default();
+        hub.doubt(AGENT, NOW, Duration::ZERO, true);
+        hub.attach_in_doubt(AGENT, line(Some(8)).0);
+        assert!(hub.attached().is_empty() && hub.is_attached(&AGENT));
+        assert_eq!(hub.with_rivals_elsewhere(), [(AGENT, Process(8))]);
+        hub.doubt(AGENT, NOW, Duration::ZERO, false);
+        assert!(hub.attached().contains_key(&AGENT) && hub.with_rivals_elsewhere().is_empty());
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod dispatch;
+pub(crate) mod doubles;
 pub(crate) mod history;
 pub(crate) mod hub;
 pub(crate) mod presence;

@@ -132,6 +132,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Raft/Propose", Access::Member),
     ("/holdfast.v1.Raft/ReadIndex", Access::Member),
     ("/holdfast.v1.Raft/Remnant", Access::Member),
+    ("/holdfast.v1.Raft/Rivals", Access::Member),
     ("/holdfast.v1.Raft/SendSnapshot", Access::Member),
     ("/holdfast.v1.Raft/SnapshotOffset", Access::Member),
     ("/holdfast.v1.Raft/TakeOver", Access::Member),

@@ -2,7 +2,12 @@
 
 use super::{caller, refuse};
 use crate::{
-    agents::dispatch, agents::history, agents::hub::ORDERS_MAX, house::House, reading::restoring,
+    agents::{
+        dispatch, doubles, history,
+        hub::{NewLine, ORDERS_MAX, Process},
+    },
+    house::House,
+    reading::restoring,
 };
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
@@ -11,14 +16,12 @@ use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
     parse,
     status::from_status,
-    v1::{self, agent_control_server::AgentControl, agent_report::Report},
+    v1::{self, agent_control_server::AgentControl, agent_order::Order, agent_report::Report},
 };
 use std::{pin::Pin, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
-
-const HEARTBEAT_MS: u64 = 5_000;
 
 pub(crate) struct AgentService {
     pub(crate) house: Arc<House>,
@@ -51,9 +54,8 @@ impl AgentControl for AgentService {
         // What is decided about its runs must not be older than what the agent knows.
         self.house.ledger.catch_up().await.map_err(refuse)?;
         history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
-        let now = self.house.ledger.now();
-        end_forgotten_runs(&self.house, agent, &runs).await.map_err(refuse)?;
-        let number = self.house.hub.attach(agent, now, orders, runs);
+        let process = hello.process.map(Process);
+        let number = take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
         tracing::info!(%agent, version = hello.version, "agent attached");
         dispatch::reconcile(&self.house).await.map_err(refuse)?;
         let house = self.house.clone();
@@ -61,7 +63,7 @@ impl AgentControl for AgentService {
         self.tasks.spawn("agent line", OnError::Log, async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = read_reports(&house, agent, reports) => {}
+                () = read_reports(&house, (agent, number), reports) => {}
             }
             if house.hub.detach(&agent, number) {
                 tracing::info!(%agent, "agent detached");
@@ -75,7 +77,12 @@ impl AgentControl for AgentService {
 /// The first order of a line, said again when the members changed.
 pub(crate) fn welcome(house: &House) -> v1::AgentOrder {
     let told = house.shipping.told().map(history::render);
-    let welcome = v1::Welcome { heartbeat_ms: HEARTBEAT_MS, endpoints: house.endpoints(), told };
+    let welcome = v1::Welcome {
+        heartbeat_ms: doubles::HEARTBEAT.as_millis() as u64,
+        endpoints: house.endpoints(),
+        told,
+        takes_ends: true,
+    };
     v1::AgentOrder { order: Some(v1::agent_order::Order::Welcome(welcome)) }
 }
 
@@ -85,6 +92,31 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
         Some(Report::Hello(hello)) => Ok(hello),
         _ => Err(Error::new(Code::UsageMalformed, "the first report is not a hello")),
     }
+}
+
+/// Of two processes with one identity neither says anything about the other's runs.
+async fn take_line(
+    house: &House,
+    agent: AgentId,
+    process: Option<Process>,
+    orders: mpsc::Sender<v1::AgentOrder>,
+    working_on: Vec<RunId>,
+) -> Result<u64> {
+    let is_doubled = match process {
+        Some(process) => doubles::meet(house, agent, process).await,
+        None => false,
+    };
+    if !is_doubled {
+        end_forgotten_runs(house, agent, &working_on).await?;
+    }
+    let line = NewLine { process, since: house.ledger.now(), orders, working_on };
+    if is_doubled {
+        return house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
+            Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
+                .next("join each of the copies anew, with a token of its own")
+        });
+    }
+    Ok(house.hub.attach(agent, line))
 }
 
 /// A run that is running in the ledger and unknown to its agent was lost with the agent's process.
@@ -104,18 +136,37 @@ async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> R
     Ok(())
 }
 
-async fn read_reports(house: &House, agent: AgentId, mut reports: Streaming<v1::AgentReport>) {
+async fn read_reports(
+    house: &House,
+    (agent, line): (AgentId, u64),
+    mut reports: Streaming<v1::AgentReport>,
+) {
     while let Ok(Some(report)) = reports.message().await {
-        house.hub.saw(agent, house.ledger.now());
+        house.hub.saw(agent, line, house.ledger.now());
         let taken = match report.report {
             Some(Report::Progress(progress)) => note_progress(house, agent, progress),
-            Some(Report::Ended(ended)) => end_run(house, agent, ended).await,
+            Some(Report::Ended(ended)) => take_end(house, (agent, line), ended).await,
             Some(Report::Hello(_) | Report::Heartbeat(_)) | None => Ok(()),
         };
         if let Err(error) = taken {
             tracing::warn!(%agent, %error, "a report was refused");
         }
     }
+}
+
+/// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later is
+/// told again on the agent's next line, which it is made to open.
+async fn take_end(house: &House, (agent, line): (AgentId, u64), end: v1::RunEnded) -> Result<()> {
+    let run_id = end.run_id.clone();
+    let ended = end_run(house, agent, end).await;
+    if ended.as_ref().is_err_and(Error::is_retryable) {
+        house.hub.detach(&agent, line);
+        return ended;
+    }
+    let order = Some(Order::EndTaken(v1::EndTaken { run_id }));
+    // A line without room hears it when the end is told again.
+    house.hub.answer(&agent, line, v1::AgentOrder { order });
+    ended
 }
 
 fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Result<()> {

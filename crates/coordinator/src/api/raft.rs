@@ -2,6 +2,7 @@
 
 use super::{access::Caller, caller, own_alarms, refuse};
 use crate::{
+    agents::doubles,
     house::House,
     raft::Incoming,
     region::{self, Epoch},
@@ -184,6 +185,14 @@ impl Raft for RaftService {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let run = parse::run_id(&request.get_ref().run_id).map_err(refuse)?;
         Ok(Response::new(v1::ProgressResponse { progress: self.house.hub.progress(&run) }))
+    }
+
+    async fn rivals(&self, request: Request<v1::RivalsRequest>) -> Answer<v1::RivalsResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let asked = request.get_ref();
+        let agent = parse::agent_id(&asked.agent_id).map_err(refuse)?;
+        let lines = doubles::asked(&self.house, agent, asked);
+        Ok(Response::new(v1::RivalsResponse { lines }))
     }
 
     /// Answered to members of every epoch: it is how each hears of the newest one.

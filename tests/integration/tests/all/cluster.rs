@@ -1,11 +1,13 @@
 //! Separate processes: a coordinator, agents that join it with tokens, agents that may not.
 
 use crate::harness::{
-    Damage, Objects, Outcome, Scratch, Service, Tree, holdfast, noise, wait_until, write,
+    Damage, Objects, Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -152,6 +154,70 @@ fn an_agent_of_its_own_process_joins_and_backs_up() {
 }
 
 #[test]
+fn an_agent_is_ready_with_the_coordinator_that_answered() {
+    let cluster = Cluster::start();
+    let address = cluster.coordinator.address.clone();
+    assert_eq!(cluster.agent("one").stop().code(), Some(0));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (dir, gone) = (cluster.scratch.join("one"), gone.to_string());
+    let repoint = ["agent", "repoint", "--dir", dir.to_str().unwrap()];
+    let both = ["--coordinator", &gone, "--coordinator", &address];
+    holdfast(None, &[&repoint[..], &both].concat()).ok();
+    assert_eq!(cluster.joined_agent("one").address, address);
+}
+
+#[test]
+fn a_backup_whose_command_is_stopped_goes_on_and_its_run_is_named() {
+    let cluster = Cluster::start();
+    let agent = cluster.agent("one");
+    let source = source(&cluster, "a", 3);
+    agent.signal(Signal::STOP);
+    let context = cluster.scratch.join("c/operator.toml");
+    let newest = || cluster.run(&["runs"]).ok().object()["runs"][0].clone();
+    // Two runs of the same work are refused.
+    for (format, path) in [("json", source.clone()), ("table", source.join("0"))] {
+        let before = newest();
+        let asked = Command::new(binary())
+            .args(["--context", context.to_str().unwrap(), "--output", format])
+            .args(["backup", "--path", path.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = || Some(newest()).filter(|run| *run != before);
+        let run = wait_until("the run is there", Duration::from_secs(30), begun);
+        let id = run["id"].as_str().unwrap();
+        kill_process(Pid::from_child(&asked), Signal::INT).unwrap();
+        let ended = asked.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), &ended.stdout[..]), (Some(130), &[][..]), "{stderr}");
+        assert!(stderr.contains(&format!("holdfast runs show {id}")), "{stderr}");
+        assert!(stderr.contains("goes on"), "{stderr}");
+    }
+    let run = newest()["id"].clone();
+    agent.signal(Signal::CONT);
+    let done = || Some(newest()).filter(|row| row["state"] == "done" && row["id"] == run);
+    wait_until("it went on", Duration::from_secs(60), done);
+}
+
+#[test]
+fn a_backup_that_nobody_waits_for_is_told_as_a_run() {
+    let cluster = Cluster::start();
+    let _agent = cluster.agent("one");
+    let source = source(&cluster, "a", 4);
+    let backup = ["backup", "--path", source.to_str().unwrap(), "--detach"];
+    let told = cluster.run(&backup).ok().object();
+    assert_eq!((&told["kind"], &told["agent"]), (&"backup".into(), &"one".into()), "{told}");
+    assert_eq!((&told["run"], &told["skipped"]), (&told["id"], &Value::Array(vec![])));
+    assert!(told["state"].is_string(), "{told}");
+    let figures = ["entries", "bytes_read", "bytes_new", "bytes_stored", "chunks_new"];
+    for field in [&figures[..], &["chunks_reused", "duration_ms", "policy"]].concat() {
+        assert_eq!(told.get(field), Some(&Value::Null), "{field}: {told}");
+    }
+}
+
+#[test]
 fn two_agents_back_up_at_once() {
     let cluster = Cluster::start();
     let (_one, _two) = (cluster.agent("one"), cluster.agent("two"));
@@ -211,6 +277,24 @@ fn a_revoked_agent_is_shut_out_at_once() {
     let told = cluster.run(&["backup", "--path", path, "--agent", "lost"]);
     assert_eq!(told.code, 4, "{}", told.stderr);
     assert_restores(&cluster, &made["point"], &source, "what it made before stays");
+}
+
+#[test]
+fn what_a_revoked_agent_was_to_do_ends_and_says_why() {
+    let cluster = Cluster::start();
+    let agent = cluster.agent("lost");
+    let source = source(&cluster, "lost", 31);
+    agent.signal(Signal::STOP);
+    let backup = ["backup", "--path", source.to_str().unwrap(), "--detach"];
+    let told = cluster.run(&backup).ok().object();
+    let run = told["run"].as_str().unwrap();
+    let shown = || cluster.run(&["runs", "show", run]).ok().object()["runs"][0].clone();
+    assert_eq!(shown()["state"], "queued");
+    cluster.run(&["agent", "revoke", "lost", "--yes"]).ok();
+    let over = || Some(shown()).filter(|run| run["state"] != "queued");
+    let run = wait_until("the run has ended", Duration::from_secs(30), over);
+    assert_eq!(run["state"], "failed", "{run}");
+    assert_eq!(run["error"]["code"], "agent.identity_revoked", "{run}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ const DAMAGED: &[&str] = &[
     "paths_complete:b",
 ];
 const SOURCE: &[&str] = &["policy:s?", "newest_point:s?", "rpo_s:n?", "target_s:n?", "ok:b"];
-const ALARM: &[&str] = &["code:s", "subject:s", "since:s", "next:s"];
+const ALARM: &[&str] = &["code:s", "subject:s", "since:s?", "next:s"];
 const RUN: &[&str] = &[
     "id:s",
     "kind:s",
@@ -220,6 +220,23 @@ fn an_alarm_says_what_since_when_and_what_to_type() {
     assert!(alarm["next"].as_str().unwrap().contains("keys export"), "{alarm}");
     let since = alarm["since"].as_str().unwrap();
     assert_eq!(since.len(), "2026-11-21T10:00:00.000000000Z".len(), "{since}");
+}
+
+#[test]
+fn an_alarm_that_has_no_time_of_its_own_says_none() {
+    let scratch = Scratch::new();
+    let (dev, file) = (Dev::start(&scratch.join("d")), scratch.join("nightly.toml"));
+    let source = "source={type=\"files\", paths=[\"/srv\"]}";
+    let spec = format!("[spec]\nagent=\"local\"\nvault=\"main\"\n{source}\n");
+    write(&file, format!("kind=\"policy\"\nname=\"nightly\"\n{spec}"));
+    dev.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let status = dev.json(&["status"]).ends(1).object();
+    let [alarm] = &status["alarms"].as_array().unwrap()[..] else { panic!("one: {status}") };
+    assert_shape(alarm, ALARM);
+    assert_eq!(alarm["code"], "source.point_absent");
+    assert_eq!(alarm["since"], Value::Null, "nobody wrote down when it began");
+    let told = dev.run(&["status"]).ends(1);
+    assert!(told.text().contains("ALARM source.point_absent nightly\n"), "{}", told.text());
 }
 
 #[test]

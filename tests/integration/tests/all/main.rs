@@ -19,6 +19,8 @@ mod clock;
 mod cluster;
 mod damage;
 mod dev;
+mod doubles;
+mod ends;
 mod exit_codes;
 mod full_disk;
 mod healing;

@@ -329,9 +329,16 @@ fn a_signal_to_the_command_cancels_the_restore() {
     let hosts = Hosts::with_much();
     for (name, more) in [("by-agent", &["--agent", "two"][..]), ("here", &[])] {
         let to = hosts.to(name);
-        let mut asked = hosts.begun(&to, more);
+        let asked = hosts.begun(&to, more);
         kill_process(Pid::from_child(&asked), Signal::INT).unwrap();
-        assert_eq!(asked.wait().unwrap().code(), Some(130), "{name}");
+        let ended = asked.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), &ended.stdout[..]), (Some(130), &[][..]), "{name}");
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        let last = stderr.lines().last().unwrap_or_default();
+        let left: Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+        assert_eq!(left["run"], hosts.runs()[0]["id"], "{name}: {stderr}");
+        assert!(left["fate"].as_str().unwrap().contains("stop"), "{name}: {stderr}");
         let over = || {
             let run = hosts.runs()[0].clone();
             let state = run["state"].as_str().unwrap().to_owned();
@@ -349,6 +356,28 @@ fn a_signal_to_the_command_cancels_the_restore() {
             );
         }
     }
+}
+
+#[test]
+fn a_restore_that_nobody_waits_for_is_told_as_a_run_and_goes_on() {
+    let hosts = Hosts::start(2, 1000);
+    let to = hosts.to("back");
+    let to_text = to.to_str().unwrap();
+    let here = ["restore", &hosts.point, "--to", to_text, "--detach"];
+    hosts.cluster.run(&here).ends(2);
+    let told = hosts.cluster.run(&[&here[..], &["--agent", "two"]].concat()).ok().object();
+    let fields = [("kind", "restore"), ("agent", "two"), ("point", &hosts.point)];
+    for (field, value) in [&fields[..], &[("target", to_text)]].concat() {
+        assert_eq!(told[field], value, "{told}");
+    }
+    assert_eq!((&told["run"], &told["skipped"]), (&told["id"], &Value::Array(vec![])));
+    for field in ["entries", "bytes_written", "safety_point", "duration_ms", "ended", "error"] {
+        assert_eq!(told.get(field), Some(&Value::Null), "{field}: {told}");
+    }
+    let done = || (hosts.runs()[0]["state"] == "done").then_some(());
+    wait_until("it is restored", PATIENCE, done);
+    assert_eq!(hosts.runs()[0]["id"], told["run"]);
+    Tree::of(&hosts.source).assert_same(&Tree::of(&hosts.below(&to)), "by itself");
 }
 
 /// More than a minute, told by the clock that the coordinator looks at: its asker stands still, and

@@ -11,7 +11,7 @@ use holdfast_runtime::tls::{ChannelKind, Listener, Roots, ServerTls, TlsIdentity
 use holdfast_runtime::{OnError, Tasks};
 use holdfast_wire::v1::{self, agent_report::Report};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -33,6 +33,8 @@ pub(crate) struct Control {
     serial: AtomicUsize,
     pub(crate) renewals: AtomicUsize,
     pub(crate) returns: AtomicUsize,
+    /// Whether ends are answered; a coordinator of before does not know how.
+    pub(crate) takes_ends: AtomicBool,
     orders: Mutex<Option<mpsc::Sender<v1::AgentOrder>>>,
     pub(crate) reports: Mutex<Vec<Report>>,
     pub(crate) heard: Notify,
@@ -63,6 +65,7 @@ impl Control {
             serial: AtomicUsize::new(2),
             renewals: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
+            takes_ends: AtomicBool::new(false),
             orders: Mutex::default(),
             reports: Mutex::default(),
             heard: Notify::new(),
@@ -213,6 +216,7 @@ impl v1::agent_control_server::AgentControl for Service {
         let (orders, receiver) = mpsc::channel(16);
         let welcome = v1::agent_order::Order::Welcome(v1::Welcome {
             heartbeat_ms: 200,
+            takes_ends: self.0.takes_ends.load(Ordering::Relaxed),
             ..Default::default()
         });
         orders.send(v1::AgentOrder { order: Some(welcome) }).await.unwrap();

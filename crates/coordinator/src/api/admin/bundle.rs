@@ -89,7 +89,7 @@ pub(super) fn alarm(house: &House) -> Result<Option<v1::Alarm>> {
     Ok(Some(v1::Alarm {
         code: code.to_owned(),
         subject: query.cluster()?.name.to_string(),
-        since_ns: since.as_nanos(),
+        since_ns: Some(since.as_nanos()),
         next: next.to_owned(),
     }))
 }
@@ -110,7 +110,7 @@ pub(super) fn newcomers(house: &House) -> Result<Option<v1::Alarm>> {
     Ok(Some(v1::Alarm {
         code: "bundle.agents_behind".to_owned(),
         subject,
-        since_ns: since.as_nanos(),
+        since_ns: Some(since.as_nanos()),
         next: "holdfast keys export --to FILE, then holdfast keys verify FILE".to_owned(),
     }))
 }

@@ -1,13 +1,13 @@
 //! One glance: cluster, agents, sources, alarms.
 
 use crate::{
-    agents::history,
+    agents::{doubles, history},
     catalog::{Catalog, Progress},
     house::House,
     raft::ClockJump,
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Name, Result};
+use holdfast_common::{Code, Name, Result, Timestamp};
 use holdfast_ledger::{
     Query,
     row::{AgentRow, AgentState, PointRow, PointState, PolicyRow, RunKind, RunState},
@@ -16,6 +16,7 @@ use holdfast_wire::v1;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
@@ -27,7 +28,12 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let (members, of_others) = super::cluster::members(house).await?;
     let mut alarms = alarms(house, &sources)?;
     alarms.extend(of_others);
+    // Two members may have one line each of an agent that is doubled.
+    let mut told = BTreeSet::new();
+    alarms.retain(|alarm| told.insert((alarm.code.clone(), alarm.subject.clone())));
     alarms.extend(history::alarms(house)?);
+    let now = house.ledger.now();
+    let silent = |member| silent(member, now);
     alarms.extend(members.iter().filter(|member| member.state == "silent").map(silent));
     let mut notes = Vec::new();
     if let Some(bundle) = super::bundle::alarm(house)? {
@@ -46,7 +52,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         sources,
         alarms,
         notes,
-        now_ns: house.ledger.now().as_nanos(),
+        now_ns: now.as_nanos(),
         level: query.level()?,
     })
 }
@@ -103,18 +109,18 @@ fn index_behind((vault, catalog): &(Name, Arc<Catalog>)) -> Option<v1::Alarm> {
     Some(v1::Alarm {
         code: Code::IndexLoading.name().to_owned(),
         subject: format!("{vault}: {packs} packs or more"),
-        since_ns: since.as_nanos(),
+        since_ns: Some(since.as_nanos()),
         next: format!("{}: {}", why.code, why.advice()),
     })
 }
 
 /// Points that were promised may not restore any more.
-fn packs_lost(vault: &Name, catalog: &Catalog, now: i64) -> Option<v1::Alarm> {
+fn packs_lost(vault: &Name, catalog: &Catalog) -> Option<v1::Alarm> {
     let packs = catalog.lost_packs();
     (packs > 0).then(|| v1::Alarm {
         code: Code::PackMissing.name().to_owned(),
         subject: format!("{vault}: {packs} packs are whole in no location"),
-        since_ns: now,
+        since_ns: None,
         next: "`holdfast verify --all` names the points and paths, and heals what is found again"
             .to_owned(),
     })
@@ -125,21 +131,20 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
     let full = house.ledger.shortage().map(|full| v1::Alarm {
         code: full.code.name().to_owned(),
         subject: house.name.to_string(),
-        since_ns: house.ledger.now().as_nanos(),
+        since_ns: None,
         next: full.advice().to_owned(),
     });
     let jumped = house.ledger.clock_jump().map(|jump| clock_alarm(house, jump));
-    full.into_iter().chain(jumped).collect()
+    full.into_iter().chain(jumped).chain(doubles::alarms(house)).collect()
 }
 
 /// What an operator should look at. Codes are stable.
 fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
-    let now = house.ledger.now().as_nanos();
     let mut alarms = own_alarms(house);
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
-    let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog, now);
+    let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
-    alarms.extend(without_host(house, now)?);
+    alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);
     for source in sources.iter().filter(|source| !source.ok) {
@@ -149,13 +154,13 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
                 code: "source.point_absent".to_owned(),
                 next: format!("holdfast backup {subject}"),
                 subject,
-                since_ns: now,
+                since_ns: None,
             },
             Some(_) => v1::Alarm {
                 code: "source.point_partial".to_owned(),
                 next: "see which entries were skipped with `holdfast runs`".to_owned(),
                 subject,
-                since_ns: source.newest_ns.unwrap_or(now),
+                since_ns: source.newest_ns,
             },
         });
     }
@@ -164,7 +169,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
             alarms.push(v1::Alarm {
                 code: "agent.connection_absent".to_owned(),
                 subject: row.name.to_string(),
-                since_ns: house.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos(),
+                since_ns: Some(house.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos()),
                 next: "start the agent on its host".to_owned(),
             });
         }
@@ -173,7 +178,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
 }
 
 /// Policies that nothing can be backed up for.
-fn without_host(house: &House, now: i64) -> Result<Vec<v1::Alarm>> {
+fn without_host(house: &House) -> Result<Vec<v1::Alarm>> {
     let query = house.ledger.query();
     let agents = query.agents()?.into_iter().filter(|row| row.state == AgentState::Enrolled);
     let enrolled: BTreeSet<Name> = agents.map(|row| row.name).collect();
@@ -181,7 +186,7 @@ fn without_host(house: &House, now: i64) -> Result<Vec<v1::Alarm>> {
     let alarm = |policy: PolicyRow| v1::Alarm {
         code: "source.agent_revoked".to_owned(),
         subject: policy.name.to_string(),
-        since_ns: now,
+        since_ns: None,
         next: format!("apply the policy for another agent than `{}`", policy.agent),
     };
     Ok(policies.filter(|policy| !enrolled.contains(&policy.agent)).map(alarm).collect())
@@ -203,7 +208,7 @@ fn failed_last(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Al
             alarms.push(v1::Alarm {
                 code: "source.run_failed".to_owned(),
                 subject: policy.to_string(),
-                since_ns: ended.as_nanos(),
+                since_ns: Some(ended.as_nanos()),
                 next: format!("see why with `holdfast runs show {}`", run.id),
             });
         }
@@ -215,7 +220,7 @@ fn failed_last(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Al
 fn regions(house: &House) -> Result<Option<v1::Alarm>> {
     let standing = house.ledger.peers().standing();
     let row = house.ledger.query().epoch()?;
-    let since_ns = row.as_ref().map_or(0, |row| row.since.as_nanos());
+    let since_ns = row.as_ref().map(|row| row.since.as_nanos());
     if !standing.belongs {
         let over = standing.epoch.supersedes();
         let (subject, next) = (over.message.clone(), over.advice().to_owned());
@@ -232,11 +237,11 @@ fn regions(house: &House) -> Result<Option<v1::Alarm>> {
     }))
 }
 
-fn silent(member: &v1::MemberStatus) -> v1::Alarm {
+fn silent(member: &v1::MemberStatus, now: Timestamp) -> v1::Alarm {
     v1::Alarm {
         code: "member.connection_absent".to_owned(),
         subject: member.name.clone(),
-        since_ns: 0,
+        since_ns: member.last_contact_ms.map(|ms| now.minus(Duration::from_millis(ms)).as_nanos()),
         next: format!(
             "start it again; if its disk is lost, type `holdfast cluster remove {}`",
             member.name
@@ -254,7 +259,7 @@ fn clock_alarm(house: &House, jump: ClockJump) -> v1::Alarm {
     v1::Alarm {
         code: "clock.jumped".to_owned(),
         subject: house.name.to_string(),
-        since_ns: jump.since.as_nanos(),
+        since_ns: Some(jump.since.as_nanos()),
         next: next.to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Lane, Peers, replication::silent};
 use bytes::Bytes;
-use holdfast_common::{Result, RunId, record};
+use holdfast_common::{AgentId, Result, RunId, record};
 use holdfast_ledger::{Actor, Command, Reply};
 use holdfast_wire::{
     status::from_status,
@@ -106,6 +106,21 @@ impl Peers {
         let request = v1::ProgressRequest { header: self.header(member), run_id };
         let call = |mut raft: RaftClient<Channel>| async move { raft.progress(request).await };
         Ok(self.ask(member, HELLO_PATIENCE, call).await?.progress)
+    }
+
+    /// Lines of an agent at a member that another process holds.
+    pub(crate) async fn rivals(
+        &self,
+        member: u64,
+        agent: &AgentId,
+        process: u64,
+        doubled: bool,
+    ) -> Result<Vec<v1::RivalLine>> {
+        let agent_id = Bytes::copy_from_slice(agent.as_bytes());
+        let header = self.header(member);
+        let request = v1::RivalsRequest { header, agent_id, process, doubled };
+        let call = |mut raft: RaftClient<Channel>| async move { raft.rivals(request).await };
+        Ok(self.ask(member, HELLO_PATIENCE, call).await?.lines)
     }
 
     /// What a member that was superseded has of the log behind an entry; a part of it.

@@ -84,7 +84,8 @@ impl Crowd {
 
     fn start(&self, config: AgentConfig) {
         let leaving = self.leaving.clone();
-        self.runtime.spawn(async move { service::serve(config, leaving, || ()).await.unwrap() });
+        self.runtime
+            .spawn(async move { service::serve(config, leaving, |_: &str| ()).await.unwrap() });
     }
 
     /// How many agents the cluster says are connected, and how long it took to say so.

@@ -5,6 +5,7 @@ mod clocks;
 mod crew;
 mod crowd;
 mod disks;
+mod doubling;
 mod failing_back;
 mod joining;
 mod levels;

@@ -124,7 +124,9 @@ impl House {
         let name = layout::ObjectName::reach(&point.id);
         let bytes =
             self.read_checked(vault, name.as_str(), limits::REACH_BYTES_MAX, &point.reach_hash);
-        Reach::from_object(&bytes.await?, &vault.row.id, &point.id)
+        let (bytes, vault, point) = (bytes.await?, vault.row.id, point.id);
+        let parse = move || Reach::from_object(&bytes, &vault, &point);
+        self.tasks.run_blocking("reach", parse).await
     }
 
     async fn read_point(&self, vault: &Vault, point: &PointRow) -> Result<PointObject> {

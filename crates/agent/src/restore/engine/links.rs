@@ -2,19 +2,27 @@
 //!
 //! The first path of a group carries the content and comes with the other files. When only later
 //! ones were selected, the first of those takes the content over: its entry is found by one pass
-//! over the whole manifest, which happens only then.
+//! over the whole manifest, which happens only then. Of each group a number, a place and a few
+//! fields stay in memory; its first path may lie in the target until it is asked for.
 
-use super::file::Outcome;
+use super::super::place::{Aside, Target};
+use super::file::{Failures, Outcome};
 use super::plan::for_each;
 use super::run::Run;
 use crate::flow::lock;
-use holdfast_common::{Code, Result};
+use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Default)]
 pub(super) struct Links {
+    /// Where more than fits may be put: not in a dry run, which writes nothing.
+    target: Option<Target>,
+    /// Where the first path of each group was put.
     firsts: HashMap<u64, First>,
+    paths: Aside,
+    /// Why first paths are not in place.
+    failures: Failures,
     /// Groups with paths that come later.
     later: u64,
     /// Of these the first path is not among what was selected.
@@ -22,10 +30,8 @@ pub(super) struct Links {
 }
 
 struct First {
-    path: Vec<u8>,
+    path: u64,
     inode: Inode,
-    /// Why it is not in place.
-    outcome: Outcome,
 }
 
 /// What all paths of one inode say alike. Where two of a group differ, the one was not what the
@@ -44,6 +50,10 @@ impl Inode {
 }
 
 impl Links {
+    pub(super) fn into(target: &Target) -> Self {
+        Self { target: Some(target.clone()), ..Self::default() }
+    }
+
     /// Whether this entry brings its own content or kind; others wait for [`Links::place`].
     pub(super) fn is_first(&mut self, group: u64, entry: &Entry) -> bool {
         if self.firsts.contains_key(&group) || self.orphans.contains_key(&group) {
@@ -55,19 +65,27 @@ impl Links {
             self.orphans.insert(group, (entry.path.to_vec(), Inode::of(entry)));
             return false;
         }
-        let first = First {
-            path: entry.path.to_vec(),
-            inode: Inode::of(entry),
-            outcome: Outcome::default(),
-        };
-        self.firsts.insert(group, first);
+        self.remember(group, &entry.path, Inode::of(entry));
         true
+    }
+
+    fn remember(&mut self, group: u64, path: &[u8], inode: Inode) {
+        let file = || match &self.target {
+            Some(target) => target.file_aside(),
+            None => Err(Error::new(Code::FileMissing, "nothing is written")),
+        };
+        let path = self.paths.put(path, file);
+        self.firsts.insert(group, First { path, inode });
     }
 
     /// Where to note what becomes of this entry.
     pub(super) fn outcome(&self, entry: &Entry) -> Outcome {
-        let first = entry.hardlink_group.and_then(|group| self.firsts.get(&group));
-        first.map_or_else(Outcome::default, |first| first.outcome.clone())
+        let group = entry.hardlink_group.filter(|group| self.firsts.contains_key(group));
+        group.map_or_else(Outcome::default, |group| self.outcome_of(group))
+    }
+
+    fn outcome_of(&self, group: u64) -> Outcome {
+        Outcome::of(group, self.failures.clone())
     }
 
     pub(super) fn any(&self) -> bool {
@@ -86,23 +104,23 @@ impl Links {
         link: impl Fn(&Entry, &[u8]) -> Result<()>,
     ) -> Result<()> {
         for_each(run.reader, paths, run, |entry| {
-            let Some(first) = entry.hardlink_group.and_then(|group| self.firsts.get(&group)) else {
-                if entry.hardlink_group.is_some() {
-                    run.skip(&entry.path, Code::ManifestDamaged);
-                }
+            let Some(group) = entry.hardlink_group else { return Ok(()) };
+            let Some(first) = self.firsts.get(&group) else {
+                run.skip(&entry.path, Code::ManifestDamaged);
                 return Ok(());
             };
-            if first.path == entry.path.as_slice() {
+            let first_path = self.paths.get(first.path)?;
+            if first_path == entry.path.as_slice() {
                 return Ok(());
             }
             if first.inode != Inode::of(&entry) {
                 run.skip(&entry.path, Code::FileChanged);
                 return Ok(());
             }
-            let failed = *lock(&first.outcome);
+            let failed = lock(&self.failures).get(&group).copied();
             let linked = match failed {
                 Some(code) => Err(code),
-                None => link(&entry, &first.path).map_err(|error| error.code),
+                None => link(&entry, &first_path).map_err(|error| error.code),
             };
             match linked {
                 Ok(()) => run.placed(),
@@ -125,14 +143,13 @@ impl Links {
                 continue;
             };
             let Some((path, inode)) = orphans.remove(&group) else { continue };
-            let outcome = Outcome::default();
-            let first = First { path: path.clone(), inode, outcome: outcome.clone() };
-            self.firsts.insert(group, first);
+            self.remember(group, &path, inode);
+            let outcome = self.outcome_of(group);
             if inode == Inode::of(&entry) {
                 file(Entry { path: path.into(), ..entry }, outcome)?;
             } else {
                 run.skip(&path, Code::FileChanged);
-                *lock(&outcome) = Some(Code::FileChanged);
+                outcome.failed(Code::FileChanged);
             }
             if orphans.is_empty() {
                 break;

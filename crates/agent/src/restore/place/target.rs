@@ -13,6 +13,7 @@ use super::layout::Layout;
 use super::nameless;
 use super::notes::{NoteKind, Notes};
 use super::root::{self, Insist};
+use super::waiting::{Row, Waiting};
 use super::{Durability, Overwrite, TargetOptions};
 use crate::source::files::{Owners, Status};
 use holdfast_common::{Code, Error, Result};
@@ -42,8 +43,8 @@ pub(super) struct Core {
     options: TargetOptions,
     owners: Owners,
     notes: Mutex<Notes>,
-    /// Directories whose attributes come last: about 64 bytes and the path each.
-    directories: Mutex<Vec<(Box<[u8]>, Attributes)>>,
+    /// Directories whose attributes come last.
+    directories: Mutex<Waiting>,
     temporaries: AtomicU64,
     /// Whether a file can be written before it has a name.
     pub(super) links_open_files: AtomicBool,
@@ -134,7 +135,8 @@ impl Target {
             }
             Err(errno) => return Err(failed("make the directory", &entry.path, errno)),
         }
-        lock(&self.0.directories).push((entry.path.as_slice().into(), attributes));
+        let row = Row { path: entry.path.clone(), attributes };
+        lock(&self.0.directories).push(row, || self.0.file_without_a_name());
         Ok(())
     }
 
@@ -252,11 +254,19 @@ impl Target {
     /// Gives the directories made so far their attributes, deepest first.
     pub fn finish_directories(&self) {
         let mut waiting = std::mem::take(&mut *lock(&self.0.directories));
-        // A path sorts after every path above it, so the reverse is deepest first.
-        waiting.sort_by(|(a, _), (b, _)| b.cmp(a));
-        for (path, attributes) in waiting {
-            if let Err(error) = self.0.finish_directory(&path, &attributes) {
-                lock(&self.0.notes).add(NoteKind::Mode, error.code, &path);
+        loop {
+            let rows = match waiting.take() {
+                Ok(rows) if rows.is_empty() => return,
+                Ok(rows) => rows,
+                Err(error) => {
+                    lock(&self.0.notes).add(NoteKind::Mode, error.code, b"/");
+                    continue;
+                }
+            };
+            for Row { path, attributes } in rows {
+                if let Err(error) = self.0.finish_directory(&path, &attributes) {
+                    lock(&self.0.notes).add(NoteKind::Mode, error.code, &path);
+                }
             }
         }
     }
@@ -288,6 +298,11 @@ impl Target {
         if let Err(error) = synced {
             lock(&self.0.unsynced).get_or_insert(error);
         }
+    }
+
+    /// A file for what a restore has to remember until its end.
+    pub(crate) fn file_aside(&self) -> Result<OwnedFd> {
+        self.0.file_without_a_name()
     }
 
     pub fn notes(&self) -> Notes {

@@ -2,8 +2,8 @@
 //!
 //! `local:/srv/vault`, `file:///srv/vault` and `/srv//vault/` are the same place, and become the
 //! same text. A path is absolute and without `..`, because the cluster opens it from wherever it
-//! runs; what a person typed against a directory is resolved with [`LocationUrl::resolve`] first. A new kind of location is a
-//! row in `KINDS`.
+//! runs; what a person typed against a directory is resolved with [`LocationUrl::resolve`] first.
+//! A new kind of location is a row in `KINDS`.
 
 use crate::{Ground, LocalStore, ObjectStore};
 use core::{fmt, str::FromStr};

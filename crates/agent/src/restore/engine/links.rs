@@ -2,8 +2,8 @@
 //!
 //! The first path of a group carries the content and comes with the other files. When only later
 //! ones were selected, the first of those takes the content over: its entry is found by one pass
-//! over the whole manifest, which happens only then. Of each group a number, a place and a few
-//! fields stay in memory; its first path may lie in the target until it is asked for.
+//! over the whole manifest, which happens only then. Of each group two numbers stay in
+//! memory; its first path may lie in the target until it is asked for.
 
 use super::super::place::{Aside, Target};
 use super::file::{Failures, Outcome};
@@ -12,15 +12,19 @@ use super::run::Run;
 use crate::flow::lock;
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
+use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::collections::{BTreeMap, HashMap};
+
+/// What a first path takes beside its bytes, or more.
+const FIRST_BYTES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Links {
     /// Where more than fits may be put: not in a dry run, which writes nothing.
     target: Option<Target>,
-    /// Where the first path of each group was put.
-    firsts: HashMap<u64, First>,
-    paths: Aside,
+    /// Where the first path of each group was put, with its inode.
+    firsts: HashMap<u64, u64>,
+    aside: Aside,
     /// Why first paths are not in place.
     failures: Failures,
     /// Groups with paths that come later.
@@ -29,17 +33,23 @@ pub(super) struct Links {
     orphans: BTreeMap<u64, (Vec<u8>, Inode)>,
 }
 
+#[derive(Decode, Encode)]
 struct First {
-    path: u64,
+    #[n(0)]
+    path: ByteVec,
+    #[n(1)]
     inode: Inode,
 }
 
 /// What all paths of one inode say alike. Where two of a group differ, the one was not what the
 /// other is when it was saved, and its bytes are somebody else's.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Decode, Encode, PartialEq, Eq)]
 struct Inode {
+    #[n(0)]
     kind: EntryKind,
+    #[n(1)]
     size: u64,
+    #[n(2)]
     mtime_ns: i64,
 }
 
@@ -74,8 +84,21 @@ impl Links {
             Some(target) => target.file_aside(),
             None => Err(Error::new(Code::FileMissing, "nothing is written")),
         };
-        let path = self.paths.put(path, file);
-        self.firsts.insert(group, First { path, inode });
+        let first = First { path: path.to_vec().into(), inode };
+        let mut bytes = Vec::with_capacity(path.len() + FIRST_BYTES);
+        match minicbor::encode(&first, &mut bytes) {
+            Ok(()) => {}
+            Err(error) => unreachable!("encoding to memory failed: {error}"),
+        }
+        let place = self.aside.put(&bytes, file);
+        self.firsts.insert(group, place);
+    }
+
+    fn first(&self, place: u64) -> Result<First> {
+        minicbor::decode(&self.aside.get(place)?).map_err(|error| {
+            Error::new(Code::FileIoFailed, "the first path of a hard link is not what was kept")
+                .cause(error)
+        })
     }
 
     /// Where to note what becomes of this entry.
@@ -105,12 +128,12 @@ impl Links {
     ) -> Result<()> {
         for_each(run.reader, paths, run, |entry| {
             let Some(group) = entry.hardlink_group else { return Ok(()) };
-            let Some(first) = self.firsts.get(&group) else {
+            let Some(place) = self.firsts.get(&group) else {
                 run.skip(&entry.path, Code::ManifestDamaged);
                 return Ok(());
             };
-            let first_path = self.paths.get(first.path)?;
-            if first_path == entry.path.as_slice() {
+            let first = self.first(*place)?;
+            if first.path == entry.path {
                 return Ok(());
             }
             if first.inode != Inode::of(&entry) {
@@ -120,7 +143,7 @@ impl Links {
             let failed = lock(&self.failures).get(&group).copied();
             let linked = match failed {
                 Some(code) => Err(code),
-                None => link(&entry, &first_path).map_err(|error| error.code),
+                None => link(&entry, &first.path).map_err(|error| error.code),
             };
             match linked {
                 Ok(()) => run.placed(),

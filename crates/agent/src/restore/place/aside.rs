@@ -1,4 +1,4 @@
-//! Paths that are needed again at the end of a restore, a few in memory and the rest in a file
+//! What hard links need again at the end of a restore, a few in memory and the rest in a file
 //! without a name, in the target.
 //!
 //! Written one after the other, found again by where they begin. Where no file can be had all of
@@ -20,9 +20,9 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
-    /// Where the path can be found again; `file` makes the file when it is needed.
-    pub(crate) fn put(&mut self, path: &[u8], file: impl FnOnce() -> Result<OwnedFd>) -> u64 {
-        if self.near.len() + path.len() > limits::RESTORE_LINKS_BYTES_MAX
+    /// Where it can be found again; `file` makes the file when it is needed.
+    pub(crate) fn put(&mut self, bytes: &[u8], file: impl FnOnce() -> Result<OwnedFd>) -> u64 {
+        if self.near.len() + bytes.len() > limits::RESTORE_LINKS_BYTES_MAX
             && !self.stays
             && let Err(error) = self.put_away(file)
         {
@@ -30,8 +30,8 @@ impl Aside {
             self.stays = true;
         }
         let at = self.far_length + self.near.len() as u64;
-        self.near.extend_from_slice(&(path.len() as u64).to_le_bytes());
-        self.near.extend_from_slice(path);
+        self.near.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.near.extend_from_slice(bytes);
         at
     }
 
@@ -51,9 +51,9 @@ impl Aside {
         let mut length = [0; LENGTH_BYTES];
         self.read(at, &mut length)?;
         let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-        let mut path = vec![0; length.min(limits::RESTORE_LINKS_BYTES_MAX)];
-        self.read(at + LENGTH_BYTES as u64, &mut path)?;
-        Ok(path)
+        let mut bytes = vec![0; length.min(limits::RESTORE_LINKS_BYTES_MAX)];
+        self.read(at + LENGTH_BYTES as u64, &mut bytes)?;
+        Ok(bytes)
     }
 
     fn read(&self, at: u64, bytes: &mut [u8]) -> Result<()> {

@@ -158,8 +158,9 @@ fn here(url: &str) -> Result<LocationUrl> {
 fn insist_apart(locations: &[(Name, String)]) -> Result<()> {
     let mut places = Vec::with_capacity(locations.len());
     for (name, url) in locations {
-        places.insert(0, (name.clone(), here(url)?));
-        crate::places::insist_on_own_ground(&places)?;
+        let this = (name.clone(), here(url)?);
+        crate::places::insist_on_own_ground(&this, &places)?;
+        places.push((this.0, this.1, None));
     }
     Ok(())
 }

@@ -140,14 +140,24 @@ impl Places {
         Shared::among(&grounds)
     }
 
-    /// Refuses a location that would stand on the directory of another one that is declared.
-    pub(crate) async fn insist_on_own_ground(&self, name: &Name, url: &str) -> Result<()> {
-        let others = self.ledger.query().locations()?.into_iter().filter(|row| row.name != *name);
-        let mut places = vec![(name.clone(), url::LocationUrl::resolve(url, &self.base)?)];
-        for row in others {
-            places.push((row.name, url::LocationUrl::resolve(&row.url, &self.base)?));
+    /// Refuses a location that would stand on the directory of another one that is declared. What
+    /// is open was looked at when it was opened: a disk that hangs does not hold up another one.
+    pub(crate) async fn insist_on_own_ground(
+        &self,
+        name: &Name,
+        url: &url::LocationUrl,
+    ) -> Result<()> {
+        let mut others = Vec::new();
+        for row in self.ledger.query().locations()? {
+            if row.name != *name {
+                let other = url::LocationUrl::resolve(&row.url, &self.base)?;
+                let known = self.lock().get(&(row.name.clone(), row.url)).cloned();
+                others.push((row.name, other, known.and_then(|opened| opened.ground)));
+            }
         }
-        self.tasks.run_blocking("location", move || insist_on_own_ground(&places)).await
+        let this = (name.clone(), url.clone());
+        let compare = move || insist_on_own_ground(&this, &others);
+        self.tasks.run_blocking("location", compare).await
     }
 
     /// Every required location is the vault's. Each is looked at once.
@@ -194,17 +204,25 @@ impl Shared {
     }
 }
 
-/// The first of these is new: it is none of the others, by its text or by what it stands on.
-pub(crate) fn insist_on_own_ground(places: &[(Name, url::LocationUrl)]) -> Result<()> {
-    let Some(((name, url), others)) = places.split_first() else { return Ok(()) };
+/// A location that is declared, and what it stands on where that is known already.
+pub(crate) type Declared = (Name, url::LocationUrl, Option<Ground>);
+
+/// A new location is none of the others, by its text or by what it stands on.
+pub(crate) fn insist_on_own_ground(
+    (name, url): &(Name, url::LocationUrl),
+    others: &[Declared],
+) -> Result<()> {
     let ground = url::ground(url);
-    let is_same = |(_, other): &&(Name, url::LocationUrl)| {
-        let meets = || Some(ground.as_ref()?.meets(&url::ground(other)?));
+    let is_same = |(_, other, known): &&Declared| {
+        let meets = || {
+            let other = known.clone().or_else(|| url::ground(other))?;
+            Some(ground.as_ref()?.meets(&other))
+        };
         other == url || meets().unwrap_or(false)
     };
     match others.iter().find(is_same) {
         None => Ok(()),
-        Some((other, _)) => Err(Shared(other.clone(), name.clone()).error()),
+        Some((other, ..)) => Err(Shared(other.clone(), name.clone()).error()),
     }
 }
 

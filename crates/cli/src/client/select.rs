@@ -242,6 +242,13 @@ mod tests {
     }
 
     #[test]
+    fn of_one_policy_no_more_than_the_newest_is_asked_for() {
+        assert_eq!(Filter::latest(Some("a")).limit, 1);
+        // Of all, the second source makes it ambiguous.
+        assert_eq!(Filter::latest(None).limit, usize::MAX);
+    }
+
+    #[test]
     fn an_id_may_be_cut_to_eight_characters_and_no_fewer() {
         let points = vec![made(0xab, None, 1, "complete"), made(0xac, None, 2, "complete")];
         assert_eq!(among(points.clone(), "abababab", None).unwrap().time_ns, 1);

@@ -5,7 +5,11 @@ use crate::{
     harness::{Dev, Scratch, holdfast, noise, write},
 };
 use serde_json::Value;
-use std::{os::unix::fs::symlink, path::Path};
+use std::{
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn location(name: &str, url: &str) -> String {
     format!("kind = \"location\"\nname = \"{name}\"\n[spec]\nurl = \"{url}\"\n")
@@ -48,6 +52,35 @@ fn a_directory_is_one_location_however_it_is_named() {
          custody = \"coordinator\"\nlocations = {required=[\"second\", \"second\"]}\n",
     );
     dev.json(&["apply", "-f", file.to_str().unwrap()]).fails(4, "location.place_shared");
+}
+
+/// A directory that is seen at another place, until the test is over.
+struct Bound(PathBuf);
+
+impl Bound {
+    fn mount(what: &Path, at: &Path) -> Self {
+        std::fs::create_dir(at).unwrap();
+        let mounted = Command::new("mount").arg("--bind").args([what, at]).status().unwrap();
+        assert!(mounted.success(), "`make test` runs this as root");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(std::thread::panicking() || gone.unwrap().success());
+    }
+}
+
+#[test]
+fn a_bind_mount_of_a_location_is_the_location() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let bound = Bound::mount(&scratch.join("d/location"), &scratch.join("bound"));
+    let file = scratch.join("location.toml");
+    write(&file, location("second", &format!("local:{}", bound.0.display())));
+    dev.json(&["apply", "-f", text(&file)]).fails(4, "location.place_shared");
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn settled_location(
 ) -> Result<LocationRow> {
     let row = render::location_row(name, spec)?;
     let url = LocationUrl::resolve(&row.url, &house.base)?;
-    house.places.insist_on_own_ground(&row.name, &url.to_string()).await?;
+    house.places.insist_on_own_ground(&row.name, &url).await?;
     let old = house.ledger.query().locations()?.into_iter().find(|old| old.name == row.name);
     // A ledger may hold another form of the same: that is no change.
     let same = old.map(|old| old.url).filter(|old| old.parse().is_ok_and(|old| url == old));

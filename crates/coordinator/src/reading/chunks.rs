@@ -1,68 +1,29 @@
-//! The way back: a read session over one point, and its chunks with their keys.
+//! Chunks on their way out, each with its key.
 //!
 //! A chunk is given only when the point's reach has its number, from any required location that
 //! still has it. Its key goes out under the secret of the grant, which only the caller can open.
 
+use super::ReadSession;
 use crate::{
-    custody::{id_key, insist_on_custody},
     house::{House, Vault},
     reader::Reader,
 };
 use bytes::Bytes;
-use holdfast_common::{
-    ChunkId, ChunkKind, Code, Error, PackId, PointId, Result, RunId, SessionId, limits,
-};
-use holdfast_keyring::{ChunkKey, GrantSender};
-use holdfast_ledger::{
-    Actor,
-    command::{BeginRead, EndSession, RenewSession},
-    row::{AgentState, PackHome, PointRow},
-};
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result};
+use holdfast_ledger::row::PackHome;
 use holdfast_repository::{
-    PointObject, Reach, layout,
+    layout,
     pack::{HeaderRead, read_header},
     segment::{ChunkLocation, Home},
 };
 use holdfast_storage::ObjectName;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, PoisonError};
 
-const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
 /// Enough for a pack's header with a few capsules.
 const HEADER_BYTES: u64 = 4096;
 /// Frames this close together are read in one piece.
 const GAP_BYTES_MAX: u64 = 128 << 10;
 const SPAN_BYTES_MAX: u64 = 4 << 20;
-const RENEW_AFTER_SECS: u64 = limits::SESSION_LEASE_SECS / 3;
-
-#[derive(Default)]
-pub(crate) struct Reads {
-    open: Mutex<HashMap<SessionId, Arc<ReadSession>>>,
-}
-
-pub(crate) struct ReadSession {
-    pub(crate) id: SessionId,
-    /// The restore that grants the reading.
-    run: Option<RunId>,
-    pub(crate) point: PointRow,
-    actor: Actor,
-    reach: Reach,
-    grant: GrantSender,
-    headers: Mutex<HashMap<PackId, Arc<[Bytes]>>>,
-    renewed: Mutex<holdfast_common::Timestamp>,
-}
-
-/// What the caller of `Open` gets.
-pub(crate) struct Opened {
-    pub(crate) session: Arc<ReadSession>,
-    pub(crate) record: Bytes,
-    pub(crate) signature: [u8; 64],
-    pub(crate) identity: [u8; 32],
-    pub(crate) opening: Vec<u8>,
-    pub(crate) id_key: Vec<u8>,
-}
 
 /// A chunk on its way out.
 pub(crate) struct Given {
@@ -71,159 +32,6 @@ pub(crate) struct Given {
 }
 
 impl House {
-    pub(crate) async fn open_point(
-        &self,
-        actor: Actor,
-        point: PointId,
-        run: Option<RunId>,
-        one_time_public: &[u8; 32],
-        purpose: &str,
-    ) -> Result<Opened> {
-        self.ledger.catch_up().await?;
-        let row = self.ledger.query().point(&point)?;
-        let vault = self.vault(&row.vault)?;
-        insist_on_custody(&vault.row)?;
-        if self.reads.lock().len() >= limits::READ_SESSIONS_MAX {
-            return Err(Error::new(Code::ClusterBusy, "as many points are open as may be"));
-        }
-        let id = SessionId::random(self.entropy.as_ref());
-        let begin = BeginRead { session: id, point, purpose: purpose.to_owned(), run };
-        self.ledger.propose(actor.clone(), begin).await?;
-        let reach = self.read_reach(&vault, &row).await?;
-        let object = self.read_point(&vault, &row).await?;
-        let agent = self.ledger.query().agent(&row.agent)?;
-        let (grant, opening) =
-            GrantSender::open_to(one_time_public, GRANT_CONTEXT, self.entropy.as_ref())?;
-        let (key, _) = id_key(&vault.custody, &vault.row, &row.agent);
-        // The id-key travels like a chunk key, under a name that no chunk has.
-        let key = ChunkKey::from_slice(key.secret().expose())?;
-        let id_key = grant.mask(&ChunkId::from_bytes([0; 32]), &key, self.entropy.as_ref());
-        let session = Arc::new(ReadSession {
-            id,
-            run,
-            point: row,
-            actor,
-            reach,
-            grant,
-            headers: Mutex::default(),
-            renewed: Mutex::new(self.ledger.now()),
-        });
-        self.reads.lock().insert(id, session.clone());
-        Ok(Opened {
-            session,
-            record: object.record_bytes().clone(),
-            signature: *object.signature(),
-            identity: agent.identity_public,
-            opening,
-            id_key,
-        })
-    }
-
-    /// The reach of a point, as it was committed.
-    pub(crate) async fn read_reach(&self, vault: &Vault, point: &PointRow) -> Result<Reach> {
-        let name = layout::ObjectName::reach(&point.id);
-        let bytes =
-            self.read_checked(vault, name.as_str(), limits::REACH_BYTES_MAX, &point.reach_hash);
-        let (bytes, vault, point) = (bytes.await?, vault.row.id, point.id);
-        let parse = move || Reach::from_object(&bytes, &vault, &point);
-        self.tasks.run_blocking("reach", parse).await
-    }
-
-    async fn read_point(&self, vault: &Vault, point: &PointRow) -> Result<PointObject> {
-        let name = layout::ObjectName::point(&point.id);
-        let bound = limits::POINT_OBJECT_BYTES_MAX;
-        let bytes = self.read_checked(vault, name.as_str(), bound, &point.object_hash).await?;
-        PointObject::parse(&vault.row.id, &point.id, &bytes)
-    }
-
-    /// An object whose hash the ledger knows, from the first location that has it whole.
-    async fn read_checked(
-        &self,
-        vault: &Vault,
-        name: &str,
-        bytes_max: usize,
-        hash: &[u8; 32],
-    ) -> Result<Bytes> {
-        let name: ObjectName = name.parse()?;
-        let mut last = Error::new(Code::ObjectMissing, format!("{name} is in no location"));
-        for (location, store) in self.places.readable(&vault.row).await? {
-            match store.get(&name, bytes_max).await {
-                Ok(bytes) if self.hash(bytes.clone()).await? == *hash => return Ok(bytes),
-                Ok(_) => {
-                    last = Error::new(
-                        Code::ObjectDamaged,
-                        format!("{name} in `{location}` is not what was committed"),
-                    );
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {
-        let session = match self.reads.lock().get(id) {
-            Some(session) if session.actor == *actor => session.clone(),
-            Some(_) => {
-                return Err(Error::new(Code::AuthDenied, "the session belongs to somebody else"));
-            }
-            None => {
-                return Err(Error::new(
-                    Code::SessionMissing,
-                    "this coordinator has no such session",
-                ));
-            }
-        };
-        self.insist_on_standing(&session)?;
-        Ok(session)
-    }
-
-    /// What was granted lasts as long as its run, its session and its agent's rights. Asked of the
-    /// ledger for every call, and for every piece of a long one.
-    fn insist_on_standing(&self, session: &ReadSession) -> Result<()> {
-        let query = self.ledger.query();
-        if let Some(run) = &session.run {
-            let run = query.run(run)?;
-            if run.state.is_end() || run.cancelled {
-                return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
-            }
-        }
-        if let Actor::Agent(agent) = &session.actor
-            && query.agent(agent)?.state == AgentState::Revoked
-        {
-            return Err(Error::new(Code::AgentRevoked, "the agent was revoked while it read"));
-        }
-        query.session(&session.id).map(drop)
-    }
-
-    pub(crate) async fn close_point(&self, actor: &Actor, id: &SessionId) -> Result<()> {
-        let closed = self.read_session(actor, id);
-        if closed.as_ref().is_err_and(|error| error.code == Code::AuthDenied) {
-            return closed.map(drop);
-        }
-        self.reads.lock().remove(id);
-        let end = EndSession { session: closed?.id };
-        self.ledger.propose(actor.clone(), end).await.map(drop)
-    }
-
-    /// Keeps the lease of a session that is being used.
-    pub(crate) async fn keep_reading(&self, session: &ReadSession) -> Result<()> {
-        let now = self.ledger.now();
-        let due = {
-            let mut renewed = session.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = now.since(*renewed).as_secs() >= RENEW_AFTER_SECS;
-            if due {
-                *renewed = now;
-            }
-            due
-        };
-        if due {
-            let renew = RenewSession { session: session.id };
-            self.ledger.propose(session.actor.clone(), renew).await?;
-        }
-        Ok(())
-    }
-
     /// Fetches chunks, in whatever order the packs are best read. What the index does not have yet
     /// is waited for when all else was given; then it is told that it may come.
     pub(crate) async fn fetch(
@@ -530,15 +338,4 @@ fn give_chunk(
     }
     let masked = session.grant.mask(&sought.id, &key, house.entropy.as_ref());
     Ok((bytes.slice(start..end), masked))
-}
-
-impl Reads {
-    /// Forgets the sessions that the ledger has ended.
-    pub(crate) fn keep(&self, is_open: impl Fn(&SessionId) -> bool) {
-        self.lock().retain(|id, _| is_open(id));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<ReadSession>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

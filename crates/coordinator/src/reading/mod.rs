@@ -1,0 +1,184 @@
+//! The way back: a read session over one point.
+//!
+//! ```text
+//!   open ─▶ objects: record and reach, by the hashes of the ledger ─▶ session ─▶ chunks, with keys
+//! ```
+//!
+//! What a session was granted lasts as long as its run, its lease and its caller's rights.
+
+mod chunks;
+mod objects;
+
+pub(crate) use chunks::Given;
+
+use crate::{
+    custody::{id_key, insist_on_custody},
+    house::House,
+};
+use bytes::Bytes;
+use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, RunId, SessionId, limits};
+use holdfast_keyring::{ChunkKey, GrantSender};
+use holdfast_ledger::{
+    Actor,
+    command::{BeginRead, EndSession, RenewSession},
+    row::{AgentState, PointRow},
+};
+use holdfast_repository::Reach;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
+const RENEW_AFTER_SECS: u64 = limits::SESSION_LEASE_SECS / 3;
+
+#[derive(Default)]
+pub(crate) struct Reads {
+    open: Mutex<HashMap<SessionId, Arc<ReadSession>>>,
+}
+
+pub(crate) struct ReadSession {
+    pub(crate) id: SessionId,
+    /// The restore that grants the reading.
+    run: Option<RunId>,
+    pub(crate) point: PointRow,
+    actor: Actor,
+    reach: Reach,
+    grant: GrantSender,
+    headers: Mutex<HashMap<PackId, Arc<[Bytes]>>>,
+    renewed: Mutex<holdfast_common::Timestamp>,
+}
+
+/// What the caller of `Open` gets.
+pub(crate) struct Opened {
+    pub(crate) session: Arc<ReadSession>,
+    pub(crate) record: Bytes,
+    pub(crate) signature: [u8; 64],
+    pub(crate) identity: [u8; 32],
+    pub(crate) opening: Vec<u8>,
+    pub(crate) id_key: Vec<u8>,
+}
+
+impl House {
+    pub(crate) async fn open_point(
+        &self,
+        actor: Actor,
+        point: PointId,
+        run: Option<RunId>,
+        one_time_public: &[u8; 32],
+        purpose: &str,
+    ) -> Result<Opened> {
+        self.ledger.catch_up().await?;
+        let row = self.ledger.query().point(&point)?;
+        let vault = self.vault(&row.vault)?;
+        insist_on_custody(&vault.row)?;
+        if self.reads.lock().len() >= limits::READ_SESSIONS_MAX {
+            return Err(Error::new(Code::ClusterBusy, "as many points are open as may be"));
+        }
+        let id = SessionId::random(self.entropy.as_ref());
+        let begin = BeginRead { session: id, point, purpose: purpose.to_owned(), run };
+        self.ledger.propose(actor.clone(), begin).await?;
+        let reach = self.read_reach(&vault, &row).await?;
+        let object = self.read_point(&vault, &row).await?;
+        let agent = self.ledger.query().agent(&row.agent)?;
+        let (grant, opening) =
+            GrantSender::open_to(one_time_public, GRANT_CONTEXT, self.entropy.as_ref())?;
+        let (key, _) = id_key(&vault.custody, &vault.row, &row.agent);
+        // The id-key travels like a chunk key, under a name that no chunk has.
+        let key = ChunkKey::from_slice(key.secret().expose())?;
+        let id_key = grant.mask(&ChunkId::from_bytes([0; 32]), &key, self.entropy.as_ref());
+        let session = Arc::new(ReadSession {
+            id,
+            run,
+            point: row,
+            actor,
+            reach,
+            grant,
+            headers: Mutex::default(),
+            renewed: Mutex::new(self.ledger.now()),
+        });
+        self.reads.lock().insert(id, session.clone());
+        Ok(Opened {
+            session,
+            record: object.record_bytes().clone(),
+            signature: *object.signature(),
+            identity: agent.identity_public,
+            opening,
+            id_key,
+        })
+    }
+
+    pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {
+        let session = match self.reads.lock().get(id) {
+            Some(session) if session.actor == *actor => session.clone(),
+            Some(_) => {
+                return Err(Error::new(Code::AuthDenied, "the session belongs to somebody else"));
+            }
+            None => {
+                return Err(Error::new(
+                    Code::SessionMissing,
+                    "this coordinator has no such session",
+                ));
+            }
+        };
+        self.insist_on_standing(&session)?;
+        Ok(session)
+    }
+
+    /// What was granted lasts as long as its run, its session and its agent's rights. Asked of the
+    /// ledger for every call, and for every piece of a long one.
+    fn insist_on_standing(&self, session: &ReadSession) -> Result<()> {
+        let query = self.ledger.query();
+        if let Some(run) = &session.run {
+            let run = query.run(run)?;
+            if run.state.is_end() || run.cancelled {
+                return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+            }
+        }
+        if let Actor::Agent(agent) = &session.actor
+            && query.agent(agent)?.state == AgentState::Revoked
+        {
+            return Err(Error::new(Code::AgentRevoked, "the agent was revoked while it read"));
+        }
+        query.session(&session.id).map(drop)
+    }
+
+    pub(crate) async fn close_point(&self, actor: &Actor, id: &SessionId) -> Result<()> {
+        let closed = self.read_session(actor, id);
+        if closed.as_ref().is_err_and(|error| error.code == Code::AuthDenied) {
+            return closed.map(drop);
+        }
+        self.reads.lock().remove(id);
+        let end = EndSession { session: closed?.id };
+        self.ledger.propose(actor.clone(), end).await.map(drop)
+    }
+
+    /// Keeps the lease of a session that is being used.
+    pub(crate) async fn keep_reading(&self, session: &ReadSession) -> Result<()> {
+        let now = self.ledger.now();
+        let due = {
+            let mut renewed = session.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = now.since(*renewed).as_secs() >= RENEW_AFTER_SECS;
+            if due {
+                *renewed = now;
+            }
+            due
+        };
+        if due {
+            let renew = RenewSession { session: session.id };
+            self.ledger.propose(session.actor.clone(), renew).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Reads {
+    /// Forgets the sessions that the ledger has ended.
+    pub(crate) fn keep(&self, is_open: impl Fn(&SessionId) -> bool) {
+        self.lock().retain(|id, _| is_open(id));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<ReadSession>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -14,12 +14,14 @@
 mod aside;
 mod attributes;
 mod beneath;
+mod directories;
 mod existing;
 mod file;
 mod inside;
 mod layout;
 mod meet;
 mod nameless;
+mod naming;
 mod notes;
 mod removal;
 mod root;

@@ -11,7 +11,8 @@
 
 use super::Overwrite;
 use super::layout::Layout;
-use super::target::{Core, Temporary, failed, taken};
+use super::naming::Temporary;
+use super::target::{Core, failed, taken};
 use holdfast_common::{Error, Result};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};

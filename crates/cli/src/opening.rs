@@ -5,24 +5,19 @@
 //! [`Opened`] blocks and belongs on a thread.
 
 use crate::{
-    client::{Client, select},
-    demand::Demand,
-    offline::{
-        self, Choice, OfflineArguments,
-        gather::{gather, is_unread},
-        points::Proof,
-        source::Location,
+    client::{
+        Client,
+        select::{self, Filter},
     },
+    demand::Demand,
+    offline::{OfflineArguments, Unlocked, points::Proof},
     walk,
 };
-use holdfast_agent::restore::{self, PointKeys, PointReader, Progress};
-use holdfast_common::{Code, Error, Name, PointId, Result, RunId};
-use holdfast_keyring::VaultKeys;
-use holdfast_repository::IdKeyScope;
+use holdfast_agent::restore::{self, PointReader, Progress};
+use holdfast_common::{Code, Name, PointId, Result, RunId};
 use holdfast_runtime::Tasks;
 use holdfast_seal::manifest::{ManifestReader, entry::Entry};
 use holdfast_wire::v1;
-use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct PointArguments {
@@ -38,13 +33,9 @@ pub struct PointArguments {
 impl PointArguments {
     /// Finds and opens the point; `purpose` is audited.
     pub async fn open(&self, purpose: &'static str, demand: &Demand<'_>) -> Result<Opened> {
-        let policy = self.policy.as_ref().map(Name::as_str);
-        if let Some(choice) = self.offline.choice()? {
-            return open_offline(&choice, &self.point, policy, demand).await;
-        }
-        let client = demand.client().await?;
-        let point = self.find(&client).await?;
-        open_online(&client, point, purpose).await
+        let shelf = Shelf::of(&self.offline, demand).await?;
+        let point = shelf.point(&self.point, self.policy.as_ref()).await?;
+        shelf.open(point, purpose, demand).await
     }
 
     /// Whether no cluster is to be asked.
@@ -54,6 +45,52 @@ impl PointArguments {
 
     pub async fn find(&self, client: &Client) -> Result<v1::Point> {
         select::point(client, &self.point, self.policy.as_ref().map(Name::as_str)).await
+    }
+}
+
+/// Where points are read, for whoever reads several: asked of the cluster, or in a location.
+pub enum Shelf {
+    Cluster(Box<Client>),
+    Location(Box<Unlocked>),
+}
+
+impl Shelf {
+    pub async fn of(offline: &OfflineArguments, demand: &Demand<'_>) -> Result<Self> {
+        match offline.choice()? {
+            Some(choice) => Ok(Self::Location(Box::new(Unlocked::of(&choice, demand).await?))),
+            None => Ok(Self::Cluster(Box::new(demand.client().await?))),
+        }
+    }
+
+    pub async fn point(&self, text: &str, policy: Option<&Name>) -> Result<v1::Point> {
+        let policy = policy.map(Name::as_str);
+        match self {
+            Self::Cluster(client) => select::point(client, text, policy).await,
+            Self::Location(location) => location.point(text, policy),
+        }
+    }
+
+    /// Newest first.
+    pub async fn points(&self, filter: &Filter) -> Result<Vec<v1::Point>> {
+        match self {
+            Self::Cluster(client) => select::list(client, filter).await,
+            Self::Location(location) => Ok(filter.apply(location.offline().points())),
+        }
+    }
+
+    pub async fn open(
+        &self,
+        point: v1::Point,
+        purpose: &'static str,
+        demand: &Demand<'_>,
+    ) -> Result<Opened> {
+        match self {
+            Self::Cluster(client) => open_online(client, point, purpose).await,
+            Self::Location(location) => {
+                let (reader, proof) = location.open(&point, demand).await?;
+                Ok(Opened { point, proof: Some(proof), reader })
+            }
+        }
     }
 }
 
@@ -77,10 +114,12 @@ impl Opened {
         restore::read_content(&self.reader, entry, out)
     }
 
-    /// Opens everything; gives the paths that cannot be restored.
-    pub fn verify(&self, rows: &mut walk::Rows<Vec<u8>>) -> Result<()> {
+    /// Opens everything; gives the paths that cannot be restored, and why. Answers with the bytes
+    /// that were opened.
+    pub fn verify(&self, rows: &mut walk::Rows<(Vec<u8>, Code)>) -> Result<u64> {
         let report = restore::verify(&self.reader, &Progress::default())?;
-        report.damaged.into_iter().try_for_each(|(path, _)| rows.push(path))
+        report.damaged.into_iter().try_for_each(|row| rows.push(row))?;
+        Ok(report.bytes)
     }
 }
 
@@ -103,53 +142,4 @@ pub async fn open_in_run(
     let opening = client.open_point(id, purpose, run);
     let reader = Tasks::new("open").run_blocking("open a point", opening).await?;
     Ok(Opened { point, proof: None, reader })
-}
-
-/// Without the private halves nothing is damaged, but nothing opens either.
-fn insist_on_private(keys: &VaultKeys) -> Result<()> {
-    keys.versions().try_for_each(|version| keys.private(version).map(drop)).map_err(|error| {
-        let message = "by itself the bundle opens nothing: the vault is in operator custody";
-        Error::new(Code::KeyCustodyRefused, message)
-            .cause(error.message)
-            .next("name the operator's key too: --bundle FILE --kek file:operator.kek")
-    })
-}
-
-async fn open_offline(
-    choice: &Choice,
-    text: &str,
-    policy: Option<&str>,
-    demand: &Demand<'_>,
-) -> Result<Opened> {
-    let offline = offline::open(choice, demand).await?;
-    insist_on_private(&offline.keys)?;
-    let chosen = offline.select(text, policy)?;
-    let (record, record_bytes) = (chosen.record.clone(), chosen.record_bytes.clone());
-    let (signature, told) = (chosen.signature, offline.told(chosen));
-    let ids = || match record.id_key_scope {
-        IdKeyScope::Agent => offline.keys.id().for_agent(&record.agent),
-        IdKeyScope::Vault => offline.keys.id().shared(),
-    };
-    let (for_reader, for_source) = (ids(), ids());
-    let proof = chosen.proof;
-    let identity = (proof == Proof::Checked).then(|| {
-        let enrolled = offline.enrolment.iter().flatten().find(|one| one.agent == record.agent);
-        enrolled.map(|one| one.identity).ok_or_else(|| {
-            Error::new(Code::PointSignatureWrong, "the point's agent was never enrolled")
-        })
-    });
-    let gathered = gather(&offline).await?;
-    for (name, error) in &gathered.damage {
-        let word = if is_unread(error.code) { "unreadable" } else { "damaged" };
-        demand.output.remark(&format!("{word}: {name}: {error}"));
-    }
-    let source = Arc::new(Location::new(offline, gathered, for_source));
-    let reader = match identity.transpose()? {
-        Some(identity) => {
-            let keys = PointKeys { identity, ids: for_reader };
-            PointReader::open(source, record.point, &record_bytes, &signature, keys)?
-        }
-        None => PointReader::open_unproven(source, record.point, &record_bytes, for_reader)?,
-    };
-    Ok(Opened { point: told, proof: Some(proof), reader })
 }

@@ -98,6 +98,7 @@ codes! {
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
+    LocationShared "location.place_shared" Refused false "give each location a directory of its own, on a disk of its own";
     LogDamaged "log.record_damaged" Damage false "do not start it on this data again; where other members are left, type `holdfast cluster remove` and let a new one join in an empty directory";
     ManifestDamaged "manifest.page_damaged" Damage false "run `holdfast verify` on the point";
     MemberForeign "member.identity_differs" Refused false "join again with a new token and an empty data directory";

@@ -167,6 +167,12 @@ pub const SOURCE_BYTES_MAX: usize = 24 * KIB;
 /// Paths of one restore, and what it says it skipped: sealed, in the row of its run.
 pub const RESTORE_PATHS_BYTES_MAX: usize = 16 * KIB;
 pub const RESTORE_REPORT_BYTES_MAX: usize = 24 * KIB;
+/// Directories of a restore that wait in memory for their attributes; more wait in the target.
+pub const RESTORE_DIRECTORIES_BYTES_MAX: usize = 8 * MIB;
+/// First paths of hard links that a restore has in memory; more lie in the target.
+pub const RESTORE_LINKS_BYTES_MAX: usize = 4 * MIB;
+/// Paths that a restore names of what it skipped; of more it keeps the count.
+pub const RESTORE_SKIPPED_BYTES_MAX: usize = 16 * MIB;
 pub const IDEMPOTENCY_KEYS_KEPT: u64 = 100_000;
 /// Recovery bundles that the ledger remembers; older ones count for nothing.
 pub const BUNDLES_KEPT: usize = 16;

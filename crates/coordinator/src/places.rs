@@ -3,6 +3,9 @@
 //! Before the first byte is written a location proves that it is this vault's: a disk that is not
 //! mounted leaves an empty directory behind, and what is put there is stored nowhere. Reading needs
 //! no proof, since every object is checked by itself.
+//!
+//! Two locations that stand on one directory hold one copy: they are refused where they are
+//! declared, and nothing is written to a vault that requires both.
 
 use crate::raft::Ledger;
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use holdfast_ledger::row::{LocationRow, VaultRow};
 use holdfast_repository::{VaultObject, layout};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
-    ObjectStore,
+    Ground, ObjectStore,
     layers::retry::{Retry, RetryOptions},
     placement::put_required,
     url,
@@ -29,11 +32,18 @@ pub(crate) struct Places {
     /// Relative `local:` paths start here.
     base: PathBuf,
     /// By name and URL: a location that was changed is another one.
-    open: Mutex<HashMap<(Name, String), Arc<dyn ObjectStore>>>,
+    open: Mutex<HashMap<(Name, String), Opened>>,
     /// Those that showed the vault's own object.
     proven: Mutex<HashSet<(Name, String, VaultId)>>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
+}
+
+#[derive(Clone)]
+struct Opened {
+    store: Arc<dyn ObjectStore>,
+    /// As it was when the location was opened.
+    ground: Option<Ground>,
 }
 
 impl Places {
@@ -49,16 +59,17 @@ impl Places {
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
         let key = (name.clone(), self.url(name)?);
-        if let Some(store) = self.lock().get(&key) {
-            return Ok(store.clone());
+        if let Some(opened) = self.lock().get(&key) {
+            return Ok(opened.store.clone());
         }
         // Opened, never made: an empty mount point is not the location. One that hangs holds up
         // nobody else.
         let url = url::LocationUrl::resolve(&key.1, &self.base)?;
-        let store = self.tasks.run_blocking("location", move || url::open(&url)).await?;
+        let open = move || Ok((url::open(&url)?, url::ground(&url)));
+        let (store, ground) = self.tasks.run_blocking("location", open).await?;
         let store: Arc<dyn ObjectStore> =
             Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
-        Ok(self.lock().entry(key).or_insert(store).clone())
+        Ok(self.lock().entry(key).or_insert(Opened { store, ground }).store.clone())
     }
 
     fn url(&self, name: &Name) -> Result<String> {
@@ -68,7 +79,7 @@ impl Places {
         row.map(|row| row.url).ok_or_else(missing)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Name, String), Arc<dyn ObjectStore>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Name, String), Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,8 +114,50 @@ impl Places {
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         self.prove_all(vault).await?;
+        self.insist_apart(vault)?;
         self.ledger.peers().insist_on_epoch()?;
         put_required(&self.required(vault).await?, &name.parse()?, bytes).await.map(drop)
+    }
+
+    /// No two required locations of a vault stand on one directory, as far as they were opened.
+    pub(crate) fn insist_apart(&self, vault: &VaultRow) -> Result<()> {
+        match self.shared(vault) {
+            None => Ok(()),
+            Some(shared) => Err(shared.error()),
+        }
+    }
+
+    /// The first two required locations of a vault that are one.
+    pub(crate) fn shared(&self, vault: &VaultRow) -> Option<Shared> {
+        let urls: Vec<_> =
+            vault.required.iter().filter_map(|name| Some((name, self.url(name).ok()?))).collect();
+        let open = self.lock();
+        let ground = |(name, url): &(&Name, String)| {
+            open.get(&((*name).clone(), url.clone()))?.ground.clone()
+        };
+        let grounds: Vec<_> =
+            urls.iter().filter_map(|place| Some((place.0.clone(), ground(place)?))).collect();
+        Shared::among(&grounds)
+    }
+
+    /// Refuses a location that would stand on the directory of another one that is declared. What
+    /// is open was looked at when it was opened: a disk that hangs does not hold up another one.
+    pub(crate) async fn insist_on_own_ground(
+        &self,
+        name: &Name,
+        url: &url::LocationUrl,
+    ) -> Result<()> {
+        let mut others = Vec::new();
+        for row in self.ledger.query().locations()? {
+            if row.name != *name {
+                let other = url::LocationUrl::resolve(&row.url, &self.base)?;
+                let known = self.lock().get(&(row.name.clone(), row.url)).cloned();
+                others.push((row.name, other, known.and_then(|opened| opened.ground)));
+            }
+        }
+        let this = (name.clone(), url.clone());
+        let compare = move || insist_on_own_ground(&this, &others);
+        self.tasks.run_blocking("location", compare).await
     }
 
     /// Every required location is the vault's. Each is looked at once.
@@ -126,6 +179,50 @@ impl Places {
             proven().insert(key);
         }
         Ok(())
+    }
+}
+
+/// Two locations of which one holds no copy of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shared(pub(crate) Name, pub(crate) Name);
+
+impl Shared {
+    fn among(grounds: &[(Name, Ground)]) -> Option<Self> {
+        grounds.iter().enumerate().find_map(|(at, (name, ground))| {
+            let (other, _) = grounds[..at].iter().find(|(_, other)| other.meets(ground))?;
+            Some(Self(other.clone(), name.clone()))
+        })
+    }
+
+    pub(crate) fn error(&self) -> Error {
+        let Self(one, other) = self;
+        let message = format!(
+            "the locations `{one}` and `{other}` are one directory, or one lies inside the other: \
+             they hold one copy and not two"
+        );
+        Error::new(Code::LocationShared, message)
+    }
+}
+
+/// A location that is declared, and what it stands on where that is known already.
+pub(crate) type Declared = (Name, url::LocationUrl, Option<Ground>);
+
+/// A new location is none of the others, by its text or by what it stands on.
+pub(crate) fn insist_on_own_ground(
+    (name, url): &(Name, url::LocationUrl),
+    others: &[Declared],
+) -> Result<()> {
+    let ground = url::ground(url);
+    let is_same = |(_, other, known): &&Declared| {
+        let meets = || {
+            let other = known.clone().or_else(|| url::ground(other))?;
+            Some(ground.as_ref()?.meets(&other))
+        };
+        other == url || meets().unwrap_or(false)
+    };
+    match others.iter().find(is_same) {
+        None => Ok(()),
+        Some((other, ..)) => Err(Shared(other.clone(), name.clone()).error()),
     }
 }
 

@@ -73,6 +73,7 @@ pub(crate) async fn make(
 /// A location belongs to one vault: its `vault` object says to which.
 async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
     let places = house.places.required(vault).await?;
+    house.places.insist_apart(vault)?;
     for (name, store) in &places {
         if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
             return Err(Error::new(

@@ -42,6 +42,12 @@ impl Reach {
         self.0.contains(number.as_u64())
     }
 
+    /// Whether it needs any of a pack's numbers: `count` of them from its base on.
+    pub fn meets(&self, base: ChunkNumber, count: u32) -> bool {
+        let base = base.as_u64();
+        self.0.range_cardinality(base..base.saturating_add(u64::from(count))) > 0
+    }
+
     /// Takes in everything the other reaches.
     pub fn union(&mut self, other: &Self) {
         self.0 |= &other.0;

@@ -14,6 +14,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod ground;
 pub mod layers;
 pub mod local;
 pub mod memory;
@@ -23,6 +24,7 @@ mod refusal;
 pub mod store;
 pub mod url;
 
+pub use ground::Ground;
 pub use layers::{Meter, Retry, Throttle, Unreliable};
 pub use local::LocalStore;
 pub use memory::MemoryStore;

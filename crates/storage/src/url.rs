@@ -1,20 +1,22 @@
 //! What people write for a location, and the one table of what can be opened.
 //!
-//! `local:/srv/vault`, `file:///srv/vault` and `/srv/vault` are the same place. A path is absolute
-//! and without `..`, because the cluster opens it from wherever it runs; what a person typed
-//! against a directory is resolved with [`LocationUrl::resolve`] first. A new kind of location is a
-//! row in `KINDS`.
+//! `local:/srv/vault`, `file:///srv/vault` and `/srv//vault/` are the same place, and become the
+//! same text. A path is absolute and without `..`, because the cluster opens it from wherever it
+//! runs; what a person typed against a directory is resolved with [`LocationUrl::resolve`] first.
+//! A new kind of location is a row in `KINDS`.
 
-use crate::{LocalStore, ObjectStore};
+use crate::{Ground, LocalStore, ObjectStore};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Error, Result};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 struct Kind {
     scheme: &'static str,
     form: &'static str,
-    check: fn(&str) -> Result<()>,
+    /// The one form of what may be written in several.
+    settle: fn(&str) -> Result<String>,
+    ground: fn(&str) -> Option<Ground>,
     open: fn(&str) -> Result<Arc<dyn ObjectStore>>,
     create: fn(&str) -> Result<Arc<dyn ObjectStore>>,
 }
@@ -22,7 +24,8 @@ struct Kind {
 static KINDS: &[Kind] = &[Kind {
     scheme: LOCAL,
     form: "local:PATH",
-    check: check_path,
+    settle: settle_path,
+    ground: |place| Ground::of(Path::new(place)).ok(),
     open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
     create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
 }];
@@ -59,6 +62,11 @@ pub fn open(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
     (url.kind.open)(&url.place)
 }
 
+/// What a location stands on, as far as that can be told from here.
+pub fn ground(url: &LocationUrl) -> Option<Ground> {
+    (url.kind.ground)(&url.place)
+}
+
 /// Opens a location, making it first if it is not there and its kind can be made.
 pub fn create(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
     (url.kind.create)(&url.place)
@@ -72,8 +80,7 @@ impl FromStr for LocationUrl {
         let Some(kind) = KINDS.iter().find(|kind| kind.scheme == scheme) else {
             return Err(malformed(text, &format!("`{scheme}` is not a kind of location")));
         };
-        (kind.check)(place)?;
-        Ok(Self { kind, place: place.to_owned() })
+        Ok(Self { kind, place: (kind.settle)(place)? })
     }
 }
 
@@ -96,7 +103,8 @@ fn split(text: &str) -> Result<(&str, &str)> {
     text.split_once(':').ok_or_else(|| malformed(text, "it has no kind and is not absolute"))
 }
 
-fn check_path(place: &str) -> Result<()> {
+/// Without what a path may say twice: slashes, dots, an end that is a slash.
+fn settle_path(place: &str) -> Result<String> {
     let path = Path::new(place);
     if !path.is_absolute() {
         return Err(malformed(place, "the path is not absolute"));
@@ -105,7 +113,8 @@ fn check_path(place: &str) -> Result<()> {
     if climbs || place.contains('\0') {
         return Err(malformed(place, "the path has a `..` or a zero byte"));
     }
-    Ok(())
+    let settled: PathBuf = path.components().collect();
+    Ok(settled.to_string_lossy().into_owned())
 }
 
 fn malformed(text: &str, why: &str) -> Error {
@@ -141,7 +150,14 @@ mod tests {
 
     #[test]
     fn a_path_is_the_same_location_however_it_is_written() {
-        for text in ["local:/srv/vault", "file:///srv/vault", "/srv/vault"] {
+        for text in [
+            "local:/srv/vault",
+            "file:///srv/vault",
+            "/srv/vault",
+            "local:/srv/vault/",
+            "local:/srv//./vault",
+            "/srv/vault/.",
+        ] {
             let url: LocationUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), "local:/srv/vault", "{text}");
             assert_eq!(url.scheme(), "local");

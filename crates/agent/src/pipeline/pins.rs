@@ -1,10 +1,11 @@
 //! Which public key belongs to which vault, as this host first heard it.
 //!
 //! A coordinator says to which key a run is sealed. One that turned hostile could name its own, and
-//! read what an operator's custody keeps from it. So the first key of each vault and version is
-//! written down beside the agent's identity, and another one under the same name is refused. What
-//! is written is believed or the run fails: a file that cannot be read never means "no key yet". A
-//! new version, and a new vault, are taken on first sight and said in the log.
+//! read what an operator's custody keeps from it. So the first key of each vault is written down
+//! beside the agent's identity, and another one is refused, whatever version it says it is: nothing
+//! proves yet that whoever holds the old key made the new one (design, rotation). What is written
+//! is believed or the run fails: a file that cannot be read never means "no key yet". A new vault
+//! is taken on first sight and said in the log.
 
 use crate::flow::lock;
 use holdfast_common::{Code, Error, Result, VaultId};
@@ -47,16 +48,11 @@ impl VaultPins {
         let mut written = self.read()?;
         let (id, public) = (key.vault.to_string(), hex(&key.key));
         let mut known = written.vault.iter().filter(|pin| pin.id == id).peekable();
-        let is_new_vault = known.peek().is_none();
-        match known.find(|pin| pin.version == key.version) {
-            Some(pin) if pin.public == public => return Ok(()),
-            Some(_) => return Err(self.changed(&key.vault, key.version)),
-            None if is_new_vault => tracing::info!(vault = %id, "the vault's key is pinned"),
-            None => {
-                let version = key.version;
-                tracing::warn!(vault = %id, version, "the vault has a new key; it is pinned");
-            }
+        if known.peek().is_some() {
+            let is_pinned = known.any(|pin| pin.version == key.version && pin.public == public);
+            return if is_pinned { Ok(()) } else { Err(self.changed(&key.vault, key.version)) };
         }
+        tracing::info!(vault = %id, "the vault's key is pinned");
         if written.vault.len() >= PINS_MAX {
             let message = format!("{} has {PINS_MAX} keys already", self.file.display());
             return Err(Error::new(Code::LimitExceeded, message)
@@ -77,10 +73,12 @@ impl VaultPins {
     }
 
     fn changed(&self, vault: &VaultId, version: u32) -> Error {
-        let message = format!("version {version} of the key of vault {vault} is not the one known");
+        let message = format!(
+            "version {version} of the key of vault {vault} is not known here, and another is"
+        );
         Error::new(Code::KeyVaultChanged, message).next(format!(
-            "ask whoever holds the vault's key; if it was replaced on purpose, remove its row \
-             from {} on this host",
+            "ask whoever holds the vault's key; if it was replaced on purpose, remove the \
+             vault's rows from {} on this host",
             self.file.display()
         ))
     }
@@ -97,7 +95,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 const PINS_FILE: &str = "vaults.toml";
-/// Far more than the vaults and versions of a cluster; the file stays within what is read of one.
+/// Far more than the vaults of a cluster; the file stays within what is read of one.
 const PINS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -125,13 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_another_vault_have_keys_of_their_own() {
+    fn another_vault_has_a_key_of_its_own_and_another_version_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let pins = pins(folder.path());
-        for (vault, version, public) in [(1, 1, 1), (1, 2, 2), (2, 1, 3)] {
+        for (vault, version, public) in [(1, 1, 1), (2, 7, 3)] {
             pins.insist(&key(vault, version, public)).unwrap();
-            let refused = pins.insist(&key(vault, version, 9)).unwrap_err();
-            assert_eq!(refused.code, Code::KeyVaultChanged, "{vault} {version}");
+            for other in [key(vault, version, 9), key(vault, version + 1, 9), key(vault, 0, 9)] {
+                let refused = pins.insist(&other).unwrap_err();
+                assert_eq!(refused.code, Code::KeyVaultChanged, "{vault} {}", other.version);
+            }
+            // The same bytes as another version are another key: what is opened names the version.
+            assert!(pins.insist(&key(vault, version + 1, public)).is_err());
         }
         pins.insist(&key(1, 1, 1)).unwrap();
     }
@@ -154,9 +156,12 @@ mod tests {
     fn as_many_keys_as_there_may_be_are_read_again_and_one_more_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let pins = pins(folder.path());
-        (0..PINS_MAX as u32).for_each(|version| pins.insist(&key(1, version, 1)).unwrap());
-        assert_eq!(pins.insist(&key(2, 1, 1)).unwrap_err().code, Code::LimitExceeded);
-        assert_eq!(pins.insist(&key(1, 7, 2)).unwrap_err().code, Code::KeyVaultChanged);
-        pins.insist(&key(1, 255, 1)).unwrap();
+        (0..PINS_MAX).for_each(|vault| pins.insist(&key(vault as u8, 1, 1)).unwrap());
+        let mut id = [1; 16];
+        id[0] = 0;
+        let one_more = VaultPublicKey { vault: VaultId::from_bytes(id), ..key(0, 1, 1) };
+        assert_eq!(pins.insist(&one_more).unwrap_err().code, Code::LimitExceeded);
+        assert_eq!(pins.insist(&key(7, 1, 2)).unwrap_err().code, Code::KeyVaultChanged);
+        pins.insist(&key(255, 1, 1)).unwrap();
     }
 }

@@ -25,7 +25,7 @@ mod targets;
 mod verify;
 
 pub use content::read_content;
-pub use engine::{Progress, RestoreReport, RestoreRequest, insist_on_paths, restore};
+pub use engine::{Progress, Reasons, RestoreReport, RestoreRequest, insist_on_paths, restore};
 pub use online::{OnlinePoint, open_online};
 pub use point::{PointKeys, PointReader};
 pub use remote::{RestoreOrder, Restored, restore_ordered};

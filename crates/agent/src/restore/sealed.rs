@@ -98,7 +98,8 @@ fn row(rows: &mut Decoder<'_>, report: &mut RestoreReport) -> Result<(), Malform
     match rows.array()? {
         Some(2) => {
             let path = rows.bytes()?.to_vec();
-            report.skipped.push((path, code(rows)?));
+            let code = code(rows)?;
+            report.skip(path, code);
         }
         Some(4) => {
             let number = rows.u8()?;

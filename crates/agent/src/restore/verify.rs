@@ -24,6 +24,7 @@ pub fn verify(reader: &PointReader, progress: &Progress) -> Result<VerifyReport>
     progress.entries_total.store(reader.record().entries, Relaxed);
     progress.bytes_total.store(reader.record().bytes, Relaxed);
     let run = Run::new(reader, progress, None, false, Halt::new());
+    run.report().reasons.name_all();
     with_transfer(&run, |transfer| {
         for entry in reader.manifest().entries()? {
             let entry = entry?;

@@ -57,7 +57,7 @@ pub(super) fn restored(told: &Restored) -> v1::Restored {
         bytes_reused: told.report.bytes_reused,
         removed: told.report.removed,
         verified: told.report.verified,
-        skipped: told.report.skipped.len() as u64,
+        skipped: told.report.reasons.count(),
         sealed_report: bytes::Bytes::copy_from_slice(&told.sealed_report),
         safety_point: None,
     }

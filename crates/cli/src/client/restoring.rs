@@ -101,7 +101,7 @@ fn restored(report: &RestoreReport) -> v1::Restored {
         bytes_reused: report.bytes_reused,
         removed: report.removed,
         verified: report.verified,
-        skipped: report.skipped.len() as u64,
+        skipped: report.reasons.count(),
         ..Default::default()
     }
 }

@@ -38,6 +38,14 @@ impl Default for Filter {
 }
 
 impl Filter {
+    /// What `latest` may be. Of one policy the newest is enough; of all, whether there are others
+    /// has to be seen.
+    fn latest(policy: Option<&str>) -> Self {
+        let limit = if policy.is_some() { 1 } else { usize::MAX };
+        let policy = policy.map(ToOwned::to_owned);
+        Self { policy, scheduled: true, limit, ..Self::default() }
+    }
+
     /// The same choice over points that are here already, and stay in their order: newest first.
     pub fn apply(&self, mut points: Vec<v1::Point>) -> Vec<v1::Point> {
         points.retain(|point| {
@@ -84,9 +92,7 @@ pub async fn list(client: &Client, filter: &Filter) -> Result<Vec<v1::Point>> {
 /// The one point that `text` means.
 pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<v1::Point> {
     if text == "latest" {
-        let policy = policy.map(ToOwned::to_owned);
-        let filter = Filter { policy, scheduled: true, ..Default::default() };
-        return latest(list(client, &filter).await?);
+        return latest(list(client, &Filter::latest(policy)).await?);
     }
     check_prefix(text)?;
     let question = v1::ListPointsRequest {
@@ -105,8 +111,7 @@ pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<
 /// The same choice among points that are here already (offline), newest first.
 pub fn among(points: Vec<v1::Point>, text: &str, policy: Option<&str>) -> Result<v1::Point> {
     if text == "latest" {
-        let policy = policy.map(ToOwned::to_owned);
-        return latest(Filter { policy, scheduled: true, ..Default::default() }.apply(points));
+        return latest(Filter::latest(policy).apply(points));
     }
     check_prefix(text)?;
     let fits = |id: &[u8]| hex::encode(id).starts_with(text);
@@ -234,6 +239,13 @@ mod tests {
         assert_eq!(among(points.clone(), "latest", Some("a")).unwrap().time_ns, 1);
         let missing = among(points, "latest", Some("c")).unwrap_err();
         assert_eq!(missing.code, Code::PointMissing);
+    }
+
+    #[test]
+    fn of_one_policy_no_more_than_the_newest_is_asked_for() {
+        assert_eq!(Filter::latest(Some("a")).limit, 1);
+        // Of all, the second source makes it ambiguous.
+        assert_eq!(Filter::latest(None).limit, usize::MAX);
     }
 
     #[test]

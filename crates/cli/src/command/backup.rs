@@ -142,21 +142,31 @@ async fn conclude(client: &Client, run: &v1::Run, demand: &Demand<'_>) -> Result
         return Err(follow::failure(run));
     };
     let id = hex::encode(point);
-    let skipped = if run.state == "partial" { skipped(client, &id).await } else { Vec::new() };
+    let skipped =
+        if run.state == "partial" { skipped(client, &id, demand).await } else { Vec::new() };
     demand.output.answer(|| fields(run, &id, &skipped), || text(run, &id, &skipped))?;
     Ok(follow::ending(&run.state))
 }
 
 /// What was skipped is sealed to the vault with the point; the coordinators know how many only.
-/// A vault that cannot be opened from here still has its point: the list is then empty.
-async fn skipped(client: &Client, point: &str) -> Vec<(Vec<u8>, Code)> {
+/// A vault that cannot be opened from here still has its point: the list is then empty, and says
+/// that it is not all.
+async fn skipped(client: &Client, point: &str, demand: &Demand<'_>) -> Vec<(Vec<u8>, Code)> {
     let read = async {
         let point = select::point(client, point, None).await?;
         let opened = open_online(client, point, "list").await?;
         Tasks::new("skipped").run_blocking("skipped", move || opened.reader.skipped()).await
     };
     read.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "what was skipped cannot be listed");
+        let advice = match error.code {
+            Code::KeyCustodyRefused => format!(
+                "whoever holds the vault's key lists them: `holdfast ls {} --skipped \
+                 --from-location URL --bundle FILE`",
+                &point[..POINT_SHOWN_CHARACTERS]
+            ),
+            _ => error.advice().to_owned(),
+        };
+        demand.output.remark(&format!("what was skipped cannot be listed: {error}; {advice}"));
         Vec::new()
     })
 }
@@ -175,6 +185,7 @@ fn fields(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> Value {
         "chunks_reused": counts.chunks_reused,
         "duration_ms": follow::duration(run).as_millis() as u64,
         "skipped_count": counts.skipped,
+        "skipped_complete": skipped.len() as u64 == counts.skipped,
         "skipped": skipped.iter().map(path::skipped).collect::<Vec<_>>(),
     })
 }
@@ -198,6 +209,9 @@ fn text(run: &v1::Run, point: &str, skipped: &[(Vec<u8>, Code)]) -> String {
         figures::span(follow::duration(run)),
     )
 }
+
+/// As many as an id may be cut to.
+const POINT_SHOWN_CHARACTERS: usize = 8;
 
 pub const EXAMPLES: &str = "\
 Examples:

@@ -2,7 +2,7 @@
 //! read.
 
 use crate::{
-    client::select, demand::Demand, ending::Ending, opening::open_online, output::path, walk,
+    demand::Demand, ending::Ending, offline::OfflineArguments, opening::Shelf, output::path, walk,
 };
 use holdfast_common::{Name, Result};
 use holdfast_seal::manifest::{Change, ChangeKind, diff};
@@ -15,15 +15,16 @@ pub struct Arguments {
     /// What `latest` means
     #[arg(long)]
     policy: Option<Name>,
+    #[command(flatten)]
+    offline: OfflineArguments,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
-    let client = demand.client().await?;
-    let policy = arguments.policy.as_ref().map(Name::as_str);
-    let from = select::point(&client, &arguments.from, policy).await?;
-    let to = select::point(&client, &arguments.to, policy).await?;
-    let old = open_online(&client, from, "list").await?;
-    let new = open_online(&client, to, "list").await?;
+    let shelf = Shelf::of(&arguments.offline, demand).await?;
+    let from = shelf.point(&arguments.from, arguments.policy.as_ref()).await?;
+    let to = shelf.point(&arguments.to, arguments.policy.as_ref()).await?;
+    let old = shelf.open(from, "list", demand).await?;
+    let new = shelf.open(to, "list", demand).await?;
     let produce = move |rows: &mut walk::Rows<Change>| {
         for change in diff(&old.manifest(), &new.manifest())? {
             rows.push(change?)?;
@@ -59,4 +60,5 @@ const fn sign(change: ChangeKind) -> char {
 pub const EXAMPLES: &str = "\
 Examples:
   holdfast diff 1f0c2a9b latest --policy nightly
-  holdfast --output json diff 1f0c2a9b 7be10d44";
+  holdfast --output json diff 1f0c2a9b 7be10d44
+  holdfast diff 1f0c2a9b latest --from-location local:/srv/vault --bundle bundle.hfbd";

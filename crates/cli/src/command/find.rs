@@ -2,11 +2,12 @@
 //! one point, or in all.
 
 use crate::{
-    client::select::{self, Filter},
+    client::select::Filter,
     command::ls,
     demand::Demand,
     ending::Ending,
-    opening::{Opened, open_online},
+    offline::OfflineArguments,
+    opening::{Opened, Shelf},
     output::path,
     walk,
 };
@@ -30,29 +31,37 @@ pub struct Arguments {
     /// In every point, not only in the newest of each source
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    offline: OfflineArguments,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let pattern = Pattern::parse(&arguments.pattern)
         .map_err(|error| Error { code: Code::UsageMalformed, ..error })?;
-    let client = demand.client().await?;
-    let policy = arguments.policy.map(|name| name.to_string());
+    let shelf = Shelf::of(&arguments.offline, demand).await?;
     let points = match &arguments.point {
-        Some(point) => vec![select::point(&client, point, policy.as_deref()).await?],
-        None => {
-            let all = select::list(&client, &Filter { policy, ..Filter::default() }).await?;
-            if arguments.all { all } else { newest_of_each(all) }
-        }
+        Some(point) => vec![shelf.point(point, arguments.policy.as_ref()).await?],
+        None => several(&shelf, &arguments).await?,
     };
     if points.is_empty() {
         return Err(Error::new(Code::PointMissing, "there is no point to look into"));
     }
     let several = points.len() > 1;
     for point in points {
-        let opened = open_online(&client, point, "list").await?;
+        let opened = shelf.open(point, "list", demand).await?;
         find(opened, pattern.clone(), several, demand).await?;
     }
     Ok(Ending::Done)
+}
+
+async fn several(shelf: &Shelf, arguments: &Arguments) -> Result<Vec<v1::Point>> {
+    let policy = arguments.policy.as_ref();
+    if let (Shelf::Location(location), false) = (shelf, arguments.all) {
+        location.offline().insist_on_latest(policy.map(Name::as_str))?;
+    }
+    let filter = Filter { policy: policy.map(Name::to_string), ..Filter::default() };
+    let all = shelf.points(&filter).await?;
+    Ok(if arguments.all { all } else { newest_of_each(all) })
 }
 
 async fn find(opened: Opened, pattern: Pattern, several: bool, demand: &Demand<'_>) -> Result<()> {
@@ -88,4 +97,5 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast find '*.dcm'
   holdfast find report.pdf --policy nightly --all
-  holdfast find '/etc/**/*.conf' --point latest";
+  holdfast find '/etc/**/*.conf' --point latest
+  holdfast find '*.dcm' --from-location local:/srv/vault --bundle bundle.hfbd";

@@ -1,4 +1,5 @@
-//! `holdfast ls POINT [PATH]`: the entries of a point, with everything below, in path order.
+//! `holdfast ls POINT [PATH]`: the entries of a point, with everything below, in path order; or
+//! what its backup could not take.
 
 use crate::{
     demand::Demand,
@@ -22,15 +23,25 @@ pub struct Arguments {
     point: PointArguments,
     /// Only this entry and what is below it
     path: Option<OsString>,
+    /// List what the backup skipped instead, and why
+    #[arg(long, conflicts_with = "path")]
+    skipped: bool,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let opened = arguments.point.open("list", demand).await?;
     let top = arguments.path.map(|path| trimmed(path.into_vec()));
     let (point, signature) = (opened.id(), opened.proof.map(Proof::word));
-    let produce = move |rows: &mut walk::Rows<Entry>| entries(&opened, top.as_deref(), rows);
     let more = [("point".to_owned(), point.into()), ("signature".to_owned(), signature.into())];
     let more = Map::from_iter(more);
+    if arguments.skipped {
+        let produce = move |rows: &mut walk::Rows<(Vec<u8>, Code)>| {
+            opened.reader.skipped()?.into_iter().try_for_each(|row| rows.push(row))
+        };
+        walk::answer(demand.output, "skipped", more, produce, path::skipped, skipped).await?;
+        return Ok(Ending::Done);
+    }
+    let produce = move |rows: &mut walk::Rows<Entry>| entries(&opened, top.as_deref(), rows);
     walk::answer(demand.output, "entries", more, produce, fields, line).await?;
     Ok(Ending::Done)
 }
@@ -46,6 +57,10 @@ fn entries(opened: &Opened, top: Option<&[u8]>, rows: &mut walk::Rows<Entry>) ->
         return Err(missing(top));
     }
     found.try_for_each(|entry| rows.push(entry?))
+}
+
+fn skipped((skipped, code): &(Vec<u8>, Code)) -> String {
+    format!("{} {}", code.name(), path::text(skipped))
 }
 
 pub fn missing(wanted: &[u8]) -> Error {
@@ -121,4 +136,5 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast ls latest
   holdfast ls latest --policy nightly /srv/images
+  holdfast ls 1f0c2a9b --skipped
   holdfast ls 1f0c2a9b --from-location local:/srv/vault --bundle bundle.hfbd";

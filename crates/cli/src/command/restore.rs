@@ -277,7 +277,7 @@ async fn by_agent(
 
 impl Done {
     fn here(run: Option<RunId>, point: String, report: RestoreReport, took: Duration) -> Self {
-        let skipped = report.skipped.len() as u64;
+        let skipped = report.reasons.count();
         Self { run, point, report, skipped, safety_point: None, proof: None, took }
     }
 }

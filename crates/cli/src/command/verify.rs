@@ -2,25 +2,30 @@
 //!
 //! `structure` and `storage` are done by the coordinators, without keys: names and lengths, or
 //! every byte. `full` also opens every chunk here, as a restore would, and writes nothing. Paths
-//! are sealed to the vault: the coordinators name chunks, and this command finds the paths.
+//! are sealed to the vault: the coordinators name chunks, and this command finds the paths. With
+//! `--from-location` there are no coordinators, and `full` alone can be had.
 
 use crate::{
-    client::{
-        Admin, Client,
-        select::{self, Filter},
-    },
+    client::{Admin, Client, select::Filter},
     demand::Demand,
     ending::Ending,
-    opening::{Opened, open_online},
+    offline::{OfflineArguments, Unlocked, gather::is_unread},
+    opening::{Opened, Shelf},
     output::{figures, path},
     progress::Bar,
     walk,
 };
-use holdfast_common::{ChunkId, Error, Name, Result, codes::Exit};
+use holdfast_common::{ChunkId, Code, Error, Name, Result, codes::Exit};
 use holdfast_seal::manifest::entry::Entry;
 use holdfast_wire::{status::from_status, v1};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
@@ -38,6 +43,8 @@ pub struct Arguments {
     /// How deep
     #[arg(long, value_enum, default_value = "storage")]
     level: Level,
+    #[command(flatten)]
+    offline: OfflineArguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,7 +73,8 @@ struct Damaged {
 #[derive(Default)]
 struct Found {
     points: u64,
-    objects: u64,
+    /// None where nobody counts them: without a cluster.
+    objects: Option<u64>,
     bytes: u64,
     damaged: Vec<Damaged>,
     /// Points that nobody could open, and why the first of them.
@@ -74,14 +82,21 @@ struct Found {
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
-    let client = demand.client().await?;
-    let points = points(&client, &arguments).await?;
+    if arguments.offline.are_named() && arguments.level != Level::Full {
+        let message = "objects are compared by the coordinators, and no cluster is asked";
+        return Err(Error::new(Code::UsageMalformed, message).next("add --level full"));
+    }
+    let shelf = Shelf::of(&arguments.offline, demand).await?;
+    let points = points(&shelf, &arguments).await?;
     let bar = Bar::start(demand.output, "verifying");
-    let mut found = objects(&client, &arguments, &points, &bar).await?;
-    name_paths(&client, &points, &mut found).await?;
+    let mut found = match &shelf {
+        Shelf::Cluster(client) => objects(client, &arguments, &points, &bar).await?,
+        Shelf::Location(location) => known(location, &arguments, demand).await?,
+    };
+    name_paths((&shelf, demand), &points, &mut found).await?;
     if arguments.level == Level::Full {
         for point in &points {
-            if let Err(error) = open_all(&client, point, &mut found).await {
+            if let Err(error) = open_all((&shelf, demand), point, &mut found).await {
                 let nobody_there = error.code.exit() == Exit::Unreachable;
                 found.unproven.push((point.id.to_vec(), error));
                 if nobody_there {
@@ -92,6 +107,31 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     }
     bar.clear();
     end(&arguments, demand, found)
+}
+
+/// What was seen to be damaged while the location was opened.
+async fn known(location: &Unlocked, arguments: &Arguments, demand: &Demand<'_>) -> Result<Found> {
+    let mut found = Found::default();
+    let offline = location.offline();
+    for refused in offline.refused.iter().filter(|_| arguments.all) {
+        let id = refused.id.as_bytes().to_vec();
+        match &refused.unproven {
+            Some(_) => found.unproven.push((id, refused.error.clone())),
+            None => found.damaged.push(Damaged {
+                points: BTreeSet::from([id]),
+                all_paths: false,
+                ..Damaged::object(format!("points/{}", refused.id), refused.error.code)
+            }),
+        }
+    }
+    for (name, error) in &location.gathered(demand).await?.damage {
+        let name = name.to_string();
+        if found.damaged.iter().all(|damaged| damaged.object != name) {
+            found.damaged.push(Damaged::object(name, error.code));
+        }
+    }
+    found.damaged.iter_mut().for_each(|damaged| damaged.location = Some(offline.url.clone()));
+    Ok(found)
 }
 
 /// Damage is told whatever else went wrong, and found damage is damage although it was healed:
@@ -107,13 +147,13 @@ fn end(arguments: &Arguments, demand: &Demand<'_>, mut found: Found) -> Result<E
     Ok(if found.damaged.is_empty() { Ending::Done } else { Ending::Damage })
 }
 
-async fn points(client: &Client, arguments: &Arguments) -> Result<Vec<v1::Point>> {
-    let policy = arguments.policy.as_ref().map(ToString::to_string);
+async fn points(shelf: &Shelf, arguments: &Arguments) -> Result<Vec<v1::Point>> {
     match &arguments.point {
-        Some(point) => Ok(vec![select::point(client, point, policy.as_deref()).await?]),
+        Some(point) => Ok(vec![shelf.point(point, arguments.policy.as_ref()).await?]),
         None => {
+            let policy = arguments.policy.as_ref().map(ToString::to_string);
             let filter = Filter { policy, checkpoints: arguments.all, ..Filter::default() };
-            select::list(client, &filter).await
+            shelf.points(&filter).await
         }
     }
 }
@@ -138,7 +178,8 @@ async fn objects(
     let mut events = client.ask(question, ask).await?;
     let mut found = Found::default();
     while let Some(event) = events.message().await.map_err(|status| from_status(&status))? {
-        (found.points, found.objects, found.bytes) = (event.points, event.objects, event.bytes);
+        (found.points, found.bytes) = (event.points, event.bytes);
+        found.objects = Some(event.objects);
         bar.counts(event.objects, event.bytes, None);
         for damage in event.damaged {
             found.damaged.push(Damaged::parse(damage)?);
@@ -148,12 +189,26 @@ async fn objects(
         }
     }
     Err(Error::new(
-        holdfast_common::Code::ClusterUnreachable,
+        Code::ClusterUnreachable,
         "the coordinator stopped before the verification was over",
     ))
 }
 
 impl Damaged {
+    /// Of which nothing is known but why it does not open.
+    fn object(object: String, code: Code) -> Self {
+        Self {
+            object,
+            location: None,
+            problem: problem_of(code).to_owned(),
+            healed_from: None,
+            points: BTreeSet::new(),
+            chunks: Vec::new(),
+            paths: BTreeSet::new(),
+            all_paths: true,
+        }
+    }
+
     fn parse(told: v1::Damage) -> Result<Self> {
         Ok(Self {
             object: told.object,
@@ -173,7 +228,11 @@ impl Damaged {
 }
 
 /// Finds the paths that need the chunks which cannot be had any more.
-async fn name_paths(client: &Client, points: &[v1::Point], found: &mut Found) -> Result<()> {
+async fn name_paths(
+    (shelf, demand): (&Shelf, &Demand<'_>),
+    points: &[v1::Point],
+    found: &mut Found,
+) -> Result<()> {
     let mut lost: BTreeMap<Vec<u8>, HashMap<ChunkId, Vec<usize>>> = BTreeMap::new();
     for (number, damaged) in found.damaged.iter().enumerate() {
         for point in &damaged.points {
@@ -184,7 +243,7 @@ async fn name_paths(client: &Client, points: &[v1::Point], found: &mut Found) ->
     for (id, chunks) in lost.into_iter().filter(|(_, chunks)| !chunks.is_empty()) {
         let Some(point) = points.iter().find(|point| point.id[..] == id[..]) else { continue };
         let every: BTreeSet<usize> = chunks.values().flatten().copied().collect();
-        let Ok(opened) = open_online(client, point.clone(), "verify").await else {
+        let Ok(opened) = shelf.open(point.clone(), "verify", demand).await else {
             every.iter().for_each(|number| found.damaged[*number].all_paths = false);
             continue;
         };
@@ -230,17 +289,27 @@ fn affected(
 }
 
 /// Opens every chunk of a point; what fails and was not named yet is named after the point.
-async fn open_all(client: &Client, point: &v1::Point, found: &mut Found) -> Result<()> {
-    let name = format!("points/{}", hex::encode(&point.id));
-    let mut paths = BTreeSet::new();
+async fn open_all(
+    (shelf, demand): (&Shelf, &Demand<'_>),
+    point: &v1::Point,
+    found: &mut Found,
+) -> Result<()> {
+    let mut problems: BTreeMap<&str, BTreeSet<Vec<u8>>> = BTreeMap::new();
     let mut damage = None;
-    match open_online(client, point.clone(), "verify").await {
+    let opened_bytes = Arc::new(AtomicU64::new(0));
+    match shelf.open(point.clone(), "verify", demand).await {
         Err(error) if is_damage(&error) => damage = Some(error),
         Err(error) => return Err(error),
         Ok(opened) => {
-            let produce = move |rows: &mut walk::Rows<Vec<u8>>| opened.verify(rows);
+            let bytes = opened_bytes.clone();
+            let produce = move |rows: &mut walk::Rows<(Vec<u8>, Code)>| {
+                bytes.store(opened.verify(rows)?, Relaxed);
+                Ok(())
+            };
             let verified = walk::through("verify", produce, |batch| {
-                paths.extend(batch);
+                for (path, code) in batch {
+                    problems.entry(problem_of(code)).or_default().insert(path);
+                }
                 Ok(())
             });
             match verified.await {
@@ -249,23 +318,49 @@ async fn open_all(client: &Client, point: &v1::Point, found: &mut Found) -> Resu
             }
         }
     }
-    let known = |path: &Vec<u8>| found.damaged.iter().any(|d| d.paths.contains(path));
-    paths.retain(|path| !known(path));
-    let told_already = found.damaged.iter().any(|d| d.points.contains(&point.id[..]));
-    if paths.is_empty() && (damage.is_none() || told_already) {
-        return Ok(());
+    if found.objects.is_none() {
+        found.points += 1;
+        found.bytes += opened_bytes.load(Relaxed);
     }
-    found.damaged.push(Damaged {
-        object: name,
+    name_problems(point, problems, damage, found);
+    Ok(())
+}
+
+fn name_problems(
+    point: &v1::Point,
+    mut problems: BTreeMap<&str, BTreeSet<Vec<u8>>>,
+    damage: Option<Error>,
+    found: &mut Found,
+) {
+    let known = |path: &Vec<u8>| found.damaged.iter().any(|d| d.paths.contains(path));
+    problems.values_mut().for_each(|paths| paths.retain(|path| !known(path)));
+    problems.retain(|_, paths| !paths.is_empty());
+    let told_already = found.damaged.iter().any(|d| d.points.contains(&point.id[..]));
+    if let Some(error) = &damage
+        && !(told_already && problems.is_empty())
+    {
+        problems.entry(problem_of(error.code)).or_default();
+    }
+    found.damaged.extend(problems.into_iter().map(|(problem, paths)| Damaged {
+        object: format!("points/{}", hex::encode(&point.id)),
         location: None,
-        problem: "hash".to_owned(),
+        problem: problem.to_owned(),
         healed_from: None,
         points: BTreeSet::from([point.id.to_vec()]),
         chunks: Vec::new(),
         paths,
         all_paths: damage.is_none(),
-    });
-    Ok(())
+    }));
+}
+
+/// What an error says of the bytes that were wanted: they are nowhere, nobody gives them, or they
+/// are not what they should be.
+const fn problem_of(code: Code) -> &'static str {
+    match code {
+        Code::ChunkMissing | Code::ObjectMissing | Code::PackMissing => "missing",
+        code if is_unread(code) => "unreadable",
+        _ => "hash",
+    }
 }
 
 fn is_damage(error: &Error) -> bool {
@@ -319,10 +414,11 @@ fn text(found: &Found) -> String {
         0 => "nothing damaged".to_owned(),
         count => format!("{count} damaged"),
     };
+    let objects = found.objects.map(|objects| format!("{objects} objects, "));
     lines.push(format!(
-        "{} points, {} objects, {} verified: {verdict}",
+        "{} points, {}{} verified: {verdict}",
         found.points,
-        found.objects,
+        objects.unwrap_or_default(),
         figures::size(found.bytes)
     ));
     lines.join("\n")
@@ -332,4 +428,5 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast verify latest --policy nightly
   holdfast verify --all --level structure
-  holdfast verify 1f0c2a9b --level full";
+  holdfast verify 1f0c2a9b --level full
+  holdfast verify --all --level full --from-location local:/srv/vault --bundle bundle.hfbd";

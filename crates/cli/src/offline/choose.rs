@@ -44,7 +44,8 @@ impl Offline {
         Ok(trusted.map(|point| self.told(point)).collect())
     }
 
-    fn insist_on_latest(&self, policy: Option<&str>) -> Result<()> {
+    /// Refused when a point that is not trusted may be the newest of one of these.
+    pub fn insist_on_latest(&self, policy: Option<&str>) -> Result<()> {
         let older = self.certainly_older();
         let refused = self.refused.iter().filter(|refused| may_be_of(refused, policy));
         let refused = refused.map(|refused| (refused.id, Some(&refused.error)));

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod order;
 pub mod points;
 pub mod source;
+pub mod unlocked;
 
 use crate::{demand::Demand, passphrase::PassphraseArguments};
 use bytes::Bytes;
@@ -27,6 +28,7 @@ use holdfast_storage::{LocationUrl, ObjectStore, url};
 use keys::KeyChoice;
 use points::{OfflinePoint, Proof};
 use std::{path::PathBuf, sync::Arc};
+pub use unlocked::Unlocked;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct OfflineArguments {
@@ -92,7 +94,7 @@ pub struct Offline {
     /// Newest first.
     pub points: Vec<OfflinePoint>,
     pub refused: Vec<points::Refused>,
-    url: String,
+    pub url: String,
 }
 
 pub async fn open(choice: &Choice, demand: &Demand<'_>) -> Result<Offline> {

@@ -34,8 +34,8 @@ type InlinePacks = Arc<Vec<(PackId, Bytes)>>;
 
 pub struct Location {
     runtime: Handle,
-    pub offline: Offline,
-    pub gathered: Gathered,
+    offline: Arc<Offline>,
+    gathered: Arc<Gathered>,
     /// Names the chunks of the point that is read.
     ids: IdKey,
     headers: Mutex<HashMap<u32, Arc<PackHeader>>>,
@@ -46,7 +46,7 @@ pub struct Location {
 
 impl Location {
     /// Must be called inside a runtime; used on threads of its own.
-    pub fn new(offline: Offline, gathered: Gathered, ids: IdKey) -> Self {
+    pub fn new(offline: Arc<Offline>, gathered: Arc<Gathered>, ids: IdKey) -> Self {
         let (headers, points, unread) = Default::default();
         Self { runtime: Handle::current(), offline, gathered, ids, headers, points, unread }
     }

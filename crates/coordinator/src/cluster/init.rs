@@ -28,6 +28,7 @@ use holdfast_runtime::{
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
     tasks::Tasks,
 };
+use holdfast_storage::LocationUrl;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 const NODE_ID: u64 = 1;
@@ -64,6 +65,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         )
         .next("choose another directory"));
     }
+    insist_apart(&options.locations)?;
     files::create_private_dir(&dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -148,10 +150,21 @@ pub(crate) fn absolute_kek(source: &KekSource) -> Result<String> {
 }
 
 /// A URL whose path starts at the current directory, as whoever typed it meant.
-fn here(url: &str) -> Result<String> {
+fn here(url: &str) -> Result<LocationUrl> {
     let here = std::env::current_dir()
         .map_err(|error| Error::io("the current directory cannot be used", &error))?;
-    Ok(holdfast_storage::LocationUrl::resolve(url, &here)?.to_string())
+    LocationUrl::resolve(url, &here)
+}
+
+/// Before anything is made: no two of the locations are one.
+fn insist_apart(locations: &[(Name, String)]) -> Result<()> {
+    let mut places = Vec::with_capacity(locations.len());
+    for (name, url) in locations {
+        let this = (name.clone(), here(url)?);
+        crate::places::insist_on_own_ground(&this, &places)?;
+        places.push((this.0, this.1, None));
+    }
+    Ok(())
 }
 
 /// A fresh operator's files, with the serial and the end of its certificate.
@@ -235,7 +248,7 @@ async fn found(
     }
     for (name, url) in &options.locations {
         let (name, region) = (name.clone(), options.region.clone());
-        let url = here(url)?;
+        let url = here(url)?.to_string();
         crate::places::make(&url, &options.dir)?;
         let location = LocationRow { name, url, region, revision: 0 };
         ledger.propose(Actor::System, PutLocation { location }).await?;

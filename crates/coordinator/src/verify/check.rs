@@ -22,17 +22,20 @@ pub(super) struct Expected {
     hash: [u8; 32],
     length: Option<u64>,
     pack: Option<PackRow>,
-    /// The point that it is looked at for.
+    /// The point that it is looked at for, where there is one.
     needed_by: Option<PointId>,
     /// Small and read whole at every level.
     is_record: bool,
 }
 
 impl Expected {
-    /// A point's object, which another point may need too.
-    pub(super) fn point(row: &PointRow, needed_by: PointId) -> Result<Self> {
-        let record = Self::record(&layout::ObjectName::point(&row.id), row.object_hash)?;
-        Ok(Self { needed_by: Some(needed_by), ..record })
+    pub(super) fn point(row: &PointRow) -> Result<Self> {
+        Ok(Self { needed_by: Some(row.id), ..Self::home(row)? })
+    }
+
+    /// A point's object, for what others need of it.
+    pub(super) fn home(row: &PointRow) -> Result<Self> {
+        Self::record(&layout::ObjectName::point(&row.id), row.object_hash)
     }
 
     pub(super) fn reach(row: &PointRow) -> Result<Self> {
@@ -40,9 +43,8 @@ impl Expected {
         Ok(Self { needed_by: Some(row.id), ..record })
     }
 
-    pub(super) fn pack(row: &PackRow, needed_by: PointId) -> Result<Self> {
+    pub(super) fn pack(row: &PackRow) -> Result<Self> {
         Ok(Self {
-            needed_by: Some(needed_by),
             length: Some(u64::from(row.length)),
             pack: Some(row.clone()),
             is_record: false,
@@ -210,7 +212,7 @@ pub(crate) fn hash_of(
     let point = |id: &PointId| query.row::<PointRow>(id.as_bytes());
     let expected = match name.object() {
         Object::Pack(id) => return Ok(Some(*id.as_bytes())),
-        Object::Point(id) => point(&id)?.map(|row| Expected::point(&row, id)),
+        Object::Point(id) => point(&id)?.map(|row| Expected::point(&row)),
         Object::Reach(id) => point(&id)?.map(|row| Expected::reach(&row)),
         Object::Segment(id) => {
             let key = [vault.as_bytes().as_slice(), id.as_bytes()].concat();

@@ -19,18 +19,22 @@ impl Choice {
         ids.map(|id| query.point(&id?)).collect::<Result<_>>().map(Self::These)
     }
 
+    pub(super) fn includes(&self, point: &PointRow) -> bool {
+        match self {
+            Self::Every(Some(policy)) => point.policy.as_ref() == Some(policy),
+            Self::Every(None) => true,
+            Self::These(points) => points.iter().any(|one| one.id == point.id),
+        }
+    }
+
     /// Those in one vault. They are read as they are asked for: nobody holds them all.
     pub(super) fn points<'a>(
         &'a self,
         query: Query<'a>,
         vault: VaultId,
     ) -> Box<dyn Iterator<Item = Result<PointRow>> + Send + 'a> {
-        let is_meant = move |point: &PointRow| match self {
-            Self::Every(Some(policy)) => point.policy.as_ref() == Some(policy),
-            Self::Every(None) | Self::These(_) => true,
-        };
         let fits = move |row: &Result<PointRow>| match row {
-            Ok(point) => point.vault == vault && is_meant(point),
+            Ok(point) => point.vault == vault && self.includes(point),
             Err(_) => true,
         };
         match self {

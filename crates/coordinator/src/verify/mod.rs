@@ -68,14 +68,16 @@ async fn run(
         let vault = house.vault(&row.id)?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
         house.places.prove_all(&vault.row).await?;
-        let mut walk = Walk::begin(house, &vault, request.level, tally, events)?;
+        let mut walk = Walk::begin(house, &vault, request, (&mut *tally, events));
         for point in points {
             if events.is_closed() {
                 return Ok(());
             }
             walk.point(&point?).await?;
         }
+        walk.packs().await?;
         walk.segments().await?;
+        walk.name_points().await?;
     }
     Ok(())
 }

@@ -1,84 +1,112 @@
-//! From point to point, and to each object once.
+//! All points first, then the packs that any of them needs, then the names of the points that need
+//! what is damaged.
 //!
-//! Points share most of what they rely on. An object is looked at when the first of them needs it;
-//! of one that was found damaged, each later point is added to the finding. What is kept between
-//! points is the names of objects, never the points that need them: that would be their product.
+//! ```text
+//!   points ─▶ record, reach ─▶ what all need: one set of chunk numbers
+//!   pack rows, page by page ─▶ those that hold one of the numbers ─▶ each looked at once
+//!   something is damaged ─▶ points again: whose reach has a number of it?
+//! ```
+//!
+//! Memory is one set of numbers, a page of rows and the findings, however many points and packs
+//! there are: rows come in the order of their ids, which says nothing of who needs them. Sets are
+//! walked on threads of their own.
 
 use super::{
-    Events, Level,
+    Events, Level, Request,
     check::{Expected, check_everywhere},
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{PackId, PointId, Result, VaultId};
+use holdfast_common::{PointId, Result};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
-use holdfast_repository::Reach;
+use holdfast_repository::{ChunkNumber, Reach};
 use holdfast_wire::v1;
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 pub(super) struct Walk<'a> {
     house: &'a House,
     vault: &'a Vault,
-    level: Level,
+    request: &'a Request,
     tally: &'a mut v1::VerifyEvent,
     events: &'a Events,
-    /// In the order of their chunk numbers.
-    packs: Arc<[PackRow]>,
-    seen: Seen,
+    /// What the points need, all together.
+    reach: Arc<Reach>,
+    /// Points' objects that others may need: those found damaged, and those of points that were
+    /// not chosen.
+    homes: HashMap<PointId, Range<usize>>,
+    suspects: Suspects,
 }
 
 impl<'a> Walk<'a> {
-    /// The points must have been chosen before: the packs that they need are listed here.
     pub(super) fn begin(
         house: &'a House,
         vault: &'a Vault,
-        level: Level,
-        tally: &'a mut v1::VerifyEvent,
-        events: &'a Events,
-    ) -> Result<Self> {
-        let packs = packs_by_base(house, &vault.row.id)?.into();
-        Ok(Self { house, vault, level, tally, events, packs, seen: Seen::default() })
+        request: &'a Request,
+        (tally, events): (&'a mut v1::VerifyEvent, &'a Events),
+    ) -> Self {
+        let (reach, homes, suspects) = Default::default();
+        Self { house, vault, request, tally, events, reach, homes, suspects }
     }
 
+    /// A point's own objects; takes in what it needs.
     pub(super) async fn point(&mut self, point: &PointRow) -> Result<()> {
         self.tally.points += 1;
-        if !self.is_known(Object::Point(point.id), point.id) {
-            self.check(Object::Point(point.id), Expected::point(point, point.id)?).await?;
+        let found = self.look(&Expected::point(point)?).await?;
+        if !found.is_empty() {
+            self.homes.insert(point.id, found);
         }
         self.look(&Expected::reach(point)?).await?;
-        match self.house.read_reach(self.vault, point).await {
-            Ok(reach) => self.packs(point.id, &needed(&self.packs, &reach)).await,
+        let reach = match self.house.read_reach(self.vault, point).await {
+            Ok(reach) => reach,
             Err(error) => {
                 tracing::warn!(%error, point = %point.id, "reach cannot be read");
-                Ok(())
+                return Ok(());
+            }
+        };
+        let mut all = core::mem::take(&mut self.reach);
+        let unite = move || {
+            Arc::make_mut(&mut all).union(&reach);
+            Ok(all)
+        };
+        self.reach = self.house.tasks.run_blocking("reach", unite).await?;
+        Ok(())
+    }
+
+    /// The packs that the points need, all of which were seen.
+    pub(super) async fn packs(&mut self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.house.ledger.query().packs(&self.vault.row.id, after.as_ref())?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            let reach = self.reach.clone();
+            let choose = move || Ok(needed(page, &reach));
+            for row in self.house.tasks.run_blocking("reach", choose).await? {
+                if self.events.is_closed() {
+                    return Ok(());
+                }
+                let found = match row.home {
+                    PackHome::Object => self.look(&Expected::pack(&row)?).await?,
+                    PackHome::Point(home, _) => self.home(home).await?,
+                };
+                self.suspects.note(&row, found);
             }
         }
     }
 
-    async fn packs(&mut self, point: PointId, needed: &[usize]) -> Result<()> {
-        let packs = self.packs.clone();
-        for row in needed.iter().filter_map(|at| packs.get(*at)) {
-            // A small run's pack lies in another point's object: this point needs that object too.
-            let object = match row.home {
-                PackHome::Point(home, _) => Object::Point(home),
-                _ => Object::Pack(row.id),
-            };
-            if self.is_known(object, point) || self.events.is_closed() {
-                continue;
-            }
-            let expected = match object {
-                Object::Point(home) => {
-                    Expected::point(&self.house.ledger.query().point(&home)?, point)?
-                }
-                Object::Pack(_) => Expected::pack(row, point)?,
-            };
-            self.check(object, expected).await?;
+    /// A small run's pack lies in a point's object, which another point may need too.
+    async fn home(&mut self, home: PointId) -> Result<Range<usize>> {
+        if let Some(found) = self.homes.get(&home) {
+            return Ok(found.clone());
         }
-        Ok(())
+        let row = self.house.ledger.query().point(&home)?;
+        if self.request.choice.includes(&row) {
+            // It was looked at, and is whole.
+            return Ok(0..0);
+        }
+        let found = self.look(&Expected::home(&row)?).await?;
+        self.homes.insert(home, found.clone());
+        Ok(found)
     }
 
     /// Segments of the index: no point needs them, but whoever recovers is faster with them.
@@ -89,9 +117,25 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    async fn check(&mut self, object: Object, expected: Expected) -> Result<()> {
-        let found = self.look(&expected).await?;
-        self.seen.note(object, found);
+    /// Says of each finding which points need what it is about.
+    pub(super) async fn name_points(&mut self) -> Result<()> {
+        if self.suspects.0.is_empty() {
+            return Ok(());
+        }
+        let suspects = Arc::new(core::mem::take(&mut self.suspects));
+        for point in self.request.choice.points(self.house.ledger.query(), self.vault.row.id) {
+            let point = point?;
+            if self.events.is_closed() {
+                return Ok(());
+            }
+            // One that cannot be read was found damaged itself.
+            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
+            let suspects = suspects.clone();
+            let find = move || Ok(suspects.needed_by(&reach));
+            for found in self.house.tasks.run_blocking("reach", find).await? {
+                name(&mut self.tally.damaged, found, point.id);
+            }
+        }
         Ok(())
     }
 
@@ -101,7 +145,8 @@ impl<'a> Walk<'a> {
         if self.events.is_closed() {
             return Ok(from..from);
         }
-        let event = check_everywhere(self.house, self.vault, expected, self.level).await?;
+        let level: Level = self.request.level;
+        let event = check_everywhere(self.house, self.vault, expected, level).await?;
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);
@@ -115,118 +160,106 @@ impl<'a> Walk<'a> {
         }
         Ok(found)
     }
-
-    fn is_known(&mut self, object: Object, point: PointId) -> bool {
-        self.seen.is_known(object, point, &mut self.tally.damaged)
-    }
 }
 
-/// What more than one point may need.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Object {
-    Pack(PackId),
-    Point(PointId),
-}
-
-/// What was looked at, and where the findings about it lie.
+/// Packs that are not whole everywhere, and where the findings about them lie.
 #[derive(Default)]
-struct Seen {
-    whole: HashSet<Object>,
-    damaged: HashMap<Object, Range<usize>>,
+struct Suspects(Vec<Suspect>);
+
+struct Suspect {
+    base: ChunkNumber,
+    slots: u32,
+    found: Range<usize>,
 }
 
-impl Seen {
-    fn note(&mut self, object: Object, found: Range<usize>) {
-        if found.is_empty() {
-            self.whole.insert(object);
-        } else {
-            self.damaged.insert(object, found);
+impl Suspects {
+    fn note(&mut self, row: &PackRow, found: Range<usize>) {
+        if !found.is_empty() {
+            let base = ChunkNumber::from_u64(row.base);
+            self.0.push(Suspect { base, slots: row.slots, found });
         }
     }
 
-    /// Whether it was looked at already; what was found then is said of this point too.
-    fn is_known(&self, object: Object, point: PointId, findings: &mut [v1::Damage]) -> bool {
-        let Some(found) = self.damaged.get(&object) else { return self.whole.contains(&object) };
-        for damage in findings.get_mut(found.clone()).into_iter().flatten() {
-            // All that one point needs comes before the next one.
-            if damage.points.last().is_none_or(|last| last[..] != point.as_bytes()[..]) {
-                damage.points.push(Bytes::copy_from_slice(point.as_bytes()));
-            }
-        }
-        true
+    /// The findings about packs of which the reach has a number.
+    fn needed_by(&self, reach: &Reach) -> Vec<Range<usize>> {
+        let is_needed = |suspect: &&Suspect| reach.meets(suspect.base, suspect.slots);
+        self.0.iter().filter(is_needed).map(|suspect| suspect.found.clone()).collect()
     }
 }
 
-/// Where the packs lie that a reach has numbers of.
-fn needed(packs: &[PackRow], reach: &Reach) -> Vec<usize> {
-    let mut needed = Vec::new();
-    for number in reach.iter() {
-        let at = packs.partition_point(|row| row.base <= number.as_u64());
-        let Some(at) = at.checked_sub(1) else { continue };
-        if needed.last() != Some(&at) {
-            needed.push(at);
+/// Each point once: the first is the one that was looked at, the last the one that is named now.
+fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
+    let is_named = |one: Option<&Bytes>| one.is_some_and(|one| one[..] == point.as_bytes()[..]);
+    for damage in findings.get_mut(found).into_iter().flatten() {
+        if !is_named(damage.points.first()) && !is_named(damage.points.last()) {
+            damage.points.push(Bytes::copy_from_slice(point.as_bytes()));
         }
     }
-    needed
 }
 
-fn packs_by_base(house: &House, vault: &VaultId) -> Result<Vec<PackRow>> {
-    let mut rows = Vec::new();
-    let mut after = None;
-    loop {
-        let page = house.ledger.query().packs(vault, after.as_ref())?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        rows.extend(page.into_iter().filter(|row| row.state != PackState::Intended));
-    }
-    rows.sort_unstable_by_key(|row| row.base);
-    Ok(rows)
+/// The packs of a page that hold a number of the reach.
+fn needed(page: Vec<PackRow>, reach: &Reach) -> Vec<PackRow> {
+    let is_needed = |row: &PackRow| {
+        row.state != PackState::Intended && reach.meets(ChunkNumber::from_u64(row.base), row.slots)
+    };
+    page.into_iter().filter(is_needed).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_repository::ChunkNumber;
 
-    fn pack(id: u8, base: u64) -> PackRow {
-        PackRow { base, ..crate::crowd::pack([id; 32]) }
+    fn pack(id: u8, base: u64, slots: u32) -> PackRow {
+        PackRow { base, slots, ..crate::crowd::pack([id; 32]) }
+    }
+
+    fn reach(numbers: &[u64]) -> Reach {
+        let mut reach = Reach::new();
+        for number in numbers {
+            reach.insert(ChunkNumber::from_u64(*number));
+        }
+        reach
     }
 
     #[test]
     fn a_finding_names_every_point_that_needs_the_object_and_each_once() {
         let [first, second, third] = [1, 2, 3].map(|id| PointId::from_bytes([id; 16]));
-        let [good, bad] = [1, 2].map(|id| Object::Pack(PackId::from_bytes([id; 32])));
         let named = |id: PointId| Bytes::copy_from_slice(id.as_bytes());
-        let of = |location: &str| v1::Damage {
+        let of = |location: &str, points: &[PointId]| v1::Damage {
             location: location.to_owned(),
-            points: vec![named(first)],
+            points: points.iter().copied().map(named).collect(),
             ..Default::default()
         };
-        let mut findings = vec![of("elsewhere"), of("here"), of("there")];
-        let mut seen = Seen::default();
-        assert!(!seen.is_known(bad, first, &mut findings));
-        seen.note(good, 1..1);
-        seen.note(bad, 1..3);
-        for point in [first, second, second, third] {
-            assert!(seen.is_known(good, point, &mut findings));
-            assert!(seen.is_known(bad, point, &mut findings));
+        // Two locations of a pack, and the object of the second point.
+        let mut findings = vec![of("here", &[]), of("there", &[]), of("there", &[second])];
+        let mut suspects = Suspects::default();
+        suspects.note(&pack(1, 10, 10), 0..2);
+        suspects.note(&pack(2, 20, 5), 2..3);
+        // Two packs of one object.
+        suspects.note(&pack(3, 30, 5), 2..3);
+        suspects.note(&pack(4, 40, 5), 3..3);
+        for (point, numbers) in
+            [(first, &[10, 31][..]), (second, &[20, 30]), (third, &[19, 20, 34, 40])]
+        {
+            for found in suspects.needed_by(&reach(numbers)) {
+                name(&mut findings, found, point);
+            }
         }
-        let unseen = Object::Point(first);
-        assert!(!seen.is_known(unseen, first, &mut findings));
-        assert_eq!(findings[0].points, [named(first)]);
-        for finding in &findings[1..] {
-            assert_eq!(finding.points, [named(first), named(second), named(third)]);
-        }
+        assert_eq!(findings[0].points, [named(first), named(third)]);
+        assert_eq!(findings[1].points, findings[0].points);
+        assert_eq!(findings[2].points, [named(second), named(first), named(third)]);
     }
 
     #[test]
     fn the_packs_of_a_reach_are_those_that_hold_its_numbers() {
-        let packs = [pack(1, 10), pack(2, 20), pack(3, 30)];
-        let mut reach = Reach::new();
-        for number in [3, 10, 19, 30, 31, 99] {
-            reach.insert(ChunkNumber::from_u64(number));
-        }
-        assert_eq!(needed(&packs, &reach), [0, 2]);
-        assert_eq!(needed(&packs, &Reach::new()), [0; 0]);
+        let page = || vec![pack(3, 30, 2), pack(1, 10, 10), pack(2, 20, 10)];
+        let ids = |numbers: &[u64]| -> Vec<u64> {
+            needed(page(), &reach(numbers)).iter().map(|row| row.base).collect()
+        };
+        assert_eq!(ids(&[3, 10, 19, 30, 31, 99]), [30, 10]);
+        assert_eq!(ids(&[29, 32]), [20]);
+        assert_eq!(ids(&[]), [0; 0]);
+        let announced = PackRow { state: PackState::Intended, ..pack(1, 10, 10) };
+        assert_eq!(needed(vec![announced], &reach(&[10])), []);
     }
 }

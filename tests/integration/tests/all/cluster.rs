@@ -6,6 +6,7 @@ use crate::harness::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -320,6 +321,51 @@ fn in_operator_custody_only_the_operator_key_brings_data_back() {
     holdfast(None, &[&offline[..], &from, &both].concat()).ok();
     let back = to.join(source.strip_prefix("/").unwrap());
     Tree::of(&source).assert_same(&Tree::of(&back), "with the operator's key");
+}
+
+/// One that may not read everything.
+fn agent_of_nobody(cluster: &Cluster, name: &str) -> Service {
+    cluster.join(name, &cluster.token(&[])).ok();
+    let dir = cluster.scratch.join(name);
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(cluster.scratch.path(), open).unwrap();
+    let whole = Command::new("chown").args(["-R", "65534"]).arg(&dir).status();
+    assert!(whole.unwrap().success());
+    let config = dir.join("agent.toml");
+    let log = cluster.scratch.join(&format!("{name}.log"));
+    Service::start_as(65_534, &["agent", "--config", config.to_str().unwrap()], &log)
+}
+
+#[test]
+fn in_operator_custody_what_was_skipped_is_counted_and_the_operators_key_tells_the_rest() {
+    assert!(rustix::process::geteuid().is_root(), "`make test` runs this as root");
+    let cluster = Cluster::start_in_custody("operator");
+    let _agent = agent_of_nobody(&cluster, "files-1");
+    let source = source(&cluster, "a", 41);
+    let secret = source.join("secret");
+    write(&secret, "secret");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let backup = cluster.run(&["backup", "--path", source.to_str().unwrap()]).ends(6);
+    assert!(backup.stderr.contains("--skipped"), "{}", backup.stderr);
+    let made = backup.object();
+    let told = [&made["skipped"], &made["skipped_count"], &made["skipped_complete"]];
+    assert_eq!(told, [&serde_json::json!([]), &1.into(), &false.into()], "{made}");
+    let point = made["point"].as_str().unwrap();
+    cluster.run(&["find", "*"]).fails(4, "key.custody_refused");
+
+    let url = format!("local:{}", cluster.scratch.join("location").display());
+    let [kek, operator] = ["kek", "c/operator.kek"]
+        .map(|name| format!("file:{}", cluster.scratch.join(name).display()));
+    let keys = ["--from-location", &url, "--kek", &kek, "--kek", &operator];
+    let alone = |arguments: &[&str]| {
+        holdfast(None, &[&["--output", "json"], arguments, &keys[..]].concat()).ok().object()
+    };
+    let row = serde_json::json!({ "path": secret, "code": "file.permission_denied" });
+    assert_eq!(alone(&["ls", point, "--skipped"])["skipped"], serde_json::json!([row]));
+    assert!(!alone(&["find", "*"])["entries"].as_array().unwrap().is_empty());
+    assert_eq!(alone(&["diff", point, point])["changes"], serde_json::json!([]));
+    let verified = alone(&["verify", point, "--level", "full"]);
+    assert_eq!((&verified["points"], &verified["objects"]), (&1.into(), &Value::Null));
 }
 
 #[test]

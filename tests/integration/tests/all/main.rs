@@ -36,6 +36,7 @@ mod mounts;
 mod names;
 mod offline;
 mod partial;
+mod places;
 mod remote_restore;
 mod resources;
 mod round_trip;

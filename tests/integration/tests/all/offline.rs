@@ -139,6 +139,72 @@ fn a_location_and_the_kek_are_enough() {
 }
 
 #[test]
+fn points_are_searched_and_compared_without_a_cluster() {
+    let lost = lose();
+    let paths = |told: &serde_json::Value, list: &str| -> Vec<String> {
+        let rows = told[list].as_array().unwrap().iter();
+        rows.map(|row| row["path"].as_str().unwrap().to_owned()).collect()
+    };
+    let tiny = lost.source.join("tiny").to_str().unwrap().to_owned();
+    let small = lost.source.join("small").to_str().unwrap().to_owned();
+    let newest = lost.with_bundle(&["find", "tiny"]).ok().object();
+    assert_eq!(paths(&newest, "entries"), [tiny.as_str()]);
+    assert_eq!(newest["point"], lost.point.as_str());
+    let old = lost.with_bundle(&["find", "tiny", "--point", &lost.first]).ok().object();
+    assert_eq!(paths(&old, "entries"), [""; 0]);
+    let all = lost.with_kek(&["find", "small", "--all"]).ok().objects();
+    let found: Vec<String> = all.iter().flat_map(|one| paths(one, "entries")).collect();
+    assert_eq!(found, [small.as_str(); 2], "in both points");
+
+    let changes = lost.with_bundle(&["diff", &lost.first, "latest"]).ok().object();
+    assert!(paths(&changes, "changes").contains(&tiny), "{changes}");
+    assert!(!paths(&changes, "changes").contains(&small), "{changes}");
+    let none = lost.with_bundle(&["diff", &lost.first, &lost.first]).ok().object();
+    assert_eq!(none["changes"], serde_json::json!([]));
+
+    // The newest cannot be told from a point that does not open.
+    lost.flip(&lost.point, Part::Opening);
+    assert_eq!(lost.with_bundle(&["find", "small"]).code, 7);
+    lost.with_bundle(&["find", "small", "--point", &lost.first]).ok();
+}
+
+#[test]
+fn a_location_is_verified_to_the_last_byte_without_a_cluster() {
+    let lost = lose();
+    let full = ["verify", "--all", "--level", "full"];
+    let told = lost.with_bundle(&full).ok().object();
+    assert_eq!((told["points"].as_u64(), &told["damaged"]), (Some(2), &serde_json::json!([])));
+    assert!(told["bytes"].as_u64().unwrap() > 12_000_000, "every byte of both: {told}");
+    lost.with_bundle(&["verify", "latest"]).fails(2, "usage.argument_malformed");
+
+    let victim = Objects::of(&lost.scratch.join("gone")).below("packs").remove(0);
+    let whole = std::fs::read(&victim).unwrap();
+    let problems = || {
+        let told = lost.with_kek(&full).ends(7).object();
+        let rows = told["damaged"].as_array().unwrap().clone();
+        assert!(!rows.is_empty(), "{told}");
+        let mut problems: Vec<_> =
+            rows.iter().map(|row| row["problem"].as_str().unwrap().to_owned()).collect();
+        problems.dedup();
+        problems
+    };
+    std::fs::remove_file(&victim).unwrap();
+    assert_eq!(problems(), ["missing"]);
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    write(&victim, bytes);
+    assert_eq!(problems(), ["hash"]);
+    write(&victim, whole);
+    lost.with_kek(&full).ok();
+
+    lost.flip(&lost.first, Part::Opening);
+    let told = lost.with_bundle(&full).ends(7).object();
+    let objects: Vec<_> = told["damaged"].as_array().unwrap().iter().collect();
+    assert!(objects.iter().any(|row| row["object"] == format!("points/{}", lost.first)), "{told}");
+}
+
+#[test]
 fn the_index_is_not_needed() {
     let lost = lose();
     std::fs::remove_dir_all(lost.scratch.join("gone/index")).unwrap();

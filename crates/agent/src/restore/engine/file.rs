@@ -8,8 +8,9 @@ use super::run::Run;
 use crate::flow::{Permit, lock};
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::Entry;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(in crate::restore) struct FileJob {
     pub(in crate::restore) entry: Entry,
@@ -21,8 +22,24 @@ pub(in crate::restore) struct FileJob {
     _seat: Permit,
 }
 
-/// Where it is noted that the file is in place, for its hard links.
-pub(in crate::restore) type Outcome = std::sync::Arc<Mutex<Option<Code>>>;
+/// Why the first paths of groups of hard links are not in place.
+pub(super) type Failures = Arc<Mutex<HashMap<u64, Code>>>;
+
+/// Where it is noted that a file is not in place, for its hard links.
+#[derive(Clone, Default)]
+pub(in crate::restore) struct Outcome(Option<(u64, Failures)>);
+
+impl Outcome {
+    pub(super) fn of(group: u64, failures: Failures) -> Self {
+        Self(Some((group, failures)))
+    }
+
+    pub(super) fn failed(&self, code: Code) {
+        if let Some((group, failures)) = &self.0 {
+            lock(failures).insert(*group, code);
+        }
+    }
+}
 
 impl FileJob {
     /// `writer` is `None` where content is only checked.
@@ -74,7 +91,7 @@ impl FileJob {
             Ok(()) => run.placed(),
             Err(error) => {
                 tracing::debug!(code = error.code.name(), "a file was not put in place");
-                *lock(&self.outcome) = Some(error.code);
+                self.outcome.failed(error.code);
                 run.skip(&self.entry.path, error.code);
                 if error.code == Code::DiskFull {
                     run.halt.fail(error);

@@ -2,38 +2,54 @@
 //!
 //! The first path of a group carries the content and comes with the other files. When only later
 //! ones were selected, the first of those takes the content over: its entry is found by one pass
-//! over the whole manifest, which happens only then.
+//! over the whole manifest, which happens only then. Of each group two numbers stay in
+//! memory; its first path may lie in the target until it is asked for.
 
-use super::file::Outcome;
+use super::super::place::{Aside, Target};
+use super::file::{Failures, Outcome};
 use super::plan::for_each;
 use super::run::Run;
 use crate::flow::lock;
-use holdfast_common::{Code, Result};
+use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
+use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::collections::{BTreeMap, HashMap};
+
+/// What a first path takes beside its bytes, or more.
+const FIRST_BYTES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Links {
-    firsts: HashMap<u64, First>,
+    /// Where more than fits may be put: not in a dry run, which writes nothing.
+    target: Option<Target>,
+    /// Where the first path of each group was put, with its inode.
+    firsts: HashMap<u64, u64>,
+    aside: Aside,
+    /// Why first paths are not in place.
+    failures: Failures,
     /// Groups with paths that come later.
     later: u64,
     /// Of these the first path is not among what was selected.
     orphans: BTreeMap<u64, (Vec<u8>, Inode)>,
 }
 
+#[derive(Decode, Encode)]
 struct First {
-    path: Vec<u8>,
+    #[n(0)]
+    path: ByteVec,
+    #[n(1)]
     inode: Inode,
-    /// Why it is not in place.
-    outcome: Outcome,
 }
 
 /// What all paths of one inode say alike. Where two of a group differ, the one was not what the
 /// other is when it was saved, and its bytes are somebody else's.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Decode, Encode, PartialEq, Eq)]
 struct Inode {
+    #[n(0)]
     kind: EntryKind,
+    #[n(1)]
     size: u64,
+    #[n(2)]
     mtime_ns: i64,
 }
 
@@ -44,6 +60,10 @@ impl Inode {
 }
 
 impl Links {
+    pub(super) fn into(target: &Target) -> Self {
+        Self { target: Some(target.clone()), ..Self::default() }
+    }
+
     /// Whether this entry brings its own content or kind; others wait for [`Links::place`].
     pub(super) fn is_first(&mut self, group: u64, entry: &Entry) -> bool {
         if self.firsts.contains_key(&group) || self.orphans.contains_key(&group) {
@@ -55,19 +75,40 @@ impl Links {
             self.orphans.insert(group, (entry.path.to_vec(), Inode::of(entry)));
             return false;
         }
-        let first = First {
-            path: entry.path.to_vec(),
-            inode: Inode::of(entry),
-            outcome: Outcome::default(),
-        };
-        self.firsts.insert(group, first);
+        self.remember(group, &entry.path, Inode::of(entry));
         true
+    }
+
+    fn remember(&mut self, group: u64, path: &[u8], inode: Inode) {
+        let file = || match &self.target {
+            Some(target) => target.file_aside(),
+            None => Err(Error::new(Code::FileMissing, "nothing is written")),
+        };
+        let first = First { path: path.to_vec().into(), inode };
+        let mut bytes = Vec::with_capacity(path.len() + FIRST_BYTES);
+        match minicbor::encode(&first, &mut bytes) {
+            Ok(()) => {}
+            Err(error) => unreachable!("encoding to memory failed: {error}"),
+        }
+        let place = self.aside.put(&bytes, file);
+        self.firsts.insert(group, place);
+    }
+
+    fn first(&self, place: u64) -> Result<First> {
+        minicbor::decode(&self.aside.get(place)?).map_err(|error| {
+            Error::new(Code::FileIoFailed, "the first path of a hard link is not what was kept")
+                .cause(error)
+        })
     }
 
     /// Where to note what becomes of this entry.
     pub(super) fn outcome(&self, entry: &Entry) -> Outcome {
-        let first = entry.hardlink_group.and_then(|group| self.firsts.get(&group));
-        first.map_or_else(Outcome::default, |first| first.outcome.clone())
+        let group = entry.hardlink_group.filter(|group| self.firsts.contains_key(group));
+        group.map_or_else(Outcome::default, |group| self.outcome_of(group))
+    }
+
+    fn outcome_of(&self, group: u64) -> Outcome {
+        Outcome::of(group, self.failures.clone())
     }
 
     pub(super) fn any(&self) -> bool {
@@ -86,20 +127,20 @@ impl Links {
         link: impl Fn(&Entry, &[u8]) -> Result<()>,
     ) -> Result<()> {
         for_each(run.reader, paths, run, |entry| {
-            let Some(first) = entry.hardlink_group.and_then(|group| self.firsts.get(&group)) else {
-                if entry.hardlink_group.is_some() {
-                    run.skip(&entry.path, Code::ManifestDamaged);
-                }
+            let Some(group) = entry.hardlink_group else { return Ok(()) };
+            let Some(place) = self.firsts.get(&group) else {
+                run.skip(&entry.path, Code::ManifestDamaged);
                 return Ok(());
             };
-            if first.path == entry.path.as_slice() {
+            let first = self.first(*place)?;
+            if first.path == entry.path {
                 return Ok(());
             }
             if first.inode != Inode::of(&entry) {
                 run.skip(&entry.path, Code::FileChanged);
                 return Ok(());
             }
-            let failed = *lock(&first.outcome);
+            let failed = lock(&self.failures).get(&group).copied();
             let linked = match failed {
                 Some(code) => Err(code),
                 None => link(&entry, &first.path).map_err(|error| error.code),
@@ -125,14 +166,13 @@ impl Links {
                 continue;
             };
             let Some((path, inode)) = orphans.remove(&group) else { continue };
-            let outcome = Outcome::default();
-            let first = First { path: path.clone(), inode, outcome: outcome.clone() };
-            self.firsts.insert(group, first);
+            self.remember(group, &path, inode);
+            let outcome = self.outcome_of(group);
             if inode == Inode::of(&entry) {
                 file(Entry { path: path.into(), ..entry }, outcome)?;
             } else {
                 run.skip(&path, Code::FileChanged);
-                *lock(&outcome) = Some(Code::FileChanged);
+                outcome.failed(Code::FileChanged);
             }
             if orphans.is_empty() {
                 break;

@@ -15,6 +15,7 @@ mod delete;
 mod file;
 mod links;
 mod plan;
+mod reasons;
 mod rehearse;
 mod roots;
 mod run;
@@ -22,6 +23,7 @@ mod transfer;
 
 pub(super) use file::{FileJob, Outcome};
 pub(super) use plan::want_all;
+pub use reasons::Reasons;
 pub(super) use run::Run;
 pub(super) use transfer::with_transfer;
 
@@ -90,8 +92,10 @@ pub struct RestoreReport {
     pub verified: u64,
     /// Names that went away by `delete`; with `dry_run`, that would.
     pub removed: u64,
-    /// What is not in place, and why.
+    /// What is not in place, and why, as far as there is room to name it.
     pub skipped: Vec<(Vec<u8>, Code)>,
+    /// All of it, by its reasons.
+    pub reasons: Reasons,
     /// What could not be done beside the content.
     pub notes: Notes,
 }
@@ -107,25 +111,26 @@ impl RestoreReport {
             .or_else(|| self.in_the_way())
     }
 
-    fn unread(&self) -> Option<Error> {
-        let (first, count) =
-            self.all(|code| matches!(code, Code::LocationIoFailed | Code::LocationRefused))?;
-        let (path, code) = first;
-        let path = String::from_utf8_lossy(path).escape_debug().to_string();
-        let message = format!("{count} entries could not be read from a location, first `{path}`");
-        Some(Error::new(*code, message))
+    /// Notes that a path is not in place.
+    pub fn skip(&mut self, path: Vec<u8>, code: Code) {
+        self.reasons.note(&path, code);
+        if self.reasons.names(&path) {
+            self.skipped.push((path, code));
+        }
     }
 
-    /// The first that was skipped for such a reason, and how many were.
-    fn all(&self, is_meant: impl Fn(Code) -> bool) -> Option<(&(Vec<u8>, Code), usize)> {
-        let mut meant = self.skipped.iter().filter(|(_, code)| is_meant(*code));
-        let first = meant.next()?;
-        Some((first, 1 + meant.count()))
+    fn unread(&self) -> Option<Error> {
+        let (first, count) = self
+            .reasons
+            .all(|code| matches!(code, Code::LocationIoFailed | Code::LocationRefused))?;
+        let path = shown(&first.path);
+        let message = format!("{count} entries could not be read from a location, first `{path}`");
+        Some(Error::new(first.code, message))
     }
 
     fn in_the_way(&self) -> Option<Error> {
-        let ((first, _), count) = self.all(|code| code == Code::FileExists)?;
-        let first = String::from_utf8_lossy(first).escape_debug().to_string();
+        let (first, count) = self.reasons.all(|code| code == Code::FileExists)?;
+        let first = shown(&first.path);
         let message = format!("{count} entries are in the way, first `{first}`");
         let others = format!("nothing is in the way of the {} others", self.entries);
         Some(Error::new(Code::FileExists, message).cause(others))
@@ -133,9 +138,9 @@ impl RestoreReport {
 
     /// Bytes were wrong or missing: nothing wrong was written.
     pub fn damage(&self) -> Option<Error> {
-        let ((path, code), count) = self.all(|code| code.exit() == Exit::Damage)?;
-        let path = String::from_utf8_lossy(path).escape_debug().to_string();
-        Some(Error::new(*code, format!("{count} entries cannot be restored, first `{path}`")))
+        let (first, count) = self.reasons.all(|code| code.exit() == Exit::Damage)?;
+        let path = shown(&first.path);
+        Some(Error::new(first.code, format!("{count} entries cannot be restored, first `{path}`")))
     }
 }
 
@@ -219,6 +224,10 @@ fn insist_on_in_place(request: &RestoreRequest, target: &Target) -> Result<()> {
     let message =
         format!("`{}` is `/`: to remove there is to restore in place", request.target.display());
     Err(Error::new(Code::ConfirmMissing, message).next("say --in-place, and confirm it"))
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).escape_debug().to_string()
 }
 
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use super::links::Links;
 use super::run::Run;
 use super::transfer::{Transfer, with_transfer};
 use super::{Progress, RestoreReport, RestoreRequest};
-use crate::flow::{Halt, lock};
+use crate::flow::Halt;
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Content, Entry, EntryKind};
 use holdfast_seal::manifest::path;
@@ -27,8 +27,8 @@ pub(super) fn restore(
     (target, progress): (Target, &Progress),
 ) -> Result<RestoreReport> {
     let sweep = request.delete.then(|| Sweep::plan(reader)).transpose()?;
+    let mut links = Links::into(&target);
     let run = Run::new(reader, progress, Some(target), request.verify, Arc::clone(halt));
-    let mut links = Links::default();
     with_transfer(&run, |transfer| {
         for_each(reader, &request.paths, &run, |entry| place(&run, transfer, &mut links, entry))
     })?;
@@ -54,7 +54,7 @@ pub(super) fn restore(
 fn sweep_last(run: &Run<'_>, sweep: &Sweep, paths: &[Vec<u8>]) -> Result<()> {
     let (refused, failed) = {
         let report = run.report();
-        (report.skipped.first().map(|(_, code)| *code), report.failure().is_some())
+        (report.reasons.first(), report.failure().is_some())
     };
     match refused {
         None => {
@@ -148,7 +148,7 @@ fn place(
         Ok(()) => run.placed(),
         Err(error) if is_there(run, &entry, &error)? => run.placed(),
         Err(error) => {
-            *lock(&links.outcome(&entry)) = Some(error.code);
+            links.outcome(&entry).failed(error.code);
             run.skip(&entry.path, error.code);
             if error.code == Code::DiskFull {
                 return Err(error);
@@ -190,7 +190,7 @@ fn file(
 ) -> Result<()> {
     let Some(target) = &run.target else { return Ok(()) };
     let refused = |error: Error| {
-        *lock(&outcome) = Some(error.code);
+        outcome.failed(error.code);
         run.skip(&entry.path, error.code);
         if error.code == Code::DiskFull { Err(error) } else { Ok(()) }
     };
@@ -236,7 +236,7 @@ fn kept(run: &Run<'_>, entry: &Entry, outcome: &Outcome) -> Result<()> {
     match checked {
         Ok(()) => run.placed(),
         Err(error) => {
-            *lock(outcome) = Some(error.code);
+            outcome.failed(error.code);
             run.skip(&entry.path, error.code);
         }
     }

@@ -12,7 +12,7 @@ use super::links::Links;
 use super::plan::{for_each, is_the_file};
 use super::run::Run;
 use super::{Progress, RestoreReport, RestoreRequest};
-use crate::flow::{Halt, lock};
+use crate::flow::Halt;
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
 use holdfast_seal::manifest::path;
@@ -45,7 +45,7 @@ pub(super) fn rehearse(
     if links.any() {
         links.place(&run, &request.paths, |entry, first| stage.link(entry, first))?;
     }
-    let refused = run.report().skipped.first().map(|(_, code)| *code);
+    let refused = run.report().reasons.first();
     if let Some(sweep) = sweep {
         let failed = run.report().failure().is_some();
         match refused {
@@ -70,7 +70,7 @@ impl Stage<'_, '_> {
             Ok(()) => self.run.placed(),
             Err(error) => {
                 self.run.halt.check()?;
-                *lock(outcome) = Some(error.code);
+                outcome.failed(error.code);
                 self.run.skip(&entry.path, error.code);
             }
         }

@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
     }
 
     pub(in crate::restore) fn skip(&self, path: &[u8], code: Code) {
-        self.report().skipped.push((path.to_vec(), code));
+        self.report().skip(path.to_vec(), code);
         self.progress.entries.fetch_add(1, Relaxed);
     }
 

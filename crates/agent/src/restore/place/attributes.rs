@@ -9,6 +9,7 @@ use super::notes::{NoteKind, Notes};
 use crate::source::files::{Owners, Status, is_restorable, names_in, sized};
 use holdfast_common::{Code, Error};
 use holdfast_seal::manifest::entry::{Entry, EntryKind, Xattr};
+use minicbor::{Decode, Encode};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
@@ -22,14 +23,20 @@ use std::sync::{Mutex, PoisonError};
 
 const SET_ID_BITS: u32 = 0o6000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Decode, Encode)]
 pub(crate) struct Attributes {
+    #[n(0)]
     kind: EntryKind,
+    #[n(1)]
     mode: u32,
+    #[n(2)]
     uid: u32,
+    #[n(3)]
     gid: u32,
+    #[n(4)]
     mtime_ns: i64,
-    xattrs: Option<Box<[Xattr]>>,
+    #[n(5)]
+    xattrs: Option<Vec<Xattr>>,
 }
 
 /// An inode by its descriptor. Links, FIFOs, sockets and devices are held without opening them, and
@@ -51,8 +58,19 @@ impl Attributes {
             uid: by_name(&entry.user, &|name| owners.uid(name)).unwrap_or(entry.uid),
             gid: by_name(&entry.group, &|name| owners.gid(name)).unwrap_or(entry.gid),
             mtime_ns: entry.mtime_ns,
-            xattrs: entry.xattrs.as_deref().map(Into::into),
+            xattrs: entry.xattrs.clone(),
         }
+    }
+
+    /// What the extended attributes take beside the rest.
+    pub(super) fn more_bytes(&self) -> usize {
+        let one = |xattr: &Xattr| size_of::<Xattr>() + xattr.name.len() + xattr.value.len();
+        self.xattrs.iter().flatten().map(one).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
     }
 
     pub(crate) fn apply(&self, handle: Handle<'_>, path: &[u8], notes: &Mutex<Notes>) {

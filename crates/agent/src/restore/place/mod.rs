@@ -11,19 +11,24 @@
 //! restored. Everything but a directory is made under a temporary name and renamed into place when
 //! it is complete, so a name has what it had before or the whole of what the point holds.
 
+mod aside;
 mod attributes;
 mod beneath;
+mod directories;
 mod existing;
 mod file;
 mod inside;
 mod layout;
 mod meet;
 mod nameless;
+mod naming;
 mod notes;
 mod removal;
 mod root;
 mod target;
+mod waiting;
 
+pub(super) use aside::Aside;
 pub use existing::ExistingFile;
 pub use file::FileWriter;
 pub use inside::InsidePath;

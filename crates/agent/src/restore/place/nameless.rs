@@ -11,8 +11,9 @@
 
 use super::Overwrite;
 use super::layout::Layout;
-use super::target::{Core, Temporary, failed, taken};
-use holdfast_common::Result;
+use super::naming::Temporary;
+use super::target::{Core, failed, taken};
+use holdfast_common::{Error, Result};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use rustix::io::{Errno, pread, pwrite};
@@ -51,6 +52,21 @@ impl Core {
         }
         let (temporary, file) = self.new_named_file(directory, path)?;
         Ok((Standing::Temporary(temporary), file))
+    }
+
+    /// A file of our own in the target, which goes when it is closed.
+    pub(super) fn file_without_a_name(&self) -> Result<OwnedFd> {
+        let root = self.beneath.root();
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(file) = openat(root, c".", flags | OFlags::TMPFILE, OWNER_ONLY) {
+            return Ok(file);
+        }
+        let new = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let root = Arc::new(root.try_clone_to_owned().map_err(|e| Error::io("opening", &e))?);
+        // The name goes with what is returned beside the file.
+        let (_name, file) =
+            self.temporary(&root, b"/", |name| openat(&root, name, new, OWNER_ONLY))?;
+        Ok(file)
     }
 
     fn new_named_file(

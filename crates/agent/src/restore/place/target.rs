@@ -2,7 +2,8 @@
 //!
 //! It can be shared between threads and cloned; all clones are one target. Every method takes a
 //! manifest entry as it is, hostile or not, and either makes exactly what it says at exactly that
-//! path beneath the target, or refuses.
+//! path beneath the target, or refuses. Directories have a file of their own (`directories`), and
+//! so has how things get their names (`naming`).
 
 use super::attributes::{Attributes, Handle};
 use super::beneath::Beneath;
@@ -13,22 +14,17 @@ use super::layout::Layout;
 use super::nameless;
 use super::notes::{NoteKind, Notes};
 use super::root::{self, Insist};
+use super::waiting::Waiting;
 use super::{Durability, Overwrite, TargetOptions};
 use crate::source::files::{Owners, Status};
 use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, makedev, mkdirat, mknodat, openat,
-    renameat, renameat_with, symlinkat, unlinkat,
-};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Leftovers of a crashed process with our number may take as many names.
-const TEMPORARY_ATTEMPTS_MAX: usize = 10_000;
 
 /// Smaller files grow as they are written: one call less for each.
 const ROOM_AT_ONCE_BYTES: u64 = 256 << 10;
@@ -42,39 +38,13 @@ pub(super) struct Core {
     options: TargetOptions,
     owners: Owners,
     notes: Mutex<Notes>,
-    /// Directories whose attributes come last: about 64 bytes and the path each.
-    directories: Mutex<Vec<(Box<[u8]>, Attributes)>>,
-    temporaries: AtomicU64,
+    /// Directories whose attributes come last.
+    pub(super) directories: Mutex<Waiting>,
+    pub(super) temporaries: AtomicU64,
     /// Whether a file can be written before it has a name.
     pub(super) links_open_files: AtomicBool,
     /// What an early sync failed with: the kernel tells each such failure once.
     unsynced: Mutex<Option<Error>>,
-}
-
-/// A name that goes away again unless it was renamed.
-#[derive(Debug)]
-pub(super) struct Temporary {
-    directory: Arc<OwnedFd>,
-    name: Vec<u8>,
-    gone: AtomicBool,
-}
-
-impl Temporary {
-    /// It was renamed. Only for what has no other name: a rename onto another link of the same
-    /// inode succeeds and leaves both.
-    pub(super) fn forget(&self) {
-        self.gone.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.gone.load(Ordering::Relaxed) {
-            return;
-        }
-        // A link may be gone by its rename already.
-        let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
-    }
 }
 
 impl Target {
@@ -105,37 +75,6 @@ impl Target {
             links_open_files: AtomicBool::new(nameless::sees_descriptors()),
             unsynced: Mutex::default(),
         }))
-    }
-
-    /// Makes a directory, or takes the one that is there. Its attributes wait for
-    /// [`Target::finish_directories`]. The target itself keeps its own, and so does, without leave
-    /// to overwrite, one that was there with others.
-    pub fn make_directory(&self, entry: &Entry) -> Result<()> {
-        let path = InsidePath::parse(&entry.path)?;
-        let Some((above, name)) = path.split() else { return Ok(()) };
-        let directory = self.0.beneath.directory_or_new(above)?;
-        let attributes = self.0.attributes(entry);
-        match mkdirat(&directory, name, Mode::RWXU) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => {
-                let there = Status::of(directory.as_fd(), name);
-                if there.is_ok_and(|status| status.kind == EntryKind::Directory) {
-                    let ours = self.0.beneath.was_made(path);
-                    if !ours && self.0.keeps_its_own(directory.as_fd(), name, &attributes) {
-                        self.0.note(NoteKind::Mode, Code::FileExists, &entry.path);
-                        return Ok(());
-                    }
-                } else {
-                    self.0.make_way(directory.as_fd(), name, &entry.path)?;
-                    unlinkat(&directory, name, AtFlags::empty())
-                        .and_then(|()| mkdirat(&directory, name, Mode::RWXU))
-                        .map_err(|errno| failed("make the directory", &entry.path, errno))?;
-                }
-            }
-            Err(errno) => return Err(failed("make the directory", &entry.path, errno)),
-        }
-        lock(&self.0.directories).push((entry.path.as_slice().into(), attributes));
-        Ok(())
     }
 
     /// Begins a file of the entry's size, with room for its content stream.
@@ -249,18 +188,6 @@ impl Target {
         Ok(stays)
     }
 
-    /// Gives the directories made so far their attributes, deepest first.
-    pub fn finish_directories(&self) {
-        let mut waiting = std::mem::take(&mut *lock(&self.0.directories));
-        // A path sorts after every path above it, so the reverse is deepest first.
-        waiting.sort_by(|(a, _), (b, _)| b.cmp(a));
-        for (path, attributes) in waiting {
-            if let Err(error) = self.0.finish_directory(&path, &attributes) {
-                lock(&self.0.notes).add(NoteKind::Mode, error.code, &path);
-            }
-        }
-    }
-
     /// Ends the restore: directories, then the disk. Gives back what could not be done.
     pub fn finish(&self) -> Result<Notes> {
         self.finish_directories();
@@ -288,6 +215,11 @@ impl Target {
         if let Err(error) = synced {
             lock(&self.0.unsynced).get_or_insert(error);
         }
+    }
+
+    /// A file for what a restore has to remember until its end.
+    pub(crate) fn file_aside(&self) -> Result<OwnedFd> {
+        self.0.file_without_a_name()
     }
 
     pub fn notes(&self) -> Notes {
@@ -322,132 +254,8 @@ impl Core {
         lock(&self.notes).add(kind, code, path);
     }
 
-    /// Renames what is complete to the name it was made for.
-    pub(super) fn install(&self, temporary: &Temporary, name: &[u8], path: &[u8]) -> Result<()> {
-        let (directory, from) = (temporary.directory.as_fd(), &temporary.name[..]);
-        let renamed = match self.options.overwrite {
-            Overwrite::Force => match renameat(directory, from, directory, name) {
-                Err(Errno::ISDIR) => {
-                    self.make_way(directory, name, path)?;
-                    renameat(directory, from, directory, name)
-                }
-                other => other,
-            },
-            Overwrite::Protect => {
-                match renameat_with(directory, from, directory, name, RenameFlags::NOREPLACE) {
-                    // Not every filesystem can; a second link never replaces anything either.
-                    Err(Errno::INVAL | Errno::NOSYS) => {
-                        linkat(directory, from, directory, name, AtFlags::empty())
-                            .and_then(|()| unlinkat(directory, from, AtFlags::empty()))
-                    }
-                    other => other,
-                }
-            }
-        };
-        renamed.map_err(|errno| match errno {
-            Errno::EXIST => taken(path),
-            other => failed("name", path, other),
-        })
-    }
-
     pub(super) fn attributes(&self, entry: &Entry) -> Attributes {
         Attributes::of(entry, &self.owners, self.options.numeric_ids)
-    }
-
-    /// The directory and name for an entry that is no directory, with nothing in its way.
-    fn place_of<'a>(&self, entry: &'a Entry) -> Result<(Arc<OwnedFd>, &'a [u8])> {
-        let Some((above, name)) = InsidePath::parse(&entry.path)?.split() else {
-            return Err(escaped(&entry.path));
-        };
-        let directory = self.beneath.directory_or_new(above)?;
-        self.make_way(directory.as_fd(), name, &entry.path)?;
-        Ok((directory, name))
-    }
-
-    /// Refuses what must not be overwritten, and removes an empty directory that may be. Everything
-    /// else is replaced by the rename.
-    fn make_way(&self, directory: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<()> {
-        let there = match Status::of(directory, name) {
-            Ok(there) => there,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(failed("look at", path, errno)),
-        };
-        if self.options.overwrite == Overwrite::Protect {
-            return Err(taken(path));
-        }
-        if there.kind == EntryKind::Directory {
-            self.beneath.forget(InsidePath::parse(path)?);
-            return match unlinkat(directory, name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => Ok(()),
-                Err(_) => Err(full(path)),
-            };
-        }
-        Ok(())
-    }
-
-    /// Makes something under a name that nothing else has.
-    pub(super) fn temporary<T>(
-        &self,
-        directory: &Arc<OwnedFd>,
-        path: &[u8],
-        make: impl Fn(&[u8]) -> rustix::io::Result<T>,
-    ) -> Result<(Temporary, T)> {
-        let process = std::process::id();
-        for _ in 0..TEMPORARY_ATTEMPTS_MAX {
-            let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".holdfast-{process}-{number}").into_bytes();
-            match make(&name) {
-                Ok(made) => {
-                    let (directory, gone) = (directory.clone(), AtomicBool::new(false));
-                    return Ok((Temporary { directory, name, gone }, made));
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failed("make", path, errno)),
-            }
-        }
-        Err(failed("find a temporary name for", path, Errno::EXIST))
-    }
-
-    /// Attributes and name for what cannot be opened: links, FIFOs, sockets, devices.
-    fn finish_held(&self, entry: &Entry, temporary: &Temporary, name: &[u8]) -> Result<()> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let held = openat(&temporary.directory, &temporary.name, flags, Mode::empty())
-            .map_err(|errno| failed("hold", &entry.path, errno))?;
-        let is_ours = Status::of_open(&held).is_ok_and(|status| status.kind == entry.kind);
-        if !is_ours {
-            return Err(failed("hold", &entry.path, Errno::STALE));
-        }
-        self.attributes(entry).apply(Handle::Held(held.as_fd()), &entry.path, &self.notes);
-        self.install(temporary, name, &entry.path)?;
-        temporary.forget();
-        Ok(())
-    }
-
-    /// Whether a directory that was there has an owner, a mode or attributes that nobody allowed to
-    /// be changed.
-    fn keeps_its_own(&self, above: BorrowedFd<'_>, name: &[u8], wanted: &Attributes) -> bool {
-        if self.options.overwrite == Overwrite::Force {
-            return false;
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let held = openat(above, name, flags, Mode::empty());
-        let there = held.and_then(|held| Ok((Status::of_open(&held)?, held)));
-        !there.is_ok_and(|(there, held)| wanted.lie_on(Handle::Held(held.as_fd()), &there))
-    }
-
-    fn finish_directory(&self, path: &[u8], attributes: &Attributes) -> Result<()> {
-        let Some((above, name)) = InsidePath::parse(path)?.split() else { return Ok(()) };
-        let parent = self.beneath.directory(above)?;
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // One that its owner cannot list is held instead.
-        if let Ok(open) = openat(&parent, name, flags | OFlags::RDONLY, Mode::empty()) {
-            attributes.apply(Handle::Open(open.as_fd()), path, &self.notes);
-            return Ok(());
-        }
-        let held = openat(&parent, name, flags | OFlags::PATH, Mode::empty())
-            .map_err(|errno| failed("open the directory", path, errno))?;
-        attributes.apply(Handle::Held(held.as_fd()), path, &self.notes);
-        Ok(())
     }
 }
 
@@ -468,6 +276,6 @@ fn damaged(path: &[u8], why: &str) -> Error {
     Error::new(Code::ManifestDamaged, format!("`{}` {why}", shown(path)))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,6 +31,9 @@ pub(super) async fn apply(
         ));
     }
     if request.dry_run {
+        if let Spec::Location(spec) = &spec {
+            settled_location(house, name.clone(), spec).await?;
+        }
         let wished = preview(&name, &spec)?;
         let same = before.as_ref().is_some_and(|b| same_spec(b, &wished));
         let result = result_of(before.is_some(), same);
@@ -43,7 +46,8 @@ pub(super) async fn apply(
             vaults::put(house, actor, name.clone(), settings).await?
         }
         Spec::Location(spec) => {
-            let location = checked_location(house, name.clone(), &spec)?;
+            let location = settled_location(house, name.clone(), &spec).await?;
+            places::make(&location.url, &house.base)?;
             let is_moved = |old: &LocationRow| old.name == name && old.url != location.url;
             if house.ledger.query().locations()?.iter().any(is_moved) {
                 insist_on_settled(house, &name)?;
@@ -99,12 +103,19 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
     }
 }
 
-/// A location must open and hold what we write before anything relies on it.
-fn checked_location(house: &House, name: Name, spec: &v1::LocationSpec) -> Result<LocationRow> {
+/// A location under the one form of its URL, that is no other location's place.
+async fn settled_location(
+    house: &House,
+    name: Name,
+    spec: &v1::LocationSpec,
+) -> Result<LocationRow> {
     let row = render::location_row(name, spec)?;
-    let url = LocationUrl::resolve(&row.url, &house.base)?.to_string();
-    places::make(&url, &house.base)?;
-    Ok(LocationRow { url, ..row })
+    let url = LocationUrl::resolve(&row.url, &house.base)?;
+    house.places.insist_on_own_ground(&row.name, &url).await?;
+    let old = house.ledger.query().locations()?.into_iter().find(|old| old.name == row.name);
+    // A ledger may hold another form of the same: that is no change.
+    let same = old.map(|old| old.url).filter(|old| old.parse().is_ok_and(|old| url == old));
+    Ok(LocationRow { url: same.unwrap_or_else(|| url.to_string()), ..row })
 }
 
 /// A location of a region that was given up is filled again or forgotten, and stays what it is

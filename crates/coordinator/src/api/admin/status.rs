@@ -10,7 +10,7 @@ use bytes::Bytes;
 use holdfast_common::{Code, Name, Result, Timestamp};
 use holdfast_ledger::{
     Query,
-    row::{AgentRow, AgentState, PointRow, PointState, PolicyRow, RunKind, RunState},
+    row::{AgentRow, AgentState, PointRow, PointState, PolicyRow, RunKind, RunState, VaultRow},
 };
 use holdfast_wire::v1;
 use std::{
@@ -135,7 +135,26 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         next: full.advice().to_owned(),
     });
     let jumped = house.ledger.clock_jump().map(|jump| clock_alarm(house, jump));
-    full.into_iter().chain(jumped).chain(doubles::alarms(house)).collect()
+    full.into_iter()
+        .chain(jumped)
+        .chain(doubles::alarms(house))
+        .chain(shared_places(house))
+        .collect()
+}
+
+/// Vaults that have fewer copies than they require: two locations are one directory.
+fn shared_places(house: &House) -> Vec<v1::Alarm> {
+    let vaults = house.ledger.query().vaults().unwrap_or_default();
+    let alarm = |vault: &VaultRow| {
+        let shared = house.places.shared(vault)?.error();
+        Some(v1::Alarm {
+            code: shared.code.name().to_owned(),
+            subject: format!("{}: {}", vault.name, shared.message),
+            since_ns: None,
+            next: shared.advice().to_owned(),
+        })
+    };
+    vaults.iter().filter_map(alarm).collect()
 }
 
 /// What an operator should look at. Codes are stable.

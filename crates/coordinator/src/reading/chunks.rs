@@ -1,0 +1,341 @@
+//! Chunks on their way out, each with its key.
+//!
+//! A chunk is given only when the point's reach has its number, from any required location that
+//! still has it. Its key goes out under the secret of the grant, which only the caller can open.
+
+use super::ReadSession;
+use crate::{
+    house::{House, Vault},
+    reading::reader::Reader,
+};
+use bytes::Bytes;
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result};
+use holdfast_ledger::row::PackHome;
+use holdfast_repository::{
+    layout,
+    pack::{HeaderRead, read_header},
+    segment::{ChunkLocation, Home},
+};
+use holdfast_storage::ObjectName;
+use std::sync::{Arc, PoisonError};
+
+/// Enough for a pack's header with a few capsules.
+const HEADER_BYTES: u64 = 4096;
+/// Frames this close together are read in one piece.
+const GAP_BYTES_MAX: u64 = 128 << 10;
+const SPAN_BYTES_MAX: u64 = 4 << 20;
+
+/// A chunk on its way out.
+pub(crate) struct Given {
+    pub(crate) position: u32,
+    pub(crate) chunk: Result<(Bytes, Vec<u8>)>,
+}
+
+impl House {
+    /// Fetches chunks, in whatever order the packs are best read. What the index does not have yet
+    /// is waited for when all else was given; then it is told that it may come.
+    pub(crate) async fn fetch(
+        &self,
+        session: &Arc<ReadSession>,
+        kind: ChunkKind,
+        ids: &[ChunkId],
+        copy: usize,
+        out: &Reader,
+    ) -> Result<()> {
+        let vault = self.vault(&session.point.vault)?;
+        // Asked before, or what is loaded between the two would be called missing.
+        let is_loaded =
+            vault.catalog.is_loaded() && vault.catalog.has_heard(self.ledger.state().applied);
+        let asked = (0u32..).zip(ids.iter().copied()).collect();
+        let (found, mut missing) = self.seek(&vault, session, asked, copy).await?;
+        self.give_found(&vault, session, kind, found, copy, out).await?;
+        if !missing.is_empty() && !is_loaded {
+            let loaded = vault.catalog.loaded().await;
+            let asked = missing.iter().map(|given| (given.position, ids[given.position as usize]));
+            let (found, still) = self.seek(&vault, session, asked.collect(), copy).await?;
+            self.give_found(&vault, session, kind, found, copy, out).await?;
+            missing = match loaded {
+                Ok(()) => still,
+                Err(loading) => {
+                    let chunks = still.len();
+                    tracing::info!(chunks, %loading, "chunks are asked for that may come later");
+                    still.into_iter().map(|given| given.or_later(&loading)).collect()
+                }
+            };
+        }
+        if missing.is_empty() { Ok(()) } else { out.give(missing, None).await }
+    }
+
+    async fn give_found(
+        &self,
+        vault: &Vault,
+        session: &Arc<ReadSession>,
+        kind: ChunkKind,
+        mut found: Vec<Sought>,
+        copy: usize,
+        out: &Reader,
+    ) -> Result<()> {
+        found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
+        for span in spans(&found) {
+            self.insist_on_standing(session)?;
+            let bytes = usize::try_from(span_bytes(span)).unwrap_or(0);
+            let share = Some(self.outgoing.reserve(bytes).await?);
+            let chunks = self.read_span(vault, session, kind, span, copy).await?;
+            out.give(chunks, share).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the chunks lie that the session may read, and why others cannot be given.
+    async fn seek(
+        &self,
+        vault: &Vault,
+        session: &Arc<ReadSession>,
+        asked: Vec<(u32, ChunkId)>,
+        copy: usize,
+    ) -> Result<(Vec<Sought>, Vec<Given>)> {
+        let (vault, session) = (vault.clone(), session.clone());
+        let seek = move || {
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            for (position, id) in asked {
+                match place_of(&vault, &session, &id, copy) {
+                    Ok(place) => found.push(Sought { position, id, place }),
+                    Err(error) => missing.push(Given { position, chunk: Err(error) }),
+                }
+            }
+            Ok((found, missing))
+        };
+        self.tasks.run_blocking("seek", seek).await
+    }
+
+    /// Reads neighbours of one pack in one piece; falls back to other locations.
+    async fn read_span(
+        &self,
+        vault: &Vault,
+        session: &ReadSession,
+        kind: ChunkKind,
+        span: &[Sought],
+        copy: usize,
+    ) -> Result<Vec<Given>> {
+        let Some(first) = span.first() else { return Ok(Vec::new()) };
+        let mut last = Error::new(Code::PackMissing, "the pack is in no location");
+        let mut best: Option<Vec<Given>> = None;
+        let mut stores = self.places.readable(&vault.row).await?;
+        let first_store = copy % stores.len().max(1);
+        stores.rotate_left(first_store);
+        for (nth, (_, store)) in stores.into_iter().enumerate() {
+            let (name, base) = self.object_of(vault, &first.place)?;
+            let from = u64::from(first.place.offset);
+            // Another copy is asked for because something was wrong: its header is read anew.
+            let known = session.known_capsules(&first.place.pack).filter(|_| copy + nth == 0);
+            let read = async {
+                let capsules = match known {
+                    Some(capsules) => capsules,
+                    None => self.capsules(vault, &first.place, (&name, base), &store).await?,
+                };
+                let range = base + from..base + from + span_bytes(span);
+                Ok((capsules, store.get_range(&name, range).await?))
+            };
+            match read.await {
+                Ok((capsules, bytes)) => {
+                    let give = |sought: &Sought| Given {
+                        position: sought.position,
+                        chunk: give_chunk(
+                            vault, session, kind, sought, &capsules, &bytes, from, self,
+                        ),
+                    };
+                    let given: Vec<Given> = span.iter().map(give).collect();
+                    if failures(&given) == 0 {
+                        session.know_capsules(first.place.pack, capsules);
+                        return Ok(given);
+                    }
+                    // A header has no sum of its own: that a capsule is wrong shows only here.
+                    if best.as_ref().is_none_or(|best| failures(&given) < failures(best)) {
+                        best = Some(given);
+                    }
+                }
+                Err(error) => last = error,
+            }
+        }
+        if let Some(best) = best {
+            return Ok(best);
+        }
+        let lost = |sought: &Sought| Given { position: sought.position, chunk: Err(last.clone()) };
+        Ok(span.iter().map(lost).collect())
+    }
+
+    /// The object that holds a pack's bytes, and where in it the pack begins.
+    fn object_of(&self, vault: &Vault, place: &ChunkLocation) -> Result<(ObjectName, u64)> {
+        match place.home {
+            Home::Pack => Ok((layout::ObjectName::pack(&place.pack).as_str().parse()?, 0)),
+            Home::Point(point) => {
+                let row = self.ledger.query().pack(&vault.row.id, &place.pack)?;
+                match row.map(|row| row.home) {
+                    Some(PackHome::Point(_, offset)) => {
+                        Ok((layout::ObjectName::point(&point).as_str().parse()?, u64::from(offset)))
+                    }
+                    _ => Err(Error::new(Code::PackMissing, "an inline pack has no row")),
+                }
+            }
+        }
+    }
+
+    async fn capsules(
+        &self,
+        vault: &Vault,
+        place: &ChunkLocation,
+        (name, base): (&ObjectName, u64),
+        store: &Arc<dyn holdfast_storage::ObjectStore>,
+    ) -> Result<Arc<[Bytes]>> {
+        // Frames begin behind the header: the first frame's offset bounds it.
+        let mut want = HEADER_BYTES.min(u64::from(place.offset));
+        loop {
+            let prefix = store.get_range(name, base..base + want).await?;
+            match read_header(&vault.row.id, &prefix)? {
+                HeaderRead::Complete(header) => {
+                    return Ok(header.capsules.into());
+                }
+                HeaderRead::More { .. } if want < u64::from(place.offset) => {
+                    want = u64::from(place.offset);
+                }
+                HeaderRead::More { .. } => {
+                    return Err(Error::new(Code::PackDamaged, "a pack's header is too long"));
+                }
+            }
+        }
+    }
+}
+
+/// Headers of packs that one session keeps; a restore walks over packs in order.
+const HEADERS_KEPT: usize = 4096;
+
+impl ReadSession {
+    fn known_capsules(&self, pack: &PackId) -> Option<Arc<[Bytes]>> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned()
+    }
+
+    fn know_capsules(&self, pack: PackId, capsules: Arc<[Bytes]>) {
+        let mut known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= HEADERS_KEPT {
+            known.clear();
+        }
+        known.insert(pack, capsules);
+    }
+}
+
+fn failures(given: &[Given]) -> usize {
+    given.iter().filter(|given| given.chunk.is_err()).count()
+}
+
+struct Sought {
+    position: u32,
+    id: ChunkId,
+    place: ChunkLocation,
+}
+
+impl Given {
+    /// As long as the index is loading, no chunk is absent and none is known to be refused.
+    fn or_later(self, loading: &Error) -> Self {
+        match self.chunk {
+            Err(error) if matches!(error.code, Code::ChunkMissing | Code::ChunkRefused) => {
+                Self { position: self.position, chunk: Err(loading.clone()) }
+            }
+            chunk => Self { position: self.position, chunk },
+        }
+    }
+}
+
+/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location.
+fn place_of(
+    vault: &Vault,
+    session: &ReadSession,
+    id: &ChunkId,
+    copy: usize,
+) -> Result<ChunkLocation> {
+    let places = vault.catalog.find(id)?;
+    if places.is_empty() {
+        return Err(Error::new(Code::ChunkMissing, "the chunk is in no pack that is known"));
+    }
+    let mut granted = Vec::with_capacity(places.len());
+    for place in places {
+        if session.reach.contains(place.number()?) {
+            granted.push(place);
+        }
+    }
+    let locations = vault.row.required.len().max(1);
+    match granted.get(copy / locations) {
+        Some(place) => Ok(*place),
+        None if granted.is_empty() => {
+            Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
+        }
+        None => Err(Error::new(Code::ChunkMissing, "there is no other copy of the chunk")),
+    }
+}
+
+fn end_of(sought: &Sought) -> u64 {
+    u64::from(sought.place.offset) + u64::from(sought.place.length)
+}
+
+fn span_bytes(span: &[Sought]) -> u64 {
+    match (span.first(), span.last()) {
+        (Some(first), Some(last)) => end_of(last) - u64::from(first.place.offset),
+        _ => 0,
+    }
+}
+
+/// Cuts sorted chunks where the pack changes, a gap is wide or a piece grows large.
+fn spans(found: &[Sought]) -> impl Iterator<Item = &[Sought]> {
+    let mut start = 0;
+    let mut begins = 0;
+    let mut cuts = Vec::new();
+    for (at, pair) in found.windows(2).enumerate() {
+        let (a, b) = (&pair[0], &pair[1]);
+        let gap = u64::from(b.place.offset).saturating_sub(end_of(a));
+        if at == begins {
+            start = u64::from(a.place.offset);
+        }
+        let wide = end_of(b).saturating_sub(start) > SPAN_BYTES_MAX;
+        if a.place.pack != b.place.pack || gap > GAP_BYTES_MAX || wide {
+            begins = at + 1;
+            cuts.push(begins);
+        }
+    }
+    cuts.push(found.len());
+    let mut from = 0;
+    cuts.into_iter().map(move |to| {
+        let span = &found[from..to];
+        from = to;
+        span
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
+fn give_chunk(
+    vault: &Vault,
+    session: &ReadSession,
+    kind: ChunkKind,
+    sought: &Sought,
+    capsules: &[Bytes],
+    bytes: &Bytes,
+    from: u64,
+    house: &House,
+) -> Result<(Bytes, Vec<u8>)> {
+    let capsule = capsules.get(usize::from(sought.place.capsule)).ok_or_else(|| {
+        Error::new(Code::PackDamaged, "a frame names a capsule that its pack lacks")
+    })?;
+    let key =
+        vault.custody.chunk_key(capsule, kind, &sought.id).map_err(|error| match error.code {
+            // The vault's keys have proven themselves: this is not what was sealed.
+            Code::KeyWrong | Code::LimitExceeded | Code::RecordMalformed => {
+                Error::new(Code::PackDamaged, "a capsule of a pack does not open").cause(error)
+            }
+            _ => error,
+        })?;
+    let start = usize::try_from(u64::from(sought.place.offset) - from).unwrap_or(usize::MAX);
+    let end = start.saturating_add(sought.place.length as usize);
+    if end > bytes.len() {
+        return Err(Error::new(Code::PackDamaged, "a pack is shorter than its footer says"));
+    }
+    let masked = session.grant.mask(&sought.id, &key, house.entropy.as_ref());
+    Ok((bytes.slice(start..end), masked))
+}

@@ -71,8 +71,7 @@ impl Identity {
 fn authority(program: &Path, first: &Path) -> Result<CertificateAuthority> {
     let (context, exported) = (first.join("operator.toml"), first.join("bundle"));
     let secret = first.join("passphrase");
-    std::fs::write(&secret, PASSPHRASE)
-        .map_err(|error| files::failed("write", &secret, &error))?;
+    std::fs::write(&secret, PASSPHRASE).map_err(|error| files::failed("write", &secret, &error))?;
     let words = "--context {} keys export --to {} --passphrase-file {}";
     CommandLine::new(program, words, &[&*context, &*exported, &*secret]).output()?;
     let sealed =

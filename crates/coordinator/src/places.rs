@@ -5,7 +5,7 @@
 //! no proof, since every object is checked by itself.
 //!
 //! Two locations that stand on one directory hold one copy: they are refused where they are
-//! declared, and nothing is written to a vault that requires both.
+//! declared, and no pack and no point is written to a vault that requires both.
 
 use crate::raft::Ledger;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use holdfast_storage::{
     url,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -129,8 +129,10 @@ impl Places {
 
     /// The first two required locations of a vault that are one.
     pub(crate) fn shared(&self, vault: &VaultRow) -> Option<Shared> {
+        // A name that stands there twice is one location.
+        let names: BTreeSet<_> = vault.required.iter().collect();
         let urls: Vec<_> =
-            vault.required.iter().filter_map(|name| Some((name, self.url(name).ok()?))).collect();
+            names.into_iter().filter_map(|name| Some((name, self.url(name).ok()?))).collect();
         let open = self.lock();
         let ground = |(name, url): &(&Name, String)| {
             open.get(&((*name).clone(), url.clone()))?.ground.clone()
@@ -189,7 +191,7 @@ pub(crate) struct Shared(pub(crate) Name, pub(crate) Name);
 impl Shared {
     fn among(grounds: &[(Name, Ground)]) -> Option<Self> {
         grounds.iter().enumerate().find_map(|(at, (name, ground))| {
-            let (other, _) = grounds[..at].iter().find(|(_, other)| other.meets(ground))?;
+            let (other, _) = grounds[..at].iter().find(|(_, other)| other.is(ground))?;
             Some(Self(other.clone(), name.clone()))
         })
     }

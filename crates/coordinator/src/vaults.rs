@@ -1,6 +1,6 @@
 //! Making vaults: keys first, their objects in every required location, then the ledger.
 
-use crate::house::House;
+use crate::{house::House, places::Shared};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
@@ -21,6 +21,7 @@ pub(crate) async fn put(
     name: Name,
     (sharing, custody, required): (Sharing, Custody, Vec<Name>),
 ) -> Result<Outcome> {
+    insist_on_distinct(&required)?;
     if let Ok(old) = house.ledger.query().vault_named(&name) {
         let vault = VaultRow { sharing, custody, required, ..old };
         return house.ledger.propose(actor, PutVault { vault }).await;
@@ -68,6 +69,13 @@ pub(crate) async fn make(
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await
+}
+
+/// A location that is named twice holds one copy.
+fn insist_on_distinct(required: &[Name]) -> Result<()> {
+    let twice = required.iter().enumerate().find(|(at, name)| required[..*at].contains(name));
+    let Some((_, name)) = twice else { return Ok(()) };
+    Err(Shared(name.clone(), name.clone()).error())
 }
 
 /// A location belongs to one vault: its `vault` object says to which.

@@ -2,8 +2,9 @@
 //!
 //! A directory has many names: a link leads to it, a bind mount shows it again, and a location may
 //! lie inside another one. Device and inode tell what the name does not. What is not there yet is
-//! judged by the directory above it, in which it would be made. One file system that is mounted
-//! over a network twice may have two devices: that is not seen.
+//! judged by the directory above it, in which it would be made. A disk of its own that is mounted
+//! beneath a location is another place. One file system that is mounted over a network twice may
+//! have two devices: that is not seen.
 
 use std::{
     fs, io,
@@ -29,14 +30,22 @@ impl Ground {
         Ok(Self { standing, missing })
     }
 
-    /// One directory, or one inside the other.
+    /// One directory under two names, or under one.
+    pub fn is(&self, other: &Self) -> bool {
+        self.standing.first() == other.standing.first() && self.missing == other.missing
+    }
+
+    /// One directory, or one inside the other on the same disk.
     pub fn meets(&self, other: &Self) -> bool {
         self.holds(other) || other.holds(self)
     }
 
     fn holds(&self, other: &Self) -> bool {
         if self.missing.as_os_str().is_empty() {
-            return self.standing.first().is_some_and(|own| other.standing.contains(own));
+            let Some(own) = self.standing.first() else { return false };
+            let is_of_its_disk =
+                |above: &&Inode| Some(above.0) == other.standing.first().map(|own| own.0);
+            return other.standing.iter().take_while(is_of_its_disk).any(|above| above == own);
         }
         self.standing.first() == other.standing.first() && other.missing.starts_with(&self.missing)
     }

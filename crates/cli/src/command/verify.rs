@@ -9,7 +9,7 @@ use crate::{
     client::{Admin, Client, select::Filter},
     demand::Demand,
     ending::Ending,
-    offline::{OfflineArguments, Unlocked, gather::is_unread},
+    offline::{OfflineArguments, Unlocked, choose::may_be_of, gather::is_unread, points::Refused},
     opening::{Opened, Shelf},
     output::{figures, path},
     progress::Bar,
@@ -113,7 +113,11 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
 async fn known(location: &Unlocked, arguments: &Arguments, demand: &Demand<'_>) -> Result<Found> {
     let mut found = Found::default();
     let offline = location.offline();
-    for refused in offline.refused.iter().filter(|_| arguments.all) {
+    let policy = arguments.policy.as_ref().map(Name::as_str);
+    let is_asked = |refused: &&Refused| {
+        arguments.all || arguments.point.is_none() && may_be_of(refused, policy)
+    };
+    for refused in offline.refused.iter().filter(is_asked) {
         let id = refused.id.as_bytes().to_vec();
         match &refused.unproven {
             Some(_) => found.unproven.push((id, refused.error.clone())),

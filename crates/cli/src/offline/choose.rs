@@ -83,7 +83,7 @@ impl Offline {
 
 /// Where only the signer is unknown, one wrong byte cannot have changed what the record says of
 /// itself too; everything else that is refused may be anything.
-fn may_be_of(refused: &Refused, policy: Option<&str>) -> bool {
+pub fn may_be_of(refused: &Refused, policy: Option<&str>) -> bool {
     let Some(record) = &refused.unproven else { return true };
     let named = record.policy.as_ref().map(|policy| policy.as_str());
     went_to_its_end(record) && policy.is_none_or(|policy| named == Some(policy))

@@ -23,6 +23,8 @@ const TOKEN_CONTEXT: &str = "holdfast 2026 join token v1";
 const RETURN_CONTEXT: &str = "holdfast return v1";
 /// How far an agent's clock may be from ours when it proves its key.
 const RETURN_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// How long a member that did not hear the answer may ask again: what it is told holds the KEK.
+const JOINED_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
 const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(crate) struct Enrolled {
@@ -112,10 +114,8 @@ async fn look_up(house: &House, token: &str, kind: TokenKind, key: &ProvenKey) -
         .filter(|secret| secret.len() == 2 * TOKEN_SECRET_BYTES)
         .ok_or_else(|| Error::new(Code::TokenRefused, "this is not a join token"))?;
     let hash = token_hash(secret);
-    if house.ledger.query().row::<TokenRow>(&hash)?.is_none() {
-        // It may have been made through another member a moment ago.
-        house.ledger.catch_up().await?;
-    }
+    // It may have been made, or spent, through another member a moment ago.
+    house.ledger.catch_up().await?;
     match house.ledger.query().row::<TokenRow>(&hash)? {
         None => Err(Error::new(Code::TokenRefused, "this token is not known")),
         Some(token) if token.used_by.is_some() || token.used_by_member.is_some() => {
@@ -156,7 +156,8 @@ fn holder(house: &House, token: &TokenRow, key: &ProvenKey) -> Result<Option<Hol
     }
     let Some(member) = token.used_by_member else { return Ok(None) };
     let row = ledger.member(member)?;
-    let is_same = row.is_live() && row.identity_public == *key.as_bytes();
+    let is_new = house.ledger.now().since(row.joined) < JOINED_AGAIN_WITHIN;
+    let is_same = is_new && row.is_live() && row.identity_public == *key.as_bytes();
     Ok(is_same.then_some(Holder::Member(row)))
 }
 

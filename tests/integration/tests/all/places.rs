@@ -46,12 +46,14 @@ fn a_directory_is_one_location_however_it_is_named() {
     assert_eq!(result(apply(&second, &[]).ok().object()), "created");
     assert_eq!(result(apply(&format!("{second}/"), &[]).ok().object()), "unchanged");
 
-    write(
-        &file,
-        "kind = \"vault\"\nname = \"twice\"\n[spec]\nsharing = \"agent\"\n\
-         custody = \"coordinator\"\nlocations = {required=[\"second\", \"second\"]}\n",
-    );
-    dev.json(&["apply", "-f", file.to_str().unwrap()]).fails(4, "location.place_shared");
+    for (vault, location) in [("twice", "second"), ("main", "main")] {
+        let named_twice = format!(
+            "kind = \"vault\"\nname = \"{vault}\"\n[spec]\nsharing = \"agent\"\n\
+             custody = \"coordinator\"\nlocations = {{required=[\"{location}\", \"{location}\"]}}\n",
+        );
+        write(&file, named_twice);
+        dev.json(&["apply", "-f", file.to_str().unwrap()]).fails(4, "location.place_shared");
+    }
 }
 
 /// A directory that is seen at another place, until the test is over.
@@ -59,8 +61,17 @@ struct Bound(PathBuf);
 
 impl Bound {
     fn mount(what: &Path, at: &Path) -> Self {
+        Self::mounted(Command::new("mount").arg("--bind").arg(what), at)
+    }
+
+    /// A disk of its own, for as long as the test.
+    fn disk(at: &Path) -> Self {
+        Self::mounted(Command::new("mount").args(["-t", "tmpfs", "disk"]), at)
+    }
+
+    fn mounted(mount: &mut Command, at: &Path) -> Self {
         std::fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount").arg("--bind").args([what, at]).status().unwrap();
+        let mounted = mount.arg(at).status().unwrap();
         assert!(mounted.success(), "`make test` runs this as root");
         Self(at.to_owned())
     }
@@ -80,6 +91,18 @@ fn a_bind_mount_of_a_location_is_the_location() {
     let bound = Bound::mount(&scratch.join("d/location"), &scratch.join("bound"));
     let file = scratch.join("location.toml");
     write(&file, location("second", &format!("local:{}", bound.0.display())));
+    dev.json(&["apply", "-f", text(&file)]).fails(4, "location.place_shared");
+}
+
+#[test]
+fn a_disk_that_is_mounted_beneath_a_location_is_another_one() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let disk = Bound::disk(&scratch.join("d/location/disk"));
+    let file = scratch.join("location.toml");
+    write(&file, location("second", &format!("local:{}", disk.0.display())));
+    dev.json(&["apply", "-f", text(&file)]).ok();
+    write(&file, location("third", &format!("local:{}", disk.0.join("packs").display())));
     dev.json(&["apply", "-f", text(&file)]).fails(4, "location.place_shared");
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Links {
     failures: Failures,
     /// Groups with paths that come later.
     later: u64,
-    /// Of these the first path is not among what was selected.
-    orphans: BTreeMap<u64, (Vec<u8>, Inode)>,
+    /// Of these the first path is not among what was selected; where the first selected one was put.
+    orphans: BTreeMap<u64, u64>,
 }
 
 #[derive(Decode, Encode)]
@@ -72,14 +72,16 @@ impl Links {
         }
         if entry.kind == EntryKind::File && entry.content.is_none() {
             self.later += 1;
-            self.orphans.insert(group, (entry.path.to_vec(), Inode::of(entry)));
+            let place = self.put(&entry.path, Inode::of(entry));
+            self.orphans.insert(group, place);
             return false;
         }
-        self.remember(group, &entry.path, Inode::of(entry));
+        let place = self.put(&entry.path, Inode::of(entry));
+        self.firsts.insert(group, place);
         true
     }
 
-    fn remember(&mut self, group: u64, path: &[u8], inode: Inode) {
+    fn put(&mut self, path: &[u8], inode: Inode) -> u64 {
         let file = || match &self.target {
             Some(target) => target.file_aside(),
             None => Err(Error::new(Code::FileMissing, "nothing is written")),
@@ -90,8 +92,7 @@ impl Links {
             Ok(()) => {}
             Err(error) => unreachable!("encoding to memory failed: {error}"),
         }
-        let place = self.aside.put(&bytes, file);
-        self.firsts.insert(group, place);
+        self.aside.put(&bytes, file)
     }
 
     fn first(&self, place: u64) -> Result<First> {
@@ -165,11 +166,12 @@ impl Links {
             let Some(group) = entry.hardlink_group.filter(|_| entry.content.is_some()) else {
                 continue;
             };
-            let Some((path, inode)) = orphans.remove(&group) else { continue };
-            self.remember(group, &path, inode);
+            let Some(place) = orphans.remove(&group) else { continue };
+            self.firsts.insert(group, place);
+            let First { path, inode } = self.first(place)?;
             let outcome = self.outcome_of(group);
             if inode == Inode::of(&entry) {
-                file(Entry { path: path.into(), ..entry }, outcome)?;
+                file(Entry { path: path.to_vec().into(), ..entry }, outcome)?;
             } else {
                 run.skip(&path, Code::FileChanged);
                 outcome.failed(Code::FileChanged);

@@ -154,12 +154,12 @@ async fn read_reports(
     }
 }
 
-/// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later is
-/// told again on the agent's next line, which it is made to open.
+/// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later,
+/// or by another member, is told again on the agent's next line, which it is made to open.
 async fn take_end(house: &House, (agent, line): (AgentId, u64), end: v1::RunEnded) -> Result<()> {
     let run_id = end.run_id.clone();
     let ended = end_run(house, agent, end).await;
-    if ended.as_ref().is_err_and(Error::is_retryable) {
+    if !is_settled(&ended) {
         house.hub.detach(&agent, line);
         return ended;
     }
@@ -167,6 +167,20 @@ async fn take_end(house: &House, (agent, line): (AgentId, u64), end: v1::RunEnde
     // A line without room hears it when the end is told again.
     house.hub.answer(&agent, line, v1::AgentOrder { order });
     ended
+}
+
+/// Whether there is nothing more to say about a run whose end was told: agreed on, or refused for
+/// what it is. Any other refusal is about this member or this moment.
+fn is_settled(ended: &Result<()>) -> bool {
+    let Err(error) = ended else { return true };
+    matches!(
+        error.code,
+        Code::AuthDenied
+            | Code::LimitExceeded
+            | Code::RunMissing
+            | Code::UsageIdMalformed
+            | Code::UsageMalformed
+    )
 }
 
 fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Result<()> {
@@ -195,4 +209,25 @@ async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<(
     let (state, error) = restoring::told_end(&error, "the agent");
     let command = EndRun { run, state, error: Some(error), silent_since: None };
     house.ledger.propose(Actor::Agent(agent), command).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_taken_when_it_is_agreed_on_or_can_never_be() {
+        assert!(is_settled(&Ok(())));
+        let refused = |code| Err(Error::new(code, "refused"));
+        for code in [Code::RunMissing, Code::AuthDenied, Code::UsageMalformed] {
+            assert!(is_settled(&refused(code)), "{code}: nobody will ever agree");
+        }
+        for code in [Code::UsageIdMalformed, Code::LimitExceeded] {
+            assert!(is_settled(&refused(code)), "{code}: nobody will ever agree");
+        }
+        for code in [Code::EpochSuperseded, Code::MemberRemoved, Code::LevelUnknown] {
+            assert!(!is_settled(&refused(code)), "{code}: another member may take it");
+        }
+        assert!(!is_settled(&refused(Code::ClusterLeaderless)), "it may be agreed on later");
+    }
 }

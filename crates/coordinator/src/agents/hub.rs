@@ -140,13 +140,17 @@ impl Hub {
         self.lock().attached.contains_key(agent)
     }
 
-    /// Who is attached, and since when; but for those whose other process is attached elsewhere.
+    /// Who has a line here, and since when.
     pub(crate) fn attached(&self) -> BTreeMap<AgentId, Timestamp> {
         let state = self.lock();
-        let is_here = |agent: &AgentId| !state.doubts.get(agent).is_some_and(|one| one.elsewhere);
         let since = |lines: &Vec<Attachment>| lines.iter().map(|line| line.since).max();
-        let lines = state.attached.iter().filter(|(agent, _)| is_here(agent));
+        let lines = state.attached.iter();
         lines.filter_map(|(agent, lines)| Some((*agent, since(lines)?))).collect()
+    }
+
+    /// Whether the seat of this agent is left where its other process is attached.
+    pub(crate) fn is_seated_elsewhere(&self, agent: &AgentId) -> bool {
+        self.lock().doubts.get(agent).is_some_and(|doubt| doubt.elsewhere)
     }
 
     /// Ends when an agent came or went.
@@ -350,9 +354,10 @@ mod tests {
         let hub = Hub::default();
         hub.doubt(AGENT, NOW, Duration::ZERO, true);
         hub.attach_in_doubt(AGENT, line(Some(8)).0);
-        assert!(hub.attached().is_empty() && hub.is_attached(&AGENT));
+        assert!(hub.is_seated_elsewhere(&AGENT));
+        assert!(hub.attached().contains_key(&AGENT), "whoever was revoked has no line anywhere");
         assert_eq!(hub.with_rivals_elsewhere(), [(AGENT, Process(8))]);
         hub.doubt(AGENT, NOW, Duration::ZERO, false);
-        assert!(hub.attached().contains_key(&AGENT) && hub.with_rivals_elsewhere().is_empty());
+        assert!(!hub.is_seated_elsewhere(&AGENT) && hub.with_rivals_elsewhere().is_empty());
     }
 }

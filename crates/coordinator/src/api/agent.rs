@@ -4,7 +4,7 @@ use super::{caller, refuse};
 use crate::{
     agents::{
         dispatch, doubles, history,
-        hub::{NewLine, ORDERS_MAX, Process},
+        hub::{Line, NewLine, ORDERS_MAX, Process},
     },
     house::House,
     reading::restoring,
@@ -55,7 +55,7 @@ impl AgentControl for AgentService {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
         let process = hello.process.map(Process);
-        let number = take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
+        let line = take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
         tracing::info!(%agent, version = hello.version, "agent attached");
         dispatch::reconcile(&self.house).await.map_err(refuse)?;
         let house = self.house.clone();
@@ -63,10 +63,7 @@ impl AgentControl for AgentService {
         self.tasks.spawn("agent line", OnError::Log, async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = read_reports(&house, (agent, number), reports) => {}
-            }
-            if house.hub.detach(&agent, number) {
-                tracing::info!(%agent, "agent detached");
+                () = read_reports(&house, &line, reports) => {}
             }
             Ok(())
         });
@@ -101,7 +98,7 @@ async fn take_line(
     process: Option<Process>,
     orders: mpsc::Sender<v1::AgentOrder>,
     working_on: Vec<RunId>,
-) -> Result<u64> {
+) -> Result<Line> {
     let is_doubled = match process {
         Some(process) => doubles::meet(house, agent, process).await,
         None => false,
@@ -136,16 +133,13 @@ async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> R
     Ok(())
 }
 
-async fn read_reports(
-    house: &House,
-    (agent, line): (AgentId, u64),
-    mut reports: Streaming<v1::AgentReport>,
-) {
+async fn read_reports(house: &House, line: &Line, mut reports: Streaming<v1::AgentReport>) {
+    let agent = line.agent;
     while let Ok(Some(report)) = reports.message().await {
-        house.hub.saw(agent, line, house.ledger.now());
+        house.hub.saw(agent, line.number, house.ledger.now());
         let taken = match report.report {
             Some(Report::Progress(progress)) => note_progress(house, agent, progress),
-            Some(Report::Ended(ended)) => take_end(house, (agent, line), ended).await,
+            Some(Report::Ended(ended)) => take_end(house, line, ended).await,
             Some(Report::Hello(_) | Report::Heartbeat(_)) | None => Ok(()),
         };
         if let Err(error) = taken {
@@ -156,16 +150,16 @@ async fn read_reports(
 
 /// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later,
 /// or by another member, is told again on the agent's next line, which it is made to open.
-async fn take_end(house: &House, (agent, line): (AgentId, u64), end: v1::RunEnded) -> Result<()> {
+async fn take_end(house: &House, line: &Line, end: v1::RunEnded) -> Result<()> {
     let run_id = end.run_id.clone();
-    let ended = end_run(house, agent, end).await;
+    let ended = end_run(house, line.agent, end).await;
     if !is_settled(&ended) {
-        house.hub.detach(&agent, line);
+        house.hub.detach(&line.agent, line.number);
         return ended;
     }
     let order = Some(Order::EndTaken(v1::EndTaken { run_id }));
     // A line without room hears it when the end is told again.
-    house.hub.answer(&agent, line, v1::AgentOrder { order });
+    house.hub.answer(&line.agent, line.number, v1::AgentOrder { order });
     ended
 }
 

@@ -39,6 +39,7 @@ struct State {
     attached: HashMap<AgentId, Vec<Attachment>>,
     doubts: HashMap<AgentId, Doubt>,
     seen: HashMap<AgentId, Timestamp>,
+    processes: HashMap<AgentId, Process>,
     progress: HashMap<RunId, RunProgress>,
     attachments: u64,
 }
@@ -49,7 +50,8 @@ pub(crate) struct NewLine {
     pub(crate) process: Option<Process>,
     pub(crate) since: Timestamp,
     pub(crate) orders: mpsc::Sender<AgentOrder>,
-    pub(crate) working_on: Vec<RunId>,
+    /// Those of which it is told nothing.
+    pub(crate) runs: Vec<RunId>,
 }
 
 /// A line that was taken: whoever drops it detaches it, however its end came.
@@ -120,11 +122,12 @@ impl Hub {
     fn add(self: &Arc<Self>, state: &mut State, agent: AgentId, line: NewLine) -> Line {
         state.attachments += 1;
         let number = state.attachments;
-        let NewLine { process, since, orders, working_on } = line;
-        let sent = working_on.into_iter().map(|run| (run, false)).collect();
+        let NewLine { process, since, orders, runs } = line;
+        let sent = runs.into_iter().map(|run| (run, false)).collect();
         let line = Attachment { number, process, since, orders, sent, reports: 0 };
         state.attached.entry(agent).or_default().push(line);
         state.seen.insert(agent, since);
+        state.processes.extend(process.map(|process| (agent, process)));
         self.changed.notify_one();
         Line { hub: self.clone(), agent, number }
     }
@@ -260,6 +263,19 @@ impl Hub {
         (doubt.known, doubt.elsewhere) = (known, elsewhere);
     }
 
+    /// Whose line was here last, whether or not it still is.
+    pub(crate) fn last_process(&self, agent: &AgentId) -> Option<Process> {
+        self.lock().processes.get(agent).copied()
+    }
+
+    /// Whether this line still stands and is its agent's only one, beyond doubt.
+    pub(crate) fn is_alone(&self, line: &Line) -> bool {
+        let state = self.lock();
+        let mut lines = state.lines(&line.agent).map(|one| one.number);
+        !state.doubts.contains_key(&line.agent)
+            && (lines.next(), lines.next()) == (Some(line.number), None)
+    }
+
     pub(crate) fn is_in_doubt(&self, agent: &AgentId) -> bool {
         self.lock().doubts.contains_key(agent)
     }
@@ -316,7 +332,7 @@ mod tests {
     fn line(process: Option<u64>) -> (NewLine, Receiver<AgentOrder>) {
         let (orders, receiver) = mpsc::channel(4);
         let process = process.map(Process);
-        (NewLine { process, since: NOW, orders, working_on: Vec::new() }, receiver)
+        (NewLine { process, since: NOW, orders, runs: Vec::new() }, receiver)
     }
 
     fn order() -> AgentOrder {

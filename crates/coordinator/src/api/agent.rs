@@ -3,7 +3,7 @@
 use super::{caller, refuse};
 use crate::{
     agents::{
-        dispatch, doubles, history,
+        dispatch, doubles, forgotten, history,
         hub::{Line, NewLine, ORDERS_MAX, Process},
     },
     house::House,
@@ -11,7 +11,7 @@ use crate::{
 };
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
-use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};
+use holdfast_ledger::{Actor, command::EndRun};
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
     parse,
@@ -55,7 +55,8 @@ impl AgentControl for AgentService {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
         let process = hello.process.map(Process);
-        let line = take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
+        let (line, lost) =
+            take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
         tracing::info!(%agent, version = hello.version, "agent attached");
         dispatch::reconcile(&self.house).await.map_err(refuse)?;
         let house = self.house.clone();
@@ -64,6 +65,7 @@ impl AgentControl for AgentService {
             tokio::select! {
                 () = token.cancelled() => {}
                 () = read_reports(&house, &line, reports) => {}
+                () = forgotten::end_when_alone(&house, &line, &lost) => {}
             }
             Ok(())
         });
@@ -91,46 +93,37 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
     }
 }
 
-/// Of two processes with one identity neither says anything about the other's runs.
+/// Of two processes with one identity neither says anything about the other's runs. Those that
+/// were lost with another process, unless one of it comes, are told with the line.
 async fn take_line(
     house: &House,
     agent: AgentId,
     process: Option<Process>,
     orders: mpsc::Sender<v1::AgentOrder>,
-    working_on: Vec<RunId>,
-) -> Result<Line> {
+    mut runs: Vec<RunId>,
+) -> Result<(Line, Vec<RunId>)> {
     let is_doubled = match process {
         Some(process) => doubles::meet(house, agent, process).await,
         None => false,
     };
+    let mut lost = Vec::new();
     if !is_doubled {
-        end_forgotten_runs(house, agent, &working_on).await?;
-    }
-    let line = NewLine { process, since: house.ledger.now(), orders, working_on };
-    if is_doubled {
-        return house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
-            Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
-                .next("join each of the copies anew, with a token of its own")
-        });
-    }
-    Ok(house.hub.attach(agent, line))
-}
-
-/// A run that is running in the ledger and unknown to its agent was lost with the agent's process.
-async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> Result<()> {
-    for run in house.ledger.query().open_runs()? {
-        if run.agent == Some(agent) && run.state == RunState::Running && !known.contains(&run.id) {
-            let error = Some(Refusal {
-                code: Code::RunInterrupted.name().to_owned(),
-                message: "the agent was restarted during the run".to_owned(),
-                next: None,
-            });
-            let state = RunState::Interrupted;
-            let command = EndRun { run: run.id, state, error, silent_since: None };
-            house.ledger.propose(Actor::System, command).await?;
+        lost = forgotten::runs(house, agent, &runs)?;
+        if forgotten::is_restart(house, agent, process)? {
+            forgotten::end(house, &std::mem::take(&mut lost)).await?;
         }
     }
-    Ok(())
+    // Whoever does them may still be there: nobody else is to begin them.
+    runs.extend(&lost);
+    let line = NewLine { process, since: house.ledger.now(), orders, runs };
+    if is_doubled {
+        let line = house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
+            Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
+                .next("join each of the copies anew, with a token of its own")
+        })?;
+        return Ok((line, lost));
+    }
+    Ok((house.hub.attach(agent, line), lost))
 }
 
 async fn read_reports(house: &House, line: &Line, mut reports: Streaming<v1::AgentReport>) {

@@ -40,7 +40,7 @@ pub(crate) struct House {
     /// A witness has none.
     pub(crate) keys: Option<Keys>,
     pub(crate) places: Places,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) sessions: Sessions,
     pub(crate) reads: Reads,
     pub(crate) shipping: Shipping,

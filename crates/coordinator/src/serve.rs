@@ -1,7 +1,7 @@
 //! One coordinator, from its configuration file to a clean stop.
 
 use crate::{
-    agents::{dispatch, doubles, hub::Hub, presence},
+    agents::{dispatch, doubles, presence},
     api::{
         AdminService, AgentService, EnrollService, IngestService, RaftService, RestoreService,
         access::GateLayer, next_leader,
@@ -396,7 +396,7 @@ pub(crate) fn house(
         ledger,
         keys,
         first_peers: Default::default(),
-        hub: Hub::default(),
+        hub: Default::default(),
         sessions: Default::default(),
         reads: Default::default(),
         shipping: Default::default(),

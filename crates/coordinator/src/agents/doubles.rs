@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What an agent that lives lets pass at most before it says something again.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
-const ANSWER_PATIENCE: Duration = Duration::from_millis(6_500);
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_millis(6_500);
 const LOOK: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_secs(1);
 const _: () = assert!(ANSWER_PATIENCE.as_millis() > HEARTBEAT.as_millis());

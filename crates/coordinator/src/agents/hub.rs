@@ -11,7 +11,7 @@ use holdfast_common::{AgentId, RunId, Timestamp};
 use holdfast_wire::v1::{AgentOrder, RivalLine, RunProgress};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
@@ -39,6 +39,7 @@ struct State {
     attached: HashMap<AgentId, Vec<Attachment>>,
     doubts: HashMap<AgentId, Doubt>,
     seen: HashMap<AgentId, Timestamp>,
+    processes: HashMap<AgentId, Process>,
     progress: HashMap<RunId, RunProgress>,
     attachments: u64,
 }
@@ -49,7 +50,24 @@ pub(crate) struct NewLine {
     pub(crate) process: Option<Process>,
     pub(crate) since: Timestamp,
     pub(crate) orders: mpsc::Sender<AgentOrder>,
-    pub(crate) working_on: Vec<RunId>,
+    /// Those of which it is told nothing.
+    pub(crate) runs: Vec<RunId>,
+}
+
+/// A line that was taken: whoever drops it detaches it, however its end came.
+#[must_use = "a line that nobody holds is detached"]
+pub(crate) struct Line {
+    hub: Arc<Hub>,
+    pub(crate) agent: AgentId,
+    pub(crate) number: u64,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.hub.detach(&self.agent, self.number) {
+            tracing::info!(agent = %self.agent, "agent detached");
+        }
+    }
 }
 
 struct Attachment {
@@ -62,6 +80,13 @@ struct Attachment {
     reports: u64,
 }
 
+impl Attachment {
+    /// One whose other side is gone counts nowhere, although nobody took it away yet.
+    fn is_open(&self) -> bool {
+        !self.orders.is_closed()
+    }
+}
+
 struct Doubt {
     since: Timestamp,
     /// When two were known to live, by the clock that only goes on.
@@ -70,9 +95,16 @@ struct Doubt {
     elsewhere: bool,
 }
 
+impl State {
+    /// An agent's lines that still lead to somebody.
+    fn lines(&self, agent: &AgentId) -> impl Iterator<Item = &Attachment> {
+        self.attached.get(agent).into_iter().flatten().filter(|line| line.is_open())
+    }
+}
+
 impl Hub {
     /// Takes an agent's line; older ones of the same agent are dropped.
-    pub(crate) fn attach(&self, agent: AgentId, line: NewLine) -> u64 {
+    pub(crate) fn attach(self: &Arc<Self>, agent: AgentId, line: NewLine) -> Line {
         let mut state = self.lock();
         state.attached.remove(&agent);
         self.add(&mut state, agent, line)
@@ -80,23 +112,24 @@ impl Hub {
 
     /// Takes a line of an identity that is in doubt, beside those of other processes; nothing where
     /// there are too many.
-    pub(crate) fn attach_in_doubt(&self, agent: AgentId, line: NewLine) -> Option<u64> {
+    pub(crate) fn attach_in_doubt(self: &Arc<Self>, agent: AgentId, line: NewLine) -> Option<Line> {
         let mut state = self.lock();
         let lines = state.attached.entry(agent).or_default();
-        lines.retain(|other| other.process != line.process);
+        lines.retain(|other| other.is_open() && other.process != line.process);
         (lines.len() < LINES_MAX).then(|| self.add(&mut state, agent, line))
     }
 
-    fn add(&self, state: &mut State, agent: AgentId, line: NewLine) -> u64 {
+    fn add(self: &Arc<Self>, state: &mut State, agent: AgentId, line: NewLine) -> Line {
         state.attachments += 1;
         let number = state.attachments;
-        let NewLine { process, since, orders, working_on } = line;
-        let sent = working_on.into_iter().map(|run| (run, false)).collect();
+        let NewLine { process, since, orders, runs } = line;
+        let sent = runs.into_iter().map(|run| (run, false)).collect();
         let line = Attachment { number, process, since, orders, sent, reports: 0 };
         state.attached.entry(agent).or_default().push(line);
         state.seen.insert(agent, since);
+        state.processes.extend(process.map(|process| (agent, process)));
         self.changed.notify_one();
-        number
+        Line { hub: self.clone(), agent, number }
     }
 
     /// Forgets a line, unless a newer one took its place.
@@ -133,20 +166,23 @@ impl Hub {
     }
 
     pub(crate) fn is_anybody_attached(&self) -> bool {
-        !self.lock().attached.is_empty()
+        self.lock().attached.values().flatten().any(Attachment::is_open)
     }
 
     pub(crate) fn is_attached(&self, agent: &AgentId) -> bool {
-        self.lock().attached.contains_key(agent)
+        self.lock().lines(agent).next().is_some()
     }
 
-    /// Who is attached, and since when; but for those whose other process is attached elsewhere.
+    /// Who has a line here, and since when.
     pub(crate) fn attached(&self) -> BTreeMap<AgentId, Timestamp> {
         let state = self.lock();
-        let is_here = |agent: &AgentId| !state.doubts.get(agent).is_some_and(|one| one.elsewhere);
-        let since = |lines: &Vec<Attachment>| lines.iter().map(|line| line.since).max();
-        let lines = state.attached.iter().filter(|(agent, _)| is_here(agent));
-        lines.filter_map(|(agent, lines)| Some((*agent, since(lines)?))).collect()
+        let since = |agent| state.lines(agent).map(|line| line.since).max();
+        state.attached.keys().filter_map(|agent| Some((*agent, since(agent)?))).collect()
+    }
+
+    /// Whether the seat of this agent is left where its other process is attached.
+    pub(crate) fn is_seated_elsewhere(&self, agent: &AgentId) -> bool {
+        self.lock().doubts.get(agent).is_some_and(|doubt| doubt.elsewhere)
     }
 
     /// Ends when an agent came or went.
@@ -212,7 +248,7 @@ impl Hub {
     /// Lines of an agent that another process holds.
     pub(crate) fn rivals(&self, agent: &AgentId, process: Process) -> Vec<RivalLine> {
         let state = self.lock();
-        let lines = state.attached.get(agent).into_iter().flatten();
+        let lines = state.lines(agent);
         lines
             .filter(|line| line.process.is_some_and(|other| other != process))
             .map(|line| RivalLine { number: line.number, reports: line.reports })
@@ -225,6 +261,19 @@ impl Hub {
         let new = Doubt { since: now, known, elsewhere };
         let doubt = state.doubts.entry(agent).or_insert(new);
         (doubt.known, doubt.elsewhere) = (known, elsewhere);
+    }
+
+    /// Whose line was here last, whether or not it still is.
+    pub(crate) fn last_process(&self, agent: &AgentId) -> Option<Process> {
+        self.lock().processes.get(agent).copied()
+    }
+
+    /// Whether this line still stands and is its agent's only one, beyond doubt.
+    pub(crate) fn is_alone(&self, line: &Line) -> bool {
+        let state = self.lock();
+        let mut lines = state.lines(&line.agent).map(|one| one.number);
+        !state.doubts.contains_key(&line.agent)
+            && (lines.next(), lines.next()) == (Some(line.number), None)
     }
 
     pub(crate) fn is_in_doubt(&self, agent: &AgentId) -> bool {
@@ -240,9 +289,8 @@ impl Hub {
     pub(crate) fn with_rivals_elsewhere(&self) -> Vec<(AgentId, Process)> {
         let state = self.lock();
         let away = state.doubts.iter().filter(|(_, doubt)| doubt.elsewhere);
-        let lines = away.flat_map(|(agent, _)| {
-            state.attached.get(agent).into_iter().flatten().map(|line| (*agent, line.process))
-        });
+        let lines =
+            away.flat_map(|(agent, _)| state.lines(agent).map(|line| (*agent, line.process)));
         lines.filter_map(|(agent, process)| Some((agent, process?))).collect()
     }
 
@@ -252,8 +300,10 @@ impl Hub {
         let mut state = self.lock();
         let State { attached, doubts, .. } = &mut *state;
         doubts.retain(|agent, doubt| {
-            let lines = attached.get(agent).map_or(&[][..], |lines| &lines[..]);
-            if lines.windows(2).any(|pair| pair[0].process != pair[1].process) {
+            let lines = attached.get(agent).into_iter().flatten();
+            let mut processes = lines.filter(|line| line.is_open()).map(|line| line.process);
+            let first = processes.next();
+            if processes.any(|other| Some(other) != first) {
                 doubt.known = elapsed;
             }
             let stays = elapsed.saturating_sub(doubt.known) < DOUBT;
@@ -282,7 +332,7 @@ mod tests {
     fn line(process: Option<u64>) -> (NewLine, Receiver<AgentOrder>) {
         let (orders, receiver) = mpsc::channel(4);
         let process = process.map(Process);
-        (NewLine { process, since: NOW, orders, working_on: Vec::new() }, receiver)
+        (NewLine { process, since: NOW, orders, runs: Vec::new() }, receiver)
     }
 
     fn order() -> AgentOrder {
@@ -292,12 +342,12 @@ mod tests {
     #[test]
     fn the_same_process_or_an_old_agent_takes_the_place_of_its_line() {
         for process in [None, Some(7)] {
-            let hub = Hub::default();
+            let hub = Arc::new(Hub::default());
             let ((first, mut gone), (second, mut orders)) = (line(process), line(process));
-            let number = hub.attach(AGENT, first);
-            hub.attach(AGENT, second);
+            let replaced = hub.attach(AGENT, first);
+            let _newest = hub.attach(AGENT, second);
             assert_eq!(gone.try_recv(), Err(TryRecvError::Disconnected));
-            assert!(!hub.detach(&AGENT, number), "it was replaced");
+            drop(replaced);
             hub.send(&AGENT, RUN, false, order());
             assert!(orders.try_recv().is_ok());
         }
@@ -305,23 +355,25 @@ mod tests {
 
     #[test]
     fn only_lines_of_other_processes_are_rivals_and_reports_show_that_they_live() {
-        let hub = Hub::default();
-        let number = hub.attach(AGENT, line(Some(7)).0);
+        let hub = Arc::new(Hub::default());
+        let ((first, _orders), (old, _its_orders)) = (line(Some(7)), line(None));
+        let first = hub.attach(AGENT, first);
+        let number = first.number;
         assert_eq!(hub.rivals(&AGENT, Process(7)), []);
         assert_eq!(hub.rivals(&AGENT, Process(8)), [RivalLine { number, reports: 0 }]);
         hub.saw(AGENT, number, NOW);
         assert_eq!(hub.rivals(&AGENT, Process(8)), [RivalLine { number, reports: 1 }]);
-        hub.attach(AGENT, line(None).0);
+        let _old = hub.attach(AGENT, old);
         assert_eq!(hub.rivals(&AGENT, Process(8)), [], "an old agent does not say");
     }
 
     #[test]
     fn nobody_gets_work_while_two_live_and_whoever_is_left_comes_anew() {
-        let hub = Hub::default();
+        let hub = Arc::new(Hub::default());
         let ((first, mut one), (second, mut two)) = (line(Some(7)), line(Some(8)));
-        hub.attach(AGENT, first);
+        let _first = hub.attach(AGENT, first);
         hub.doubt(AGENT, NOW, Duration::ZERO, false);
-        let number = hub.attach_in_doubt(AGENT, second).unwrap();
+        let second = hub.attach_in_doubt(AGENT, second).unwrap();
         hub.send(&AGENT, RUN, false, order());
         assert_eq!(one.try_recv(), Err(TryRecvError::Empty));
         assert_eq!(two.try_recv(), Err(TryRecvError::Empty));
@@ -329,7 +381,7 @@ mod tests {
         assert!(one.try_recv().is_ok() && two.try_recv().is_ok(), "a run may be cancelled");
         hub.settle_doubts(DOUBT * 2);
         assert!(hub.is_in_doubt(&AGENT), "both are there");
-        assert!(hub.detach(&AGENT, number));
+        drop(second);
         hub.settle_doubts(DOUBT * 3 - Duration::from_secs(1));
         assert!(hub.is_in_doubt(&AGENT), "it may come back");
         hub.settle_doubts(DOUBT * 3);
@@ -339,20 +391,51 @@ mod tests {
 
     #[test]
     fn an_identity_in_doubt_has_a_bound_of_lines() {
-        let hub = Hub::default();
+        let hub = Arc::new(Hub::default());
         let kept: Vec<_> = (0..LINES_MAX as u64 + 1).map(|one| line(Some(one))).collect();
-        let taken = kept.into_iter().map(|(line, _)| hub.attach_in_doubt(AGENT, line).is_some());
-        assert_eq!(taken.filter(|taken| !taken).count(), 1);
+        let (lines, _orders): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+        let taken = lines.into_iter().map(|line| hub.attach_in_doubt(AGENT, line));
+        assert_eq!(taken.collect::<Vec<_>>().iter().flatten().count(), LINES_MAX);
     }
 
     #[test]
     fn the_seat_is_left_where_the_other_process_is() {
-        let hub = Hub::default();
+        let hub = Arc::new(Hub::default());
         hub.doubt(AGENT, NOW, Duration::ZERO, true);
-        hub.attach_in_doubt(AGENT, line(Some(8)).0);
-        assert!(hub.attached().is_empty() && hub.is_attached(&AGENT));
+        let (line, _orders) = line(Some(8));
+        let _line = hub.attach_in_doubt(AGENT, line);
+        assert!(hub.is_seated_elsewhere(&AGENT));
+        assert!(hub.attached().contains_key(&AGENT), "whoever was revoked has no line anywhere");
         assert_eq!(hub.with_rivals_elsewhere(), [(AGENT, Process(8))]);
         hub.doubt(AGENT, NOW, Duration::ZERO, false);
-        assert!(hub.attached().contains_key(&AGENT) && hub.with_rivals_elsewhere().is_empty());
+        assert!(!hub.is_seated_elsewhere(&AGENT) && hub.with_rivals_elsewhere().is_empty());
+    }
+
+    #[test]
+    fn a_line_that_nobody_holds_is_detached() {
+        let hub = Arc::new(Hub::default());
+        let (line, _orders) = line(Some(7));
+        let line = hub.attach(AGENT, line);
+        assert!(hub.is_attached(&AGENT));
+        drop(line);
+        assert!(!hub.is_attached(&AGENT) && !hub.is_anybody_attached());
+    }
+
+    #[test]
+    fn a_line_whose_other_side_is_gone_counts_nowhere() {
+        let hub = Arc::new(Hub::default());
+        let ((first, _orders), (second, gone)) = (line(Some(7)), line(Some(8)));
+        let _first = hub.attach(AGENT, first);
+        hub.doubt(AGENT, NOW, Duration::ZERO, false);
+        let _second = hub.attach_in_doubt(AGENT, second).unwrap();
+        drop(gone);
+        assert_eq!(hub.rivals(&AGENT, Process(7)), []);
+        hub.settle_doubts(DOUBT);
+        assert!(!hub.is_in_doubt(&AGENT), "one alone is left");
+        let (third, gone) = line(Some(9));
+        let _third = hub.attach(AGENT, third);
+        drop(gone);
+        assert!(!hub.is_attached(&AGENT) && !hub.is_anybody_attached());
+        assert!(hub.attached().is_empty());
     }
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod doubles;
+pub(crate) mod forgotten;
 pub(crate) mod history;
 pub(crate) mod hub;
 pub(crate) mod presence;

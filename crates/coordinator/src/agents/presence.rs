@@ -56,15 +56,17 @@ async fn look(house: &House) -> Result<()> {
     let mut here = Vec::new();
     for (agent, since) in house.hub.attached() {
         let seat = query.seat(&agent)?;
-        match query.agent(&agent) {
-            Ok(row) if row.state == AgentState::Revoked => {
+        // One that is newer than what is applied here has no row yet.
+        let Ok(row) = query.agent(&agent) else { continue };
+        let is_elsewhere = house.hub.is_seated_elsewhere(&agent);
+        match lot(row.state, is_elsewhere, moved(seat.as_ref(), house.node_id, since)) {
+            Lot::Revoked => {
                 house.hub.drop_agent(&agent);
                 (house.close_agent)(agent);
             }
-            // It came to another member after it came here, and only its line here did not notice.
-            Ok(_) if moved(seat.as_ref(), house.node_id, since) => house.hub.drop_agent(&agent),
-            Ok(_) => here.push((agent, seat)),
-            Err(_) => {} // newer than what is applied here
+            Lot::MovedOn => house.hub.drop_agent(&agent),
+            Lot::Unseated => {}
+            Lot::Seated => here.push((agent, seat)),
         }
     }
     let seated = query.seats_of(house.node_id).map(|seat| seat.map(|seat| seat.agent));
@@ -83,6 +85,27 @@ async fn look(house: &House) -> Result<()> {
         house.ledger.propose(Actor::System, seen).await?;
     }
     Ok(())
+}
+
+/// What becomes of an agent that has a line here.
+#[derive(Debug, PartialEq)]
+enum Lot {
+    /// It came to another member after it came here, and only its line here did not notice.
+    MovedOn,
+    Revoked,
+    Seated,
+    /// Its other process has the seat, at another member.
+    Unseated,
+}
+
+/// Whoever was revoked has no line anywhere, wherever its seat is.
+fn lot(state: AgentState, is_elsewhere: bool, has_moved: bool) -> Lot {
+    match state {
+        AgentState::Revoked => Lot::Revoked,
+        _ if is_elsewhere => Lot::Unseated,
+        _ if has_moved => Lot::MovedOn,
+        _ => Lot::Seated,
+    }
 }
 
 /// Whether an agent that came here at `since` has come to another member after that.
@@ -150,6 +173,17 @@ mod tests {
         assert!(!moved(Some(&seat(1, Some(1), later)), 1, START));
         assert!(!moved(Some(&seat(1, None, later)), 1, START));
         assert!(!moved(None, 1, START));
+    }
+
+    #[test]
+    fn a_revoked_agent_loses_its_line_wherever_its_seat_is() {
+        for (is_elsewhere, has_moved) in [(false, false), (false, true), (true, true)] {
+            assert_eq!(lot(AgentState::Revoked, is_elsewhere, has_moved), Lot::Revoked);
+        }
+        let enrolled = |is_elsewhere, has_moved| lot(AgentState::Enrolled, is_elsewhere, has_moved);
+        assert_eq!(enrolled(true, true), Lot::Unseated, "its line is one of two that live");
+        assert_eq!(enrolled(false, true), Lot::MovedOn);
+        assert_eq!(enrolled(false, false), Lot::Seated);
     }
 
     #[test]

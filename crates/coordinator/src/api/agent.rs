@@ -3,15 +3,15 @@
 use super::{caller, refuse};
 use crate::{
     agents::{
-        dispatch, doubles, history,
-        hub::{NewLine, ORDERS_MAX, Process},
+        dispatch, doubles, forgotten, history,
+        hub::{Line, NewLine, ORDERS_MAX, Process},
     },
     house::House,
     reading::restoring,
 };
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
-use holdfast_ledger::{Actor, command::EndRun, envelope::Refusal, row::RunState};
+use holdfast_ledger::{Actor, command::EndRun};
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
     parse,
@@ -55,7 +55,8 @@ impl AgentControl for AgentService {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
         let process = hello.process.map(Process);
-        let number = take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
+        let (line, lost) =
+            take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
         tracing::info!(%agent, version = hello.version, "agent attached");
         dispatch::reconcile(&self.house).await.map_err(refuse)?;
         let house = self.house.clone();
@@ -63,10 +64,8 @@ impl AgentControl for AgentService {
         self.tasks.spawn("agent line", OnError::Log, async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = read_reports(&house, (agent, number), reports) => {}
-            }
-            if house.hub.detach(&agent, number) {
-                tracing::info!(%agent, "agent detached");
+                () = read_reports(&house, &line, reports) => {}
+                () = forgotten::end_when_alone(&house, &line, &lost) => {}
             }
             Ok(())
         });
@@ -94,58 +93,46 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
     }
 }
 
-/// Of two processes with one identity neither says anything about the other's runs.
+/// Of two processes with one identity neither says anything about the other's runs. Those that
+/// were lost with another process, unless one of it comes, are told with the line.
 async fn take_line(
     house: &House,
     agent: AgentId,
     process: Option<Process>,
     orders: mpsc::Sender<v1::AgentOrder>,
-    working_on: Vec<RunId>,
-) -> Result<u64> {
+    mut runs: Vec<RunId>,
+) -> Result<(Line, Vec<RunId>)> {
     let is_doubled = match process {
         Some(process) => doubles::meet(house, agent, process).await,
         None => false,
     };
+    let mut lost = Vec::new();
     if !is_doubled {
-        end_forgotten_runs(house, agent, &working_on).await?;
-    }
-    let line = NewLine { process, since: house.ledger.now(), orders, working_on };
-    if is_doubled {
-        return house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
-            Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
-                .next("join each of the copies anew, with a token of its own")
-        });
-    }
-    Ok(house.hub.attach(agent, line))
-}
-
-/// A run that is running in the ledger and unknown to its agent was lost with the agent's process.
-async fn end_forgotten_runs(house: &House, agent: AgentId, known: &[RunId]) -> Result<()> {
-    for run in house.ledger.query().open_runs()? {
-        if run.agent == Some(agent) && run.state == RunState::Running && !known.contains(&run.id) {
-            let error = Some(Refusal {
-                code: Code::RunInterrupted.name().to_owned(),
-                message: "the agent was restarted during the run".to_owned(),
-                next: None,
-            });
-            let state = RunState::Interrupted;
-            let command = EndRun { run: run.id, state, error, silent_since: None };
-            house.ledger.propose(Actor::System, command).await?;
+        lost = forgotten::runs(house, agent, &runs)?;
+        if forgotten::is_restart(house, agent, process)? {
+            forgotten::end(house, &std::mem::take(&mut lost)).await?;
         }
     }
-    Ok(())
+    // Whoever does them may still be there: nobody else is to begin them.
+    runs.extend(&lost);
+    let line = NewLine { process, since: house.ledger.now(), orders, runs };
+    if is_doubled {
+        let line = house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
+            Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
+                .next("join each of the copies anew, with a token of its own")
+        })?;
+        return Ok((line, lost));
+    }
+    Ok((house.hub.attach(agent, line), lost))
 }
 
-async fn read_reports(
-    house: &House,
-    (agent, line): (AgentId, u64),
-    mut reports: Streaming<v1::AgentReport>,
-) {
+async fn read_reports(house: &House, line: &Line, mut reports: Streaming<v1::AgentReport>) {
+    let agent = line.agent;
     while let Ok(Some(report)) = reports.message().await {
-        house.hub.saw(agent, line, house.ledger.now());
+        house.hub.saw(agent, line.number, house.ledger.now());
         let taken = match report.report {
             Some(Report::Progress(progress)) => note_progress(house, agent, progress),
-            Some(Report::Ended(ended)) => take_end(house, (agent, line), ended).await,
+            Some(Report::Ended(ended)) => take_end(house, line, ended).await,
             Some(Report::Hello(_) | Report::Heartbeat(_)) | None => Ok(()),
         };
         if let Err(error) = taken {
@@ -154,19 +141,33 @@ async fn read_reports(
     }
 }
 
-/// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later is
-/// told again on the agent's next line, which it is made to open.
-async fn take_end(house: &House, (agent, line): (AgentId, u64), end: v1::RunEnded) -> Result<()> {
+/// Says that an end was taken when it is agreed on, or can never be. What may be agreed on later,
+/// or by another member, is told again on the agent's next line, which it is made to open.
+async fn take_end(house: &House, line: &Line, end: v1::RunEnded) -> Result<()> {
     let run_id = end.run_id.clone();
-    let ended = end_run(house, agent, end).await;
-    if ended.as_ref().is_err_and(Error::is_retryable) {
-        house.hub.detach(&agent, line);
+    let ended = end_run(house, line.agent, end).await;
+    if !is_settled(&ended) {
+        house.hub.detach(&line.agent, line.number);
         return ended;
     }
     let order = Some(Order::EndTaken(v1::EndTaken { run_id }));
     // A line without room hears it when the end is told again.
-    house.hub.answer(&agent, line, v1::AgentOrder { order });
+    house.hub.answer(&line.agent, line.number, v1::AgentOrder { order });
     ended
+}
+
+/// Whether there is nothing more to say about a run whose end was told: agreed on, or refused for
+/// what it is. Any other refusal is about this member or this moment.
+fn is_settled(ended: &Result<()>) -> bool {
+    let Err(error) = ended else { return true };
+    matches!(
+        error.code,
+        Code::AuthDenied
+            | Code::LimitExceeded
+            | Code::RunMissing
+            | Code::UsageIdMalformed
+            | Code::UsageMalformed
+    )
 }
 
 fn note_progress(house: &House, agent: AgentId, progress: v1::RunProgress) -> Result<()> {
@@ -195,4 +196,25 @@ async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<(
     let (state, error) = restoring::told_end(&error, "the agent");
     let command = EndRun { run, state, error: Some(error), silent_since: None };
     house.ledger.propose(Actor::Agent(agent), command).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_taken_when_it_is_agreed_on_or_can_never_be() {
+        assert!(is_settled(&Ok(())));
+        let refused = |code| Err(Error::new(code, "refused"));
+        for code in [Code::RunMissing, Code::AuthDenied, Code::UsageMalformed] {
+            assert!(is_settled(&refused(code)), "{code}: nobody will ever agree");
+        }
+        for code in [Code::UsageIdMalformed, Code::LimitExceeded] {
+            assert!(is_settled(&refused(code)), "{code}: nobody will ever agree");
+        }
+        for code in [Code::EpochSuperseded, Code::MemberRemoved, Code::LevelUnknown] {
+            assert!(!is_settled(&refused(code)), "{code}: another member may take it");
+        }
+        assert!(!is_settled(&refused(Code::ClusterLeaderless)), "it may be agreed on later");
+    }
 }

@@ -123,3 +123,43 @@ fn a_process_that_stands_still_is_replaced_and_a_double_when_it_goes_on() {
     first.signal(Signal::CONT);
     wait_until("both live", PATIENCE, || told_of(&cluster));
 }
+
+/// At an address that it has again when it starts anew.
+fn cluster_that_restarts() -> Cluster {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Cluster::start_at(&free.to_string(), "coordinator", &["location"])
+}
+
+#[test]
+fn a_clone_that_comes_first_after_a_restart_ends_no_run_of_its_double() {
+    let mut cluster = cluster_that_restarts();
+    let first = cluster.agent("one");
+    let run = slow_backup(&cluster, "one");
+    // The coordinator that knew whose run it is dies, and whoever does it is late.
+    first.signal(Signal::STOP);
+    cluster.coordinator.kill_in_place();
+    cluster.coordinator = Cluster::coordinator(&cluster.scratch);
+    let clone = clone_of(&cluster, "one");
+    assert_eq!(state_of(&cluster, &run), "running", "the clone cannot know");
+    first.signal(Signal::CONT);
+    wait_until("both live", PATIENCE, || told_of(&cluster));
+    assert_eq!(state_of(&cluster, &run), "running", "whoever does it is there");
+    cluster.run(&["runs", "cancel", &run]).ok();
+    let stopped = || (state_of(&cluster, &run) == "cancelled").then_some(());
+    wait_until("the run is stopped", PATIENCE, stopped);
+    assert!(!clone.log().contains(&run), "it was never the clone's: {}", clone.log());
+}
+
+#[test]
+fn a_run_that_was_lost_with_both_of_its_processes_ends_soon() {
+    let mut cluster = cluster_that_restarts();
+    let first = cluster.agent("one");
+    let run = slow_backup(&cluster, "one");
+    first.kill();
+    cluster.coordinator.kill_in_place();
+    cluster.coordinator = Cluster::coordinator(&cluster.scratch);
+    let _second = cluster.joined_agent("one");
+    let over = || (state_of(&cluster, &run) == "interrupted").then_some(());
+    wait_until("the lost run has ended", PATIENCE, over);
+    assert_eq!(told_of(&cluster), None);
+}

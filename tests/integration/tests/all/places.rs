@@ -49,7 +49,8 @@ fn a_directory_is_one_location_however_it_is_named() {
     for (vault, location) in [("twice", "second"), ("main", "main")] {
         let named_twice = format!(
             "kind = \"vault\"\nname = \"{vault}\"\n[spec]\nsharing = \"agent\"\n\
-             custody = \"coordinator\"\nlocations = {{required=[\"{location}\", \"{location}\"]}}\n",
+             custody = \"coordinator\"\n\
+             locations = {{required=[\"{location}\", \"{location}\"]}}\n",
         );
         write(&file, named_twice);
         dev.json(&["apply", "-f", file.to_str().unwrap()]).fails(4, "location.place_shared");

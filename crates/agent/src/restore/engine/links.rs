@@ -29,7 +29,7 @@ pub(super) struct Links {
     failures: Failures,
     /// Groups with paths that come later.
     later: u64,
-    /// Of these the first path is not among what was selected; where the first selected one was put.
+    /// Of these the first path is not among what was selected; where the first that is was put.
     orphans: BTreeMap<u64, u64>,
 }
 

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   the data set │ the same, ten times │ a million files in one directory
-//!        └ each: first backup ─▶ unchanged ─▶ full verification (a restore that writes nothing)
+//!        └ each: first backup ─▶ unchanged ─▶ full verification ─▶ restore, compared
 //! ```
 
 use crate::{
     arguments::MemoryOptions,
     dataset, files, machine, say,
-    tool::{Holdfast, Part, Tool, Usage},
+    tool::{Holdfast, House, Part, Repository, Tool, Usage},
 };
-use holdfast_common::Result;
+use holdfast_common::{Code, Error, Result};
 use std::{fmt::Write, path::Path};
 
 /// Measures, and writes a table.
@@ -95,10 +95,11 @@ impl Set {
         };
         let mut house = tool.found(&work.join("house"))?;
         let mut peaks = Peaks::default();
-        for command in ["first backup", "unchanged backup", "full verification"] {
+        for command in ["first backup", "unchanged backup", "full verification", "restore"] {
             house.rouse()?;
             let usage = match command {
                 "full verification" => house.verify()?,
+                "restore" => restore(&mut house, &data, &work.join("restored"))?,
                 _ => house.back_up(&data)?,
             };
             house.rest()?;
@@ -106,6 +107,21 @@ impl Set {
         }
         Ok(peaks)
     }
+}
+
+/// Brings everything back, once the data is gone: there need not be room for both.
+fn restore(house: &mut House, data: &Path, to: &Path) -> Result<Usage> {
+    let saved = files::digest(data)?;
+    files::remove_dir(data)?;
+    files::make_dir(to)?;
+    files::forget_removed();
+    let (usage, restored) = house.restore(data, to)?;
+    if files::digest(&restored)? != saved {
+        let message = "what was restored is not what was backed up";
+        return Err(Error::new(Code::ChunkDamaged, message));
+    }
+    files::remove_dir(to)?;
+    Ok(usage)
 }
 
 fn row(out: &mut String, name: &str, command: &str, usage: &Usage) -> Peaks {

@@ -11,7 +11,7 @@ mod threads;
 mod usage;
 
 pub use command_line::CommandLine;
-pub use holdfast::Holdfast;
+pub use holdfast::{Holdfast, House};
 pub use peer::{Peer, PeerName};
 pub use service::Service;
 pub use usage::{Part, Usage};

@@ -105,11 +105,6 @@ impl Catalog {
         *self.followed.borrow() >= index
     }
 
-    /// How far this index was told.
-    pub(super) fn news_upto(&self) -> u64 {
-        self.news().upto
-    }
-
     /// Waits for that; not for ever.
     pub(crate) async fn heard(&self, index: u64) -> Result<()> {
         let mut followed = self.followed.subscribe();
@@ -179,5 +174,27 @@ impl Loader {
                 footers
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Progress;
+    use holdfast_common::VaultId;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_applied_and_was_not_told_yet_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(VaultId::from_bytes([1; 16]), directory.path());
+        catalog.progress.send_replace(Progress::Loaded);
+        let told = |upto| News { upto, ..News::default() };
+        catalog.hear(told(6));
+        let error = catalog.loaded(7).await.unwrap_err();
+        assert_eq!(error.code, Code::IndexLoading, "it may have come with entry 7");
+        assert!(error.is_retryable());
+        let telling = async { catalog.hear(told(7)) };
+        let (known, ()) = tokio::join!(catalog.loaded(7), telling);
+        known.unwrap();
     }
 }

@@ -221,15 +221,16 @@ impl Catalog {
         self.progress.borrow().clone()
     }
 
-    /// Waits until what is absent here is absent from the vault. Not for ever.
-    pub(crate) async fn loaded(&self) -> Result<()> {
+    /// Waits until what is absent here was absent from the vault at an index of the log. Not for
+    /// ever.
+    pub(crate) async fn loaded(&self, upto: u64) -> Result<()> {
         let mut progress = self.progress.subscribe();
         if !self.is_loaded() {
             self.look_again();
         }
         let loaded = progress.wait_for(|progress| matches!(progress, Progress::Loaded));
         let in_time = tokio::time::timeout(PATIENCE, loaded).await.is_ok();
-        if in_time { self.heard(self.news_upto()).await } else { Err(self.loading()) }
+        if in_time { self.heard(upto).await } else { Err(self.loading()) }
     }
 
     /// There may be packs to load or segments to ship; soon, and nobody waits for it.

@@ -11,7 +11,7 @@
 
 use crate::{
     house::House,
-    identity::certificates::{LOOK_INTERVAL, Shown, key_path},
+    identity::certificates::{LOOK_INTERVAL, Shown, key_path, read_key, read_pem},
     options::Options,
 };
 use holdfast_common::{Clock, Code, Error, Result};
@@ -56,8 +56,8 @@ pub(crate) fn present(
 ) -> Result<Shown> {
     let roots = Roots::from_der(vec![cluster.ca_certificate.to_vec().into()])?;
     let chain = files::read_text(&certificate_path(&config.base)).map_err(not_a_witness)?;
-    let key = files::read_private(&key_path(&config.base)).map_err(not_a_witness)?;
-    let identity = TlsIdentity::from_pem(&chain, text(&key)?)?;
+    let key = read_pem(&key_path(&config.base)).map_err(not_a_witness)?;
+    let identity = TlsIdentity::from_pem(&chain, &key)?;
     Shown::of(&identity, roots, clock)
 }
 
@@ -101,8 +101,7 @@ pub(crate) async fn keep(
 
 /// Asks one member after the other.
 async fn renew(house: &House, base: &Path, shown: &mut Shown) -> Result<()> {
-    let pem = files::read_private(&key_path(base))?;
-    let key = IdentityKey::from_pem(text(&pem)?)?;
+    let key = read_key(&key_path(base))?;
     let mut endpoints = house.endpoints();
     endpoints.extend(house.first_peers.values().cloned());
     let mut tried = Error::new(Code::ClusterUnreachable, "no member is known that could be asked");
@@ -140,8 +139,7 @@ fn adopt(
     let authority = authority.ok_or_else(|| Error::new(Code::InternalBug, "no authority"))?;
     insist_on_identity(certificate, &Identity::coordinator(house.cluster, house.node_id), key)?;
     let chain = certificates_pem([certificate, authority.as_ref()]);
-    let pem = files::read_private(&key_path(base))?;
-    let identity = TlsIdentity::from_pem(&chain, text(&pem)?)?;
+    let identity = TlsIdentity::from_pem(&chain, &read_pem(&key_path(base))?)?;
     let ours = PeerCertificate::parse(certificate)?;
     files::write_public(&certificate_path(base), chain.as_bytes())?;
     shown.replace(&identity, ours)
@@ -168,11 +166,6 @@ fn insist_on_identity(certificate: &[u8], meant: &Identity, key: &IdentityKey) -
         return Ok(());
     }
     Err(Error::new(Code::CertificateRefused, "the certificate that came is not for this member"))
-}
-
-fn text(pem: &[u8]) -> Result<&str> {
-    std::str::from_utf8(pem)
-        .map_err(|error| Error::new(Code::ConfigMalformed, "member.key is no PEM").cause(error))
 }
 
 fn certificate_path(base: &Path) -> PathBuf {

@@ -136,7 +136,8 @@ pub(crate) fn read_key(path: &Path) -> Result<IdentityKey> {
     IdentityKey::from_pem(&read_pem(path)?)
 }
 
-fn read_pem(path: &Path) -> Result<Zeroizing<String>> {
+/// The same as it stands there, for TLS.
+pub(crate) fn read_pem(path: &Path) -> Result<Zeroizing<String>> {
     let pem = files::read_private(path)?;
     let text = std::str::from_utf8(&pem)
         .map_err(|error| Error::new(Code::ConfigMalformed, "member.key is no PEM").cause(error))?;

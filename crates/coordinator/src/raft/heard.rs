@@ -50,6 +50,11 @@ impl Ear {
         }
     }
 
+    /// What the tables hold at a start is not news: whoever opens them reads it there.
+    pub(super) fn begin(&self, upto: u64) {
+        self.lock().upto = upto;
+    }
+
     /// A snapshot took the place of the commands up to an index.
     pub(super) fn miss(&self, upto: u64) {
         *self.lock() = Heard { upto, everything: true, ..Heard::default() };

@@ -200,6 +200,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         let head = head_of(self.tables.as_ref()).map_err(io::Error::other)?;
         if let Some(applied) = head.applied.map(LogId::from) {
+            self.ear.begin(applied.index);
             self.applied.send_replace(applied.index);
         }
         let members = head.members.try_into().map_err(io::Error::other)?;

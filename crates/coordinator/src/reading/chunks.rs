@@ -44,13 +44,13 @@ impl House {
     ) -> Result<()> {
         let vault = self.vault(&session.point.vault)?;
         // Asked before, or what is loaded between the two would be called missing.
-        let is_loaded =
-            vault.catalog.is_loaded() && vault.catalog.has_heard(self.ledger.state().applied);
+        let applied = self.ledger.state().applied;
+        let is_loaded = vault.catalog.is_loaded() && vault.catalog.has_heard(applied);
         let asked = (0u32..).zip(ids.iter().copied()).collect();
         let (found, mut missing) = self.seek(&vault, session, asked, copy).await?;
         self.give_found(&vault, session, kind, found, copy, out).await?;
         if !missing.is_empty() && !is_loaded {
-            let loaded = vault.catalog.loaded().await;
+            let loaded = vault.catalog.loaded(applied).await;
             let asked = missing.iter().map(|given| (given.position, ids[given.position as usize]));
             let (found, still) = self.seek(&vault, session, asked.collect(), copy).await?;
             self.give_found(&vault, session, kind, found, copy, out).await?;

@@ -225,7 +225,7 @@ pub(crate) fn hash_of(
 
 /// The chunks that are lost with a pack: all of them, or it is said that they are not known yet.
 async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<ChunkId>> {
-    vault.catalog.loaded().await?;
+    vault.catalog.loaded(house.ledger.state().applied).await?;
     let catalog = vault.catalog.clone();
     house.tasks.run_blocking("index", move || catalog.chunks_of(&pack)).await
 }

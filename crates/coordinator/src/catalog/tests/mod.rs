@@ -155,12 +155,12 @@ fn a_reader_waits_for_a_location_that_is_away_and_then_knows() {
         let catalog = vault.restart();
         let loader = vault.loader(&catalog);
         let reader = async {
-            let error = catalog.loaded().await.unwrap_err();
+            let error = catalog.loaded(0).await.unwrap_err();
             assert_eq!(error.code, Code::IndexLoading);
             assert!(error.is_retryable() && error.cause.is_some(), "{error}");
             assert!(matches!(catalog.progress(), Progress::Waiting { packs: 4, .. }));
             vault.is_down.store(false, Relaxed);
-            catalog.loaded().await.unwrap();
+            catalog.loaded(0).await.unwrap();
             assert_eq!(catalog.find(&chunk(100)).unwrap().len(), 4);
         };
         let both = async { tokio::join!(loader.load(), reader) };
@@ -183,7 +183,7 @@ fn a_pack_that_is_whole_nowhere_is_not_waited_for_and_is_asked_for_until_it_is_l
         let catalog = vault.restart();
         let loader = vault.loader(&catalog);
         let reader = async {
-            catalog.loaded().await.unwrap();
+            catalog.loaded(0).await.unwrap();
             assert_eq!(catalog.find(&chunk(100)).unwrap().len(), 3);
             vault.replace(name.as_str(), Some(whole.to_vec())).await;
         };

@@ -96,7 +96,7 @@ fn the_keeper_ships_what_somebody_else_could_not() {
         let catalog = vault.restart();
         let loader = vault.loader(&catalog);
         let other = async {
-            catalog.loaded().await.unwrap();
+            catalog.loaded(0).await.unwrap();
             add(&vault, &catalog, 0).await;
             vault.settle(&catalog).await.unwrap_err();
             catalog.look_again();
@@ -159,7 +159,7 @@ fn an_index_that_cannot_be_opened_is_tried_again() {
         let catalog = vault.restart();
         let loader = vault.loader(&catalog);
         let reader = async {
-            let error = catalog.loaded().await.unwrap_err();
+            let error = catalog.loaded(0).await.unwrap_err();
             assert!(error.code == Code::IndexLoading && error.cause.is_some(), "{error}");
             fs::remove_file(&in_the_way).unwrap();
         };
@@ -181,7 +181,7 @@ fn a_lost_pack_that_is_found_again_joins_the_index() {
         let catalog = vault.restart();
         let loader = vault.loader(&catalog);
         let verifier = async {
-            catalog.loaded().await.unwrap();
+            catalog.loaded(0).await.unwrap();
             assert!(catalog.find(&chunk(0)).unwrap().is_empty());
             vault.replace(name.as_str(), Some(whole.to_vec())).await;
             vault.packs.lock().unwrap()[0].0.state = PackState::Stored;

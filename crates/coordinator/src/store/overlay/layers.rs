@@ -36,6 +36,11 @@ impl Layers {
         self.newest_first().map(|layer| layer.bytes).sum()
     }
 
+    /// Whether something is to go below, and may.
+    pub(super) fn is_due(&self, settle_at: usize) -> bool {
+        self.held.is_empty() && (self.open.bytes >= settle_at || !self.frozen.is_empty())
+    }
+
     pub(super) fn freeze(&mut self, at_least: usize) {
         if self.open.bytes >= at_least.max(1) {
             self.newest += 1;

@@ -8,8 +8,9 @@
 //!
 //! A layer goes below whole and in order, and the applied index is one of its rows: what lies below
 //! is always a state that was, if not the newest. A crash loses the layers, and the log has what
-//! they held. While a view is open writes go on; when they come to more than memory may hold, they
-//! wait for it. Whoever writes without a settler (a simulation has one thread) settles himself.
+//! they held. While a view is open writes go on, in layers of a bounded size, since what is below
+//! takes many times the memory of a batch while it takes it in; when they come to more than memory
+//! may hold, they wait for it. Whoever writes without a settler (a simulation has one thread) settles himself.
 
 mod layers;
 mod merge;
@@ -115,7 +116,8 @@ impl StateKv for Overlay {
     fn write(&self, batch: Batch) -> Result<()> {
         let mut layers = self.wait_for_room()?;
         layers.open.take(batch);
-        let is_due = layers.held.is_empty() && layers.open.bytes >= self.shared.settle_at;
+        let is_due = layers.is_due(self.shared.settle_at);
+        layers.freeze(self.shared.settle_at.saturating_mul(LAYER_GROWTH_MAX));
         drop(layers);
         match &self.bell {
             _ if !is_due => Ok(()),
@@ -221,8 +223,7 @@ impl Shared {
     }
 
     fn is_due(&self) -> bool {
-        let layers = self.lock();
-        layers.held.is_empty() && layers.open.bytes >= self.settle_at
+        self.lock().is_due(self.settle_at)
     }
 
     fn lock(&self) -> MutexGuard<'_, Layers> {
@@ -233,6 +234,9 @@ impl Shared {
         self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many times its size a layer may grow to while none goes below.
+const LAYER_GROWTH_MAX: usize = 4;
 
 /// The settler's work after a ring; nothing when there is none any more.
 fn settle_due(shared: &Weak<Shared>) -> Option<()> {

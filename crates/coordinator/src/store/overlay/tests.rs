@@ -172,6 +172,9 @@ fn fill(overlay: &Overlay, numbers: std::ops::Range<u32>) {
     numbers.for_each(|number| overlay.write(row(number)).unwrap());
 }
 
+/// A minute.
+const LOOKS_MAX: u32 = 6_000;
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(10);
 /// More than one layer takes, and less than all may.
 const MANY: u32 = 2_000;
 
@@ -226,6 +229,64 @@ fn a_view_lets_nothing_newer_below_and_then_everything() {
     drop(view);
     overlay.flush().unwrap();
     assert_eq!(all(below.as_ref()).len(), 9);
+}
+
+/// Tables that remember the largest batch.
+#[derive(Default)]
+struct Weighing(MemoryKv, Mutex<usize>);
+
+impl StateKv for Weighing {
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.0.read(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+        self.0.scan(prefix, after, limit)
+    }
+
+    fn write(&self, batch: Batch) -> Result<()> {
+        let mut most = self.1.lock().unwrap();
+        *most = batch.changes.len().max(*most);
+        self.0.write(batch)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_waited_for_a_view_goes_below_in_small_batches() {
+    let below = Arc::<Weighing>::default();
+    let overlay = Overlay::without_settler(below.clone(), 3_000);
+    let view = overlay.view();
+    fill(&overlay, 0..200);
+    assert_eq!(all(below.as_ref()).len(), 0);
+    drop(view);
+    overlay.shared.settle(usize::MAX).unwrap();
+    let (settled, most) = (all(below.as_ref()).len(), *below.1.lock().unwrap());
+    assert!(settled > 180, "all but the open layer: {settled}");
+    assert!(most <= 12, "no layer is much larger than when nothing stands in its way: {most}");
+}
+
+#[test]
+fn what_waited_for_a_view_goes_below_without_another_write() {
+    let overlay = Overlay::start(Arc::new(MemoryKv::default())).unwrap();
+    let view = overlay.view();
+    let layers = || overlay.shared.lock().frozen.len();
+    let mut written = 0;
+    while layers() < 3 {
+        fill(&overlay, written..written + 1);
+        written += 1;
+    }
+    drop(view);
+    for _ in 0..LOOKS_MAX {
+        if layers() == 0 {
+            return;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    panic!("they wait for whoever writes next");
 }
 
 #[test]

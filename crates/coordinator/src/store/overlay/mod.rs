@@ -10,7 +10,8 @@
 //! is always a state that was, if not the newest. A crash loses the layers, and the log has what
 //! they held. While a view is open writes go on, in layers of a bounded size, since what is below
 //! takes many times the memory of a batch while it takes it in; when they come to more than memory
-//! may hold, they wait for it. Whoever writes without a settler (a simulation has one thread) settles himself.
+//! may hold, they wait for it. Whoever writes without a settler (a simulation has one thread)
+//! settles himself.
 
 mod layers;
 mod merge;

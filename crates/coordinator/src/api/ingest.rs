@@ -139,7 +139,7 @@ impl IngestService {
         let session = self.session(agent, &header.session_id)?;
         let id = parse::pack_id(&header.pack_id)?;
         let mut assembly = Assembly::new(header.length, &self.house.shelf)?;
-        let _share = self.house.incoming.reserve(header.length as usize).await?;
+        let share = self.house.incoming.reserve(header.length as usize).await?;
         let mut pace = Pace::new(now());
         while let Some(part) = next_part(&mut parts, pace.patience(now())).await? {
             match part {
@@ -152,7 +152,12 @@ impl IngestService {
                 }
             }
         }
-        self.house.put_pack(&session, id, assembly.finish()?).await?;
+        let (house, bytes) = (self.house.clone(), assembly.finish()?);
+        let put = async move {
+            let _share = share;
+            house.put_pack(&session, id, bytes).await
+        };
+        self.to_its_end("put", put).await?;
         Ok(v1::PutResponse {})
     }
 
@@ -171,7 +176,6 @@ impl IngestService {
         }
     }
 
-    /// Goes on when the caller goes away: a point that is committed must also be in the index.
     async fn commit(
         &self,
         agent: AgentId,
@@ -185,16 +189,25 @@ impl IngestService {
             inline: request.inline_packs,
             counts: render::counts_from_wire(&request.counts.unwrap_or_default()),
         };
-        let (tell, ended) = oneshot::channel();
         let house = self.house.clone();
-        self.tasks.spawn("finish", OnError::Log, async move {
-            let _unheard = tell.send(house.finish(&session, finish, checkpoint).await);
+        let finish = async move { house.finish(&session, finish, checkpoint).await };
+        Ok(self.told(&self.to_its_end("finish", finish).await?))
+    }
+
+    /// Goes on when the caller goes away: what is stored or committed must also be in the index.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (tell, ended) = oneshot::channel();
+        self.tasks.spawn(what, OnError::Log, async move {
+            let _unheard = tell.send(work.await);
             Ok(())
         });
-        let point = ended.await.map_err(|_| {
+        ended.await.map_err(|_| {
             Error::new(Code::ClusterUnreachable, "this coordinator is shutting down")
-        })??;
-        Ok(self.told(&point))
+        })?
     }
 
     fn told(&self, point: &PointId) -> v1::FinishResponse {

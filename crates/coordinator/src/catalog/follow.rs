@@ -100,6 +100,25 @@ impl Catalog {
         self.hurry.notify_one();
     }
 
+    /// Whoever loads this from now on reads all rows up to an index in the tables.
+    pub(super) fn begin_at(&self, upto: u64) {
+        self.hear(News { upto, ..News::default() });
+    }
+
+    /// How far this index was told.
+    pub(super) fn told_upto(&self) -> u64 {
+        self.news().upto
+    }
+
+    /// All rows up to an index were looked through.
+    pub(super) fn has_learnt(&self, upto: u64) {
+        self.followed.send_if_modified(|followed| {
+            let is_further = *followed < upto;
+            *followed = upto.max(*followed);
+            is_further
+        });
+    }
+
     /// Whether everything up to an index of the log is known here.
     pub(crate) fn has_heard(&self, index: u64) -> bool {
         *self.followed.borrow() >= index
@@ -144,12 +163,12 @@ impl Loader {
             if news.everything || !self.take(news).await {
                 self.catch_up().await;
             }
-            self.catalog.is_learning.send_replace(false);
-            self.catalog.followed.send_if_modified(|followed| {
-                let is_further = *followed < upto;
-                *followed = upto.max(*followed);
-                is_further
-            });
+            {
+                // What is told between these two would be heard by nobody.
+                let told = self.catalog.news();
+                self.catalog.is_learning.send_replace(false);
+                self.catalog.has_learnt(if told.is_empty() { told.upto } else { upto });
+            }
             if is_done {
                 return;
             }

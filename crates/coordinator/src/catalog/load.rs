@@ -38,7 +38,10 @@ pub(crate) async fn keep(house: Arc<House>, token: CancellationToken) -> Result<
     loop {
         for row in house.ledger.query().vaults()? {
             match house.vault(&row.id) {
-                Ok(vault) if vault.catalog.is_first_keeper() => start(&house, vault),
+                Ok(vault) if vault.catalog.is_first_keeper() => {
+                    vault.catalog.begin_at(house.ledger.state().applied);
+                    start(&house, vault);
+                }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, vault = %row.name, "it has no index"),
             }
@@ -188,8 +191,13 @@ impl Loader {
     pub(super) async fn catch_up(&self) {
         let mut delay = DELAY_MIN;
         loop {
+            let upto = self.catalog.told_upto();
             let pass = self.pass().await.unwrap_or_else(Pass::failed);
             self.tell(&pass);
+            if pass.unreachable == 0 {
+                // What is whole nowhere is asked for again, and holds up nobody.
+                self.catalog.has_learnt(upto);
+            }
             if pass.unreachable == 0 && pass.bad == 0 && self.catalog.is_shipped() {
                 return;
             }

@@ -79,7 +79,8 @@ impl House {
         let packs = vec![pack.intended(PackHome::Object)];
         let intend = IntendPacks { session: session.row.id, packs };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
-        self.place_pack(session, &pack).await?;
+        // One that failed may have been agreed to all the same.
+        self.place_pack(session, &pack).await.inspect_err(|_| vault.catalog.look_again())?;
         self.count(session, &vault, &pack, bases.first().copied())
     }
 

@@ -92,14 +92,17 @@ pub(super) fn first_changes<'a>(
     let mut first = BTreeMap::new();
     for layer in newest_first {
         let rows = layer.rows.changes.range::<[u8], _>((from, Bound::Unbounded));
-        for (key, change) in rows.take_while(|(key, _)| key.starts_with(prefix)).take(count) {
+        for (key, change) in rows.take_while(|(key, _)| key.starts_with(prefix)) {
+            if first.len() >= count && first.last_key_value().is_none_or(|(last, _)| key > last) {
+                break;
+            }
             if !first.contains_key(key) {
                 first.insert(key.clone(), change.clone());
+                if first.len() > count {
+                    first.pop_last();
+                }
             }
         }
-    }
-    while first.len() > count {
-        first.pop_last();
     }
     first
 }

@@ -1,7 +1,7 @@
 //! Streams that never end: they take their sender's share of memory, and nobody else's turn.
 
 use super::{
-    Scene, refused,
+    Scene,
     rogue::{data, header},
     scene::told,
 };
@@ -80,13 +80,18 @@ async fn packs_that_are_half_sent_stay_within_the_budget_and_hold_up_nobody() {
     let shown = |bytes: usize| bytes / limits::MIB;
     assert!(sent() >= SENT_BYTES, "the streams reached nothing: {} MiB", shown(sent()));
     assert!(most < RESIDENT_BYTES_MAX, "{} MiB, {} before", shown(most), shown(before));
-    // A few stand, and the rest were turned away at once.
+    // A few were let in, and the rest turned away at once. On a busy machine one that was let in
+    // may have sent too slowly meanwhile.
     let (ended, standing): (Vec<_>, Vec<_>) =
         streams.into_iter().partition(|(answer, _)| answer.is_finished());
-    assert_eq!(standing.len(), limits::PACKS_IN_FLIGHT_MAX + limits::PACKS_WAITING_MAX);
+    let mut turned_away = 0;
     for (answer, _) in ended {
-        assert_eq!(refused(told(answer.await.unwrap())), Code::ClusterBusy);
+        let error = told(answer.await.unwrap()).unwrap_err();
+        assert_eq!(error.code, Code::ClusterBusy, "{error}");
+        turned_away += usize::from(!error.message.contains("too slowly"));
     }
+    let let_in = limits::PACKS_IN_FLIGHT_MAX + limits::PACKS_WAITING_MAX;
+    assert_eq!(turned_away, STREAMS - let_in);
     // Somebody else's backup goes through meanwhile.
     let source = scene.scratch.join("source");
     write(&source.join("file"), noise(2, 3_000_000));

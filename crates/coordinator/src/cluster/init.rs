@@ -1,7 +1,10 @@
 //! Founding a cluster, offline: the ledger's first entries, the first operator, the first vault.
 
 use crate::{
-    cluster::seed,
+    cluster::{
+        making::{self, Making},
+        seed,
+    },
     house::Keys,
     keys::custody::Custodian,
     keys::secrets,
@@ -10,7 +13,7 @@ use crate::{
     serve, vaults,
 };
 use holdfast_common::{
-    Clock, ClusterId, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
+    Clock, ClusterId, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Custody, Kek, KekSource};
 use holdfast_ledger::{
@@ -23,7 +26,6 @@ use holdfast_ledger::{
 };
 use holdfast_runtime::{
     context::Context,
-    files,
     identity::Identity,
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
     tasks::Tasks,
@@ -58,15 +60,9 @@ pub struct InitOptions {
 pub async fn init(options: InitOptions) -> Result<()> {
     let dir = std::path::absolute(&options.dir)
         .map_err(|error| Error::io("the directory cannot be used", &error))?;
-    if dir.join("coordinator.toml").exists() {
-        return Err(Error::new(
-            Code::ResourceConflict,
-            format!("{} already holds a coordinator", dir.display()),
-        )
-        .next("choose another directory"));
-    }
+    making::insist_on_room(&dir)?;
     insist_apart(&options.locations)?;
-    files::create_private_dir(&dir)?;
+    let making = Making::begin(&dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let kek = load_or_make_kek(&options.kek, entropy.as_ref())?;
@@ -82,14 +78,13 @@ pub async fn init(options: InitOptions) -> Result<()> {
         advertise: options.advertise.clone(),
         kek: Some(absolute_kek(&options.kek)?),
         duty: Duty::Data,
-        data: dir.join("data"),
+        data: making.data().to_owned(),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
         base: dir.clone(),
     };
-    files::create_private_dir(&config.data)?;
     let ledger = serve::open_ledger(&config, clock.clone(), entropy.clone()).await?;
     ledger.found(&serve::node_of(&config)).await?;
     ledger.wait_for_leader().await?;
@@ -114,8 +109,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let released = house.ledger.clone().close().await;
     drop(house);
     serve::wait_for_release(released).await;
-    // Last: a directory without it is not a coordinator yet.
-    config.save(&dir.join("coordinator.toml"))
+    making.end(&config).map(drop)
 }
 
 /// In operator custody the operator's key is made beside its context, and never given to anyone.
@@ -126,7 +120,9 @@ fn operator_kek(
 ) -> Result<Option<Kek>> {
     match options.custody {
         Custody::Coordinator => Ok(None),
-        Custody::Operator => KekSource::File(dir.join("operator.kek")).create(entropy).map(Some),
+        Custody::Operator => {
+            load_or_make_kek(&KekSource::File(dir.join("operator.kek")), entropy).map(Some)
+        }
     }
 }
 

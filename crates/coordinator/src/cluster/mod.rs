@@ -9,6 +9,7 @@ pub(crate) mod admission;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod levels;
+pub(crate) mod making;
 pub(crate) mod members;
 pub(crate) mod seed;
 pub(crate) mod witness;

@@ -189,7 +189,8 @@ impl Ledger {
         })
     }
 
-    /// Makes this member the first and only voter of a new cluster.
+    /// Makes this member the first and only voter of a new cluster, for good when this ends: a vote
+    /// without the entry that makes it a member would stand still for ever.
     pub(crate) async fn found(&self, node: &Node) -> Result<()> {
         let member = Member {
             name: node.name.to_string(),
@@ -198,7 +199,11 @@ impl Ledger {
         };
         self.raft.initialize(BTreeMap::from([(node.id, member)])).await.map_err(|error| {
             Error::new(Code::ResourceConflict, "this member is not new").cause(error)
-        })
+        })?;
+        let applied = self.raft.wait(Some(LEADER_WAIT));
+        let applied = applied.metrics(|metrics| metrics.last_applied.is_some(), "the founding");
+        let late = |error| Error::new(Code::ClusterLeaderless, "nothing is agreed").cause(error);
+        applied.await.map(drop).map_err(late)
     }
 
     /// What it was brought anew reaches into its epoch: it may be elected, as ever.

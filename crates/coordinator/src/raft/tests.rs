@@ -55,6 +55,19 @@ async fn reopened(directory: &Path) -> Ledger {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founding_is_durable_when_it_is_done() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = open(directory.path()).await.unwrap();
+        ledger.found(&node()).await.unwrap();
+        // What is applied is on the disk; `power_cut` looks what a cut leaves of it.
+        let applied = ledger.raft.metrics().borrow_watched().last_applied;
+        assert!(applied.is_some(), "a vote without the entry that makes it a member");
+        ledger.close().await.await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_agreed_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = founded(directory.path()).await;

@@ -1,10 +1,9 @@
 //! The directory of the member that a recovered cluster begins with.
 //!
 //! ```text
-//!   data/recovering      made first, removed last: what lies here may be thrown away
 //!   data/ledger          tables from the locations; a log that begins behind them
 //!   operator.toml …      a fresh operator
-//!   coordinator.toml     last: a directory without it is not a coordinator yet
+//!   coordinator.toml     last, see `making`
 //! ```
 
 use super::{
@@ -12,15 +11,14 @@ use super::{
     unlock::Opening,
 };
 use crate::{
-    cluster::init,
-    cluster::seed,
+    cluster::{init, making::Making, seed},
     keys::rewrap::{self, RewrapOptions},
     keys::secrets,
     options::Options,
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
     serve,
-    store::{SledKv, sync_directory},
+    store::SledKv,
 };
 use holdfast_common::{
     Clock, Code, Entropy, Error, Name, PointId, Result, SystemClock, SystemEntropy, Timestamp,
@@ -37,42 +35,8 @@ use holdfast_runtime::{files, pki::CertificateAuthority};
 use holdfast_storage::LocationUrl;
 use std::{path::Path, sync::Arc};
 
-const MARK: &str = "recovering";
-
-/// Nothing is written over: a ledger that lies there may be the better one.
-pub(super) fn insist_on_room(dir: &Path) -> Result<()> {
-    let data = dir.join("data");
-    let is_ours = data.join(MARK).exists();
-    if dir.join("coordinator.toml").exists() || (data.exists() && !is_ours) {
-        let message = format!("{} already holds a coordinator", dir.display());
-        return Err(Error::new(Code::ResourceConflict, message)
-            .next("start it, if its data is whole; else choose an empty directory"));
-    }
-    Ok(())
-}
-
-/// Throws away what an earlier try left, and marks what this one makes.
-fn begin(dir: &Path, data: &Path) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("the directory cannot be used", &error);
-    if data.exists() {
-        // The mark stays until all else is gone.
-        for entry in std::fs::read_dir(data).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            match path.is_dir() {
-                true => std::fs::remove_dir_all(&path).map_err(io)?,
-                false if path.ends_with(MARK) => {}
-                false => std::fs::remove_file(&path).map_err(io)?,
-            }
-        }
-    }
-    files::create_private_dir(dir)?;
-    files::create_private_dir(data)?;
-    files::write_private(&data.join(MARK), b"")?;
-    sync_directory(data)
-}
-
 /// What was said and what was found, on its way to a member.
-struct Making<'a> {
+struct Recovery<'a> {
     options: &'a RecoverOptions,
     config: Options,
     authority: CertificateAuthority,
@@ -86,9 +50,8 @@ pub(super) async fn make(
     opening: Opening,
     here: &Path,
 ) -> Result<Recovered> {
-    let data = options.dir.join("data");
-    begin(&options.dir, &data)?;
-    let workshop = Workshop::open(&data.join("ledger"))?;
+    let making = Making::begin(&options.dir)?;
+    let workshop = Workshop::open(&making.data().join("ledger"))?;
     let mut rebuild = Rebuild::over(workshop.tables()?);
     let read = read::read(sources, &opening, &mut rebuild, &workshop.part()).await?;
     // Tables hold all of it by now; not there when no snapshot was.
@@ -98,29 +61,29 @@ pub(super) async fn make(
     super::insist_on_clock(SystemClock::start().now(), reached.time, options.clock_confirmed)?;
     let bundle = options.bundle.take();
     let cluster = rebuild.query().cluster()?;
-    let making = Making::prepare(&options, &rebuild, &opening, (&cluster, bundle.as_ref()))?;
+    let recovery = Recovery::prepare(&options, &rebuild, &opening, (&cluster, bundle.as_ref()))?;
     let removed = live_names(&rebuild)?;
-    rebuild.take_over(making.config.node_id);
+    rebuild.take_over(recovery.config.node_id);
     let base = rebuild.base();
     let number = claim::next(sources, &opening, reached.epoch).await?;
-    making.take_over(&mut rebuild, (reached, number), read.missing, here)?;
+    recovery.take_over(&mut rebuild, (reached, number), read.missing, here)?;
     let kek = opening.kek.as_ref();
     let (imported, left) =
-        making.import(&mut rebuild, sources, (kek, bundle.as_ref()), number).await?;
-    let claimed = making.claim(&mut rebuild, (reached, number), term)?;
+        recovery.import(&mut rebuild, sources, (kek, bundle.as_ref()), number).await?;
+    let claimed = recovery.claim(&mut rebuild, (reached, number), term)?;
     let points = rebuild.query().points(None).count() as u64;
     let last = rebuild.base() - 1;
-    workshop.finish(rebuild, &serve::node_of(&making.config)).await?;
+    workshop.finish(rebuild, &serve::node_of(&recovery.config)).await?;
     let needs_keys = kek.is_none_or(|kek| !opens(kek, &cluster));
     let bundle = bundle.filter(|_| needs_keys);
-    let rewrapped = making.start_once(bundle, last).await?;
-    claim::put(sources, &opening, &claimed, making.entropy.as_ref()).await?;
-    let config = making.end(&data)?;
+    let rewrapped = recovery.start_once(bundle, last).await?;
+    claim::put(sources, &opening, &claimed, recovery.entropy.as_ref()).await?;
+    let config = making.end(&recovery.config)?;
     Ok(Recovered {
         context: options.dir.join("operator.toml"),
         config,
         cluster: cluster.id,
-        node_id: making.config.node_id,
+        node_id: recovery.config.node_id,
         reached,
         term,
         base,
@@ -168,7 +131,7 @@ fn authority(
     CertificateAuthority::from_parts(&cluster.ca_certificate, &key)
 }
 
-impl<'a> Making<'a> {
+impl<'a> Recovery<'a> {
     fn prepare(
         options: &'a RecoverOptions,
         rebuild: &Rebuild<SledKv>,
@@ -349,14 +312,6 @@ impl<'a> Making<'a> {
         };
         seed::save(&self.config.data, &ledger.query().cluster()?, &seed::Addresses::new())?;
         Ok(rewrapped)
-    }
-
-    fn end(&self, data: &Path) -> Result<std::path::PathBuf> {
-        let file = self.options.dir.join("coordinator.toml");
-        self.config.save(&file)?;
-        std::fs::remove_file(data.join(MARK))
-            .map_err(|error| Error::io("the directory cannot be used", &error))?;
-        Ok(file)
     }
 }
 

@@ -105,7 +105,7 @@ pub struct LeftPoint {
 /// Rebuilds the ledger in an empty directory.
 pub async fn recover(options: RecoverOptions) -> Result<Recovered> {
     let dir = absolute(&options.dir)?;
-    member::insist_on_room(&dir)?;
+    crate::cluster::making::insist_on_room(&dir)?;
     let here = absolute(Path::new("."))?;
     let options = RecoverOptions { dir, kek: absolute_kek(&options.kek)?.parse()?, ..options };
     let sources = Sources::open(&options.from, &here).await?;

@@ -1,7 +1,8 @@
 //! Separate processes: a coordinator, agents that join it with tokens, agents that may not.
 
 use crate::harness::{
-    Damage, Objects, Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write,
+    Chance, Damage, Objects, Outcome, Scratch, Service, Tree, binary, holdfast, kills, noise,
+    wait_until, write,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -478,4 +479,51 @@ fn status_is_red_until_a_bundle_was_exported_and_proved_to_open() {
     let own = verify(Some(&context), &first);
     assert_eq!(own["recorded"], true);
     assert_eq!(code(), None);
+}
+
+#[test]
+fn a_founding_that_was_stopped_half_way_is_begun_again_with_the_same_words() {
+    let scratch = Scratch::new();
+    let (dir, kek) = (scratch.join("c"), format!("file:{}", scratch.join("kek").display()));
+    let init = |location: &str| {
+        let mut init = Command::new(binary());
+        init.args(["cluster", "init", "--name", "one", "--region", "eu", "--kek", &kek])
+            .args(["--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0"])
+            .args(["--custody", "operator", "--location", &format!("first=local:{location}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        init
+    };
+    assert!(!init("/proc/nowhere").status().unwrap().success());
+    assert!(dir.join("data/ledger").exists() && !dir.join("coordinator.toml").exists());
+    let mut chance = Chance::of("a_founding_that_was_stopped", 0xF0, 4);
+    for number in 0..kills(4) {
+        // Where keys were stored before, others are not: each try has a location of its own.
+        let location = scratch.join(&format!("location-{number}"));
+        let before = dir.join("data/unfinished").metadata().unwrap().modified().unwrap();
+        let mut founding = init(location.to_str().unwrap()).spawn().unwrap();
+        let file = ["data/unfinished", "data/ledger/tables", "data/ledger/log", "data/cluster"]
+            [chance.below(4) as usize];
+        wait_until("it has begun", Duration::from_secs(60), || {
+            let modified = dir.join(file).metadata().and_then(|file| file.modified());
+            let is_done = dir.join("coordinator.toml").exists();
+            (is_done || modified.is_ok_and(|at| at > before)).then_some(())
+        });
+        let _may_be_done = founding.kill();
+        founding.wait().unwrap();
+        if dir.join("coordinator.toml").exists() {
+            std::fs::remove_dir_all(&dir).unwrap();
+            assert!(!init("/proc/nowhere").status().unwrap().success());
+        }
+    }
+    let location = scratch.join("location");
+    assert!(init(location.to_str().unwrap()).status().unwrap().success());
+    // A ledger whose configuration is gone is not thrown away.
+    let kept = std::fs::read(dir.join("coordinator.toml")).unwrap();
+    std::fs::remove_file(dir.join("coordinator.toml")).unwrap();
+    assert_eq!(init(location.to_str().unwrap()).status().unwrap().code(), Some(8));
+    std::fs::write(dir.join("coordinator.toml"), kept).unwrap();
+    let coordinator = Cluster::coordinator(&scratch);
+    let cluster = Cluster { scratch, coordinator };
+    cluster.run(&["cluster", "status"]).ok();
 }

@@ -157,7 +157,7 @@ fn a_recovery_that_was_killed_is_made_again() {
             .spawn()
             .unwrap();
         // At one of the files that it makes, whichever comes.
-        let files = ["data/recovering", "data/ledger/tables", "operator.toml", "data/ledger/log"];
+        let files = ["data/unfinished", "data/ledger/tables", "operator.toml", "data/ledger/log"];
         let file = dir.join(files[chance.below(4) as usize]);
         wait_until("it has begun", PATIENCE, || file.exists().then_some(()));
         let _may_be_done = recovery.kill();

@@ -1,0 +1,87 @@
+//! A directory while a coordinator is made in it, by a founding or a recovery.
+//!
+//! ```text
+//!   data/unfinished      made first, removed last: what lies in data may be thrown away
+//!   data/…               the ledger and what belongs to it
+//!   operator.toml …      a fresh operator
+//!   coordinator.toml     when all is there: a directory without it is not a coordinator yet
+//! ```
+//!
+//! So whoever was stopped half-way, by an error or a power cut, begins again with the same words.
+
+use crate::{options::Options, store::sync_directory};
+use holdfast_common::{Code, Error, Result};
+use holdfast_runtime::files;
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+const MARK: &str = "unfinished";
+
+/// Nothing is written over: a ledger that lies there may be the better one.
+pub(crate) fn insist_on_room(dir: &Path) -> Result<()> {
+    let data = dir.join("data");
+    let is_ours = data.join(MARK).exists();
+    if dir.join("coordinator.toml").exists() || (data.exists() && !is_ours) {
+        let message = format!("{} already holds a coordinator", dir.display());
+        return Err(Error::new(Code::ResourceConflict, message)
+            .next("start it, if its data is whole; else choose an empty directory"));
+    }
+    Ok(())
+}
+
+/// A directory that is being made into a coordinator, by this process alone.
+pub(crate) struct Making {
+    dir: PathBuf,
+    data: PathBuf,
+    /// Locked while it is open.
+    _mark: File,
+}
+
+impl Making {
+    /// Throws away what an earlier try left, and marks what this one makes.
+    pub(crate) fn begin(dir: &Path) -> Result<Self> {
+        insist_on_room(dir)?;
+        let data = dir.join("data");
+        files::create_private_dir(dir)?;
+        files::create_private_dir(&data)?;
+        let mark = File::create(data.join(MARK)).map_err(unusable)?;
+        mark.try_lock().map_err(|error| {
+            let message = format!("{} is being made by another process", dir.display());
+            Error::new(Code::ResourceConflict, message)
+                .cause(error)
+                .next("wait until it is done, or choose another directory")
+        })?;
+        mark.sync_all().map_err(unusable)?;
+        sync_directory(&data)?;
+        // The mark stays until all else is gone.
+        for entry in fs::read_dir(&data).map_err(unusable)? {
+            let path = entry.map_err(unusable)?.path();
+            match path.is_dir() {
+                true => fs::remove_dir_all(&path).map_err(unusable)?,
+                false if path.ends_with(MARK) => {}
+                false => fs::remove_file(&path).map_err(unusable)?,
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), data, _mark: mark })
+    }
+
+    /// Where the data goes.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// All is there: from now on it is a coordinator. Where its configuration lies.
+    pub(crate) fn end(self, config: &Options) -> Result<PathBuf> {
+        let file = self.dir.join("coordinator.toml");
+        config.save(&file)?;
+        fs::remove_file(self.data.join(MARK)).map_err(unusable)?;
+        Ok(file)
+    }
+}
+
+fn unusable(error: io::Error) -> Error {
+    Error::io("the directory cannot be used", &error)
+}

@@ -1,7 +1,7 @@
 //! A directory while a coordinator is made in it, by a founding or a recovery.
 //!
 //! ```text
-//!   data/unfinished      made first, removed last: what lies in data may be thrown away
+//!   data/unfinished      made first, removed last: a ledger beside it may be thrown away
 //!   data/…               the ledger and what belongs to it
 //!   operator.toml …      a fresh operator
 //!   coordinator.toml     when all is there: a directory without it is not a coordinator yet
@@ -19,12 +19,14 @@ use std::{
 };
 
 const MARK: &str = "unfinished";
+/// What is made in `data`. It may be a disk of its own, with what is not ours on it.
+const MADE: [&str; 5] = ["ledger", "cluster", "index", "epoch", "shipped"];
 
 /// Nothing is written over: a ledger that lies there may be the better one.
 pub(crate) fn insist_on_room(dir: &Path) -> Result<()> {
     let data = dir.join("data");
-    let is_ours = data.join(MARK).exists();
-    if dir.join("coordinator.toml").exists() || (data.exists() && !is_ours) {
+    let holds_one = MADE.iter().any(|name| data.join(name).exists());
+    if dir.join("coordinator.toml").exists() || (holds_one && !data.join(MARK).exists()) {
         let message = format!("{} already holds a coordinator", dir.display());
         return Err(Error::new(Code::ResourceConflict, message)
             .next("start it, if its data is whole; else choose an empty directory"));
@@ -56,13 +58,16 @@ impl Making {
         })?;
         mark.sync_all().map_err(unusable)?;
         sync_directory(&data)?;
-        // The mark stays until all else is gone.
-        for entry in fs::read_dir(&data).map_err(unusable)? {
-            let path = entry.map_err(unusable)?.path();
-            match path.is_dir() {
-                true => fs::remove_dir_all(&path).map_err(unusable)?,
-                false if path.ends_with(MARK) => {}
-                false => fs::remove_file(&path).map_err(unusable)?,
+        for path in MADE.map(|name| data.join(name)) {
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(unusable(error));
+                }
+                _ => {}
             }
         }
         Ok(Self { dir: dir.to_owned(), data, _mark: mark })

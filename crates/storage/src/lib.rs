@@ -5,7 +5,7 @@
 //!        │
 //!   Retry → Meter → Throttle → Unreliable (tests)      layers: stores around a store
 //!        │
-//!   LocalStore · MemoryStore     locations; `url` opens one from what people write
+//!   LocalStore · S3Store · MemoryStore     locations; `url` opens one from what people write
 //! ```
 //!
 //! A store keeps immutable objects under names. It promises three things: what was acknowledged is
@@ -19,8 +19,10 @@ pub mod layers;
 pub mod local;
 pub mod memory;
 pub mod name;
+mod place;
 pub mod placement;
 mod refusal;
+mod s3;
 pub mod store;
 pub mod url;
 
@@ -30,5 +32,6 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{ObjectName, ObjectPrefix};
 pub use placement::put_required;
-pub use store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+pub use s3::S3Store;
+pub use store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 pub use url::LocationUrl;

@@ -5,7 +5,7 @@
 //! had not settled. Its size has a bound, so that "full" can be tested too. It is never offered as
 //! a location of a vault: what lies here dies with the process.
 
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix, refusal};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
@@ -213,10 +213,14 @@ impl ObjectStore for MemoryStore {
         })
     }
 
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(async { Ok(Keeps::ALL) })
+    }
+
     fn probe(&self) -> Pending<'_, Probe> {
         Box::pin(async move {
             let free = self.options.bytes_max.saturating_sub(self.shelf().bytes);
-            Ok(Probe { write_refused: None, create_only: true, free_bytes: Some(free) })
+            Ok(Probe { create_only: true, free_bytes: Some(free), ..Probe::default() })
         })
     }
 }

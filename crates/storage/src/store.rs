@@ -5,9 +5,9 @@
 //! are boxed futures. What each call promises is written here once and proven by the `conformance`
 //! suite. A future may be dropped at any moment: the object is then absent or whole, never torn.
 
-use crate::{ObjectName, ObjectPrefix};
+use crate::{ObjectName, ObjectPrefix, layers::Operation};
 use bytes::Bytes;
-use core::{fmt, ops::Range, pin::Pin};
+use core::{fmt, ops::Range, pin::Pin, time::Duration};
 use holdfast_common::{Error, Result, Timestamp};
 
 /// A call under way.
@@ -45,7 +45,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Removes an object for good; says whether it was there.
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool>;
 
-    /// Tries what a location must be able to do. Leaves nothing behind.
+    /// What the location was seen to enforce; it is tried once, and known from then on.
+    fn keeps(&self) -> Pending<'_, Keeps>;
+
+    /// Tries what a location must be able to do, anew and for people to read. Leaves nothing
+    /// behind, where it may delete.
     fn probe(&self) -> Pending<'_, Probe>;
 }
 
@@ -83,18 +87,73 @@ pub struct ObjectMeta {
     pub modified: Timestamp,
 }
 
+/// What the location itself sees to. What it does not, its store does by more calls, as well as
+/// that can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeps {
+    /// Of several writers of a name one wins, whatever they do at once. Only then a name can be a
+    /// fence.
+    pub create_only: bool,
+    /// Bytes that changed on their way are refused; otherwise each object is read back.
+    pub checked: bool,
+}
+
+impl Keeps {
+    pub const ALL: Self = Self { create_only: true, checked: true };
+}
+
 /// What a location was seen to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     /// Why nothing can be written, if nothing can.
     pub write_refused: Option<Error>,
-    /// A second write to a name was seen to be refused.
+    /// Other calls that were refused.
+    pub refused: Vec<(Operation, Error)>,
+    /// See [`Keeps`].
     pub create_only: bool,
+    /// See [`Keeps`]; none where nothing travels.
+    pub checked: Option<bool>,
+    /// What is deleted or replaced is kept as an older version; none where that is not known.
+    pub versioned: Option<bool>,
+    pub locking: Locking,
     pub free_bytes: Option<u64>,
+    /// How long calls took.
+    pub took: Vec<(Operation, Duration)>,
+    /// What time it is there.
+    pub now: Option<Timestamp>,
+}
+
+/// Whether an object can be locked against everybody until a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locking {
+    #[default]
+    Off,
+    /// It is said to be on, and a locked object was deleted or forgot its day.
+    Ignored,
+    Enforced,
 }
 
 impl Probe {
     pub fn is_usable(&self) -> bool {
-        self.write_refused.is_none() && self.create_only
+        self.write_refused.is_none() && self.refused.is_empty() && self.create_only
+    }
+
+    /// Makes a call, and notes how long it took or why it was refused.
+    pub(crate) async fn note<T>(
+        &mut self,
+        operation: Operation,
+        call: impl Future<Output = Result<T>>,
+    ) -> Option<T> {
+        let start = tokio::time::Instant::now();
+        match call.await {
+            Ok(done) => {
+                self.took.push((operation, start.elapsed()));
+                Some(done)
+            }
+            Err(error) => {
+                self.refused.push((operation, error));
+                None
+            }
+        }
     }
 }

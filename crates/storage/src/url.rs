@@ -1,11 +1,11 @@
 //! What people write for a location, and the one table of what can be opened.
 //!
 //! `local:/srv/vault`, `file:///srv/vault` and `/srv//vault/` are the same place, and become the
-//! same text. A path is absolute and without `..`, because the cluster opens it from wherever it
+//! same text; so do `s3:bucket/prefix` and `s3://bucket/prefix/`. A path is absolute and without `..`, because the cluster opens it from wherever it
 //! runs; what a person typed against a directory is resolved with [`LocationUrl::resolve`] first.
 //! A new kind of location is a row in `KINDS`.
 
-use crate::{Ground, LocalStore, ObjectStore};
+use crate::{Ground, LocalStore, ObjectStore, S3Store, s3};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Error, Result};
 use std::path::{Component, Path, PathBuf};
@@ -15,20 +15,31 @@ struct Kind {
     scheme: &'static str,
     form: &'static str,
     /// The one form of what may be written in several.
-    settle: fn(&str) -> Result<String>,
+    settle: fn(&str) -> Result<String, String>,
     ground: fn(&str) -> Option<Ground>,
     open: fn(&str) -> Result<Arc<dyn ObjectStore>>,
     create: fn(&str) -> Result<Arc<dyn ObjectStore>>,
 }
 
-static KINDS: &[Kind] = &[Kind {
-    scheme: LOCAL,
-    form: "local:PATH",
-    settle: settle_path,
-    ground: |place| Ground::of(Path::new(place)).ok(),
-    open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
-    create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
-}];
+static KINDS: &[Kind] = &[
+    Kind {
+        scheme: LOCAL,
+        form: "local:PATH",
+        settle: settle_path,
+        ground: |place| Ground::of(Path::new(place)).ok(),
+        open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
+        create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
+    },
+    Kind {
+        scheme: "s3",
+        form: "s3:BUCKET/PREFIX?region=REGION",
+        settle: s3::settle,
+        ground: s3::ground,
+        open: |place| Ok(Arc::new(S3Store::open(place)?)),
+        // A bucket is made by whoever pays for it.
+        create: |place| Ok(Arc::new(S3Store::open(place)?)),
+    },
+];
 
 const LOCAL: &str = "local";
 
@@ -51,7 +62,7 @@ impl LocationUrl {
         }
     }
 
-    /// The kind of location: `local`.
+    /// The kind of location: `local`, `s3`.
     pub fn scheme(&self) -> &'static str {
         self.kind.scheme
     }
@@ -80,7 +91,8 @@ impl FromStr for LocationUrl {
         let Some(kind) = KINDS.iter().find(|kind| kind.scheme == scheme) else {
             return Err(malformed(text, &format!("`{scheme}` is not a kind of location")));
         };
-        Ok(Self { kind, place: (kind.settle)(place)? })
+        let place = (kind.settle)(place).map_err(|why| malformed(text, &why))?;
+        Ok(Self { kind, place })
     }
 }
 
@@ -104,14 +116,14 @@ fn split(text: &str) -> Result<(&str, &str)> {
 }
 
 /// Without what a path may say twice: slashes, dots, an end that is a slash.
-fn settle_path(place: &str) -> Result<String> {
+fn settle_path(place: &str) -> Result<String, String> {
     let path = Path::new(place);
     if !path.is_absolute() {
-        return Err(malformed(place, "the path is not absolute"));
+        return Err("the path is not absolute".to_owned());
     }
     let climbs = path.components().any(|part| matches!(part, Component::ParentDir));
     if climbs || place.contains('\0') {
-        return Err(malformed(place, "the path has a `..` or a zero byte"));
+        return Err("the path has a `..` or a zero byte".to_owned());
     }
     let settled: PathBuf = path.components().collect();
     Ok(settled.to_string_lossy().into_owned())
@@ -178,8 +190,10 @@ mod tests {
     #[test]
     fn other_kinds_are_refused_with_what_is_supported() {
         for text in [
-            "s3://bucket/path",
-            "gcs:bucket",
+            "ftp://host/path",
+            "s3:",
+            "s3:b",
+            "s3:bucket?colour=red",
             "vault",
             "",
             "local:",

@@ -146,6 +146,10 @@ impl ObjectStore for Overwriting {
         self.0.delete(name)
     }
 
+    fn keeps(&self) -> crate::Pending<'_, crate::Keeps> {
+        self.0.keeps()
+    }
+
     fn probe(&self) -> crate::Pending<'_, crate::Probe> {
         self.0.probe()
     }

@@ -123,6 +123,8 @@ pub(super) async fn a_probe_leaves_nothing(desk: &Desk) -> Result<()> {
     same(&probe.write_refused, &None, "a sound location can be written")?;
     claimed(probe.create_only, "a sound location writes a name once")?;
     claimed(probe.is_usable(), "a sound location is usable")?;
+    let keeps = desk.store.keeps().await?;
+    claimed(keeps.create_only, "a sound location is known to write a name once")?;
     same(&desk.store.list(&all, None, 100).await?, &before, "a probe leaves nothing")
 }
 

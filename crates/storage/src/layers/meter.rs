@@ -4,7 +4,7 @@
 //! they are published. A call that is dropped is counted as a call and as nothing else.
 
 use super::Operation;
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{array, ops::Range, time::Duration};
@@ -146,6 +146,10 @@ impl ObjectStore for Meter {
 
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
         Box::pin(self.count(Operation::Delete, self.inner.delete(name), |_| 0))
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(self.count(Operation::Keeps, self.inner.keeps(), |_| 0))
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -21,6 +21,7 @@ pub enum Operation {
     Get,
     GetRange,
     Head,
+    Keeps,
     List,
     Probe,
     Put,
@@ -28,11 +29,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Delete,
         Self::Get,
         Self::GetRange,
         Self::Head,
+        Self::Keeps,
         Self::List,
         Self::Probe,
         Self::Put,
@@ -45,6 +47,7 @@ impl Operation {
             Self::Get => "get",
             Self::GetRange => "get_range",
             Self::Head => "head",
+            Self::Keeps => "keeps",
             Self::List => "list",
             Self::Probe => "probe",
             Self::Put => "put",

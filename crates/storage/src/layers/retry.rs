@@ -5,7 +5,7 @@
 //! whose code says that another try may help are tried again. An acknowledgement lost on the way
 //! shows here as `existed` of a put, or as `false` of a delete, whose work was done all the same.
 
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
@@ -114,6 +114,10 @@ impl ObjectStore for Retry {
 
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
         Box::pin(async move { self.persist(|| self.inner.delete(name)).await })
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(async move { self.persist(|| self.inner.keeps()).await })
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -5,7 +5,7 @@
 //! run; whole objects, whose size is not known before, pay after and let the next one wait. A call
 //! that is dropped while it waits has still paid: the bound holds, the rate errs low.
 
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{num::NonZeroU64, num::NonZeroUsize, ops::Range, time::Duration};
@@ -126,6 +126,13 @@ impl ObjectStore for Throttle {
         Box::pin(async move {
             let _turn = self.turn().await?;
             self.inner.delete(name).await
+        })
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            self.inner.keeps().await
         })
     }
 

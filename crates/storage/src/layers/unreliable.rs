@@ -6,7 +6,7 @@
 //! stores that are not atomic), or is slow. The seed is in its `Debug` form and in every error.
 
 use super::Operation;
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
@@ -195,6 +195,10 @@ impl ObjectStore for Unreliable {
 
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
         Box::pin(self.endure(Operation::Delete, name.as_str(), self.inner.delete(name)))
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(self.endure(Operation::Keeps, "", self.inner.keeps()))
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -149,8 +149,8 @@ impl Directory {
         })?;
         let free_bytes = Some(space.f_bavail.saturating_mul(space.f_frsize));
         Ok(match temporary::prove_create_only(self.root(), self.sync) {
-            Ok(create_only) => Probe { write_refused: None, create_only, free_bytes },
-            Err(error) => Probe { write_refused: Some(error), create_only: false, free_bytes },
+            Ok(create_only) => Probe { create_only, free_bytes, ..Probe::default() },
+            Err(error) => Probe { write_refused: Some(error), free_bytes, ..Probe::default() },
         })
     }
 

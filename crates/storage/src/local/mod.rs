@@ -18,7 +18,7 @@ mod listing;
 mod temporary;
 mod unbuffered;
 
-use crate::store::{ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range};
@@ -107,6 +107,13 @@ impl ObjectStore for LocalStore {
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
         let name = name.clone();
         self.blocking(move |directory| directory.delete(&name))
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        self.blocking(|directory| {
+            let create_only = directory.probe()?.create_only;
+            Ok(Keeps { create_only, ..Keeps::ALL })
+        })
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

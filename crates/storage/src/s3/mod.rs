@@ -1,0 +1,346 @@
+//! A location in a bucket: the key is the prefix and the object's name.
+//!
+//! ```text
+//!   put ─→ proof: what does this bucket enforce?  (asked once)
+//!       ─→ PutObject, If-None-Match: *, the hash of the bytes in the signature
+//!            ├─ 412: read it: the same bytes are success, others a conflict
+//!            └─ 200: read back, unless the bucket was seen to refuse what does not match its hash
+//! ```
+//!
+//! Every object goes in one request: S3 takes 5 GiB in one, ours have far less, and the condition
+//! holds for single puts on servers that forget it for the end of a multipart upload. What a
+//! server does not enforce is not relied on: see `proof`.
+
+mod client;
+mod options;
+mod proof;
+mod refusal;
+
+pub(crate) use options::is_endpoint;
+
+use crate::{
+    ObjectName, ObjectPrefix,
+    place::Place,
+    refusal::{check_object, check_range, check_same, check_whole, missing},
+    store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt},
+};
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::SdkError,
+    operation::{get_object::GetObjectOutput, put_object::builders::PutObjectFluentBuilder},
+    primitives::{ByteStream, DateTime},
+};
+use bytes::{Bytes, BytesMut};
+use core::{fmt, ops::Range};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use options::Options;
+use proof::{Check, Proof};
+use refusal::{Taken, is_absent, is_taken, refused};
+use tokio::sync::OnceCell;
+
+pub struct S3Store {
+    options: Options,
+    client: OnceCell<Client>,
+    proof: OnceCell<Proof>,
+}
+
+/// The one text of a place, from `BUCKET/PREFIX?option=value`. Why it is none, if so.
+pub(crate) fn settle(text: &str) -> Result<String, String> {
+    Options::parse(text).map(|options| options.place.to_string())
+}
+
+/// What two locations must not share: the server, the bucket, and the prefix.
+pub(crate) fn ground(text: &str) -> Option<crate::Ground> {
+    let options = Options::parse(text).ok()?;
+    let server = options.endpoint.as_deref().unwrap_or("s3");
+    Some(crate::Ground::in_container(server, &options.place))
+}
+
+impl S3Store {
+    /// Nothing is asked yet: a bucket that cannot be reached says so at its first call.
+    pub fn open(text: &str) -> Result<Self> {
+        let options = Options::parse(text).map_err(|why| Error::new(Code::UsageMalformed, why))?;
+        Ok(Self { options, client: OnceCell::new(), proof: OnceCell::new() })
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| client::connect(&self.options)).await
+    }
+
+    fn place(&self) -> &Place {
+        &self.options.place
+    }
+
+    async fn proof(&self) -> Result<Proof> {
+        self.proof.get_or_try_init(|| self.prove()).await.copied()
+    }
+
+    /// A put of these bytes, with all that the location's URL says of objects.
+    async fn put(&self, key: &str, bytes: Bytes) -> PutObjectFluentBuilder {
+        let Options { storage_class, encryption, kms_key, .. } = &self.options;
+        self.client()
+            .await
+            .put_object()
+            .bucket(&self.place().container)
+            .key(key)
+            .content_length(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+            .body(ByteStream::from(bytes))
+            .set_storage_class(storage_class.clone())
+            .set_server_side_encryption(encryption.clone())
+            .set_ssekms_key_id(kms_key.clone())
+    }
+
+    /// The same with the hash that this location was seen to look at.
+    async fn put_checked(&self, key: &str, bytes: &Bytes) -> Result<PutObjectFluentBuilder> {
+        let put = self.put(key, bytes.clone()).await;
+        Ok(match self.proof().await?.check {
+            Some(check @ (Check::Md5 | Check::Sha256)) => check.attach(put, bytes),
+            Some(Check::Signature) | None => put,
+        })
+    }
+
+    /// Whether the name was free and is now these bytes.
+    async fn put_free(&self, name: &ObjectName, bytes: &Bytes) -> Result<bool> {
+        let key = self.place().key(name.as_str());
+        if !self.proof().await?.create_only && self.head(name).await?.is_some() {
+            return Ok(false);
+        }
+        let put = self.put_checked(&key, bytes).await?.if_none_match("*");
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match is_taken(&error) {
+                Taken::Yes => Ok(false),
+                // Whoever won may fail still: only what lies there says how it ended.
+                Taken::Soon if self.head(name).await?.is_some() => Ok(false),
+                Taken::Soon | Taken::No => Err(refused(&format!("writing {name}"), &error)),
+            },
+        }
+    }
+
+    async fn confirm(&self, receipt: &Receipt) -> Result<()> {
+        let length = usize::try_from(receipt.length).unwrap_or(usize::MAX);
+        let found = match self.get(&receipt.name, length).await {
+            Ok(found) => found,
+            Err(error) if error.code == Code::LimitExceeded => Bytes::new(),
+            Err(error) => return Err(error),
+        };
+        if found.len() == length && blake3::hash(&found) == receipt.blake3 {
+            return Ok(());
+        }
+        let message = format!("object {} was stored and reads as other bytes", receipt.name);
+        Err(Error::new(Code::ObjectDamaged, message))
+    }
+
+    async fn is_checked(&self) -> Result<bool> {
+        Ok(self.proof().await?.check.is_some())
+    }
+
+    /// The error of a read: absent, or refused.
+    fn unread<E>(name: &ObjectName, error: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: aws_sdk_s3::error::ProvideErrorMetadata + core::error::Error + 'static,
+    {
+        if is_absent(error) { missing(name) } else { refused(&format!("reading {name}"), error) }
+    }
+
+    /// A page of keys below `prefix` and after `after`, and whether more follow.
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<aws_sdk_s3::types::Object>, bool)> {
+        let list = self
+            .client()
+            .await
+            .list_objects_v2()
+            .bucket(&self.place().container)
+            .prefix(self.place().key(prefix))
+            .set_start_after(after)
+            .max_keys(i32::try_from(limit).unwrap_or(i32::MAX));
+        let page = list.send().await.map_err(|error| refused("listing", &error))?;
+        let more = page.is_truncated().unwrap_or(false);
+        Ok((page.contents.unwrap_or_default(), more))
+    }
+}
+
+/// All of a body, which must be as long as was said.
+async fn whole(what: &str, output: GetObjectOutput, length: usize) -> Result<Bytes> {
+    let torn = |cause: &dyn fmt::Display| {
+        Error::new(Code::LocationIoFailed, format!("{what} ended early")).cause(cause)
+    };
+    let (mut body, mut bytes) = (output.body, BytesMut::with_capacity(length));
+    while let Some(part) = body.next().await {
+        let part = part.map_err(|error| torn(&error))?;
+        if bytes.len() + part.len() > length {
+            return Err(torn(&"more bytes came than were said"));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    if bytes.len() != length {
+        return Err(torn(&format!("{} of {length} bytes came", bytes.len())));
+    }
+    Ok(bytes.freeze())
+}
+
+fn length_of(said: Option<i64>) -> u64 {
+    said.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
+}
+
+/// To the second: a listing may know more than a head does.
+fn time_of(said: Option<&DateTime>) -> Timestamp {
+    let seconds = said.map_or(0, DateTime::secs);
+    Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000))
+}
+
+impl ObjectStore for S3Store {
+    fn put_new<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, Receipt> {
+        Box::pin(async move {
+            check_object(name, bytes.len())?;
+            let receipt = Receipt::of(name, &bytes);
+            if self.put_free(name, &bytes).await? {
+                if !self.is_checked().await? {
+                    self.confirm(&receipt).await?;
+                }
+                return Ok(receipt);
+            }
+            // What an earlier try of the same call stored, or somebody else.
+            let held = match self.get(name, bytes.len()).await {
+                Ok(held) => held,
+                Err(error) if error.code == Code::LimitExceeded => {
+                    return Err(crate::refusal::conflict(name));
+                }
+                Err(error) if error.code == Code::ObjectMissing => {
+                    let message = format!("object {name} came and went while it was written");
+                    return Err(Error::new(Code::LocationIoFailed, message));
+                }
+                Err(error) => return Err(error),
+            };
+            check_same(&receipt, held.len() as u64, &blake3::hash(&held))?;
+            Ok(receipt.existed())
+        })
+    }
+
+    fn replace<'a>(&'a self, name: &'a ObjectName, bytes: Bytes) -> Pending<'a, ()> {
+        Box::pin(async move {
+            check_object(name, bytes.len())?;
+            let put = self.put_checked(&self.place().key(name.as_str()), &bytes).await?;
+            put.send().await.map_err(|error| refused(&format!("replacing {name}"), &error))?;
+            if self.is_checked().await? {
+                return Ok(());
+            }
+            self.confirm(&Receipt::of(name, &bytes)).await
+        })
+    }
+
+    fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
+        Box::pin(async move {
+            let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
+            let get = self.client().await.get_object().bucket(bucket).key(key);
+            let output = get.send().await.map_err(|error| Self::unread(name, &error))?;
+            let length = check_whole(name, length_of(output.content_length), bytes_max)?;
+            whole(&format!("object {name}"), output, length).await
+        })
+    }
+
+    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> Pending<'a, Bytes> {
+        Box::pin(async move {
+            // What is wrong with the range itself is wrong for any object.
+            let wanted = check_range(name, &range, u64::MAX)?;
+            if wanted == 0 {
+                let meta = self.head(name).await?.ok_or_else(|| missing(name))?;
+                return check_range(name, &range, meta.length).map(|_| Bytes::new());
+            }
+            let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
+            let asked = format!("bytes={}-{}", range.start, range.end - 1);
+            let get = self.client().await.get_object().bucket(bucket).key(key).range(asked);
+            let output = match get.send().await {
+                Ok(output) => output,
+                Err(error) if refusal::status(&error) == Some(416) => {
+                    let meta = self.head(name).await?.ok_or_else(|| missing(name))?;
+                    check_range(name, &range, meta.length)?;
+                    return Err(refused(&format!("reading {name}"), &error));
+                }
+                Err(error) => return Err(Self::unread(name, &error)),
+            };
+            let got = length_of(output.content_length);
+            check_range(name, &range, range.start.saturating_add(got))?;
+            whole(&format!("object {name}"), output, wanted).await
+        })
+    }
+
+    fn head<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, Option<ObjectMeta>> {
+        Box::pin(async move {
+            let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
+            match self.client().await.head_object().bucket(bucket).key(key).send().await {
+                Ok(found) => Ok(Some(ObjectMeta {
+                    name: name.clone(),
+                    length: length_of(found.content_length),
+                    modified: time_of(found.last_modified.as_ref()),
+                })),
+                Err(error) if is_absent(&error) => Ok(None),
+                Err(error) => Err(refused(&format!("looking at {name}"), &error)),
+            }
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a ObjectPrefix,
+        after: Option<&'a ObjectName>,
+        limit: usize,
+    ) -> Pending<'a, Vec<ObjectMeta>> {
+        Box::pin(async move {
+            let limit = limit.clamp(1, limits::LIST_PAGE_ROWS);
+            let mut after = after.map(|name| self.place().key(name.as_str()));
+            loop {
+                let (objects, more) = self.keys(prefix.as_str(), after.take(), limit).await?;
+                after = objects.last().and_then(|object| object.key.clone());
+                let found: Vec<ObjectMeta> = objects
+                    .iter()
+                    .filter_map(|object| {
+                        Some(ObjectMeta {
+                            name: self.place().name(object.key()?)?,
+                            length: length_of(object.size),
+                            modified: time_of(object.last_modified.as_ref()),
+                        })
+                    })
+                    .collect();
+                // A page of keys that are no objects is not the end.
+                if !found.is_empty() || !more || after.is_none() {
+                    return Ok(found);
+                }
+            }
+        })
+    }
+
+    fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
+        Box::pin(async move {
+            if self.head(name).await?.is_none() {
+                return Ok(false);
+            }
+            let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
+            let delete = self.client().await.delete_object().bucket(bucket).key(key);
+            delete.send().await.map_err(|error| refused(&format!("deleting {name}"), &error))?;
+            Ok(true)
+        })
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        Box::pin(async move {
+            let Proof { create_only, check } = self.proof().await?;
+            Ok(Keeps { create_only, checked: check.is_some() })
+        })
+    }
+
+    fn probe(&self) -> Pending<'_, Probe> {
+        Box::pin(self.look())
+    }
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Store({})", self.options.place)
+    }
+}

@@ -1,0 +1,102 @@
+//! What an S3 server, or the way to it, said no to: a code that tells what to do.
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use aws_credential_types::provider::error::CredentialsError;
+use core::error::Error as StdError;
+use holdfast_common::{Code, Error};
+
+/// The server answered that there is no such object, or none under this name.
+pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    status(error) == Some(404) && !matches!(error.code(), Some("NoSuchBucket"))
+}
+
+/// A put found its name taken, or somebody else putting under it at this moment.
+pub(super) fn is_taken<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Taken {
+    match (status(error), error.code()) {
+        (Some(412), _) => Taken::Yes,
+        (Some(409), Some("ConditionalRequestConflict" | "OperationAborted") | None) => Taken::Soon,
+        _ => Taken::No,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    No,
+    /// Another put is under way; how it ends is not known.
+    Soon,
+    Yes,
+}
+
+pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// The error for people. Nothing of the request is in it: it has been signed with a secret.
+pub(super) fn refused<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let Some(status) = status(error) else { return unanswered(what, error) };
+    let region = || error.raw_response()?.headers().get("x-amz-bucket-region");
+    let said = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message} ({status})"),
+        (Some(code), None) => format!("{code} ({status})"),
+        _ => format!("status {status}"),
+    };
+    let new = |code: Code| Error::new(code, what).cause(&said);
+    match (error.code().unwrap_or_default(), status) {
+        ("NoSuchBucket", _) => new(Code::LocationBucketMissing),
+        (
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken"
+            | "TokenRefreshRequired",
+            _,
+        ) => new(Code::LocationCredentialsRefused),
+        ("RequestTimeTooSkewed" | "RequestExpired", _) => new(Code::LocationClockSkewed),
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect", _)
+        | ("IllegalLocationConstraintException", _)
+        | (_, 301 | 307) => {
+            let error = new(Code::LocationRegionWrong);
+            match region() {
+                Some(region) => error.next(format!("add ?region={region} to the location's URL")),
+                None => error,
+            }
+        }
+        ("QuotaExceeded" | "InsufficientCapacity" | "XMinioStorageFull", _) | (_, 507) => {
+            new(Code::LocationFull)
+        }
+        // What was torn on the way is sent again.
+        ("XAmzContentSHA256Mismatch" | "BadDigest" | "IncompleteBody" | "RequestTimeout", _) => {
+            new(Code::LocationIoFailed)
+        }
+        (_, 401 | 403) => new(Code::LocationRefused)
+            .next("let the identity that the coordinators use read, write, list and delete there"),
+        (_, 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
+        _ => new(Code::LocationRequestRefused),
+    }
+}
+
+/// Nobody answered, or nothing was asked.
+fn unanswered<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: StdError + 'static,
+{
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let (mut said, mut has_no_key) = (Vec::<String>::new(), false);
+    while let Some(error) = cause {
+        has_no_key |= error.is::<CredentialsError>();
+        let text = error.to_string();
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+        cause = error.source();
+    }
+    let code = match error {
+        _ if has_no_key => Code::LocationCredentialsMissing,
+        SdkError::ConstructionFailure(_) => Code::LocationRequestRefused,
+        _ => Code::LocationIoFailed,
+    };
+    Error::new(code, what).cause(said.join(": "))
+}

@@ -1,0 +1,119 @@
+//! One server process: its address, its directory, its end.
+//!
+//! A shell stands between: when its standard input closes, because whoever started the server
+//! dropped it or died, it ends the server with all that the server started, and removes the
+//! directory. So nothing is left behind by a test that was killed.
+
+use std::{
+    ffi::OsStr,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+const KEEPER: &str = r#"
+trap '' INT TERM
+dir=$1; shift
+setsid "$@" </dev/null >"$dir/said" 2>&1 &
+server=$!
+read -r _
+kill -KILL -- "-$server" 2>/dev/null
+wait 2>/dev/null
+rm -rf "$dir"
+"#;
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS_MAX: usize = 2400;
+
+#[derive(Debug)]
+pub struct Server {
+    keeper: Child,
+    directory: PathBuf,
+}
+
+impl Server {
+    /// Starts `command` in a directory of its own, in which `prepare` may put what it needs.
+    pub(crate) fn start(command: &mut Command, directory: Directory) -> Self {
+        let directory = directory.0.keep();
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&directory);
+        keeper.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => keeper.env(name, value),
+                None => keeper.env_remove(name),
+            };
+        }
+        keeper.current_dir(&directory).stdin(Stdio::piped());
+        let keeper = keeper.spawn().unwrap_or_else(|error| panic!("no shell: {error}"));
+        Self { keeper, directory }
+    }
+
+    /// Waits until something answers at `address`.
+    pub(crate) fn answering(mut self, address: SocketAddr) -> Self {
+        for _ in 0..LOOKS_MAX {
+            if answers(address) {
+                return self;
+            }
+            if let Ok(Some(status)) = self.keeper.try_wait() {
+                panic!("the server ended with {status}");
+            }
+            thread::sleep(LOOK);
+        }
+        panic!("nothing answers at {address}; the server said:\n{}", self.said());
+    }
+
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.directory.join("said")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ended = self.keeper.wait();
+    }
+}
+
+/// A directory that will be a server's.
+pub(crate) struct Directory(tempfile::TempDir);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        let made = tempfile::Builder::new().prefix("holdfast-server-").tempdir();
+        Self(made.unwrap_or_else(|error| panic!("no temporary directory: {error}")))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let request = format!("GET / HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let mut first = [0; 4];
+    let wait = Some(Duration::from_secs(5));
+    stream.set_read_timeout(wait).is_ok()
+        && stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && first == *b"HTTP"
+}
+
+/// An address on loopback at which nothing listens.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.unwrap_or_else(|error| panic!("no free port: {error}"))
+}
+
+/// What a program says when it is done; its error fails the test.
+pub(crate) fn output(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", program.display());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

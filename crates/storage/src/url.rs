@@ -5,7 +5,7 @@
 //! runs; what a person typed against a directory is resolved with [`LocationUrl::resolve`] first.
 //! A new kind of location is a row in `KINDS`.
 
-use crate::{Ground, LocalStore, ObjectStore, S3Store, s3};
+use crate::{CloudStore, Ground, LocalStore, ObjectStore, S3Store, clouds, s3};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Error, Result};
 use std::path::{Component, Path, PathBuf};
@@ -39,6 +39,22 @@ static KINDS: &[Kind] = &[
         // A bucket is made by whoever pays for it.
         create: |place| Ok(Arc::new(S3Store::open(place)?)),
     },
+    Kind {
+        scheme: "gcs",
+        form: "gcs:BUCKET/PREFIX",
+        settle: clouds::gcs::settle,
+        ground: clouds::gcs::ground,
+        open: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+        create: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+    },
+    Kind {
+        scheme: "azure",
+        form: "azure:ACCOUNT/CONTAINER/PREFIX",
+        settle: clouds::azure::settle,
+        ground: clouds::azure::ground,
+        open: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+        create: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+    },
 ];
 
 const LOCAL: &str = "local";
@@ -62,7 +78,7 @@ impl LocationUrl {
         }
     }
 
-    /// The kind of location: `local`, `s3`.
+    /// The kind of location: `local`, `s3`, `gcs`, `azure`.
     pub fn scheme(&self) -> &'static str {
         self.kind.scheme
     }

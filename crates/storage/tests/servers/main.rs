@@ -1,5 +1,8 @@
 //! Locations on real servers, each started once: what every store promises, and what each server
 //! is known to get wrong.
 
+mod azure;
+mod credentials;
 mod faults;
+mod gcs;
 mod s3;

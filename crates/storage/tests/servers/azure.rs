@@ -1,0 +1,151 @@
+//! Azure's blobs, on Azurite. It looks at keys, says the hash of what it takes, and cannot begin a
+//! listing in the middle.
+
+use crate::credentials::{KeyFile, own_environment};
+use bytes::Bytes;
+use holdfast_common::Code;
+use holdfast_storage::{
+    CloudStore, Keeps, Locking, ObjectPrefix, ObjectStore,
+    conformance::{Acks, uphold},
+};
+use holdfast_testkit_servers::{AZURE_ACCOUNT, AZURE_KEY, Azurite, BlobContainer};
+use std::sync::Arc;
+
+/// Another key, as long as a real one.
+const WRONG_KEY: &str =
+    "d3JvbmcgZm9yIHN1cmUgd3JvbmcgZm9yIHN1cmUgd3JvbmcgZm9yIHN1cmUgd3JvbmcgZm9yIHN1cmUgd3Jvbg==";
+
+fn place(container: &BlobContainer, prefix: &str) -> String {
+    format!("{AZURE_ACCOUNT}/{}{prefix}?endpoint={}", container.name, container.endpoint)
+}
+
+fn store(container: &BlobContainer, prefix: &str, key: &KeyFile) -> Arc<dyn ObjectStore> {
+    let place = format!("{}&key_file={}", place(container, prefix), key.path());
+    Arc::new(CloudStore::azure(&place).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_of_azurite_conforms() {
+    let key = KeyFile::of(AZURE_KEY);
+    let container = Azurite::shared().container("conforms");
+    uphold(store(&container, "/a/vault", &key), Acks::Exact).await.unwrap();
+    assert_eq!(container.keys(), [""; 0], "nothing is left behind");
+    uphold(store(&container, "", &key), Acks::Exact).await.unwrap();
+    assert_eq!(container.keys(), [""; 0], "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_azurite_enforces_is_found_out() {
+    let key = KeyFile::of(AZURE_KEY);
+    let container = Azurite::shared().container("keeps");
+    let store = store(&container, "/vault", &key);
+    assert_eq!(store.keeps().await.unwrap(), Keeps::ALL);
+    let probe = store.probe().await.unwrap();
+    assert!(probe.is_usable(), "{probe:?}");
+    assert_eq!((probe.checked, probe.versioned), (Some(true), None), "{probe:?}");
+    assert_eq!(probe.locking, Locking::Off, "{probe:?}");
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
+    let there = probe.now.unwrap().as_nanos();
+    assert!((now - there).abs() < 60_000_000_000, "{now} here, {there} there");
+    assert_eq!(container.keys(), [""; 0], "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_told_apart_and_no_error_has_the_key() {
+    let (right, wrong) = (KeyFile::of(AZURE_KEY), KeyFile::of(WRONG_KEY));
+    let no_key = KeyFile::of("a key that is none");
+    let there = Azurite::shared().container("there");
+    let gone = BlobContainer { name: "not-there".to_owned(), ..there.clone() };
+    let endpoint = "http://127.0.0.1:9".to_owned();
+    let silent = BlobContainer { endpoint, ..there.clone() };
+    for (container, key, code) in [
+        (&gone, &right, Code::LocationBucketMissing),
+        (&silent, &right, Code::LocationIoFailed),
+        (&there, &wrong, Code::LocationCredentialsRefused),
+        (&there, &no_key, Code::LocationCredentialsRefused),
+    ] {
+        let store = store(container, "/vault", key);
+        let name = "vault".parse().unwrap();
+        let all = ObjectPrefix::all();
+        let refusals = [
+            store.put_new(&name, Bytes::from_static(b"v")).await.unwrap_err(),
+            store.replace(&name, Bytes::from_static(b"v")).await.unwrap_err(),
+            store.get(&name, 10).await.unwrap_err(),
+            store.get_range(&name, 0..1).await.unwrap_err(),
+            store.head(&name).await.unwrap_err(),
+            store.list(&all, None, 10).await.unwrap_err(),
+            store.delete(&name).await.unwrap_err(),
+            store.keeps().await.unwrap_err(),
+        ];
+        let codes: Vec<Code> = refusals.iter().map(|error| error.code).collect();
+        assert_eq!(codes, [code; 8], "{refusals:?}");
+        let probe = store.probe().await;
+        let told = probe.map(|probe| probe.write_refused.unwrap().code);
+        assert_eq!(told.map_err(|error| error.code), Ok(code));
+        let text = format!("{refusals:?} {store:?}");
+        for secret in [AZURE_KEY, WRONG_KEY, "a key that is none", "Signature", "SharedKey"] {
+            assert!(!text.contains(secret), "a secret in an error: {text}");
+        }
+    }
+    assert!(!Code::LocationCredentialsRefused.retry() && Code::LocationIoFailed.retry());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_object_is_not_listed_and_hides_nothing() {
+    let key = KeyFile::of(AZURE_KEY);
+    let container = Azurite::shared().container("foreign");
+    let store = store(&container, "/vault", &key);
+    for foreign in [
+        "other",
+        "vault//twice",
+        "vault/A",
+        "vault/B/",
+        "vault/packs/",
+        "vault/packs/aa/",
+        "vault/tmp/left",
+        "vault/zebra&sons",
+        "vaults/a",
+    ] {
+        container.put(foreign, "not ours");
+    }
+    let name = "packs/ab".parse().unwrap();
+    store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+    let all = ObjectPrefix::all();
+    for limit in [1, 2, 100] {
+        let listed = store.list(&all, None, limit).await.unwrap();
+        let names: Vec<_> = listed.into_iter().map(|object| object.name).collect();
+        assert_eq!(names, std::slice::from_ref(&name), "pages of {limit}");
+        assert_eq!(store.list(&all, Some(&name), limit).await.unwrap(), []);
+    }
+}
+
+/// Run by the two tests below, in an environment of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an environment of its own"]
+async fn with_what_the_environment_has() {
+    let container = Azurite::shared().container("environment");
+    let store = CloudStore::azure(&place(&container, "")).unwrap();
+    let put = store.put_new(&"vault".parse().unwrap(), Bytes::from_static(b"v")).await;
+    println!("put: {}", put.map_or_else(|error| error.code.name(), |_| "done"));
+}
+
+#[test]
+fn without_credentials_it_says_so() {
+    // Where an instance would get them nobody listens.
+    let environment = [("IDENTITY_ENDPOINT", "http://127.0.0.1:9/token")];
+    let said = own_environment("azure::with_what_the_environment_has", &environment);
+    assert!(said.contains("put: location.credentials_missing"), "{said}");
+}
+
+#[test]
+fn of_the_environment_it_takes_the_key_and_not_the_way() {
+    let environment = [
+        ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "other"),
+        ("AZURE_CONTAINER_NAME", "other"),
+        ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9"),
+        ("AZURE_STORAGE_USE_EMULATOR", "true"),
+    ];
+    let said = own_environment("azure::with_what_the_environment_has", &environment);
+    assert!(said.contains("put: done"), "{said}");
+}

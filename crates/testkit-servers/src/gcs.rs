@@ -46,14 +46,12 @@ impl FakeGcs {
     }
 
     fn start() -> Self {
-        let (address, directory) = (free_address(), Directory::new());
+        let (address, inner, directory) = (free_address(), free_address(), Directory::new());
         let endpoint = format!("http://{address}");
-        let mut command = Command::new(tool("gcs/bin/fake-gcs-server"));
-        command
-            .args(["-host", &address.ip().to_string(), "-port", &address.port().to_string()])
-            .args(["-scheme", "http", "-backend", "filesystem", "-filesystem-root"])
-            .arg(directory.path().join("objects"))
-            .args(["-public-host", &address.to_string(), "-external-url", &endpoint]);
+        let mut command = Command::new("python3");
+        command.args(["-c", include_str!("gcs.py")]).arg(tool("gcs/bin/fake-gcs-server"));
+        let ports = [address, inner].map(|address| address.port().to_string());
+        command.arg(address.ip().to_string()).args(ports);
         let server = Server::start(&mut command, directory).answering(address);
         Self { endpoint, _server: server }
     }

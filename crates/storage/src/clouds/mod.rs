@@ -36,7 +36,7 @@ use futures::StreamExt;
 use holdfast_common::{Code, Error, Result, Timestamp};
 use md5::{Digest, Md5};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt, PutMode, path::Path};
-use refusal::{Taken, is_absent, is_past_end, is_taken, refused, unidentified, unread};
+use refusal::{Taken, is_absent, is_taken, may_be_past_end, refused, unidentified, unread};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use witness::Echo;
@@ -216,7 +216,7 @@ impl ObjectStore for CloudStore {
             let asked = GetOptions { range: part, ..GetOptions::default() };
             let found = match self.cloud().await?.get_opts(&self.path(name), asked).await {
                 Ok(found) => found,
-                Err(error) if is_past_end(&error) => {
+                Err(error) if may_be_past_end(&error) => {
                     let meta = self.head(name).await?.ok_or_else(|| missing(name))?;
                     check_range(name, &range, meta.length)?;
                     return Err(refused(&format!("reading {name}"), &error));

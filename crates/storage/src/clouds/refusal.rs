@@ -122,9 +122,10 @@ pub(super) fn is_absent(error: &object_store::Error) -> bool {
     })
 }
 
-/// The range that was asked for lies behind the object's end.
-pub(super) fn is_past_end(error: &object_store::Error) -> bool {
-    Refusal::beneath(error).is_some_and(|refusal| refusal.status == Some(416))
+/// The range that was asked for may lie behind the object's end: the server says so, or answers in
+/// a way that the client does not take.
+pub(super) fn may_be_past_end(error: &object_store::Error) -> bool {
+    Refusal::beneath(error).is_none_or(|refusal| refusal.status == Some(416))
 }
 
 /// The error for people.

@@ -226,6 +226,26 @@ mod tests {
     }
 
     #[test]
+    fn a_place_in_a_cloud_is_the_same_however_it_is_written() {
+        for (text, due) in [
+            ("s3://bucket/vault/", "s3:bucket/vault"),
+            ("gcs://bucket/vault/", "gcs:bucket/vault"),
+            ("gcs:bucket?service_account=/a&endpoint=http://b", GCS),
+            ("azure://clinic/vaults/one/", "azure:clinic/vaults/one"),
+        ] {
+            let url: LocationUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), due);
+            assert!(ground(&url).unwrap().is(&ground(&due.parse().unwrap()).unwrap()));
+            open(&url).unwrap();
+        }
+        for text in ["gcs:", "gcs:b", "azure:clinic", "azure:clinic/vaults?sas=secret"] {
+            assert!(text.parse::<LocationUrl>().is_err(), "{text}");
+        }
+    }
+
+    const GCS: &str = "gcs:bucket?endpoint=http://b&service_account=/a";
+
+    #[test]
     fn a_place_that_is_not_there_opens_only_when_it_may_be_made() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("a/b");

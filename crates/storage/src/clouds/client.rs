@@ -52,8 +52,9 @@ pub(super) fn key_in(path: &str) -> Result<String> {
     let found = fs::metadata(path).map_err(unread)?;
     if found.permissions().mode() & 0o007 != 0 {
         let message = format!("everybody on this host may use the key in {path}");
-        return Err(Error::new(Code::LocationCredentialsRefused, message)
-            .next(format!("chmod o= {path}")));
+        return Err(
+            Error::new(Code::LocationCredentialsRefused, message).next(format!("chmod o= {path}"))
+        );
     }
     if found.len() > KEY_BYTES_MAX {
         let message = format!("{path} is too long for a key");
@@ -65,4 +66,32 @@ pub(super) fn key_in(path: &str) -> Result<String> {
 /// The client was not made: what it was given is no key, no account, no file.
 pub(super) fn unmade(error: object_store::Error) -> Error {
     Error::new(Code::LocationCredentialsRefused, "making a client of the location").cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let text = path.to_str().unwrap();
+        assert_eq!(key_in(text).unwrap_err().code, Code::LocationCredentialsMissing);
+        fs::write(&path, "secret\n").unwrap();
+        for (mode, is_read) in [(0o600, true), (0o440, true), (0o644, false), (0o602, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match key_in(text) {
+                Ok(key) => assert!(is_read && key == "secret\n", "{mode:o}"),
+                Err(error) => {
+                    assert!(!is_read, "{mode:o}: {error:?}");
+                    assert_eq!(error.code, Code::LocationCredentialsRefused);
+                    assert!(!format!("{error:?}").contains("secret"));
+                }
+            }
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, vec![b'a'; 65 << 10]).unwrap();
+        assert_eq!(key_in(text).unwrap_err().code, Code::LocationCredentialsRefused);
+    }
 }

@@ -38,9 +38,9 @@ impl CloudStore {
             let found = page.result.objects.iter().filter_map(|object| {
                 Some(meta(self.place.name(object.location.as_ref())?, object))
             });
-            rows.extend(found.filter(|row| {
-                row.name.as_str() != prefix.as_str() && Some(&row.name) > after
-            }));
+            rows.extend(
+                found.filter(|row| row.name.as_str() != prefix.as_str() && Some(&row.name) > after),
+            );
             token = page.page_token;
             if !rows.is_empty() || token.is_none() {
                 rows.truncate(limit);

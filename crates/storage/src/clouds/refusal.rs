@@ -4,8 +4,8 @@
 //! beneath them, with the server's own word for what is wrong; nothing of the request is in it,
 //! which has been signed with a secret.
 
-use crate::refusal::missing;
 use crate::ObjectName;
+use crate::refusal::missing;
 use core::{error::Error as StdError, fmt, iter};
 use holdfast_common::{Code, Error};
 
@@ -177,4 +177,114 @@ fn causes<'e>(
 fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::client::{HttpError, HttpErrorKind};
+
+    fn xml(code: &str, more: &str) -> String {
+        let head = r#"<?xml version="1.0" encoding="utf-8"?>"#;
+        let message = "<Message>It is so.\nRequestId:1\nTime:2</Message>";
+        format!("{head}<Error><Code>{code}</Code>{message}{more}</Error>")
+    }
+
+    /// As the client hands it over.
+    fn error(refusal: Refusal) -> object_store::Error {
+        let source = Box::new(HttpError::new(HttpErrorKind::Unknown, refusal));
+        object_store::Error::Generic { store: "tests", source }
+    }
+
+    fn answer(status: u16, code: &str) -> object_store::Error {
+        error(Refusal::answered(status, None, &xml(code, ""), false))
+    }
+
+    #[test]
+    fn what_servers_say_has_a_code_each() {
+        use Code::*;
+        for (status, code, due) in [
+            (400, "InvalidHeaderValue", LocationRequestRefused),
+            (400, "Md5Mismatch", LocationIoFailed),
+            (401, "InvalidAuthenticationInfo", LocationCredentialsRefused),
+            (401, "AuthenticationRequired", LocationCredentialsRefused),
+            (403, "AuthenticationFailed", LocationCredentialsRefused),
+            (403, "AuthorizationFailure", LocationRefused),
+            (403, "AccessDenied", LocationRefused),
+            (404, "ContainerNotFound", LocationBucketMissing),
+            (404, "NoSuchBucket", LocationBucketMissing),
+            (409, "ContainerBeingDeleted", LocationBucketMissing),
+            (409, "BlobImmutableDueToPolicy", LocationRefused),
+            (409, "LeaseAlreadyPresent", LocationIoFailed),
+            (429, "SlowDown", LocationIoFailed),
+            (503, "ServerBusy", LocationIoFailed),
+            (507, "", LocationFull),
+        ] {
+            let found = refused("writing", &answer(status, code));
+            assert_eq!(found.code, due, "{status} {code}");
+        }
+        let said = refused("writing", &answer(403, "AccessDenied"));
+        assert_eq!(said.cause.as_deref(), Some("AccessDenied: It is so. (403)"));
+    }
+
+    #[test]
+    fn a_wrong_clock_is_no_wrong_key_and_no_signature_is_repeated() {
+        let detail = "<AuthenticationErrorDetail>Request date header too old: 'Fri'\
+                      </AuthenticationErrorDetail>";
+        let body = xml("AuthenticationFailed", detail);
+        let late = error(Refusal::answered(403, None, &body, false));
+        assert_eq!(refused("writing", &late).code, Code::LocationClockSkewed);
+        let detail = "<AuthenticationErrorDetail>The MAC signature 'c2VjcmV0' is not the same\
+                      </AuthenticationErrorDetail>";
+        let body = xml("AuthenticationFailed", detail);
+        let wrong = error(Refusal::answered(403, None, &body, false));
+        let found = refused("writing", &wrong);
+        assert_eq!(found.code, Code::LocationCredentialsRefused);
+        assert!(!format!("{found:?}").contains("c2VjcmV0"), "{found:?}");
+        let page = format!("<html>{}</html>", "x".repeat(1000));
+        let strange = error(Refusal::answered(502, None, &page, false));
+        assert_eq!(refused("writing", &strange).cause.as_deref(), Some("status 502"));
+    }
+
+    #[test]
+    fn absent_and_taken_are_told_from_refused() {
+        for (status, code, absent, taken) in [
+            (404, "BlobNotFound", true, Taken::No),
+            (404, "NoSuchKey", true, Taken::No),
+            (404, "", true, Taken::No),
+            (404, "ContainerNotFound", false, Taken::No),
+            (404, "NoSuchBucket", false, Taken::No),
+            (409, "BlobAlreadyExists", false, Taken::Yes),
+            (409, "BlobImmutableDueToPolicy", false, Taken::Perhaps),
+            (412, "PreconditionFailed", false, Taken::Yes),
+            (403, "AccessDenied", false, Taken::No),
+        ] {
+            let error = answer(status, code);
+            assert_eq!((is_absent(&error), is_taken(&error)), (absent, taken), "{status} {code}");
+        }
+        let named = Refusal::answered(404, Some("ContainerNotFound"), "", false);
+        assert!(!is_absent(&error(named)), "a head has its code in the head");
+        let words = "Bulk delete request failed for key a: Forbidden (code: 403)";
+        let part = object_store::Error::Generic { store: "tests", source: words.into() };
+        assert_eq!(refused("deleting", &part).code, Code::LocationRefused);
+    }
+
+    #[test]
+    fn nobody_there_is_no_network_or_no_instance() {
+        let silent = std::io::Error::other("connection refused");
+        let plain = error(Refusal::unanswered(&silent, true));
+        assert_eq!(refused("writing", &plain).code, Code::LocationIoFailed);
+        assert_eq!(unidentified(&plain).code, Code::LocationCredentialsMissing);
+        let sealed = error(Refusal::unanswered(&silent, false));
+        assert_eq!(unidentified(&sealed).code, Code::LocationIoFailed);
+        for (status, is_plain, due) in [
+            (404, true, Code::LocationCredentialsMissing),
+            (400, false, Code::LocationCredentialsRefused),
+            (503, true, Code::LocationIoFailed),
+            (429, false, Code::LocationIoFailed),
+        ] {
+            let said = error(Refusal::answered(status, None, "", is_plain));
+            assert_eq!(unidentified(&said).code, due, "{status} {is_plain}");
+        }
+    }
 }

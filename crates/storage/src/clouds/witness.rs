@@ -66,9 +66,8 @@ impl Witnessed {
         let is_plain = request.uri().scheme_str() == Some("http");
         let sieve = request.extensions().get::<Sieve>().cloned();
         let answer = self.0.execute(request).await;
-        let answer = answer.map_err(|error| {
-            HttpError::new(error.kind(), Refusal::unanswered(&error, is_plain))
-        })?;
+        let answer = answer
+            .map_err(|error| HttpError::new(error.kind(), Refusal::unanswered(&error, is_plain)))?;
         let (mut head, body) = answer.into_parts();
         if !head.status.is_success() {
             let body = all(body, REFUSAL_BYTES_MAX).await.unwrap_or_default();

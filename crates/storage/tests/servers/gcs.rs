@@ -8,7 +8,7 @@ use holdfast_storage::{
     CloudStore, Keeps, Locking, ObjectPrefix, ObjectStore,
     conformance::{Acks, uphold},
 };
-use holdfast_testkit_servers::{FakeGcs, GcsBucket};
+use holdfast_testkit_servers::{Bucket, FakeGcs, GcsBucket, Ministack};
 use std::sync::Arc;
 
 /// A service account that asks nobody for a token.
@@ -45,6 +45,23 @@ async fn what_it_enforces_is_found_out() {
     assert_eq!((probe.checked, probe.versioned), (Some(true), None), "{probe:?}");
     assert_eq!(probe.locking, Locking::Off, "{probe:?}");
     assert_eq!(bucket.keys(), [""; 0], "nothing is left behind");
+}
+
+/// An S3 server understands the rest of Google's interface, but not its condition, and says no hash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_overlooks_the_condition_is_found_out_and_not_relied_on() {
+    let account = KeyFile::of(ACCOUNT);
+    let Bucket { endpoint, name, .. } = Ministack::shared().bucket("overlooks");
+    let store = store(&GcsBucket { endpoint, name }, "/vault", &account);
+    let keeps = store.keeps().await.unwrap();
+    assert_eq!(keeps, Keeps { create_only: false, checked: false });
+    assert!(!store.probe().await.unwrap().is_usable());
+    let name = "vault".parse().unwrap();
+    assert!(!store.put_new(&name, Bytes::from_static(b"v")).await.unwrap().existed);
+    assert!(store.put_new(&name, Bytes::from_static(b"v")).await.unwrap().existed);
+    let other = store.put_new(&name, Bytes::from_static(b"w")).await.unwrap_err();
+    assert_eq!(other.code, Code::ObjectConflict, "looked for, as well as that can be done");
+    assert_eq!(store.get(&name, 1).await.unwrap(), "v");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

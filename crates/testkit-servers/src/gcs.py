@@ -44,7 +44,9 @@ class Front(BaseHTTPRequestHandler):
         if self.command == "PUT":
             status, headers, body = self.upload(body)
         else:
-            answer, body = self.ask(self.command, self.path, dict(self.headers), body)
+            headers = {name.title(): value for name, value in self.headers.items()}
+            headers["Host"] = outside
+            answer, body = self.ask(self.command, self.path, headers, body)
             status, headers = answer.status, dict(answer.getheaders())
         self.send_response(status)
         length = headers.get("Content-Length") if self.command == "HEAD" else None

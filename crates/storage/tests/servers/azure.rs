@@ -1,14 +1,19 @@
 //! Azure's blobs, on Azurite. It looks at keys, says the hash of what it takes, and cannot begin a
 //! listing in the middle.
 
-use crate::credentials::{KeyFile, own_environment};
+use crate::{
+    credentials::{KeyFile, own_environment},
+    faults::retried,
+};
 use bytes::Bytes;
 use holdfast_common::Code;
 use holdfast_storage::{
     CloudStore, Keeps, Locking, ObjectPrefix, ObjectStore,
     conformance::{Acks, uphold},
 };
-use holdfast_testkit_servers::{AZURE_ACCOUNT, AZURE_KEY, Azurite, BlobContainer};
+use holdfast_testkit_servers::{
+    AZURE_ACCOUNT, AZURE_KEY, Azurite, BlobContainer, Fault, Proxy, Weather,
+};
 use std::sync::Arc;
 
 /// Another key, as long as a real one.
@@ -56,11 +61,15 @@ async fn what_is_wrong_is_told_apart_and_no_error_has_the_key() {
     let no_key = KeyFile::of("a key that is none");
     let there = Azurite::shared().container("there");
     let gone = BlobContainer { name: "not-there".to_owned(), ..there.clone() };
-    let endpoint = "http://127.0.0.1:9".to_owned();
-    let silent = BlobContainer { endpoint, ..there.clone() };
+    let silent = |endpoint: &str| {
+        let endpoint = endpoint.to_owned();
+        BlobContainer { endpoint, ..there.clone() }
+    };
+    let (silent, sealed) = (silent("http://127.0.0.1:9"), silent("https://127.0.0.1:9"));
     for (container, key, code) in [
         (&gone, &right, Code::LocationBucketMissing),
         (&silent, &right, Code::LocationIoFailed),
+        (&sealed, &right, Code::LocationIoFailed),
         // Azurite has Azure's word for somebody known who may not.
         (&there, &wrong, Code::LocationRefused),
         (&there, &no_key, Code::LocationCredentialsRefused),
@@ -120,6 +129,40 @@ async fn what_is_no_object_is_not_listed_and_hides_nothing() {
         let names: Vec<_> = listed.into_iter().map(|object| object.name).collect();
         assert_eq!(names, std::slice::from_ref(&name), "pages of {limit}");
         assert_eq!(store.list(&all, Some(&name), limit).await.unwrap(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_line_that_goes_wrong_every_promise_holds() {
+    let key = KeyFile::of(AZURE_KEY);
+    let container = Azurite::shared().container("weather");
+    let proxy = Proxy::before(&container.endpoint, 12);
+    proxy.set(Weather { permille: 100, faults: Fault::PASSING.to_vec() });
+    let container = BlobContainer { endpoint: proxy.endpoint.clone(), ..container };
+    let store = retried(store(&container, "/vault", &key), 20);
+    uphold(store, Acks::MayBeLost).await.unwrap();
+    assert!(proxy.faults() > 20, "only {} faults", proxy.faults());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_alone_is_a_clear_error_that_may_be_tried_again() {
+    let key = KeyFile::of(AZURE_KEY);
+    let container = Azurite::shared().container("alone");
+    let proxy = Proxy::before(&container.endpoint, 13);
+    let container = BlobContainer { endpoint: proxy.endpoint.clone(), ..container };
+    let store = store(&container, "/vault", &key);
+    let name = "packs/aa".parse().unwrap();
+    let bytes = Bytes::from(vec![7; 200_000]);
+    store.put_new(&name, bytes.clone()).await.unwrap();
+    for fault in Fault::PASSING {
+        proxy.set(Weather { permille: 1000, faults: vec![fault] });
+        let got = store.get(&name, bytes.len()).await;
+        match fault {
+            Fault::SlowBytes => assert_eq!(got.unwrap(), bytes),
+            _ => assert_eq!(got.unwrap_err().code, Code::LocationIoFailed, "{fault:?}"),
+        }
+        proxy.set(Weather::default());
+        assert_eq!(store.get(&name, bytes.len()).await.unwrap(), bytes, "after {fault:?}");
     }
 }
 

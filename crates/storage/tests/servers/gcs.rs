@@ -1,14 +1,17 @@
 //! Google Cloud Storage, on a server that speaks as it does. It looks at no token; what Google
 //! says to a wrong one is told by the tests of `clouds`.
 
-use crate::credentials::{KeyFile, own_environment};
+use crate::{
+    credentials::{KeyFile, own_environment},
+    faults::retried,
+};
 use bytes::Bytes;
 use holdfast_common::Code;
 use holdfast_storage::{
     CloudStore, Keeps, Locking, ObjectPrefix, ObjectStore,
     conformance::{Acks, uphold},
 };
-use holdfast_testkit_servers::{Bucket, FakeGcs, GcsBucket, Ministack};
+use holdfast_testkit_servers::{Bucket, FakeGcs, Fault, GcsBucket, Ministack, Proxy, Weather};
 use std::sync::Arc;
 
 /// A service account that asks nobody for a token.
@@ -47,7 +50,7 @@ async fn what_it_enforces_is_found_out() {
     assert_eq!(bucket.keys(), [""; 0], "nothing is left behind");
 }
 
-/// An S3 server understands the rest of Google's interface, but not its condition, and says no hash.
+/// An S3 server understands Google's interface but for its condition, and says no hash.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_overlooks_the_condition_is_found_out_and_not_relied_on() {
     let account = KeyFile::of(ACCOUNT);
@@ -92,7 +95,16 @@ async fn what_is_no_object_is_not_listed_and_hides_nothing() {
     let account = KeyFile::of(ACCOUNT);
     let bucket = FakeGcs::shared().bucket("foreign");
     let store = store(&bucket, "/vault", &account);
-    for foreign in ["other", "vault/A", "vault/B", "vault/tmp/left", "vault/z&s", "vaults/a"] {
+    for foreign in [
+        "other",
+        "vault//twice",
+        "vault/A",
+        "vault/B/",
+        "vault/packs/aa/",
+        "vault/tmp/left",
+        "vault/z&s",
+        "vaults/a",
+    ] {
         bucket.put(foreign, "not ours");
     }
     let name = "packs/ab".parse().unwrap();
@@ -104,6 +116,18 @@ async fn what_is_no_object_is_not_listed_and_hides_nothing() {
         assert_eq!(names, std::slice::from_ref(&name), "pages of {limit}");
         assert_eq!(store.list(&all, Some(&name), limit).await.unwrap(), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_line_that_goes_wrong_every_promise_holds() {
+    let account = KeyFile::of(ACCOUNT);
+    let bucket = FakeGcs::shared().bucket("weather");
+    let proxy = Proxy::before(&bucket.endpoint, 11);
+    proxy.set(Weather { permille: 100, faults: Fault::PASSING.to_vec() });
+    let bucket = GcsBucket { endpoint: proxy.endpoint.clone(), ..bucket };
+    let store = retried(store(&bucket, "/vault", &account), 20);
+    uphold(store, Acks::MayBeLost).await.unwrap();
+    assert!(proxy.faults() > 20, "only {} faults", proxy.faults());
 }
 
 /// Run by the tests below, in an environment of their own.

@@ -156,7 +156,9 @@ async fn each_fault_alone_is_a_clear_error_that_may_be_tried_again() {
     store.put_new(&name, bytes.clone()).await.unwrap();
     for fault in Fault::PASSING {
         proxy.set(Weather { permille: 1000, faults: vec![fault] });
+        let before = proxy.faults();
         let got = store.get(&name, bytes.len()).await;
+        assert_eq!(proxy.faults(), before + 1, "{fault:?} is not tried again here");
         match fault {
             Fault::SlowBytes => assert_eq!(got.unwrap(), bytes),
             _ => assert_eq!(got.unwrap_err().code, Code::LocationIoFailed, "{fault:?}"),

@@ -15,7 +15,7 @@ use holdfast_testkit_servers::{Bucket, FakeGcs, Fault, GcsBucket, Ministack, Pro
 use std::sync::Arc;
 
 /// A service account that asks nobody for a token.
-const ACCOUNT: &str = r#"{"client_email": "tests@example", "private_key": "", "private_key_id": "",
+pub(crate) const ACCOUNT: &str = r#"{"client_email": "tests@example", "private_key": "", "private_key_id": "",
                           "disable_oauth": true}"#;
 
 fn place(bucket: &GcsBucket, prefix: &str) -> String {

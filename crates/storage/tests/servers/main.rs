@@ -5,4 +5,5 @@ mod azure;
 mod credentials;
 mod faults;
 mod gcs;
+mod liar;
 mod s3;

@@ -90,3 +90,60 @@ pub(crate) async fn compare(store: &dyn ObjectStore, receipt: Receipt) -> Result
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Says what it was told to, by round and writer.
+    struct Script {
+        told: fn(usize, usize) -> Result<bool>,
+        calls: AtomicUsize,
+    }
+
+    impl Trial for Script {
+        fn create<'a>(&'a self, _key: &'a str, _bytes: Bytes) -> Pending<'a, bool> {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            let told = (self.told)(call / (RACE_WRITERS + 1), call % (RACE_WRITERS + 1));
+            Box::pin(async move { told })
+        }
+
+        fn forget<'a>(&'a self, _key: &'a str) -> Pending<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn failed() -> Result<bool> {
+        Err(Error::new(Code::LocationIoFailed, "writing"))
+    }
+
+    #[tokio::test]
+    async fn a_race_proves_something_when_somebody_won_and_somebody_lost() {
+        type Told = fn(usize, usize) -> Result<bool>;
+        let scripts: [(&str, Told, Result<bool, Code>); 8] = [
+            ("one wins each", |_, writer| Ok(writer == 3), Ok(true)),
+            ("all win", |_, _| Ok(true), Ok(false)),
+            ("two win once", |round, writer| Ok(writer < 1 + usize::from(round == 2)), Ok(false)),
+            ("who is late wins too", |_, writer| Ok(writer % RACE_WRITERS == 0), Ok(false)),
+            ("nobody wins", |_, _| Ok(false), Ok(false)),
+            ("nobody is answered", |_, _| failed(), Err(Code::LocationIoFailed)),
+            (
+                "one wins and no other is answered",
+                |_, writer| if writer == 0 { Ok(true) } else { failed() },
+                Err(Code::LocationIoFailed),
+            ),
+            (
+                "some are not answered",
+                |_, writer| if writer < 4 { failed() } else { Ok(writer == 5) },
+                Ok(true),
+            ),
+        ];
+        for (name, told, due) in scripts {
+            let script = Script { told, calls: AtomicUsize::new(0) };
+            let place = Place::parse("bucket", 1, &[]).unwrap();
+            let found = writes_once(&script, &place).await.map_err(|error| error.code);
+            assert_eq!(found, due, "{name}");
+        }
+    }
+}

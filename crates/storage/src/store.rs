@@ -138,21 +138,23 @@ impl Probe {
         self.write_refused.is_none() && self.refused.is_empty() && self.create_only
     }
 
-    /// Makes a call, and notes how long it took or why it was refused.
+    /// Makes a call, and notes how long it took or why it was refused. What may do better the next
+    /// time is no finding.
     pub(crate) async fn note<T>(
         &mut self,
         operation: Operation,
-        call: impl Future<Output = Result<T>>,
-    ) -> Option<T> {
+        call: Pending<'_, T>,
+    ) -> Result<Option<T>> {
         let start = tokio::time::Instant::now();
         match call.await {
             Ok(done) => {
                 self.took.push((operation, start.elapsed()));
-                Some(done)
+                Ok(Some(done))
             }
+            Err(error) if error.is_retryable() => Err(error),
             Err(error) => {
                 self.refused.push((operation, error));
-                None
+                Ok(None)
             }
         }
     }

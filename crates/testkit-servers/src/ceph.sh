@@ -1,8 +1,8 @@
-# One monitor, one disk in memory and a gateway that speaks S3, all on loopback, in the foreground.
+# One monitor, one manager, one disk in memory and a gateway that speaks S3, all on loopback, in the foreground.
 # Usage: ceph.sh MONITOR_PORT GATEWAY_PORT KEY SECRET    (in a directory of its own)
 set -eu
 monitor=$1 gateway=$2 key=$3 secret=$4
-mkdir -p mon osd gateway run log
+mkdir -p mon mgr osd gateway run log
 fsid=$(cat /proc/sys/kernel/random/uuid)
 cat >ceph.conf <<END
 [global]
@@ -28,6 +28,8 @@ keyring = $PWD/keyring
 [mon]
 mon data = $PWD/mon
 keyring = $PWD/mon.keyring
+[mgr]
+mgr data = $PWD/mgr
 [osd]
 osd data = $PWD/osd
 osd objectstore = memstore
@@ -39,8 +41,11 @@ rgw crypt require ssl = false
 END
 ceph-authtool -C keyring --gen-key -n client.admin \
   --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'
-ceph-authtool keyring --gen-key -n osd.0 --cap mon 'allow profile osd' --cap osd 'allow *'
-ceph-authtool keyring --gen-key -n client.rgw.a --cap mon 'allow rw' --cap osd 'allow rwx'
+ceph-authtool keyring --gen-key -n mgr.x --cap mon 'allow profile mgr' --cap osd 'allow *'
+ceph-authtool keyring --gen-key -n osd.0 --cap mon 'allow profile osd' \
+  --cap mgr 'allow profile osd' --cap osd 'allow *'
+ceph-authtool keyring --gen-key -n client.rgw.a \
+  --cap mon 'allow rw' --cap osd 'allow rwx' --cap mgr 'allow rw'
 ceph-authtool -C mon.keyring --gen-key -n mon. --cap mon 'allow *'
 ceph-authtool mon.keyring --import-keyring keyring
 monmaptool --create --fsid "$fsid" --addv a "[v2:127.0.0.1:$monitor]" monmap
@@ -48,6 +53,7 @@ ceph-mon -i a --mkfs --monmap monmap --keyring mon.keyring -c ceph.conf
 ceph-mon -f -i a -c ceph.conf &
 ceph() { command ceph -c ceph.conf --connect-timeout 20 "$@"; }
 until ceph -s; do sleep 0.2; done
+ceph-mgr -f -i x -c ceph.conf &
 uuid=$(cat /proc/sys/kernel/random/uuid)
 ceph osd new "$uuid"
 ceph-osd -i 0 --mkfs --osd-uuid "$uuid" -c ceph.conf

@@ -226,9 +226,8 @@ impl Request {
             if line.contains(" 100 ") {
                 continue;
             }
-            let is_empty = self.line.starts_with("HEAD ")
-                || line.contains(" 204 ")
-                || line.contains(" 304 ");
+            let is_empty =
+                self.line.starts_with("HEAD ") || line.contains(" 204 ") || line.contains(" 304 ");
             return match length_of(&head) {
                 _ if is_empty => Ok(Answer { head, body: Vec::new() }),
                 Some(length) => Ok(Answer { body: read_body(&mut reader, length)?, head }),
@@ -293,9 +292,10 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 /// The same answer with its length said.
 fn unchunked(head: Vec<u8>, body: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(&head).into_owned();
-    let kept = text.trim_end().split("\r\n").filter(|line| {
-        !line.to_ascii_lowercase().starts_with("transfer-encoding:")
-    });
+    let kept = text
+        .trim_end()
+        .split("\r\n")
+        .filter(|line| !line.to_ascii_lowercase().starts_with("transfer-encoding:"));
     let mut head = kept.collect::<Vec<_>>().join("\r\n");
     head.push_str(&format!("\r\nContent-Length: {}\r\n\r\n", body.len()));
     Answer { head: head.into_bytes(), body: body.to_vec() }

@@ -46,7 +46,9 @@ impl Server {
                 None => keeper.env_remove(name),
             };
         }
+        // It outlives whoever started it by a moment, and must not hold on to what that one writes.
         keeper.current_dir(&directory).stdin(Stdio::piped());
+        keeper.stdout(Stdio::null()).stderr(Stdio::null());
         let keeper = keeper.spawn().unwrap_or_else(|error| panic!("no shell: {error}"));
         Self { keeper, directory }
     }
@@ -111,7 +113,9 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// What a program says when it is done; its error fails the test.
 pub(crate) fn output(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(program).args(arguments);
+    let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", program.display());

@@ -16,8 +16,6 @@ mod options;
 mod proof;
 mod refusal;
 
-pub(crate) use options::is_endpoint;
-
 use crate::{
     ObjectName, ObjectPrefix,
     place::Place,

@@ -9,15 +9,8 @@ use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 
 /// Where an endpoint of one's own says nothing of a region, it takes this one.
 const REGION_USUAL: &str = "us-east-1";
-const KNOWN: &[&str] = &[
-    "endpoint",
-    "kms_key",
-    "path_style",
-    "profile",
-    "region",
-    "sse",
-    "storage_class",
-];
+const KNOWN: &[&str] =
+    &["endpoint", "kms_key", "path_style", "profile", "region", "sse", "storage_class"];
 
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -105,7 +98,7 @@ fn is_bucket(name: &str) -> bool {
 }
 
 /// A scheme and an authority, and nothing that could hide a password.
-pub(crate) fn is_endpoint(text: &str) -> bool {
+fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_plain))

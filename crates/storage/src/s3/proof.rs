@@ -30,7 +30,7 @@ use aws_smithy_runtime_api::box_error::BoxError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::future::join_all;
-use holdfast_common::{Entropy, Error, Result, SystemEntropy, Timestamp};
+use holdfast_common::{Entropy, Result, SystemEntropy, Timestamp};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::{
@@ -158,8 +158,7 @@ impl S3Store {
             let failed = outcomes.into_iter().filter_map(|outcome| outcome.err());
             let other = failed.map(|error| refused("writing", &error)).find(|error| {
                 // Who lost is told so by a conflict, which the server may ask to try again.
-                error.code != holdfast_common::Code::LocationRequestRefused
-                    && !error.is_retryable()
+                error.code != holdfast_common::Code::LocationRequestRefused && !error.is_retryable()
             });
             if let (0, Some(error)) = (won, other) {
                 return Err(error);
@@ -194,16 +193,16 @@ impl S3Store {
         let client = self.client().await;
         let put = self.put(&key, Bytes::from_static(TRIED)).await;
         let put = async { put.send().await.map_err(|error| refused("writing", &error)) };
-        if probe.note(Operation::Put, put).await.is_none() {
+        if probe.note(Operation::Put, Box::pin(put)).await?.is_none() {
             probe.write_refused = probe.refused.pop().map(|(_, error)| error);
             return Ok(probe);
         }
         probe.now = self.now().await;
         let get = client.get_object().bucket(bucket).key(&key);
         let get = async { get.send().await.map_err(|error| refused("reading", &error)) };
-        probe.note(Operation::Get, get).await;
-        probe.note(Operation::List, self.keys("tmp/", None, 1)).await;
-        if probe.note(Operation::Delete, self.forget(&key)).await.is_none() {
+        probe.note(Operation::Get, Box::pin(get)).await?;
+        probe.note(Operation::List, Box::pin(self.keys("tmp/", None, 1))).await?;
+        if probe.note(Operation::Delete, Box::pin(self.forget(&key))).await?.is_none() {
             // What is tried further could not be taken away again.
             return Ok(probe);
         }

@@ -1,10 +1,10 @@
 //! What an S3 server, or the way to it, said no to: a code that tells what to do.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use aws_credential_types::provider::error::CredentialsError;
 use core::error::Error as StdError;
 use holdfast_common::{Code, Error};
 
@@ -50,7 +50,10 @@ where
     match (error.code().unwrap_or_default(), status) {
         ("NoSuchBucket", _) => new(Code::LocationBucketMissing),
         (
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken"
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
             | "TokenRefreshRequired",
             _,
         ) => new(Code::LocationCredentialsRefused),
@@ -73,7 +76,7 @@ where
         }
         (_, 401 | 403) => new(Code::LocationRefused)
             .next("let the identity that the coordinators use read, write, list and delete there"),
-        (_, 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
+        (_, ..300 | 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
         _ => new(Code::LocationRequestRefused),
     }
 }

@@ -1,9 +1,7 @@
 //! Vaults in buckets: the whole way of a byte over S3, on a server that checks signatures, behind a
 //! line that goes wrong, and with damage that comes from past Holdfast.
 
-use crate::harness::{
-    Outcome, Scratch, Service, Tree, binary, noise, wait_until, write,
-};
+use crate::harness::{Outcome, Scratch, Service, Tree, binary, noise, wait_until, write};
 use holdfast_testkit_servers::{Bucket, Ceph, Fault, Ministack, Proxy, Weather};
 use serde_json::Value;
 use std::{
@@ -47,8 +45,12 @@ impl Cluster {
         let address = cluster.coordinator.as_ref().unwrap().address.clone();
         let host = cluster.scratch.join("host");
         let mut join = cluster.command();
-        join.args(["agent", "join", "--coordinator", &address, "--name", "host"])
-            .args(["--token", token.text().trim_end(), "--dir", host.to_str().unwrap()]);
+        join.args(["agent", "join", "--coordinator", &address, "--name", "host"]).args([
+            "--token",
+            token.text().trim_end(),
+            "--dir",
+            host.to_str().unwrap(),
+        ]);
         Outcome::of(None, &mut join).ok();
         let config = host.join("agent.toml");
         let arguments = ["agent", "--config", config.to_str().unwrap()];
@@ -186,8 +188,7 @@ fn a_bucket_that_goes_away_during_a_backup_is_waited_for_or_ends_it_clearly() {
     let point = cluster.backup(&kept);
     let before = bucket.keys().len();
     let told = std::thread::scope(|scope| {
-        let running =
-            scope.spawn(|| cluster.run(&["backup", "--path", source.to_str().unwrap()]));
+        let running = scope.spawn(|| cluster.run(&["backup", "--path", source.to_str().unwrap()]));
         let arrived = || (bucket.keys().len() > before).then_some(());
         wait_until("something arrives", Duration::from_secs(60), arrived);
         proxy.be_gone(true);
@@ -216,7 +217,10 @@ fn damage_in_a_bucket_is_found_and_healed_from_another_location() {
     let told = cluster.run(&["verify", "--all", "--level", "storage"]).ends(7).object();
     let damaged = told["damaged"].as_array().unwrap();
     assert_eq!(damaged.len(), 1, "{told}");
-    assert_eq!((&damaged[0]["location"], &damaged[0]["healed_from"]), (&"cloud".into(), &"disk".into()));
+    assert_eq!(
+        (&damaged[0]["location"], &damaged[0]["healed_from"]),
+        (&"cloud".into(), &"disk".into())
+    );
     let told = cluster.run(&["verify", "--all", "--level", "storage"]).ok().object();
     assert_eq!(told["damaged"], Value::Array(Vec::new()), "{told}");
     std::fs::remove_dir_all(scratch.join("disk/packs")).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! `local:/srv/vault`, `file:///srv/vault` and `/srv//vault/` are the same place, and become the
 //! same text; so do `s3:bucket/prefix` and `s3://bucket/prefix/`. A path is absolute and without
-//! `..`, because the cluster opens it from wherever it runs; what a person typed against a directory
-//! is resolved with [`LocationUrl::resolve`] first.
+//! `..`, because the cluster opens it from wherever it runs; what a person typed against a
+//! directory is resolved with [`LocationUrl::resolve`] first.
 //! A new kind of location is a row in `KINDS`.
 
 use crate::{CloudStore, Ground, LocalStore, ObjectStore, S3Store, clouds, s3};

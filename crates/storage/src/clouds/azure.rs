@@ -12,7 +12,10 @@ use super::{
     option_is,
     witness::Witness,
 };
-use crate::{Ground, place::Place, s3::is_endpoint};
+use crate::{
+    Ground,
+    place::{Place, is_endpoint},
+};
 use holdfast_common::Result;
 use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
 use std::sync::Arc;

@@ -68,14 +68,14 @@ impl CloudStore {
         let mut probe = Probe::default();
         let key = scratch(&self.place);
         let put = self.put(&key, Bytes::from_static(TRIED), PutMode::Create);
-        if probe.note(Operation::Put, put).await.is_none() {
+        if probe.note(Operation::Put, Box::pin(put)).await?.is_none() {
             probe.write_refused = probe.refused.pop().map(|(_, error)| error);
             return Ok(probe);
         }
         // What was written just now was written at the time that it is there.
-        probe.now = probe.note(Operation::Get, self.tried(&key)).await;
-        probe.note(Operation::List, self.keys("tmp/", None, 1, None)).await;
-        if probe.note(Operation::Delete, self.forget(&key)).await.is_none() {
+        probe.now = probe.note(Operation::Get, Box::pin(self.tried(&key))).await?;
+        probe.note(Operation::List, Box::pin(self.keys("tmp/", None, 1, None))).await?;
+        if probe.note(Operation::Delete, self.forget(&key)).await?.is_none() {
             // What is tried further could not be taken away again.
             return Ok(probe);
         }

@@ -1,6 +1,8 @@
 //! Locations on real servers, each started once: what every store promises, and what each server
 //! is known to get wrong.
 
+#![expect(clippy::unwrap_used, reason = "the scenery of tests may fail loudly")]
+
 mod azure;
 mod credentials;
 mod faults;

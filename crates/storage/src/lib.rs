@@ -5,13 +5,14 @@
 //!        │
 //!   Retry → Meter → Throttle → Unreliable (tests)      layers: stores around a store
 //!        │
-//!   LocalStore · S3Store · MemoryStore     locations; `url` opens one from what people write
+//!   LocalStore · S3Store · CloudStore · MemoryStore     locations; `url` opens one from its text
 //! ```
 //!
 //! A store keeps immutable objects under names. It promises three things: what was acknowledged is
 //! durable, a name is written once, and a read gives the object's bytes or an error. It never
 //! interprets what it keeps, never deletes on its own, and holds no key.
 
+mod clouds;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod ground;
@@ -22,10 +23,12 @@ pub mod name;
 mod place;
 pub mod placement;
 mod refusal;
+mod remote;
 mod s3;
 pub mod store;
 pub mod url;
 
+pub use clouds::CloudStore;
 pub use ground::Ground;
 pub use layers::{Meter, Retry, Throttle, Unreliable};
 pub use local::LocalStore;

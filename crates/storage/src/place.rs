@@ -76,6 +76,13 @@ impl Place {
     }
 }
 
+/// A scheme and an authority, and nothing that could hide a password.
+pub(crate) fn is_endpoint(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_plain))
+}
+
 fn is_piece(piece: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !piece.is_empty() && piece != "." && piece != ".." && piece.bytes().all(is_plain)

@@ -2,11 +2,11 @@
 //!
 //! `local:/srv/vault`, `file:///srv/vault` and `/srv//vault/` are the same place, and become the
 //! same text; so do `s3:bucket/prefix` and `s3://bucket/prefix/`. A path is absolute and without
-//! `..`, because the cluster opens it from wherever it runs; what a person typed against a directory
-//! is resolved with [`LocationUrl::resolve`] first.
+//! `..`, because the cluster opens it from wherever it runs; what a person typed against a
+//! directory is resolved with [`LocationUrl::resolve`] first.
 //! A new kind of location is a row in `KINDS`.
 
-use crate::{Ground, LocalStore, ObjectStore, S3Store, s3};
+use crate::{CloudStore, Ground, LocalStore, ObjectStore, S3Store, clouds, s3};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Error, Result};
 use std::path::{Component, Path, PathBuf};
@@ -40,6 +40,22 @@ static KINDS: &[Kind] = &[
         // A bucket is made by whoever pays for it.
         create: |place| Ok(Arc::new(S3Store::open(place)?)),
     },
+    Kind {
+        scheme: "gcs",
+        form: "gcs:BUCKET/PREFIX",
+        settle: clouds::gcs::settle,
+        ground: clouds::gcs::ground,
+        open: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+        create: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+    },
+    Kind {
+        scheme: "azure",
+        form: "azure:ACCOUNT/CONTAINER/PREFIX",
+        settle: clouds::azure::settle,
+        ground: clouds::azure::ground,
+        open: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+        create: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+    },
 ];
 
 const LOCAL: &str = "local";
@@ -63,7 +79,7 @@ impl LocationUrl {
         }
     }
 
-    /// The kind of location: `local`, `s3`.
+    /// The kind of location: `local`, `s3`, `gcs`, `azure`.
     pub fn scheme(&self) -> &'static str {
         self.kind.scheme
     }
@@ -209,6 +225,26 @@ mod tests {
             assert!(error.advice().contains("local:PATH"), "{text}: {}", error.advice());
         }
     }
+
+    #[test]
+    fn a_place_in_a_cloud_is_the_same_however_it_is_written() {
+        for (text, due) in [
+            ("s3://bucket/vault/", "s3:bucket/vault"),
+            ("gcs://bucket/vault/", "gcs:bucket/vault"),
+            ("gcs:bucket?service_account=/a&endpoint=http://b", GCS),
+            ("azure://clinic/vaults/one/", "azure:clinic/vaults/one"),
+        ] {
+            let url: LocationUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), due);
+            assert!(ground(&url).unwrap().is(&ground(&due.parse().unwrap()).unwrap()));
+            open(&url).unwrap();
+        }
+        for text in ["gcs:", "gcs:b", "azure:clinic", "azure:clinic/vaults?sas=secret"] {
+            assert!(text.parse::<LocationUrl>().is_err(), "{text}");
+        }
+    }
+
+    const GCS: &str = "gcs:bucket?endpoint=http://b&service_account=/a";
 
     #[test]
     fn a_place_that_is_not_there_opens_only_when_it_may_be_made() {

@@ -22,11 +22,12 @@ mod proxy;
 mod server;
 mod tools;
 
-pub use azurite::{ACCOUNT as AZURE_ACCOUNT, Azurite, KEY as AZURE_KEY};
+pub use azurite::{ACCOUNT as AZURE_ACCOUNT, Azurite, BlobContainer, KEY as AZURE_KEY};
 pub use buckets::Bucket;
 pub use ceph::Ceph;
-pub use gcs::FakeGcs;
+pub use gcs::{FakeGcs, GcsBucket};
 pub use ministack::Ministack;
 pub use moto::Moto;
 pub use proxy::{Fault, Proxy, Weather};
 pub use server::Server;
+pub use tools::tools;

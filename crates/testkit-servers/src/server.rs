@@ -20,7 +20,7 @@ dir=$1; shift
 setsid "$@" </dev/null >"$dir/said" 2>&1 &
 server=$!
 read -r _
-kill -KILL -- "-$server" 2>/dev/null
+kill -s KILL -- "-$server"
 wait 2>/dev/null
 rm -rf "$dir"
 "#;

@@ -3,7 +3,7 @@
 //! Credentials are never in it: they come from where the process runs (environment, profile,
 //! container, instance). `profile` only says which.
 
-use crate::place::Place;
+use crate::place::{Place, is_endpoint};
 use aws_credential_types::Credentials;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 
@@ -95,13 +95,6 @@ fn is_bucket(name: &str) -> bool {
         && name.bytes().all(|byte| is_plain(byte) || b".-".contains(&byte))
         && ends_plain(name.bytes().next())
         && ends_plain(name.bytes().last())
-}
-
-/// A scheme and an authority, and nothing that could hide a password.
-fn is_endpoint(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_plain))
 }
 
 #[cfg(test)]

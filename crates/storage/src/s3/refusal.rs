@@ -76,7 +76,7 @@ where
         }
         (_, 401 | 403) => new(Code::LocationRefused)
             .next("let the identity that the coordinators use read, write, list and delete there"),
-        (_, ..300 | 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
+        (_, ..=300 | 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
         _ => new(Code::LocationRequestRefused),
     }
 }

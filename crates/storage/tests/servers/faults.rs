@@ -11,7 +11,7 @@ use holdfast_storage::{
 use holdfast_testkit_servers::{Bucket, Fault, Ministack, Proxy, Weather};
 use std::{sync::Arc, time::Duration};
 
-fn retried(inner: Arc<dyn ObjectStore>, attempts_max: u32) -> Arc<dyn ObjectStore> {
+pub(crate) fn retried(inner: Arc<dyn ObjectStore>, attempts_max: u32) -> Arc<dyn ObjectStore> {
     let options = RetryOptions {
         attempts_max,
         delay_min: Duration::from_millis(1),

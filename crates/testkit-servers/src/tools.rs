@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 /// A file of an installed tool.
-#[expect(clippy::disallowed_methods, reason = "the edge of the tests, where the environment is")]
 pub(crate) fn tool(path: &str) -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let tools = std::env::var_os("HOLDFAST_TOOLS").map(PathBuf::from);

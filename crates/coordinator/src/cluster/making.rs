@@ -1,7 +1,7 @@
 //! A directory while a coordinator is made in it, by a founding or a recovery.
 //!
 //! ```text
-//!   data/unfinished      made first, removed last: a ledger beside it may be thrown away
+//!   data/unfinished      made first, removed last: what lies beside it may be thrown away
 //!   data/…               the ledger and what belongs to it
 //!   operator.toml …      a fresh operator
 //!   coordinator.toml     when all is there: a directory without it is not a coordinator yet
@@ -19,19 +19,31 @@ use std::{
 };
 
 const MARK: &str = "unfinished";
-/// What is made in `data`. It may be a disk of its own, with what is not ours on it.
-const MADE: [&str; 5] = ["ledger", "cluster", "index", "epoch", "shipped"];
+/// What a disk of its own has when it is new.
+const FOUND: &str = "lost+found";
 
 /// Nothing is written over: a ledger that lies there may be the better one.
 pub(crate) fn insist_on_room(dir: &Path) -> Result<()> {
     let data = dir.join("data");
-    let holds_one = MADE.iter().any(|name| data.join(name).exists());
-    if dir.join("coordinator.toml").exists() || (holds_one && !data.join(MARK).exists()) {
+    let is_taken = !data.join(MARK).exists() && !others(&data)?.is_empty();
+    if dir.join("coordinator.toml").exists() || is_taken {
         let message = format!("{} already holds a coordinator", dir.display());
         return Err(Error::new(Code::ResourceConflict, message)
             .next("start it, if its data is whole; else choose an empty directory"));
     }
     Ok(())
+}
+
+/// What lies in the data beside the mark.
+fn others(data: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unusable)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let is_other = |path: &PathBuf| !path.ends_with(MARK) && !path.ends_with(FOUND);
+    let others = paths.filter(|path| path.as_ref().map_or(true, is_other));
+    others.collect::<io::Result<_>>().map_err(unusable)
 }
 
 /// A directory that is being made into a coordinator, by this process alone.
@@ -58,17 +70,12 @@ impl Making {
         })?;
         mark.sync_all().map_err(unusable)?;
         sync_directory(&data)?;
-        for path in MADE.map(|name| data.join(name)) {
-            let removed = match path.is_dir() {
+        for path in others(&data)? {
+            match path.is_dir() {
                 true => fs::remove_dir_all(&path),
                 false => fs::remove_file(&path),
-            };
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(unusable(error));
-                }
-                _ => {}
             }
+            .map_err(unusable)?;
         }
         Ok(Self { dir: dir.to_owned(), data, _mark: mark })
     }

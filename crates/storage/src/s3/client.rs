@@ -45,6 +45,9 @@ pub(super) async fn connect(options: &Options) -> Client {
     if let Some(endpoint) = &options.endpoint {
         chain = chain.endpoint_url(endpoint);
     }
+    if let Some(keys) = &options.keys {
+        chain = chain.credentials_provider(keys.clone());
+    }
     // The signature holds the hash of what is sent; and whoever reads checks by itself.
     let config = aws_sdk_s3::config::Builder::from(&chain.load().await)
         .force_path_style(options.path_style)

@@ -24,6 +24,7 @@ use crate::{
     refusal::{check_object, check_range, check_same, check_whole, missing},
     store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt},
 };
+use aws_credential_types::Credentials;
 use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
@@ -62,6 +63,13 @@ impl S3Store {
     pub fn open(text: &str) -> Result<Self> {
         let options = Options::parse(text).map_err(|why| Error::new(Code::UsageMalformed, why))?;
         Ok(Self { options, client: OnceCell::new(), proof: OnceCell::new() })
+    }
+
+    /// With these keys instead of what is found where the process runs.
+    #[must_use]
+    pub fn with_keys(mut self, key: &str, secret: &str) -> Self {
+        self.options.keys = Some(Credentials::new(key, secret, None, None, "given"));
+        self
     }
 
     async fn client(&self) -> &Client {

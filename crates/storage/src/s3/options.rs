@@ -4,6 +4,7 @@
 //! container, instance). `profile` only says which.
 
 use crate::place::Place;
+use aws_credential_types::Credentials;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 
 /// Where an endpoint of one's own says nothing of a region, it takes this one.
@@ -29,6 +30,8 @@ pub(super) struct Options {
     pub(super) storage_class: Option<StorageClass>,
     pub(super) encryption: Option<ServerSideEncryption>,
     pub(super) kms_key: Option<String>,
+    /// Instead of what is found where the process runs.
+    pub(super) keys: Option<Credentials>,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             storage_class,
             encryption,
             kms_key,
+            keys: None,
         })
     }
 }

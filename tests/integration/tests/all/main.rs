@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod buckets;
 mod canary;
 mod clock;
 mod cluster;

@@ -8,7 +8,7 @@
 //! The store tells what it saw; what that means is decided here, without a clock and without a
 //! store. The first check that is not ok is what whoever asked is told.
 
-use holdfast_common::{Code, Clock, Error, Name, Result, Timestamp};
+use holdfast_common::{Clock, Code, Error, Name, Result, Timestamp};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{LocationUrl, ObjectStore, Probe, layers::Operation, url};
 use std::{sync::Arc, time::Duration};
@@ -128,8 +128,9 @@ impl Trial {
 
     /// What whoever asked may not do there, as the place calls it.
     pub(crate) fn permissions_missing(&self, scheme: &str) -> Vec<String> {
-        let is_denied =
-            |check: &&Check| check.refused.as_ref().is_some_and(|e| e.code == Code::LocationRefused);
+        let is_denied = |check: &&Check| {
+            check.refused.as_ref().is_some_and(|e| e.code == Code::LocationRefused)
+        };
         let called = |check: &Check| match (scheme, check.name) {
             ("s3", "write") => "s3:PutObject".to_owned(),
             ("s3", "read") => "s3:GetObject".to_owned(),

@@ -103,8 +103,7 @@ fn every_change_of_a_location_is_in_the_audit_log() {
     story.done(OPERATOR(), replace_location("main", "local:/mnt/new"));
     story.done(OPERATOR(), enable("main"));
     let rows = story.query().audit(0, 100).unwrap();
-    let told: Vec<_> =
-        rows.iter().map(|row| (row.action.as_str(), row.subject.as_str())).collect();
+    let told: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.subject.as_str())).collect();
     let last = told.last_chunk::<3>().unwrap();
     let expected = [
         ("location.disable", "main"),

@@ -10,7 +10,7 @@
 //! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a
 //! newer epoch by then: why that is enough is told in `region/promote`.
 
-use crate::{house::House, raft::Ledger, shipped};
+use crate::{house::House, shipped};
 use bytes::Bytes;
 use futures::future::join_all;
 use holdfast_common::{

@@ -205,7 +205,10 @@ fn disabled(house: &House) -> Result<Vec<v1::Alarm>> {
             if let Some(since) = house.places.row(name).ok().and_then(|row| row.disabled) {
                 alarms.push(v1::Alarm {
                     code: Code::LocationDisabled.name().to_owned(),
-                    subject: format!("{}: nothing is stored while `{name}` is disabled", vault.name),
+                    subject: format!(
+                        "{}: nothing is stored while `{name}` is disabled",
+                        vault.name
+                    ),
                     since_ns: Some(since.as_nanos()),
                     next: format!("holdfast location enable {name}"),
                 });

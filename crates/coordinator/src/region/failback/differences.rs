@@ -438,8 +438,11 @@ mod tests {
         );
         let and_back = [changed, vec![put_policy("/srv")]].concat();
         assert_eq!(here.judge(and_back), [], "it came back to what is here");
-        let there_and_back =
-            vec![replace("far", "local:/mnt/far"), replace("far", "local:/srv/far"), disable("far")];
+        let there_and_back = vec![
+            replace("far", "local:/mnt/far"),
+            replace("far", "local:/srv/far"),
+            disable("far"),
+        ];
         assert_eq!(here.labels(there_and_back), [(12, "location.disable", "far".to_owned())]);
         let deleted = vec![put_policy("/home"), delete("policy", "docs")];
         assert_eq!(here.labels(deleted), [(11, "resource.delete", "policy/docs".to_owned())]);

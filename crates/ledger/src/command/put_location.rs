@@ -27,10 +27,7 @@ impl PutLocation {
             }
             if old.url != self.location.url && is_used(apply, &old.name)? {
                 return Err(conflict(format!("the location `{}` is used by a vault", old.name))
-                    .next(
-                        "add another location under a new name; one that moved with all it holds: \
-                         `holdfast location replace`",
-                    ));
+                    .next("add another location under a new name"));
             }
         }
         let revision = old.as_ref().map_or(1, |old| old.revision + 1);

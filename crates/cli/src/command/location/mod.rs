@@ -202,6 +202,9 @@ async fn replace(name: &Name, url: String, demand: &Demand<'_>) -> Result<Ending
         },
         || {
             let brought = brought(done.objects, done.bytes);
+            if done.old_url == done.url {
+                return format!("location {name} lies at {} already{brought}", done.url);
+            }
             let moved = format!("location {name} lies at {}{brought}", done.url);
             format!("{moved}\n{} was not touched\nnext: {VERIFY}", done.old_url)
         },

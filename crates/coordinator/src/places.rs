@@ -360,3 +360,35 @@ pub(crate) async fn show(vault: &VaultRow, (location, store): &Place) -> Result<
 pub(crate) fn make(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     url::create(&url::LocationUrl::resolve(text, base)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::name;
+    use holdfast_ledger::row::{Custody, Sharing};
+
+    #[test]
+    fn a_vault_may_not_require_a_place_where_a_name_is_written_twice() {
+        let vault = VaultRow {
+            id: VaultId::from_bytes([1; 16]),
+            name: name("main"),
+            sharing: Sharing::Agent,
+            custody: Custody::Coordinator,
+            required: vec![name("far")],
+            key_version: 1,
+            key_object: Vec::new().into(),
+            created: holdfast_common::Timestamp::ZERO,
+            revision: 1,
+            next_number: 0,
+            packs: 0,
+            grown: None,
+        };
+        insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
+        let read_back = Keeps { checked: false, ..Keeps::ALL };
+        insist_on_fence(&vault, &name("far"), read_back).unwrap();
+        let no_fence = Keeps { create_only: false, ..Keeps::ALL };
+        let error = insist_on_fence(&vault, &name("far"), no_fence).unwrap_err();
+        assert_eq!(error.code, Code::LocationUnfenced);
+        assert!(error.message.contains("`main` requires `far`"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Takes a location out of use, and puts it to use again; what lies there stays as it is.
 //!
 //! A disabled location is neither written nor read, whatever requires it: the coordinators go by
-//! this row. A location that is as wished already is no change, so that the command may be repeated.
+//! this row. One that is as wished already is not changed: the command may be repeated.
 
 use super::{Apply, Outcome};
 use crate::{row::LocationRow, tables::Tables};

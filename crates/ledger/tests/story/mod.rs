@@ -502,11 +502,17 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("verify_bundle", VerifyBundle { bundle: [1; 32] }.into()),
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
-        ("disable_location", DisableLocation { location: name("main") }.into()),
-        ("enable_location", EnableLocation { location: name("main") }.into()),
-        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
     ];
-    [samples, members::samples(), recovering::samples()].concat()
+    [samples, location_samples(), members::samples(), recovering::samples()].concat()
+}
+
+fn location_samples() -> Vec<(&'static str, Command)> {
+    let main = || name("main");
+    vec![
+        ("disable_location", DisableLocation { location: main() }.into()),
+        ("enable_location", EnableLocation { location: main() }.into()),
+        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
+    ]
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.

@@ -1,7 +1,7 @@
 //! `holdfast location add | list | test | disable | enable | replace | remove`: where vaults lie.
 //!
-//! The coordinator that is asked tries a place, since it is the one with the credentials. What takes
-//! a place out of use shows which vaults rely on it, and asks; nothing here touches an object.
+//! The coordinator that is asked tries a place, since it is the one with the credentials. What
+//! takes a place out of use shows which vaults rely on it, and asks; nothing here touches an object.
 
 mod shown;
 
@@ -29,7 +29,7 @@ enum Verb {
     #[command(after_help = EXAMPLES)]
     Add {
         name: Name,
-        /// As `local:PATH` or `s3:BUCKET/PREFIX`; a relative path is taken where the coordinator runs
+        /// As `local:PATH` or `s3:BUCKET/PREFIX`; a path may be relative to the coordinator's
         url: String,
         /// The failure domain that it stands in; that of the asked coordinator unless named
         #[arg(long)]

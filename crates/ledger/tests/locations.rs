@@ -11,6 +11,7 @@ use holdfast_ledger::{
     command::{DeleteResource, DisableLocation, EnableLocation, PutLocation},
     row::LocationRow,
 };
+use std::time::Duration;
 use story::{Story, name, replace_location};
 
 const OPERATOR: fn() -> Actor = || Actor::Operator(name("admin"));
@@ -45,6 +46,7 @@ fn a_location_is_disabled_and_enabled_by_whoever_says_so_and_by_nothing_else() {
     assert_eq!(story.done(OPERATOR(), enable("main")), Outcome::Unchanged);
     assert_eq!(story.done(OPERATOR(), disable("main")), Outcome::Done);
     let since = row(&story, "main").disabled.unwrap();
+    story.pass(Duration::from_secs(9));
     assert_eq!(story.done(OPERATOR(), disable("main")), Outcome::Unchanged);
     assert_eq!(row(&story, "main").disabled, Some(since), "since the first time");
     // Declaring it again, as it is or otherwise, does not put it to use.

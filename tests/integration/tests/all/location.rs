@@ -266,6 +266,9 @@ fn a_location_that_moved_is_replaced_by_what_holds_its_vaults_and_by_nothing_els
     to(&scene.place("d/location")).fails(4, "vault.id_foreign");
     drop(other);
     assert!(Objects::of(&empty).below("").is_empty(), "it was not touched");
+    let told = scene.run(&["location", "list"]).ok().object();
+    let url = listed(&told, "second")["url"].clone();
+    assert_eq!(url, local(&scene.place("second")).as_str(), "nothing was changed");
 
     let copied = Command::new("cp").arg("-a").arg(scene.place("second")).arg(&copy).status();
     assert!(copied.unwrap().success());

@@ -1,7 +1,8 @@
 //! `holdfast location add | list | test | disable | enable | replace | remove`: where vaults lie.
 //!
 //! The coordinator that is asked tries a place, since it is the one with the credentials. What
-//! takes a place out of use shows which vaults rely on it, and asks; nothing here touches an object.
+//! takes a place out of use shows which vaults rely on it, and asks. Nothing here touches an
+//! object.
 
 mod shown;
 

@@ -30,7 +30,7 @@ enum Verb {
     #[command(after_help = EXAMPLES)]
     Add {
         name: Name,
-        /// As `local:PATH` or `s3:BUCKET/PREFIX`; a path may be relative to the coordinator's
+        /// `local:PATH` or `s3:BUCKET/PREFIX`; a relative path begins where the coordinator runs
         url: String,
         /// The failure domain that it stands in; that of the asked coordinator unless named
         #[arg(long)]

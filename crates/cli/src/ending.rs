@@ -4,7 +4,7 @@
 //! its work and still has something to say: a partial point, damage that was found, a cluster that
 //! does not protect as asked, a signal.
 
-use holdfast_common::Result;
+use holdfast_common::{Result, codes::Exit};
 use holdfast_runtime::{Signal, Signals};
 use std::process::ExitCode;
 
@@ -13,6 +13,8 @@ pub enum Ending {
     Damage,
     Done,
     Failed,
+    /// What was looked at cannot be used, as an error of that class would say.
+    Found(Exit),
     Interrupted,
     Partial,
     Terminated,
@@ -24,6 +26,7 @@ impl Ending {
         match self {
             Self::Done => 0,
             Self::Failed | Self::Unprotected => 1,
+            Self::Found(exit) => exit as u8,
             Self::Partial => 6,
             Self::Damage => 7,
             Self::Interrupted => 130,
@@ -60,6 +63,7 @@ mod tests {
         let codes = [
             (Ending::Done, 0),
             (Ending::Failed, 1),
+            (Ending::Found(Exit::Refused), 4),
             (Ending::Unprotected, 1),
             (Ending::Partial, 6),
             (Ending::Damage, 7),

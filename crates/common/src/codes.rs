@@ -97,10 +97,11 @@ codes! {
     LocationClockSkewed "location.clock_skewed" Refused false "set the clock of the coordinator's host, by NTP say";
     LocationCredentialsMissing "location.credentials_missing" Refused false "give the coordinator credentials: in its environment, in a profile, or of its instance";
     LocationCredentialsRefused "location.credentials_refused" Refused false "give the coordinator credentials that are valid there";
+    LocationDisabled "location.use_disabled" Refused false "put it to use again: `holdfast location enable NAME`";
     LocationEmpty "location.vault_absent" Refused false "mount what belongs there; nothing was written";
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
-    LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast get location`";
+    LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";
     LocationRequestRefused "location.request_refused" Refused false "mend what the server refused in the location's URL or at the bucket";

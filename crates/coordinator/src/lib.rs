@@ -31,6 +31,7 @@ mod region;
 mod serve;
 mod shipped;
 mod store;
+mod trial;
 mod vaults;
 mod verify;
 

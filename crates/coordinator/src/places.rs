@@ -6,6 +6,13 @@
 //!
 //! Two locations that stand on one directory hold one copy: they are refused where they are
 //! declared, and no pack and no point is written to a vault that requires both.
+//!
+//! A disabled location does not open. What must lie in every required one is refused then; what is
+//! read, verified or shipped goes by the others ([`Places::in_use`]).
+//!
+//! ```text
+//!   Retry → Meter → store      the meter's counts outlive a store that is opened anew
+//! ```
 
 use crate::raft::Ledger;
 use bytes::Bytes;
@@ -14,8 +21,11 @@ use holdfast_ledger::row::{LocationRow, VaultRow};
 use holdfast_repository::{VaultObject, layout};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
-    Ground, ObjectStore,
-    layers::retry::{Retry, RetryOptions},
+    Ground, Keeps, Meter, ObjectStore,
+    layers::{
+        meter::Counts,
+        retry::{Retry, RetryOptions},
+    },
     placement::put_required,
     url,
 };
@@ -33,6 +43,8 @@ pub(crate) struct Places {
     base: PathBuf,
     /// By name and URL: a location that was changed is another one.
     open: Mutex<HashMap<(Name, String), Opened>>,
+    /// Since this member started.
+    counts: Mutex<HashMap<(Name, String), Arc<Counts>>>,
     /// Those that showed the vault's own object.
     proven: Mutex<HashSet<(Name, String, VaultId)>>,
     entropy: Arc<dyn Entropy>,
@@ -42,6 +54,8 @@ pub(crate) struct Places {
 #[derive(Clone)]
 struct Opened {
     store: Arc<dyn ObjectStore>,
+    /// The same without another try.
+    once: Arc<dyn ObjectStore>,
     /// As it was when the location was opened.
     ground: Option<Ground>,
 }
@@ -53,30 +67,92 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        let (open, proven) = (Mutex::default(), Mutex::default());
-        Self { ledger, base, open, proven, entropy, tasks }
+        let (open, proven, counts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { ledger, base, open, proven, counts, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
+        Ok(self.opened(name).await?.store)
+    }
+
+    async fn opened(&self, name: &Name) -> Result<Opened> {
         let key = (name.clone(), self.url(name)?);
         if let Some(opened) = self.lock().get(&key) {
-            return Ok(opened.store.clone());
+            return Ok(opened.clone());
         }
         // Opened, never made: an empty mount point is not the location. One that hangs holds up
         // nobody else.
+        let counts = self.counts(&key);
         let url = url::LocationUrl::resolve(&key.1, &self.base)?;
         let open = move || Ok((url::open(&url)?, url::ground(&url)));
-        let (store, ground) = self.tasks.run_blocking("location", open).await?;
+        let opened = self.tasks.run_blocking("location", open).await;
+        let (store, ground) = opened.inspect_err(|error| counts.note_error(error))?;
+        let once: Arc<dyn ObjectStore> = Arc::new(Meter::counting(store, counts));
         let store: Arc<dyn ObjectStore> =
-            Arc::new(Retry::new(store, RetryOptions::default(), self.entropy.clone()));
-        Ok(self.lock().entry(key).or_insert(Opened { store, ground }).store.clone())
+            Arc::new(Retry::new(once.clone(), RetryOptions::default(), self.entropy.clone()));
+        Ok(self.lock().entry(key).or_insert(Opened { store, once, ground }).clone())
     }
 
+    fn counts(&self, key: &(Name, String)) -> Arc<Counts> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.entry(key.clone()).or_default().clone()
+    }
+
+    /// What was counted of a location where it lies now.
+    pub(crate) fn counted(&self, row: &LocationRow) -> Arc<Counts> {
+        self.counts(&(row.name.clone(), row.url.clone()))
+    }
+
+    /// Asks a location for something small, once; what room is left there, where that is known.
+    pub(crate) async fn look(&self, row: &LocationRow) -> Result<Option<u64>> {
+        let name = layout::ObjectName::vault().as_str().parse()?;
+        self.opened(&row.name).await?.once.head(&name).await?;
+        let url = url::LocationUrl::resolve(&row.url, &self.base)?;
+        self.tasks.run_blocking("location", move || url::free_bytes(&url)).await
+    }
+
+    /// Where a location lies, if it is in use.
     fn url(&self, name: &Name) -> Result<String> {
+        let row = self.row(name)?;
+        match row.disabled {
+            None => Ok(row.url),
+            Some(_) => Err(disabled(name)),
+        }
+    }
+
+    pub(crate) fn row(&self, name: &Name) -> Result<LocationRow> {
         let row: Option<LocationRow> = self.ledger.query().row(name.as_str().as_bytes())?;
-        let missing =
-            || Error::new(Code::LocationMissing, format!("there is no location `{name}`"));
-        row.map(|row| row.url).ok_or_else(missing)
+        row.ok_or_else(|| {
+            Error::new(Code::LocationMissing, format!("there is no location `{name}`"))
+        })
+    }
+
+    fn is_disabled(&self, name: &Name) -> bool {
+        self.row(name).is_ok_and(|row| row.disabled.is_some())
+    }
+
+    /// Refuses what must lie in every required location while one of them is disabled.
+    pub(crate) fn insist_on_use(&self, vault: &VaultRow) -> Result<()> {
+        match vault.required.iter().find(|name| self.is_disabled(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message =
+                    format!("the vault `{}` requires `{name}`, which is disabled", vault.name);
+                Err(Error::new(Code::LocationDisabled, message)
+                    .next(format!("put it to use again: `holdfast location enable {name}`")))
+            }
+        }
+    }
+
+    /// The vault as if it did not require what is disabled. When all of it is, there is nothing to
+    /// go by.
+    pub(crate) fn in_use(&self, vault: &VaultRow) -> Result<VaultRow> {
+        let used = |name: &&Name| !self.is_disabled(name);
+        let required: Vec<Name> = vault.required.iter().filter(used).cloned().collect();
+        match vault.required.first() {
+            Some(name) if required.is_empty() => Err(disabled(name)),
+            _ => Ok(VaultRow { required, ..vault.clone() }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Name, String), Opened>> {
@@ -85,14 +161,21 @@ impl Places {
 
     /// The locations that a vault requires, in its order.
     pub(crate) async fn required(&self, vault: &VaultRow) -> Result<Vec<Place>> {
-        match self.those_that_open(vault).await {
+        match self.try_all(vault).await {
             (places, None) => Ok(places),
             (_, Some(error)) => Err(error),
         }
     }
 
-    /// The required locations that open, and why another did not.
+    /// The required locations that are in use and open, and why another did not.
     pub(crate) async fn those_that_open(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
+        match self.in_use(vault) {
+            Ok(vault) => self.try_all(&vault).await,
+            Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    async fn try_all(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
         let (mut places, mut failed) = (Vec::with_capacity(vault.required.len()), None);
         for name in &vault.required {
             match self.location(name).await {
@@ -113,6 +196,7 @@ impl Places {
 
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
+        self.insist_on_use(vault)?;
         self.prove_all(vault).await?;
         self.insist_apart(vault)?;
         self.ledger.peers().insist_on_epoch()?;
@@ -178,10 +262,31 @@ impl Places {
             // Opened anew: a store that was opened before its disk was mounted never sees it.
             self.lock().remove(&(name.clone(), url));
             show(vault, &(name.clone(), self.location(name).await?)).await?;
-            proven().insert(key);
+            // One that cannot be written now is not a fence, and not none: puts say why.
+            if let Ok(keeps) = self.opened(name).await?.once.keeps().await {
+                insist_on_fence(vault, name, keeps)?;
+                proven().insert(key);
+            }
         }
         Ok(())
     }
+}
+
+fn disabled(name: &Name) -> Error {
+    Error::new(Code::LocationDisabled, format!("the location `{name}` is disabled"))
+        .next(format!("put it to use again: `holdfast location enable {name}`"))
+}
+
+/// Whoever leads is known by a name that only one could write.
+fn insist_on_fence(vault: &VaultRow, name: &Name, keeps: Keeps) -> Result<()> {
+    if keeps.create_only {
+        return Ok(());
+    }
+    let message = format!(
+        "the vault `{}` requires `{name}`, where a name can be written twice: it is no fence",
+        vault.name
+    );
+    Err(Error::new(Code::LocationUnfenced, message))
 }
 
 /// Two locations of which one holds no copy of its own.
@@ -254,4 +359,36 @@ pub(crate) async fn show(vault: &VaultRow, (location, store): &Place) -> Result<
 /// Makes a location that was just declared, and opens it.
 pub(crate) fn make(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     url::create(&url::LocationUrl::resolve(text, base)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::name;
+    use holdfast_ledger::row::{Custody, Sharing};
+
+    #[test]
+    fn a_vault_may_not_require_a_place_where_a_name_is_written_twice() {
+        let vault = VaultRow {
+            id: VaultId::from_bytes([1; 16]),
+            name: name("main"),
+            sharing: Sharing::Agent,
+            custody: Custody::Coordinator,
+            required: vec![name("far")],
+            key_version: 1,
+            key_object: Vec::new().into(),
+            created: holdfast_common::Timestamp::ZERO,
+            revision: 1,
+            next_number: 0,
+            packs: 0,
+            grown: None,
+        };
+        insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
+        let read_back = Keeps { checked: false, ..Keeps::ALL };
+        insist_on_fence(&vault, &name("far"), read_back).unwrap();
+        let no_fence = Keeps { create_only: false, ..Keeps::ALL };
+        let error = insist_on_fence(&vault, &name("far"), no_fence).unwrap_err();
+        assert_eq!(error.code, Code::LocationUnfenced);
+        assert!(error.message.contains("`main` requires `far`"), "{error}");
+    }
 }

@@ -30,6 +30,7 @@ fn two_regions() -> Story {
             url: format!("local:/srv/{place}"),
             region: name(region),
             revision: 0,
+            disabled: None,
         };
         story.done(Actor::System, PutLocation { location });
     }

@@ -8,7 +8,7 @@
 use crate::{ObjectName, ObjectPrefix, layers::Operation};
 use bytes::Bytes;
 use core::{fmt, ops::Range, pin::Pin, time::Duration};
-use holdfast_common::{Error, Result, Timestamp};
+use holdfast_common::{Code, Error, Result, Timestamp};
 
 /// A call under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -138,6 +138,19 @@ impl Probe {
         self.write_refused.is_none() && self.refused.is_empty() && self.create_only
     }
 
+    /// The first thing that stands against it.
+    pub fn refusal(&self) -> Option<Error> {
+        let first = self.write_refused.as_ref().or(self.refused.first().map(|(_, error)| error));
+        match first {
+            Some(refused) => Some(refused.clone()),
+            None if !self.create_only => {
+                let message = "a name that was written could be written again";
+                Some(Error::new(Code::LocationUnfenced, message))
+            }
+            None => None,
+        }
+    }
+
     /// Makes a call, and notes how long it took or why it was refused. What may do better the next
     /// time is no finding.
     pub(crate) async fn note<T>(
@@ -151,7 +164,7 @@ impl Probe {
                 self.took.push((operation, start.elapsed()));
                 Ok(Some(done))
             }
-            Err(error) if error.is_retryable() => Err(error),
+            Err(error) if error.code == Code::LocationIoFailed => Err(error),
             Err(error) => {
                 self.refused.push((operation, error));
                 Ok(None)

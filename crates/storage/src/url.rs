@@ -95,6 +95,14 @@ pub fn ground(url: &LocationUrl) -> Option<Ground> {
     (url.kind.ground)(&url.place)
 }
 
+/// The room that is left there, where that is known: an object store does not tell.
+pub fn free_bytes(url: &LocationUrl) -> Result<Option<u64>> {
+    match url.scheme() {
+        LOCAL => crate::local::free_bytes(Path::new(&url.place)).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Opens a location, making it first if it is not there and its kind can be made.
 pub fn create(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
     (url.kind.create)(&url.place)

@@ -121,6 +121,7 @@ async fn a_read_only_disk_is_read_and_refuses_the_rest_clearly() {
     assert_eq!(store.delete(&held).await.unwrap_err().code, Code::LocationRefused);
     let probe = store.probe().await.unwrap();
     assert!(!probe.is_usable());
+    assert_eq!(probe.refusal().unwrap().code, Code::LocationRefused);
     assert_eq!(probe.write_refused.unwrap().code, Code::LocationRefused);
 }
 

@@ -21,6 +21,7 @@ mod export;
 mod find;
 mod get;
 mod keys;
+mod location;
 mod ls;
 mod points;
 mod region;
@@ -72,6 +73,8 @@ commands! {
     Cluster cluster;
     /// See the regions, take the lead for one, or give one up
     Region region;
+    /// Look after the places where vaults lie
+    Location location;
     /// Run a coordinator
     Coordinator coordinator;
     /// Run an agent, enrol one, or look after the enrolled ones

@@ -1,12 +1,17 @@
 //! Rows into messages, and the few messages that become rows.
 
-use crate::{agents::dispatch::source_to_wire, house::House};
+use crate::{
+    agents::dispatch::source_to_wire,
+    house::House,
+    trial::{Check, Trial},
+};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::{
     Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts, RunRow,
     Sharing, SourceSpec, VaultRow,
 };
+use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
 
 pub(super) fn chunk_parameters() -> v1::ChunkParameters {
@@ -224,7 +229,47 @@ pub(super) fn location_row(name: Name, spec: &v1::LocationSpec) -> Result<Locati
         url: parse::text("the url", spec.url.clone())?,
         region: parse::name(region)?,
         revision: 0,
+        disabled: None,
     })
+}
+
+/// What a trial came to, for whoever asked for it.
+pub(super) fn trial(location: String, url: &LocationUrl, trial: &Trial) -> v1::LocationTrial {
+    let Probe { create_only, checked, versioned, locking, free_bytes, .. } = trial.probe;
+    let locking = match locking {
+        Locking::Off => "off",
+        Locking::Ignored => "ignored",
+        Locking::Enforced => "enforced",
+    };
+    v1::LocationTrial {
+        location,
+        url: url.to_string(),
+        usable: trial.refusal().is_none(),
+        checks: trial.checks.iter().map(check).collect(),
+        create_only,
+        checked,
+        versioned,
+        object_lock: locking.to_owned(),
+        free_bytes,
+        clock_skew_ms: trial.skew_ms,
+        permissions_missing: trial.permissions_missing(url.scheme()),
+    }
+}
+
+fn check(check: &Check) -> v1::LocationCheck {
+    let refused = check.refused.as_ref();
+    let detail = |error: &Error| match &error.cause {
+        Some(cause) => format!("{}: {cause}", error.message),
+        None => error.message.clone(),
+    };
+    v1::LocationCheck {
+        name: check.name.to_owned(),
+        ok: refused.is_none(),
+        ms: check.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        code: refused.map(|error| error.code.name().to_owned()).unwrap_or_default(),
+        detail: refused.map(detail).unwrap_or_default(),
+        next: refused.map(|error| error.advice().to_owned()).unwrap_or_default(),
+    }
 }
 
 pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<(Sharing, Custody, Vec<Name>)> {

@@ -246,7 +246,7 @@ async fn found(
         let (name, region) = (name.clone(), options.region.clone());
         let url = here(url)?.to_string();
         crate::places::make(&url, &options.dir)?;
-        let location = LocationRow { name, url, region, revision: 0 };
+        let location = LocationRow { name, url, region, revision: 0, disabled: None };
         ledger.propose(Actor::System, PutLocation { location }).await?;
     }
     Ok(())

@@ -87,13 +87,15 @@ pub(crate) async fn in_ledger(
     let (mut rewrapped, mut objects) = (Vec::new(), Vec::new());
     for row in &vaults {
         let operator = operator_of(row, operator.as_ref())?;
+        // What is disabled is brought what it lacks when it is put to use again.
+        let used = places.in_use(row)?;
         let keys = &mut held(&mut contents, row)?.keys;
         admit_missing(keys, row, operator)?;
         for version in keys.versions() {
             let object =
-                wrap(keys, version, (&kek, operator), (&places, row), entropy.as_ref()).await?;
+                wrap(keys, version, (&kek, operator), (&places, &used), entropy.as_ref()).await?;
             let name = ObjectName::keys(version, object.kek_version())?.into_string();
-            places.put(row, &name, object.to_bytes().into()).await?;
+            places.put(&used, &name, object.to_bytes().into()).await?;
             if version == row.key_version {
                 let (vault, key_object) = (row.id, object.to_bytes().into());
                 rewrapped.push(RewrappedVault { vault, version, key_object });

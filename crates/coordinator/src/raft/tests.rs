@@ -43,6 +43,7 @@ pub(crate) fn location(number: usize) -> PutLocation {
             url: format!("local:/srv/{number}"),
             region: "here".parse().unwrap(),
             revision: 0,
+            disabled: None,
         },
     }
 }

@@ -203,15 +203,10 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
                 house.places.prove(&vault, &name).await?;
                 let store = house.places.location(&name).await?;
                 let probe = store.probe().await?;
-                if probe.is_usable() {
-                    return Ok((name.clone(), store));
+                match probe.refusal() {
+                    None => Ok((name.clone(), store)),
+                    Some(refused) => Err(refused),
                 }
-                let message = format!("the location `{name}` was not seen to keep names for ever");
-                let error = Error::new(Code::RegionLocationUnproven, message);
-                Err(match probe.write_refused {
-                    Some(refused) => error.cause(refused),
-                    None => error,
-                })
             };
             match proven.await {
                 Ok(place) if plan.places.iter().all(|(known, _)| *known != name) => {

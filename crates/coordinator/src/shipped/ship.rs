@@ -10,7 +10,7 @@
 //! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a
 //! newer epoch by then: why that is enough is told in `region/promote`.
 
-use crate::{house::House, raft::Ledger, shipped};
+use crate::{house::House, shipped};
 use bytes::Bytes;
 use futures::future::join_all;
 use holdfast_common::{
@@ -271,7 +271,7 @@ async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
         // The new epoch is not in the ledger yet: in the name of the old one nobody ships any more.
         return Ok(());
     }
-    let vault = catalog_vault(&house.ledger)?;
+    let vault = catalog_vault(house)?;
     if !house.shipping.has_key.load(Ordering::Relaxed) {
         shipped::key::put(house, &vault).await?;
         house.shipping.has_key.store(true, Ordering::Relaxed);
@@ -291,7 +291,7 @@ async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
         }
         is_first = false;
         // Read again: an extent behind the entry that requires a location lies there too.
-        let vault = catalog_vault(&house.ledger)?;
+        let vault = catalog_vault(house)?;
         note(house, ship_from(house, &vault, key, from, applied).await?);
     }
 }
@@ -353,11 +353,12 @@ fn hint(house: &House) -> u64 {
     text.parse().unwrap_or(0).min(*house.ledger.applied().borrow())
 }
 
-/// The vault whose required locations hold the catalog.
-pub(crate) fn catalog_vault(ledger: &Ledger) -> Result<VaultRow> {
-    let vaults = ledger.query().vaults()?;
+/// The vault whose required locations hold the catalog, as far as they are in use.
+pub(crate) fn catalog_vault(house: &House) -> Result<VaultRow> {
+    let vaults = house.ledger.query().vaults()?;
     let oldest = vaults.into_iter().min_by_key(|vault| vault.created);
-    oldest.ok_or_else(|| Error::new(Code::VaultMissing, "there is no vault to ship the log to"))
+    let nowhere = || Error::new(Code::VaultMissing, "there is no vault to ship the log to");
+    house.places.in_use(&oldest.ok_or_else(nowhere)?)
 }
 
 /// A new extent that begins at `from`, with its last index.

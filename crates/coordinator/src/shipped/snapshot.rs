@@ -133,7 +133,7 @@ async fn look(house: &House, key: &Secret<32>) -> Result<()> {
     if !is_due(house)? {
         return Ok(());
     }
-    let vault = ship::catalog_vault(&house.ledger)?;
+    let vault = ship::catalog_vault(house)?;
     let since = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
     let (index, file) = house.ledger.snapshot_of_now(since).await?;
     ship_file(house, key, &vault, (index, Arc::new(file))).await?;

@@ -81,7 +81,7 @@ pub(super) async fn check_everywhere(
     let mut event = v1::VerifyEvent::default();
     let mut good: Option<heal::Good> = None;
     let (mut bad, mut problems) = (Vec::new(), Vec::new());
-    let places = house.places.required(&vault.row).await?;
+    let places = house.places.required(&house.places.in_use(&vault.row)?).await?;
     for (at, place) in places.iter().enumerate() {
         match copy_in(house, vault, object, place, level).await? {
             Copy::Bad { problem, read } => {

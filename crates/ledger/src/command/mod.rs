@@ -40,6 +40,7 @@ mod recover_cluster;
 mod remove_member;
 mod renew_agent;
 mod renew_session;
+mod replace_location;
 mod return_region;
 mod revoke_agent;
 mod rewrap_keys;
@@ -48,6 +49,7 @@ mod see_agents;
 mod start_run;
 mod store_packs;
 mod take_office;
+mod use_location;
 
 pub use add_segment::AddSegment;
 pub use admit_member::AdmitMember;
@@ -85,6 +87,7 @@ pub use recover_cluster::{MovedLocation, RecoverCluster};
 pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
+pub use replace_location::ReplaceLocation;
 pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
 pub use rewrap_keys::{RewrapKeys, RewrappedVault};
@@ -92,6 +95,7 @@ pub use see_agents::SeeAgents;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
 pub use take_office::TakeOffice;
+pub use use_location::{DisableLocation, EnableLocation};
 
 use crate::{
     Actor,
@@ -209,6 +213,9 @@ commands! {
     50 RaiseLevel "level.raise" |c| c.level;
     51 CertifyMember "member.certify" |c| format!("{} until {}", c.member, c.not_after);
     52 NoteFindings "region.findings" |c| c.subject();
+    53 DisableLocation "location.disable" |c| c.location;
+    54 EnableLocation "location.enable" |c| c.location;
+    55 ReplaceLocation "location.replace" |c| format!("{} by {}", c.location, c.url);
 }
 
 impl Apply<'_, '_> {

@@ -1,4 +1,5 @@
-//! Declares a location, or changes one. A location in use keeps its URL.
+//! Declares a location, or changes one. A location in use keeps its URL; whether it is disabled is
+//! said by commands of their own (`use_location`).
 
 use super::{Apply, Outcome, conflict};
 use crate::{
@@ -18,10 +19,10 @@ pub struct PutLocation {
 impl PutLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let old = apply.tables.row::<LocationRow>(&self.location.key())?;
-        self.insist_on_own_place(apply)?;
+        insist_on_own_place(apply, &self.location.name, &self.location.url)?;
         if let Some(old) = &old {
-            let same = LocationRow { revision: old.revision, ..self.location.clone() };
-            if same == *old {
+            let LocationRow { revision, disabled, .. } = *old;
+            if (LocationRow { revision, disabled, ..self.location.clone() }) == *old {
                 return Ok(Outcome::Unchanged);
             }
             if old.url != self.location.url && is_used(apply, &old.name)? {
@@ -29,23 +30,22 @@ impl PutLocation {
                     .next("add another location under a new name"));
             }
         }
-        let revision = old.map_or(1, |old| old.revision + 1);
-        apply.tables.put(&LocationRow { revision, ..self.location.clone() })?;
+        let revision = old.as_ref().map_or(1, |old| old.revision + 1);
+        let disabled = old.and_then(|old| old.disabled);
+        apply.tables.put(&LocationRow { revision, disabled, ..self.location.clone() })?;
         Ok(Outcome::Done)
     }
 }
 
-impl PutLocation {
-    /// Two names for one place would count one copy twice.
-    fn insist_on_own_place(&self, apply: &Apply<'_, '_>) -> Result<()> {
-        for (_, value) in apply.tables.scan(Table::Location, &[], limits::LIST_PAGE_ROWS)? {
-            let other: LocationRow = record::from_bytes(LocationRow::WHAT, &value)?;
-            if other.url == self.location.url && other.name != self.location.name {
-                return Err(conflict(format!("the location `{}` lies there already", other.name)));
-            }
+/// Two names for one place would count one copy twice.
+pub(super) fn insist_on_own_place(apply: &Apply<'_, '_>, name: &Name, url: &str) -> Result<()> {
+    for (_, value) in apply.tables.scan(Table::Location, &[], limits::LIST_PAGE_ROWS)? {
+        let other: LocationRow = record::from_bytes(LocationRow::WHAT, &value)?;
+        if other.url == url && other.name != *name {
+            return Err(conflict(format!("the location `{}` lies there already", other.name)));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 pub(super) fn is_used(apply: &Apply<'_, '_>, name: &Name) -> Result<bool> {

@@ -92,6 +92,9 @@ pub struct LocationRow {
     pub region: Name,
     #[n(3)]
     pub revision: u64,
+    /// Since when it is neither written nor read; none while it is in use.
+    #[n(4)]
+    pub disabled: Option<Timestamp>,
 }
 
 row!(LocationRow, Location, "location", |row| row.name.as_str().as_bytes());

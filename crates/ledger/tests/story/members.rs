@@ -101,6 +101,7 @@ pub(crate) fn note_findings() -> NoteFindings {
         url: "local:/srv/main".to_owned(),
         region: name("north"),
         revision: 3,
+        disabled: None,
     };
     let decision = finding::Decision {
         index: 17,

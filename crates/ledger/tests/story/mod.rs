@@ -169,6 +169,7 @@ pub(crate) fn location() -> LocationRow {
         url: "local:/srv/backup".into(),
         region: name("eu"),
         revision: 0,
+        disabled: None,
     }
 }
 
@@ -260,6 +261,10 @@ pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks 
 pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
     let points = points.iter().map(|number| ids::point(*number)).collect();
     PlacePoints { vault: ids::vault(), location: name("main"), points }
+}
+
+pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
+    ReplaceLocation { location: name(location), url: url.to_owned() }
 }
 
 /// Ends a run of which nothing was heard since its beginning.
@@ -498,7 +503,16 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, members::samples(), recovering::samples()].concat()
+    [samples, location_samples(), members::samples(), recovering::samples()].concat()
+}
+
+fn location_samples() -> Vec<(&'static str, Command)> {
+    let main = || name("main");
+    vec![
+        ("disable_location", DisableLocation { location: main() }.into()),
+        ("enable_location", EnableLocation { location: main() }.into()),
+        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
+    ]
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.

@@ -1,16 +1,17 @@
 //! Counts what a location is asked and how it answers: calls, bytes, errors, and how long it took.
 //!
-//! Whoever wants the figures keeps the `Arc<Meter>` and takes snapshots; nothing here knows how
-//! they are published. A call that is dropped is counted as a call and as nothing else.
+//! Whoever wants the figures keeps the `Arc<Counts>` and takes snapshots; nothing here knows how
+//! they are published. They outlive the store: a location that is opened anew goes on with them. A
+//! call that is dropped is counted as a call and as nothing else.
 
 use super::Operation;
 use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{array, ops::Range, time::Duration};
-use holdfast_common::Result;
-use std::sync::Arc;
+use holdfast_common::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 /// Upper bounds of the latency buckets; one more bucket takes what is slower.
@@ -20,7 +21,14 @@ const BUCKETS: usize = LATENCY_BOUNDS_MS.len() + 1;
 #[derive(Debug)]
 pub struct Meter {
     inner: Arc<dyn ObjectStore>,
+    counts: Arc<Counts>,
+}
+
+/// What was counted of one location, by however many stores one after the other.
+#[derive(Debug, Default)]
+pub struct Counts {
     tallies: [Tally; Operation::ALL.len()],
+    newest_error: Mutex<Option<(Error, Instant)>>,
 }
 
 /// The figures of one moment, since the meter was made.
@@ -50,13 +58,36 @@ struct Tally {
     latency: [AtomicU64; BUCKETS],
 }
 
+impl Counts {
+    pub fn snapshot(&self) -> MeterSnapshot {
+        MeterSnapshot { figures: array::from_fn(|at| self.tallies[at].read()) }
+    }
+
+    /// The last error that a call ended with, and how long ago.
+    pub fn newest_error(&self) -> Option<(Error, Duration)> {
+        let newest = self.newest_error.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().map(|(error, at)| (error.clone(), at.elapsed()))
+    }
+
+    /// Something beside the calls went wrong, as opening the location.
+    pub fn note_error(&self, error: &Error) {
+        let mut newest = self.newest_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = Some((error.clone(), Instant::now()));
+    }
+}
+
 impl Meter {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, tallies: array::from_fn(|_| Tally::default()) }
+        Self::counting(inner, Arc::default())
+    }
+
+    /// Goes on with what was counted before.
+    pub fn counting(inner: Arc<dyn ObjectStore>, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
     }
 
     pub fn snapshot(&self) -> MeterSnapshot {
-        MeterSnapshot { figures: array::from_fn(|at| self.tallies[at].read()) }
+        self.counts.snapshot()
     }
 
     async fn count<T>(
@@ -65,14 +96,17 @@ impl Meter {
         call: Pending<'_, T>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Result<T> {
-        let tally = &self.tallies[operation as usize];
+        let tally = &self.counts.tallies[operation as usize];
         tally.calls.fetch_add(1, Ordering::Relaxed);
         let start = Instant::now();
         let outcome = call.await;
         tally.took(start.elapsed());
         match &outcome {
             Ok(done) => tally.bytes.fetch_add(bytes(done) as u64, Ordering::Relaxed),
-            Err(_) => tally.errors.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                self.counts.note_error(error);
+                tally.errors.fetch_add(1, Ordering::Relaxed)
+            }
         };
         outcome
     }
@@ -81,6 +115,14 @@ impl Meter {
 impl MeterSnapshot {
     pub fn of(&self, operation: Operation) -> &Figures {
         &self.figures[operation as usize]
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.figures.iter().map(|figures| figures.calls).sum()
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.figures.iter().map(|figures| figures.errors).sum()
     }
 }
 
@@ -201,6 +243,23 @@ mod tests {
         assert_eq!(puts.calls, 2);
         assert_eq!(puts.latency.iter().sum::<u64>(), 1);
         assert_eq!(puts.latency[5], 1, "between 100 and 300 ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_location_that_is_opened_anew_goes_on_with_its_figures() {
+        let counts = Arc::new(Counts::default());
+        let name = "a".parse().unwrap();
+        for opened in 1..=3 {
+            let inner = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
+            let meter = Meter::counting(inner, counts.clone());
+            meter.get(&name, 3).await.unwrap_err();
+            let seen = counts.snapshot();
+            assert_eq!((seen.calls(), seen.errors()), (opened, opened));
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let (error, since) = counts.newest_error().unwrap();
+        assert_eq!(error.code, holdfast_common::Code::ObjectMissing);
+        assert_eq!(since, Duration::from_secs(5));
     }
 
     #[test]

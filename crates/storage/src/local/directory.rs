@@ -7,7 +7,7 @@
 
 use super::beneath::{self, FOLDER_MODE, Standing};
 use super::temporary::{self, Published, Temporary};
-use crate::store::{ObjectMeta, Probe, Receipt};
+use crate::store::{ObjectMeta, Receipt};
 use crate::{ObjectName, refusal};
 use core::ops::Range;
 use holdfast_common::{Code, Error, Result};
@@ -28,6 +28,7 @@ const DURABLE_FOLDERS_MAX: usize = 4096;
 /// A put begins again when a sweep or a delete came between; more than this is not chance.
 const PUT_ATTEMPTS_MAX: usize = 4;
 const COMPARE_BYTES: usize = 256 << 10;
+const TRIED: &[u8] = b"what is tried here";
 
 pub(super) struct Directory {
     root: OwnedFd,
@@ -143,15 +144,23 @@ impl Directory {
         Ok(existed)
     }
 
-    pub(super) fn probe(&self) -> Result<Probe> {
+    pub(super) fn free_bytes(&self) -> Result<u64> {
         let space = rustix::fs::fstatvfs(&self.root).map_err(|errno| {
             refusal::errno(format!("asking {} for its space", self.path.display()), errno)
         })?;
-        let free_bytes = Some(space.f_bavail.saturating_mul(space.f_frsize));
-        Ok(match temporary::prove_create_only(self.root(), self.sync) {
-            Ok(create_only) => Probe { create_only, free_bytes, ..Probe::default() },
-            Err(error) => Probe { write_refused: Some(error), free_bytes, ..Probe::default() },
-        })
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    pub(super) fn prove_create_only(&self) -> Result<bool> {
+        temporary::prove_create_only(self.root(), self.sync)
+    }
+
+    pub(super) fn prove_reading(&self) -> Result<()> {
+        Temporary::write(self.root(), TRIED, self.sync)?.prove_reading(TRIED)
+    }
+
+    pub(super) fn prove_deleting(&self) -> Result<()> {
+        Temporary::write(self.root(), TRIED, self.sync)?.remove()
     }
 
     fn object(&self, name: &ObjectName) -> Result<(File, u64)> {
@@ -347,8 +356,7 @@ mod tests {
         assert_eq!(error.code, Code::LocationIoFailed);
         assert!(!dir.path().join("packs/ab/one").exists());
         assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
-        let probe = directory.probe().unwrap();
-        assert_eq!(probe.write_refused.map(|error| error.code), Some(Code::LocationIoFailed));
+        assert_eq!(directory.prove_create_only().unwrap_err().code, Code::LocationIoFailed);
     }
 
     #[test]

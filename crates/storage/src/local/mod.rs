@@ -18,6 +18,7 @@ mod listing;
 mod temporary;
 mod unbuffered;
 
+use crate::layers::Operation;
 use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
@@ -44,6 +45,26 @@ impl LocalStore {
     pub fn create(root: &Path) -> Result<Self> {
         beneath::make_root(root)?;
         Self::open(root)
+    }
+
+    /// All that can be seen of the directory, for people.
+    async fn look(&self) -> Result<Probe> {
+        let free = self.blocking(Directory::free_bytes).await?;
+        let mut probe = Probe { free_bytes: Some(free), ..Probe::default() };
+        let write = self.blocking(Directory::prove_create_only);
+        match probe.note(Operation::Put, write).await? {
+            Some(create_only) => probe.create_only = create_only,
+            None => {
+                probe.write_refused = probe.refused.pop().map(|(_, error)| error);
+                return Ok(probe);
+            }
+        }
+        probe.note(Operation::Get, self.blocking(Directory::prove_reading)).await?;
+        let (prefix, limit) = (ObjectPrefix::all(), 1);
+        let list = self.blocking(move |there| listing::page(there, &prefix, None, limit));
+        probe.note(Operation::List, list).await?;
+        probe.note(Operation::Delete, self.blocking(Directory::prove_deleting)).await?;
+        Ok(probe)
     }
 
     /// Runs blocking work where it holds up nobody. Work that has begun ends even when the future
@@ -111,14 +132,19 @@ impl ObjectStore for LocalStore {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         self.blocking(|directory| {
-            let create_only = directory.probe()?.create_only;
+            let create_only = directory.prove_create_only()?;
             Ok(Keeps { create_only, ..Keeps::ALL })
         })
     }
 
     fn probe(&self) -> Pending<'_, Probe> {
-        self.blocking(Directory::probe)
+        Box::pin(self.look())
     }
+}
+
+/// The room that is left in a directory, for those who are not root.
+pub(crate) fn free_bytes(root: &Path) -> Result<u64> {
+    Directory::open(root)?.free_bytes()
 }
 
 impl fmt::Debug for LocalStore {

@@ -13,6 +13,7 @@ use holdfast_common::{Code, Entropy, Error, Result, SystemEntropy};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MARK: &str = "put-";
@@ -68,6 +69,27 @@ impl Temporary {
     /// Gives the file its name, in place of the object that has it. A folder stays what it is.
     pub(super) fn publish_over(&self, to: BorrowedFd<'_>, name: &str) -> Result<Published> {
         published(rustix::fs::renameat(&self.folder, &self.name, to, name))
+    }
+
+    /// What was written is read back by its name.
+    pub(super) fn prove_reading(&self, bytes: &[u8]) -> Result<()> {
+        let refused = |errno| refusal::errno("reading a temporary file in the location", errno);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty());
+        let (file, mut found) = (File::from(file.map_err(refused)?), Vec::new());
+        let read = file.take(bytes.len() as u64 + 1).read_to_end(&mut found);
+        read.map_err(|error| refusal::io("reading a temporary file in the location", &error))?;
+        if found == bytes {
+            return Ok(());
+        }
+        let message = "a temporary file in the location reads as other bytes";
+        Err(Error::new(Code::LocationIoFailed, message))
+    }
+
+    /// Removes it, and says whether that worked.
+    pub(super) fn remove(self) -> Result<()> {
+        let refused = |errno| refusal::errno("deleting a temporary file in the location", errno);
+        rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()).map_err(refused)
     }
 }
 

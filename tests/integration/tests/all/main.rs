@@ -31,6 +31,7 @@ mod json;
 mod keys;
 mod kill_loop;
 mod killing;
+mod location;
 mod looking;
 mod members;
 mod mounts;

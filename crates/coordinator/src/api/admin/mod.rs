@@ -4,6 +4,7 @@ mod bundle;
 mod cluster;
 mod failback;
 mod listing;
+mod locations;
 mod region;
 mod resources;
 mod runs;
@@ -68,6 +69,52 @@ impl Admin for AdminService {
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::DeleteResponse> {
         let actor = caller(&request).actor();
         answer(resources::delete(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn test_location(
+        &self,
+        request: Request<v1::TestLocationRequest>,
+    ) -> Answer<v1::TestLocationResponse> {
+        answer(locations::test(&self.house, request.into_inner()).await)
+    }
+
+    async fn add_location(
+        &self,
+        request: Request<v1::AddLocationRequest>,
+    ) -> Answer<v1::AddLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(locations::add(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn list_locations(
+        &self,
+        _: Request<v1::ListLocationsRequest>,
+    ) -> Answer<v1::ListLocationsResponse> {
+        answer(locations::list(&self.house).await)
+    }
+
+    async fn disable_location(
+        &self,
+        request: Request<v1::DisableLocationRequest>,
+    ) -> Answer<v1::DisableLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(locations::disable(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn enable_location(
+        &self,
+        request: Request<v1::EnableLocationRequest>,
+    ) -> Answer<v1::EnableLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(locations::enable(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn replace_location(
+        &self,
+        request: Request<v1::ReplaceLocationRequest>,
+    ) -> Answer<v1::ReplaceLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(locations::replace(&self.house, actor, request.into_inner()).await)
     }
 
     async fn create_token(

@@ -104,7 +104,7 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
 }
 
 /// A location under the one form of its URL, that is no other location's place.
-async fn settled_location(
+pub(super) async fn settled_location(
     house: &House,
     name: Name,
     spec: &v1::LocationSpec,
@@ -120,7 +120,7 @@ async fn settled_location(
 
 /// A location of a region that was given up is filled again or forgotten, and stays what it is
 /// until then: nobody could end its waiting afterwards.
-fn insist_on_settled(house: &House, name: &Name) -> Result<()> {
+pub(super) fn insist_on_settled(house: &House, name: &Name) -> Result<()> {
     let suspended = house.ledger.query().epoch()?.map(|epoch| epoch.suspended).unwrap_or_default();
     if suspended.iter().all(|part| !part.locations.contains(name)) {
         return Ok(());

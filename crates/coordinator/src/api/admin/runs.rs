@@ -65,6 +65,7 @@ pub(super) async fn start(
         run.bytes_per_second_max = render::bandwidth(options.bytes_per_second_max)?;
     }
     run.full = options.full;
+    house.places.insist_on_use(&house.ledger.query().vault(&run.vault)?)?;
     if let Some(agent) = &run.agent {
         insist_on_attached(house, agent).await?;
     }

@@ -163,6 +163,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
     let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
+    alarms.extend(disabled(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);
@@ -191,6 +192,27 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
                 since_ns: Some(house.last_seen(&row.id).unwrap_or(row.enrolled).as_nanos()),
                 next: "start the agent on its host".to_owned(),
             });
+        }
+    }
+    Ok(alarms)
+}
+
+/// Vaults that nothing is backed up into while a location is disabled.
+fn disabled(house: &House) -> Result<Vec<v1::Alarm>> {
+    let mut alarms = Vec::new();
+    for vault in house.ledger.query().vaults()? {
+        for name in &vault.required {
+            if let Some(since) = house.places.row(name).ok().and_then(|row| row.disabled) {
+                alarms.push(v1::Alarm {
+                    code: Code::LocationDisabled.name().to_owned(),
+                    subject: format!(
+                        "{}: nothing is stored while `{name}` is disabled",
+                        vault.name
+                    ),
+                    since_ns: Some(since.as_nanos()),
+                    next: format!("holdfast location enable {name}"),
+                });
+            }
         }
     }
     Ok(alarms)

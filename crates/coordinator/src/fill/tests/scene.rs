@@ -29,7 +29,7 @@ use holdfast_repository::{
 };
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
-    MemoryStore, ObjectMeta, ObjectPrefix, ObjectStore, Pending, Probe, Receipt, name,
+    Keeps, MemoryStore, ObjectMeta, ObjectPrefix, ObjectStore, Pending, Probe, Receipt, name,
 };
 use std::{
     collections::BTreeMap,
@@ -399,6 +399,10 @@ impl ObjectStore for Leaving {
 
     fn delete<'a>(&'a self, name: &'a name::ObjectName) -> Pending<'a, bool> {
         self.inner.delete(name)
+    }
+
+    fn keeps(&self) -> Pending<'_, Keeps> {
+        self.inner.keeps()
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -106,6 +106,7 @@ fn write(number: u64) -> Command {
         url: format!("local:/{number}"),
         region: "here".parse().unwrap(),
         revision: 0,
+        disabled: None,
     };
     PutLocation { location }.into()
 }

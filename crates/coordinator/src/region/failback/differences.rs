@@ -30,6 +30,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let Some(topic) = topic(&envelope.command) else { continue };
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
+            Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -55,7 +56,8 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
 /// What a command is a word on; nothing for what runs do, and for what each side does for itself.
 fn topic(command: &Command) -> Option<&'static str> {
     match command {
-        Command::PutLocation(_) => Some("location"),
+        Command::PutLocation(_) | Command::ReplaceLocation(_) => Some("location"),
+        Command::DisableLocation(_) | Command::EnableLocation(_) => Some("use"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
         // The same as what it puts an end to: the later of both counts.
@@ -111,8 +113,17 @@ fn topic(command: &Command) -> Option<&'static str> {
 fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
     Ok(match command {
         Command::PutLocation(put) => {
-            let ours: Option<LocationRow> = here.row(put.location.name.as_str().as_bytes())?;
-            ours.is_some_and(|ours| LocationRow { revision: 0, ..ours } == unrevised(&put.location))
+            let ours = location(here, &put.location.name)?;
+            ours.is_some_and(|ours| unrevised(&ours) == unrevised(&put.location))
+        }
+        Command::ReplaceLocation(replace) => {
+            location(here, &replace.location)?.is_some_and(|ours| ours.url == replace.url)
+        }
+        Command::DisableLocation(disable) => {
+            location(here, &disable.location)?.is_some_and(|ours| ours.disabled.is_some())
+        }
+        Command::EnableLocation(enable) => {
+            location(here, &enable.location)?.is_some_and(|ours| ours.disabled.is_none())
         }
         Command::PutVault(put) => match here.vault_named(&put.vault.name) {
             Ok(ours) => is_same_vault(here, &ours, &put.vault)?,
@@ -124,7 +135,7 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         Command::DeleteResource(delete) => match delete.kind.as_str() {
             "policy" => here.policy(&delete.name).is_err(),
             "vault" => here.vault_named(&delete.name).is_err(),
-            _ => here.row::<LocationRow>(delete.name.as_str().as_bytes())?.is_none(),
+            _ => location(here, &delete.name)?.is_none(),
         },
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
@@ -144,8 +155,13 @@ fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result
         && required == theirs.required.iter().collect())
 }
 
+fn location(here: &Query<'_>, name: &Name) -> Result<Option<LocationRow>> {
+    here.row(name.as_str().as_bytes())
+}
+
+/// As it is declared: whether it is in use is said by itself.
 fn unrevised(location: &LocationRow) -> LocationRow {
-    LocationRow { revision: 0, ..location.clone() }
+    LocationRow { revision: 0, disabled: None, ..location.clone() }
 }
 
 fn theirs(command: &Command) -> Option<Theirs> {
@@ -179,7 +195,7 @@ mod tests {
 
     fn location(called: &str, region: &str) -> LocationRow {
         let url = format!("local:/srv/{called}");
-        LocationRow { name: name(called), url, region: name(region), revision: 4 }
+        LocationRow { name: name(called), url, region: name(region), revision: 4, disabled: None }
     }
 
     fn vault(required: &[&str]) -> VaultRow {
@@ -255,6 +271,14 @@ mod tests {
 
     fn put_location(location: LocationRow) -> Command {
         PutLocation { location: LocationRow { revision: 9, ..location } }.into()
+    }
+
+    fn replace(called: &str, url: &str) -> Command {
+        ReplaceLocation { location: name(called), url: url.to_owned() }.into()
+    }
+
+    fn disable(called: &str) -> Command {
+        DisableLocation { location: name(called) }.into()
     }
 
     fn token(number: u8) -> Command {
@@ -352,6 +376,8 @@ mod tests {
             (put_location(location("third", "eu")), "location.put", "third"),
             (put_location(location("far", "eu")), "location.put", "far"),
             (put_policy("/home"), "policy.put", "docs"),
+            (replace("far", "local:/mnt/far"), "location.replace", "far by local:/mnt/far"),
+            (disable("far"), "location.disable", "far"),
             (delete("policy", "docs"), "resource.delete", "policy/docs"),
             (delete("location", "near"), "resource.delete", "location/near"),
             (delete("vault", "main"), "resource.delete", "vault/main"),
@@ -412,6 +438,12 @@ mod tests {
         );
         let and_back = [changed, vec![put_policy("/srv")]].concat();
         assert_eq!(here.judge(and_back), [], "it came back to what is here");
+        let there_and_back = vec![
+            replace("far", "local:/mnt/far"),
+            replace("far", "local:/srv/far"),
+            disable("far"),
+        ];
+        assert_eq!(here.labels(there_and_back), [(12, "location.disable", "far".to_owned())]);
         let deleted = vec![put_policy("/home"), delete("policy", "docs")];
         assert_eq!(here.labels(deleted), [(11, "resource.delete", "policy/docs".to_owned())]);
         let made_again = vec![delete("policy", "docs"), put_policy("/srv")];

@@ -1,0 +1,144 @@
+//! Locations and what was tried of them, as fields and as tables.
+
+use crate::output::{
+    figures::{self, json_time},
+    table::Table,
+};
+use holdfast_wire::v1;
+use serde_json::{Value, json};
+
+pub(super) fn trial_fields(trial: &v1::LocationTrial) -> Value {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    json!({
+        "location": text(&trial.location),
+        "url": trial.url,
+        "usable": trial.usable,
+        "checks": trial.checks.iter().map(|check| json!({
+            "name": check.name,
+            "ok": check.ok,
+            "ms": check.ms,
+            "code": text(&check.code),
+            "detail": text(&check.detail),
+            "next": text(&check.next),
+        })).collect::<Vec<_>>(),
+        "create_only": trial.create_only,
+        "checked": trial.checked,
+        "versioned": trial.versioned,
+        "object_lock": trial.object_lock,
+        "free_bytes": trial.free_bytes,
+        "clock_skew_ms": trial.clock_skew_ms,
+        "permissions_missing": trial.permissions_missing,
+    })
+}
+
+pub(super) fn trial_text(trial: &v1::LocationTrial) -> String {
+    let mut table = Table::new(["check", "ok", ">ms", "found"]);
+    for check in &trial.checks {
+        let found = match check.ok {
+            true => passed(check, trial),
+            false => format!("{}: {}", check.code, check.detail),
+        };
+        table.row([
+            check.name.clone(),
+            if check.ok { "yes" } else { "NO" }.to_owned(),
+            check.ms.map_or_else(String::new, |ms| ms.to_string()),
+            found,
+        ]);
+    }
+    let verdict = if trial.usable { "usable" } else { "NOT usable" };
+    let mut parts = vec![format!("{} is {verdict}", trial.url), table.render()];
+    let keeps = keeps(trial);
+    if !keeps.is_empty() {
+        parts.push(keeps.join("\n"));
+    }
+    if let Some(refused) = trial.checks.iter().find(|check| !check.ok) {
+        parts.push(format!("next: {}", refused.next));
+    }
+    parts.join("\n\n")
+}
+
+/// What is worth saying of a check that passed.
+fn passed(check: &v1::LocationCheck, trial: &v1::LocationTrial) -> String {
+    match (&*check.name, trial.clock_skew_ms) {
+        ("create_only", _) => "of several writers of a name one wins".to_owned(),
+        ("clock", Some(0)) => "as the coordinator's".to_owned(),
+        ("clock", Some(skew)) => format!("{skew} ms from the coordinator's"),
+        _ => String::new(),
+    }
+}
+
+/// What the place was seen to see to. Of one that could not be tried there is nothing to say.
+fn keeps(trial: &v1::LocationTrial) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !trial.permissions_missing.is_empty() {
+        lines.push(format!("permissions missing   {}", trial.permissions_missing.join(", ")));
+    }
+    if trial.usable {
+        match trial.checked {
+            Some(true) => lines.push("bytes on arrival      checked there".to_owned()),
+            Some(false) => lines.push("bytes on arrival      read back by us".to_owned()),
+            None => {}
+        }
+        if let Some(versioned) = trial.versioned {
+            let kept = if versioned { "kept" } else { "not kept" };
+            lines.push(format!("older versions        {kept}"));
+        }
+        lines.push(format!("object lock           {}", trial.object_lock));
+    }
+    if let Some(free) = trial.free_bytes {
+        lines.push(format!("free                  {}", figures::size(free)));
+    }
+    lines
+}
+
+pub(super) fn fields(location: &v1::LocationStatus) -> Value {
+    json!({
+        "name": location.name,
+        "url": location.url,
+        "region": location.region,
+        "state": location.state,
+        "disabled_since": json_time(location.disabled_since_ns),
+        "required_by": location.required_by,
+        "answers": location.answers,
+        "free_bytes": location.free_bytes,
+        "calls": location.calls,
+        "errors": location.errors,
+        "last_error": location.last_error.as_ref().map(|error| json!({
+            "code": error.code,
+            "message": error.message,
+            "time": json_time(Some(error.time_ns)),
+        })),
+    })
+}
+
+pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
+    let columns =
+        ["location", "region", "state", "required by", ">free", ">calls", ">errors", "url"];
+    let mut table = Table::new(columns);
+    let mut errors = Vec::new();
+    for location in locations {
+        let state = match location.answers {
+            Some(false) => "does not answer".to_owned(),
+            _ => location.state.clone(),
+        };
+        table.row([
+            location.name.clone(),
+            location.region.clone(),
+            state,
+            location.required_by.join(","),
+            location.free_bytes.map_or_else(|| "-".to_owned(), figures::size),
+            location.calls.to_string(),
+            location.errors.to_string(),
+            location.url.clone(),
+        ]);
+        if let Some(error) = &location.last_error {
+            let at = figures::time_if_any(Some(error.time_ns));
+            errors.push(format!("{} at {at}: {}: {}", location.name, error.code, error.message));
+        }
+    }
+    let table = table.render();
+    match errors.is_empty() {
+        true => table,
+        false => format!("{table}\n\nnewest errors\n{}", errors.join("\n")),
+    }
+}

@@ -1,0 +1,243 @@
+//! Locations, looked after: tried, added, listed, disabled, enabled, replaced.
+//!
+//! The asked member does it all itself, since it is the one with the credentials. A location that
+//! hangs holds up nobody: whatever is asked of one has a bound. One that comes back into use, or
+//! lies elsewhere now, is brought what its vaults' other locations hold and it lacks.
+
+use super::{
+    render,
+    resources::{insist_on_settled, settled_location},
+};
+use crate::{
+    fill,
+    house::House,
+    places::{self, show},
+    trial::{self, Trial},
+};
+use futures::future::join_all;
+use holdfast_common::{Code, Error, Name, Result};
+use holdfast_ledger::{
+    Actor,
+    command::{DisableLocation, EnableLocation, Outcome, PutLocation, ReplaceLocation},
+    row::{LocationRow, VaultRow},
+};
+use holdfast_storage::{LocationUrl, url};
+use holdfast_wire::{parse, v1};
+use std::time::Duration;
+
+/// What a list waits for one location.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+/// What was agreed before is in the locations by then, or they are away.
+const SHIP_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) async fn test(
+    house: &House,
+    request: v1::TestLocationRequest,
+) -> Result<v1::TestLocationResponse> {
+    let (name, text) = match (&*request.name, &*request.url) {
+        (name, "") => {
+            house.ledger.catch_up().await?;
+            let row = house.places.row(&parse::name(name)?)?;
+            (row.name.to_string(), row.url)
+        }
+        ("", text) => (String::new(), parse::text("the url", text.to_owned())?),
+        _ => return Err(Error::new(Code::UsageMalformed, "either a name or a URL is tested")),
+    };
+    let url = LocationUrl::resolve(&text, &house.base)?;
+    let trial = try_out(house, &url).await;
+    Ok(v1::TestLocationResponse { trial: Some(render::trial(name, &url, &trial)) })
+}
+
+async fn try_out(house: &House, url: &LocationUrl) -> Trial {
+    trial::attempt(url, house.clock.as_ref(), &house.tasks).await
+}
+
+pub(super) async fn add(
+    house: &House,
+    actor: Actor,
+    request: v1::AddLocationRequest,
+) -> Result<v1::AddLocationResponse> {
+    let name = parse::name(&request.name)?;
+    let region = match request.region.is_empty() {
+        true => house.region.to_string(),
+        false => request.region,
+    };
+    house.ledger.catch_up().await?;
+    if house.places.row(&name).is_ok() {
+        let message = format!("there is a location `{name}` already");
+        return Err(Error::new(Code::ResourceConflict, message)
+            .next("choose another name; if it moved: `holdfast location replace`"));
+    }
+    let spec = v1::LocationSpec { url: request.url, region };
+    let location = settled_location(house, name.clone(), &spec).await?;
+    let (text, base) = (location.url.clone(), house.base.clone());
+    house.tasks.run_blocking("location", move || places::make(&text, &base).map(drop)).await?;
+    let url = LocationUrl::resolve(&location.url, &house.base)?;
+    let mut tried = None;
+    if !request.untested {
+        let trial = try_out(house, &url).await;
+        trial.insist_on_usable(&name)?;
+        tried = Some(render::trial(name.to_string(), &url, &trial));
+    }
+    let (url, region) = (location.url.clone(), location.region.to_string());
+    house.ledger.propose(actor, PutLocation { location }).await?;
+    Ok(v1::AddLocationResponse { url, region, trial: tried })
+}
+
+pub(super) async fn list(house: &House) -> Result<v1::ListLocationsResponse> {
+    house.ledger.catch_up().await?;
+    let (rows, vaults) = (house.ledger.query().locations()?, house.ledger.query().vaults()?);
+    let looks = rows.iter().map(|row| status(house, row, &vaults));
+    Ok(v1::ListLocationsResponse { locations: join_all(looks).await })
+}
+
+async fn status(house: &House, row: &LocationRow, vaults: &[VaultRow]) -> v1::LocationStatus {
+    let seen = match row.disabled {
+        None => Some(look(house, row).await),
+        Some(_) => None,
+    };
+    let counts = house.places.counted(row);
+    let figures = counts.snapshot();
+    let last_error = counts.newest_error().map(|(error, since)| v1::LocationError {
+        code: error.code.name().to_owned(),
+        message: error.message,
+        time_ns: house.clock.now().minus(since).as_nanos(),
+    });
+    let required = vaults.iter().filter(|vault| vault.required.contains(&row.name));
+    v1::LocationStatus {
+        name: row.name.to_string(),
+        url: row.url.clone(),
+        region: row.region.to_string(),
+        state: if row.disabled.is_some() { "disabled" } else { "enabled" }.to_owned(),
+        disabled_since_ns: row.disabled.map(|since| since.as_nanos()),
+        required_by: required.map(|vault| vault.name.to_string()).collect(),
+        free_bytes: seen.as_ref().and_then(|seen| seen.as_ref().ok().copied().flatten()),
+        calls: figures.calls(),
+        errors: figures.errors(),
+        last_error,
+        answers: seen.map(|seen| seen.is_ok()),
+    }
+}
+
+/// Whether it answers now, and what room is left there.
+async fn look(house: &House, row: &LocationRow) -> Result<Option<u64>> {
+    let looked = tokio::time::timeout(LOOK_PATIENCE, house.places.look(row)).await;
+    let looked = looked.unwrap_or_else(|_| {
+        let message = format!("it did not answer within {} s", LOOK_PATIENCE.as_secs());
+        Err(Error::new(Code::LocationIoFailed, message))
+    });
+    looked.inspect_err(|error| house.places.counted(row).note_error(error))
+}
+
+pub(super) async fn disable(
+    house: &House,
+    actor: Actor,
+    request: v1::DisableLocationRequest,
+) -> Result<v1::DisableLocationResponse> {
+    let location = parse::name(&request.name)?;
+    let outcome = house.ledger.propose(actor, DisableLocation { location }).await?;
+    Ok(v1::DisableLocationResponse { changed: outcome != Outcome::Unchanged })
+}
+
+pub(super) async fn enable(
+    house: &House,
+    actor: Actor,
+    request: v1::EnableLocationRequest,
+) -> Result<v1::EnableLocationResponse> {
+    let location = parse::name(&request.name)?;
+    house.ledger.catch_up().await?;
+    let row = house.places.row(&location)?;
+    let url = LocationUrl::resolve(&row.url, &house.base)?;
+    insist_on_vaults(house, &row.name, &url).await?;
+    let outcome = house.ledger.propose(actor, EnableLocation { location }).await?;
+    let (objects, bytes) = bring(house, &row.name).await.map_err(|error| {
+        let message = format!("`{}` is in use again, and was not brought all it lacks", row.name);
+        unfinished(message, &error).next(format!("holdfast location enable {}", row.name))
+    })?;
+    Ok(v1::EnableLocationResponse { changed: outcome != Outcome::Unchanged, objects, bytes })
+}
+
+pub(super) async fn replace(
+    house: &House,
+    actor: Actor,
+    request: v1::ReplaceLocationRequest,
+) -> Result<v1::ReplaceLocationResponse> {
+    let name = parse::name(&request.name)?;
+    house.ledger.catch_up().await?;
+    let old = house.places.row(&name)?;
+    insist_on_settled(house, &name)?;
+    let url = LocationUrl::resolve(&parse::text("the url", request.url)?, &house.base)?;
+    house.places.insist_on_own_ground(&name, &url).await?;
+    let vaults = insist_on_vaults(house, &name, &url).await?;
+    let trial = try_out(house, &url).await;
+    trial.insist_on_usable(&name)?;
+    let replace = ReplaceLocation { location: name.clone(), url: url.to_string() };
+    house.ledger.propose(actor, replace).await?;
+    let (mut objects, mut bytes) = (0, 0);
+    if old.disabled.is_none() {
+        (objects, bytes) = bring(house, &name).await.map_err(|error| {
+            let message = format!("`{name}` lies at {url} now, and was not brought all it lacks");
+            unfinished(message, &error).next(format!("holdfast location enable {name}"))
+        })?;
+    }
+    Ok(v1::ReplaceLocationResponse {
+        old_url: old.url,
+        url: url.to_string(),
+        vaults: vaults.iter().map(Name::to_string).collect(),
+        objects,
+        bytes,
+        trial: Some(render::trial(name.to_string(), &url, &trial)),
+    })
+}
+
+/// What was changed stays so; what was to follow did not.
+fn unfinished(message: String, error: &Error) -> Error {
+    Error { message, ..error.clone().cause(error) }
+}
+
+/// The place holds the own object of every vault that requires the location; which these are.
+async fn insist_on_vaults(house: &House, name: &Name, url: &LocationUrl) -> Result<Vec<Name>> {
+    let open = url.clone();
+    let store = house.tasks.run_blocking("location", move || url::open(&open)).await?;
+    let place = (name.clone(), store);
+    let mut shown = Vec::new();
+    for vault in requiring(house, name)? {
+        show(&vault, &place).await.map_err(|error| {
+            let message = format!("{url} is not a place of the vault `{}`", vault.name);
+            unfinished(message, &error)
+        })?;
+        shown.push(vault.name);
+    }
+    Ok(shown)
+}
+
+fn requiring(house: &House, name: &Name) -> Result<Vec<VaultRow>> {
+    let mut vaults = house.ledger.query().vaults()?;
+    vaults.retain(|vault| vault.required.contains(name));
+    Ok(vaults)
+}
+
+/// Brings what other locations of its vaults hold; how many objects and bytes that was. What is
+/// stored from here on goes there by itself.
+async fn bring(house: &House, name: &Name) -> Result<(u64, u64)> {
+    let applied = house.ledger.state().applied;
+    // If they are away, what they lack is no more than what it lacks.
+    drop(tokio::time::timeout(SHIP_PATIENCE, house.shipped(applied)).await);
+    let (mut objects, mut bytes) = (0, 0);
+    for vault in requiring(house, name)? {
+        let mut from = house.places.required(&house.places.in_use(&vault)?).await?;
+        from.retain(|(other, _)| other != name);
+        if from.is_empty() {
+            continue;
+        }
+        let to = (name.clone(), house.places.location(name).await?);
+        let filled = fill::fill(house, &vault, &from, &to, &|_| {}).await?;
+        if let Some(first) = filled.lacks.first.first() {
+            let message = format!("{} objects are whole in no location", filled.lacks.count);
+            return Err(Error::new(Code::ObjectDamaged, format!("{message}, first {first}")));
+        }
+        objects += filled.objects;
+        bytes += filled.bytes;
+    }
+    Ok((objects, bytes))
+}

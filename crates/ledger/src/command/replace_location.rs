@@ -1,0 +1,31 @@
+//! A location lies elsewhere from now on: a copied bucket, a disk that is mounted at another place.
+//!
+//! Vaults may require it. Whoever proposes it has seen that the new place holds each vault's own
+//! object; the ledger sees to it that no other location lies there.
+
+use super::{Apply, Outcome, put_location::insist_on_own_place, use_location::location};
+use crate::row::LocationRow;
+use holdfast_common::{Name, Result};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct ReplaceLocation {
+    #[n(0)]
+    pub location: Name,
+    #[n(1)]
+    pub url: String,
+}
+
+impl ReplaceLocation {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let old = location(apply.tables, &self.location)?;
+        if old.url == self.url {
+            return Ok(Outcome::Unchanged);
+        }
+        insist_on_own_place(apply, &self.location, &self.url)?;
+        let (revision, url) = (old.revision + 1, self.url.clone());
+        apply.tables.put(&LocationRow { revision, url, ..old })?;
+        Ok(Outcome::Done)
+    }
+}

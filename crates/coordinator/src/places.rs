@@ -196,11 +196,24 @@ impl Places {
 
     /// Durable in every required location, or an error that names those where it is not.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
-        self.insist_on_use(vault)?;
-        self.prove_all(vault).await?;
-        self.insist_apart(vault)?;
-        self.ledger.peers().insist_on_epoch()?;
-        put_required(&self.required(vault).await?, &name.parse()?, bytes).await.map(drop)
+        let name = name.parse()?;
+        loop {
+            let places = self.urls(vault);
+            self.insist_on_use(vault)?;
+            self.prove_all(vault).await?;
+            self.insist_apart(vault)?;
+            self.ledger.peers().insist_on_epoch()?;
+            put_required(&self.required(vault).await?, &name, bytes.clone()).await?;
+            // One that was said to lie elsewhere meanwhile does not have it there.
+            if self.urls(vault) == places {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where the required locations of a vault lie.
+    fn urls(&self, vault: &VaultRow) -> Vec<Option<String>> {
+        vault.required.iter().map(|name| self.url(name).ok()).collect()
     }
 
     /// No two required locations of a vault stand on one directory, as far as they were opened.

@@ -9,7 +9,7 @@ use holdfast_common::{Code, record};
 use holdfast_ledger::{
     Actor, Outcome,
     command::{DeleteResource, DisableLocation, EnableLocation, PutLocation},
-    row::LocationRow,
+    row::{LocationRow, MemberRole},
 };
 use std::time::Duration;
 use story::{Story, name, replace_location};
@@ -125,4 +125,15 @@ fn a_location_in_use_is_stored_as_it_always_was() {
     let disabled = Some(holdfast_common::Timestamp::from_nanos(7));
     let stored = b"\xa5\x00\x64main\x01\x71local:/srv/backup\x02\x62eu\x03\x03\x04\x07";
     assert_eq!(record::to_bytes(&LocationRow { disabled, ..row }), stored);
+}
+
+#[test]
+fn among_regions_a_location_that_a_vault_requires_stays_in_use() {
+    let mut story = two_locations();
+    story.done(OPERATOR(), story::members::create_token(1));
+    let admit = story::members::admit(1, "south-1", MemberRole::Learner);
+    story.done(Actor::Token, admit);
+    story.refused(OPERATOR(), disable("main"), Code::ResourceConflict);
+    assert_eq!(row(&story, "main").disabled, None);
+    assert_eq!(story.done(OPERATOR(), disable("far")), Outcome::Done, "nobody requires it");
 }

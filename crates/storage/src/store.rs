@@ -116,6 +116,8 @@ pub struct Probe {
     /// What is deleted or replaced is kept as an older version; none where that is not known.
     pub versioned: Option<bool>,
     pub locking: Locking,
+    /// Why locks could not be tried.
+    pub locking_refused: Option<Error>,
     pub free_bytes: Option<u64>,
     /// How long calls took.
     pub took: Vec<(Operation, Duration)>,

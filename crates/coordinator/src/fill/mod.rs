@@ -85,6 +85,17 @@ pub(crate) async fn fill(
     told: Told<'_>,
 ) -> Result<Filled> {
     house.places.prove(vault, &to.0).await?;
+    fill_shown(house, vault, from, to, told).await
+}
+
+/// The same of a place that has shown that it is the vault's, and is in use by nobody yet.
+pub(crate) async fn fill_shown(
+    house: &House,
+    vault: &VaultRow,
+    from: &[Place],
+    to: &Place,
+    told: Told<'_>,
+) -> Result<Filled> {
     let insist = || house.ledger.peers().insist_on_epoch();
     Filling::of(house, vault, (from, to), told, &insist)?.everything().await
 }

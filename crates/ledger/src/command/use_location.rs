@@ -2,8 +2,11 @@
 //!
 //! A disabled location is neither written nor read, whatever requires it: the coordinators go by
 //! this row. One that is as wished already is not changed: the command may be repeated.
+//!
+//! Where members stand in several regions, one that a vault requires stays in use: a region that
+//! was cut off sees there that another one leads, and one that was lost is given up there.
 
-use super::{Apply, Outcome};
+use super::{Apply, Outcome, conflict, put_location::is_used};
 use crate::{row::LocationRow, tables::Tables};
 use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use minicbor::{Decode, Encode};
@@ -24,6 +27,12 @@ pub struct EnableLocation {
 
 impl DisableLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let members = apply.live_members()?;
+        let stands_elsewhere = members.iter().any(|member| member.region != members[0].region);
+        if stands_elsewhere && is_used(apply, &self.location)? {
+            let message = format!("regions see each other's epochs in `{}`", self.location);
+            return Err(conflict(message).next("have the vaults require another location first"));
+        }
         let since = Some(apply.time);
         put_to_use(apply, &self.location, since)
     }

@@ -42,17 +42,15 @@ pub(super) async fn connect(options: &Options) -> Client {
     if let Some(profile) = &options.profile {
         chain = chain.profile_name(profile);
     }
-    if let Some(endpoint) = &options.endpoint {
-        chain = chain.endpoint_url(endpoint);
-    }
     if let Some(keys) = &options.keys {
         chain = chain.credentials_provider(keys.clone());
     }
     // The signature holds the hash of what is sent; and whoever reads checks by itself.
-    let config = aws_sdk_s3::config::Builder::from(&chain.load().await)
+    let mut config = aws_sdk_s3::config::Builder::from(&chain.load().await)
         .force_path_style(options.path_style)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .build();
-    Client::from_conf(config)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    // The URL alone says where the bucket is, whatever the environment names.
+    config.set_endpoint_url(options.endpoint.clone());
+    Client::from_conf(config.build())
 }

@@ -19,7 +19,8 @@ mod refusal;
 use crate::{
     ObjectName, ObjectPrefix,
     place::Place,
-    refusal::{check_object, check_range, check_same, check_whole, missing},
+    refusal::{check_object, check_range, check_whole, missing},
+    remote::{compare, confirm},
     store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt},
 };
 use aws_credential_types::Credentials;
@@ -124,20 +125,6 @@ impl S3Store {
         }
     }
 
-    async fn confirm(&self, receipt: &Receipt) -> Result<()> {
-        let length = usize::try_from(receipt.length).unwrap_or(usize::MAX);
-        let found = match self.get(&receipt.name, length).await {
-            Ok(found) => found,
-            Err(error) if error.code == Code::LimitExceeded => Bytes::new(),
-            Err(error) => return Err(error),
-        };
-        if found.len() == length && blake3::hash(&found) == receipt.blake3 {
-            return Ok(());
-        }
-        let message = format!("object {} was stored and reads as other bytes", receipt.name);
-        Err(Error::new(Code::ObjectDamaged, message))
-    }
-
     async fn is_checked(&self) -> Result<bool> {
         Ok(self.proof().await?.check.is_some())
     }
@@ -190,8 +177,10 @@ async fn whole(what: &str, output: GetObjectOutput, length: usize) -> Result<Byt
     Ok(bytes.freeze())
 }
 
-fn length_of(said: Option<i64>) -> u64 {
-    said.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
+fn length_of(said: Option<i64>) -> Result<u64> {
+    said.and_then(|length| u64::try_from(length).ok()).ok_or_else(|| {
+        Error::new(Code::LocationIoFailed, "the server does not say how long an object is")
+    })
 }
 
 /// To the second: a listing may know more than a head does.
@@ -207,24 +196,12 @@ impl ObjectStore for S3Store {
             let receipt = Receipt::of(name, &bytes);
             if self.put_free(name, &bytes).await? {
                 if !self.is_checked().await? {
-                    self.confirm(&receipt).await?;
+                    confirm(self, &receipt).await?;
                 }
                 return Ok(receipt);
             }
             // What an earlier try of the same call stored, or somebody else.
-            let held = match self.get(name, bytes.len()).await {
-                Ok(held) => held,
-                Err(error) if error.code == Code::LimitExceeded => {
-                    return Err(crate::refusal::conflict(name));
-                }
-                Err(error) if error.code == Code::ObjectMissing => {
-                    let message = format!("object {name} came and went while it was written");
-                    return Err(Error::new(Code::LocationIoFailed, message));
-                }
-                Err(error) => return Err(error),
-            };
-            check_same(&receipt, held.len() as u64, &blake3::hash(&held))?;
-            Ok(receipt.existed())
+            compare(self, receipt).await
         })
     }
 
@@ -236,7 +213,7 @@ impl ObjectStore for S3Store {
             if self.is_checked().await? {
                 return Ok(());
             }
-            self.confirm(&Receipt::of(name, &bytes)).await
+            confirm(self, &Receipt::of(name, &bytes)).await
         })
     }
 
@@ -245,7 +222,7 @@ impl ObjectStore for S3Store {
             let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
             let get = self.client().await.get_object().bucket(bucket).key(key);
             let output = get.send().await.map_err(|error| Self::unread(name, &error))?;
-            let length = check_whole(name, length_of(output.content_length), bytes_max)?;
+            let length = check_whole(name, length_of(output.content_length)?, bytes_max)?;
             whole(&format!("object {name}"), output, length).await
         })
     }
@@ -270,7 +247,7 @@ impl ObjectStore for S3Store {
                 }
                 Err(error) => return Err(Self::unread(name, &error)),
             };
-            let got = length_of(output.content_length);
+            let got = length_of(output.content_length)?;
             check_range(name, &range, range.start.saturating_add(got))?;
             whole(&format!("object {name}"), output, wanted).await
         })
@@ -282,7 +259,7 @@ impl ObjectStore for S3Store {
             match self.client().await.head_object().bucket(bucket).key(key).send().await {
                 Ok(found) => Ok(Some(ObjectMeta {
                     name: name.clone(),
-                    length: length_of(found.content_length),
+                    length: length_of(found.content_length)?,
                     modified: time_of(found.last_modified.as_ref()),
                 })),
                 Err(error) if is_absent(&error) => Ok(None),
@@ -301,14 +278,20 @@ impl ObjectStore for S3Store {
             let limit = limit.clamp(1, limits::LIST_PAGE_ROWS);
             let mut after = after.map(|name| self.place().key(name.as_str()));
             loop {
-                let (objects, more) = self.keys(prefix.as_str(), after.take(), limit).await?;
-                after = objects.last().and_then(|object| object.key.clone());
+                let asked = after.take();
+                let (objects, more) = self.keys(prefix.as_str(), asked.clone(), limit).await?;
+                let last = objects.last().and_then(|object| object.key.clone());
+                if asked.is_some() && last.is_some() && last <= asked {
+                    let message = "the server lists what was listed before";
+                    return Err(Error::new(Code::LocationRequestRefused, message));
+                }
+                after = last;
                 let found: Vec<ObjectMeta> = objects
                     .iter()
                     .filter_map(|object| {
                         Some(ObjectMeta {
                             name: self.place().name(object.key()?)?,
-                            length: length_of(object.size),
+                            length: length_of(object.size).ok()?,
                             modified: time_of(object.last_modified.as_ref()),
                         })
                     })

@@ -91,7 +91,10 @@ fn storage_class(text: &str) -> Result<StorageClass, String> {
 fn is_bucket(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends_plain = |byte: Option<u8>| byte.is_some_and(is_plain);
+    // Of the kind that ends so, listings have no order.
+    let has_order = !name.ends_with("--x-s3");
     (3..=63).contains(&name.len())
+        && has_order
         && name.bytes().all(|byte| is_plain(byte) || b".-".contains(&byte))
         && ends_plain(name.bytes().next())
         && ends_plain(name.bytes().last())
@@ -121,6 +124,7 @@ mod tests {
             ("ab", "no name of a bucket"),
             ("Bucket", "no name of a bucket"),
             ("-ab", "no name of a bucket"),
+            ("fast--euc1-az1--x-s3", "no name of a bucket"),
             ("abc?endpoint=ftp://host", "an endpoint is"),
             ("abc?endpoint=https://user:secret@host", "an endpoint is"),
             ("abc?endpoint=https://host/path", "an endpoint is"),

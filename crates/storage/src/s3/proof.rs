@@ -9,28 +9,33 @@
 //!
 //! Whatever is written for it lies below `tmp/`, where no object can be, and is deleted again.
 
-use super::{S3Store, refusal::refused};
+use super::{
+    S3Store,
+    refusal::{Taken, is_taken, refused},
+};
 use crate::{
     layers::Operation,
-    store::{Locking, Probe},
+    remote::{Trial, scratch, writes_once},
+    store::{Locking, Pending, Probe},
 };
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
+    config::http::HttpResponse,
     config::{
         ConfigBag, Intercept, RuntimeComponents,
         interceptors::{
             BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
         },
     },
-    operation::put_object::builders::PutObjectFluentBuilder,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{delete_object::DeleteObjectError, put_object::builders::PutObjectFluentBuilder},
     primitives::{DateTime, DateTimeFormat},
     types::{BucketVersioningStatus, ObjectLockEnabled, ObjectLockMode},
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures::future::join_all;
-use holdfast_common::{Entropy, Result, SystemEntropy, Timestamp};
+use holdfast_common::{Result, Timestamp};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::{
@@ -38,8 +43,6 @@ use std::{
     time::Duration,
 };
 
-const RACE_ROUNDS: usize = 4;
-const RACE_WRITERS: usize = 8;
 const LOCK_SECS: i64 = 3;
 const TRIED: &[u8] = b"what is tried here";
 const OTHER: &[u8] = b"what is not sent";
@@ -121,10 +124,31 @@ impl Intercept for DateOf {
     }
 }
 
+impl Trial for S3Store {
+    fn create<'a>(&'a self, key: &'a str, bytes: Bytes) -> Pending<'a, bool> {
+        Box::pin(async move {
+            match self.put(key, bytes).await.if_none_match("*").send().await {
+                Ok(_) => Ok(true),
+                Err(error) if is_taken(&error) == Taken::Yes => Ok(false),
+                Err(error) => Err(refused("writing", &error)),
+            }
+        })
+    }
+
+    fn forget<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let bucket = &self.place().container;
+            let delete = self.client().await.delete_object().bucket(bucket).key(key);
+            let deleted = delete.send().await.map(drop);
+            deleted.map_err(|error| refused("deleting what was tried", &error))
+        })
+    }
+}
+
 impl S3Store {
     /// What puts rely on.
     pub(super) async fn prove(&self) -> Result<Proof> {
-        let create_only = self.writes_once().await?;
+        let create_only = writes_once(self, self.place()).await?;
         for check in Check::ALL {
             if self.looks_at(check).await? {
                 return Ok(Proof { create_only, check: Some(check) });
@@ -133,62 +157,34 @@ impl S3Store {
         Ok(Proof { create_only, check: None })
     }
 
-    fn scratch(&self) -> String {
-        let random: [u8; 8] = (&SystemEntropy as &dyn Entropy).array();
-        self.place().key(&format!("tmp/probe-{}", hex::encode(random)))
-    }
-
-    async fn forget(&self, key: &str) -> Result<()> {
-        let bucket = &self.place().container;
-        let delete = self.client().await.delete_object().bucket(bucket).key(key);
-        delete.send().await.map(drop).map_err(|error| refused("deleting what was tried", &error))
-    }
-
-    /// Of several writers of a name one wins, and nobody after it.
-    async fn writes_once(&self) -> Result<bool> {
-        let mut is_kept = true;
-        for _ in 0..RACE_ROUNDS {
-            let key = self.scratch();
-            let write = async |writer: usize| {
-                let put = self.put(&key, Bytes::from(format!("writer {writer}"))).await;
-                put.if_none_match("*").send().await
-            };
-            let outcomes = join_all((0..RACE_WRITERS).map(&write)).await;
-            let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-            let failed = outcomes.into_iter().filter_map(|outcome| outcome.err());
-            let other = failed.map(|error| refused("writing", &error)).find(|error| {
-                // Who lost is told so by a conflict, which the server may ask to try again.
-                error.code != holdfast_common::Code::LocationRequestRefused && !error.is_retryable()
-            });
-            if let (0, Some(error)) = (won, other) {
-                return Err(error);
-            }
-            let late = write(RACE_WRITERS).await;
-            is_kept &= won <= 1 && late.is_err();
-            self.forget(&key).await?;
-        }
-        Ok(is_kept)
-    }
-
-    /// Bytes that are sent with the hash of others are refused.
+    /// Bytes that are sent with the hash of others are refused for that, and with their own taken.
     async fn looks_at(&self, check: Check) -> Result<bool> {
-        let key = self.scratch();
-        let put = check.attach(self.put(&key, Bytes::from_static(TRIED)).await, OTHER);
+        let key = scratch(self.place());
+        let put =
+            async |of: &[u8]| check.attach(self.put(&key, Bytes::from_static(TRIED)).await, of);
+        let wrong = put(OTHER).await;
         let outcome = match check {
-            Check::Signature => put.customize().interceptor(SignOther).send().await,
-            Check::Md5 | Check::Sha256 => put.send().await,
+            Check::Signature => wrong.customize().interceptor(SignOther).send().await,
+            Check::Md5 | Check::Sha256 => wrong.send().await,
         };
-        match outcome {
-            Ok(_) => self.forget(&key).await.map(|()| false),
-            Err(error) if super::refusal::status(&error).is_some_and(|s| s < 500) => Ok(true),
-            Err(error) => Err(refused("writing", &error)),
-        }
+        let is_refused = match outcome {
+            Ok(_) => false,
+            Err(error) if is_of_the_hash(error.code()) => true,
+            Err(error) => {
+                let error = refused("writing", &error);
+                return if error.is_retryable() { Err(error) } else { Ok(false) };
+            }
+        };
+        let right = put(TRIED).await.send().await;
+        let is_taken = right.is_ok();
+        self.forget(&key).await?;
+        Ok(is_refused && is_taken)
     }
 
     /// All that can be seen of the bucket, for people.
     pub(super) async fn look(&self) -> Result<Probe> {
         let mut probe = Probe::default();
-        let key = self.scratch();
+        let key = scratch(self.place());
         let bucket = &self.place().container;
         let client = self.client().await;
         let put = self.put(&key, Bytes::from_static(TRIED)).await;
@@ -209,8 +205,11 @@ impl S3Store {
         let proof = self.prove().await?;
         (probe.create_only, probe.checked) = (proof.create_only, Some(proof.check.is_some()));
         probe.versioned = self.is_versioned().await.ok();
-        if let Some(now) = probe.now {
-            probe.locking = self.locking(now).await?;
+        // Who may not lock is not refused to write: its locks are not claimed.
+        match self.locking().await {
+            Ok(locking) => probe.locking = locking,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => probe.locking_refused = Some(error),
         }
         Ok(probe)
     }
@@ -232,8 +231,9 @@ impl S3Store {
         Ok(found.status == Some(BucketVersioningStatus::Enabled))
     }
 
-    /// What becomes of a version that is locked.
-    async fn locking(&self, now: Timestamp) -> Result<Locking> {
+    /// What becomes of a version that is locked, where locks are said to be on. What may not be
+    /// tried, or does not come to an end, is not claimed.
+    async fn locking(&self) -> Result<Locking> {
         let bucket = &self.place().container;
         let client = self.client().await;
         let asked = client.get_object_lock_configuration().bucket(bucket).send().await;
@@ -242,26 +242,64 @@ impl S3Store {
         if is_on != Some(ObjectLockEnabled::Enabled) {
             return Ok(Locking::Off);
         }
-        let key = self.scratch();
+        let key = scratch(self.place());
+        let Some(free) = self.put_version(&key, None).await? else { return Ok(Locking::Ignored) };
+        // Only who may delete a version is refused for its lock.
+        self.delete_version(&key, &free).await.map_err(|error| refused("deleting", &error))?;
+        let Some(now) = self.now().await else { return Ok(Locking::Ignored) };
         let until = now.as_nanos() / 1_000_000_000 + LOCK_SECS;
-        let put = Check::Md5.attach(self.put(&key, Bytes::from_static(TRIED)).await, TRIED);
-        let put = put
-            .object_lock_mode(ObjectLockMode::Compliance)
-            .object_lock_retain_until_date(DateTime::from_secs(until))
-            .send()
-            .await
-            .map_err(|error| refused("writing a locked object", &error))?;
-        let Some(version) = put.version_id else { return Ok(Locking::Ignored) };
+        let Some(version) = self.put_version(&key, Some(until)).await? else {
+            return Ok(Locking::Ignored);
+        };
         let asked = client.get_object_retention().bucket(bucket).key(&key).version_id(&version);
         let kept = asked.send().await.ok().and_then(|found| found.retention);
-        let kept = kept.and_then(|kept| kept.retain_until_date);
-        let delete = || client.delete_object().bucket(bucket).key(&key).version_id(&version);
-        let is_refused = delete().send().await.is_err();
-        if is_refused {
+        let kept = kept.and_then(|kept| kept.retain_until_date).map(|until| until.secs());
+        let deleted = self.delete_version(&key, &version).await;
+        let status = deleted.as_ref().err().and_then(super::refusal::status);
+        if deleted.is_err() {
             tokio::time::sleep(Duration::from_secs(LOCK_SECS.unsigned_abs() + 1)).await;
-            delete().send().await.map_err(|error| refused("deleting a version", &error))?;
+            let gone = self.delete_version(&key, &version).await;
+            gone.map_err(|error| refused("deleting a version", &error))?;
         }
-        let is_kept = is_refused && kept.is_some_and(|kept| kept.secs() >= until);
+        let is_kept = matches!(status, Some(400 | 403)) && kept.is_some_and(|kept| kept >= until);
         Ok(if is_kept { Locking::Enforced } else { Locking::Ignored })
     }
+
+    /// What was tried, as a version of its own; none where versions are not told.
+    async fn put_version(&self, key: &str, until: Option<i64>) -> Result<Option<String>> {
+        let put = Check::Md5.attach(self.put(key, Bytes::from_static(TRIED)).await, TRIED);
+        let put = put
+            .set_object_lock_mode(until.map(|_| ObjectLockMode::Compliance))
+            .set_object_lock_retain_until_date(until.map(DateTime::from_secs));
+        let put = put.send().await.map_err(|error| refused("writing a locked object", &error))?;
+        if put.version_id.is_none() {
+            self.forget(key).await?;
+        }
+        Ok(put.version_id)
+    }
+
+    async fn delete_version(
+        &self,
+        key: &str,
+        version: &str,
+    ) -> Result<(), SdkError<DeleteObjectError, HttpResponse>> {
+        let bucket = &self.place().container;
+        let delete = self.client().await.delete_object().bucket(bucket).key(key);
+        delete.version_id(version).send().await.map(drop)
+    }
+}
+
+/// The codes of a refusal because of the hash alone.
+fn is_of_the_hash(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "XAmzContentSHA256Mismatch"
+                | "BadDigest"
+                | "InvalidDigest"
+                | "SignatureDoesNotMatch"
+                | "ChecksumMismatch"
+                | "XAmzContentChecksumMismatch"
+        )
+    )
 }

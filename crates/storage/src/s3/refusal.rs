@@ -8,6 +8,9 @@ use aws_sdk_s3::{
 use core::error::Error as StdError;
 use holdfast_common::{Code, Error};
 
+/// What a server says is shown, up to a bound.
+const SAID_MAX: usize = 300;
+
 /// The server answered that there is no such object, or none under this name.
 pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     status(error) == Some(404) && !matches!(error.code(), Some("NoSuchBucket"))
@@ -46,7 +49,7 @@ where
         (Some(code), None) => format!("{code} ({status})"),
         _ => format!("status {status}"),
     };
-    let new = |code: Code| Error::new(code, what).cause(&said);
+    let new = |code: Code| Error::new(code, what).cause(short(&said));
     match (error.code().unwrap_or_default(), status) {
         ("NoSuchBucket", _) => new(Code::LocationBucketMissing),
         (
@@ -81,6 +84,10 @@ where
     }
 }
 
+fn short(said: &str) -> String {
+    said.chars().take(SAID_MAX).collect()
+}
+
 /// Nobody answered, or nothing was asked.
 fn unanswered<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
@@ -89,7 +96,12 @@ where
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     let (mut said, mut has_no_key) = (Vec::<String>::new(), false);
     while let Some(error) = cause {
-        has_no_key |= error.is::<CredentialsError>();
+        // A service that gives credentials may do so the next time.
+        has_no_key |= matches!(
+            error.downcast_ref(),
+            Some(CredentialsError::CredentialsNotLoaded(_))
+                | Some(CredentialsError::InvalidConfiguration(_))
+        );
         let text = error.to_string();
         if said.last() != Some(&text) {
             said.push(text);
@@ -101,5 +113,5 @@ where
         SdkError::ConstructionFailure(_) => Code::LocationRequestRefused,
         _ => Code::LocationIoFailed,
     };
-    Error::new(code, what).cause(said.join(": "))
+    Error::new(code, what).cause(short(&said.join(": ")))
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fill,
     house::House,
-    places::{self, show},
+    places::{self, Place, show},
     trial::{self, Trial},
 };
 use futures::future::join_all;
@@ -28,7 +28,9 @@ use std::time::Duration;
 /// What a list waits for one location.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// What was agreed before is in the locations by then, or they are away.
-const SHIP_PATIENCE: Duration = Duration::from_secs(3);
+const SHIP_PATIENCE: Duration = Duration::from_secs(30);
+/// What a place that is left is given to show itself.
+const LEFT_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn test(
     house: &House,
@@ -148,12 +150,18 @@ pub(super) async fn enable(
     house.ledger.catch_up().await?;
     let row = house.places.row(&location)?;
     let url = LocationUrl::resolve(&row.url, &house.base)?;
-    insist_on_vaults(house, &row.name, &url).await?;
+    let (to, _) = insist_on_vaults(house, &row.name, &url).await?;
+    // Most of it before anything relies on it, and then what came meanwhile.
+    let before = match row.disabled {
+        Some(_) => bring(house, &to, None).await?,
+        None => Brought::default(),
+    };
     let outcome = house.ledger.propose(actor, EnableLocation { location }).await?;
-    let (objects, bytes) = bring(house, &row.name).await.map_err(|error| {
+    let after = bring_rest(house, &to, None).await.map_err(|error| {
         let message = format!("`{}` is in use again, and was not brought all it lacks", row.name);
         unfinished(message, &error).next(format!("holdfast location enable {}", row.name))
     })?;
+    let Brought { objects, bytes } = before.and(&after);
     Ok(v1::EnableLocationResponse { changed: outcome != Outcome::Unchanged, objects, bytes })
 }
 
@@ -168,18 +176,24 @@ pub(super) async fn replace(
     insist_on_settled(house, &name)?;
     let url = LocationUrl::resolve(&parse::text("the url", request.url)?, &house.base)?;
     house.places.insist_on_own_ground(&name, &url).await?;
-    let vaults = insist_on_vaults(house, &name, &url).await?;
+    let (to, vaults) = insist_on_vaults(house, &name, &url).await?;
     let trial = try_out(house, &url).await;
     trial.insist_on_usable(&name)?;
+    let left = place_left(house, &old).await;
+    if left.is_none() && requiring(house, &name)?.iter().any(|vault| vault.required.len() == 1) {
+        let message =
+            format!("{} cannot be read, and no other location has what it holds", old.url);
+        return Err(Error::new(Code::LocationIoFailed, message)
+            .next("what was stored since it was copied would be lost: bring it back first"));
+    }
+    let before = bring(house, &to, left.as_ref()).await?;
     let replace = ReplaceLocation { location: name.clone(), url: url.to_string() };
     house.ledger.propose(actor, replace).await?;
-    let (mut objects, mut bytes) = (0, 0);
-    if old.disabled.is_none() {
-        (objects, bytes) = bring(house, &name).await.map_err(|error| {
-            let message = format!("`{name}` lies at {url} now, and was not brought all it lacks");
-            unfinished(message, &error).next(format!("holdfast location enable {name}"))
-        })?;
-    }
+    let after = bring_rest(house, &to, left.as_ref()).await.map_err(|error| {
+        let message = format!("`{name}` lies at {url} now, and was not brought all it lacks");
+        unfinished(message, &error).next(format!("holdfast location enable {name}"))
+    })?;
+    let Brought { objects, bytes } = before.and(&after);
     Ok(v1::ReplaceLocationResponse {
         old_url: old.url,
         url: url.to_string(),
@@ -190,13 +204,25 @@ pub(super) async fn replace(
     })
 }
 
+/// The place that is left, if it can still be read.
+async fn place_left(house: &House, old: &LocationRow) -> Option<Place> {
+    let url = LocationUrl::resolve(&old.url, &house.base).ok()?;
+    let shown = insist_on_vaults(house, &old.name, &url);
+    let (place, _) = tokio::time::timeout(LEFT_PATIENCE, shown).await.ok()?.ok()?;
+    Some(place)
+}
+
 /// What was changed stays so; what was to follow did not.
 fn unfinished(message: String, error: &Error) -> Error {
     Error { message, ..error.clone().cause(error) }
 }
 
-/// The place holds the own object of every vault that requires the location; which these are.
-async fn insist_on_vaults(house: &House, name: &Name, url: &LocationUrl) -> Result<Vec<Name>> {
+/// The place, and the vaults that require the location: it holds the own object of each.
+async fn insist_on_vaults(
+    house: &House,
+    name: &Name,
+    url: &LocationUrl,
+) -> Result<(Place, Vec<Name>)> {
     let open = url.clone();
     let store = house.tasks.run_blocking("location", move || url::open(&open)).await?;
     let place = (name.clone(), store);
@@ -208,7 +234,7 @@ async fn insist_on_vaults(house: &House, name: &Name, url: &LocationUrl) -> Resu
         })?;
         shown.push(vault.name);
     }
-    Ok(shown)
+    Ok((place, shown))
 }
 
 fn requiring(house: &House, name: &Name) -> Result<Vec<VaultRow>> {
@@ -217,27 +243,51 @@ fn requiring(house: &House, name: &Name) -> Result<Vec<VaultRow>> {
     Ok(vaults)
 }
 
-/// Brings what other locations of its vaults hold; how many objects and bytes that was. What is
-/// stored from here on goes there by itself.
-async fn bring(house: &House, name: &Name) -> Result<(u64, u64)> {
+/// What a place was brought.
+#[derive(Default)]
+struct Brought {
+    objects: u64,
+    bytes: u64,
+}
+
+impl Brought {
+    fn and(&self, more: &Self) -> Self {
+        Self { objects: self.objects + more.objects, bytes: self.bytes + more.bytes }
+    }
+}
+
+/// The same once more, when all that was agreed before has gone where it was to go by then.
+async fn bring_rest(house: &House, to: &Place, left: Option<&Place>) -> Result<Brought> {
     let applied = house.ledger.state().applied;
-    // If they are away, what they lack is no more than what it lacks.
-    drop(tokio::time::timeout(SHIP_PATIENCE, house.shipped(applied)).await);
-    let (mut objects, mut bytes) = (0, 0);
-    for vault in requiring(house, name)? {
-        let mut from = house.places.required(&house.places.in_use(&vault)?).await?;
-        from.retain(|(other, _)| other != name);
+    let shipped = tokio::time::timeout(SHIP_PATIENCE, house.shipped(applied)).await;
+    if shipped.is_err() {
+        let message = "the ledger's log is not in the locations yet";
+        return Err(Error::new(Code::LocationIoFailed, message));
+    }
+    bring(house, to, left).await
+}
+
+/// Brings a place what the other locations of its vaults hold, and the place that is left.
+async fn bring(house: &House, to: &Place, left: Option<&Place>) -> Result<Brought> {
+    let mut brought = Brought::default();
+    for vault in requiring(house, &to.0)? {
+        let others: Vec<Name> =
+            vault.required.iter().filter(|name| **name != to.0).cloned().collect();
+        let others = VaultRow { required: others, ..vault.clone() };
+        let mut from: Vec<Place> = left.cloned().into_iter().collect();
+        if !others.required.is_empty() {
+            from.extend(house.places.required(&house.places.in_use(&others)?).await?);
+        }
+        // Where there is no other, nothing was stored while it was away.
         if from.is_empty() {
             continue;
         }
-        let to = (name.clone(), house.places.location(name).await?);
-        let filled = fill::fill(house, &vault, &from, &to, &|_| {}).await?;
+        let filled = fill::fill_shown(house, &vault, &from, to, &|_| {}).await?;
         if let Some(first) = filled.lacks.first.first() {
             let message = format!("{} objects are whole in no location", filled.lacks.count);
             return Err(Error::new(Code::ObjectDamaged, format!("{message}, first {first}")));
         }
-        objects += filled.objects;
-        bytes += filled.bytes;
+        brought = brought.and(&Brought { objects: filled.objects, bytes: filled.bytes });
     }
-    Ok((objects, bytes))
+    Ok(brought)
 }

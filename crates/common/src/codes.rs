@@ -82,6 +82,7 @@ codes! {
     FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
     HistoryMissing "history.catalog_missing" NotFound false "name a location that a vault of this cluster requires";
     HistoryTorn "history.entries_missing" Damage false "name another location too with a further --from, or go on without them: --up-to-gap REASON";
+    HoldMissing "hold.id_unknown" NotFound false "list the holds with `holdfast hold list`";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
@@ -122,6 +123,7 @@ codes! {
     PackMissing "pack.missing" Damage false "run `holdfast verify --all --level storage`";
     PackRefused "pack.content_refused" Refused false "the agent sent a pack that does not hold what it says";
     PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
+    PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
@@ -131,6 +133,7 @@ codes! {
     RegionLeads "region.lead_held" Refused false "nothing needs to be done; see `holdfast region status`";
     RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
     RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
+    RegionParted "region.side_parted" Refused false "bring the region back with `holdfast region failback`, or give it up: `holdfast region forget`";
     RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
     RegionSilent "region.members_silent" Refused false "start one of its coordinators; if all are gone for good: --force --reason TEXT";
     ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";

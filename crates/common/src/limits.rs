@@ -195,6 +195,28 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+
+// Retention.
+/// Nothing is forgotten before it is so old, unless its policy says otherwise.
+pub const PROTECT_SECS: u64 = 14 * 24 * 3600;
+/// Rules that were changed are carried out by themselves after so long: there is time to look.
+pub const RETENTION_SETTLES_SECS: u64 = 24 * 3600;
+/// Points that one command forgets; all of them go in one batch.
+pub const POINTS_FORGOTTEN_MAX: usize = 256;
+/// Points that are in memory while it is planned what goes; policies that do not fit come next.
+pub const POINTS_PLANNED_MAX: usize = 200_000;
+/// Points whose reach is read to say how much a plan frees; of a larger vault it is not said.
+pub const REACHES_WEIGHED_MAX: usize = 4_096;
+/// Points that one call may ask to forget.
+pub const POINTS_ASKED_MAX: usize = 1_000;
+/// How many points or runs a plan tells of in one message.
+pub const POINTS_TOLD_MAX: usize = 1_000;
+pub const HOLDS_MAX: usize = 10_000;
+pub const HOLD_REASON_BYTES_MAX: usize = 512;
+/// Runs are forgotten so long after their end, when none of their points is left.
+pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
+/// Runs that one command forgets.
+pub const RUNS_FORGOTTEN_MAX: usize = 256;
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.
@@ -321,6 +343,9 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
+    assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
+    assert!(HOLDS_MAX <= LIST_PAGE_ROWS);
     assert!(
         FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS

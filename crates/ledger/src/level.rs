@@ -36,6 +36,9 @@ pub const SILENCE: u32 = 3;
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
+/// From which level on points are forgotten: policies say how long they are kept, points say what
+/// they hold, and what an agent made is held when it loses its rights.
+pub const RETENTION: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
     &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
@@ -56,8 +59,11 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
+            Self::PutPolicy(put) if put.policy.speaks_of_retention() => RETENTION,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

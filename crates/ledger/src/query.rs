@@ -3,15 +3,16 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
-    command::NEWEST_POINT,
+    command::{NEWEST_POINT, no_point},
     kv::KeyValue,
     pages::Pages,
+    retention::{Rules, Ties},
     row::{
-        AgentRow, BundleRow, ClusterRow, EpochRow, FindingRow, LevelRow, LocationRow,
-        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
-        pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        AgentRow, BundleRow, ClassRow, ClusterRow, EpochRow, FindingRow, ForgottenRow, HoldRow,
+        LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
+        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member,
+        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -258,8 +259,62 @@ impl<'a> Query<'a> {
     }
 
     pub fn point(&self, id: &PointId) -> Result<PointRow> {
-        self.row(id.as_bytes())?
-            .ok_or_else(|| Error::new(Code::PointMissing, format!("there is no point {id}")))
+        match self.row(id.as_bytes())? {
+            Some(point) => Ok(point),
+            None => Err(no_point(id, self.forgotten(id)?.as_ref())),
+        }
+    }
+
+    /// What is left of a point that was forgotten.
+    pub fn forgotten(&self, id: &PointId) -> Result<Option<ForgottenRow>> {
+        self.row(id.as_bytes())
+    }
+
+    /// A point's row, of one that was forgotten too: its object may be relied on still.
+    pub fn point_even_forgotten(&self, id: &PointId) -> Result<Option<PointRow>> {
+        match self.row::<PointRow>(id.as_bytes())? {
+            Some(point) => Ok(Some(point)),
+            None => Ok(self.forgotten(id)?.map(|row| row.point)),
+        }
+    }
+
+    /// Points that were forgotten, in the order of their ids.
+    pub fn all_forgotten(&self) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
+        Pages::over(self.kv, Table::Forgotten, &[], None).map(|row| decoded(row?))
+    }
+
+    pub fn holds(&self) -> Result<Vec<HoldRow>> {
+        self.every(&[])
+    }
+
+    pub fn classes(&self) -> Result<Vec<ClassRow>> {
+        self.every(&[])
+    }
+
+    /// Runs that were queued before a time, newest first.
+    pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.newest_first(Table::RunTime, Some(before))
+    }
+
+    /// The rules that hold for a policy.
+    pub fn rules(&self, policy: &PolicyRow) -> Result<Option<Rules>> {
+        let class = match &policy.class {
+            Some(class) => self.row::<ClassRow>(class.as_str().as_bytes())?,
+            None => None,
+        };
+        Ok(Rules::of(policy, class.as_ref()))
+    }
+
+    /// What keeps points beside the rules.
+    pub fn ties(&self, now: Timestamp) -> Result<Ties> {
+        let mut ties = Ties::default();
+        self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now));
+        self.sessions()?.iter().for_each(|session| ties.session(session, now));
+        self.open_runs()?.iter().for_each(|run| ties.open_run(run));
+        for point in self.newest_points() {
+            ties.newest(point?.id);
+        }
+        Ok(ties)
     }
 
     pub fn session(&self, id: &SessionId) -> Result<SessionRow> {

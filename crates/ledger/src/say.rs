@@ -12,7 +12,8 @@ impl Command {
     pub fn is_for_witness_to_say(&self, member: u64) -> bool {
         match self {
             Self::MoveMember(moved) => moved.member == member,
-            Self::AddSegment(_)
+            Self::AddHold(_)
+            | Self::AddSegment(_)
             | Self::AdmitMember(_)
             | Self::BeginRead(_)
             | Self::BeginSession(_)
@@ -30,7 +31,9 @@ impl Command {
             | Self::EnrolAgent(_)
             | Self::ExportBundle(_)
             | Self::FindPack(_)
+            | Self::ForgetPoints(_)
             | Self::ForgetRegion(_)
+            | Self::ForgetRuns(_)
             | Self::ImportPoint(_)
             | Self::InitCluster(_)
             | Self::IntendPacks(_)
@@ -41,11 +44,13 @@ impl Command {
             | Self::NoteSnapshot(_)
             | Self::PlaceMember(_)
             | Self::PlacePoints(_)
+            | Self::PutClass(_)
             | Self::PutLocation(_)
             | Self::PutPolicy(_)
             | Self::PutVault(_)
             | Self::RaiseLevel(_)
             | Self::RecoverCluster(_)
+            | Self::ReleaseHold(_)
             | Self::RemoveMember(_)
             | Self::RenewAgent(_)
             | Self::RenewSession(_)

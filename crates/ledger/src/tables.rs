@@ -42,6 +42,9 @@ pub enum Table {
     Epoch = 30,
     Level = 34,
     Finding = 35,
+    Hold = 46,
+    Forgotten = 47,
+    Class = 48,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::LEVEL_FIRST,
+    level::{LEVEL_FIRST, RETENTION},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -28,10 +28,12 @@ fn read(command: impl Into<Command>, known: u32) -> Result<Envelope, Error> {
 fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first() {
     // Old numbers, and in them what old members would not understand.
     let newer = ["create_witness_token", "admit_witness", "store_placed_packs"];
+    let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
-            "disable_location" | "enable_location" | "replace_location" => LEVEL,
+            "disable_location" | "enable_location" | "replace_location" => 4,
+            name if of_retention.contains(&name) => RETENTION,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,

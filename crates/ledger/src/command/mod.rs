@@ -4,6 +4,7 @@
 //! [`Apply`]; an error is a refusal that every member computes alike. The variant numbers below and
 //! the field numbers in each file are replicated and stored for ever.
 
+mod add_hold;
 mod add_segment;
 mod admit_member;
 mod begin_read;
@@ -18,7 +19,9 @@ mod end_run;
 mod end_session;
 mod enrol_agent;
 mod find_pack;
+mod forget_points;
 mod forget_region;
+mod forget_runs;
 mod import_point;
 mod init_cluster;
 mod intend_packs;
@@ -32,11 +35,13 @@ mod note_snapshot;
 mod numbers;
 mod place_member;
 mod place_points;
+mod put_class;
 mod put_location;
 mod put_policy;
 mod put_vault;
 mod raise_level;
 mod recover_cluster;
+mod release_hold;
 mod remove_member;
 mod renew_agent;
 mod renew_session;
@@ -51,6 +56,7 @@ mod store_packs;
 mod take_office;
 mod use_location;
 
+pub use add_hold::AddHold;
 pub use add_segment::AddSegment;
 pub use admit_member::AdmitMember;
 pub use begin_read::BeginRead;
@@ -66,7 +72,10 @@ pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
+pub use forget_points::ForgetPoints;
+pub(crate) use forget_points::no_point;
 pub use forget_region::ForgetRegion;
+pub use forget_runs::ForgetRuns;
 pub use import_point::ImportPoint;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
@@ -79,11 +88,13 @@ pub use note_findings::NoteFindings;
 pub use note_snapshot::NoteSnapshot;
 pub use place_member::PlaceMember;
 pub use place_points::PlacePoints;
+pub use put_class::PutClass;
 pub use put_location::PutLocation;
 pub use put_policy::PutPolicy;
 pub use put_vault::PutVault;
 pub use raise_level::RaiseLevel;
 pub use recover_cluster::{MovedLocation, RecoverCluster};
+pub use release_hold::ReleaseHold;
 pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
@@ -216,6 +227,11 @@ commands! {
     53 DisableLocation "location.disable" |c| c.location;
     54 EnableLocation "location.enable" |c| c.location;
     55 ReplaceLocation "location.replace" |c| format!("{} by {}", c.location, c.url);
+    66 PutClass "class.put" |c| c.class.name;
+    67 AddHold "hold.add" |c| c.subject();
+    68 ReleaseHold "hold.release" |c| c.hold;
+    69 ForgetPoints "points.forget" |c| c.subject();
+    70 ForgetRuns "runs.forget" |c| c.runs.len();
 }
 
 impl Apply<'_, '_> {

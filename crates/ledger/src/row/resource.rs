@@ -1,6 +1,6 @@
 //! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
 
-use super::row;
+use super::{Retention, row};
 use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -147,6 +147,22 @@ pub struct PolicyRow {
     pub bytes_per_second_max: u64,
     #[n(7)]
     pub revision: u64,
+    /// How long its points are kept. Without it the class says so, and without a class nobody: then
+    /// all of them are kept.
+    #[n(8)]
+    pub retention: Option<Retention>,
+    #[n(9)]
+    pub class: Option<Name>,
+    /// Since when it says so of retention; stamped by the ledger, none where it says nothing.
+    #[n(10)]
+    pub retained_since: Option<Timestamp>,
+}
+
+impl PolicyRow {
+    /// Whether it says anything of how long points are kept.
+    pub fn speaks_of_retention(&self) -> bool {
+        self.retention.is_some() || self.class.is_some()
+    }
 }
 
 row!(PolicyRow, Policy, "policy", |row| row.name.as_str().as_bytes());

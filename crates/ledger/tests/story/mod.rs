@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) mod members;
 pub(crate) mod recovering;
+pub(crate) mod retaining;
 
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -295,6 +296,7 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             locations: vec![name("main")],
             id_scope: 1,
             recovered: None,
+            root: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
@@ -396,7 +398,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         let made = run.state == RunState::Done && run.kind == RunKind::Backup;
         ensure(made <= run.point.is_some(), "a backup that is done has a point")?;
         if let Some(point) = run.point {
-            ensure(query.point(&point).unwrap().run == run.id, "and the point is its own")?;
+            let point = query.point_even_forgotten(&point).unwrap().unwrap();
+            ensure(point.run == run.id, "and the point is its own")?;
         }
     }
     for session in query.sessions().unwrap() {
@@ -435,16 +438,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), TestCaseError> {
 /// One of each command.
 pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let refusal = Refusal { code: "a.b".into(), message: "m".into(), next: Some("n".into()) };
-    let policy = PolicyRow {
-        name: name("docs"),
-        agent: name("host-1"),
-        vault: name("main"),
-        source: source(),
-        required: vec![name("main")],
-        level: 3,
-        bytes_per_second_max: 1000,
-        revision: 0,
-    };
+    let PutPolicy { policy } = retaining::policy(None);
     let (session, run, point) = (ids::session(1), ids::run(2), ids::point(3));
     let (purpose, state) = ("restore".to_owned(), RunState::Failed);
     let granted = BeginRead { session, point, purpose: purpose.clone(), run: Some(run) };
@@ -503,7 +497,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), recovering::samples()].concat()
+    [samples, location_samples(), members::samples(), recovering::samples(), retaining::samples()]
+        .concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {

@@ -1,0 +1,313 @@
+//! What the ledger promises of points that are kept and points that go.
+
+mod story;
+
+use holdfast_common::{Code, limits, record};
+use holdfast_ledger::{
+    Actor, Outcome,
+    command::{
+        BeginRead, CancelRun, DeleteResource, ForgetPoints, ForgetRuns, RemoveMember, RevokeAgent,
+        StartRun,
+    },
+    row::{ForgottenRow, Held, MemberRole, PointState, Retention, RunRow},
+};
+use std::time::Duration;
+use story::{
+    Story, agent, ids,
+    members::{back, claim_epoch, raise},
+    name,
+    retaining::{class, forget, hold, last, of_class, policy, release},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn admin() -> Actor {
+    Actor::Operator(name("admin"))
+}
+
+fn listed(story: &Story) -> Vec<u8> {
+    story.query().points(None).map(|point| point.unwrap().id.as_bytes()[0]).collect()
+}
+
+#[test]
+fn a_forgotten_point_leaves_every_list_and_a_row_that_says_so() {
+    let mut story = Story::with_points(&[1, 2, 3]);
+    let row = story.query().point(&ids::point(1)).unwrap();
+    assert_eq!(story.done(Actor::System, forget(&[1, 2], 3)), Outcome::Number(2));
+    assert_eq!(listed(&story), [3]);
+    let error = story.query().point(&ids::point(1)).unwrap_err();
+    assert_eq!(error.code, Code::PointMissing);
+    assert!(error.message.contains("was forgotten"), "{error}");
+    let left = story.query().forgotten(&ids::point(1)).unwrap().unwrap();
+    assert_eq!((left.point, left.when, left.by), (row, story.now(), Actor::System));
+    assert!(left.why.contains("docs"), "{}", left.why);
+    assert_eq!(story.query().all_forgotten().count(), 2);
+    // Once more: somebody else was faster.
+    assert_eq!(story.done(admin(), forget(&[1, 2], 3)), Outcome::Number(0));
+    let read = BeginRead {
+        session: ids::session(9),
+        point: ids::point(1),
+        purpose: "restore".to_owned(),
+        run: None,
+    };
+    story.refused(admin(), read, Code::PointMissing);
+}
+
+#[test]
+fn a_forgotten_point_is_never_taken_in_again() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.done(Actor::System, forget(&[1], 2));
+    let import = story::recovering::import(1, 1, 50);
+    assert_eq!(story.done(Actor::System, import), Outcome::Unchanged);
+    assert_eq!(listed(&story), [2]);
+    // Nor made again by an agent that was told its id.
+    story.begin(2, 9);
+    let session = ids::session(9);
+    let mut again = story::commit(9, 1, agent(2), PointState::Complete);
+    again.session = session;
+    story.refused(Actor::Agent(agent(2)), again, Code::ResourceConflict);
+}
+
+#[test]
+fn agents_forget_and_hold_nothing() {
+    let mut story = Story::with_points(&[1, 2]);
+    let me = Actor::Agent(agent(1));
+    story.refused(me.clone(), forget(&[1], 2), Code::AuthDenied);
+    story.refused(me.clone(), hold(1, Held::Point(ids::point(1))), Code::AuthDenied);
+    story.done(admin(), hold(1, Held::Point(ids::point(1))));
+    story.refused(me.clone(), release(1), Code::AuthDenied);
+    story.refused(me.clone(), class(None), Code::AuthDenied);
+    story.refused(me, ForgetRuns { runs: vec![] }, Code::AuthDenied);
+}
+
+#[test]
+fn only_what_a_newer_and_equally_good_point_of_its_source_outlives_goes() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.backup_docs(3, PointState::Partial);
+    story.backup_docs(4, PointState::Partial);
+    story.refused(admin(), forget(&[2], 1), Code::PointKept);
+    story.refused(admin(), forget(&[2], 2), Code::PointKept);
+    story.refused(admin(), forget(&[2], 4), Code::PointKept);
+    story.refused(admin(), forget(&[4], 3), Code::PointKept);
+    story.refused(admin(), forget(&[1, 2], 4), Code::PointKept);
+    // Of another source, and of no policy at all.
+    story.backup(2, 7);
+    story.refused(admin(), forget(&[7], 4), Code::PointKept);
+    story.refused(admin(), forget(&[1], 7), Code::PointKept);
+    story.refused(admin(), forget(&[1], 9), Code::PointMissing);
+    story.done(admin(), forget(&[1], 2));
+    story.done(admin(), forget(&[3], 4));
+    assert_eq!(listed(&story), [4, 7, 2]);
+}
+
+#[test]
+fn nothing_goes_before_it_is_as_old_as_it_must_be_by_ledger_time() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.done(admin(), policy(Some(Retention { protect_secs: None, ..last(1) })));
+    let forget = |revision| ForgetPoints { revision, ..forget(&[1], 2) };
+    story.refused(admin(), forget(2), Code::PointKept);
+    story.pass(14 * DAY - Duration::from_secs(2));
+    story.refused(admin(), forget(2), Code::PointKept);
+    story.pass(Duration::from_secs(1));
+    story.done(admin(), forget(2));
+}
+
+#[test]
+fn a_plan_by_other_rules_than_those_in_force_is_refused() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.done(admin(), policy(Some(last(2))));
+    story.refused(admin(), forget(&[1], 2), Code::ResourceConflict);
+    story.done(admin(), class(Some(last(1))));
+    story.done(admin(), of_class("gold"));
+    let by_class =
+        |revision| ForgetPoints { revision: 3, class_revision: Some(revision), ..forget(&[1], 2) };
+    story.refused(admin(), by_class(2), Code::ResourceConflict);
+    story.done(admin(), class(Some(last(3))));
+    story.refused(admin(), by_class(1), Code::ResourceConflict);
+    story.done(admin(), by_class(2));
+    // A policy that says nothing keeps everything.
+    story.done(admin(), policy(None));
+    story.backup_docs(3, PointState::Complete);
+    let silent = ForgetPoints { revision: 4, ..forget(&[2], 3) };
+    story.refused(admin(), silent, Code::ResourceConflict);
+    story.done(admin(), DeleteResource { kind: "policy".into(), name: name("docs") });
+    story.refused(admin(), forget(&[2], 3), Code::PolicyMissing);
+}
+
+#[test]
+fn what_is_held_stays_until_the_hold_ends_or_is_released() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.done(admin(), hold(1, Held::Point(ids::point(1))));
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.done(admin(), release(1));
+    story.done(admin(), hold(2, Held::Policy(name("docs"))));
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.done(admin(), release(2));
+    story.refused(admin(), release(2), Code::HoldMissing);
+    let mut short = hold(3, Held::Point(ids::point(1)));
+    short.hold.until = Some(story.now().plus(DAY));
+    story.done(admin(), short.clone());
+    let row = story.query().holds().unwrap().remove(0);
+    assert_eq!((row.by, row.since), (admin(), story.now()));
+    story.pass(DAY - Duration::from_nanos(1));
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.pass(Duration::from_nanos(1));
+    story.refused(admin(), short, Code::UsageMalformed);
+    story.done(admin(), forget(&[1], 2));
+    // What ended is cleared by whoever comes next.
+    story.done(admin(), hold(4, Held::Point(ids::point(2))));
+    assert_eq!(story.query().holds().unwrap().len(), 1);
+    story.refused(admin(), hold(5, Held::Point(ids::point(1))), Code::PointMissing);
+    story.refused(admin(), hold(5, Held::Policy(name("none"))), Code::PolicyMissing);
+}
+
+#[test]
+fn everything_that_a_revoked_agent_made_is_held() {
+    for level in [4, 5] {
+        let mut story = Story::with_voters(1);
+        story.done(Actor::System, RemoveMember { member: 2 });
+        story.done(Actor::System, raise(level, &[1]));
+        story.done(Actor::System, policy(Some(last(1))));
+        story.backup_docs(1, PointState::Complete);
+        story.backup_docs(2, PointState::Complete);
+        story.done(admin(), RevokeAgent { agent: agent(1) });
+        let holds = story.query().holds().unwrap();
+        // Members that know of no holds must compute the same.
+        assert_eq!(holds.len(), usize::from(level == 5));
+        if level == 5 {
+            story.refused(admin(), forget(&[1], 2), Code::PointKept);
+        } else {
+            story.done(admin(), forget(&[1], 2));
+        }
+    }
+}
+
+#[test]
+fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
+    let mut story = Story::with_points(&[1, 2]);
+    let read = BeginRead {
+        session: ids::session(9),
+        point: ids::point(1),
+        purpose: "restore".to_owned(),
+        run: None,
+    };
+    story.done(admin(), read);
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS + 1));
+    story.done(admin(), forget(&[1], 2));
+    // A restore that waits for its agent has no session yet.
+    let restore = story::restore_row(ids::point(2));
+    let run = RunRow::restore(ids::run(8), Some(agent(2)), ids::vault(), story::source(), restore);
+    story.done(admin(), StartRun { run });
+    story.backup_docs(3, PointState::Complete);
+    story.refused(admin(), forget(&[2], 3), Code::PointKept);
+    story.done(admin(), CancelRun { run: ids::run(8) });
+    story.done(admin(), forget(&[2], 3));
+}
+
+#[test]
+fn what_was_taken_in_from_a_location_outlives_nothing() {
+    let mut story = Story::with_points(&[1]);
+    let mut import = story::recovering::import(1, 7, 50);
+    import.point.policy = Some(name("docs"));
+    import.packs.clear();
+    story.pass(Duration::from_secs(1));
+    story.done(Actor::System, import);
+    story.refused(admin(), forget(&[1], 7), Code::PointKept);
+    story.backup_docs(2, PointState::Complete);
+    story.done(admin(), forget(&[1], 2));
+    assert_eq!(listed(&story), [2, 7]);
+}
+
+#[test]
+fn nothing_is_forgotten_while_a_region_is_parted() {
+    let mut story = Story::with_points(&[1, 2]);
+    let member = story.join(1, MemberRole::Learner);
+    story.done(Actor::System, claim_epoch(2, member));
+    story.refused(admin(), forget(&[1], 2), Code::RegionParted);
+    story.done(admin(), back(2, false));
+    story.done(admin(), back(2, true));
+    story.done(admin(), forget(&[1], 2));
+}
+
+#[test]
+fn a_class_gives_its_rules_to_policies_that_have_none() {
+    let mut story = Story::with_points(&[]);
+    story.refused(admin(), of_class("gold"), Code::ResourceMissing);
+    story.refused(admin(), class(Some(last(0))), Code::ResourceMalformed);
+    story.refused(admin(), policy(Some(last(0))), Code::ResourceMalformed);
+    story.done(admin(), class(Some(last(5))));
+    let declared = story.now();
+    story.pass(DAY);
+    story.done(admin(), of_class("gold"));
+    let rules = |story: &Story| {
+        let policy = story.query().policy(&name("docs")).unwrap();
+        story.query().rules(&policy).unwrap().unwrap()
+    };
+    let row = story.query().classes().unwrap().remove(0);
+    assert_eq!((row.retained_since, row.revision), (declared, 1));
+    assert_eq!((rules(&story).retention.last, rules(&story).since), (Some(5), story.now()));
+    story.pass(DAY);
+    assert_eq!(story.done(admin(), class(Some(last(5)))), Outcome::Unchanged);
+    story.done(admin(), class(Some(last(6))));
+    assert_eq!((rules(&story).retention.last, rules(&story).since), (Some(6), story.now()));
+    let delete = DeleteResource { kind: "class".into(), name: name("gold") };
+    story.refused(admin(), delete.clone(), Code::ResourceConflict);
+    story.done(admin(), policy(Some(last(2))));
+    story.done(admin(), delete);
+    assert_eq!(rules(&story).retention.last, Some(2));
+}
+
+#[test]
+fn the_same_rules_once_more_are_as_old_as_they_were() {
+    let mut story = Story::with_points(&[]);
+    let since = |story: &Story| story.query().policy(&name("docs")).unwrap().retained_since;
+    let first = since(&story);
+    assert_eq!(first, Some(story.now()));
+    story.pass(DAY);
+    assert_eq!(story.done(admin(), policy(Some(last(1)))), Outcome::Unchanged);
+    let mut other = policy(Some(last(1)));
+    other.policy.level = 9;
+    story.done(admin(), other);
+    assert_eq!(since(&story), first, "something else was changed");
+    story.done(admin(), policy(Some(last(2))));
+    assert_eq!(since(&story), Some(story.now()));
+    story.done(admin(), policy(None));
+    assert_eq!(since(&story), None);
+}
+
+#[test]
+fn runs_go_long_after_their_end_and_after_their_points() {
+    let mut story = Story::with_points(&[1, 2]);
+    let forget_run = |number| ForgetRuns { runs: vec![ids::run(number)] };
+    story.done(Actor::System, forget(&[1], 2));
+    story.refused(Actor::System, forget_run(1), Code::ResourceConflict);
+    story.pass(Duration::from_secs(limits::RUNS_KEPT_SECS));
+    story.pass(DAY);
+    story.refused(Actor::System, forget_run(2), Code::ResourceConflict);
+    assert_eq!(story.done(Actor::System, forget_run(1)), Outcome::Number(1));
+    assert_eq!(story.done(Actor::System, forget_run(1)), Outcome::Number(0));
+    assert_eq!(story.query().runs().count(), 1);
+    story.begin(2, 3);
+    story.pass(Duration::from_secs(limits::RUNS_KEPT_SECS));
+    story.pass(DAY);
+    story.refused(Actor::System, forget_run(3), Code::ResourceConflict);
+}
+
+/// The stored form of what is left of a point: it must decode for ever.
+#[test]
+fn what_is_left_of_a_point_keeps_its_bytes() {
+    let point = story::commit(1, 3, agent(1), PointState::Complete).point;
+    let when = holdfast_common::Timestamp::from_nanos(9);
+    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned() };
+    let stored = story::unhex(FORGOTTEN);
+    assert_eq!(record::to_bytes(&row), stored, "{:02x?}", record::to_bytes(&row));
+    assert_eq!(record::from_bytes::<ForgottenRow>("forgotten point", &stored).unwrap(), row);
+}
+
+const FORGOTTEN: &str = "\
+    a400af0050030303030303030303030303030303030150aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0250010101\
+    01010101010101010101010101035001010101010101010101010101010101056a66696c65733a2f73727606\
+    050700080109030a18640b000d58200101010101010101010101010101010101010101010101010101010101\
+    0101010e582002020202020202020202020202020202020202020202020202020202020202020f81646d6169\
+    6e10010109028201816561646d696e0364646f6373";

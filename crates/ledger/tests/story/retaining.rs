@@ -1,0 +1,129 @@
+//! What operators and the cluster say of how long points are kept.
+
+use super::{Story, agent, commit, ids, name, source};
+use holdfast_common::{HoldId, Timestamp};
+use holdfast_ledger::{Actor, Command, command::*, row::*};
+
+/// Rules that protect nothing.
+pub(crate) fn last(count: u32) -> Retention {
+    Retention { last: Some(count), protect_secs: Some(0), ..Retention::default() }
+}
+
+pub(crate) fn policy(retention: Option<Retention>) -> PutPolicy {
+    let policy = PolicyRow {
+        name: name("docs"),
+        agent: name("host-1"),
+        vault: name("main"),
+        source: source(),
+        required: vec![name("main")],
+        level: 3,
+        bytes_per_second_max: 1000,
+        revision: 0,
+        retention,
+        class: None,
+        retained_since: None,
+    };
+    PutPolicy { policy }
+}
+
+pub(crate) fn of_class(class: &str) -> PutPolicy {
+    let PutPolicy { policy } = policy(None);
+    PutPolicy { policy: PolicyRow { class: Some(name(class)), ..policy } }
+}
+
+pub(crate) fn class(retention: Option<Retention>) -> PutClass {
+    let class =
+        ClassRow { name: name("gold"), retention, revision: 0, retained_since: Timestamp::ZERO };
+    PutClass { class }
+}
+
+pub(crate) fn hold(number: u8, what: Held) -> AddHold {
+    let hold = HoldRow {
+        id: HoldId::from_bytes([number; 16]),
+        what,
+        reason: "a lawsuit".to_owned(),
+        by: Actor::System,
+        since: Timestamp::ZERO,
+        until: None,
+    };
+    AddHold { hold }
+}
+
+pub(crate) fn release(number: u8) -> ReleaseHold {
+    ReleaseHold { hold: HoldId::from_bytes([number; 16]), reason: Some("settled".to_owned()) }
+}
+
+/// By the first revision of the policy.
+pub(crate) fn forget(points: &[u8], outlived_by: u8) -> ForgetPoints {
+    ForgetPoints {
+        policy: name("docs"),
+        revision: 1,
+        class_revision: None,
+        outlived_by: ids::point(outlived_by),
+        points: points.iter().map(|number| ids::point(*number)).collect(),
+    }
+}
+
+impl Story {
+    /// A policy that keeps the last one, and points of it, a second apart.
+    pub(crate) fn with_points(numbers: &[u8]) -> Self {
+        let mut story = Self::with_agents(2);
+        story.done(Actor::System, policy(Some(last(1))));
+        for number in numbers {
+            story.backup_docs(*number, PointState::Complete);
+        }
+        story
+    }
+
+    /// A point under the policy.
+    pub(crate) fn backup_docs(&mut self, number: u8, state: PointState) {
+        self.pass(std::time::Duration::from_secs(1));
+        let run = RunRow::backup(ids::run(number), agent(1), ids::vault(), source());
+        self.done(Actor::System, StartRun { run: RunRow { policy: Some(name("docs")), ..run } });
+        let (session, run, point) = (ids::session(number), ids::run(number), ids::point(number));
+        self.done(Actor::Agent(agent(1)), BeginSession { session, run, point });
+        let previous = self.query().session(&session).unwrap().previous;
+        let mut commit = commit(number, number, agent(1), state);
+        commit.point.policy = Some(name("docs"));
+        commit.point.previous = previous;
+        self.done(Actor::Agent(agent(1)), commit);
+    }
+}
+
+/// One of each command that is about retention, and those that say more since.
+pub(crate) fn samples() -> Vec<(&'static str, Command)> {
+    let every = Retention {
+        last: Some(1),
+        hourly: Some(2),
+        daily: Some(3),
+        weekly: Some(4),
+        monthly: Some(5),
+        yearly: Some(6),
+        within_secs: Some(7),
+        versions: Some(8),
+        protect_secs: Some(9),
+    };
+    let until = Some(Timestamp::from_nanos(9));
+    let mut held = hold(1, Held::Point(ids::point(3)));
+    held.hold.until = until;
+    let mut rooted = commit(1, 3, agent(1), PointState::Complete);
+    rooted.point.root = Some(holdfast_common::ChunkId::from_bytes([6; 32]));
+    let delete = DeleteResource { kind: "class".into(), name: name("gold") };
+    vec![
+        ("put_retaining_policy", policy(Some(every.clone())).into()),
+        ("put_policy_of_class", of_class("gold").into()),
+        ("put_class", class(Some(every)).into()),
+        ("delete_class", delete.into()),
+        ("commit_rooted_point", rooted.into()),
+        ("hold_point", held.into()),
+        ("hold_policy", hold(2, Held::Policy(name("docs"))).into()),
+        ("hold_agent", hold(3, Held::Agent(agent(1))).into()),
+        ("release_hold", release(1).into()),
+        ("forget_points", forget(&[1, 2], 3).into()),
+        (
+            "forget_points_by_class",
+            ForgetPoints { class_revision: Some(4), ..forget(&[1], 3) }.into(),
+        ),
+        ("forget_runs", ForgetRuns { runs: vec![ids::run(1)] }.into()),
+    ]
+}

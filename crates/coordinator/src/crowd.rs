@@ -55,6 +55,7 @@ impl Crowd {
             locations: Vec::new(),
             id_scope: 0,
             recovered: None,
+            root: None,
         }
     }
 

@@ -28,6 +28,7 @@ mod raft;
 mod reading;
 mod recovery;
 mod region;
+mod retain;
 mod serve;
 mod shipped;
 mod store;

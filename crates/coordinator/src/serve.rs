@@ -16,7 +16,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, shipped,
+    region, retain, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -210,6 +210,8 @@ fn spawn_work(
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
+    let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
+    tasks.spawn("retention", OnError::Shutdown, retention);
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }

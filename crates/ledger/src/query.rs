@@ -3,7 +3,7 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
-    command::{NEWEST_POINT, no_point},
+    command::{NEWEST_POINT, no_point, parted},
     kv::KeyValue,
     pages::Pages,
     retention::{Rules, Ties},
@@ -294,6 +294,16 @@ impl<'a> Query<'a> {
     /// Runs that were queued before a time, newest first.
     pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
         self.newest_first(Table::RunTime, Some(before))
+    }
+
+    /// Refuses what nobody may do while another side may have points of its own.
+    pub fn insist_on_undivided(&self) -> Result<()> {
+        let Some(epoch) = self.epoch()? else { return Ok(()) };
+        let lost = self.members()?.into_iter().find(|member| epoch.has_lost(member));
+        match lost.is_none() && epoch.suspended.is_empty() {
+            true => Ok(()),
+            false => Err(parted(lost.map(|member| member.region).as_ref())),
+        }
     }
 
     /// The rules that hold for a policy.

@@ -6,10 +6,10 @@ use crate::{
     trial::{Check, Trial},
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use holdfast_ledger::row::{
-    Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts, RunRow,
-    Sharing, SourceSpec, VaultRow,
+    ClassRow, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, Retention,
+    RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
@@ -153,8 +153,49 @@ pub(super) fn policy(row: &PolicyRow) -> v1::Resource {
             level: row.level,
             bytes_per_second_max: row.bytes_per_second_max,
         }),
+        retention: row.retention.as_ref().map(retention),
+        class: row.class.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     resource(&row.name, row.revision, v1::resource::Spec::Policy(spec))
+}
+
+pub(super) fn class(row: &ClassRow) -> v1::Resource {
+    let spec = v1::ClassSpec { retention: row.retention.as_ref().map(retention) };
+    resource(&row.name, row.revision, v1::resource::Spec::Class(spec))
+}
+
+pub(super) fn class_row(name: Name, spec: &v1::ClassSpec) -> ClassRow {
+    let retention = spec.retention.as_ref().map(retention_from_wire);
+    ClassRow { name, retention, revision: 0, retained_since: Timestamp::ZERO }
+}
+
+fn retention(rules: &Retention) -> v1::RetentionSpec {
+    let Retention { last, hourly, daily, weekly, monthly, yearly, .. } = rules;
+    v1::RetentionSpec {
+        last: *last,
+        hourly: *hourly,
+        daily: *daily,
+        weekly: *weekly,
+        monthly: *monthly,
+        yearly: *yearly,
+        within_secs: rules.within_secs,
+        versions: rules.versions,
+        protect_secs: rules.protect_secs,
+    }
+}
+
+fn retention_from_wire(spec: &v1::RetentionSpec) -> Retention {
+    Retention {
+        last: spec.last,
+        hourly: spec.hourly,
+        daily: spec.daily,
+        weekly: spec.weekly,
+        monthly: spec.monthly,
+        yearly: spec.yearly,
+        within_secs: spec.within_secs,
+        versions: spec.versions,
+        protect_secs: spec.protect_secs,
+    }
 }
 
 fn resource(name: &Name, revision: u64, spec: v1::resource::Spec) -> v1::Resource {
@@ -172,6 +213,9 @@ pub(super) fn policy_row(name: Name, spec: &v1::PolicySpec) -> Result<PolicyRow>
         level: level(backup.level)?,
         bytes_per_second_max: bandwidth(backup.bytes_per_second_max)?,
         revision: 0,
+        retention: spec.retention.as_ref().map(retention_from_wire),
+        class: parse::name_if_any(Some(&spec.class))?,
+        retained_since: None,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::{
     house::Keys,
     keys::custody::Custodian,
     keys::secrets,
-    options::{Options, environment},
+    options::{Options, RETENTION_SETTLES, environment},
     raft::Ledger,
     serve, vaults,
 };
@@ -80,6 +80,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         duty: Duty::Data,
         data: making.data().to_owned(),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
+        retention_settles: RETENTION_SETTLES,
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),

@@ -142,7 +142,11 @@ impl<'a> Filling<'a> {
                 let row = self.query.pack(&vault, &id)?;
                 row.is_some_and(|row| row.state == PackState::Stored)
             }
-            Object::Point(id) | Object::Reach(id) => {
+            // What lies in the object of a forgotten point may be a part of others.
+            Object::Point(id) => {
+                self.query.point_even_forgotten(&id)?.is_some_and(|row| row.vault == vault)
+            }
+            Object::Reach(id) => {
                 let row = self.query.row::<PointRow>(id.as_bytes())?;
                 row.is_some_and(|row| row.vault == vault)
             }

@@ -111,6 +111,15 @@ async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSe
             bare.insert(point.id);
         }
     }
+    // Of those that were forgotten only what lies in their object may be needed still.
+    let mut records = Listing::over(place, "points/")?;
+    for forgotten in query.all_forgotten() {
+        let point = forgotten?.point;
+        let name = ObjectName::point(&point.id);
+        if point.vault == vault && records.length_of(&name).await?.is_none() {
+            bare.insert(point.id);
+        }
+    }
     Ok(bare)
 }
 

@@ -77,6 +77,7 @@ impl Ledger {
         self.insist_on_level(command)?;
         self.room.admit(command)?;
         let epoch = self.insist_on_claimed(command)?;
+        self.insist_on_time(command)?;
         if matches!(command, Command::Note(note) if note.kind == NoteKind::ClockConfirmed) {
             // Time is the leader's: all others follow what it stamps.
             self.time.confirm();
@@ -102,6 +103,23 @@ impl Ledger {
         })?;
         let reply = record::from_bytes("reply", &answer.data.0)?;
         Ok((answer.log_id.index, reply))
+    }
+
+    /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
+    fn insist_on_time(&self, command: &Command) -> Result<()> {
+        if matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_)) {
+            return self.insist_on_clock();
+        }
+        Ok(())
+    }
+
+    /// Refuses while the wall clock of this member says something else than ledger time.
+    pub(crate) fn insist_on_clock(&self) -> Result<()> {
+        let Some(jump) = self.time.jump() else { return Ok(()) };
+        let message = format!("the clock says {}, and ledger time is {}", jump.wall, jump.ledger);
+        Err(Error::new(Code::ClockDoubtful, message).next(
+            "correct the leader's clock; if it is right, type `holdfast cluster confirm-clock`",
+        ))
     }
 
     /// Nothing is agreed to in a new epoch before the ledger has it. Its number.

@@ -209,7 +209,7 @@ pub(crate) fn hash_of(
     vault: &VaultId,
     name: &layout::ObjectName,
 ) -> Result<Option<[u8; 32]>> {
-    let point = |id: &PointId| query.row::<PointRow>(id.as_bytes());
+    let point = |id: &PointId| query.point_even_forgotten(id);
     let expected = match name.object() {
         Object::Pack(id) => return Ok(Some(*id.as_bytes())),
         Object::Point(id) => point(&id)?.map(|row| Expected::point(&row)),

@@ -12,8 +12,8 @@ use crate::{
     Actor,
     retention::{Rules, Ties, outlives},
     row::{
-        ClassRow, ForgottenRow, HoldRow, MemberRow, MemberState, PointRow, PolicyRow, RunRow,
-        SessionRow, point::time_key,
+        ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
+        point::time_key,
     },
     tables::Table,
 };
@@ -134,15 +134,14 @@ impl Apply<'_, '_> {
         let Some(epoch) = self.epoch()? else { return Ok(()) };
         let mut lost = None;
         self.tables.look::<MemberRow>(&[], |member| {
-            if member.state == MemberState::Superseded && !epoch.regions.contains(&member.region) {
+            if epoch.has_lost(&member) {
                 lost = Some(member.region);
             }
         })?;
         if lost.is_none() && epoch.suspended.is_empty() {
             return Ok(());
         }
-        let region = lost.map_or_else(|| "a region".to_owned(), |region| format!("`{region}`"));
-        Err(Error::new(Code::RegionParted, format!("{region} is parted from this side")))
+        Err(parted(lost.as_ref()))
     }
 
     fn ties(&self) -> Result<Ties> {
@@ -156,6 +155,12 @@ impl Apply<'_, '_> {
         }
         Ok(ties)
     }
+}
+
+/// What is said while a region is not back.
+pub(crate) fn parted(lost: Option<&Name>) -> Error {
+    let region = lost.map_or_else(|| "a region".to_owned(), |region| format!("`{region}`"));
+    Error::new(Code::RegionParted, format!("{region} is parted from this side"))
 }
 
 /// What is said of a point that is not there.

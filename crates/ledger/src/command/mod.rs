@@ -73,7 +73,7 @@ pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
 pub use forget_points::ForgetPoints;
-pub(crate) use forget_points::no_point;
+pub(crate) use forget_points::{no_point, parted};
 pub use forget_region::ForgetRegion;
 pub use forget_runs::ForgetRuns;
 pub use import_point::ImportPoint;

@@ -325,6 +325,9 @@ mod tests {
             level: 3,
             bytes_per_second_max: 0,
             revision: 1,
+            retention: None,
+            class: None,
+            retained_since: None,
         }
     }
 

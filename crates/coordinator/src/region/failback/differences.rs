@@ -11,7 +11,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{
     Command, Envelope, Query,
     row::{
-        AgentState, LocationRow, PolicyRow, VaultRow,
+        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow, VaultRow,
         finding::{Decision, Theirs},
     },
 };
@@ -31,6 +31,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
+            Command::AddHold(add) => (topic, add.hold.id.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -60,8 +61,11 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::DisableLocation(_) | Command::EnableLocation(_) => Some("use"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
+        Command::PutClass(_) => Some("class"),
+        Command::AddHold(_) | Command::ReleaseHold(_) => Some("hold"),
         // The same as what it puts an end to: the later of both counts.
         Command::DeleteResource(delete) => Some(match delete.kind.as_str() {
+            "class" => "class",
             "policy" => "policy",
             "location" => "location",
             _ => "vault",
@@ -90,6 +94,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::EndRestore(_)
         | Command::ImportPoint(_)
         | Command::PlacePoints(_)
+        // What one side forgot the other one has still, and decides for itself.
+        | Command::ForgetPoints(_)
+        | Command::ForgetRuns(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
@@ -129,10 +136,17 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             Ok(ours) => is_same_vault(here, &ours, &put.vault)?,
             Err(_) => false,
         },
-        Command::PutPolicy(put) => here.policy(&put.policy.name).is_ok_and(|ours| {
-            PolicyRow { revision: 0, ..ours } == PolicyRow { revision: 0, ..put.policy.clone() }
-        }),
+        Command::PutPolicy(put) => here
+            .policy(&put.policy.name)
+            .is_ok_and(|ours| unstamped(ours) == unstamped(put.policy.clone())),
+        Command::PutClass(put) => {
+            let ours: Option<ClassRow> = here.row(put.class.name.as_str().as_bytes())?;
+            ours.is_some_and(|ours| ours.retention == put.class.retention)
+        }
+        Command::AddHold(add) => here.row::<HoldRow>(add.hold.id.as_bytes())?.is_some(),
+        Command::ReleaseHold(release) => here.row::<HoldRow>(release.hold.as_bytes())?.is_none(),
         Command::DeleteResource(delete) => match delete.kind.as_str() {
+            "class" => here.row::<ClassRow>(delete.name.as_str().as_bytes())?.is_none(),
             "policy" => here.policy(&delete.name).is_err(),
             "vault" => here.vault_named(&delete.name).is_err(),
             _ => location(here, &delete.name)?.is_none(),
@@ -143,6 +157,11 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         }
         _ => false,
     })
+}
+
+/// Without what the ledger of each side stamps.
+fn unstamped(policy: PolicyRow) -> PolicyRow {
+    PolicyRow { revision: 0, retained_since: None, ..policy }
 }
 
 /// Whatever this side suspended, it requires again when the region is back.
@@ -227,6 +246,9 @@ mod tests {
             level: 3,
             bytes_per_second_max: 0,
             revision: 7,
+            retention: None,
+            class: None,
+            retained_since: None,
         }
     }
 

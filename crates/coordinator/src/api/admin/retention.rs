@@ -1,0 +1,187 @@
+//! Plans of retention, shown and carried out as far as they were shown; and holds.
+
+use crate::{
+    house::House,
+    retain::{self, Plan, Wanted},
+};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, HoldId, Name, PointId, Result, Timestamp, limits};
+use holdfast_ledger::{
+    Actor,
+    command::{AddHold, ReleaseHold},
+    retention::Verdict,
+    row::{Held, HoldRow, PointRow},
+};
+use holdfast_wire::{parse, status::to_status, v1};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+type Listener = mpsc::Sender<Result<v1::RetentionEvent, Status>>;
+
+/// Tells of every point of a plan, and at last what it frees.
+pub(super) async fn plan(house: &Arc<House>, request: v1::PlanRetentionRequest, events: &Listener) {
+    if let Err(error) = tell_plan(house, request, events).await {
+        // Whoever asked has gone.
+        let _ = events.send(Err(to_status(&error))).await;
+    }
+}
+
+async fn tell_plan(
+    house: &Arc<House>,
+    request: v1::PlanRetentionRequest,
+    events: &Listener,
+) -> Result<()> {
+    let plan = Arc::new(make(house, wanted(house, &request.policy)?).await?);
+    let mut last = v1::RetentionEvent {
+        suspended: retain::insist_on_peace(house).err().map(told).unwrap_or_default(),
+        ..Default::default()
+    };
+    let mut weight = None;
+    if request.weigh {
+        match retain::weigh(house, &plan).await {
+            Ok(found) => {
+                last.frees_bytes = Some(found.values().sum());
+                weight = Some(found);
+            }
+            Err(error) => last.unweighed = told(error),
+        }
+    }
+    let verdicts: Vec<&Verdict> = plan.sources.iter().flat_map(|one| &one.verdicts).collect();
+    for page in verdicts.chunks(limits::POINTS_TOLD_MAX) {
+        let mut points = Vec::with_capacity(page.len());
+        for verdict in page {
+            // It may have gone since.
+            let row = house.ledger.query().row::<PointRow>(verdict.id.as_bytes())?;
+            let Some(row) = row else { continue };
+            let bytes = weight.as_ref().and_then(|weight| weight.get(&verdict.id)).copied();
+            points.push(retained(house, &row, verdict, bytes.unwrap_or(0))?);
+        }
+        let event = v1::RetentionEvent { points, ..Default::default() };
+        if events.send(Ok(event)).await.is_err() {
+            return Ok(());
+        }
+    }
+    // Whoever asked has gone.
+    let _ = events.send(Ok(last)).await;
+    Ok(())
+}
+
+fn told(error: Error) -> String {
+    error.to_string()
+}
+
+fn retained(
+    house: &House,
+    row: &PointRow,
+    verdict: &Verdict,
+    bytes: u64,
+) -> Result<v1::RetainedPoint> {
+    Ok(v1::RetainedPoint {
+        id: Bytes::copy_from_slice(row.id.as_bytes()),
+        policy: row.policy.as_ref().map(ToString::to_string).unwrap_or_default(),
+        agent: house.ledger.query().agent(&row.agent)?.name.to_string(),
+        source: row.source.clone(),
+        time_ns: row.committed.as_nanos(),
+        state: row.state.name().to_owned(),
+        reasons: verdict.reasons.iter().map(|reason| reason.word().to_owned()).collect(),
+        bytes,
+    })
+}
+
+fn wanted(house: &House, policy: &str) -> Result<Wanted> {
+    let Some(name) = parse::name_if_any(Some(policy))? else { return Ok(Wanted::Every) };
+    house.ledger.query().policy(&name)?;
+    Ok(Wanted::Policy(name))
+}
+
+async fn make(house: &Arc<House>, wanted: Wanted) -> Result<Plan> {
+    let (at, now) = (house.clone(), house.ledger.now());
+    let make = move || retain::plan(at.ledger.query(), &wanted, now);
+    house.tasks.run_blocking("retention", make).await
+}
+
+/// Forgets what was shown to go, as far as it goes still.
+pub(super) async fn forget(
+    house: &Arc<House>,
+    actor: Actor,
+    request: v1::ForgetPointsRequest,
+) -> Result<v1::ForgetPointsResponse> {
+    if request.points.len() > limits::POINTS_ASKED_MAX {
+        return Err(Error::new(Code::LimitExceeded, "too many points to forget at once"));
+    }
+    let asked = request.points.iter().map(|id| parse::point_id(id));
+    let asked: BTreeSet<PointId> = asked.collect::<Result<_>>()?;
+    house.ledger.catch_up().await?;
+    house.ledger.query().insist_on_undivided()?;
+    let mut plan = make(house, wanted(house, &request.policy)?).await?;
+    for source in &mut plan.sources {
+        source.verdicts.retain(|verdict| asked.contains(&verdict.id));
+    }
+    let forgotten = retain::carry_out(house, &actor, &plan).await?;
+    let forgotten = forgotten.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
+    Ok(v1::ForgetPointsResponse { forgotten })
+}
+
+pub(super) async fn add_hold(
+    house: &House,
+    actor: Actor,
+    request: v1::AddHoldRequest,
+) -> Result<v1::AddHoldResponse> {
+    let policy = parse::name_if_any(Some(&request.policy))?;
+    let what = match (policy, request.point.is_empty()) {
+        (Some(policy), true) => Held::Policy(policy),
+        (None, false) => Held::Point(parse::point_id(&request.point)?),
+        _ => return Err(Error::new(Code::UsageMalformed, "a hold is on a point or on a policy")),
+    };
+    let hold = HoldRow {
+        id: HoldId::random(house.entropy.as_ref()),
+        what,
+        reason: parse::text("a reason", request.reason)?,
+        by: actor.clone(),
+        since: Timestamp::ZERO,
+        until: request.until_ns.map(Timestamp::from_nanos),
+    };
+    let id = hold.id;
+    house.ledger.propose(actor, AddHold { hold }).await?;
+    let row: Option<HoldRow> = house.ledger.query().row(id.as_bytes())?;
+    let hold = row.map(|row| shown(house, &row)).transpose()?;
+    Ok(v1::AddHoldResponse { hold })
+}
+
+/// Those that are in force.
+pub(super) fn holds(house: &House) -> Result<v1::ListHoldsResponse> {
+    let (mut rows, now) = (house.ledger.query().holds()?, house.ledger.now());
+    rows.retain(|row| row.is_in_force(now));
+    rows.sort_by_key(|row| row.since);
+    let holds = rows.iter().map(|row| shown(house, row)).collect::<Result<_>>()?;
+    Ok(v1::ListHoldsResponse { holds })
+}
+
+pub(super) async fn release_hold(
+    house: &House,
+    actor: Actor,
+    request: v1::ReleaseHoldRequest,
+) -> Result<v1::ReleaseHoldResponse> {
+    let reason = Some(parse::text("a reason", request.reason)?).filter(|text| !text.is_empty());
+    let release = ReleaseHold { hold: parse::hold_id(&request.hold)?, reason };
+    house.ledger.propose(actor, release).await?;
+    Ok(v1::ReleaseHoldResponse {})
+}
+
+fn shown(house: &House, row: &HoldRow) -> Result<v1::Hold> {
+    let mut hold = v1::Hold {
+        id: Bytes::copy_from_slice(row.id.as_bytes()),
+        reason: row.reason.clone(),
+        by: row.by.to_string(),
+        since_ns: row.since.as_nanos(),
+        until_ns: row.until.map(|until| until.as_nanos()),
+        ..Default::default()
+    };
+    match &row.what {
+        Held::Agent(agent) => hold.agent = house.ledger.query().agent(agent)?.name.to_string(),
+        Held::Point(point) => hold.point = Bytes::copy_from_slice(point.as_bytes()),
+        Held::Policy(policy) => hold.policy = Name::to_string(policy),
+    }
+    Ok(hold)
+}

@@ -36,7 +36,7 @@ struct Stored {
     /// After how many entries of the ledger a snapshot is taken and the log before it dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot_every: Option<u64>,
-    /// After how many seconds the rules of a policy that were changed are carried out by themselves.
+    /// After how many seconds rules of retention that were changed are carried out unasked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retention_settles_secs: Option<u64>,
     /// A cluster to look around in: what an operator owes a real one is only told as a note.

@@ -41,5 +41,6 @@ mod partial;
 mod places;
 mod remote_restore;
 mod resources;
+mod retaining;
 mod round_trip;
 mod sharing;

@@ -5,7 +5,7 @@
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Tables, apply,
+    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Table, Tables, apply,
     command::*,
     envelope::{ENVELOPE_VERSION, Refusal},
     row::*,
@@ -77,6 +77,11 @@ impl Story {
 
     pub(crate) fn query(&self) -> Query<'_> {
         Query::over(&self.kv)
+    }
+
+    /// How many rows a table has, those that lead nowhere too.
+    pub(crate) fn rows_in(&self, table: Table) -> usize {
+        self.kv.scan(&[table as u8], None, usize::MAX).unwrap().len()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -218,6 +218,7 @@ mod tests {
             (points(&[1, 2, 4, 5, 7, 8]), Some(name("c")))
         );
         assert_eq!(gone(&Wanted::Retained(Some(name("c"))), 8), (points(&[3, 6, 9]), None));
+        assert_eq!(gone(&Wanted::Retained(None), 5), (points(&[1, 4, 7]), Some(name("b"))));
         // One that does not fit alone: its newest points are planned for.
         assert_eq!(gone(&Wanted::Retained(Some(name("b"))), 3), (points(&[5, 8]), Some(name("c"))));
         let error = crowd().ask(|query| plan_within(query, &Wanted::Every, moment(100), 8));

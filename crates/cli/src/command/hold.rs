@@ -12,7 +12,7 @@ use crate::{
 };
 use clap::Subcommand;
 use core::time::Duration;
-use holdfast_common::{Clock, Code, Error, Name, Result, SystemClock, Timestamp};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_wire::v1;
 use serde_json::{Value, json};
 
@@ -60,8 +60,7 @@ enum Verb {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::Add { point, policy, reason, span, until } => {
-            let end = span.map(|span| SystemClock::start().now().plus(span)).or(until);
-            add((point, policy), reason, end, demand).await
+            add((point, policy), reason, (until, span), demand).await
         }
         Verb::List => list(demand).await,
         Verb::Release { hold, reason } => release(&hold, reason, demand).await,
@@ -71,22 +70,18 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
 async fn add(
     (point, policy): (Option<String>, Option<Name>),
     reason: String,
-    until: Option<Timestamp>,
+    (until, span): (Option<Timestamp>, Option<Duration>),
     demand: &Demand<'_>,
 ) -> Result<Ending> {
     let client = demand.client().await?;
     let policy = policy.map(|name| name.to_string());
-    let until_ns = until.map(Timestamp::as_nanos);
-    let question = match point {
-        Some(text) => {
-            let point = select::point(&client, &text, policy.as_deref()).await?.id;
-            v1::AddHoldRequest { point, policy: String::new(), reason, until_ns }
-        }
-        None => {
-            let policy = policy.unwrap_or_default();
-            v1::AddHoldRequest { point: Default::default(), policy, reason, until_ns }
-        }
+    let (point, policy) = match point {
+        Some(text) => (select::point(&client, &text, policy.as_deref()).await?.id, String::new()),
+        None => (Default::default(), policy.unwrap_or_default()),
     };
+    let until_ns = until.map(Timestamp::as_nanos);
+    let for_ms = span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    let question = v1::AddHoldRequest { point, policy, reason, until_ns, for_ms };
     let ask = async |mut admin: Admin, question| admin.add_hold(question).await;
     let hold = client.ask_once(question, ask).await?.hold.unwrap_or_default();
     demand.output.answer(|| fields(&hold), || format!("{} is held", what(&hold)))?;

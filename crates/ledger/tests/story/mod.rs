@@ -361,6 +361,7 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
         13 => (Actor::System, RevokeAgent { agent: agent(who) }.into()),
         14..=23 => members::act(what - 14, who, number),
+        25..=32 => retaining::act(what - 25, who, number),
         _ => {
             let (point, purpose, run) = (ids::point(number), "restore".to_owned(), None);
             let session = ids::session(number + 50);
@@ -430,6 +431,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         ensure(next <= vault.next_number, "and not behind it")?;
     }
     members::check_invariants(query)?;
+    retaining::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);

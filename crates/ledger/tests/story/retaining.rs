@@ -2,7 +2,8 @@
 
 use super::{Story, agent, commit, ids, name, source};
 use holdfast_common::{HoldId, Timestamp};
-use holdfast_ledger::{Actor, Command, command::*, row::*};
+use holdfast_ledger::{Actor, Command, Query, command::*, retention::outlives, row::*};
+use proptest::test_runner::TestCaseError;
 
 /// Rules that protect nothing.
 pub(crate) fn last(count: u32) -> Retention {
@@ -88,6 +89,41 @@ impl Story {
         commit.point.previous = previous;
         self.done(Actor::Agent(agent(1)), commit);
     }
+}
+
+/// A step of a random story, of the agent `host-1` under its policy; often refused.
+pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
+    let (me, run) = (Actor::Agent(agent(1)), ids::run(number));
+    match what {
+        0 => (Actor::System, policy(Some(last(u32::from(who)))).into()),
+        1 | 2 => {
+            let row = RunRow::backup(run, agent(1), ids::vault(), source());
+            let row = RunRow { policy: Some(name("docs")), ..row };
+            (Actor::System, StartRun { run: row }.into())
+        }
+        3 | 4 => {
+            let state = if who == 3 { PointState::Partial } else { PointState::Complete };
+            let mut commit = commit(number, number, agent(1), state);
+            commit.point.policy = Some(name("docs"));
+            commit.point.previous = (who < number).then(|| ids::point(who));
+            (me, commit.into())
+        }
+        5 | 6 => (Actor::System, forget(&[number], who).into()),
+        _ => (Actor::System, hold(number, Held::Point(ids::point(who))).into()),
+    }
+}
+
+/// What holds of points that were forgotten, whatever was said.
+pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
+    let live: Vec<PointRow> = query.points(None).collect::<Result<_, _>>().unwrap();
+    for gone in query.all_forgotten() {
+        let gone = gone.unwrap().point;
+        let is_live = query.row::<PointRow>(gone.id.as_bytes()).unwrap().is_some();
+        super::ensure(!is_live, "a forgotten point is not there")?;
+        let outlived = live.iter().any(|newer| outlives(newer, &gone));
+        super::ensure(outlived, "and a newer one that is as good is left of its source")?;
+    }
+    Ok(())
 }
 
 /// One of each command that is about retention, and those that say more since.

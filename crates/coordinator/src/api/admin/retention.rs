@@ -13,7 +13,7 @@ use holdfast_ledger::{
     row::{Held, HoldRow, PointRow},
 };
 use holdfast_wire::{parse, status::to_status, v1};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -134,13 +134,15 @@ pub(super) async fn add_hold(
         (None, false) => Held::Point(parse::point_id(&request.point)?),
         _ => return Err(Error::new(Code::UsageMalformed, "a hold is on a point or on a policy")),
     };
+    house.ledger.catch_up().await?;
+    let ends = request.for_ms.map(|ms| house.ledger.now().plus(Duration::from_millis(ms)));
     let hold = HoldRow {
         id: HoldId::random(house.entropy.as_ref()),
         what,
         reason: parse::text("a reason", request.reason)?,
         by: actor.clone(),
         since: Timestamp::ZERO,
-        until: request.until_ns.map(Timestamp::from_nanos),
+        until: request.until_ns.map(Timestamp::from_nanos).or(ends),
     };
     let id = hold.id;
     house.ledger.propose(actor, AddHold { hold }).await?;

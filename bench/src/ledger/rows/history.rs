@@ -138,6 +138,7 @@ impl Agent {
             locations: vec![name("main")?],
             id_scope: 1,
             recovered: None,
+            root: None,
         };
         let (bytes_new, chunks_new) = (PACKS << 24, PACKS * 200);
         let counts = RunCounts {

@@ -195,6 +195,8 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// Locations of which one command says how far their copies are.
+pub const COPIES_NOTED_MAX: usize = 32;
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.

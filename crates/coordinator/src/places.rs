@@ -395,6 +395,7 @@ mod tests {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         };
         insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
         let read_back = Keeps { checked: false, ..Keeps::ALL };

@@ -66,6 +66,7 @@ pub(crate) async fn make(
         next_number: 0,
         packs: 0,
         grown: None,
+        beside: None,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await

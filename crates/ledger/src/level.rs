@@ -36,6 +36,9 @@ pub const SILENCE: u32 = 3;
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
+/// From which level on vaults have locations that follow, and a location that comes back into use
+/// is noted until it lacks nothing.
+pub const COPIES: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
     &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
@@ -58,6 +61,9 @@ impl Command {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
+            Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::PlacePoints(place) if place.opened.is_some() => COPIES,
+            Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -37,8 +37,10 @@ impl Command {
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)
+            | Self::NoteCopies(_)
             | Self::NoteFindings(_)
             | Self::NoteSnapshot(_)
+            | Self::PassOver(_)
             | Self::PlaceMember(_)
             | Self::PlacePoints(_)
             | Self::PutLocation(_)
@@ -56,6 +58,7 @@ impl Command {
             | Self::SeeAgents(_)
             | Self::StartRun(_)
             | Self::StorePacks(_)
+            | Self::TakeBack(_)
             | Self::TakeOffice(_)
             | Self::VerifyBundle(_) => false,
         }

@@ -129,7 +129,8 @@ pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Nam
             return Ok(placed);
         }
         placed += points.len() as u64;
-        let command = PlacePoints { vault: vault.id, location: location.clone(), points };
+        let command =
+            PlacePoints { vault: vault.id, location: location.clone(), points, opened: None };
         house.ledger.propose(Actor::System, command).await?;
     }
 }

@@ -27,9 +27,11 @@ mod lose_pack;
 mod move_member;
 mod note;
 mod note_bundle;
+mod note_copies;
 mod note_findings;
 mod note_snapshot;
 mod numbers;
+mod pass_over;
 mod place_member;
 mod place_points;
 mod put_location;
@@ -48,6 +50,7 @@ mod roster;
 mod see_agents;
 mod start_run;
 mod store_packs;
+mod take_back;
 mod take_office;
 mod use_location;
 
@@ -75,8 +78,10 @@ pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
+pub use note_copies::NoteCopies;
 pub use note_findings::NoteFindings;
 pub use note_snapshot::NoteSnapshot;
+pub use pass_over::PassOver;
 pub use place_member::PlaceMember;
 pub use place_points::PlacePoints;
 pub use put_location::PutLocation;
@@ -94,6 +99,7 @@ pub use rewrap_keys::{RewrapKeys, RewrappedVault};
 pub use see_agents::SeeAgents;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
+pub use take_back::TakeBack;
 pub use take_office::TakeOffice;
 pub use use_location::{DisableLocation, EnableLocation};
 
@@ -216,6 +222,9 @@ commands! {
     53 DisableLocation "location.disable" |c| c.location;
     54 EnableLocation "location.enable" |c| c.location;
     55 ReplaceLocation "location.replace" |c| format!("{} by {}", c.location, c.url);
+    56 NoteCopies "copies.note" |c| c.subject();
+    57 PassOver "location.pass_over" |c| c.location;
+    58 TakeBack "location.take_back" |c| c.location;
 }
 
 impl Apply<'_, '_> {

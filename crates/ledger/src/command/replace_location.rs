@@ -3,7 +3,11 @@
 //! Vaults may require it. Whoever proposes it has seen that the new place holds each vault's own
 //! object; the ledger sees to it that no other location lies there.
 
-use super::{Apply, Outcome, put_location::insist_on_own_place, use_location::location};
+use super::{
+    Apply, Outcome,
+    put_location::insist_on_own_place,
+    use_location::{lacks_something, location},
+};
 use crate::row::LocationRow;
 use holdfast_common::{Name, Result};
 use minicbor::{Decode, Encode};
@@ -26,6 +30,7 @@ impl ReplaceLocation {
         insist_on_own_place(apply, &self.location, &self.url)?;
         let (revision, url) = (old.revision + 1, self.url.clone());
         apply.tables.put(&LocationRow { revision, url, ..old })?;
+        lacks_something(apply, &self.location)?;
         Ok(Outcome::Done)
     }
 }

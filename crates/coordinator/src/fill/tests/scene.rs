@@ -70,6 +70,7 @@ impl Scene {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         };
         Self {
             vault,

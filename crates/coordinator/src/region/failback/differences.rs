@@ -212,6 +212,7 @@ mod tests {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         }
     }
 

@@ -47,6 +47,7 @@ impl Command {
             | Self::PutPolicy(_)
             | Self::PutVault(_)
             | Self::RaiseLevel(_)
+            | Self::RebuildLocation(_)
             | Self::RecoverCluster(_)
             | Self::RemoveMember(_)
             | Self::RenewAgent(_)

@@ -10,7 +10,7 @@ use holdfast_ledger::{
     Actor, LEVEL, Outcome,
     command::{
         DeleteResource, DisableLocation, EnableLocation, PassOver, PlacePoints, PutLocation,
-        PutVault, RaiseLevel, TakeBack,
+        PutVault, RaiseLevel, RebuildLocation, TakeBack,
     },
     row::{Beside, CopyRow, CopyState, LocationRow, PackHome, PackState, PointState, VaultRow},
 };
@@ -185,6 +185,29 @@ fn a_required_location_that_comes_back_or_moved_lacks_something_until_it_is_said
     say(&mut story, CopyState::Current);
     story.done(OPERATOR(), replace_location("far", "local:/mnt/elsewhere"));
     assert!(copies(&story, "far").is_some());
+}
+
+#[test]
+fn what_was_said_to_lie_in_a_place_is_not_known_of_another_one_or_of_an_empty_one() {
+    let mut story = two_required();
+    let location = name("far");
+    story.done(OPERATOR(), replace_location("far", "local:/mnt/elsewhere"));
+    let row = copies(&story, "far").unwrap();
+    assert_eq!((row.confirms(), row.upto), (false, None));
+    assert_eq!(row.left.as_deref(), Some("local:/mnt/far"), "what nobody else has may be there");
+    say(&mut story, CopyState::Current);
+    assert_eq!(copies(&story, "far"), None);
+    story.done(OPERATOR(), RebuildLocation { location });
+    let row = copies(&story, "far").unwrap();
+    assert_eq!((row.confirms(), row.left), (false, None));
+    // Of one that follows, from the first time on that it lacked nothing.
+    let mut story = three_locations();
+    story.done(OPERATOR(), declared(&["main"], &["far"], None));
+    assert!(copies(&story, "far").unwrap().confirms(), "nothing was said of it");
+    story.done(OPERATOR(), RebuildLocation { location: name("far") });
+    assert!(!copies(&story, "far").unwrap().confirms());
+    say(&mut story, CopyState::Current);
+    assert!(copies(&story, "far").unwrap().confirms());
 }
 
 #[test]

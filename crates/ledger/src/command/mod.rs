@@ -92,7 +92,7 @@ pub use recover_cluster::{MovedLocation, RecoverCluster};
 pub use remove_member::RemoveMember;
 pub use renew_agent::RenewAgent;
 pub use renew_session::RenewSession;
-pub use replace_location::ReplaceLocation;
+pub use replace_location::{RebuildLocation, ReplaceLocation};
 pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
 pub use rewrap_keys::{RewrapKeys, RewrappedVault};
@@ -225,6 +225,7 @@ commands! {
     56 NoteCopies "copies.note" |c| c.subject();
     57 PassOver "location.pass_over" |c| c.location;
     58 TakeBack "location.take_back" |c| c.location;
+    59 RebuildLocation "location.rebuild" |c| c.location;
 }
 
 impl Apply<'_, '_> {

@@ -37,7 +37,8 @@ impl NoteCopies {
                 continue;
             }
             let since = if known.state == copy.state { known.since } else { apply.time };
-            apply.tables.put(&CopyRow { since, ..copy.clone() })?;
+            let anew = known.anew.filter(|_| copy.upto.is_none());
+            apply.tables.put(&CopyRow { since, left: known.left, anew, ..copy.clone() })?;
         }
         Ok(outcome)
     }
@@ -49,11 +50,23 @@ impl NoteCopies {
 }
 
 impl Apply<'_, '_> {
-    /// A location may lack anything of a vault from here on.
+    /// A location may lack something of a vault from here on.
     pub(super) fn open_copies(&mut self, vault: &VaultRow, location: &Name) -> Result<()> {
-        let key = copy_key(&vault.id, location);
-        let upto = self.tables.row::<CopyRow>(&key)?.and_then(|known| known.upto);
+        let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
-        self.tables.put(&CopyRow { upto, ..opened })
+        let known = known.unwrap_or_else(|| opened.clone());
+        let CopyRow { upto, left, anew, .. } = known;
+        self.tables.put(&CopyRow { upto, left, anew, ..opened })
+    }
+
+    /// The same of a place of which nothing is known, whatever was said of the one before.
+    pub(super) fn open_copies_anew(
+        &mut self,
+        vault: &VaultRow,
+        location: &Name,
+        left: Option<String>,
+    ) -> Result<()> {
+        let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
+        self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
     }
 }

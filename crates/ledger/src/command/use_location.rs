@@ -44,7 +44,7 @@ impl EnableLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let outcome = put_to_use(apply, &self.location, None)?;
         if outcome == Outcome::Done {
-            lacks_something(apply, &self.location)?;
+            lacks_something(apply, &self.location, Place::Same)?;
         }
         Ok(outcome)
     }
@@ -58,18 +58,36 @@ impl Apply<'_, '_> {
     }
 }
 
+/// What a location stands on when it comes into use.
+pub(super) enum Place {
+    Same,
+    /// Another one, or an empty one; and where what it had may still be.
+    Anew(Option<String>),
+}
+
 /// What vaults stored while a location was away is not there; what is being stored is put again.
-pub(super) fn lacks_something(apply: &mut Apply<'_, '_>, location: &Name) -> Result<()> {
+pub(super) fn lacks_something(
+    apply: &mut Apply<'_, '_>,
+    location: &Name,
+    place: Place,
+) -> Result<()> {
     if apply.level()? < COPIES {
         return Ok(());
     }
+    let left = match place {
+        Place::Same => None,
+        Place::Anew(left) => Some(left),
+    };
     for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
         let vault: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
-        let is_required = vault.required.contains(location);
-        if is_required || vault.following().contains(location) {
-            apply.open_copies(&vault, location)?;
+        if !vault.holding().any(|held| held == location) {
+            continue;
         }
-        if is_required {
+        match &left {
+            None => apply.open_copies(&vault, location)?,
+            Some(left) => apply.open_copies_anew(&vault, location, left.clone())?,
+        }
+        if vault.required.contains(location) {
             apply.tables.put(&vault.placed_anew())?;
         }
     }

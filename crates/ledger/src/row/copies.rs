@@ -65,6 +65,12 @@ pub struct CopyRow {
     /// Why it is away: a code, and a sentence.
     #[n(8)]
     pub problem: Option<CopyProblem>,
+    /// Where the location lay before it moved: what nobody else has may be there.
+    #[n(9)]
+    pub left: Option<String>,
+    /// What was said to lie there was said of another place, and nothing is known of this one yet.
+    #[n(10)]
+    pub anew: Option<bool>,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -89,7 +95,14 @@ impl CopyRow {
             points: 0,
             bytes: 0,
             problem: None,
+            left: None,
+            anew: None,
         }
+    }
+
+    /// Whether a point that is said to lie there was seen there.
+    pub fn confirms(&self) -> bool {
+        self.anew != Some(true)
     }
 
     /// How long ago something was committed that does not lie there yet, at most; none when it

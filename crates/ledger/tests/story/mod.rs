@@ -287,8 +287,10 @@ pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
     });
     let (since, upto) = (Timestamp::ZERO, Some(Timestamp::from_nanos(6)));
     let (vault, location) = (ids::vault(), name("far"));
+    let (left, anew) = (None, None);
+    let (points, bytes) = (2, 300);
     let copy =
-        CopyRow { vault, location, opened, state, since, upto, points: 2, bytes: 300, problem };
+        CopyRow { vault, location, opened, state, since, upto, points, bytes, problem, left, anew };
     NoteCopies { copies: vec![copy] }
 }
 
@@ -545,6 +547,7 @@ fn location_samples() -> Vec<(&'static str, Command)> {
         ("note_copies", note_copies(7, CopyState::Away).into()),
         ("pass_over", PassOver { vault: ids::vault(), location: main() }.into()),
         ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
+        ("rebuild_location", RebuildLocation { location: main() }.into()),
     ]
 }
 

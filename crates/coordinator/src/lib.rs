@@ -28,6 +28,7 @@ mod raft;
 mod reading;
 mod recovery;
 mod region;
+mod replicate;
 mod serve;
 mod shipped;
 mod store;

@@ -16,7 +16,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, shipped,
+    region, replicate, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -210,6 +210,11 @@ fn spawn_work(
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
+    tasks.spawn(
+        "replication",
+        OnError::Shutdown,
+        replicate::replicate(house.clone(), token.clone()),
+    );
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -400,6 +405,7 @@ pub(crate) fn house(
         sessions: Default::default(),
         reads: Default::default(),
         shipping: Default::default(),
+        copies: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

@@ -83,7 +83,7 @@ fn a_location_that_follows_is_looked_at_from_the_entry_on_that_made_it_follow() 
     assert_eq!(copies(&story, "far"), None);
     assert_eq!(story.done(OPERATOR(), declared(&["main"], &["far"], None)), Outcome::Done);
     let row = copies(&story, "far").unwrap();
-    assert_eq!((row.state, row.upto, row.opened > 0), (CopyState::Looking, None, true));
+    assert_eq!((row.state, row.whole, row.opened > 0), (CopyState::Looking, None, true));
     let again = story.done(OPERATOR(), declared(&["main"], &["far"], None));
     assert_eq!(again, Outcome::Unchanged);
     story.done(OPERATOR(), declared(&["main"], &["third"], None));
@@ -127,8 +127,8 @@ fn a_state_keeps_its_beginning_and_a_lag_is_told_until_nothing_is_missing() {
     say(&mut story, CopyState::Away);
     let row = copies(&story, "far").unwrap();
     assert_eq!(row.since, since);
-    let upto = Timestamp::from_nanos(6);
-    assert_eq!(row.lag(upto.plus(Duration::from_secs(5))), Some(Duration::from_secs(5)));
+    let oldest = Timestamp::from_nanos(5);
+    assert_eq!(row.lag(oldest.plus(Duration::from_secs(7))), Some(Duration::from_secs(7)));
     say(&mut story, CopyState::Current);
     let row = copies(&story, "far").unwrap();
     assert!(row.since > since);
@@ -193,7 +193,7 @@ fn what_was_said_to_lie_in_a_place_is_not_known_of_another_one_or_of_an_empty_on
     let location = name("far");
     story.done(OPERATOR(), replace_location("far", "local:/mnt/elsewhere"));
     let row = copies(&story, "far").unwrap();
-    assert_eq!((row.confirms(), row.upto), (false, None));
+    assert_eq!((row.confirms(), row.whole), (false, None));
     assert_eq!(row.left.as_deref(), Some("local:/mnt/far"), "what nobody else has may be there");
     say(&mut story, CopyState::Current);
     assert_eq!(copies(&story, "far"), None);

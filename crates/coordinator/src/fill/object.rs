@@ -107,6 +107,7 @@ impl Filling<'_> {
 
     async fn put(&self, held: &Held, bytes: Bytes) -> Result<Fate> {
         let (store, name, length) = (&self.to.1, &held.name, bytes.len() as u64);
+        self.pace.pay(length).await;
         (self.insist)()?;
         if held.there.is_some() {
             store.replace(name, bytes).await?;

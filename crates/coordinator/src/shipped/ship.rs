@@ -40,6 +40,8 @@ const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
 const LINGER: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// So often it was tried before the vault goes on without a location that is away, where it may.
+const FAILURES_BEFORE_PASSING: u32 = 3;
 /// How long an answer waits for the locations when it need not.
 const OUTLAST_MAX: Duration = Duration::from_secs(3);
 const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
@@ -195,6 +197,7 @@ pub(crate) async fn ship(
     let known = hint(&house);
     house.ledger.note_shipped(known);
     house.shipping.shipped.send_replace(known);
+    let mut failures = 0;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -220,8 +223,16 @@ pub(crate) async fn ship(
         house.shipping.failed.send_replace(tried.as_ref().err().cloned());
         if let Err(error) = tried {
             tracing::warn!(%error, "the log could not be shipped; trying again");
+            failures += 1;
+            if failures % FAILURES_BEFORE_PASSING == 0
+                && let Ok(vault) = catalog_vault(&house)
+            {
+                house.places.pass_over_silent(&vault).await;
+            }
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             house.shipping.urgent.notify_one();
+        } else {
+            failures = 0;
         }
         if shutdown.is_cancelled() {
             return Ok(());

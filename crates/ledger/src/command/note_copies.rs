@@ -37,7 +37,7 @@ impl NoteCopies {
                 continue;
             }
             let since = if known.state == copy.state { known.since } else { apply.time };
-            let anew = known.anew.filter(|_| copy.upto.is_none());
+            let anew = known.anew.filter(|_| copy.whole.is_none());
             apply.tables.put(&CopyRow { since, left: known.left, anew, ..copy.clone() })?;
         }
         Ok(outcome)
@@ -55,8 +55,8 @@ impl Apply<'_, '_> {
         let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         let known = known.unwrap_or_else(|| opened.clone());
-        let CopyRow { upto, left, anew, .. } = known;
-        self.tables.put(&CopyRow { upto, left, anew, ..opened })
+        let CopyRow { whole, left, anew, .. } = known;
+        self.tables.put(&CopyRow { whole, left, anew, ..opened })
     }
 
     /// The same of a place of which nothing is known, whatever was said of the one before.

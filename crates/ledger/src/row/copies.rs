@@ -8,6 +8,7 @@
 use super::row;
 use holdfast_common::{Name, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(index_only)]
@@ -53,26 +54,30 @@ pub struct CopyRow {
     /// Since when it is in this state.
     #[n(4)]
     pub since: Timestamp,
-    /// Everything that was committed by then lies there; none when that was never so.
+    /// When it lacked nothing for the last time; none when that was never so.
     #[n(5)]
-    pub upto: Option<Timestamp>,
-    /// Committed points that are not known to lie there.
+    pub whole: Option<Timestamp>,
+    /// When the oldest point was committed that is not known to lie there.
     #[n(6)]
+    pub oldest: Option<Timestamp>,
+    /// How many such points there are.
+    #[n(7)]
     pub points: u64,
     /// What is known to be missing.
-    #[n(7)]
-    pub bytes: u64,
-    /// Why it is away: a code, and a sentence.
     #[n(8)]
+    pub bytes: u64,
+    /// Why it is away, or what cannot be brought.
+    #[n(9)]
     pub problem: Option<CopyProblem>,
     /// Where the location lay before it moved: what nobody else has may be there.
-    #[n(9)]
+    #[n(10)]
     pub left: Option<String>,
     /// What was said to lie there was said of another place, and nothing is known of this one yet.
-    #[n(10)]
+    #[n(11)]
     pub anew: Option<bool>,
 }
 
+/// A code, and a sentence.
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
 pub struct CopyProblem {
@@ -91,7 +96,8 @@ impl CopyRow {
             opened: index,
             state: CopyState::Looking,
             since: time,
-            upto: None,
+            whole: None,
+            oldest: None,
             points: 0,
             bytes: 0,
             problem: None,
@@ -105,13 +111,9 @@ impl CopyRow {
         self.anew != Some(true)
     }
 
-    /// How long ago something was committed that does not lie there yet, at most; none when it
-    /// lacks nothing, or nothing was ever known of it.
-    pub fn lag(&self, now: Timestamp) -> Option<core::time::Duration> {
-        match (self.state, self.upto) {
-            (CopyState::Current, _) | (_, None) => None,
-            (_, Some(upto)) => Some(now.since(upto)),
-        }
+    /// How old the oldest point is that is not known to lie there; none when all do.
+    pub fn lag(&self, now: Timestamp) -> Option<Duration> {
+        self.oldest.map(|oldest| now.since(oldest))
     }
 }
 

@@ -285,12 +285,21 @@ pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
         code: "location.io_failed".to_owned(),
         message: "it does not answer".to_owned(),
     });
-    let (since, upto) = (Timestamp::ZERO, Some(Timestamp::from_nanos(6)));
-    let (vault, location) = (ids::vault(), name("far"));
-    let (left, anew) = (None, None);
-    let (points, bytes) = (2, 300);
-    let copy =
-        CopyRow { vault, location, opened, state, since, upto, points, bytes, problem, left, anew };
+    let is_whole = state == CopyState::Current;
+    let copy = CopyRow {
+        vault: ids::vault(),
+        location: name("far"),
+        opened,
+        state,
+        since: Timestamp::ZERO,
+        whole: is_whole.then_some(Timestamp::from_nanos(6)),
+        oldest: (!is_whole).then_some(Timestamp::from_nanos(5)),
+        points: 2,
+        bytes: 300,
+        problem,
+        left: None,
+        anew: None,
+    };
     NoteCopies { copies: vec![copy] }
 }
 

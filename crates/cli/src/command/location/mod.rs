@@ -1,4 +1,5 @@
-//! `holdfast location add | list | test | disable | enable | replace | remove`: where vaults lie.
+//! `holdfast location add | list | test | disable | enable | replace | rebuild | remove`: where
+//! vaults lie.
 //!
 //! The coordinator that is asked tries a place, since it is the one with the credentials. What
 //! takes a place out of use shows which vaults rely on it, and asks. Nothing here touches an
@@ -61,7 +62,10 @@ enum Verb {
     /// Say that a location lies elsewhere now, with all it holds
     #[command(after_help = EXAMPLES)]
     Replace { name: Name, url: String },
-    /// Forget a location that no vault requires; what lies there stays
+    /// Fill a location that lost what it held, from the others that its vaults lie in
+    #[command(after_help = EXAMPLES)]
+    Rebuild { name: Name },
+    /// Forget a location that no vault lies in; what lies there stays
     #[command(after_help = EXAMPLES)]
     Remove { name: Name },
 }
@@ -81,6 +85,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         Verb::Disable { name } => disable(&name, demand).await,
         Verb::Enable { name } => enable(&name, demand).await,
         Verb::Replace { name, url } => replace(&name, url, demand).await,
+        Verb::Rebuild { name } => rebuild(&name, demand).await,
         Verb::Remove { name } => remove(&name, demand).await,
     }
 }
@@ -213,6 +218,23 @@ async fn replace(name: &Name, url: String, demand: &Demand<'_>) -> Result<Ending
     Ok(Ending::Done)
 }
 
+async fn rebuild(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    confirm(demand, &format!("fill `{name}` again where it is, as if it held nothing"))?;
+    let question = v1::RebuildLocationRequest { name: name.to_string() };
+    let ask = async |mut admin: Admin, question| admin.rebuild_location(question).await;
+    let vaults = client.ask_once(question, ask).await?.vaults;
+    let next = "holdfast location list";
+    demand.output.answer(
+        || json!({ "location": name.as_str(), "vaults": vaults, "next": next }),
+        || {
+            let held = quoted(&vaults);
+            format!("location {name} is filled again with what {held} holds\nnext: {next}")
+        },
+    )?;
+    Ok(Ending::Done)
+}
+
 async fn remove(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
     let client = demand.client().await?;
     confirm(demand, &format!("forget the location {name}; what lies there stays"))?;
@@ -261,4 +283,5 @@ Examples:
   holdfast location disable far --yes
   holdfast location enable far
   holdfast location replace far local:/mnt/new/vault
+  holdfast location rebuild far --yes
   holdfast location remove old";

@@ -5,7 +5,7 @@
 //! lies elsewhere now, is brought what its vaults' other locations hold and it lacks.
 
 use super::{
-    render,
+    copies, render,
     resources::{insist_on_settled, settled_location},
 };
 use crate::{
@@ -118,6 +118,7 @@ async fn status(house: &House, row: &LocationRow, vaults: &[VaultRow]) -> v1::Lo
         errors: figures.errors(),
         last_error,
         answers: seen.map(|seen| seen.is_ok()),
+        copies: copies::of(house, row, vaults).unwrap_or_default(),
     }
 }
 
@@ -213,7 +214,7 @@ async fn place_left(house: &House, old: &LocationRow) -> Option<Place> {
 }
 
 /// What was changed stays so; what was to follow did not.
-fn unfinished(message: String, error: &Error) -> Error {
+pub(super) fn unfinished(message: String, error: &Error) -> Error {
     Error { message, ..error.clone().cause(error) }
 }
 
@@ -278,11 +279,14 @@ async fn bring(house: &House, to: &Place, left: Option<&Place>) -> Result<Brough
         if !others.required.is_empty() {
             from.extend(house.places.required(&house.places.in_use(&others)?).await?);
         }
+        let following = vault.following().iter().filter(|name| **name != to.0);
+        from.extend(house.places.open_of(&vault, following.cloned().collect()).await.0);
         // Where there is no other, nothing was stored while it was away.
         if from.is_empty() {
             continue;
         }
-        let filled = fill::fill_shown(house, &vault, &from, to, &|_| {}).await?;
+        let way = fill::Way { from: &from, to, pace: &fill::Pace::none() };
+        let filled = fill::fill_shown(house, &vault, way, &|_| {}).await?;
         if let Some(first) = filled.lacks.first.first() {
             let message = format!("{} objects are whole in no location", filled.lacks.count);
             return Err(Error::new(Code::ObjectDamaged, format!("{message}, first {first}")));

@@ -1,0 +1,320 @@
+//! Brings one location of one vault what it lacks.
+//!
+//! ```text
+//!   look: listings in step ─→ what is not there ─→ points whose every object is there: placed
+//!     ├─ required: it lacks nothing, and everything newer is put there anyway ─→ done
+//!     └─ follows:  packs, segments as they are stored; points behind them; the ledger's log
+//! ```
+//!
+//! Whatever goes wrong is told and tried again, further and further apart; what came meanwhile
+//! waits in the queue, or is looked for.
+
+use super::queue::{Batch, Queue};
+use crate::{
+    fill::{self, Filled, Marks, Pace, Progress, Way},
+    house::House,
+    places::{Place, show},
+};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use holdfast_ledger::{
+    Actor,
+    command::{NoteCopies, PlacePoints, TakeBack},
+    row::{CopyProblem, CopyRow, CopyState, VaultRow},
+};
+use holdfast_repository::layout::ObjectName;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often the ledger is told how far this is, while it is not there yet.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked for what coordinators wrote by themselves.
+const TAIL_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(super) struct Copier {
+    house: Arc<House>,
+    /// How it is now.
+    row: CopyRow,
+    /// As the ledger was told last, and when.
+    noted: (CopyRow, Instant),
+    queue: Arc<Queue>,
+    /// Taken from the queue, and not all there yet.
+    pending: Option<Batch>,
+    pace: Arc<Pace>,
+    /// None: it was not looked through yet, or has to be again.
+    marks: Option<Marks>,
+    /// Up to which entry the log was looked for, and when.
+    tailed: Option<(u64, Instant)>,
+}
+
+impl Copier {
+    pub(super) fn new(house: Arc<House>, row: CopyRow, queue: Arc<Queue>) -> Self {
+        house.copies.set(&row);
+        let (noted, pace) = ((row.clone(), Instant::now()), Arc::new(Pace::none()));
+        Self { house, row, noted, queue, pending: None, pace, marks: None, tailed: None }
+    }
+
+    pub(super) async fn run(mut self) -> Result<()> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let begun = Instant::now();
+            let Err(error) = self.go().await else { return Ok(()) };
+            // Whatever went well for a while begins to be tried again at once.
+            pause = if begun.elapsed() > PAUSE_MAX { PAUSE_MIN } else { pause };
+            self.be_away(&error).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Ends when a required location lacks nothing.
+    async fn go(&mut self) -> Result<()> {
+        loop {
+            if self.marks.is_none() {
+                self.look().await?;
+            }
+            let vault = self.vault()?;
+            if vault.required.contains(&self.row.location) {
+                tracing::info!(location = %self.row.location, vault = %vault.name, "lacks nothing");
+                self.be_whole();
+                return self.note().await;
+            }
+            self.follow().await?;
+            self.marks = None;
+        }
+    }
+
+    fn vault(&mut self) -> Result<VaultRow> {
+        let vault = self.house.ledger.query().vault(&self.row.vault)?;
+        let rate = vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max);
+        if self.pace.bytes_per_second() != rate {
+            self.pace = Arc::new(Pace::of(rate));
+        }
+        Ok(vault)
+    }
+
+    /// Looks through everything. What is stored from now on is in the queue.
+    async fn look(&mut self) -> Result<()> {
+        let vault = self.vault()?;
+        (self.pending, self.row.bytes) = (None, 0);
+        drop(self.queue.take());
+        (self.row.points, self.row.oldest) = self.behind(&vault)?;
+        self.change(CopyState::Looking);
+        let (from, to) = self.places(&vault).await?;
+        let mut filled = Filled::default();
+        if !from.is_empty() {
+            let (house, pace, row) = (self.house.clone(), self.pace.clone(), self.row.clone());
+            let (vault, to) = (vault.clone(), to.clone());
+            let bring = async move {
+                let told = |progress| house.copies.left(&row, left_of(progress));
+                let way = Way { from: &from, to: &to, pace: &pace };
+                fill::fill_shown(&house, &vault, way, &told).await
+            };
+            self.row.state = CopyState::Copying;
+            filled = self.watched(Box::pin(bring)).await?;
+        }
+        let opened = Some(self.row.opened);
+        Box::pin(fill::place_points_shown(&self.house, &vault, &to, opened)).await?;
+        insist_on_all(&filled)?;
+        (self.marks, self.tailed) = (Some(Marks::default()), None);
+        Ok(())
+    }
+
+    /// Committed points that are not known to lie there.
+    fn behind(&self, vault: &VaultRow) -> Result<(u64, Option<Timestamp>)> {
+        let (mut count, mut oldest) = (0, None);
+        for point in self.house.ledger.query().points(None) {
+            let point = point?;
+            let is_there = point.locations.contains(&self.row.location) && self.row.confirms();
+            if point.vault == vault.id && !is_there {
+                count += 1;
+                oldest = Some(point.committed);
+            }
+        }
+        Ok((count, oldest))
+    }
+
+    /// Where what it lacks is, and the location itself.
+    async fn places(&self, vault: &VaultRow) -> Result<(Vec<Place>, Place)> {
+        let (house, location) = (&self.house, &self.row.location);
+        let to = (location.clone(), house.places.location(location).await?);
+        show(vault, &to).await?;
+        let others = vault.holding().filter(|name| *name != location).cloned().collect();
+        let (mut from, closed) = house.places.open_of(vault, others).await;
+        let left = match &self.row.left {
+            Some(url) => Some(house.places.open_left(location, url).await),
+            None => None,
+        };
+        match left {
+            Some(Ok(place)) => from.push(place),
+            // Nobody else has what it had.
+            Some(Err(error)) if from.is_empty() => return Err(error),
+            Some(Err(_)) | None => {}
+        }
+        match closed {
+            Some(error) if from.is_empty() => Err(error),
+            _ => Ok((from, to)),
+        }
+    }
+
+    /// Brings what comes; returns when that is too much to be told one by one.
+    async fn follow(&mut self) -> Result<()> {
+        loop {
+            if self.pending.is_none() {
+                self.pending = Some(self.queue.take()).filter(|batch| !batch.is_empty());
+            }
+            match &self.pending {
+                Some(batch) if batch.everything => return Ok(()),
+                Some(_) => {
+                    self.bring().await?;
+                    self.pending = None;
+                }
+                None => {
+                    self.tail().await?;
+                    self.settle().await?;
+                    tokio::select! {
+                        () = self.queue.came() => {}
+                        () = tokio::time::sleep(TAIL_INTERVAL) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings what is pending: the points last, when all that they need is there.
+    async fn bring(&mut self) -> Result<()> {
+        let Some(batch) = &self.pending else { return Ok(()) };
+        let (points, bytes) = (batch.points.clone(), batch.bytes);
+        let objects = batch.objects.clone();
+        (self.row.points, self.row.oldest) = (points.len() as u64, batch.oldest);
+        self.row.bytes = bytes;
+        self.row.state = CopyState::Copying;
+        self.house.copies.set(&self.row);
+        self.copy(objects, bytes).await?;
+        for points in points.chunks(limits::POINTS_PLACED_MAX) {
+            let records =
+                points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
+            self.copy(records.collect(), 0).await?;
+            let (vault, location) = (self.row.vault, self.row.location.clone());
+            let opened = Some(self.row.opened);
+            let command = PlacePoints { vault, location, points: points.to_vec(), opened };
+            self.house.ledger.propose(Actor::System, command).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, names: Vec<ObjectName>, bytes: u64) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let vault = self.vault()?;
+        let (from, to) = self.places(&vault).await?;
+        let (house, pace, row) = (self.house.clone(), self.pace.clone(), self.row.clone());
+        let copy = async move {
+            let told = |now: Progress| house.copies.left(&row, bytes.saturating_sub(now.bytes));
+            let way = Way { from: &from, to: &to, pace: &pace };
+            fill::copy_shown(&house, &vault, way, &names, &told).await
+        };
+        let filled = self.watched(Box::pin(copy)).await?;
+        insist_on_all(&filled).inspect_err(|_| self.marks = None)
+    }
+
+    /// Keys, epochs, the ledger's log and its snapshots.
+    async fn tail(&mut self) -> Result<()> {
+        let applied = *self.house.ledger.applied().borrow();
+        let is_due = |(index, at): (u64, Instant)| index != applied && at.elapsed() > TAIL_INTERVAL;
+        let Some(marks) = self.marks.clone().filter(|_| self.tailed.is_none_or(is_due)) else {
+            return Ok(());
+        };
+        let vault = self.vault()?;
+        let (from, to) = self.places(&vault).await?;
+        let way = Way { from: &from, to: &to, pace: &self.pace };
+        let (_, marks) = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
+        (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
+        Ok(())
+    }
+
+    /// It lacks nothing; one that was passed over is required again.
+    async fn settle(&mut self) -> Result<()> {
+        self.be_whole();
+        if self.noted.0.state != CopyState::Current {
+            self.note().await?;
+        }
+        let vault = self.vault()?;
+        if vault.returning().contains(&self.row.location) {
+            self.house.places.prove(&vault, &self.row.location).await?;
+            let (vault, location) = (self.row.vault, self.row.location.clone());
+            self.house.ledger.propose(Actor::System, TakeBack { vault, location }).await?;
+        }
+        Ok(())
+    }
+
+    fn be_whole(&mut self) {
+        self.row = CopyRow {
+            state: CopyState::Current,
+            whole: Some(self.house.ledger.now()),
+            oldest: None,
+            points: 0,
+            bytes: 0,
+            problem: None,
+            ..self.row.clone()
+        };
+        self.house.copies.set(&self.row);
+    }
+
+    async fn be_away(&mut self, error: &Error) {
+        let (location, vault) = (&self.row.location, &self.row.vault);
+        tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
+        // A disk that is mounted again is seen by whoever opens it again.
+        self.house.places.close(location);
+        let message: String = error.to_string().chars().take(PROBLEM_CHARS_MAX).collect();
+        self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
+        let is_news =
+            self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;
+        self.change(CopyState::Away);
+        if is_news && let Err(error) = self.note().await {
+            tracing::debug!(%error, "the ledger was not told");
+        }
+    }
+
+    fn change(&mut self, state: CopyState) {
+        self.row.state = state;
+        self.house.copies.set(&self.row);
+    }
+
+    /// Tells the ledger now and then how far some work is.
+    async fn watched<T>(&mut self, mut work: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
+        self.house.copies.set(&self.row);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(self.noted.1 + NOTE_INTERVAL) => {
+                    self.row = self.house.copies.newest(self.row.clone());
+                    self.note().await?;
+                }
+            }
+        }
+    }
+
+    async fn note(&mut self) -> Result<()> {
+        let command = NoteCopies { copies: vec![self.row.clone()] };
+        self.house.ledger.propose(Actor::System, command).await?;
+        self.noted = (self.row.clone(), Instant::now());
+        Ok(())
+    }
+}
+
+/// What the ledger keeps of a sentence.
+const PROBLEM_CHARS_MAX: usize = 500;
+
+fn left_of(progress: Progress) -> u64 {
+    progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
+}
+
+/// Refuses to call whole what lacks something that the ledger relies on.
+fn insist_on_all(filled: &Filled) -> Result<()> {
+    let Some(first) = filled.lacks.first.first() else { return Ok(()) };
+    let message = format!("{} objects are whole in no location, first {first}", filled.lacks.count);
+    Err(Error::new(Code::ObjectDamaged, message).next("holdfast verify --all --level storage"))
+}

@@ -1,0 +1,148 @@
+//! What was applied and a copier has not brought yet, in the order in which it has to go: a point
+//! is brought after everything that was stored before it was committed.
+//!
+//! Bounded: whoever is too far behind looks through the listings instead.
+
+use crate::raft::Heard;
+use holdfast_common::{PointId, Result, Timestamp, VaultId};
+use holdfast_ledger::{
+    Query,
+    row::{PackHome, PackState, PointRow},
+};
+use holdfast_repository::layout::ObjectName;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// So many objects at most are told apart.
+const OBJECTS_MAX: usize = 16_384;
+
+/// A part of what there is to bring.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Packs and segments.
+    pub(super) objects: Vec<ObjectName>,
+    pub(super) points: Vec<PointId>,
+    /// Of the packs.
+    pub(super) bytes: u64,
+    /// When the oldest of the points was committed.
+    pub(super) oldest: Option<Timestamp>,
+    /// Too much to be told one by one.
+    pub(super) everything: bool,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.points.is_empty() && !self.everything
+    }
+
+    fn note_point(&mut self, point: &PointRow) {
+        self.points.push(point.id);
+        let committed = point.committed;
+        self.oldest = Some(self.oldest.map_or(committed, |oldest| oldest.min(committed)));
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    batch: Mutex<Batch>,
+    came: Notify,
+}
+
+impl Queue {
+    /// Takes in what is about a vault.
+    pub(super) fn hear(&self, query: Query<'_>, vault: &VaultId, heard: &Heard) -> Result<()> {
+        let mut batch = self.lock();
+        for id in &heard.packs {
+            let row = query.pack(vault, id)?.filter(|row| row.state == PackState::Stored);
+            if let Some(row) = row.filter(|row| row.home == PackHome::Object) {
+                batch.objects.push(ObjectName::pack(id));
+                batch.bytes += u64::from(row.length);
+            }
+        }
+        for segment in heard.segments.iter().filter(|segment| segment.vault == *vault) {
+            batch.objects.push(ObjectName::segment(&segment.id));
+            batch.bytes += segment.length;
+        }
+        for (_, id) in heard.points.iter().filter(|(of, _)| of == vault) {
+            if let Some(point) = query.row::<PointRow>(id.as_bytes())? {
+                batch.note_point(&point);
+            }
+        }
+        batch.everything |=
+            heard.everything || batch.objects.len() + batch.points.len() > OBJECTS_MAX;
+        if batch.everything {
+            batch.objects.clear();
+            batch.points.clear();
+        }
+        if !batch.is_empty() {
+            self.came.notify_one();
+        }
+        Ok(())
+    }
+
+    /// All that came since the last call.
+    pub(super) fn take(&self) -> Batch {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Returns when something is there.
+    pub(super) async fn came(&self) {
+        self.came.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{self, Crowd, VAULT, id};
+    use holdfast_common::PackId;
+    use holdfast_ledger::row::PackRow;
+
+    fn stored(number: u8) -> PackRow {
+        PackRow { state: PackState::Stored, vault: VAULT, ..crowd::pack([number; 32]) }
+    }
+
+    fn heard(packs: &[u8], points: &[u64]) -> Heard {
+        Heard {
+            packs: packs.iter().map(|number| PackId::from_bytes([*number; 32])).collect(),
+            points: points.iter().map(|n| (VAULT, PointId::from_bytes(id(*n)))).collect(),
+            ..Heard::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_stored_by_itself_is_an_object_to_bring() {
+        let mut crowd = Crowd::default();
+        let home = PackHome::Point(PointId::from_bytes([9; 16]), 0);
+        crowd.put(&stored(1));
+        crowd.put(&PackRow { home, ..stored(2) });
+        crowd.put(&PackRow { state: PackState::Intended, ..stored(3) });
+        crowd.put(&PackRow { state: PackState::Lost, ..stored(4) });
+        crowd.ask(|query| {
+            let queue = Queue::default();
+            queue.hear(query, &VAULT, &heard(&[1, 2, 3, 4, 5], &[])).unwrap();
+            let batch = queue.take();
+            assert_eq!(batch.objects, [ObjectName::pack(&PackId::from_bytes([1; 32]))]);
+            assert_eq!(batch.bytes, u64::from(stored(1).length));
+            assert!(queue.take().is_empty());
+            let other = VaultId::from_bytes([0xbb; 16]);
+            queue.hear(query, &other, &heard(&[1], &[])).unwrap();
+            assert!(queue.take().is_empty(), "it is another vault's");
+        });
+    }
+
+    #[test]
+    fn too_much_to_be_told_is_looked_for() {
+        Crowd::default().ask(|query| {
+            let queue = Queue::default();
+            queue.hear(query, &VAULT, &Heard { everything: true, ..heard(&[], &[]) }).unwrap();
+            queue.hear(query, &VAULT, &heard(&[], &[])).unwrap();
+            assert!(queue.take().everything);
+            assert!(queue.take().is_empty());
+        });
+    }
+}

@@ -195,6 +195,8 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// The longest that a vault may have its backups wait for a location that is away.
+pub const LOCATION_WAIT_SECS_MAX: u64 = 3600;
 /// A location that follows is late when a point of this age does not lie there.
 pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
 /// Locations of which one command says how far their copies are.

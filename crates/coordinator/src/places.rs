@@ -37,7 +37,12 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
+
+/// Between two tries while a location is away that is waited for.
+const PAUSE_WHILE_AWAY: Duration = Duration::from_secs(1);
 
 pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
 
@@ -90,6 +95,7 @@ impl Places {
         let url = url::LocationUrl::resolve(&key.1, &self.base)?;
         let open = move || Ok((url::open(&url)?, url::ground(&url)));
         let opened = self.tasks.run_blocking("location", open).await;
+        let opened = opened.map_err(|error| absent(name, error));
         let (store, ground) = opened.inspect_err(|error| counts.note_error(error))?;
         let once: Arc<dyn ObjectStore> = Arc::new(Meter::counting(store, counts));
         let store: Arc<dyn ObjectStore> =
@@ -239,6 +245,7 @@ impl Places {
     /// vault may go on without one that is away, that is passed over, and not required any more.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         let name = name.parse()?;
+        let deadline = Instant::now() + vault.wait();
         loop {
             let places = self.urls(vault);
             self.insist_on_use(vault)?;
@@ -247,10 +254,14 @@ impl Places {
             self.insist_apart(vault)?;
             let puts = put_each(&there, &name, &bytes).await;
             away.extend(puts.into_iter().filter_map(|(name, put)| Some((name, put.err()?))));
-            if let Some(refusal) = refusal(&name, &away, vault.required.len())
-                && !self.pass_over(vault, &away).await
-            {
-                return Err(refusal);
+            if let Some(refusal) = refusal(&name, &away, vault.required.len()) {
+                if away.iter().all(|(_, error)| is_away(error)) && Instant::now() < deadline {
+                    tokio::time::sleep(PAUSE_WHILE_AWAY).await;
+                    continue;
+                }
+                if !self.pass_over(vault, &away).await {
+                    return Err(refusal);
+                }
             }
             // One that was said to lie elsewhere meanwhile does not have it there.
             if self.urls(vault) == places {
@@ -379,6 +390,14 @@ impl Places {
         }
         Ok(())
     }
+}
+
+/// A place that is not there is a location's fault, and not that of a path that somebody typed.
+fn absent(name: &Name, error: Error) -> Error {
+    if error.code != Code::FileMissing {
+        return error;
+    }
+    Error::new(Code::LocationEmpty, format!("the location `{name}` is not there")).cause(error)
 }
 
 /// It may be there again later; what is wrong with it by its nature is not passed over.

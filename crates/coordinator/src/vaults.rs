@@ -96,13 +96,15 @@ pub(crate) async fn make(
 /// Locations that come to hold a vault show whose they are before anything is copied there. One
 /// that comes to be required must be a fence, too.
 async fn welcome(house: &House, old: &VaultRow, vault: &VaultRow) -> Result<()> {
-    for name in vault.holding().filter(|name| !old.holding().any(|held| held == *name)) {
+    for name in vault.following().iter().filter(|name| !old.holding().any(|held| held == *name)) {
         let place = (name.clone(), house.places.location(name).await?);
         house.places.insist_on_grounds_of(vault)?;
         give(house, vault, &place).await?;
     }
-    for name in vault.required.iter().filter(|name| !old.required.contains(name)) {
-        house.places.prove(old, name).await?;
+    for name in vault.required.iter().filter(|name| old.following().contains(name)) {
+        if !old.returning().contains(name) {
+            house.places.prove(old, name).await?;
+        }
     }
     Ok(())
 }

@@ -101,6 +101,7 @@ const VAULT: Page = Page {
             "all of them",
             "so many required ones do while others are away",
         ),
+        may("spec.locations.wait_secs", "integer", "0", "how long one that is away is waited for"),
         may(
             "spec.locations.copy_bytes_per_second_max",
             "integer",

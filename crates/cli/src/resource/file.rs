@@ -68,6 +68,8 @@ struct VaultLocationsForm {
     following: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enough: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait_secs: Option<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
     copy_bytes_per_second_max: u64,
 }
@@ -164,6 +166,7 @@ impl Document {
                         required: spec.required,
                         following: spec.following,
                         enough: spec.enough,
+                        wait_secs: spec.wait_secs,
                         copy_bytes_per_second_max: spec.copy_bytes_per_second_max,
                     },
                 },
@@ -185,6 +188,7 @@ impl Document {
                     required: spec.locations.required,
                     following: spec.locations.following,
                     enough: spec.locations.enough,
+                    wait_secs: spec.locations.wait_secs,
                     copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
                     ..Default::default()
                 }),

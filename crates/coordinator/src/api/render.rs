@@ -143,6 +143,7 @@ pub(super) fn vault(row: &VaultRow) -> v1::Resource {
         following: row.following_as_declared().map(Name::to_string).collect(),
         copy_bytes_per_second_max: beside.bytes_per_second_max,
         enough: beside.enough,
+        wait_secs: beside.wait_secs,
         returning: names(&beside.returning),
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         key_version: row.key_version,
@@ -303,6 +304,7 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<Settings> {
         returning: Vec::new(),
         bytes_per_second_max: spec.copy_bytes_per_second_max,
         enough: spec.enough,
+        wait_secs: spec.wait_secs,
     };
     let beside = (beside != Beside::default()).then_some(beside);
     let lying = Lying { required: parse_names(&spec.required)?, beside };

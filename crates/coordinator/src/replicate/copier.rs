@@ -9,26 +9,34 @@
 //! Whatever goes wrong is told and tried again, further and further apart; what came meanwhile
 //! waits in the queue, or is looked for.
 
-use super::queue::{Batch, Queue};
+use super::queue::{Backlog, Batch, Queue};
 use crate::{
     fill::{self, Filled, Marks, Pace, Progress, Way},
     house::House,
     places::{Place, show},
 };
-use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{NoteCopies, PlacePoints, TakeBack},
     row::{CopyProblem, CopyRow, CopyState, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often the ledger is told how far this is, while it is not there yet.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often people see how far this is.
+const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked for what coordinators wrote by themselves.
 const TAIL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -41,6 +49,10 @@ pub(super) struct Copier {
     queue: Arc<Queue>,
     /// Taken from the queue, and not all there yet.
     pending: Option<Batch>,
+    /// What is being brought, beside what waits in the queue.
+    backlog: Backlog,
+    /// Bytes of that which are not there yet.
+    left: Arc<AtomicU64>,
     pace: Arc<Pace>,
     /// None: it was not looked through yet, or has to be again.
     marks: Option<Marks>,
@@ -52,7 +64,9 @@ impl Copier {
     pub(super) fn new(house: Arc<House>, row: CopyRow, queue: Arc<Queue>) -> Self {
         house.copies.set(&row);
         let (noted, pace) = ((row.clone(), Instant::now()), Arc::new(Pace::none()));
-        Self { house, row, noted, queue, pending: None, pace, marks: None, tailed: None }
+        let (pending, marks, tailed) = (None, None, None);
+        let (backlog, left) = (Backlog::default(), Arc::default());
+        Self { house, row, noted, queue, pending, backlog, left, pace, marks, tailed }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -97,17 +111,17 @@ impl Copier {
     /// Looks through everything. What is stored from now on is in the queue.
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
-        (self.pending, self.row.bytes) = (None, 0);
+        self.pending = None;
         drop(self.queue.take());
-        (self.row.points, self.row.oldest) = self.behind(&vault)?;
+        self.work_on(self.behind(&vault)?);
         self.change(CopyState::Looking);
         let (from, to) = self.places(&vault).await?;
         let mut filled = Filled::default();
         if !from.is_empty() {
-            let (house, pace, row) = (self.house.clone(), self.pace.clone(), self.row.clone());
+            let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
             let (vault, to) = (vault.clone(), to.clone());
             let bring = async move {
-                let told = |progress| house.copies.left(&row, left_of(progress));
+                let told = |progress| left.store(left_of(progress), Relaxed);
                 let way = Way { from: &from, to: &to, pace: &pace };
                 fill::fill_shown(&house, &vault, way, &told).await
             };
@@ -122,17 +136,17 @@ impl Copier {
     }
 
     /// Committed points that are not known to lie there.
-    fn behind(&self, vault: &VaultRow) -> Result<(u64, Option<Timestamp>)> {
-        let (mut count, mut oldest) = (0, None);
+    fn behind(&self, vault: &VaultRow) -> Result<Backlog> {
+        let mut behind = Backlog::default();
         for point in self.house.ledger.query().points(None) {
             let point = point?;
             let is_there = point.locations.contains(&self.row.location) && self.row.confirms();
             if point.vault == vault.id && !is_there {
-                count += 1;
-                oldest = Some(point.committed);
+                behind.points += 1;
+                behind.oldest = Some(point.committed);
             }
         }
-        Ok((count, oldest))
+        Ok(behind)
     }
 
     /// Where what it lacks is, and the location itself.
@@ -185,13 +199,11 @@ impl Copier {
     /// Brings what is pending: the points last, when all that they need is there.
     async fn bring(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let (points, bytes) = (batch.points.clone(), batch.bytes);
-        let objects = batch.objects.clone();
-        (self.row.points, self.row.oldest) = (points.len() as u64, batch.oldest);
-        self.row.bytes = bytes;
-        self.row.state = CopyState::Copying;
-        self.house.copies.set(&self.row);
-        self.copy(objects, bytes).await?;
+        let (objects, points) = (batch.objects.clone(), batch.points.clone());
+        let backlog = Backlog::of(batch);
+        self.work_on(backlog);
+        self.change(CopyState::Copying);
+        self.copy(objects, backlog.bytes).await?;
         for points in points.chunks(limits::POINTS_PLACED_MAX) {
             let records =
                 points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
@@ -210,9 +222,9 @@ impl Copier {
         }
         let vault = self.vault()?;
         let (from, to) = self.places(&vault).await?;
-        let (house, pace, row) = (self.house.clone(), self.pace.clone(), self.row.clone());
+        let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
         let copy = async move {
-            let told = |now: Progress| house.copies.left(&row, bytes.saturating_sub(now.bytes));
+            let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
             let way = Way { from: &from, to: &to, pace: &pace };
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
@@ -251,16 +263,9 @@ impl Copier {
     }
 
     fn be_whole(&mut self) {
-        self.row = CopyRow {
-            state: CopyState::Current,
-            whole: Some(self.house.ledger.now()),
-            oldest: None,
-            points: 0,
-            bytes: 0,
-            problem: None,
-            ..self.row.clone()
-        };
-        self.house.copies.set(&self.row);
+        self.work_on(Backlog::default());
+        (self.row.whole, self.row.problem) = (Some(self.house.ledger.now()), None);
+        self.change(CopyState::Current);
     }
 
     async fn be_away(&mut self, error: &Error) {
@@ -280,19 +285,32 @@ impl Copier {
 
     fn change(&mut self, state: CopyState) {
         self.row.state = state;
+        self.show();
+    }
+
+    fn work_on(&mut self, backlog: Backlog) {
+        self.backlog = backlog;
+        self.left.store(backlog.bytes, Relaxed);
+    }
+
+    /// How far this is, with what came meanwhile.
+    fn show(&mut self) {
+        let work = Backlog { bytes: self.left.load(Relaxed), ..self.backlog };
+        let Backlog { points, bytes, oldest } = work.and(self.queue.waiting());
+        (self.row.points, self.row.bytes, self.row.oldest) = (points, bytes, oldest);
         self.house.copies.set(&self.row);
     }
 
-    /// Tells the ledger now and then how far some work is.
+    /// Shows how far some work is, and tells the ledger now and then.
     async fn watched<T>(&mut self, mut work: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
-        self.house.copies.set(&self.row);
         loop {
+            self.show();
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep_until(self.noted.1 + NOTE_INTERVAL) => {
-                    self.row = self.house.copies.newest(self.row.clone());
-                    self.note().await?;
-                }
+                () = tokio::time::sleep(SHOW_INTERVAL) => {}
+            }
+            if self.noted.1.elapsed() > NOTE_INTERVAL {
+                self.note().await?;
             }
         }
     }

@@ -15,13 +15,6 @@ impl Figures {
         self.lock().insert((row.vault, row.location.clone()), row.clone());
     }
 
-    /// So much is still to come.
-    pub(super) fn left(&self, row: &CopyRow, bytes: u64) {
-        if let Some(shown) = self.lock().get_mut(&(row.vault, row.location.clone())) {
-            shown.bytes = bytes;
-        }
-    }
-
     /// What this member knows of a row better than the ledger; of one that was opened again nobody
     /// knows better.
     pub(crate) fn newest(&self, row: CopyRow) -> CopyRow {

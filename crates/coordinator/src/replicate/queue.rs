@@ -42,6 +42,29 @@ impl Batch {
     }
 }
 
+/// How much there is to bring, as people are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Backlog {
+    pub(super) points: u64,
+    pub(super) bytes: u64,
+    pub(super) oldest: Option<Timestamp>,
+}
+
+impl Backlog {
+    pub(super) fn of(batch: &Batch) -> Self {
+        Self { points: batch.points.len() as u64, bytes: batch.bytes, oldest: batch.oldest }
+    }
+
+    pub(super) fn and(self, later: Self) -> Self {
+        let (points, bytes) = (self.points + later.points, self.bytes + later.bytes);
+        let oldest = match (self.oldest, later.oldest) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { points, bytes, oldest }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
     batch: Mutex<Batch>,
@@ -83,6 +106,11 @@ impl Queue {
     /// All that came since the last call.
     pub(super) fn take(&self) -> Batch {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// How much waits: points, bytes, and when the oldest of the points was committed.
+    pub(super) fn waiting(&self) -> Backlog {
+        Backlog::of(&self.lock())
     }
 
     /// Returns when something is there.

@@ -5,9 +5,9 @@ use crate::{
     row::{Beside, LocationRow, VaultRow, copies::copy_key},
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use minicbor::{Decode, Encode};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -69,7 +69,8 @@ impl<'v> Wish<'v> {
 
     fn is_of(&self, vault: &VaultRow) -> bool {
         let beside = vault.beside.clone().unwrap_or_default();
-        let settings = |beside: &Beside| (beside.bytes_per_second_max, beside.enough);
+        let settings =
+            |beside: &Beside| (beside.bytes_per_second_max, beside.enough, beside.wait_secs);
         is_same(self.required.iter(), vault.required_as_declared())
             && is_same(self.beside.following.iter(), vault.following_as_declared())
             && settings(&self.beside) == settings(&beside)
@@ -122,6 +123,10 @@ fn insist_on_one_role(vault: &VaultRow) -> Result<()> {
 
 /// Somebody who must wait for more than there are would wait for ever.
 fn insist_on_enough(vault: &VaultRow) -> Result<()> {
+    if vault.wait() > Duration::from_secs(limits::LOCATION_WAIT_SECS_MAX) {
+        let message = format!("`wait_secs` is at most {}", limits::LOCATION_WAIT_SECS_MAX);
+        return Err(Error::new(Code::ResourceMalformed, message));
+    }
     let enough = vault.beside.as_ref().and_then(|beside| beside.enough);
     let count = vault.required.len();
     if enough.is_none_or(|enough| (1..=count).contains(&(enough as usize))) {

@@ -3,6 +3,7 @@
 use super::row;
 use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(index_only)]
@@ -78,6 +79,10 @@ pub struct Beside {
     /// How many required locations are enough when others are away; none: all of them.
     #[n(3)]
     pub enough: Option<u32>,
+    /// How long a backup waits for a required location that is away, before it fails or goes on
+    /// without it.
+    #[n(4)]
+    pub wait_secs: Option<u32>,
 }
 
 impl VaultRow {
@@ -109,6 +114,12 @@ impl VaultRow {
     pub fn can_spare_one(&self) -> bool {
         let enough = self.beside.as_ref().and_then(|beside| beside.enough);
         enough.is_some_and(|enough| self.required.len() > (enough as usize).max(1))
+    }
+
+    /// How long a backup waits for a required location that is away.
+    pub fn wait(&self) -> Duration {
+        let secs = self.beside.as_ref().and_then(|beside| beside.wait_secs);
+        Duration::from_secs(secs.unwrap_or(0).into())
     }
 
     #[must_use]

@@ -274,6 +274,7 @@ pub(crate) fn vault_beside() -> VaultRow {
         following: vec![name("far")],
         bytes_per_second_max: 1 << 20,
         enough: Some(1),
+        wait_secs: Some(60),
         ..Beside::default()
     };
     VaultRow { beside: Some(beside), ..vault() }

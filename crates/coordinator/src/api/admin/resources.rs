@@ -108,7 +108,7 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
 fn declared(vault: &v1::VaultSpec) -> impl PartialEq + use<> {
     let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let (required, following) = (names(&vault.required), names(&vault.following));
-    (required, following, vault.enough, vault.copy_bytes_per_second_max)
+    (required, following, vault.enough, vault.wait_secs, vault.copy_bytes_per_second_max)
 }
 
 /// A location under the one form of its URL, that is no other location's place.

@@ -167,7 +167,10 @@ impl Copier {
             Some(Err(_)) | None => {}
         }
         match closed {
-            Some(error) if from.is_empty() => Err(error),
+            Some(error) if from.is_empty() => {
+                let message = "no other location that has what it lacks can be read";
+                Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
+            }
             _ => Ok((from, to)),
         }
     }
@@ -273,7 +276,9 @@ impl Copier {
         tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
         // A disk that is mounted again is seen by whoever opens it again.
         self.house.places.close(location);
-        let message: String = error.to_string().chars().take(PROBLEM_CHARS_MAX).collect();
+        let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let message = format!("{}{because}", error.message);
+        let message: String = message.chars().take(PROBLEM_CHARS_MAX).collect();
         self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
         let is_news =
             self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;

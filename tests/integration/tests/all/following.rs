@@ -133,9 +133,12 @@ fn a_location_that_follows_is_brought_everything_and_is_enough_by_itself() {
     let ledgers_log = || (!Objects::of(&scene.far).below("cluster/log").is_empty()).then_some(());
     wait_until("the ledger's log lies there too", PATIENCE, ledgers_log);
     scene.dev.json(&["location", "remove", "far", "--yes"]).fails(8, "resource.change_refused");
+    let mut scene = scene;
     fs::remove_dir_all(scene.dev.dir.join("location")).unwrap();
     scene.restore_from(&scene.far, &point);
-    // And by the cluster, which has lost what it requires.
+    // And by the cluster, which has lost what it requires; its index too is read from there.
+    fs::remove_dir_all(scene.dev.dir.join("data/index")).unwrap();
+    scene.restart();
     let to = scene.scratch.join("again");
     let restored = scene.dev.json(&["restore", &point, "--to", to.to_str().unwrap()]).ok().object();
     assert_eq!(restored["skipped"], Value::Array(Vec::new()));

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_bounded() {
+        let mut crowd = Crowd::default();
+        crowd.put(&stored(1));
+        crowd.ask(|query| {
+            let queue = Queue::default();
+            let many = Heard { packs: vec![stored(1).id; OBJECTS_MAX], ..Heard::default() };
+            queue.hear(query, &VAULT, &many).unwrap();
+            assert_eq!(queue.waiting().bytes, OBJECTS_MAX as u64);
+            queue.hear(query, &VAULT, &heard(&[1], &[])).unwrap();
+            let batch = queue.take();
+            assert_eq!((batch.everything, batch.objects.len()), (true, 0));
+        });
+    }
+
+    #[test]
     fn too_much_to_be_told_is_looked_for() {
         Crowd::default().ask(|query| {
             let queue = Queue::default();

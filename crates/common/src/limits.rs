@@ -132,6 +132,10 @@ pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects on their way into a location that is filled up; their bytes are of the read budget.
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
+/// What copies into locations hold in memory, all together.
+pub const COPY_BUDGET_BYTES: usize = 32 * MIB;
+/// Objects that a location did not list and that are looked for one by one.
+pub const OBJECTS_LACKED_MAX: usize = 20_000;
 /// Objects that no location has whole, and that are told one by one; of more there is a count.
 pub const OBJECTS_LEFT_TOLD_MAX: usize = 100;
 /// Who may wait for a share, and for how long; then it is told to try again.
@@ -196,7 +200,7 @@ pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
 /// The longest that a vault may have its backups wait for a location that is away.
-pub const LOCATION_WAIT_SECS_MAX: u64 = 3600;
+pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
 /// A location that follows is late when a point of this age does not lie there.
 pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
 /// Locations of which one command says how far their copies are.

@@ -245,8 +245,10 @@ impl Places {
     /// vault may go on without one that is away, that is passed over, and not required any more.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         let name = name.parse()?;
-        let deadline = Instant::now() + vault.wait();
+        let (asked, deadline) = (vault, Instant::now() + vault.wait());
         loop {
+            // One that is not required any more is waited for no longer.
+            let vault = &self.required_still(asked)?;
             let places = self.urls(vault);
             self.insist_on_use(vault)?;
             self.ledger.peers().insist_on_epoch()?;
@@ -270,6 +272,19 @@ impl Places {
         }
     }
 
+    /// The vault with those of its required locations that still are.
+    fn required_still(&self, vault: &VaultRow) -> Result<VaultRow> {
+        // One that is being made is in no ledger yet.
+        let now: Option<VaultRow> = self.ledger.query().row(vault.id.as_bytes())?;
+        let Some(now) = now else { return Ok(vault.clone()) };
+        let is_still = |name: &&Name| now.required.contains(name);
+        let required: Vec<Name> = vault.required.iter().filter(is_still).cloned().collect();
+        match required.is_empty() {
+            true => Ok(vault.clone()),
+            false => Ok(VaultRow { required, ..vault.clone() }),
+        }
+    }
+
     /// The required locations that have shown that they are the vault's, and those that did not.
     async fn proven_of(&self, vault: &VaultRow) -> (Vec<Place>, Vec<(Name, Error)>) {
         let (mut there, mut away) = (Vec::with_capacity(vault.required.len()), Vec::new());
@@ -289,7 +304,7 @@ impl Places {
     /// Whether the vault goes on without those that are away: as many as it was declared to, and
     /// never without all of them.
     async fn pass_over(&self, vault: &VaultRow, away: &[(Name, Error)]) -> bool {
-        if !away.iter().all(|(_, error)| is_away(error)) || away.len() >= vault.required.len() {
+        if !away.iter().all(|(_, error)| is_away(error)) || !vault.can_spare(away.len()) {
             return false;
         }
         for (location, error) in away {
@@ -305,17 +320,29 @@ impl Places {
 
     /// Passes over what does not answer, when something has waited for it long enough.
     pub(crate) async fn pass_over_silent(&self, vault: &VaultRow) {
-        if vault.can_spare_one() {
-            let (there, mut away) = self.proven_of(vault).await;
-            for (name, store) in there {
-                if let Err(error) = show(vault, &(name.clone(), store)).await {
-                    away.push((name, error));
-                }
-            }
-            if !away.is_empty() {
-                self.pass_over(vault, &away).await;
+        if !vault.can_spare(1) {
+            return;
+        }
+        let (there, mut away) = self.proven_of(vault).await;
+        for (name, store) in there {
+            if let Err(error) = show(vault, &(name.clone(), store)).await {
+                away.push((name, error));
             }
         }
+        if !away.is_empty() {
+            self.pass_over(vault, &away).await;
+        }
+    }
+
+    /// Puts the vault's own object where it lies once more: a place that can be read may refuse to
+    /// be written.
+    pub(crate) async fn write_again(&self, vault: &VaultRow, name: &Name) -> Result<()> {
+        let (store, own) = (self.location(name).await?, layout::ObjectName::vault());
+        let own = own.as_str().parse()?;
+        show(vault, &(name.clone(), store.clone())).await?;
+        let bytes = store.get(&own, limits::RECORD_BYTES_MAX).await?;
+        self.ledger.peers().insist_on_epoch()?;
+        store.replace(&own, bytes).await
     }
 
     /// Where the required locations of a vault lie.

@@ -203,7 +203,13 @@ fn what_was_said_to_lie_in_a_place_is_not_known_of_another_one_or_of_an_empty_on
     // Of one that follows, from the first time on that it lacked nothing.
     let mut story = three_locations();
     story.done(OPERATOR(), declared(&["main"], &["far"], None));
-    assert!(copies(&story, "far").unwrap().confirms(), "nothing was said of it");
+    say(&mut story, CopyState::Current);
+    assert!(copies(&story, "far").unwrap().confirms());
+    // Dropped, and declared again: nobody knows what became of it.
+    story.done(OPERATOR(), declared(&["main"], &[], None));
+    story.done(OPERATOR(), declared(&["main"], &["far"], None));
+    assert!(!copies(&story, "far").unwrap().confirms());
+    say(&mut story, CopyState::Current);
     story.done(OPERATOR(), RebuildLocation { location: name("far") });
     assert!(!copies(&story, "far").unwrap().confirms());
     say(&mut story, CopyState::Current);

@@ -105,18 +105,25 @@ fn restored(restore: &RestoreRow) -> v1::Restored {
 
 pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
     let query = house.ledger.query();
+    let vault = query.vault(&point.vault)?;
+    let suspended = query.epoch()?.map(|epoch| epoch.suspended).unwrap_or_default();
+    let is_held = |name: &Name| {
+        let is_suspended =
+            suspended.iter().any(|part| part.vault == vault.id && part.locations.contains(name));
+        is_suspended || vault.holding().any(|held| held == name)
+    };
     let mut locations = Vec::with_capacity(point.locations.len());
     for name in &point.locations {
         // Of a place that took another one's name it is not known yet.
         let copies = query.copies_in(&point.vault, name)?;
-        let confirmed = copies.is_none_or(|copies| copies.confirms());
+        let confirmed = is_held(name) && copies.is_none_or(|copies| copies.confirms());
         locations.push(v1::PointLocation { name: name.to_string(), confirmed });
     }
     Ok(v1::Point {
         id: Bytes::copy_from_slice(point.id.as_bytes()),
         policy: point.policy.as_ref().map(ToString::to_string),
         agent: query.agent(&point.agent)?.name.to_string(),
-        vault: query.vault(&point.vault)?.name.to_string(),
+        vault: vault.name.to_string(),
         source: point.source.clone(),
         time_ns: point.committed.as_nanos(),
         state: point.state.name().to_owned(),

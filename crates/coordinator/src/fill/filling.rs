@@ -49,14 +49,14 @@ impl<'a> Filling<'a> {
     pub(super) fn of(
         house: &'a House,
         vault: &'a VaultRow,
-        Way { from, to, pace }: Way<'a>,
+        Way { from, to, pace, budget }: Way<'a>,
         told: Told<'a>,
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<Self> {
         let keys = house.keys()?;
         let custody = keys.custodian.vault(vault)?;
         let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery));
-        let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
+        let (query, tasks) = (house.ledger.query(), &house.tasks);
         Ok(Self { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told })
     }
 

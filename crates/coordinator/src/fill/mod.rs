@@ -20,13 +20,14 @@ mod sealed;
 #[cfg(test)]
 mod tests;
 
-use crate::{house::House, places::Place};
+use crate::{budget::Budget, house::House, places::Place};
 use filling::Filling;
 use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 pub(crate) use listing::Marks;
 pub(crate) use pace::Pace;
+pub(crate) use points::Lacking;
 use points::Survey;
 use std::fmt;
 
@@ -87,6 +88,15 @@ pub(crate) struct Way<'a> {
     pub(crate) from: &'a [Place],
     pub(crate) to: &'a Place,
     pub(crate) pace: &'a Pace,
+    pub(crate) budget: &'a Budget,
+}
+
+impl<'a> Way<'a> {
+    /// As fast as it goes, for somebody who waits for it.
+    pub(crate) fn at_once(house: &'a House, from: &'a [Place], to: &'a Place) -> Self {
+        static NONE: Pace = Pace::none();
+        Self { from, to, pace: &NONE, budget: &house.outgoing }
+    }
 }
 
 /// Brings everything that the sources hold and the target lacks.
@@ -98,7 +108,7 @@ pub(crate) async fn fill(
     told: Told<'_>,
 ) -> Result<Filled> {
     house.places.prove(vault, &to.0).await?;
-    fill_shown(house, vault, Way { from, to, pace: &Pace::none() }, told).await
+    fill_shown(house, vault, Way::at_once(house, from, to), told).await
 }
 
 /// The same of a place that has shown that it is the vault's.
@@ -123,7 +133,7 @@ pub(crate) async fn copy(
     told: Told<'_>,
 ) -> Result<Filled> {
     house.places.prove(vault, &to.0).await?;
-    copy_shown(house, vault, Way { from, to, pace: &Pace::none() }, names, told).await
+    copy_shown(house, vault, Way::at_once(house, from, to), names, told).await
 }
 
 /// The same into a place that has shown that it is the vault's.
@@ -155,24 +165,24 @@ pub(crate) async fn tail(
 pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Name) -> Result<u64> {
     house.places.prove(vault, location).await?;
     let place = (location.clone(), house.places.location(location).await?);
-    place_points_shown(house, vault, &place, None).await
+    Ok(place_points_shown(house, vault, &place, None).await?.0)
 }
 
-/// The same of a place that has shown that it is the vault's; `opened` is the entry since which it
-/// is brought what it lacks.
+/// The same of a place that has shown that it is the vault's, and what it lacks; `opened` is the
+/// entry since which it is brought that.
 pub(crate) async fn place_points_shown(
     house: &House,
     vault: &VaultRow,
     place: &Place,
     opened: Option<u64>,
-) -> Result<u64> {
+) -> Result<(u64, Lacking)> {
     let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
     let mut survey = Survey::begin(query, vault, place, budget, tasks).await?;
     let mut placed = 0;
     loop {
         let points = survey.batch().await?;
         if points.is_empty() {
-            return Ok(placed);
+            return Ok((placed, survey.lacking()));
         }
         placed += points.len() as u64;
         let (vault, location) = (vault.id, place.0.clone());

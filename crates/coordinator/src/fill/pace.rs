@@ -3,7 +3,10 @@
 //! Whoever puts something pays for it before; debts are waited out. A pause is not made up for.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -13,37 +16,50 @@ const BURST: Duration = Duration::from_millis(250);
 
 pub(crate) struct Pace {
     /// 0: no bound.
-    bytes_per_second: u64,
+    bytes_per_second: AtomicU64,
     /// When what was paid for so far has gone.
-    paid: Mutex<Instant>,
+    paid: Mutex<Option<Instant>>,
 }
 
 impl Pace {
-    pub(crate) fn none() -> Self {
-        Self::of(0)
+    pub(crate) const fn none() -> Self {
+        Self { bytes_per_second: AtomicU64::new(0), paid: Mutex::new(None) }
     }
 
-    pub(crate) fn of(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, paid: Mutex::new(Instant::now()) }
-    }
-
-    pub(crate) fn bytes_per_second(&self) -> u64 {
-        self.bytes_per_second
-    }
-
-    /// Waits until so many bytes may go.
-    pub(crate) async fn pay(&self, bytes: u64) {
-        if self.bytes_per_second == 0 {
-            return;
+    /// From now on, for whoever has not paid yet.
+    pub(crate) fn set(&self, bytes_per_second: u64) {
+        if self.bytes_per_second.swap(bytes_per_second, Relaxed) != bytes_per_second {
+            *self.lock() = None;
         }
-        let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        let until = {
-            let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-            let earliest = Instant::now().checked_sub(BURST).unwrap_or_else(Instant::now);
-            *paid = (*paid).max(earliest) + takes;
-            *paid
-        };
-        tokio::time::sleep_until(until).await;
+    }
+
+    /// Waits until so many bytes may go, as fast as is said at the time.
+    pub(crate) async fn pay(&self, bytes: u64) {
+        let mut left = bytes;
+        while left > 0 {
+            let rate = self.bytes_per_second.load(Relaxed);
+            if rate == 0 {
+                return;
+            }
+            // A second's worth at a time: a bound that is lifted is lifted soon.
+            let part = left.min(rate);
+            left -= part;
+            tokio::time::sleep_until(self.reserve(part, rate)).await;
+        }
+    }
+
+    fn reserve(&self, bytes: u64, rate: u64) -> Instant {
+        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let now = Instant::now();
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let mut paid = self.lock();
+        let until = paid.map_or(earliest, |paid| paid.max(earliest)) + takes;
+        *paid = Some(until);
+        until
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.paid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,7 +69,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_take_their_time_and_pauses_are_not_made_up_for() {
-        let pace = Pace::of(1000);
+        let pace = Pace::none();
+        pace.set(1000);
         tokio::time::sleep(Duration::from_secs(60)).await;
         let begun = Instant::now();
         for _ in 0..10 {
@@ -61,6 +78,19 @@ mod tests {
         }
         let took = begun.elapsed();
         assert_eq!(took, Duration::from_secs(5) - BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_that_is_lifted_is_lifted_for_what_waits() {
+        let pace = Pace::none();
+        pace.set(1);
+        let begun = Instant::now();
+        let lift = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            pace.set(0);
+        };
+        tokio::join!(pace.pay(1_000_000), lift);
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

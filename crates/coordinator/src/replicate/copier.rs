@@ -11,7 +11,7 @@
 
 use super::queue::{Backlog, Batch, Queue};
 use crate::{
-    fill::{self, Filled, Marks, Pace, Progress, Way},
+    fill::{self, Filled, Lacking, Marks, Pace, Progress, Way},
     house::House,
     places::{Place, show},
 };
@@ -33,6 +33,8 @@ use tokio::time::Instant;
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long one that was passed over is looked after before it is required again.
+const RETURN_AFTER: Duration = Duration::from_secs(3);
 /// How often the ledger is told how far this is, while it is not there yet.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often people see how far this is.
@@ -44,6 +46,8 @@ pub(super) struct Copier {
     house: Arc<House>,
     /// How it is now.
     row: CopyRow,
+    /// What is being done.
+    state: CopyState,
     /// As the ledger was told last, and when.
     noted: (CopyRow, Instant),
     queue: Arc<Queue>,
@@ -58,15 +62,31 @@ pub(super) struct Copier {
     marks: Option<Marks>,
     /// Up to which entry the log was looked for, and when.
     tailed: Option<(u64, Instant)>,
+    /// Since when somebody looks after this location here.
+    begun: Instant,
+    /// It was away, and nothing was brought since: then it still is, for all that is known.
+    still_away: Option<u64>,
 }
 
 impl Copier {
     pub(super) fn new(house: Arc<House>, row: CopyRow, queue: Arc<Queue>) -> Self {
         house.copies.set(&row);
         let (noted, pace) = ((row.clone(), Instant::now()), Arc::new(Pace::none()));
-        let (pending, marks, tailed) = (None, None, None);
-        let (backlog, left) = (Backlog::default(), Arc::default());
-        Self { house, row, noted, queue, pending, backlog, left, pace, marks, tailed }
+        Self {
+            house,
+            state: row.state,
+            row,
+            noted,
+            queue,
+            pending: None,
+            backlog: Backlog::default(),
+            left: Arc::default(),
+            pace,
+            marks: None,
+            tailed: None,
+            begun: Instant::now(),
+            still_away: None,
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -99,54 +119,89 @@ impl Copier {
         }
     }
 
-    fn vault(&mut self) -> Result<VaultRow> {
+    fn vault(&self) -> Result<VaultRow> {
         let vault = self.house.ledger.query().vault(&self.row.vault)?;
-        let rate = vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max);
-        if self.pace.bytes_per_second() != rate {
-            self.pace = Arc::new(Pace::of(rate));
-        }
+        self.pace.set(vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max));
         Ok(vault)
     }
 
     /// Looks through everything. What is stored from now on is in the queue.
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
+        if vault.required.contains(&self.row.location) {
+            // What was on its way when it came to be required lies in the others by then.
+            self.house.shipped(self.row.opened).await?;
+        }
+        let (from, to) = self.places(&vault).await?;
         self.pending = None;
         drop(self.queue.take());
-        self.work_on(self.behind(&vault)?);
+        let backlog = self.behind().await?;
+        self.work_on(backlog);
         self.change(CopyState::Looking);
-        let (from, to) = self.places(&vault).await?;
         let mut filled = Filled::default();
         if !from.is_empty() {
             let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
             let (vault, to) = (vault.clone(), to.clone());
             let bring = async move {
                 let told = |progress| left.store(left_of(progress), Relaxed);
-                let way = Way { from: &from, to: &to, pace: &pace };
+                let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
                 fill::fill_shown(&house, &vault, way, &told).await
             };
-            self.row.state = CopyState::Copying;
+            self.change(CopyState::Copying);
             filled = self.watched(Box::pin(bring)).await?;
         }
         let opened = Some(self.row.opened);
-        Box::pin(fill::place_points_shown(&self.house, &vault, &to, opened)).await?;
+        let placed = fill::place_points_shown(&self.house, &vault, &to, opened);
+        let (_, lacking) = Box::pin(placed).await?;
         insist_on_all(&filled)?;
+        self.insist_on_whole(&to, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
     }
 
-    /// Committed points that are not known to lie there.
-    fn behind(&self, vault: &VaultRow) -> Result<Backlog> {
-        let mut behind = Backlog::default();
-        for point in self.house.ledger.query().points(None) {
-            let point = point?;
-            let is_there = point.locations.contains(&self.row.location) && self.row.confirms();
-            if point.vault == vault.id && !is_there {
-                behind.points += 1;
-                behind.oldest = Some(point.committed);
+    /// Everything that the ledger relies on is there, or came while it was looked for: what no
+    /// source could show is missing all the same.
+    async fn insist_on_whole(&self, to: &Place, lacking: &Lacking) -> Result<()> {
+        if lacking.count == 0 {
+            return Ok(());
+        }
+        let applied = *self.house.ledger.applied().borrow();
+        self.queue.heard(applied).await;
+        if self.queue.awaits(lacking) {
+            return Ok(());
+        }
+        let names = lacking.packs.iter().map(ObjectName::pack).chain(
+            lacking.points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]),
+        );
+        for name in names {
+            let is_awaited = self.queue.has(&name);
+            if !is_awaited && to.1.head(&name.as_str().parse()?).await?.is_none() {
+                let message = format!(
+                    "{} objects are in no location that can be read, first {name}",
+                    lacking.count
+                );
+                return Err(Error::new(Code::LocationBehind, message)
+                    .next("see to the vault's other locations: `holdfast location list`"));
             }
         }
-        Ok(behind)
+        Ok(())
+    }
+
+    /// Committed points that are not known to lie there.
+    async fn behind(&self) -> Result<Backlog> {
+        let (house, row) = (self.house.clone(), self.row.clone());
+        let count = move || {
+            let mut behind = Backlog::default();
+            for point in house.ledger.query().points(None) {
+                let point = point?;
+                let is_there = point.locations.contains(&row.location) && row.confirms();
+                if point.vault == row.vault && !is_there {
+                    behind.note(&point);
+                }
+            }
+            Ok(behind)
+        };
+        self.house.tasks.run_blocking("points", count).await
     }
 
     /// Where what it lacks is, and the location itself.
@@ -155,16 +210,27 @@ impl Copier {
         let to = (location.clone(), house.places.location(location).await?);
         show(vault, &to).await?;
         let others = vault.holding().filter(|name| *name != location).cloned().collect();
-        let (mut from, closed) = house.places.open_of(vault, others).await;
+        let (others, mut closed) = house.places.open_of(vault, others).await;
+        let mut from = Vec::with_capacity(others.len());
+        for place in others {
+            // One that is away must not keep the others from being read.
+            match show(vault, &place).await {
+                Ok(()) => from.push(place),
+                Err(error) => {
+                    house.places.close(&place.0);
+                    closed = Some(error);
+                }
+            }
+        }
         let left = match &self.row.left {
             Some(url) => Some(house.places.open_left(location, url).await),
             None => None,
         };
         match left {
-            Some(Ok(place)) => from.push(place),
+            Some(Ok(place)) if show(vault, &place).await.is_ok() => from.push(place),
             // Nobody else has what it had.
             Some(Err(error)) if from.is_empty() => return Err(error),
-            Some(Err(_)) | None => {}
+            _ => {}
         }
         match closed {
             Some(error) if from.is_empty() => {
@@ -190,9 +256,11 @@ impl Copier {
                 None => {
                     self.tail().await?;
                     self.settle().await?;
+                    let is_returning = self.vault()?.returning().contains(&self.row.location);
+                    let pause = if is_returning { RETURN_AFTER } else { TAIL_INTERVAL };
                     tokio::select! {
                         () = self.queue.came() => {}
-                        () = tokio::time::sleep(TAIL_INTERVAL) => {}
+                        () = tokio::time::sleep(pause) => {}
                     }
                 }
             }
@@ -228,7 +296,7 @@ impl Copier {
         let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
         let copy = async move {
             let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
-            let way = Way { from: &from, to: &to, pace: &pace };
+            let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
         let filled = self.watched(Box::pin(copy)).await?;
@@ -244,7 +312,8 @@ impl Copier {
         };
         let vault = self.vault()?;
         let (from, to) = self.places(&vault).await?;
-        let way = Way { from: &from, to: &to, pace: &self.pace };
+        let (pace, budget) = (&*self.pace, &self.house.copying);
+        let way = Way { from: &from, to: &to, pace, budget };
         let (_, marks) = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
         Ok(())
@@ -257,8 +326,11 @@ impl Copier {
             self.note().await?;
         }
         let vault = self.vault()?;
-        if vault.returning().contains(&self.row.location) {
+        // One that comes and goes is not taken back each time.
+        let is_steady = self.begun.elapsed() > RETURN_AFTER;
+        if vault.returning().contains(&self.row.location) && is_steady {
             self.house.places.prove(&vault, &self.row.location).await?;
+            self.house.places.write_again(&vault, &self.row.location).await?;
             let (vault, location) = (self.row.vault, self.row.location.clone());
             self.house.ledger.propose(Actor::System, TakeBack { vault, location }).await?;
         }
@@ -266,12 +338,17 @@ impl Copier {
     }
 
     fn be_whole(&mut self) {
+        self.still_away = None;
         self.work_on(Backlog::default());
         (self.row.whole, self.row.problem) = (Some(self.house.ledger.now()), None);
         self.change(CopyState::Current);
     }
 
     async fn be_away(&mut self, error: &Error) {
+        // Another disk may lie there when it is back.
+        if error.code != Code::LocationIoFailed {
+            self.marks = None;
+        }
         let (location, vault) = (&self.row.location, &self.row.vault);
         tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
         // A disk that is mounted again is seen by whoever opens it again.
@@ -282,24 +359,31 @@ impl Copier {
         self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
         let is_news =
             self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;
+        self.still_away = None;
         self.change(CopyState::Away);
+        self.still_away = Some(self.left.load(Relaxed));
         if is_news && let Err(error) = self.note().await {
             tracing::debug!(%error, "the ledger was not told");
         }
     }
 
     fn change(&mut self, state: CopyState) {
-        self.row.state = state;
+        self.state = state;
         self.show();
     }
 
     fn work_on(&mut self, backlog: Backlog) {
         self.backlog = backlog;
         self.left.store(backlog.bytes, Relaxed);
+        self.still_away = self.still_away.map(|_| backlog.bytes);
     }
 
     /// How far this is, with what came meanwhile.
     fn show(&mut self) {
+        if self.still_away.is_some_and(|before| self.left.load(Relaxed) < before) {
+            (self.still_away, self.row.problem) = (None, None);
+        }
+        self.row.state = if self.still_away.is_some() { CopyState::Away } else { self.state };
         let work = Backlog { bytes: self.left.load(Relaxed), ..self.backlog };
         let Backlog { points, bytes, oldest } = work.and(self.queue.waiting());
         (self.row.points, self.row.bytes, self.row.oldest) = (points, bytes, oldest);
@@ -314,8 +398,13 @@ impl Copier {
                 done = &mut work => return done,
                 () = tokio::time::sleep(SHOW_INTERVAL) => {}
             }
-            if self.noted.1.elapsed() > NOTE_INTERVAL {
-                self.note().await?;
+            // A bound that was changed counts from now on.
+            self.vault()?;
+            if self.still_away.is_none()
+                && self.noted.1.elapsed() > NOTE_INTERVAL
+                && let Err(error) = self.note().await
+            {
+                tracing::debug!(%error, "the ledger was not told");
             }
         }
     }

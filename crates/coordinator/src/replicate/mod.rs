@@ -65,7 +65,13 @@ struct Running {
 impl Copiers {
     /// One for each row: what a row said that was opened anew is of another place.
     fn keep(&mut self, house: &Arc<House>) -> Result<()> {
-        let rows = house.ledger.query().copies()?;
+        let query = house.ledger.query();
+        let mut rows = query.copies()?;
+        let is_held = |row: &CopyRow| {
+            let vault = query.vault(&row.vault);
+            vault.is_ok_and(|vault| vault.holding().any(|name| *name == row.location))
+        };
+        rows.retain(is_held);
         self.0.retain(|(vault, location), running| {
             let is_its = |row: &CopyRow| row.vault == *vault && row.location == *location;
             rows.iter().any(|row| is_its(row) && row.opened == running.opened)

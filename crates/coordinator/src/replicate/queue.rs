@@ -3,15 +3,18 @@
 //!
 //! Bounded: whoever is too far behind looks through the listings instead.
 
-use crate::raft::Heard;
+use crate::{fill::Lacking, raft::Heard};
 use holdfast_common::{PointId, Result, Timestamp, VaultId};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackState, PointRow},
 };
-use holdfast_repository::layout::ObjectName;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use holdfast_repository::layout::{Object, ObjectName};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Notify, watch};
 
 /// So many objects at most are told apart.
 const OBJECTS_MAX: usize = 16_384;
@@ -22,6 +25,8 @@ pub(super) struct Batch {
     /// Packs and segments.
     pub(super) objects: Vec<ObjectName>,
     pub(super) points: Vec<PointId>,
+    /// How many they were before they were too many.
+    points_count: u64,
     /// Of the packs.
     pub(super) bytes: u64,
     /// When the oldest of the points was committed.
@@ -37,8 +42,22 @@ impl Batch {
 
     fn note_point(&mut self, point: &PointRow) {
         self.points.push(point.id);
-        let committed = point.committed;
-        self.oldest = Some(self.oldest.map_or(committed, |oldest| oldest.min(committed)));
+        let mut backlog = Backlog::of(self);
+        backlog.note(point);
+        (self.points_count, self.oldest) = (backlog.points, backlog.oldest);
+    }
+
+    fn take_in(&mut self, news: Self) {
+        let backlog = Backlog::of(self).and(Backlog::of(&news));
+        (self.points_count, self.bytes, self.oldest) =
+            (backlog.points, backlog.bytes, backlog.oldest);
+        self.objects.extend(news.objects);
+        self.points.extend(news.points);
+        self.everything |= news.everything || self.objects.len() + self.points.len() > OBJECTS_MAX;
+        if self.everything {
+            self.objects.clear();
+            self.points.clear();
+        }
     }
 }
 
@@ -51,8 +70,13 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
+    pub(super) fn note(&mut self, point: &PointRow) {
+        let (points, oldest) = (1, Some(point.committed));
+        *self = self.and(Self { points, bytes: 0, oldest });
+    }
+
     pub(super) fn of(batch: &Batch) -> Self {
-        Self { points: batch.points.len() as u64, bytes: batch.bytes, oldest: batch.oldest }
+        Self { points: batch.points_count, bytes: batch.bytes, oldest: batch.oldest }
     }
 
     pub(super) fn and(self, later: Self) -> Self {
@@ -69,38 +93,65 @@ impl Backlog {
 pub(super) struct Queue {
     batch: Mutex<Batch>,
     came: Notify,
+    /// How far the log was heard.
+    upto: watch::Sender<u64>,
 }
 
 impl Queue {
     /// Takes in what is about a vault.
     pub(super) fn hear(&self, query: Query<'_>, vault: &VaultId, heard: &Heard) -> Result<()> {
-        let mut batch = self.lock();
+        let mut news = Batch { everything: heard.everything, ..Batch::default() };
         for id in &heard.packs {
             let row = query.pack(vault, id)?.filter(|row| row.state == PackState::Stored);
             if let Some(row) = row.filter(|row| row.home == PackHome::Object) {
-                batch.objects.push(ObjectName::pack(id));
-                batch.bytes += u64::from(row.length);
+                news.objects.push(ObjectName::pack(id));
+                news.bytes += u64::from(row.length);
             }
         }
         for segment in heard.segments.iter().filter(|segment| segment.vault == *vault) {
-            batch.objects.push(ObjectName::segment(&segment.id));
-            batch.bytes += segment.length;
+            news.objects.push(ObjectName::segment(&segment.id));
+            news.bytes += segment.length;
         }
         for (_, id) in heard.points.iter().filter(|(of, _)| of == vault) {
             if let Some(point) = query.row::<PointRow>(id.as_bytes())? {
-                batch.note_point(&point);
+                news.note_point(&point);
             }
         }
-        batch.everything |=
-            heard.everything || batch.objects.len() + batch.points.len() > OBJECTS_MAX;
-        if batch.everything {
-            batch.objects.clear();
-            batch.points.clear();
-        }
-        if !batch.is_empty() {
+        let is_empty = news.is_empty();
+        self.lock().take_in(news);
+        self.upto.send_replace(heard.upto);
+        if !is_empty {
             self.came.notify_one();
         }
         Ok(())
+    }
+
+    /// Returns when everything up to an entry was heard.
+    pub(super) async fn heard(&self, index: u64) {
+        let mut upto = self.upto.subscribe();
+        // Whoever tells is there as long as whoever waits.
+        drop(upto.wait_for(|upto| *upto >= index).await);
+    }
+
+    /// Whether all of these are still to be brought.
+    pub(super) fn awaits(&self, lacking: &Lacking) -> bool {
+        let batch = self.lock();
+        let (objects, points): (HashSet<_>, HashSet<_>) =
+            (batch.objects.iter().collect(), batch.points.iter().collect());
+        batch.everything
+            || lacking.packs.iter().all(|id| objects.contains(&ObjectName::pack(id)))
+                && lacking.points.iter().all(|id| points.contains(id))
+                && lacking.count == (lacking.packs.len() + lacking.points.len()) as u64
+    }
+
+    /// Whether an object is still to be brought.
+    pub(super) fn has(&self, name: &ObjectName) -> bool {
+        let batch = self.lock();
+        batch.everything
+            || match name.object() {
+                Object::Point(id) | Object::Reach(id) => batch.points.contains(&id),
+                _ => batch.objects.contains(name),
+            }
     }
 
     /// All that came since the last call.
@@ -167,12 +218,17 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut crowd = Crowd::default();
         crowd.put(&stored(1));
+        crowd.point(7, |_| ());
+        crowd.point(8, |_| ());
         crowd.ask(|query| {
             let queue = Queue::default();
             let many = Heard { packs: vec![stored(1).id; OBJECTS_MAX], ..Heard::default() };
             queue.hear(query, &VAULT, &many).unwrap();
             assert_eq!(queue.waiting().bytes, OBJECTS_MAX as u64);
-            queue.hear(query, &VAULT, &heard(&[1], &[])).unwrap();
+            queue.hear(query, &VAULT, &heard(&[1], &[7, 8])).unwrap();
+            let waiting = queue.waiting();
+            assert_eq!((waiting.points, waiting.bytes), (2, OBJECTS_MAX as u64 + 1));
+            assert_eq!(waiting.oldest, Some(crowd::moment(7)), "it is told all the same");
             let batch = queue.take();
             assert_eq!((batch.everything, batch.objects.len()), (true, 0));
         });

@@ -13,7 +13,7 @@ mod walk;
 
 pub(crate) use check::{hash_of, problem_of};
 
-use crate::house::House;
+use crate::{house::House, places::show};
 use choice::Choice;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::{CopyRow, CopyState, VaultRow};
@@ -36,7 +36,7 @@ pub(crate) struct Looked {
 }
 
 impl Looked {
-    fn at(house: &House, vault: &VaultRow) -> Result<Self> {
+    async fn at(house: &House, vault: &VaultRow) -> Result<Self> {
         let (query, used) = (house.ledger.query(), house.places.in_use(vault)?);
         let mut required = Vec::with_capacity(used.required.len());
         for name in used.required {
@@ -52,7 +52,7 @@ impl Looked {
         for name in vault.following() {
             let row = query.copies_in(&vault.id, name)?;
             let is_there = |row: CopyRow| row.state != CopyState::Away && row.confirms();
-            if row.is_some_and(is_there) {
+            if row.is_some_and(is_there) && shows(house, vault, name).await {
                 following.push(name.clone());
             }
         }
@@ -63,6 +63,12 @@ impl Looked {
     fn following_of(&self, names: &[Name]) -> Vec<Name> {
         self.following.iter().filter(|name| names.contains(name)).cloned().collect()
     }
+}
+
+/// Whether a location that follows is there, and the vault's.
+async fn shows(house: &House, vault: &VaultRow, name: &Name) -> bool {
+    let Ok(store) = house.places.location(name).await else { return false };
+    show(vault, &(name.clone(), store)).await.is_ok()
 }
 
 pub(crate) struct Request {
@@ -106,7 +112,7 @@ async fn run(
             continue;
         }
         let vault = house.vault(&row.id)?;
-        let looked = Looked::at(house, &vault.row)?;
+        let looked = Looked::at(house, &vault.row).await?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
         house.places.prove_all(&looked.required).await?;
         let mut walk = Walk::begin(house, (&vault, looked), request, (&mut *tally, events));

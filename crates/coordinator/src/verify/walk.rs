@@ -171,7 +171,8 @@ impl<'a> Walk<'a> {
         names.extend_from_slice(following);
         let required = VaultRow { required: names, ..self.vault.row.clone() };
         let places = self.house.places.required(&required).await?;
-        let event = check_everywhere(self.house, self.vault, &places, (expected, level)).await?;
+        let places = (&places[..], self.looked.required.required.len());
+        let event = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);

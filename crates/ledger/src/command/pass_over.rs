@@ -24,7 +24,7 @@ impl PassOver {
         if !vault.required.contains(&self.location) {
             return Ok(Outcome::Unchanged);
         }
-        if !vault.can_spare_one() {
+        if !vault.can_spare(1) {
             let message = format!("the vault `{}` does not go on without it", vault.name);
             return Err(conflict(message));
         }

@@ -2,6 +2,7 @@
 
 use super::{Apply, Outcome, conflict, take_back::insist_on_current};
 use crate::{
+    level::COPIES,
     row::{Beside, LocationRow, VaultRow, copies::copy_key},
     tables::Table,
 };
@@ -35,7 +36,7 @@ impl PutVault {
             apply.tables.put_raw(Table::VaultName, name, id)?;
             let vault = VaultRow { revision: 1, ..self.vault.clone() };
             for name in vault.following() {
-                apply.open_copies(&vault, name)?;
+                apply.open_copies_anew(&vault, name, None)?;
             }
             apply.tables.put(&vault)?;
             return Ok(Outcome::Done);
@@ -49,7 +50,11 @@ impl PutVault {
             .next("make a vault of another name"));
         }
         let wish = Wish::of(&self.vault);
-        if wish.is_of(&old) {
+        let is_same = match apply.level()? < COPIES {
+            true => old.required == self.vault.required,
+            false => wish.is_of(&old),
+        };
+        if is_same {
             return Ok(Outcome::Unchanged);
         }
         wish.put(apply, old)
@@ -92,7 +97,11 @@ impl<'v> Wish<'v> {
         let following: Vec<Name> =
             self.beside.following.iter().chain(&returning).cloned().collect();
         for name in following.iter().filter(|name| !old.following().contains(name)) {
-            apply.open_copies(&old, name)?;
+            match old.required.contains(name) {
+                true => apply.open_copies(&old, name)?,
+                // What was said of it before it was dropped may be so no more.
+                false => apply.open_copies_anew(&old, name, None)?,
+            }
         }
         for name in old.holding() {
             if !required.contains(name) && !following.contains(name) {

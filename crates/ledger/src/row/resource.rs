@@ -110,10 +110,10 @@ impl VaultRow {
         self.required.iter().chain(self.following())
     }
 
-    /// Whether a run may go on without one of the required locations.
-    pub fn can_spare_one(&self) -> bool {
+    /// Whether a run may go on without so many of the required locations.
+    pub fn can_spare(&self, count: usize) -> bool {
         let enough = self.beside.as_ref().and_then(|beside| beside.enough);
-        enough.is_some_and(|enough| self.required.len() > (enough as usize).max(1))
+        enough.is_some_and(|enough| self.required.len() >= (enough as usize).max(1) + count)
     }
 
     /// How long a backup waits for a required location that is away.

@@ -263,6 +263,80 @@ fn a_location_that_lost_everything_is_filled_again() {
 }
 
 #[test]
+fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name() {
+    let mut scene = Scene::new();
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    let point = scene.backup(2);
+    scene.wait_until_held(&point, &["main", "far"]);
+    fs::remove_dir_all(scene.dev.dir.join("location")).unwrap();
+    scene.restart();
+    let new = scene.scratch.join("new");
+    let url = format!("local:{}", new.display());
+    scene.dev.json(&["location", "replace", "main", &url]).fails(3, "file.path_missing");
+    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    wait_until("`main` lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
+    scene.restore_from(&new, &point);
+    let next = scene.backup(8);
+    scene.wait_until_held(&next, &["main", "far"]);
+    scene.dev.json(&["verify", "--all", "--level", "storage"]).ok();
+}
+
+#[test]
+fn one_that_was_dropped_and_emptied_confirms_nothing_when_it_follows_again() {
+    let scene = Scene::new();
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    let point = scene.backup(2);
+    scene.wait_until_held(&point, &["main", "far"]);
+    scene.declare(r#"required = ["main"]"#).ok();
+    assert_eq!(scene.holding(&point), ["main"]);
+    for entry in fs::read_dir(&scene.far).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
+    }
+    let slow = r#"required = ["main"], following = ["far"], copy_bytes_per_second_max = 300000"#;
+    scene.declare(slow).ok();
+    assert_eq!(scene.holding(&point), ["main"], "not one byte is there");
+    scene.dev.json(&["verify", "--all", "--level", "structure"]).ok();
+    // A bound that is lifted is lifted for what is on its way.
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.wait_until_held(&point, &["main", "far"]);
+    scene.restore_from(&scene.far, &point);
+}
+
+#[test]
+fn what_no_other_location_could_show_is_missing_all_the_same() {
+    let mut scene = Scene::new();
+    let third = scene.scratch.join("third");
+    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
+    scene.declare(r#"required = ["main"], following = ["far", "third"]"#).ok();
+    scene.wait_for("far", "current");
+    scene.wait_for("third", "current");
+    // `third` misses a point, and is then the only one that can be read.
+    let away = scene.scratch.join("away");
+    fs::rename(third.join("vault"), &away).unwrap();
+    let point = scene.backup(5);
+    scene.wait_until_held(&point, &["main", "far"]);
+    scene.wait_for("third", "away");
+    let hidden = [scene.dev.dir.join("location/vault"), scene.far.join("vault")];
+    let put_by = [scene.scratch.join("by-main"), scene.scratch.join("by-far")];
+    for (from, to) in hidden.iter().zip(&put_by) {
+        fs::rename(from, to).unwrap();
+    }
+    fs::rename(&away, third.join("vault")).unwrap();
+    scene.restart();
+    let copies = scene.wait_for("third", "away");
+    assert_eq!(scene.holding(&point), ["main", "far"], "{copies:#}");
+    fs::rename(&put_by[1], &hidden[1]).unwrap();
+    scene.wait_until_held(&point, &["main", "far", "third"]);
+    fs::rename(&put_by[0], &hidden[0]).unwrap();
+    scene.restore_from(&third, &point);
+}
+
+#[test]
 fn a_location_becomes_required_only_when_it_lacks_nothing() {
     let scene = Scene::new();
     let before = scene.dev.backup(&scene.source);

@@ -61,7 +61,13 @@ enum Verb {
     Enable { name: Name },
     /// Say that a location lies elsewhere now, with all it holds
     #[command(after_help = EXAMPLES)]
-    Replace { name: Name, url: String },
+    Replace {
+        name: Name,
+        url: String,
+        /// The new place holds nothing, and is filled from the vaults' other locations
+        #[arg(long)]
+        empty: bool,
+    },
     /// Fill a location that lost what it held, from the others that its vaults lie in
     #[command(after_help = EXAMPLES)]
     Rebuild { name: Name },
@@ -84,7 +90,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         }
         Verb::Disable { name } => disable(&name, demand).await,
         Verb::Enable { name } => enable(&name, demand).await,
-        Verb::Replace { name, url } => replace(&name, url, demand).await,
+        Verb::Replace { name, url, empty } => replace(&name, (url, empty), demand).await,
         Verb::Rebuild { name } => rebuild(&name, demand).await,
         Verb::Remove { name } => remove(&name, demand).await,
     }
@@ -188,9 +194,9 @@ async fn enable(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-async fn replace(name: &Name, url: String, demand: &Demand<'_>) -> Result<Ending> {
+async fn replace(name: &Name, (url, empty): (String, bool), demand: &Demand<'_>) -> Result<Ending> {
     let client = demand.client().await?;
-    let question = v1::ReplaceLocationRequest { name: name.to_string(), url };
+    let question = v1::ReplaceLocationRequest { name: name.to_string(), url, empty };
     let ask = async |mut admin: Admin, question| admin.replace_location(question).await;
     let done = client.ask(question, ask).await?;
     demand.output.answer(
@@ -283,5 +289,6 @@ Examples:
   holdfast location disable far --yes
   holdfast location enable far
   holdfast location replace far local:/mnt/new/vault
+  holdfast location replace far s3:new-bucket/vault --empty
   holdfast location rebuild far --yes
   holdfast location remove old";

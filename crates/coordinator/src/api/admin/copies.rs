@@ -2,11 +2,7 @@
 //! somebody should look at, and one that lost everything.
 
 use super::locations::unfinished;
-use crate::{
-    house::House,
-    places::{self, Place},
-    vaults,
-};
+use crate::{house::House, places::Place, vaults};
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::{
     Actor,
@@ -124,25 +120,37 @@ pub(super) async fn rebuild(
         return Err(Error::new(Code::LocationDisabled, message)
             .next(format!("holdfast location enable {location}")));
     }
+    let url = LocationUrl::resolve(&row.url, &house.base)?;
+    let holding = give_to_all(house, &location, &url).await?;
+    house.places.close(&location);
+    house.ledger.propose(actor, RebuildLocation { location }).await?;
+    let vaults = holding.iter().map(|vault| vault.name.to_string()).collect();
+    Ok(v1::RebuildLocationResponse { vaults })
+}
+
+/// An empty place gets the own object of each vault that the location holds, if another location
+/// has what it is to be filled with.
+pub(super) async fn give_to_all(
+    house: &House,
+    location: &Name,
+    url: &LocationUrl,
+) -> Result<Vec<VaultRow>> {
     let mut holding = house.ledger.query().vaults()?;
-    holding.retain(|vault| vault.holding().any(|name| *name == location));
+    holding.retain(|vault| vault.holding().any(|name| name == location));
     if holding.is_empty() {
         let message = format!("no vault lies in the location `{location}`");
         return Err(Error::new(Code::ResourceConflict, message));
     }
     for vault in &holding {
-        insist_on_another(house, vault, &location).await?;
+        insist_on_another(house, vault, location).await?;
     }
-    let place = made(house, &row).await?;
+    let place = made(house, location, url).await?;
     for vault in &holding {
-        vaults::give(house, vault, &place)
-            .await
-            .map_err(|error| unfinished(format!("`{location}` cannot be filled again"), &error))?;
+        vaults::give(house, vault, &place).await.map_err(|error| {
+            unfinished(format!("{url} cannot be filled for `{location}`"), &error)
+        })?;
     }
-    house.places.close(&location);
-    house.ledger.propose(actor, RebuildLocation { location }).await?;
-    let vaults = holding.iter().map(|vault| vault.name.to_string()).collect();
-    Ok(v1::RebuildLocationResponse { vaults })
+    Ok(holding)
 }
 
 /// Somewhere else has what is to be brought.
@@ -161,13 +169,12 @@ async fn insist_on_another(house: &House, vault: &VaultRow, location: &Name) -> 
     })
 }
 
-async fn made(house: &House, row: &LocationRow) -> Result<Place> {
-    let (text, base) = (row.url.clone(), house.base.clone());
-    let open = LocationUrl::resolve(&row.url, &house.base)?;
+async fn made(house: &House, location: &Name, url: &LocationUrl) -> Result<Place> {
+    let url = url.clone();
     let make = move || {
-        drop(places::make(&text, &base)?);
-        url::open(&open)
+        drop(url::create(&url)?);
+        url::open(&url)
     };
     let store = house.tasks.run_blocking("location", make).await?;
-    Ok((row.name.clone(), store))
+    Ok((location.clone(), store))
 }

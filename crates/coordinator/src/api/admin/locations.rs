@@ -177,11 +177,15 @@ pub(super) async fn replace(
     insist_on_settled(house, &name)?;
     let url = LocationUrl::resolve(&parse::text("the url", request.url)?, &house.base)?;
     house.places.insist_on_own_ground(&name, &url).await?;
+    if request.empty {
+        copies::give_to_all(house, &name, &url).await?;
+    }
     let (to, vaults) = insist_on_vaults(house, &name, &url).await?;
     let trial = try_out(house, &url).await;
     trial.insist_on_usable(&name)?;
     let left = place_left(house, &old).await;
-    if left.is_none() && requiring(house, &name)?.iter().any(|vault| vault.required.len() == 1) {
+    let is_alone = |vault: &VaultRow| vault.holding().count() == 1;
+    if left.is_none() && requiring(house, &name)?.iter().any(is_alone) {
         let message =
             format!("{} cannot be read, and no other location has what it holds", old.url);
         return Err(Error::new(Code::LocationIoFailed, message)
@@ -285,7 +289,7 @@ async fn bring(house: &House, to: &Place, left: Option<&Place>) -> Result<Brough
         if from.is_empty() {
             continue;
         }
-        let way = fill::Way { from: &from, to, pace: &fill::Pace::none() };
+        let way = fill::Way::at_once(house, &from, to);
         let filled = fill::fill_shown(house, &vault, way, &|_| {}).await?;
         if let Some(first) = filled.lacks.first.first() {
             let message = format!("{} objects are whole in no location", filled.lacks.count);

@@ -94,6 +94,7 @@ codes! {
     LevelLow "cluster.level_low" Refused false "bring every member to the newest holdfast; see `holdfast cluster status`";
     LevelUnknown "cluster.level_unknown" Refused false "start a newer holdfast here: the cluster has gone on to what this one does not know";
     LimitExceeded "limit.size_exceeded" Refused false "see docs/limits.md";
+    LocationBehind "location.copies_behind" Failed false "see how far it is: `holdfast location list`";
     LocationBucketMissing "location.bucket_missing" NotFound false "make the bucket, or mend the location's URL";
     LocationClockSkewed "location.clock_skewed" Refused false "set the clock of the coordinator's host, by NTP say";
     LocationCredentialsMissing "location.credentials_missing" Refused false "give the coordinator credentials: in its environment, in a profile, or of its instance";
@@ -103,6 +104,7 @@ codes! {
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
+    LocationPassedOver "location.passed_over" Failed false "see to the location; it is required again when it lacks nothing";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";
     LocationRequestRefused "location.request_refused" Refused false "mend what the server refused in the location's URL or at the bucket";

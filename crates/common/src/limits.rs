@@ -132,6 +132,10 @@ pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects on their way into a location that is filled up; their bytes are of the read budget.
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
+/// What copies into locations hold in memory, all together.
+pub const COPY_BUDGET_BYTES: usize = 32 * MIB;
+/// Objects that a location did not list and that are looked for one by one.
+pub const OBJECTS_LACKED_MAX: usize = 20_000;
 /// Objects that no location has whole, and that are told one by one; of more there is a count.
 pub const OBJECTS_LEFT_TOLD_MAX: usize = 100;
 /// Who may wait for a share, and for how long; then it is told to try again.
@@ -195,6 +199,12 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// The longest that a vault may have its backups wait for a location that is away.
+pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
+/// A location that follows is late when a point of this age does not lie there.
+pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
+/// Locations of which one command says how far their copies are.
+pub const COPIES_NOTED_MAX: usize = 32;
 
 // Retention.
 /// Nothing is forgotten before it is so old, unless its policy says otherwise.
@@ -217,6 +227,8 @@ pub const HOLD_REASON_BYTES_MAX: usize = 512;
 pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
 /// Runs that one command forgets.
 pub const RUNS_FORGOTTEN_MAX: usize = 256;
+
+// Bundles and room.
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.

@@ -11,6 +11,7 @@ use crate::{
     places::Places,
     raft::Ledger,
     reading::Reads,
+    replicate::Figures,
     shipped::ship::Shipping,
 };
 use bytes::Bytes;
@@ -44,6 +45,10 @@ pub(crate) struct House {
     pub(crate) sessions: Sessions,
     pub(crate) reads: Reads,
     pub(crate) shipping: Shipping,
+    /// How far this member is in bringing locations what they lack, when it leads.
+    pub(crate) copies: Figures,
+    /// Bytes of objects on their way into locations that lack them.
+    pub(crate) copying: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

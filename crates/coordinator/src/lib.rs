@@ -28,6 +28,7 @@ mod raft;
 mod reading;
 mod recovery;
 mod region;
+mod replicate;
 mod retain;
 mod serve;
 mod shipped;

@@ -16,7 +16,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, retain, shipped,
+    region, replicate, retain, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -212,6 +212,11 @@ fn spawn_work(
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
     tasks.spawn("retention", OnError::Shutdown, retention);
+    tasks.spawn(
+        "replication",
+        OnError::Shutdown,
+        replicate::replicate(house.clone(), token.clone()),
+    );
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -402,6 +407,8 @@ pub(crate) fn house(
         sessions: Default::default(),
         reads: Default::default(),
         shipping: Default::default(),
+        copies: Default::default(),
+        copying: Budget::new(limits::COPY_BUDGET_BYTES),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

@@ -36,6 +36,9 @@ pub const SILENCE: u32 = 3;
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
+/// From which level on vaults have locations that follow, and a location that comes back into use
+/// is noted until it lacks nothing.
+pub const COPIES: u32 = 5;
 /// From which level on points are forgotten: policies say how long they are kept, points say what
 /// they hold, and what an agent made is held when it loses its rights.
 pub const RETENTION: u32 = 5;
@@ -60,10 +63,13 @@ impl Command {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
             Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
+            Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
+            Self::PlacePoints(place) if place.opened.is_some() => COPIES,
             Self::PutPolicy(put) if put.policy.speaks_of_retention() => RETENTION,
+            Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -8,11 +8,12 @@ use crate::{
     pages::Pages,
     retention::{Rules, Ties},
     row::{
-        AgentRow, BundleRow, ClassRow, ClusterRow, EpochRow, FindingRow, ForgottenRow, HoldRow,
-        LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
+        AgentRow, BundleRow, ClassRow, ClusterRow, CopyRow, EpochRow, FindingRow, ForgottenRow,
+        HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
         PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
-        VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member,
-        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        VaultRow, cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY,
+        member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -161,6 +162,16 @@ impl<'a> Query<'a> {
             Some(id) => self.vault(&VaultId::from_slice(&id)?),
             None => Err(Error::new(Code::VaultMissing, format!("there is no vault `{name}`"))),
         }
+    }
+
+    /// How far a location is that may lack something of a vault; none of one that lacks nothing.
+    pub fn copies_in(&self, vault: &VaultId, location: &Name) -> Result<Option<CopyRow>> {
+        self.row(&copy_key(vault, location))
+    }
+
+    /// How far all of them are.
+    pub fn copies(&self) -> Result<Vec<CopyRow>> {
+        self.every(&[])
     }
 
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {

@@ -40,8 +40,10 @@ impl Command {
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)
+            | Self::NoteCopies(_)
             | Self::NoteFindings(_)
             | Self::NoteSnapshot(_)
+            | Self::PassOver(_)
             | Self::PlaceMember(_)
             | Self::PlacePoints(_)
             | Self::PutClass(_)
@@ -49,6 +51,7 @@ impl Command {
             | Self::PutPolicy(_)
             | Self::PutVault(_)
             | Self::RaiseLevel(_)
+            | Self::RebuildLocation(_)
             | Self::RecoverCluster(_)
             | Self::ReleaseHold(_)
             | Self::RemoveMember(_)
@@ -61,6 +64,7 @@ impl Command {
             | Self::SeeAgents(_)
             | Self::StartRun(_)
             | Self::StorePacks(_)
+            | Self::TakeBack(_)
             | Self::TakeOffice(_)
             | Self::VerifyBundle(_) => false,
         }

@@ -42,6 +42,7 @@ pub enum Table {
     Epoch = 30,
     Level = 34,
     Finding = 35,
+    Copy = 36,
     Hold = 46,
     Forgotten = 47,
     Class = 48,

@@ -121,6 +121,20 @@ const VAULT: Page = Page {
         may("spec.sharing", "\"agent\" or \"vault\"", "agent", "who shares chunks with whom"),
         may("spec.custody", "\"coordinator\" or \"operator\"", "coordinator", "who can open it"),
         may("spec.locations.required", "list of names", "[]", "must hold every pack"),
+        may("spec.locations.following", "list of names", "[]", "are brought it a moment later"),
+        may(
+            "spec.locations.enough",
+            "integer",
+            "all of them",
+            "so many required ones do while others are away",
+        ),
+        may("spec.locations.wait_secs", "integer", "0", "how long one that is away is waited for"),
+        may(
+            "spec.locations.copy_bytes_per_second_max",
+            "integer",
+            "no limit",
+            "what copies into one location may take of a line",
+        ),
     ],
     example: r#"kind = "vault"
 name = "images"

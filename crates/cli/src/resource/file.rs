@@ -44,7 +44,7 @@ pub struct VaultForm {
     #[serde(default = "custody_usual")]
     custody: String,
     #[serde(default)]
-    locations: LocationsForm,
+    locations: VaultLocationsForm,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -69,6 +69,26 @@ pub struct PolicyForm {
 struct LocationsForm {
     #[serde(default)]
     required: Vec<String>,
+}
+
+/// Where a vault lies, and how it gets along without some of it.
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct VaultLocationsForm {
+    #[serde(default)]
+    required: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    following: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enough: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait_secs: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    copy_bytes_per_second_max: u64,
+}
+
+fn is_zero(figure: &u64) -> bool {
+    *figure == 0
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -156,7 +176,13 @@ impl Document {
                 spec: VaultForm {
                     sharing: spec.sharing,
                     custody: spec.custody,
-                    locations: LocationsForm { required: spec.required },
+                    locations: VaultLocationsForm {
+                        required: spec.required,
+                        following: spec.following,
+                        enough: spec.enough,
+                        wait_secs: spec.wait_secs,
+                        copy_bytes_per_second_max: spec.copy_bytes_per_second_max,
+                    },
                 },
             },
         })
@@ -175,6 +201,10 @@ impl Document {
                     sharing: spec.sharing,
                     custody: spec.custody,
                     required: spec.locations.required,
+                    following: spec.locations.following,
+                    enough: spec.locations.enough,
+                    wait_secs: spec.locations.wait_secs,
+                    copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
                     ..Default::default()
                 }),
             ),

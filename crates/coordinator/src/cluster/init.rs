@@ -10,7 +10,8 @@ use crate::{
     keys::secrets,
     options::{Options, RETENTION_SETTLES, environment},
     raft::Ledger,
-    serve, vaults,
+    serve,
+    vaults::{self, Lying},
 };
 use holdfast_common::{
     Clock, ClusterId, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
@@ -102,8 +103,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         &house,
         Actor::System,
         VAULT.parse()?,
-        Sharing::Agent,
-        required,
+        (Sharing::Agent, Lying { required, beside: None }),
         operator_kek.as_ref(),
     )
     .await?;

@@ -11,7 +11,7 @@
 
 use super::{listing::Listing, object::went_away};
 use crate::{budget::Budget, places::Place, verify::problem_of};
-use holdfast_common::{PointId, Result, VaultId, limits};
+use holdfast_common::{PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackState, PointRow, VaultRow},
@@ -30,7 +30,18 @@ pub(super) struct Survey<'a> {
     bare: BTreeSet<PointId>,
     /// Numbers of chunks whose packs are not there.
     missing: Arc<Reach>,
+    lacking: Lacking,
     points: Box<dyn Iterator<Item = Result<PointRow>> + Send + Sync + 'a>,
+}
+
+/// What the ledger relies on and a location did not list.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking {
+    /// The first of them.
+    pub(crate) packs: Vec<PackId>,
+    pub(crate) points: Vec<PointId>,
+    /// How many there are.
+    pub(crate) count: u64,
 }
 
 impl<'a> Survey<'a> {
@@ -42,9 +53,15 @@ impl<'a> Survey<'a> {
         tasks: &'a Tasks,
     ) -> Result<Self> {
         let bare = bare(query, vault.id, place).await?;
-        let missing = Arc::new(missing(query, vault.id, place, &bare).await?);
-        let points = Box::new(points(query));
-        Ok(Self { vault, place, budget, tasks, bare, missing, points })
+        let mut lacking = Lacking { count: bare.len() as u64, ..Lacking::default() };
+        lacking.points.extend(bare.iter().copied().take(limits::OBJECTS_LACKED_MAX));
+        let missing = missing(query, vault.id, place, &bare, &mut lacking).await?;
+        let (missing, points) = (Arc::new(missing), Box::new(points(query)));
+        Ok(Self { vault, place, budget, tasks, bare, missing, lacking, points })
+    }
+
+    pub(super) fn lacking(self) -> Lacking {
+        self.lacking
     }
 
     /// The next points that lie there and are not said to; none when there are no more.
@@ -128,6 +145,7 @@ async fn missing(
     vault: VaultId,
     place: &Place,
     bare: &BTreeSet<PointId>,
+    lacking: &mut Lacking,
 ) -> Result<Reach> {
     let (mut listed, mut missing, mut after) =
         (Listing::over(place, "packs/")?, Reach::new(), None);
@@ -148,6 +166,12 @@ async fn missing(
                 PackState::Lost => false,
                 PackState::Stored => is_there,
             };
+            if !is_whole && pack.state == PackState::Stored && pack.home == PackHome::Object {
+                lacking.count += 1;
+                if lacking.packs.len() < limits::OBJECTS_LACKED_MAX {
+                    lacking.packs.push(pack.id);
+                }
+            }
             if !is_whole {
                 missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;
             }

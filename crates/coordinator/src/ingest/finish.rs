@@ -6,11 +6,11 @@ use super::{
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{ChunkKind, Code, Error, PointId, Result, RunId};
+use holdfast_common::{ChunkKind, Code, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    level::RETENTION,
+    level::{COPIES, RETENTION},
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -57,6 +57,7 @@ impl House {
             point: row,
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
+            revision: None,
         };
         let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {
@@ -84,19 +85,22 @@ impl House {
     ) -> Result<Outcome> {
         let point = commit.point.id;
         let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
-        let required = || self.ledger.query().vault(&session.row.vault);
+        let now = || self.ledger.query().vault(&session.row.vault);
         let mut left = PLACINGS_MAX;
         loop {
-            let vault = required()?;
+            let vault = now()?;
+            let is_told = self.ledger.query().level()? >= COPIES;
+            commit.revision = is_told.then_some(vault.revision);
             self.places.put(&vault, names.0.as_str(), reach.clone()).await?;
             self.places.put(&vault, names.1.as_str(), object.clone()).await?;
-            commit.point.locations.clone_from(&vault.required);
+            // One that was passed over meanwhile has one of them at most.
+            commit.point.locations = required_still(&vault, &now()?);
             left -= 1;
             let refused = match self.ledger.propose(session.actor(), commit.clone()).await {
-                Err(error) if error.code == Code::LocationMissing => error,
+                Err(error) if may_be_placed_anew(&error) => error,
                 ended => return ended,
             };
-            if left == 0 || required()?.grown == vault.grown {
+            if left == 0 || now()?.grown == vault.grown {
                 return Err(refused);
             }
         }
@@ -242,4 +246,13 @@ pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> P
         recovered: None,
         root: None,
     }
+}
+
+/// What was required before an object was put, and is when it is told of.
+fn required_still(before: &VaultRow, now: &VaultRow) -> Vec<Name> {
+    now.required.iter().filter(|name| before.required.contains(name)).cloned().collect()
+}
+
+fn may_be_placed_anew(error: &Error) -> bool {
+    matches!(error.code, Code::LocationMissing | Code::VaultGrown)
 }

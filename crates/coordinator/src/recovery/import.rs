@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
             sources,
             vault,
             keys,
-            locations: named.filter(|name| vault.required.contains(name)).collect(),
+            locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
             present,
             covered: Reach::new(),
             intended: Vec::new(),

@@ -25,6 +25,10 @@ pub struct CommitPoint {
     /// Packs that lie inside the point's object; they become stored with it.
     #[n(3)]
     pub inline_packs: Vec<PackId>,
+    /// The revision of the vault under which its objects were put; members of older levels do not
+    /// say.
+    #[n(4)]
+    pub revision: Option<u64>,
 }
 
 impl CommitPoint {
@@ -88,7 +92,10 @@ impl CommitPoint {
                 "a required location does not hold the point",
             ));
         }
-        Ok(())
+        match self.revision {
+            Some(revision) => vault.insist_on_all(Some(revision)),
+            None => Ok(()),
+        }
     }
 
     /// A checkpoint re-bases the session: what it names is safe from here on.

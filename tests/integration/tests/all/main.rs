@@ -23,6 +23,7 @@ mod dev;
 mod doubles;
 mod ends;
 mod exit_codes;
+mod following;
 mod full_disk;
 mod healing;
 mod hostile;

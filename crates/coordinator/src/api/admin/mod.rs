@@ -2,6 +2,7 @@
 
 mod bundle;
 mod cluster;
+mod copies;
 mod failback;
 mod listing;
 mod locations;
@@ -117,6 +118,14 @@ impl Admin for AdminService {
     ) -> Answer<v1::ReplaceLocationResponse> {
         let actor = caller(&request).actor();
         answer(locations::replace(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn rebuild_location(
+        &self,
+        request: Request<v1::RebuildLocationRequest>,
+    ) -> Answer<v1::RebuildLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(copies::rebuild(&self.house, actor, request.into_inner()).await)
     }
 
     async fn create_token(

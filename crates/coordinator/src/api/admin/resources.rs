@@ -13,6 +13,7 @@ use holdfast_wire::{
     parse,
     v1::{self, resource::Spec},
 };
+use std::collections::BTreeSet;
 
 pub(super) async fn apply(
     house: &House,
@@ -104,9 +105,16 @@ pub(crate) fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
 /// The same but for what the server sets.
 fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
     match (&a.spec, &b.spec) {
-        (Some(Spec::Vault(a)), Some(Spec::Vault(b))) => a.required == b.required,
+        (Some(Spec::Vault(a)), Some(Spec::Vault(b))) => declared(a) == declared(b),
         (a, b) => a == b,
     }
+}
+
+/// What is said of a vault's locations, and may change.
+fn declared(vault: &v1::VaultSpec) -> impl PartialEq + use<> {
+    let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let (required, following) = (names(&vault.required), names(&vault.following));
+    (required, following, vault.enough, vault.wait_secs, vault.copy_bytes_per_second_max)
 }
 
 /// A location under the one form of its URL, that is no other location's place.

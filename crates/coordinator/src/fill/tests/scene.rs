@@ -1,6 +1,6 @@
 //! Locations of a vault in memory, some of which go away, and objects of every kind in them.
 
-use super::super::{Filled, Progress, Told, filling::Filling, sealed::LedgerKeys};
+use super::super::{Filled, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
     crowd::{VAULT, id},
@@ -52,6 +52,7 @@ pub(super) struct Scene {
     pub(super) tasks: Tasks,
     pub(super) is_superseded: bool,
     pub(super) told: Mutex<Vec<Progress>>,
+    pub(super) pace: Pace,
 }
 
 impl Scene {
@@ -70,6 +71,7 @@ impl Scene {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         };
         Self {
             vault,
@@ -80,6 +82,7 @@ impl Scene {
             tasks: Tasks::new("test"),
             is_superseded: false,
             told: Mutex::default(),
+            pace: Pace::none(),
         }
     }
 
@@ -118,7 +121,8 @@ impl Scene {
     ) -> Filling<'a> {
         let (query, vault, custody) = (self.query(), &self.vault, self.custody.clone());
         let (budget, tasks, ledger) = (&self.budget, &self.tasks, self.ledger.clone());
-        Filling { query, vault, custody, ledger, from, to, budget, tasks, insist, told }
+        let pace = &self.pace;
+        Filling { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told }
     }
 
     fn insist(&self) -> Result<()> {

@@ -57,7 +57,9 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
 /// What a command is a word on; nothing for what runs do, and for what each side does for itself.
 fn topic(command: &Command) -> Option<&'static str> {
     match command {
-        Command::PutLocation(_) | Command::ReplaceLocation(_) => Some("location"),
+        Command::PutLocation(_) | Command::RebuildLocation(_) | Command::ReplaceLocation(_) => {
+            Some("location")
+        }
         Command::DisableLocation(_) | Command::EnableLocation(_) => Some("use"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
@@ -112,6 +114,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCopies(_)
+        | Command::PassOver(_)
+        | Command::TakeBack(_)
         | Command::CertifyMember(_) => None,
     }
 }
@@ -169,9 +174,12 @@ fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result
     let epoch = here.epoch()?;
     let suspended = epoch.iter().flat_map(|epoch| &epoch.suspended);
     let suspended = suspended.filter(|part| part.vault == ours.id).flat_map(|part| &part.locations);
-    let required: BTreeSet<&Name> = ours.required.iter().chain(suspended).collect();
+    let required: BTreeSet<&Name> = ours.required_as_declared().chain(suspended).collect();
+    let following =
+        |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
     Ok((ours.id, ours.sharing, ours.custody) == (theirs.id, theirs.sharing, theirs.custody)
-        && required == theirs.required.iter().collect())
+        && required == theirs.required_as_declared().collect()
+        && following(ours) == following(theirs))
 }
 
 fn location(here: &Query<'_>, name: &Name) -> Result<Option<LocationRow>> {
@@ -231,6 +239,7 @@ mod tests {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         }
     }
 

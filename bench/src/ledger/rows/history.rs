@@ -150,7 +150,7 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        Ok(CommitPoint { session, point, counts, inline_packs: Vec::new() })
+        Ok(CommitPoint { session, point, counts, inline_packs: Vec::new(), revision: None })
     }
 }
 

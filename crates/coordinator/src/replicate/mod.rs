@@ -78,9 +78,7 @@ impl Copiers {
         });
         for row in rows {
             let key = (row.vault, row.location.clone());
-            if !self.0.contains_key(&key) {
-                self.0.insert(key, start(house, row));
-            }
+            self.0.entry(key).or_insert_with(|| start(house, row));
         }
         Ok(())
     }

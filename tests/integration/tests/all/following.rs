@@ -1,6 +1,6 @@
 //! Locations that follow a vault: they are brought everything a moment later, whatever happens in
 //! between, and whoever has only one of them restores from it. A required location that is away is
-//! waited for, or passed over where the vault says so, and is required again when it has everything.
+//! waited for, or passed over where the vault says so; it is required again when it has everything.
 
 use crate::harness::{
     Dev, Objects, Outcome, Scratch, Tree, holdfast, kills, noise, wait_until, write,

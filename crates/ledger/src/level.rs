@@ -21,7 +21,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 5;
+pub const LEVEL: u32 = 6;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -41,10 +41,10 @@ pub const VOUCHED: u32 = 3;
 pub const COPIES: u32 = 5;
 /// From which level on points are forgotten: policies say how long they are kept, points say what
 /// they hold, and what an agent made is held when it loses its rights.
-pub const RETENTION: u32 = 5;
+pub const RETENTION: u32 = 6;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
-    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
+    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=65), (6, 66..=99)];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 

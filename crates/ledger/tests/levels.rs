@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{LEVEL_FIRST, RETENTION},
+    level::{COPIES, LEVEL_FIRST, RETENTION},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -34,8 +34,8 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
             name if of_retention.contains(&name) => RETENTION,
-            "put_vault_beside" | "commit_placed" | "place_opened" => LEVEL,
-            "note_copies" | "pass_over" | "rebuild_location" | "take_back" => LEVEL,
+            "put_vault_beside" | "commit_placed" | "place_opened" => COPIES,
+            "note_copies" | "pass_over" | "rebuild_location" | "take_back" => COPIES,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,
@@ -63,6 +63,14 @@ fn what_a_member_does_not_know_is_an_error_and_nothing_else() {
         }
     }
     assert_eq!(read(raise(LEVEL + 1, &[1]), LEVEL).unwrap_err().code, Code::LevelUnknown);
+}
+
+#[test]
+fn a_member_that_knows_of_copies_and_of_no_retention_takes_nothing_of_it() {
+    for (name, command) in story::retaining::samples() {
+        let error = read(command, COPIES).unwrap_err();
+        assert_eq!(error.code, Code::LevelUnknown, "{name}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use holdfast_ledger::{
         BeginRead, CancelRun, DeleteResource, ForgetPoints, ForgetRuns, RemoveMember, RevokeAgent,
         StartRun,
     },
+    level::RETENTION,
     row::{ForgottenRow, Held, MemberRole, PointState, Retention, RunRow},
 };
 use std::time::Duration;
@@ -163,7 +164,7 @@ fn what_is_held_stays_until_the_hold_ends_or_is_released() {
 
 #[test]
 fn everything_that_a_revoked_agent_made_is_held() {
-    for level in [4, 5] {
+    for level in [RETENTION - 1, RETENTION] {
         let mut story = Story::with_voters(1);
         story.done(Actor::System, RemoveMember { member: 2 });
         story.done(Actor::System, raise(level, &[1]));
@@ -173,8 +174,8 @@ fn everything_that_a_revoked_agent_made_is_held() {
         story.done(admin(), RevokeAgent { agent: agent(1) });
         let holds = story.query().holds().unwrap();
         // Members that know of no holds must compute the same.
-        assert_eq!(holds.len(), usize::from(level == 5));
-        if level == 5 {
+        assert_eq!(holds.len(), usize::from(level == RETENTION));
+        if level == RETENTION {
             story.refused(admin(), forget(&[1], 2), Code::PointKept);
         } else {
             story.done(admin(), forget(&[1], 2));

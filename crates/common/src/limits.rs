@@ -219,10 +219,14 @@ pub const POINTS_PLANNED_MAX: usize = 200_000;
 pub const REACHES_WEIGHED_MAX: usize = 4_096;
 /// Points that one call may ask to forget.
 pub const POINTS_ASKED_MAX: usize = 1_000;
-/// How many points or runs a plan tells of in one message.
-pub const POINTS_TOLD_MAX: usize = 1_000;
+/// Of points and policies. Of agents there are as many as were revoked.
 pub const HOLDS_MAX: usize = 10_000;
-pub const HOLD_REASON_BYTES_MAX: usize = 512;
+/// Beside what it is about, a reason fits into one row of the audit log.
+pub const HOLD_REASON_BYTES_MAX: usize = 120;
+/// So long after its end a hold is still known, and no longer.
+pub const HOLD_ENDED_KEPT_SECS: u64 = 30 * 24 * 3600;
+/// Old runs that are looked at for points that are left of them.
+pub const RUNS_LOOKED_AT_MAX: usize = 10_000;
 /// Runs are forgotten so long after their end, when none of their points is left.
 pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
 /// Runs that one command forgets.
@@ -357,7 +361,8 @@ const _: () = {
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
-    assert!(HOLDS_MAX <= LIST_PAGE_ROWS);
+    assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);
+    assert!(RETENTION_SETTLES_SECS <= HOLD_ENDED_KEPT_SECS);
     assert!(
         FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS

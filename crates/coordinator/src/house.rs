@@ -25,6 +25,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub(crate) struct House {
     pub(crate) name: Name,
     pub(crate) region: Name,
     pub(crate) trial: bool,
+    /// How long rules that were changed, and holds that ended, are not carried out unasked.
+    pub(crate) retention_settles: Duration,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,

@@ -84,6 +84,7 @@ impl Options {
         let stored: Stored =
             toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
         let duty = duty(&stored).map_err(malformed)?;
+        let retention_settles = settles(&stored).map_err(malformed)?;
         let base = std::path::absolute(path.parent().unwrap_or(Path::new(".")))
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self {
@@ -100,9 +101,7 @@ impl Options {
                 .snapshot_every
                 .unwrap_or(limits::SNAPSHOT_ENTRIES)
                 .max(limits::SNAPSHOT_ENTRIES_MIN),
-            retention_settles: stored
-                .retention_settles_secs
-                .map_or(RETENTION_SETTLES, Duration::from_secs),
+            retention_settles,
             trial: stored.trial,
             level_max: LEVEL,
             peers: stored
@@ -141,6 +140,16 @@ impl Options {
         };
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
+    }
+}
+
+/// A hold that ended is known so long, and no longer.
+fn settles(stored: &Stored) -> Result<Duration, String> {
+    let max = limits::HOLD_ENDED_KEPT_SECS;
+    match stored.retention_settles_secs {
+        None => Ok(RETENTION_SETTLES),
+        Some(secs) if secs <= max => Ok(Duration::from_secs(secs)),
+        Some(secs) => Err(format!("`retention_settles_secs` is {secs}, and {max} at most")),
     }
 }
 

@@ -398,6 +398,7 @@ pub(crate) fn house(
         name: config.name,
         region: config.region,
         trial: config.trial,
+        retention_settles: config.retention_settles,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
         ledger,

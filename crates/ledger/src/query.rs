@@ -9,18 +9,27 @@ use crate::{
     retention::{Rules, Ties},
     row::{
         AgentRow, BundleRow, ClassRow, ClusterRow, CopyRow, EpochRow, FindingRow, ForgottenRow,
-        HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
-        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
-        VaultRow, cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY,
-        member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow,
+        PackHome, PackRow, PackState, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow,
+        SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        cluster::CLUSTER_KEY,
+        copies::copy_key,
+        finding,
+        level::LEVEL_KEY,
+        member::no_member,
+        office::OFFICE_KEY,
+        pack::pack_key,
+        point::time_key,
         recovery::SHIPPED_SNAPSHOT_KEY,
+        retention::{UPSET_KEY, Upset},
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
-    limits, record,
+    AgentId, Code, Error, HoldId, Name, PackId, PointId, Result, RunId, SessionId, Timestamp,
+    VaultId, limits, record,
 };
+use std::time::Duration;
 
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
@@ -289,13 +298,67 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Points that were forgotten, in the order of their ids.
-    pub fn all_forgotten(&self) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
-        Pages::over(self.kv, Table::Forgotten, &[], None).map(|row| decoded(row?))
+    /// Points that were forgotten and whose id, as it is printed, begins with `beginning`.
+    pub fn forgotten_like(
+        &self,
+        beginning: &str,
+    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
+        self.alike(beginning, |row: &ForgottenRow| row.point.id.to_string())
     }
 
+    /// Points that were forgotten, in the order of their ids, behind one of them.
+    pub fn forgotten_after(
+        &self,
+        after: Option<&PointId>,
+    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
+        let after = after.map(|id| id.as_bytes().as_slice());
+        Pages::over(self.kv, Table::Forgotten, &[], after).map(|row| decoded(row?))
+    }
+
+    /// Those that ended lately too.
     pub fn holds(&self) -> Result<Vec<HoldRow>> {
         self.every(&[])
+    }
+
+    /// The same in the order of their ids, behind one of them.
+    pub fn holds_after(
+        &self,
+        after: Option<&HoldId>,
+    ) -> impl Iterator<Item = Result<HoldRow>> + use<'a> {
+        let after = after.map(|id| id.as_bytes().as_slice());
+        Pages::over(self.kv, Table::Hold, &[], after).map(|row| decoded(row?))
+    }
+
+    /// When something last turned over that on which all rules of retention stand.
+    pub fn rules_upset(&self) -> Result<Timestamp> {
+        match self.kv.read(&full_key(Table::Meta, UPSET_KEY))? {
+            Some(bytes) => Ok(record::from_bytes::<Upset>("upset", &bytes)?.when),
+            None => Ok(Timestamp::ZERO),
+        }
+    }
+
+    /// Whether some pack of a vault lies whole in no location, as far as is known.
+    pub fn has_lost_packs(&self, vault: &VaultId) -> Result<bool> {
+        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
+        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
+            if pack?.state == PackState::Lost {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a pack that is relied on lies inside the object of a point.
+    pub fn has_packs_within(&self, vault: &VaultId, point: &PointId) -> Result<bool> {
+        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
+        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
+            let pack = pack?;
+            let is_within = matches!(pack.home, PackHome::Point(home, _) if home == *point);
+            if is_within && pack.state == PackState::Stored {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub fn classes(&self) -> Result<Vec<ClassRow>> {
@@ -326,10 +389,10 @@ impl<'a> Query<'a> {
         Ok(Rules::of(policy, class.as_ref()))
     }
 
-    /// What keeps points beside the rules.
-    pub fn ties(&self, now: Timestamp) -> Result<Ties> {
+    /// What keeps points beside the rules, from whoever waits so long after the end of a hold.
+    pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
         let mut ties = Ties::default();
-        self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now));
+        self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
         self.sessions()?.iter().for_each(|session| ties.session(session, now));
         self.open_runs()?.iter().for_each(|run| ties.open_run(run));
         for point in self.newest_points() {

@@ -2,20 +2,21 @@
 
 mod story;
 
-use holdfast_common::{Code, limits, record};
+use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
-    Actor, Outcome, Table,
+    Actor, Command, Outcome, Table,
     command::{
-        BeginRead, CancelRun, DeleteResource, ForgetPoints, ForgetRuns, RemoveMember, RevokeAgent,
-        StartRun,
+        BeginRead, CancelRun, DeleteResource, ForgetPoints, ForgetRuns, Note, NoteKind,
+        RemoveMember, RevokeAgent, StartRun,
     },
     level::RETENTION,
+    retention::Reason,
     row::{ForgottenRow, Held, MemberRole, PointState, Retention, RunRow},
 };
 use std::time::Duration;
 use story::{
     Story, agent, ids,
-    members::{back, claim_epoch, raise},
+    members::{back, claim_epoch, forget as forget_region, raise},
     name,
     retaining::{class, forget, hold, last, of_class, policy, release},
 };
@@ -42,7 +43,7 @@ fn a_forgotten_point_leaves_every_list_and_a_row_that_says_so() {
     let left = story.query().forgotten(&ids::point(1)).unwrap().unwrap();
     assert_eq!((left.point, left.when, left.by), (row, story.now(), Actor::System));
     assert!(left.why.contains("docs"), "{}", left.why);
-    assert_eq!(story.query().all_forgotten().count(), 2);
+    assert_eq!(story.query().forgotten_after(None).count(), 2);
     // Once more: somebody else was faster.
     assert_eq!(story.done(admin(), forget(&[1, 2], 3)), Outcome::Number(0));
     let read = BeginRead {
@@ -76,7 +77,7 @@ fn agents_forget_and_hold_nothing() {
     story.refused(me.clone(), forget(&[1], 2), Code::AuthDenied);
     story.refused(me.clone(), hold(1, Held::Point(ids::point(1))), Code::AuthDenied);
     story.done(admin(), hold(1, Held::Point(ids::point(1))));
-    story.refused(me.clone(), release(1), Code::AuthDenied);
+    story.refused(me.clone(), release(1, Held::Point(ids::point(1))), Code::AuthDenied);
     story.refused(me.clone(), class(None), Code::AuthDenied);
     story.refused(me, ForgetRuns { runs: vec![] }, Code::AuthDenied);
 }
@@ -105,72 +106,156 @@ fn only_what_a_newer_and_equally_good_point_of_its_source_outlives_goes() {
 fn nothing_goes_before_it_is_as_old_as_it_must_be_by_ledger_time() {
     let mut story = Story::with_points(&[1, 2]);
     story.done(admin(), policy(Some(Retention { protect_secs: None, ..last(1) })));
-    let forget = |revision| ForgetPoints { revision, ..forget(&[1], 2) };
-    story.refused(admin(), forget(2), Code::PointKept);
+    let forget = story.planned(&[1], 2);
+    story.refused(admin(), forget.clone(), Code::PointKept);
     story.pass(14 * DAY - Duration::from_secs(2));
-    story.refused(admin(), forget(2), Code::PointKept);
+    story.refused(admin(), forget.clone(), Code::PointKept);
     story.pass(Duration::from_secs(1));
-    story.done(admin(), forget(2));
+    story.done(admin(), forget);
 }
 
 #[test]
 fn a_plan_by_other_rules_than_those_in_force_is_refused() {
     let mut story = Story::with_points(&[1, 2]);
     story.done(admin(), policy(Some(last(2))));
-    story.refused(admin(), forget(&[1], 2), Code::ResourceConflict);
+    let planned = story.planned(&[1], 2);
+    let other = ForgetPoints { revision: 1, ..planned.clone() };
+    story.refused(admin(), other, Code::ResourceConflict);
+    let other = ForgetPoints { since: planned.since.minus(DAY), ..planned };
+    story.refused(admin(), other, Code::ResourceConflict);
     story.done(admin(), class(Some(last(1))));
     story.done(admin(), of_class("gold"));
-    let by_class =
-        |revision| ForgetPoints { revision: 3, class_revision: Some(revision), ..forget(&[1], 2) };
-    story.refused(admin(), by_class(2), Code::ResourceConflict);
+    let planned = story.planned(&[1], 2);
+    let other = ForgetPoints { class_revision: Some(2), ..planned.clone() };
+    story.refused(admin(), other, Code::ResourceConflict);
     story.done(admin(), class(Some(last(3))));
-    story.refused(admin(), by_class(1), Code::ResourceConflict);
-    story.done(admin(), by_class(2));
+    story.refused(admin(), planned, Code::ResourceConflict);
+    story.done(admin(), story.planned(&[1], 2));
     // A policy that says nothing keeps everything.
+    let planned = story.planned(&[2], 3);
     story.done(admin(), policy(None));
     story.backup_docs(3, PointState::Complete);
-    let silent = ForgetPoints { revision: 4, ..forget(&[2], 3) };
+    let silent = ForgetPoints { revision: 4, class_revision: None, ..planned };
     story.refused(admin(), silent, Code::ResourceConflict);
     story.done(admin(), DeleteResource { kind: "policy".into(), name: name("docs") });
     story.refused(admin(), forget(&[2], 3), Code::PolicyMissing);
 }
 
 #[test]
+fn a_plan_by_a_policy_that_was_deleted_and_made_anew_is_refused() {
+    let mut story = Story::with_points(&[1, 2]);
+    let planned = story.planned(&[1], 2);
+    story.done(admin(), DeleteResource { kind: "policy".into(), name: name("docs") });
+    story.done(admin(), policy(Some(last(9))));
+    assert_eq!(story.planned(&[1], 2).revision, planned.revision);
+    story.refused(admin(), planned, Code::ResourceConflict);
+}
+
+#[test]
 fn what_is_held_stays_until_the_hold_ends_or_is_released() {
     let mut story = Story::with_points(&[1, 2]);
-    story.done(admin(), hold(1, Held::Point(ids::point(1))));
+    let (point, docs) = (Held::Point(ids::point(1)), Held::Policy(name("docs")));
+    story.done(admin(), hold(1, point.clone()));
     story.refused(admin(), forget(&[1], 2), Code::PointKept);
-    story.done(admin(), release(1));
-    story.done(admin(), hold(2, Held::Policy(name("docs"))));
+    story.refused(admin(), release(1, docs.clone()), Code::ResourceConflict);
+    story.done(admin(), release(1, point.clone()));
+    story.done(admin(), hold(2, docs.clone()));
     story.refused(admin(), forget(&[1], 2), Code::PointKept);
-    story.done(admin(), release(2));
-    story.refused(admin(), release(2), Code::HoldMissing);
-    let mut short = hold(3, Held::Point(ids::point(1)));
+    story.done(admin(), release(2, docs.clone()));
+    story.refused(admin(), release(2, docs), Code::HoldMissing);
+    let mut short = hold(3, point);
     short.hold.until = Some(story.now().plus(DAY));
     story.done(admin(), short.clone());
-    let row = story.query().holds().unwrap().remove(0);
+    let row = story.query().holds().unwrap().pop().unwrap();
     assert_eq!((row.by, row.since), (admin(), story.now()));
     story.pass(DAY - Duration::from_nanos(1));
     story.refused(admin(), forget(&[1], 2), Code::PointKept);
     story.pass(Duration::from_nanos(1));
     story.refused(admin(), short, Code::UsageMalformed);
     story.done(admin(), forget(&[1], 2));
-    // What ended is cleared by whoever comes next.
-    story.done(admin(), hold(4, Held::Point(ids::point(2))));
-    assert_eq!(story.query().holds().unwrap().len(), 1);
     story.refused(admin(), hold(5, Held::Point(ids::point(1))), Code::PointMissing);
     story.refused(admin(), hold(5, Held::Policy(name("none"))), Code::PolicyMissing);
 }
 
 #[test]
+fn a_hold_that_ended_is_known_for_some_time_and_keeps_from_whoever_waits_after_it() {
+    let mut story = Story::with_points(&[1, 2]);
+    let point = || Held::Point(ids::point(1));
+    story.done(admin(), hold(1, point()));
+    story.pass(DAY);
+    story.done(admin(), release(1, point()));
+    let released = story.now();
+    let row = story.query().holds().unwrap().remove(0);
+    assert_eq!((row.released, row.ends()), (Some(released), Some(released)));
+    let row = story.query().point(&ids::point(1)).unwrap();
+    let is_held = |story: &Story, grace| {
+        let ties = story.query().ties(story.now(), grace).unwrap();
+        ties.of(&row).iter().any(|tie| tie.reason == Reason::Held)
+    };
+    assert!(is_held(&story, DAY) && !is_held(&story, Duration::ZERO));
+    story.pass(DAY - Duration::from_nanos(1));
+    assert!(is_held(&story, DAY));
+    story.pass(Duration::from_nanos(1));
+    assert!(!is_held(&story, DAY));
+    // By hand it goes at once, and by then nobody knows of the hold any more.
+    story.done(admin(), forget(&[1], 2));
+    story.pass(Duration::from_secs(limits::HOLD_ENDED_KEPT_SECS));
+    story.done(admin(), hold(2, Held::Point(ids::point(2))));
+    assert_eq!(story.query().holds().unwrap().len(), 1);
+}
+
+#[test]
+fn the_audit_log_says_what_was_held_and_released_and_why_and_which_points_went() {
+    let mut story = Story::with_points(&[1, 2, 3]);
+    let what = Held::Policy(name(&"d".repeat(limits::NAME_BYTES_MAX)));
+    let reason = "x".repeat(limits::HOLD_REASON_BYTES_MAX);
+    let mut add = hold(1, what.clone());
+    add.hold.reason.clone_from(&reason);
+    let mut release = release(1, what.clone());
+    release.reason = Some(reason.clone());
+    let said = format!("{} on {what}: {reason}", add.hold.id);
+    for command in [Command::from(add.clone()), release.clone().into()] {
+        assert_eq!(command.label().1, said);
+    }
+    story.refused(admin(), release.clone(), Code::HoldMissing);
+    let row = story.query().audit_chain().last().unwrap().unwrap();
+    assert_eq!(row.subject, said, "all of it");
+    add.hold.reason.push('x');
+    release.reason = Some(add.hold.reason.clone());
+    story.refused(admin(), add, Code::UsageMalformed);
+    story.refused(admin(), release, Code::UsageMalformed);
+    story.done(admin(), forget(&[2, 1], 3));
+    let row = story.query().audit_chain().last().unwrap().unwrap();
+    let ids = blake3::hash(&[[1; 16], [2; 16]].concat());
+    assert_eq!(row.subject, format!("2 of docs by revision 1: {ids}"));
+    let runs = Command::from(ForgetRuns { runs: vec![ids::run(2), ids::run(1)] });
+    assert_eq!(runs.label().1, format!("2: {ids}"));
+}
+
+#[test]
+fn holds_of_revoked_agents_leave_room_for_those_that_people_add() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.hold_agents(limits::HOLDS_MAX);
+    story.done(admin(), hold(1, Held::Point(ids::point(1))));
+    story.hold_points(limits::HOLDS_MAX);
+    story.refused(admin(), hold(2, Held::Point(ids::point(1))), Code::LimitExceeded);
+}
+
+/// Members of a cluster that was never at a level at which points are forgotten.
+fn of_level(level: u32) -> Story {
+    let mut story = Story::with_voters(1);
+    story.done(Actor::System, RemoveMember { member: 2 });
+    story.done(Actor::System, raise(level, &[1]));
+    story.done(Actor::System, policy(Some(last(1))));
+    story.backup_docs(1, PointState::Complete);
+    story.backup_docs(2, PointState::Complete);
+    story
+}
+
+#[test]
 fn everything_that_a_revoked_agent_made_is_held() {
     for level in [RETENTION - 1, RETENTION] {
-        let mut story = Story::with_voters(1);
-        story.done(Actor::System, RemoveMember { member: 2 });
-        story.done(Actor::System, raise(level, &[1]));
-        story.done(Actor::System, policy(Some(last(1))));
-        story.backup_docs(1, PointState::Complete);
-        story.backup_docs(2, PointState::Complete);
+        let mut story = of_level(level);
         story.done(admin(), RevokeAgent { agent: agent(1) });
         let holds = story.query().holds().unwrap();
         // Members that know of no holds must compute the same.
@@ -181,6 +266,42 @@ fn everything_that_a_revoked_agent_made_is_held() {
             story.done(admin(), forget(&[1], 2));
         }
     }
+}
+
+#[test]
+fn agents_that_were_revoked_before_anybody_held_anything_are_held_from_the_level_on() {
+    let mut story = of_level(RETENTION - 1);
+    story.done(admin(), RevokeAgent { agent: agent(1) });
+    story.pass(DAY);
+    assert_eq!(story.query().rules_upset().unwrap(), Timestamp::ZERO);
+    story.done(Actor::System, raise(RETENTION, &[1]));
+    let holds = story.query().holds().unwrap();
+    assert_eq!(holds.iter().map(|hold| &hold.what).collect::<Vec<_>>(), [&Held::Agent(agent(1))]);
+    assert_eq!(story.query().rules_upset().unwrap(), story.now());
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+}
+
+#[test]
+fn whatever_turns_over_what_rules_stand_on_is_noted_with_its_time() {
+    let (mut story, member) = (Story::with_voters(1), 2);
+    story.done(Actor::System, raise(RETENTION, &[1, member]));
+    let began = story.query().rules_upset().unwrap();
+    let mut turn = |command: Command, upsets: bool| {
+        story.pass(DAY);
+        let before = story.query().rules_upset().unwrap();
+        story.done(Actor::System, command);
+        let wanted = if upsets { story.now() } else { before };
+        assert_eq!(story.query().rules_upset().unwrap(), wanted);
+    };
+    let note = |kind| Note { kind, subject: "all".to_owned() }.into();
+    turn(note(NoteKind::ObjectHealed), false);
+    turn(note(NoteKind::ClockConfirmed), true);
+    turn(claim_epoch(2, member).into(), false);
+    turn(back(2, false).into(), true);
+    turn(claim_epoch(3, member).into(), false);
+    turn(forget_region(3).into(), true);
+    turn(story::recovering::recover(member + 1, 5).into(), true);
+    assert!(story.query().rules_upset().unwrap() > began);
 }
 
 #[test]
@@ -202,6 +323,9 @@ fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
     story.done(admin(), StartRun { run });
     story.backup_docs(3, PointState::Complete);
     story.refused(admin(), forget(&[2], 3), Code::PointKept);
+    // However many others there are.
+    story.open_runs(limits::LIST_PAGE_ROWS as u32);
+    story.refused(admin(), forget(&[2], 3), Code::PointKept);
     story.done(admin(), CancelRun { run: ids::run(8) });
     story.done(admin(), forget(&[2], 3));
 }
@@ -216,6 +340,7 @@ fn what_was_taken_in_from_a_location_outlives_nothing() {
     story.done(Actor::System, import);
     story.backup_docs(2, PointState::Complete);
     story.refused(admin(), forget(&[1], 7), Code::PointKept);
+    story.refused(admin(), forget(&[7], 2), Code::PointKept);
     story.done(admin(), forget(&[1], 2));
     assert_eq!(listed(&story), [2, 7]);
 }

@@ -89,7 +89,8 @@ async fn add(
 }
 
 async fn list(demand: &Demand<'_>) -> Result<Ending> {
-    let holds = holds(&demand.client().await?).await?;
+    let mut holds = holds(&demand.client().await?, "").await?;
+    holds.sort_by_key(|hold| hold.since_ns);
     demand.output.answer(
         || json!({ "holds": holds.iter().map(fields).collect::<Vec<_>>() }),
         || text(&holds),
@@ -99,32 +100,52 @@ async fn list(demand: &Demand<'_>) -> Result<Ending> {
 
 async fn release(text: &str, reason: String, demand: &Demand<'_>) -> Result<Ending> {
     let client = demand.client().await?;
-    let hold = only(holds(&client).await?, text)?;
+    check_prefix(text)?;
+    let hold = only(holds(&client, text).await?, text)?;
     confirm(demand, &format!("release {}, which was held for: {}", what(&hold), hold.reason))?;
     let question = v1::ReleaseHoldRequest { hold: hold.id.clone(), reason };
     let ask = async |mut admin: Admin, question| admin.release_hold(question).await;
     client.ask_once(question, ask).await?;
     demand.output.answer(
         || json!({ "id": hex::encode(&hold.id), "result": "released" }),
-        || format!("{} is held no more; its rules decide", what(&hold)),
+        || {
+            let what = what(&hold);
+            format!("{what} is held no more: its rules decide, unasked only when that has settled")
+        },
     )?;
     Ok(Ending::Done)
 }
 
-async fn holds(client: &Client) -> Result<Vec<v1::Hold>> {
-    let ask = async |mut admin: Admin, question| admin.list_holds(question).await;
-    Ok(client.ask(v1::ListHoldsRequest {}, ask).await?.holds)
+/// Page by page, those whose id begins like this.
+async fn holds(client: &Client, beginning: &str) -> Result<Vec<v1::Hold>> {
+    let mut found: Vec<v1::Hold> = Vec::new();
+    loop {
+        let after = found.last().map(|hold| hold.id.clone()).unwrap_or_default();
+        let question = v1::ListHoldsRequest { id_prefix: beginning.to_owned(), after };
+        let ask = async |mut admin: Admin, question| admin.list_holds(question).await;
+        let page = client.ask(question, ask).await?.holds;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        found.extend(page);
+    }
 }
 
-/// The one whose id begins like this.
+fn check_prefix(text: &str) -> Result<()> {
+    if text.len() >= PREFIX_MIN {
+        return Ok(());
+    }
+    let message = format!("`{text}` is too short for an id");
+    Err(Error::new(Code::UsageIdMalformed, message)
+        .next(format!("give its first {PREFIX_MIN} characters at least")))
+}
+
+/// The one in force whose id begins like this.
 fn only(holds: Vec<v1::Hold>, text: &str) -> Result<v1::Hold> {
-    let mut found = holds.into_iter().filter(|hold| hex::encode(&hold.id).starts_with(text));
+    let is_meant =
+        |hold: &v1::Hold| hold.ended_ns.is_none() && hex::encode(&hold.id).starts_with(text);
+    let mut found = holds.into_iter().filter(is_meant);
     match (found.next(), found.next()) {
-        _ if text.len() < PREFIX_MIN => {
-            let message = format!("`{text}` is too short for an id");
-            Err(Error::new(Code::UsageIdMalformed, message)
-                .next(format!("give its first {PREFIX_MIN} characters at least")))
-        }
         (None, _) => Err(Error::new(Code::HoldMissing, format!("no hold has the id `{text}`"))),
         (Some(hold), None) => Ok(hold),
         (Some(_), Some(_)) => {
@@ -153,6 +174,7 @@ fn fields(hold: &v1::Hold) -> Value {
         "by": hold.by,
         "since": json_time(Some(hold.since_ns)),
         "until": json_time(hold.until_ns),
+        "ended": json_time(hold.ended_ns),
     })
 }
 
@@ -163,7 +185,10 @@ fn text(holds: &[v1::Hold]) -> String {
             hex::encode(&hold.id),
             what(hold),
             figures::time_if_any(Some(hold.since_ns)),
-            figures::time_if_any(hold.until_ns),
+            match hold.ended_ns {
+                Some(_) => format!("ended {}", figures::time_if_any(hold.ended_ns)),
+                None => figures::time_if_any(hold.until_ns),
+            },
             hold.by.clone(),
             hold.reason.clone(),
         ]);
@@ -190,8 +215,12 @@ mod tests {
             let id = vec![byte, byte, byte, byte, end];
             v1::Hold { id: id.into(), ..Default::default() }
         };
-        let holds = || vec![hold(0xab, 1), hold(0xab, 2), hold(0xcd, 3)];
-        let found = |text| only(holds(), text).map(|hold| hold.id[4]).map_err(|error| error.code);
+        let ended = || v1::Hold { ended_ns: Some(1), ..hold(0xcd, 4) };
+        let holds = || vec![hold(0xab, 1), hold(0xab, 2), hold(0xcd, 3), ended()];
+        let found = |text| {
+            let only = check_prefix(text).and_then(|()| only(holds(), text));
+            only.map(|hold| hold.id[4]).map_err(|error| error.code)
+        };
         assert_eq!(found("cdcdcdcd"), Ok(3));
         assert_eq!(found("abababab02"), Ok(2));
         assert_eq!(found("abababab"), Err(Code::UsageIdMalformed));

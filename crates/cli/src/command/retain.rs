@@ -10,11 +10,12 @@ use crate::{
     demand::Demand,
     ending::Ending,
     output::{
+        fault,
         figures::{self, json_time},
         table::Table,
     },
 };
-use holdfast_common::{Name, Result, Timestamp, limits};
+use holdfast_common::{Error, Name, Result, Timestamp, limits};
 use holdfast_wire::{status::from_status, v1};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -35,6 +36,15 @@ struct Shown {
     frees_bytes: Option<u64>,
     unweighed: String,
     suspended: String,
+    cut: String,
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Forgotten {
+    points: BTreeSet<bytes::Bytes>,
+    /// Why not all of it went.
+    stopped: Option<Error>,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
@@ -42,7 +52,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     let client = demand.client().await?;
     let shown = plan(&client, &policy).await?;
     let going: Vec<_> = shown.points.iter().filter(|point| goes(point)).collect();
-    let mut forgotten = BTreeSet::new();
+    let mut forgotten = Forgotten::default();
     if !arguments.dry_run && !going.is_empty() {
         if !demand.yes {
             demand.output.remark(&text(&shown));
@@ -52,22 +62,52 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
             count => format!("forget {count} points"),
         };
         confirm(demand, &format!("{what}, which cannot be restored any more then"))?;
-        for part in going.chunks(limits::POINTS_ASKED_MAX) {
-            let points = part.iter().map(|point| point.id.clone()).collect();
-            let question = v1::ForgetPointsRequest { policy: policy.clone(), points };
-            let ask = async |mut admin: Admin, question| admin.forget_points(question).await;
-            forgotten.extend(client.ask_once(question, ask).await?.forgotten);
-        }
+        forgotten = forget(&client, &policy, &going).await;
+    }
+    if forgotten.points.is_empty()
+        && let Some(error) = forgotten.stopped
+    {
+        return Err(error);
     }
     let dry_run = arguments.dry_run;
     demand.output.answer(
         || fields(&shown, &forgotten, dry_run),
         || match dry_run {
             true => format!("{}\n(dry run: nothing was forgotten)", text(&shown)),
-            false => format!("{}\n{}", text(&shown), said(forgotten.len())),
+            false => format!("{}\n{}", text(&shown), said(forgotten.points.len())),
         },
     )?;
-    Ok(Ending::Done)
+    Ok(match &forgotten.stopped {
+        None => Ending::Done,
+        // It is said beside what was done until then.
+        Some(error) => {
+            let (code, message, next) = (error.code, &error.message, error.advice());
+            demand.output.remark(&format!("the others stay: {code}: {message}\n  next: {next}"));
+            Ending::Found(code.exit())
+        }
+    })
+}
+
+/// What was shown to go, a part at a time. What went before something went wrong is told all the
+/// same.
+async fn forget(client: &Client, policy: &str, going: &[&v1::RetainedPoint]) -> Forgotten {
+    let mut forgotten = Forgotten::default();
+    for part in going.chunks(limits::POINTS_ASKED_MAX) {
+        let points = part.iter().map(|point| point.id.clone()).collect();
+        let question = v1::ForgetPointsRequest { policy: policy.to_owned(), points };
+        let ask = async |mut admin: Admin, question| admin.forget_points(question).await;
+        match client.ask_once(question, ask).await {
+            Ok(done) => {
+                forgotten.points.extend(done.forgotten);
+                forgotten.stopped = forgotten.stopped.or(done.stopped.map(Error::from));
+            }
+            Err(error) => {
+                forgotten.stopped.get_or_insert(error);
+                break;
+            }
+        }
+    }
+    forgotten
 }
 
 async fn plan(client: &Client, policy: &str) -> Result<Shown> {
@@ -80,6 +120,7 @@ async fn plan(client: &Client, policy: &str) -> Result<Shown> {
         shown.frees_bytes = event.frees_bytes;
         shown.unweighed = event.unweighed;
         shown.suspended = event.suspended;
+        shown.cut = event.cut;
     }
     Ok(shown)
 }
@@ -92,7 +133,7 @@ fn verdict(point: &v1::RetainedPoint) -> &'static str {
     if goes(point) { "forget" } else { "keep" }
 }
 
-fn fields(shown: &Shown, forgotten: &BTreeSet<bytes::Bytes>, dry_run: bool) -> Value {
+fn fields(shown: &Shown, forgotten: &Forgotten, dry_run: bool) -> Value {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     let point = |point: &v1::RetainedPoint| {
         json!({
@@ -110,10 +151,12 @@ fn fields(shown: &Shown, forgotten: &BTreeSet<bytes::Bytes>, dry_run: bool) -> V
     json!({
         "dry_run": dry_run,
         "points": shown.points.iter().map(point).collect::<Vec<_>>(),
-        "forgotten": forgotten.iter().map(hex::encode).collect::<Vec<_>>(),
+        "forgotten": forgotten.points.iter().map(hex::encode).collect::<Vec<_>>(),
+        "stopped": forgotten.stopped.as_ref().map(fault::fields),
         "frees_bytes": shown.frees_bytes,
         "unweighed": some(&shown.unweighed),
         "suspended": some(&shown.suspended),
+        "cut": some(&shown.cut),
     })
 }
 
@@ -144,6 +187,11 @@ fn text(shown: &Shown) -> String {
     };
     let mut lines = vec![table.render(), String::new()];
     lines.push(format!("{going} of {} points go; {frees}", shown.points.len()));
+    if !shown.cut.is_empty() {
+        let policy = &shown.cut;
+        lines
+            .push(format!("only the newest points of `{policy}` are shown: ask again after these"));
+    }
     if !shown.suspended.is_empty() {
         lines.push(format!("nothing is forgotten now: {}", shown.suspended));
     }

@@ -9,8 +9,8 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use holdfast_ledger::row::{
-    Beside, ClassRow, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow,
-    Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
+    Beside, ClassRow, Custody, ForgottenRow, LocationRow, PointRow, PolicyRow, RestoreCounts,
+    RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
@@ -101,6 +101,15 @@ fn restored(restore: &RestoreRow) -> v1::Restored {
         sealed_report: report.unwrap_or_default().into(),
         safety_point: restore.safety_point.map(|id| Bytes::copy_from_slice(id.as_bytes())),
     }
+}
+
+pub(super) fn forgotten(house: &House, row: &ForgottenRow) -> Result<v1::ForgottenPoint> {
+    Ok(v1::ForgottenPoint {
+        point: Some(point(house, &row.point)?),
+        when_ns: row.when.as_nanos(),
+        by: row.by.to_string(),
+        why: row.why.clone(),
+    })
 }
 
 pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {

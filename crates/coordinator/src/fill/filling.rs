@@ -168,10 +168,11 @@ impl<'a> Filling<'a> {
                 let row = self.query.pack(&vault, &id)?;
                 row.is_some_and(|row| row.state == PackState::Stored)
             }
-            // What lies in the object of a forgotten point may be a part of others.
-            Object::Point(id) => {
-                self.query.point_even_forgotten(&id)?.is_some_and(|row| row.vault == vault)
-            }
+            // Of one that was forgotten: what lies in its object may be a part of others.
+            Object::Point(id) => match self.query.row::<PointRow>(id.as_bytes())? {
+                Some(row) => row.vault == vault,
+                None => self.query.has_packs_within(&vault, &id)?,
+            },
             Object::Reach(id) => {
                 let row = self.query.row::<PointRow>(id.as_bytes())?;
                 row.is_some_and(|row| row.vault == vault)

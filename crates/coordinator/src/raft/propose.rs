@@ -10,7 +10,7 @@
 //! while the caller is told that nobody leads. A reply is given when this member has applied it
 //! too: whoever asked reads here what he wrote.
 
-use super::{Ledger, Proposal};
+use super::{LeaderTime, Ledger, Proposal};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, limits, record};
 use holdfast_ledger::{
@@ -108,18 +108,28 @@ impl Ledger {
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
         if matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_)) {
-            return self.insist_on_clock();
+            return self.own_time().insist_on_clock();
         }
         Ok(())
     }
 
-    /// Refuses while the wall clock of this member says something else than ledger time.
-    pub(crate) fn insist_on_clock(&self) -> Result<()> {
-        let Some(jump) = self.time.jump() else { return Ok(()) };
-        let message = format!("the clock says {}, and ledger time is {}", jump.wall, jump.ledger);
-        Err(Error::new(Code::ClockDoubtful, message).next(
-            "correct the leader's clock; if it is right, type `holdfast cluster confirm-clock`",
-        ))
+    /// Ledger time as whoever leads has it, and whether that one doubts its clock: what the clock
+    /// of this member says counts for nothing.
+    pub(crate) async fn leader_time(&self) -> Result<LeaderTime> {
+        if self.peers.insist_on_epoch().is_err() {
+            return Ok(self.own_time());
+        }
+        let leader = self.current_leader().ok_or_else(leaderless)?;
+        match leader == self.me {
+            true => Ok(self.own_time()),
+            false => Ok(self.peers.leader_time(leader).await?.unwrap_or_else(|| self.own_time())),
+        }
+    }
+
+    /// What this member would stamp.
+    pub(crate) fn own_time(&self) -> LeaderTime {
+        let wall = self.time.jump().map(|jump| jump.wall);
+        LeaderTime { now: self.time.now(), wall }
     }
 
     /// Nothing is agreed to in a new epoch before the ledger has it. Its number.

@@ -173,6 +173,7 @@ impl Copier {
         let names = lacking.packs.iter().map(ObjectName::pack).chain(
             lacking.points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]),
         );
+        let names = names.chain(lacking.homes.iter().map(ObjectName::point));
         for name in names {
             let is_awaited = self.queue.has(&name);
             if !is_awaited && to.1.head(&name.as_str().parse()?).await?.is_none() {

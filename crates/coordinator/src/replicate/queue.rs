@@ -113,7 +113,8 @@ impl Queue {
             news.bytes += segment.length;
         }
         for (_, id) in heard.points.iter().filter(|(of, _)| of == vault) {
-            if let Some(point) = query.row::<PointRow>(id.as_bytes())? {
+            // Of one that was forgotten since, too: others may need what lies in its object.
+            if let Some(point) = query.point_even_forgotten(id)? {
                 news.note_point(&point);
             }
         }

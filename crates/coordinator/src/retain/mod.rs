@@ -15,16 +15,16 @@ mod plan;
 mod reconcile;
 mod weigh;
 
-pub(crate) use carry_out::carry_out;
+pub(crate) use carry_out::{Carried, carry_out};
 pub(crate) use plan::{Plan, Wanted, plan};
 pub(crate) use reconcile::keep;
-pub(crate) use weigh::weigh;
+pub(crate) use weigh::{Weight, weigh};
 
-use crate::house::House;
+use crate::{house::House, raft::LeaderTime};
 use holdfast_common::Result;
 
-/// Refuses while nothing may be forgotten, whatever the rules say.
-pub(crate) fn insist_on_peace(house: &House) -> Result<()> {
-    house.ledger.insist_on_clock()?;
+/// Refuses while nothing may be forgotten, whatever the rules say; by the time of whoever leads.
+pub(crate) fn insist_on_peace(house: &House, leader: &LeaderTime) -> Result<()> {
+    leader.insist_on_clock()?;
     house.ledger.query().insist_on_undivided()
 }

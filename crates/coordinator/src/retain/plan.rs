@@ -2,15 +2,18 @@
 //!
 //! What is in memory has a bound. Where policies do not fit together, those that come last by name
 //! wait for the next plan. Of one policy that does not fit alone the newest points are planned for,
-//! which is right for each of them.
+//! which is right for each of them: nothing is left out between two of them. The plan says so.
 
 use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
     retention::{self, Candidate, Rules, Ties, Verdict},
-    row::PointRow,
+    row::{PointRow, point::time_key},
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Which points are planned for.
 #[derive(Clone, Debug)]
@@ -27,11 +30,17 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourcePlan>,
     /// The first policy that was not planned for.
     pub(crate) rest: Option<Name>,
+    /// The policy of which there are older points than were planned for.
+    pub(crate) cut: Option<Name>,
+    /// Vaults of which some pack lies whole nowhere, where anything would go: what is the newest
+    /// good point there may be none.
+    pub(crate) lossy: BTreeMap<VaultId, Name>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SourcePlan {
     pub(crate) policy: Option<Name>,
+    pub(crate) vault: VaultId,
     pub(crate) rules: Option<Rules>,
     pub(crate) verdicts: Vec<Verdict>,
 }
@@ -42,31 +51,71 @@ impl Plan {
         let verdicts = self.sources.iter().flat_map(|source| &source.verdicts);
         verdicts.filter(|verdict| verdict.goes()).map(|verdict| verdict.id)
     }
+
+    /// Refuses while a vault has lost packs.
+    pub(super) fn insist_on_whole(&self, vault: VaultId) -> Result<()> {
+        self.lossy.get(&vault).map_or(Ok(()), |name| Err(lossy(name)))
+    }
+
+    /// The first reason for which something that would go stays all the same.
+    pub(crate) fn suspended(&self) -> Option<Error> {
+        self.lossy.values().next().map(lossy)
+    }
+
+    fn find_lossy(&mut self, query: Query<'_>) -> Result<()> {
+        let going = self.sources.iter().filter(|one| one.verdicts.iter().any(Verdict::goes));
+        let vaults: BTreeSet<VaultId> = going.map(|source| source.vault).collect();
+        for vault in vaults {
+            if query.has_lost_packs(&vault)? {
+                self.lossy.insert(vault, query.vault(&vault)?.name);
+            }
+        }
+        Ok(())
+    }
 }
 
-pub(crate) fn plan(query: Query<'_>, wanted: &Wanted, now: Timestamp) -> Result<Plan> {
-    plan_within(query, wanted, now, limits::POINTS_PLANNED_MAX)
+fn lossy(vault: &Name) -> Error {
+    let message = format!("packs of the vault `{vault}` are lost: nothing of it is forgotten");
+    Error::new(Code::PackMissing, message)
 }
 
-fn plan_within(query: Query<'_>, wanted: &Wanted, now: Timestamp, max: usize) -> Result<Plan> {
+/// The plan of whoever waits so long after the end of a hold.
+pub(crate) fn plan(
+    query: Query<'_>,
+    wanted: &Wanted,
+    now: Timestamp,
+    grace: Duration,
+) -> Result<Plan> {
+    let ties = query.ties(now, grace)?;
+    plan_within(query, wanted, (now, &ties), limits::POINTS_PLANNED_MAX)
+}
+
+fn plan_within(
+    query: Query<'_>,
+    wanted: &Wanted,
+    (now, ties): (Timestamp, &Ties),
+    max: usize,
+) -> Result<Plan> {
     let mut rules = BTreeMap::new();
     for policy in query.policies()? {
         if let Some(found) = query.rules(&policy)? {
             rules.insert(policy.name, found);
         }
     }
-    let ties = query.ties(now)?;
-    let mut gathered = Gathered { wanted, max, held: 0, sources: BTreeMap::new(), rest: None };
+    let mut gathered = Gathered::none(wanted, max);
     for point in query.points(None) {
-        gathered.take(&point?, &rules, &ties)?;
+        gathered.take(&point?, &rules, ties)?;
     }
     let sources = gathered.sources.into_iter().map(|(source, points)| {
         let rules = source.policy.as_ref().and_then(|policy| rules.get(policy)).cloned();
         let by = rules.as_ref().map(|rules| &rules.retention);
         let verdicts = retention::plan(points, by, now);
-        SourcePlan { policy: source.policy, rules, verdicts }
+        SourcePlan { policy: source.policy, vault: source.vault, rules, verdicts }
     });
-    Ok(Plan { sources: sources.collect(), rest: gathered.rest })
+    let (sources, lossy) = (sources.collect(), BTreeMap::new());
+    let mut plan = Plan { sources, rest: gathered.rest, cut: gathered.cut, lossy };
+    plan.find_lossy(query)?;
+    Ok(plan)
 }
 
 /// What points have in common that are decided on together.
@@ -85,9 +134,14 @@ struct Gathered<'a> {
     held: usize,
     sources: BTreeMap<Source, Vec<Candidate>>,
     rest: Option<Name>,
+    cut: Option<Name>,
 }
 
-impl Gathered<'_> {
+impl<'a> Gathered<'a> {
+    fn none(wanted: &'a Wanted, max: usize) -> Self {
+        Self { wanted, max, held: 0, sources: BTreeMap::new(), rest: None, cut: None }
+    }
+
     fn take(&mut self, point: &PointRow, rules: &BTreeMap<Name, Rules>, ties: &Ties) -> Result<()> {
         if !self.wants(point, rules) {
             return Ok(());
@@ -108,6 +162,9 @@ impl Gathered<'_> {
     }
 
     fn wants(&self, point: &PointRow, rules: &BTreeMap<Name, Rules>) -> bool {
+        if self.cut.is_some() && self.cut == point.policy {
+            return false;
+        }
         match self.wanted {
             Wanted::Every => true,
             Wanted::Policy(policy) => point.policy.as_ref() == Some(policy),
@@ -119,7 +176,7 @@ impl Gathered<'_> {
         }
     }
 
-    /// Leaves the last policy for another time; of the only one, its oldest point.
+    /// Leaves the last policy for another time; of the only one, whatever is older.
     fn make_room(&mut self) -> Result<()> {
         if matches!(self.wanted, Wanted::Every) {
             let message = format!("there are more than {} points to plan for", self.max);
@@ -127,34 +184,38 @@ impl Gathered<'_> {
         }
         let policies = || self.sources.keys().map(|source| &source.policy);
         if policies().next() == policies().next_back() {
-            self.drop_oldest();
+            self.cut_off();
             return Ok(());
         }
         let last = policies().next_back().cloned().flatten();
         self.sources.retain(|source, _| source.policy != last);
         self.held = self.sources.values().map(Vec::len).sum();
+        if self.cut == last {
+            self.cut = None;
+        }
         self.rest = last;
         Ok(())
     }
 
-    /// Points come newest first: what was taken last is the oldest.
-    fn drop_oldest(&mut self) {
-        let oldest = self
-            .sources
-            .values_mut()
-            .min_by_key(|points| points.last().map(|point| point.committed));
-        if let Some(points) = oldest {
+    /// Points come newest first: what was taken last is the oldest of all, and from here on none of
+    /// the policy is taken any more.
+    fn cut_off(&mut self) {
+        self.cut = self.sources.keys().next().and_then(|source| source.policy.clone());
+        let last =
+            |points: &[Candidate]| points.last().map(|it| time_key(it.committed, it.id.as_bytes()));
+        if let Some(points) = self.sources.values_mut().max_by_key(|points| last(points)) {
             points.pop();
             self.held -= 1;
         }
+        self.sources.retain(|_, points| !points.is_empty());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, id, moment, name};
-    use holdfast_ledger::row::{PolicyRow, Retention, SourceSpec};
+    use crate::crowd::{Crowd, VAULT, id, moment, name, pack};
+    use holdfast_ledger::row::{PackRow, PackState, PolicyRow, Retention, SourceSpec};
 
     fn policy(text: &str) -> PolicyRow {
         let (paths, exclude) = (vec![b"/srv".to_vec().into()], Vec::new());
@@ -192,10 +253,15 @@ mod tests {
     }
 
     fn gone(wanted: &Wanted, max: usize) -> (Vec<PointId>, Option<Name>) {
-        let plan = crowd().ask(|query| plan_within(query, wanted, moment(100), max)).unwrap();
+        let plan = planned(crowd(), wanted, max).unwrap();
         let mut gone: Vec<PointId> = plan.gone().collect();
         gone.sort_unstable();
         (gone, plan.rest)
+    }
+
+    fn planned(crowd: Crowd, wanted: &Wanted, max: usize) -> Result<Plan> {
+        let moment = (moment(100), &Ties::default());
+        crowd.ask(|query| plan_within(query, wanted, moment, max))
     }
 
     fn points(numbers: &[u64]) -> Vec<PointId> {
@@ -221,7 +287,65 @@ mod tests {
         assert_eq!(gone(&Wanted::Retained(None), 5), (points(&[1, 4, 7]), Some(name("b"))));
         // One that does not fit alone: its newest points are planned for.
         assert_eq!(gone(&Wanted::Retained(Some(name("b"))), 3), (points(&[5, 8]), Some(name("c"))));
-        let error = crowd().ask(|query| plan_within(query, &Wanted::Every, moment(100), 8));
-        assert_eq!(error.unwrap_err().code, Code::LimitExceeded);
+        let error = planned(crowd(), &Wanted::Every, 8).unwrap_err();
+        assert_eq!(error.code, Code::LimitExceeded);
+    }
+
+    #[test]
+    fn a_plan_that_is_cut_says_so_and_leaves_nothing_out_between_two_points() {
+        let (mine, yours) = (AgentId::from_bytes([1; 16]), AgentId::from_bytes([2; 16]));
+        // The newest of one source are older than most of the other.
+        let agents = [mine, yours, mine, yours, mine, mine, mine, yours];
+        let crowd = || {
+            let mut crowd = Crowd::default();
+            crowd.put(&policy("b"));
+            for (number, agent) in (1..).zip(agents) {
+                crowd.point(number, |row| {
+                    row.policy = Some(name("b"));
+                    row.agent = agent;
+                });
+            }
+            crowd
+        };
+        for max in 1..agents.len() {
+            for wanted in [Wanted::Policy(name("b")), Wanted::Retained(None)] {
+                let plan = planned(crowd(), &wanted, max).unwrap();
+                assert_eq!(plan.cut, Some(name("b")), "{max}");
+                let verdicts = plan.sources.iter().flat_map(|source| &source.verdicts);
+                let mut taken: Vec<PointId> = verdicts.map(|verdict| verdict.id).collect();
+                taken.sort_unstable();
+                let newest = agents.len() - max + 1..=agents.len();
+                let newest: Vec<u64> = newest.map(|number| number as u64).collect();
+                assert_eq!(taken, points(&newest), "{max}");
+            }
+        }
+        let whole = planned(crowd(), &Wanted::Retained(None), agents.len()).unwrap();
+        assert_eq!(whole.cut, None);
+    }
+
+    #[test]
+    fn a_policy_that_was_cut_makes_room_for_one_that_comes_before_it() {
+        let mut crowd = Crowd::default();
+        crowd.put(&policy("a"));
+        crowd.put(&policy("b"));
+        for number in 1..=8 {
+            let of = if number <= 2 { "a" } else { "b" };
+            crowd.point(number, |row| row.policy = Some(name(of)));
+        }
+        let plan = planned(crowd, &Wanted::Retained(None), 4).unwrap();
+        assert_eq!(plan.gone().collect::<Vec<_>>(), points(&[1]));
+        assert_eq!((plan.rest, plan.cut), (Some(name("b")), None));
+    }
+
+    #[test]
+    fn a_vault_that_has_lost_packs_is_told_where_anything_of_it_would_go() {
+        for (state, lossy) in [(PackState::Stored, false), (PackState::Lost, true)] {
+            let mut crowd = crowd();
+            crowd.put(&crate::crowd::vault());
+            crowd.put(&PackRow { state, ..pack([3; 32]) });
+            let plan = planned(crowd, &Wanted::Every, 100).unwrap();
+            assert_eq!(plan.suspended().is_some(), lossy, "{state:?}");
+            assert_eq!(plan.insist_on_whole(VAULT).is_err(), lossy, "{state:?}");
+        }
     }
 }

@@ -4,11 +4,11 @@
 //! time passes; what it finds is in the rows. Old runs go with it. While nothing may be forgotten
 //! it waits, and says so where alarms are told.
 
-use super::{Wanted, carry_out, insist_on_peace, plan::Plan};
+use super::{Carried, Wanted, carry_out, carry_out::is_overtaken, insist_on_peace, plan::Plan};
 use crate::house::House;
-use holdfast_common::{Code, Name, Result, RunId, Timestamp, limits};
-use holdfast_ledger::{Actor, Query, command::ForgetRuns, level::RETENTION};
-use std::{sync::Arc, time::Duration};
+use holdfast_common::{Code, Name, PointId, Result, RunId, Timestamp, limits};
+use holdfast_ledger::{Actor, Query, command::ForgetRuns, level::RETENTION, row::PointRow};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ impl Desk {
         if house.ledger.query().level()? < RETENTION {
             return Ok(());
         }
-        insist_on_peace(house)?;
+        insist_on_peace(house, &house.ledger.own_time())?;
         let sign = sign(house.ledger.query())?;
         let is_due = begun.saturating_sub(self.looked) >= LOOK_INTERVAL;
         if self.seen.as_ref() == Some(&sign) && !is_due && self.from.is_none() {
@@ -72,29 +72,35 @@ impl Desk {
         let (now, settles) = (house.ledger.now(), self.settles);
         let (at, wanted) = (house.clone(), Wanted::Retained(self.from.clone()));
         let make = move || {
-            let mut plan = super::plan(at.ledger.query(), &wanted, now)?;
-            keep_settled(&mut plan, now, settles);
+            let query = at.ledger.query();
+            let mut plan = super::plan(query, &wanted, now, settles)?;
+            keep_settled(&mut plan, query.rules_upset()?, now, settles);
             Ok(plan)
         };
         let plan = house.tasks.run_blocking("retention", make).await?;
-        match carry_out(house, &Actor::System, &plan).await {
-            Ok(forgotten) if forgotten.is_empty() => {}
-            Ok(forgotten) => tracing::info!(points = forgotten.len(), "forgotten by retention"),
-            // Somebody began to read, or changed the rules: what is left comes with the next plan.
-            Err(error) if matches!(error.code, Code::PointKept | Code::ResourceConflict) => {
-                tracing::debug!(%error, "a plan was overtaken");
+        let Carried { forgotten, stopped } = carry_out(house, &Actor::System, &plan).await;
+        if !forgotten.is_empty() {
+            tracing::info!(points = forgotten.len(), "forgotten by retention");
+        }
+        match stopped {
+            Some(error) if is_overtaken(&error) => tracing::debug!(%error, "a plan was overtaken"),
+            Some(error) if error.code == Code::PackMissing => {
+                tracing::warn!(%error, "retention waits in this vault");
             }
-            Err(error) => return Err(error),
+            Some(error) => return Err(error),
+            None => {}
         }
         self.from = plan.rest;
         Ok(())
     }
 }
 
-/// Rules that were changed lately are shown to whoever asks, and not carried out yet.
-fn keep_settled(plan: &mut Plan, now: Timestamp, settles: Duration) {
+/// Rules that were changed lately, or that something was turned over under, are shown to whoever
+/// asks, and not carried out yet.
+fn keep_settled(plan: &mut Plan, upset: Timestamp, now: Timestamp, settles: Duration) {
     plan.sources.retain(|source| {
-        source.rules.as_ref().is_some_and(|rules| now.since(rules.since) >= settles)
+        let rules = source.rules.as_ref();
+        rules.is_some_and(|rules| now.since(rules.since.max(upset)) >= settles)
     });
 }
 
@@ -111,8 +117,10 @@ fn sign(query: Query<'_>) -> Result<Vec<u8>> {
         hasher.update(class.name.as_str().as_bytes()).update(&class.revision.to_be_bytes());
     }
     for hold in query.holds()? {
-        hasher.update(hold.id.as_bytes());
+        let ends = hold.ends().map_or(0, Timestamp::as_nanos);
+        hasher.update(hold.id.as_bytes()).update(&ends.to_be_bytes());
     }
+    hasher.update(&query.rules_upset()?.as_nanos().to_be_bytes());
     Ok(hasher.finalize().as_bytes().to_vec())
 }
 
@@ -128,25 +136,33 @@ async fn forget_runs(house: &Arc<House>) -> Result<()> {
 }
 
 fn old_runs(query: Query<'_>, now: Timestamp) -> Result<Vec<RunId>> {
-    let mut old = Vec::new();
+    let mut old = BTreeSet::new();
     let before = now.minus(Duration::from_secs(limits::RUNS_KEPT_SECS));
     for run in query.runs_before(before) {
         let run = run?;
-        let mut points = run.points();
-        if run.is_old(now) && points.all(|point| query.point(&point).is_err()) {
-            old.push(run.id);
+        let is_left = |point: PointId| query.row::<PointRow>(point.as_bytes());
+        let mut points = run.points().map(is_left).filter_map(Result::transpose);
+        match points.next().transpose()? {
+            None if run.is_old(now) => drop(old.insert(run.id)),
+            _ => {}
         }
-        if old.len() == limits::RUNS_FORGOTTEN_MAX {
+        if old.len() == limits::RUNS_LOOKED_AT_MAX {
             break;
         }
     }
-    Ok(old)
+    // A run names its last ones; a checkpoint before those may be held, and what a location gave
+    // back is of a run that does not know of it.
+    let mut points = query.points(None);
+    while let Some(point) = points.next().filter(|_| !old.is_empty()) {
+        old.remove(&point?.run);
+    }
+    Ok(old.into_iter().take(limits::RUNS_FORGOTTEN_MAX).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, id, moment};
+    use crate::crowd::{Crowd, VAULT, id, moment};
     use crate::retain::plan::SourcePlan;
     use holdfast_common::{AgentId, PointId, VaultId};
     use holdfast_ledger::{
@@ -155,9 +171,10 @@ mod tests {
     };
 
     #[test]
-    fn rules_that_were_changed_lately_are_not_carried_out_yet() {
+    fn rules_that_were_changed_or_brought_back_lately_are_not_carried_out_yet() {
         let source = |number| SourcePlan {
             policy: None,
+            vault: VAULT,
             rules: Some(Rules {
                 retention: Retention::default(),
                 since: moment(number),
@@ -167,17 +184,29 @@ mod tests {
             verdicts: Vec::new(),
         };
         let without = SourcePlan { rules: None, ..source(1) };
-        let mut plan = Plan { sources: vec![source(1), source(2), without], rest: None };
+        let sources = || vec![source(1), source(2), without.clone()];
         let settles = moment(1).since(moment(0));
-        keep_settled(&mut plan, moment(2), settles);
-        assert_eq!(plan.sources.len(), 1);
+        let settled = |upset| {
+            let mut plan = Plan { sources: sources(), ..Plan::default() };
+            keep_settled(&mut plan, upset, moment(2), settles);
+            plan.sources.len()
+        };
+        assert_eq!(settled(Timestamp::ZERO), 1);
+        assert_eq!(settled(moment(1)), 1);
+        // However old they are themselves.
+        assert_eq!(settled(moment(2)), 0);
     }
 
     #[test]
     fn old_runs_without_points_are_found_and_no_others() {
         let mut crowd = Crowd::default();
-        for (number, made) in [(1, 1), (2, 99), (3, 3)] {
-            crowd.point(number, |_| {});
+        // The last one names a point that is gone, and another one is of it.
+        for (number, made) in [(1, 1), (2, 99), (3, 3), (4, 98)] {
+            crowd.point(number, |row| {
+                if number == 2 {
+                    row.run = RunId::from_bytes(id(77));
+                }
+            });
             let (point, ended) = (Some(PointId::from_bytes(id(made))), moment(number));
             let source = SourceSpec::Files {
                 paths: Vec::new(),
@@ -194,7 +223,7 @@ mod tests {
             let (state, created) = (RunState::Done, moment(number));
             crowd.put(&RunRow { state, created, ended: Some(ended), point, ..run });
         }
-        let late = moment(3).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
+        let late = moment(4).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
         let found = crowd.ask(|query| old_runs(query, late)).unwrap();
         assert_eq!(found, [RunId::from_bytes(id(2))]);
     }

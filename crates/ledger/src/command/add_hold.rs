@@ -1,6 +1,6 @@
 //! Holds a point or a policy: nothing of it is forgotten until the hold ends.
 //!
-//! Holds that have ended are cleared here, so that their number stays bounded.
+//! Holds that ended long ago are cleared here, so that their number stays bounded.
 
 use super::{Apply, Outcome, conflict};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
 };
 use holdfast_common::{AgentId, Code, Error, Name, Result, limits};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -22,10 +23,11 @@ impl AddHold {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         apply.insist_on_operator()?;
         let hold = &self.hold;
-        if hold.reason.is_empty() || hold.reason.len() > limits::HOLD_REASON_BYTES_MAX {
+        if hold.reason.is_empty() {
             let message = "a hold says in a few words what it is for";
             return Err(Error::new(Code::UsageMalformed, message));
         }
+        check_reason(&hold.reason)?;
         if !hold.is_in_force(apply.time) {
             return Err(Error::new(Code::UsageMalformed, "this hold would have ended already"));
         }
@@ -37,24 +39,30 @@ impl AddHold {
             Held::Point(point) => drop(apply.point(point)?),
             Held::Policy(policy) => insist_on_policy(apply, policy)?,
         }
-        if clear_ended(apply)? >= limits::HOLDS_MAX {
-            let message = "there are as many holds as may be";
+        let is_counted = !matches!(hold.what, Held::Agent(_));
+        if clear_ended(apply)? >= limits::HOLDS_MAX && is_counted {
+            let message = "there are as many holds as may be, with those that ended lately";
             return Err(Error::new(Code::LimitExceeded, message)
-                .next("release some, or hold a policy instead of its points"));
+                .next("hold a policy instead of its points"));
         }
         let (by, since) = (apply.actor.clone(), apply.time);
-        apply.tables.put(&HoldRow { by, since, ..hold.clone() })?;
+        apply.tables.put(&HoldRow { by, since, released: None, ..hold.clone() })?;
         Ok(Outcome::Done)
     }
 
     pub(super) fn subject(&self) -> String {
-        let what = match &self.hold.what {
-            Held::Agent(agent) => format!("agent {agent}"),
-            Held::Point(point) => format!("point {point}"),
-            Held::Policy(policy) => format!("policy {policy}"),
-        };
-        format!("{what} by {}: {}", self.hold.id, self.hold.reason)
+        format!("{} on {}: {}", self.hold.id, self.hold.what, self.hold.reason)
     }
+}
+
+/// The audit log has it whole.
+pub(super) fn check_reason(reason: &str) -> Result<()> {
+    let max = limits::HOLD_REASON_BYTES_MAX;
+    if reason.len() <= max {
+        return Ok(());
+    }
+    let message = format!("a reason of {} bytes is too long for the audit log", reason.len());
+    Err(Error::new(Code::UsageMalformed, message).next(format!("say it in {max} bytes")))
 }
 
 fn insist_on_agent(apply: &Apply<'_, '_>, agent: &AgentId) -> Result<()> {
@@ -71,11 +79,12 @@ fn insist_on_policy(apply: &Apply<'_, '_>, policy: &Name) -> Result<()> {
     }
 }
 
-/// How many are left.
+/// How many of points and policies are left.
 fn clear_ended(apply: &mut Apply<'_, '_>) -> Result<usize> {
     let (mut ended, mut left, now) = (Vec::new(), 0, apply.time);
-    apply.tables.look::<HoldRow>(&[], |hold| match hold.is_in_force(now) {
-        true => left += 1,
+    let known = Duration::from_secs(limits::HOLD_ENDED_KEPT_SECS);
+    apply.tables.look::<HoldRow>(&[], |hold| match hold.keeps(now, known) {
+        true => left += usize::from(!matches!(hold.what, Held::Agent(_))),
         false => ended.push(hold.key()),
     })?;
     for key in ended {

@@ -10,15 +10,16 @@
 use super::{Apply, Outcome, begin_session::policy_key, conflict};
 use crate::{
     Actor,
-    retention::{Rules, Ties, outlives},
+    retention::{Rules, Ties, may_go, outlives},
     row::{
         ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
         point::time_key,
     },
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, PointId, Result, limits};
+use holdfast_common::{Code, Error, Name, PointId, Result, Timestamp, limits};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -35,6 +36,10 @@ pub struct ForgetPoints {
     pub outlived_by: PointId,
     #[n(4)]
     pub points: Vec<PointId>,
+    /// Since when the rules are those that were planned by: a policy that was deleted and made anew
+    /// has the revisions of the old one.
+    #[n(5)]
+    pub since: Timestamp,
 }
 
 impl ForgetPoints {
@@ -62,7 +67,8 @@ impl ForgetPoints {
     }
 
     pub(super) fn subject(&self) -> String {
-        format!("{} of {} by revision {}", self.points.len(), self.policy, self.revision)
+        let (count, ids) = (self.points.len(), digest(self.points.iter().map(PointId::as_bytes)));
+        format!("{count} of {} by revision {}: {ids}", self.policy, self.revision)
     }
 
     fn rules(&self, apply: &Apply<'_, '_>) -> Result<Rules> {
@@ -75,7 +81,8 @@ impl ForgetPoints {
             None => None,
         };
         let rules = Rules::of(&policy, class.as_ref()).filter(|rules| {
-            rules.revision == self.revision && rules.class_revision == self.class_revision
+            (rules.revision, rules.class_revision) == (self.revision, self.class_revision)
+                && rules.since == self.since
         });
         rules.ok_or_else(|| conflict(format!("the rules of `{}` have changed", self.policy)))
     }
@@ -88,6 +95,9 @@ impl ForgetPoints {
         rules: &Rules,
         ties: &Ties,
     ) -> Result<()> {
+        if !may_go(point) {
+            return Err(kept(point, "it did not come about by a backup of its policy"));
+        }
         if point.policy.as_ref() != Some(&self.policy) || !outlives(stays, point) {
             return Err(kept(point, &format!("it is not outlived by {}", stays.id)));
         }
@@ -114,6 +124,18 @@ impl ForgetPoints {
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
         apply.tables.put(&ForgottenRow { point, when, by, why })
     }
+}
+
+/// Which ones they are, for the audit log, which has no room for all of them: BLAKE3 of their ids,
+/// one after the other in their order. What is left of each says its id.
+pub(super) fn digest<'a>(ids: impl Iterator<Item = &'a [u8; 16]>) -> blake3::Hash {
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    for id in ids {
+        hasher.update(id);
+    }
+    hasher.finalize()
 }
 
 fn kept(point: &PointRow, why: &str) -> Error {
@@ -146,13 +168,14 @@ impl Apply<'_, '_> {
 
     fn ties(&self) -> Result<Ties> {
         let (mut ties, now) = (Ties::default(), self.time);
-        self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now))?;
+        self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
         self.tables.look::<SessionRow>(&[], |session| ties.session(&session, now))?;
-        for (id, _) in self.tables.scan(Table::RunOpen, &[], limits::LIST_PAGE_ROWS)? {
+        self.tables.each(Table::RunOpen, &[], |(id, _)| {
             if let Some(run) = self.tables.row::<RunRow>(&id)? {
                 ties.open_run(&run);
             }
-        }
+            Ok(())
+        })?;
         Ok(ties)
     }
 }
@@ -168,7 +191,8 @@ pub(crate) fn no_point(id: &PointId, forgotten: Option<&ForgottenRow>) -> Error 
     match forgotten {
         None => Error::new(Code::PointMissing, format!("there is no point {id}")),
         Some(row) => {
-            let message = format!("the point {id} was forgotten at {} by {}", row.when, row.why);
+            let ForgottenRow { when, by, why, .. } = row;
+            let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
             Error::new(Code::PointMissing, message)
         }
     }

@@ -1,6 +1,9 @@
 //! Forgets runs that ended long ago and of which no point is left. The audit log has them still.
+//!
+//! The points that a run names are looked at here. Others may be of it too, a checkpoint that was
+//! held or what was taken in from a location: whoever proposes it has looked for those.
 
-use super::{Apply, Outcome, conflict};
+use super::{Apply, Outcome, conflict, forget_points::digest};
 use crate::{
     row::{RunRow, point::time_key},
     tables::Table,
@@ -39,6 +42,10 @@ impl ForgetRuns {
             forgotten += 1;
         }
         Ok(Outcome::Number(forgotten))
+    }
+
+    pub(super) fn subject(&self) -> String {
+        format!("{}: {}", self.runs.len(), digest(self.runs.iter().map(RunId::as_bytes)))
     }
 }
 

@@ -57,6 +57,7 @@ mod start_run;
 mod store_packs;
 mod take_back;
 mod take_office;
+mod upset;
 mod use_location;
 
 pub use add_hold::AddHold;
@@ -239,9 +240,9 @@ commands! {
     59 RebuildLocation "location.rebuild" |c| c.location;
     66 PutClass "class.put" |c| c.class.name;
     67 AddHold "hold.add" |c| c.subject();
-    68 ReleaseHold "hold.release" |c| c.hold;
+    68 ReleaseHold "hold.release" |c| c.subject();
     69 ForgetPoints "points.forget" |c| c.subject();
-    70 ForgetRuns "runs.forget" |c| c.runs.len();
+    70 ForgetRuns "runs.forget" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

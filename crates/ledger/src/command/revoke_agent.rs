@@ -24,20 +24,34 @@ impl RevokeAgent {
         apply.tables.put(&AgentRow { state: AgentState::Revoked, ..agent })?;
         apply.tables.remove(Table::Seat, self.agent.as_bytes());
         if apply.level()? >= RETENTION {
-            self.hold_points(apply)?;
+            apply.hold_all_of(self.agent)?;
         }
         Ok(Outcome::Done)
     }
+}
+
+impl Apply<'_, '_> {
+    /// Holds all points of agents that were revoked before anybody held anything.
+    pub(super) fn hold_all_of_revoked(&mut self) -> Result<()> {
+        let mut revoked = Vec::new();
+        self.tables.look(&[], |agent: AgentRow| {
+            if agent.state == AgentState::Revoked {
+                revoked.push(agent.id);
+            }
+        })?;
+        revoked.into_iter().try_for_each(|agent| self.hold_all_of(agent))
+    }
 
     /// Since when they were not its own is for people to find out: until then all of them stay.
-    fn hold_points(&self, apply: &mut Apply<'_, '_>) -> Result<()> {
-        apply.tables.put(&HoldRow {
-            id: HoldId::from_bytes(*self.agent.as_bytes()),
-            what: Held::Agent(self.agent),
+    fn hold_all_of(&mut self, agent: AgentId) -> Result<()> {
+        self.tables.put(&HoldRow {
+            id: HoldId::from_bytes(*agent.as_bytes()),
+            what: Held::Agent(agent),
             reason: "the agent was revoked".to_owned(),
-            by: apply.actor.clone(),
-            since: apply.time,
+            by: self.actor.clone(),
+            since: self.time,
             until: None,
+            released: None,
         })
     }
 }

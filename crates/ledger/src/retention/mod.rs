@@ -99,6 +99,17 @@ pub fn is_scheduled(point: &PointRow) -> bool {
     point.state.is_scheduled() && point.policy.is_some() && point.recovered != Some(true)
 }
 
+/// Whether rules may let it go at all: they count it, or it was a step on the way to what they do.
+/// What a restore saved and what was taken in from a location stays.
+pub fn may_go(point: &PointRow) -> bool {
+    is_scheduled(point) || is_step(point)
+}
+
+/// A checkpoint of a backup of a policy.
+fn is_step(point: &PointRow) -> bool {
+    point.state == PointState::Checkpoint && point.policy.is_some() && point.recovered != Some(true)
+}
+
 /// Whether `newer` is left of a source when `older` goes: of the same source, later, and at least
 /// as good.
 pub fn outlives(newer: &PointRow, older: &PointRow) -> bool {

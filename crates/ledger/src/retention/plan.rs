@@ -16,6 +16,8 @@ pub struct Candidate {
     pub state: PointState,
     /// Counted by the rules.
     pub scheduled: bool,
+    /// A checkpoint on the way to what is counted: worth nothing once its source has that.
+    pub step: bool,
     pub root: Option<ChunkId>,
     /// What keeps it beside the rules.
     pub ties: Vec<Reason>,
@@ -28,6 +30,7 @@ impl Candidate {
             committed: point.committed,
             state: point.state,
             scheduled: super::is_scheduled(point),
+            step: super::is_step(point),
             root: point.root,
             ties,
         }
@@ -85,8 +88,7 @@ impl Plan {
         }
         for (at, point) in self.points.iter().enumerate() {
             // A checkpoint stands in for nothing, and is worth nothing once its source has more.
-            let is_outdone = point.state == PointState::Checkpoint
-                && complete.is_some_and(|complete| complete < at);
+            let is_outdone = point.step && complete.is_some_and(|complete| complete < at);
             if !point.scheduled && !is_outdone {
                 self.kept[at].push(Reason::Unscheduled);
             }

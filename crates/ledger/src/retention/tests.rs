@@ -20,6 +20,7 @@ fn candidate(number: u32, committed: Timestamp) -> Candidate {
         committed,
         state: PointState::Complete,
         scheduled: true,
+        step: false,
         root: None,
         ties: Vec::new(),
     }
@@ -117,7 +118,7 @@ fn a_checkpoint_goes_once_its_source_has_a_whole_point_after_it_and_never_before
     let at = |days: u64| now.minus(Duration::from_secs(days * DAY));
     let checkpoint = |number, days| {
         let state = PointState::Checkpoint;
-        Candidate { state, scheduled: false, ..candidate(number, at(days)) }
+        Candidate { state, scheduled: false, step: true, ..candidate(number, at(days)) }
     };
     let points = vec![checkpoint(1, 1), candidate(2, at(2)), checkpoint(3, 3), candidate(4, at(4))];
     let rules = keeping(|rules| rules.last = Some(2));
@@ -161,7 +162,8 @@ fn history() -> impl Strategy<Value = Vec<Candidate>> {
             let root = root.map(|byte| ChunkId::from_bytes([byte; 32]));
             let ties = if tie == 0 { vec![Reason::Held] } else { Vec::new() };
             let point = candidate(number, committed);
-            history.push(Candidate { state, scheduled, root, ties, ..point });
+            let step = state == PointState::Checkpoint;
+            history.push(Candidate { state, scheduled, step, root, ties, ..point });
         }
         history
     })

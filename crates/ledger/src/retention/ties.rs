@@ -4,6 +4,7 @@
 
 use super::Reason;
 use crate::row::{Held, HoldRow, PointRow, RunRow, SessionKind, SessionRow};
+use core::time::Duration;
 use holdfast_common::{AgentId, Name, PointId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +26,8 @@ pub struct Tie {
 }
 
 impl Ties {
-    pub fn hold(&mut self, hold: HoldRow, now: Timestamp) {
-        if !hold.is_in_force(now) {
+    pub fn hold(&mut self, hold: HoldRow, now: Timestamp, grace: Duration) {
+        if !hold.keeps(now, grace) {
             return;
         }
         match hold.what {

@@ -73,4 +73,14 @@ pub struct ClassRow {
     pub retained_since: Timestamp,
 }
 
+/// When something last turned over that on which all rules stand.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Upset {
+    #[n(0)]
+    pub when: Timestamp,
+}
+
+pub(crate) const UPSET_KEY: &[u8] = b"retention-upset";
+
 row!(ClassRow, Class, "class", |row| row.name.as_str().as_bytes());

@@ -361,11 +361,19 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let mut commands: Vec<(Actor, Command)> =
         founding.into_iter().map(|command| (Actor::System, command)).collect();
     commands.extend(script.iter().map(|&(what, who, number, _)| act(what, who, number)));
-    let mut log = Vec::new();
-    for (at, (actor, command)) in commands.into_iter().enumerate() {
+    let (mut log, kv) = (Vec::new(), MemoryKv::default());
+    for (at, (actor, mut command)) in commands.into_iter().enumerate() {
         let step = at.checked_sub(told).map_or(0, |at| script[at].3);
         time = time.plus(Duration::from_secs(step));
+        if let Command::ForgetPoints(forget) = &mut command {
+            // Whoever plans has seen the rules.
+            let policy = Query::over(&kv).policy(&forget.policy).ok();
+            forget.since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+        }
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
+        let mut tables = Tables::over(&kv);
+        apply(&mut tables, at as u64 + 1, &log[at]).unwrap();
+        kv.write(tables.into_batch()).unwrap();
     }
     log
 }

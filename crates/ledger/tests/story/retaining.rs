@@ -1,8 +1,13 @@
 //! What operators and the cluster say of how long points are kept.
 
 use super::{Story, agent, commit, ids, name, source};
-use holdfast_common::{HoldId, Timestamp};
-use holdfast_ledger::{Actor, Command, Query, command::*, retention::outlives, row::*};
+use holdfast_common::{AgentId, HoldId, PointId, Timestamp};
+use holdfast_ledger::{
+    Actor, Command, Query, StateKv, Table, Tables,
+    command::*,
+    retention::{Rules, outlives},
+    row::*,
+};
 use proptest::test_runner::TestCaseError;
 
 /// Rules that protect nothing.
@@ -46,15 +51,17 @@ pub(crate) fn hold(number: u8, what: Held) -> AddHold {
         by: Actor::System,
         since: Timestamp::ZERO,
         until: None,
+        released: None,
     };
     AddHold { hold }
 }
 
-pub(crate) fn release(number: u8) -> ReleaseHold {
-    ReleaseHold { hold: HoldId::from_bytes([number; 16]), reason: Some("settled".to_owned()) }
+pub(crate) fn release(number: u8, what: Held) -> ReleaseHold {
+    let reason = Some("settled".to_owned());
+    ReleaseHold { hold: HoldId::from_bytes([number; 16]), reason, what }
 }
 
-/// By the first revision of the policy.
+/// By the first rules of the policy, that were there when the story began.
 pub(crate) fn forget(points: &[u8], outlived_by: u8) -> ForgetPoints {
     ForgetPoints {
         policy: name("docs"),
@@ -62,6 +69,7 @@ pub(crate) fn forget(points: &[u8], outlived_by: u8) -> ForgetPoints {
         class_revision: None,
         outlived_by: ids::point(outlived_by),
         points: points.iter().map(|number| ids::point(*number)).collect(),
+        since: Timestamp::from_nanos(1_800_000_000_000_000_000),
     }
 }
 
@@ -74,6 +82,45 @@ impl Story {
             story.backup_docs(*number, PointState::Complete);
         }
         story
+    }
+
+    /// By the rules that are in force.
+    pub(crate) fn planned(&self, points: &[u8], outlived_by: u8) -> ForgetPoints {
+        let policy = self.query().policy(&name("docs")).unwrap();
+        let Rules { revision, class_revision, since, .. } =
+            self.query().rules(&policy).unwrap().unwrap();
+        ForgetPoints { revision, class_revision, since, ..forget(points, outlived_by) }
+    }
+
+    /// Runs that are listed as open before all others.
+    pub(crate) fn open_runs(&mut self, count: u32) {
+        let mut tables = Tables::over(&self.kv);
+        for number in 0..count {
+            tables.put_raw(Table::RunOpen, &number.to_be_bytes(), Vec::new()).unwrap();
+        }
+        self.kv.write(tables.into_batch()).unwrap();
+    }
+
+    /// As many agents were revoked.
+    pub(crate) fn hold_agents(&mut self, count: usize) {
+        self.put_holds(count, |number| Held::Agent(AgentId::from_bytes(number)));
+    }
+
+    pub(crate) fn hold_points(&mut self, count: usize) {
+        self.put_holds(count, |number| Held::Point(PointId::from_bytes(number)));
+    }
+
+    fn put_holds(&mut self, count: usize, what: fn([u8; 16]) -> Held) {
+        let mut tables = Tables::over(&self.kv);
+        for number in 0..count {
+            let what = what((number as u128).to_be_bytes());
+            let mut id = [0xee; 16];
+            id[1..9].copy_from_slice(&(number as u64).to_be_bytes());
+            id[0] = u8::from(matches!(what, Held::Agent(_)));
+            let row = hold(0, what).hold;
+            tables.put(&HoldRow { id: HoldId::from_bytes(id), ..row }).unwrap();
+        }
+        self.kv.write(tables.into_batch()).unwrap();
     }
 
     /// A point under the policy.
@@ -116,7 +163,7 @@ pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
 /// What holds of points that were forgotten, whatever was said.
 pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     let live: Vec<PointRow> = query.points(None).collect::<Result<_, _>>().unwrap();
-    for gone in query.all_forgotten() {
+    for gone in query.forgotten_after(None) {
         let gone = gone.unwrap().point;
         let is_live = query.row::<PointRow>(gone.id.as_bytes()).unwrap().is_some();
         super::ensure(!is_live, "a forgotten point is not there")?;
@@ -154,7 +201,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("hold_point", held.into()),
         ("hold_policy", hold(2, Held::Policy(name("docs"))).into()),
         ("hold_agent", hold(3, Held::Agent(agent(1))).into()),
-        ("release_hold", release(1).into()),
+        ("release_hold", release(1, Held::Point(ids::point(3))).into()),
         ("forget_points", forget(&[1, 2], 3).into()),
         (
             "forget_points_by_class",

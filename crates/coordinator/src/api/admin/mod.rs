@@ -408,9 +408,12 @@ impl Admin for AdminService {
         answer(retention::add_hold(&self.house, actor, request.into_inner()).await)
     }
 
-    async fn list_holds(&self, _: Request<v1::ListHoldsRequest>) -> Answer<v1::ListHoldsResponse> {
+    async fn list_holds(
+        &self,
+        request: Request<v1::ListHoldsRequest>,
+    ) -> Answer<v1::ListHoldsResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
-        answer(retention::holds(&self.house))
+        answer(retention::holds(&self.house, request.get_ref()))
     }
 
     async fn release_hold(

@@ -1,8 +1,9 @@
 //! Plans of retention, shown and carried out as far as they were shown; and holds.
 
+use super::listing::{in_one_message, pages};
 use crate::{
     house::House,
-    retain::{self, Plan, Wanted},
+    retain::{self, Carried, Plan, Wanted, Weight},
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, HoldId, Name, PointId, Result, Timestamp, limits};
@@ -32,9 +33,12 @@ async fn tell_plan(
     request: v1::PlanRetentionRequest,
     events: &Listener,
 ) -> Result<()> {
-    let plan = Arc::new(make(house, wanted(house, &request.policy)?).await?);
+    let leader = house.ledger.leader_time().await?;
+    let plan = Arc::new(make(house, wanted(house, &request.policy)?, leader.now).await?);
+    let suspended = retain::insist_on_peace(house, &leader).err().or_else(|| plan.suspended());
     let mut last = v1::RetentionEvent {
-        suspended: retain::insist_on_peace(house).err().map(told).unwrap_or_default(),
+        suspended: suspended.map(told).unwrap_or_default(),
+        cut: plan.cut.as_ref().map(Name::to_string).unwrap_or_default(),
         ..Default::default()
     };
     let mut weight = None;
@@ -47,17 +51,8 @@ async fn tell_plan(
             Err(error) => last.unweighed = told(error),
         }
     }
-    let verdicts: Vec<&Verdict> = plan.sources.iter().flat_map(|one| &one.verdicts).collect();
-    for page in verdicts.chunks(limits::POINTS_TOLD_MAX) {
-        let mut points = Vec::with_capacity(page.len());
-        for verdict in page {
-            // It may have gone since.
-            let row = house.ledger.query().row::<PointRow>(verdict.id.as_bytes())?;
-            let Some(row) = row else { continue };
-            let bytes = weight.as_ref().and_then(|weight| weight.get(&verdict.id)).copied();
-            points.push(retained(house, &row, verdict, bytes.unwrap_or(0))?);
-        }
-        let event = v1::RetentionEvent { points, ..Default::default() };
+    for points in told_points(house, &plan, weight.as_ref()) {
+        let event = v1::RetentionEvent { points: points?, ..Default::default() };
         if events.send(Ok(event)).await.is_err() {
             return Ok(());
         }
@@ -65,6 +60,18 @@ async fn tell_plan(
     // Whoever asked has gone.
     let _ = events.send(Ok(last)).await;
     Ok(())
+}
+
+type Pages<'a> = Box<dyn Iterator<Item = Result<Vec<v1::RetainedPoint>>> + Send + 'a>;
+
+fn told_points<'a>(house: &'a House, plan: &'a Plan, weight: Option<&'a Weight>) -> Pages<'a> {
+    let verdicts = plan.sources.iter().flat_map(|one| &one.verdicts);
+    Box::new(pages(verdicts.filter_map(move |verdict| {
+        // It may have gone since.
+        let row = house.ledger.query().row::<PointRow>(verdict.id.as_bytes()).transpose()?;
+        let bytes = weight.and_then(|weight| weight.get(&verdict.id)).copied();
+        Some(row.and_then(|row| retained(house, &row, verdict, bytes.unwrap_or(0))))
+    })))
 }
 
 fn told(error: Error) -> String {
@@ -95,9 +102,10 @@ fn wanted(house: &House, policy: &str) -> Result<Wanted> {
     Ok(Wanted::Policy(name))
 }
 
-async fn make(house: &Arc<House>, wanted: Wanted) -> Result<Plan> {
-    let (at, now) = (house.clone(), house.ledger.now());
-    let make = move || retain::plan(at.ledger.query(), &wanted, now);
+/// What goes at once, when somebody asks for it: a hold that has ended keeps nothing.
+async fn make(house: &Arc<House>, wanted: Wanted, now: Timestamp) -> Result<Plan> {
+    let at = house.clone();
+    let make = move || retain::plan(at.ledger.query(), &wanted, now, Duration::ZERO);
     house.tasks.run_blocking("retention", make).await
 }
 
@@ -114,13 +122,19 @@ pub(super) async fn forget(
     let asked: BTreeSet<PointId> = asked.collect::<Result<_>>()?;
     house.ledger.catch_up().await?;
     house.ledger.query().insist_on_undivided()?;
-    let mut plan = make(house, wanted(house, &request.policy)?).await?;
+    let now = house.ledger.leader_time().await?.now;
+    let mut plan = make(house, wanted(house, &request.policy)?, now).await?;
     for source in &mut plan.sources {
         source.verdicts.retain(|verdict| asked.contains(&verdict.id));
     }
-    let forgotten = retain::carry_out(house, &actor, &plan).await?;
-    let forgotten = forgotten.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
-    Ok(v1::ForgetPointsResponse { forgotten })
+    let Carried { forgotten, stopped } = retain::carry_out(house, &actor, &plan).await;
+    match stopped {
+        Some(error) if forgotten.is_empty() => Err(error),
+        stopped => Ok(v1::ForgetPointsResponse {
+            forgotten: forgotten.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            stopped: stopped.as_ref().map(v1::ErrorDetail::from),
+        }),
+    }
 }
 
 pub(super) async fn add_hold(
@@ -135,14 +149,25 @@ pub(super) async fn add_hold(
         _ => return Err(Error::new(Code::UsageMalformed, "a hold is on a point or on a policy")),
     };
     house.ledger.catch_up().await?;
-    let ends = request.for_ms.map(|ms| house.ledger.now().plus(Duration::from_millis(ms)));
+    let until = match (request.until_ns, request.for_ms) {
+        (Some(_), Some(_)) => {
+            let message = "a hold ends at a time or after a span, not both";
+            return Err(Error::new(Code::UsageMalformed, message));
+        }
+        (Some(until_ns), None) => Some(Timestamp::from_nanos(until_ns)),
+        (None, Some(ms)) => {
+            Some(house.ledger.leader_time().await?.now.plus(Duration::from_millis(ms)))
+        }
+        (None, None) => None,
+    };
     let hold = HoldRow {
         id: HoldId::random(house.entropy.as_ref()),
         what,
         reason: parse::text("a reason", request.reason)?,
         by: actor.clone(),
         since: Timestamp::ZERO,
-        until: request.until_ns.map(Timestamp::from_nanos).or(ends),
+        until,
+        released: None,
     };
     let id = hold.id;
     house.ledger.propose(actor, AddHold { hold }).await?;
@@ -151,12 +176,23 @@ pub(super) async fn add_hold(
     Ok(v1::AddHoldResponse { hold })
 }
 
-/// Those that are in force.
-pub(super) fn holds(house: &House) -> Result<v1::ListHoldsResponse> {
-    let (mut rows, now) = (house.ledger.query().holds()?, house.ledger.now());
-    rows.retain(|row| row.is_in_force(now));
-    rows.sort_by_key(|row| row.since);
-    let holds = rows.iter().map(|row| shown(house, row)).collect::<Result<_>>()?;
+/// Those that are in force, and those that ended so lately that nothing goes by itself yet; in the
+/// order of their ids, as many as one message carries.
+pub(super) fn holds(
+    house: &House,
+    request: &v1::ListHoldsRequest,
+) -> Result<v1::ListHoldsResponse> {
+    let after = match &request.after[..] {
+        [] => None,
+        id => Some(parse::hold_id(id)?),
+    };
+    let (now, settles) = (house.ledger.now(), house.retention_settles);
+    let is_shown = |row: &Result<HoldRow>| match row {
+        Ok(row) => row.keeps(now, settles) && row.id.to_string().starts_with(&request.id_prefix),
+        Err(_) => true,
+    };
+    let rows = house.ledger.query().holds_after(after.as_ref()).filter(is_shown);
+    let holds = in_one_message(rows.map(|row| shown(house, &row?)))?;
     Ok(v1::ListHoldsResponse { holds })
 }
 
@@ -166,8 +202,12 @@ pub(super) async fn release_hold(
     request: v1::ReleaseHoldRequest,
 ) -> Result<v1::ReleaseHoldResponse> {
     let reason = Some(parse::text("a reason", request.reason)?).filter(|text| !text.is_empty());
-    let release = ReleaseHold { hold: parse::hold_id(&request.hold)?, reason };
-    house.ledger.propose(actor, release).await?;
+    let hold = parse::hold_id(&request.hold)?;
+    house.ledger.catch_up().await?;
+    let Some(row) = house.ledger.query().row::<HoldRow>(hold.as_bytes())? else {
+        return Err(Error::new(Code::HoldMissing, format!("there is no hold {hold}")));
+    };
+    house.ledger.propose(actor, ReleaseHold { hold, reason, what: row.what }).await?;
     Ok(v1::ReleaseHoldResponse {})
 }
 
@@ -177,7 +217,8 @@ fn shown(house: &House, row: &HoldRow) -> Result<v1::Hold> {
         reason: row.reason.clone(),
         by: row.by.to_string(),
         since_ns: row.since.as_nanos(),
-        until_ns: row.until.map(|until| until.as_nanos()),
+        until_ns: row.until.map(Timestamp::as_nanos),
+        ended_ns: row.ends().filter(|ends| *ends <= house.ledger.now()).map(Timestamp::as_nanos),
         ..Default::default()
     };
     match &row.what {

@@ -3,7 +3,7 @@
 use super::super::{Filled, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
-    crowd::{VAULT, id},
+    crowd::{VAULT, id, vault},
     keys::custody::VaultCustody,
     places::Place,
     region::{Claim, Epoch},
@@ -20,7 +20,7 @@ use holdfast_keyring::{
 };
 use holdfast_ledger::{
     Batch, MemoryKv, Query, Row, StateKv,
-    row::{AgentRow, AgentState, Custody, Sharing, VaultRow},
+    row::{AgentRow, AgentState, VaultRow},
     tables::full_key,
 };
 use holdfast_repository::{
@@ -58,23 +58,8 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn new() -> Self {
         let keys = VaultKeys::generate(VAULT, &SystemEntropy);
-        let vault = VaultRow {
-            id: VAULT,
-            name: "main".parse().unwrap(),
-            sharing: Sharing::Agent,
-            custody: Custody::Coordinator,
-            required: Vec::new(),
-            key_version: 1,
-            key_object: Vec::new().into(),
-            created: Timestamp::ZERO,
-            revision: 1,
-            next_number: 0,
-            packs: 0,
-            grown: None,
-            beside: None,
-        };
         Self {
-            vault,
+            vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
             ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key())),

@@ -1,9 +1,9 @@
 //! What a superseded side decided alone and this side did not: listed, so that somebody decides.
 //!
-//! Points are taken in by themselves, and what belongs to a run ends with it. All else that an
-//! operator or a newcomer brought about there is compared with what is here: what is the same is
-//! passed over, what is not is named with its time and its author. Nothing of it is carried over by
-//! itself, since this side may have decided otherwise for a reason.
+//! Points are taken in by themselves, holds are taken over, and what belongs to a run ends with it.
+//! All else that an operator or a newcomer brought about there is compared with what is here: what
+//! is the same is passed over, what is not is named with its time and its author. Nothing else is
+//! carried over by itself, since this side may have decided otherwise for a reason.
 
 use super::Report;
 use crate::house::House;
@@ -32,6 +32,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
             Command::AddHold(add) => (topic, add.hold.id.to_string()),
+            Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -149,7 +150,10 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             ours.is_some_and(|ours| ours.retention == put.class.retention)
         }
         Command::AddHold(add) => here.row::<HoldRow>(add.hold.id.as_bytes())?.is_some(),
-        Command::ReleaseHold(release) => here.row::<HoldRow>(release.hold.as_bytes())?.is_none(),
+        Command::ReleaseHold(release) => {
+            let ours: Option<HoldRow> = here.row(release.hold.as_bytes())?;
+            ours.is_none_or(|ours| ours.released.is_some())
+        }
         Command::DeleteResource(delete) => match delete.kind.as_str() {
             "class" => here.row::<ClassRow>(delete.name.as_str().as_bytes())?.is_none(),
             "policy" => here.policy(&delete.name).is_err(),

@@ -5,6 +5,7 @@ use crate::{
     cluster::Cluster,
     harness::{Dev, Objects, Outcome, Scratch, Tree, noise, write},
 };
+use holdfast_common::PointId;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -132,8 +133,22 @@ fn what_goes_is_shown_first_forgotten_when_agreed_to_and_its_objects_stay() {
     assert_eq!(ids(&listed), [aside, &made[3], &made[2]]);
     let to = scene.scratch.join("gone");
     let restore = ["restore", &made[0], "--to", to.to_str().unwrap()];
-    scene.run(&restore).fails(3, "point.id_unknown");
-    scene.run(&["ls", &made[1]]).fails(3, "point.id_unknown");
+    for told in [scene.run(&restore), scene.run(&["ls", &made[1][..12]])] {
+        let error = told.ends(3).error();
+        assert_eq!(error["code"], "point.id_unknown");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("was forgotten at 20"), "{message}");
+        assert!(message.contains("by operator:"), "{message}");
+    }
+    let never = scene.run(&["ls", &"f".repeat(32)]).ends(3).error();
+    assert!(!never["message"].as_str().unwrap().contains("forgotten"), "{never}");
+    let gone = scene.run(&["points", "--forgotten"]).ok().object();
+    let mut gone_ids = ids(&gone);
+    gone_ids.sort();
+    let mut expected = made[..2].to_vec();
+    expected.sort();
+    assert_eq!(gone_ids, expected, "{gone:#}");
+    assert!(gone["points"][0]["forgotten"]["why"].as_str().unwrap().contains("docs"), "{gone:#}");
     assert_eq!(scene.objects(), before, "no object was touched");
     // The newest one relies on what lies in the object of the first.
     scene.restores(&made[3]);
@@ -141,7 +156,12 @@ fn what_goes_is_shown_first_forgotten_when_agreed_to_and_its_objects_stay() {
     let again = scene.run(&["retain", "docs", "--yes"]).ok().object();
     assert_eq!(again["forgotten"], json!([]));
     let audit = scene.run(&["audit", "list"]).ok().object();
-    assert!(audit.to_string().contains("points.forget"), "{audit}");
+    let id = |text: &String| *text.parse::<PointId>().unwrap().as_bytes();
+    let bytes: Vec<u8> = expected.iter().flat_map(id).collect();
+    let subject = format!("2 of docs by revision 1: {}", blake3::hash(&bytes));
+    let mut rows = audit["entries"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["action"] == "points.forget" && row["result"] == "ok");
+    assert_eq!(row.unwrap()["subject"], subject);
 }
 
 #[test]
@@ -164,8 +184,15 @@ fn what_is_young_and_what_is_held_stays_whatever_the_rules_say() {
 
     let id = held["id"].as_str().unwrap();
     scene.run(&["hold", "release", id]).fails(4, "confirm.answer_missing");
-    scene.run(&["hold", "release", &id[..8], "--yes"]).ok();
+    scene.run(&["hold", "release", &id[..8], "--reason", "settled", "--yes"]).ok();
     scene.run(&["hold", "release", id, "--yes"]).fails(3, "hold.id_unknown");
+    let listed = scene.run(&["hold", "list"]).ok().object()["holds"].clone();
+    assert!(listed[0]["ended"].is_string(), "it is seen for a day: {listed:#}");
+    let audit = scene.run(&["audit", "list"]).ok().object();
+    let mut rows = audit["entries"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["action"] == "hold.release" && row["result"] == "ok");
+    let said = format!("{id} on point {}: settled", made[0]);
+    assert_eq!(row.unwrap()["subject"], said);
     scene.run(&["hold", "add", "--policy", "docs", "--reason", "audit"]).ok();
     let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
     assert_eq!(plan["forgotten"], json!([]));

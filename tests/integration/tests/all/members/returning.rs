@@ -116,6 +116,8 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
         lone = regions.back_up_unheard();
         let context = ["apply", "--file", policy.to_str().unwrap()];
         regions.members.run_at("one", &context).ok();
+        let hold = ["hold", "add", &lone, "--reason", "claim 4711"];
+        regions.members.run_at("one", &hold).ok();
     });
     // What it put into the other location before it agreed is gone from there.
     let lone_there = objects(&far).into_iter().filter(|name| !there.contains(name));
@@ -144,6 +146,10 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
 
     let done = regions.fail_back(&["--yes"]).ok().object();
     assert_eq!(done["imported"], json!([lone]), "{done}");
+    let held = regions.members.run(&["hold", "list"]).ok().object();
+    assert_eq!(held["holds"][0]["point"], lone, "what it held is held: {held}");
+    let mut left = done["differences"].as_array().unwrap().iter();
+    assert!(left.all(|other| other["action"] != "hold.add"), "{done}");
     assert!(EU.contains(&done["leader"].as_str().unwrap()), "{done}");
     assert_eq!(done["voters"], json!(EU), "{done}");
     assert_eq!((regions.role("eu").as_str(), regions.role("dr").as_str()), ("primary", "standby"));

@@ -129,8 +129,7 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
     let there = objects(&far);
     regions.alone(|regions| {
         lone = regions.back_up_and_hold();
-        let context = ["apply", "--file", policy.to_str().unwrap()];
-        regions.members.run_at("one", &context).ok();
+        regions.members.run_at("one", &["apply", "--file", policy.to_str().unwrap()]).ok();
     });
     // What it put into the other location before it agreed is gone from there.
     let lone_there = objects(&far).into_iter().filter(|name| !there.contains(name));

@@ -23,6 +23,7 @@ mod witness;
 
 use crate::{
     ObjectName, ObjectPrefix,
+    blocking::blocking,
     place::Place,
     refusal::{check_object, check_range, check_whole, missing},
     remote,
@@ -72,9 +73,15 @@ impl CloudStore {
 
     /// The client, with credentials at hand.
     async fn cloud(&self) -> Result<&dyn Cloud> {
-        let cloud = self.cloud.get_or_try_init(async || (self.connect)(&self.place)).await?;
+        let cloud = self.cloud.get_or_try_init(|| self.connected()).await?;
         cloud.identify().await.map_err(|error| unidentified(&error))?;
         Ok(cloud.as_ref())
+    }
+
+    /// Keys are read from files, which may hang.
+    async fn connected(&self) -> Result<Arc<dyn Cloud>> {
+        let (connect, place) = (self.connect, self.place.clone());
+        blocking(move || connect(&place)).await
     }
 
     fn path(&self, name: &ObjectName) -> Path {

@@ -18,13 +18,14 @@ mod listing;
 mod temporary;
 mod unbuffered;
 
+use crate::blocking::blocking;
 use crate::layers::Operation;
 use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range};
 use directory::Directory;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::Result;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,18 +75,7 @@ impl LocalStore {
         work: impl FnOnce(&Directory) -> Result<T> + Send + 'static,
     ) -> Pending<'a, T> {
         let directory = Arc::clone(&self.directory);
-        Box::pin(async move {
-            match tokio::task::spawn_blocking(move || work(&directory)).await {
-                Ok(outcome) => outcome,
-                Err(error) if error.is_panic() => {
-                    Err(Error::new(Code::InternalBug, "work on a location panicked").cause(error))
-                }
-                Err(error) => {
-                    let message = "the process is stopping, the location was not asked";
-                    Err(Error::new(Code::LocationIoFailed, message).cause(error))
-                }
-            }
-        })
+        Box::pin(blocking(move || work(&directory)))
     }
 }
 

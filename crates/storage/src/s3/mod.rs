@@ -12,12 +12,14 @@
 //! server does not enforce is not relied on: see `proof`.
 
 mod client;
+mod identity;
 mod options;
 mod proof;
 mod refusal;
 
 use crate::{
     ObjectName, ObjectPrefix,
+    endpoint::{Endpoint, partition},
     place::Place,
     refusal::{check_object, check_range, check_whole, missing},
     remote::{compare, confirm},
@@ -53,8 +55,15 @@ pub(crate) fn settle(text: &str) -> Result<String, String> {
 /// What two locations must not share: the server, the bucket, and the prefix.
 pub(crate) fn ground(text: &str) -> Option<crate::Ground> {
     let options = Options::parse(text).ok()?;
-    let server = options.endpoint.as_deref().unwrap_or("s3");
-    Some(crate::Ground::in_container(server, &options.place))
+    let server = match options.endpoint.as_deref().map(Endpoint::of) {
+        None => partition(options.region.as_deref().unwrap_or_default()).to_owned(),
+        // Google's buckets can be spoken to as if they were Amazon's.
+        Some(there) => match there.amazon().or(there.google()) {
+            Some(cloud) => cloud.to_owned(),
+            None => there.server(),
+        },
+    };
+    Some(crate::Ground::in_container(&server, &options.place))
 }
 
 impl S3Store {

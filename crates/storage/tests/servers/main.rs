@@ -7,5 +7,6 @@ mod azure;
 mod credentials;
 mod faults;
 mod gcs;
+mod identity;
 mod liar;
 mod s3;

@@ -115,7 +115,13 @@ fn a_place_that_cannot_be_used_is_refused_with_the_finding() {
     assert_eq!(trial["checks"][0]["code"], "location.access_refused", "{trial:#}");
     assert_eq!(trial["permissions_missing"], Value::Array(vec!["write".into()]));
     assert_eq!((&trial["usable"], &trial["location"]), (&false.into(), &Value::Null));
+    let noted = |dev: &Dev| {
+        let audit = dev.run(&["audit", "list"]).ok();
+        audit.text().matches(&format!("location.test: {locked}")).count()
+    };
+    assert_eq!(noted(&dev), 1, "who had a coordinator go there is known");
     let refused = dev.json(&["location", "add", "locked", &locked]).ends(4).error();
+    assert_eq!(noted(&dev), 2);
     assert_eq!(refused["code"], "location.access_refused", "{refused}");
     assert!(refused["cause"].as_str().unwrap().contains("Read-only"), "{refused}");
     let told = dev.json(&["location", "list"]).ok().object();

@@ -83,6 +83,14 @@ async fn what_is_wrong_is_told_apart() {
         let put = store.put_new(&name, Bytes::from_static(b"v")).await.unwrap_err();
         let keeps = store.keeps().await.unwrap_err();
         assert_eq!((put.code, keeps.code), (code, code), "{put:?} {keeps:?}");
+        let head = store.head(&name).await.unwrap_err();
+        let deleted = store.delete(&name).await.unwrap_err();
+        // This server has no word for a bucket that it cannot list: see `listing`.
+        let due = match code {
+            Code::LocationBucketMissing => Code::LocationIoFailed,
+            code => code,
+        };
+        assert_eq!((head.code, deleted.code), (due, due), "{head:?} {deleted:?}");
         assert!(!format!("{put:?} {keeps:?}").contains("no PEM"), "{put:?} {keeps:?}");
     }
 }

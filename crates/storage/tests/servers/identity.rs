@@ -1,13 +1,11 @@
 //! Who is told who this host is: the vendor's own servers, and nobody else whom a URL names.
 
-use crate::credentials::{KeyFile, own_environment};
-use bytes::Bytes;
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
-    thread,
+use crate::{
+    credentials::{KeyFile, own_environment},
+    double::{said, serve},
 };
+use bytes::Bytes;
+use std::sync::{Arc, Mutex};
 
 /// What a cloud's own service gives an instance that asks who it is.
 const TOKEN: &str = r#"{"access_token": "who-we-are", "expires_in": 3600,
@@ -21,50 +19,17 @@ struct Ear {
 
 impl Ear {
     fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let keeps = heard.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let keeps = keeps.clone();
-                thread::spawn(move || listen(&stream, &keeps));
-            }
+        let address = serve(move |head| {
+            keeps.lock().unwrap().push(head.to_owned());
+            said("200 OK", "Content-Type: application/json\r\n", TOKEN)
         });
         Self { address, heard }
     }
 
     fn has_heard(&self, what: &str) -> bool {
         self.heard.lock().unwrap().iter().any(|head| head.contains(what))
-    }
-}
-
-fn listen(stream: &TcpStream, heard: &Mutex<Vec<String>>) {
-    let (mut reader, mut writer) = (BufReader::new(stream), stream);
-    loop {
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if line == "\r\n" {
-                break;
-            }
-            let line = line.to_ascii_lowercase();
-            if let Some(said) = line.strip_prefix("content-length:") {
-                length = said.trim().parse().unwrap();
-            }
-            head += &line;
-        }
-        heard.lock().unwrap().push(head);
-        let read = reader.read_exact(&mut vec![0; length]);
-        let kind = "Content-Type: application/json\r\nConnection: close";
-        let head = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n", TOKEN.len());
-        if read.is_err() || writer.write_all(&[head.as_bytes(), TOKEN.as_bytes()].concat()).is_err()
-        {
-            return;
-        }
     }
 }
 

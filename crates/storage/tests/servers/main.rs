@@ -5,8 +5,11 @@
 
 mod azure;
 mod credentials;
+mod double;
 mod faults;
 mod gcs;
 mod identity;
 mod liar;
+mod listing;
+mod region;
 mod s3;

@@ -120,6 +120,14 @@ async fn a_bucket_that_is_not_there_and_a_server_that_is_not_there_are_told_apar
         assert_eq!(put.code, code, "{put:?}");
         let get = store.get(&name, 10).await.unwrap_err();
         assert_eq!(get.code, code, "{get:?}");
+        let head = store.head(&name).await.unwrap_err();
+        let deleted = store.delete(&name).await.unwrap_err();
+        // The answer to a head has no word for what is wrong; only what seems absent is looked for.
+        let due = match code {
+            Code::LocationCredentialsRefused => Code::LocationRefused,
+            code => code,
+        };
+        assert_eq!((head.code, deleted.code), (due, due), "{head:?} {deleted:?}");
         let text = format!("{put:?} {get:?}");
         assert!(!text.contains(&bucket.secret), "a secret in an error: {text}");
     }

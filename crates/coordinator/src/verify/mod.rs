@@ -67,7 +67,7 @@ async fn run(
         }
         let vault = house.vault(&row.id)?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
-        house.places.prove_all(&house.places.in_use(&vault.row)?).await?;
+        house.places.show_all(&house.places.in_use(&vault.row)?).await?;
         let mut walk = Walk::begin(house, &vault, request, (&mut *tally, events));
         for point in points {
             if events.is_closed() {

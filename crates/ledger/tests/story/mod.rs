@@ -497,7 +497,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         length: 1000,
         hash: [9; 32],
     };
-    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
     let samples = vec![
         ("init_cluster", init().into()),
         ("put_location", PutLocation { location: location() }.into()),
@@ -525,7 +524,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("commit_point", commit(1, 3, agent(1), PointState::Complete).into()),
         ("add_segment", AddSegment { segment }.into()),
         ("note", Note { kind: NoteKind::BundleExported, subject: "all".into() }.into()),
-        ("note_of_a_trial", tested.into()),
         ("lose_pack", LosePack { vault: ids::vault(), pack: ids::pack(1) }.into()),
         ("find_pack", FindPack { vault: ids::vault(), pack: ids::pack(1) }.into()),
         ("export_bundle", export_bundle(1).into()),
@@ -537,9 +535,11 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {
+    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
     let main = || name("main");
     let placed = commit(1, 1, agent(1), PointState::Complete);
     vec![
+        ("note_of_a_trial", tested.into()),
         ("disable_location", DisableLocation { location: main() }.into()),
         ("enable_location", EnableLocation { location: main() }.into()),
         ("replace_location", replace_location("main", "local:/mnt/backup").into()),

@@ -12,8 +12,8 @@ use holdfast_common::{Code, Error};
 /// What a server says is shown, up to a bound.
 const SAID_MAX: usize = 300;
 
-/// Whether the server answered that there is no such object. An answer to a head has no code: it may
-/// be the bucket that is not there.
+/// Whether the server answered that there is no such object. An answer to a head has no code: it
+/// may be the bucket that is not there.
 pub(super) fn absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Absence {
     match (status(error), error.code()) {
         (Some(404), Some("NoSuchKey")) => Absence::Sure,

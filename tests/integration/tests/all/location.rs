@@ -316,6 +316,22 @@ fn a_location_is_removed_when_no_vault_requires_it_and_its_objects_stay() {
 }
 
 #[test]
+fn a_location_without_its_vaults_own_object_does_not_look_healthy() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let listed = |name: &str| listed(&dev.json(&["location", "list"]).ok().object(), name);
+    let main = listed("main");
+    let root = PathBuf::from(main["url"].as_str().unwrap().strip_prefix("local:").unwrap());
+    assert_eq!(main["answers"], Value::Bool(true));
+    std::fs::rename(root.join("vault"), scratch.join("aside")).unwrap();
+    let lost = listed("main");
+    assert_eq!(lost["answers"], Value::Bool(false), "{lost:#}");
+    assert_eq!(lost["last_error"]["code"], "location.vault_absent", "{lost:#}");
+    std::fs::rename(scratch.join("aside"), root.join("vault")).unwrap();
+    assert_eq!(listed("main")["answers"], Value::Bool(true));
+}
+
+#[test]
 fn a_location_that_hangs_does_not_hang_the_list() {
     let scratch = Scratch::new();
     // The kernel takes calls for it, and nobody ever answers.

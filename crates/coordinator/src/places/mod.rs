@@ -14,12 +14,18 @@
 //!   Retry → Meter → store      the meter's counts outlive a store that is opened anew
 //! ```
 
+mod gates;
+mod proofs;
+#[cfg(test)]
+mod tests;
+
 use crate::raft::Ledger;
 use bytes::Bytes;
-use holdfast_common::{Code, Entropy, Error, Name, Result, VaultId, limits};
+use gates::Gates;
+use holdfast_common::{Code, Entropy, Error, Name, Result, limits};
 use holdfast_ledger::row::{LocationRow, VaultRow};
 use holdfast_repository::{VaultObject, layout};
-use holdfast_runtime::tasks::Tasks;
+use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_storage::{
     Ground, Keeps, Meter, ObjectStore,
     layers::{
@@ -29,11 +35,17 @@ use holdfast_storage::{
     placement::put_required,
     url,
 };
+use proofs::{Proofs, Unproven};
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+const LOOK: &str = "location look";
+/// What a new location waits for the others to say where they stand.
+const GROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
 
@@ -45,8 +57,10 @@ pub(crate) struct Places {
     open: Mutex<HashMap<(Name, String), Opened>>,
     /// Since this member started.
     counts: Mutex<HashMap<(Name, String), Arc<Counts>>>,
-    /// Those that showed the vault's own object.
-    proven: Mutex<HashSet<(Name, String, VaultId)>>,
+    opening: Gates,
+    looking: Gates,
+    /// Of those that showed the vault's own object.
+    proofs: Proofs,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -67,8 +81,9 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        let (open, proven, counts) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { ledger, base, open, proven, counts, entropy, tasks }
+        let (open, proofs, counts) = (Mutex::default(), Proofs::default(), Mutex::default());
+        let (opening, looking) = (Gates::default(), Gates::default());
+        Self { ledger, base, open, counts, opening, looking, proofs, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
@@ -80,11 +95,18 @@ impl Places {
         if let Some(opened) = self.lock().get(&key) {
             return Ok(opened.clone());
         }
+        let pass = self.opening.enter(&key).await;
+        if let Some(opened) = self.lock().get(&key) {
+            return Ok(opened.clone());
+        }
         // Opened, never made: an empty mount point is not the location. One that hangs holds up
         // nobody else.
         let counts = self.counts(&key);
         let url = url::LocationUrl::resolve(&key.1, &self.base)?;
-        let open = move || Ok((url::open(&url)?, url::ground(&url)));
+        let open = move || {
+            let _until_it_ends = pass;
+            Ok((url::open(&url)?, url::ground(&url)))
+        };
         let opened = self.tasks.run_blocking("location", open).await;
         let (store, ground) = opened.inspect_err(|error| counts.note_error(error))?;
         let once: Arc<dyn ObjectStore> = Arc::new(Meter::counting(store, counts));
@@ -103,12 +125,27 @@ impl Places {
         self.counts(&(row.name.clone(), row.url.clone()))
     }
 
-    /// Asks a location for something small, once; what room is left there, where that is known.
+    /// Asks a location for something small, once; what room is left there, where that is known. It
+    /// may take longer than whoever asks waits, and then nobody asks beside it.
     pub(crate) async fn look(&self, row: &LocationRow) -> Result<Option<u64>> {
-        let name = layout::ObjectName::vault().as_str().parse()?;
-        self.opened(&row.name).await?.once.head(&name).await?;
+        let pass = self.looking.enter(&(row.name.clone(), row.url.clone())).await;
+        let once = self.opened(&row.name).await?.once;
         let url = url::LocationUrl::resolve(&row.url, &self.base)?;
-        self.tasks.run_blocking("location", move || url::free_bytes(&url)).await
+        let requires = |vault: &VaultRow| vault.required.contains(&row.name);
+        let is_of_a_vault = self.ledger.query().vaults()?.iter().any(requires);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let (name, tasks) = (row.name.clone(), self.tasks.clone());
+        self.tasks.spawn(LOOK, OnError::Log, async move {
+            let _until_it_ends = pass;
+            let looked = seen(once, (name, is_of_a_vault), url, &tasks);
+            let stopped = tasks.token().cancelled();
+            // Whoever asked may be gone.
+            drop(tell.send(tokio::select! { seen = looked => seen, () = stopped => Ok(None) }));
+            Ok(())
+        });
+        told.await.unwrap_or_else(|_| {
+            Err(Error::new(Code::LocationIoFailed, "the process is stopping, it was not asked"))
+        })
     }
 
     /// Where a location lies, if it is in use.
@@ -246,17 +283,25 @@ impl Places {
         name: &Name,
         url: &url::LocationUrl,
     ) -> Result<()> {
-        let mut others = Vec::new();
+        let (mut others, mut unknown) = (Vec::new(), Vec::new());
         for row in self.ledger.query().locations()? {
             if row.name != *name {
                 let other = url::LocationUrl::resolve(&row.url, &self.base)?;
                 let known = self.lock().get(&(row.name.clone(), row.url)).cloned();
+                if known.is_none() {
+                    unknown.push(row.name.to_string());
+                }
                 others.push((row.name, other, known.and_then(|opened| opened.ground)));
             }
         }
         let this = (name.clone(), url.clone());
         let compare = move || insist_on_own_ground(&this, &others);
-        self.tasks.run_blocking("location", compare).await
+        let compared = self.tasks.run_blocking("location", compare);
+        tokio::time::timeout(GROUND_PATIENCE, compared).await.unwrap_or_else(|_| {
+            let others = unknown.join(", ");
+            let message = format!("whether `{name}` is another place than {others} is not known");
+            Err(Error::new(Code::LocationIoFailed, message).cause("one of them does not answer"))
+        })
     }
 
     /// Every required location is the vault's. Each is looked at once.
@@ -267,22 +312,65 @@ impl Places {
         Ok(())
     }
 
+    /// The location is the vault's, and a fence: whoever writes there asks first.
     pub(crate) async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
-        let url = self.url(name)?;
-        let key = (name.clone(), url.clone(), vault.id);
-        let proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        if !proven().contains(&key) {
-            // Opened anew: a store that was opened before its disk was mounted never sees it.
-            self.lock().remove(&(name.clone(), url));
-            show(vault, &(name.clone(), self.location(name).await?)).await?;
-            // One that cannot be written now is not a fence, and not none: puts say why.
-            if let Ok(keeps) = self.opened(name).await?.once.keeps().await {
-                insist_on_fence(vault, name, keeps)?;
-                proven().insert(key);
+        self.proof(vault, name).await.map_err(|unproven| unproven.error)
+    }
+
+    /// Each required location is the vault's, for whoever reads: one that cannot be written now,
+    /// because it is full, is read nevertheless.
+    pub(crate) async fn show_all(&self, vault: &VaultRow) -> Result<()> {
+        for name in &vault.required {
+            match self.proof(vault, name).await {
+                Err(unproven) if !unproven.is_readable => return Err(unproven.error),
+                _ => {}
             }
         }
         Ok(())
     }
+
+    async fn proof(&self, vault: &VaultRow, name: &Name) -> Result<(), Unproven> {
+        let url = self.url(name).map_err(unreadable)?;
+        let key = (name.clone(), url.clone(), vault.id);
+        let prove = async {
+            // Opened anew: a store that was opened before its disk was mounted never sees it.
+            self.lock().remove(&(name.clone(), url));
+            let store = self.location(name).await.map_err(unreadable)?;
+            show(vault, &(name.clone(), store.clone())).await.map_err(unreadable)?;
+            match store.keeps().await {
+                Ok(keeps) => insist_on_fence(vault, name, keeps).map_err(unreadable),
+                Err(error) => Err(Unproven { error, is_readable: true }),
+            }
+        };
+        self.proofs.once(key, prove).await
+    }
+
+    /// Each required location writes a name once, before a vault is made over it.
+    pub(crate) async fn insist_on_fences(&self, vault: &VaultRow) -> Result<()> {
+        for name in &vault.required {
+            insist_on_fence(vault, name, self.location(name).await?.keeps().await?)?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: Error) -> Unproven {
+    Unproven { error, is_readable: false }
+}
+
+/// The room that is left in a place that answers; that of a vault has the vault's own object.
+async fn seen(
+    store: Arc<dyn ObjectStore>,
+    (name, is_of_a_vault): (Name, bool),
+    url: url::LocationUrl,
+    tasks: &Tasks,
+) -> Result<Option<u64>> {
+    let found = store.head(&layout::ObjectName::vault().as_str().parse()?).await?;
+    if found.is_none() && is_of_a_vault {
+        let message = format!("the location `{name}` does not hold its vault's own object");
+        return Err(Error::new(Code::LocationEmpty, message));
+    }
+    tasks.run_blocking("location", move || url::free_bytes(&url)).await
 }
 
 fn disabled(name: &Name) -> Error {
@@ -372,37 +460,4 @@ pub(crate) async fn show(vault: &VaultRow, (location, store): &Place) -> Result<
 /// Makes a location that was just declared, and opens it.
 pub(crate) fn make(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     url::create(&url::LocationUrl::resolve(text, base)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crowd::name;
-    use holdfast_ledger::row::{Custody, Sharing};
-
-    #[test]
-    fn a_vault_may_not_require_a_place_where_a_name_is_written_twice() {
-        let vault = VaultRow {
-            id: VaultId::from_bytes([1; 16]),
-            name: name("main"),
-            sharing: Sharing::Agent,
-            custody: Custody::Coordinator,
-            required: vec![name("far")],
-            key_version: 1,
-            key_object: Vec::new().into(),
-            created: holdfast_common::Timestamp::ZERO,
-            revision: 1,
-            next_number: 0,
-            packs: 0,
-            grown: None,
-            beside: None,
-        };
-        insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
-        let read_back = Keeps { checked: false, ..Keeps::ALL };
-        insist_on_fence(&vault, &name("far"), read_back).unwrap();
-        let no_fence = Keeps { create_only: false, ..Keeps::ALL };
-        let error = insist_on_fence(&vault, &name("far"), no_fence).unwrap_err();
-        assert_eq!(error.code, Code::LocationUnfenced);
-        assert!(error.message.contains("`main` requires `far`"), "{error}");
-    }
 }

@@ -19,6 +19,8 @@ struct Kind {
     settle: fn(&str) -> Result<String, String>,
     ground: fn(&str) -> Option<Ground>,
     open: fn(&str) -> Result<Arc<dyn ObjectStore>>,
+    /// The same, and changes nothing by it.
+    visit: fn(&str) -> Result<Arc<dyn ObjectStore>>,
     create: fn(&str) -> Result<Arc<dyn ObjectStore>>,
 }
 
@@ -29,6 +31,7 @@ static KINDS: &[Kind] = &[
         settle: settle_path,
         ground: |place| Ground::of(Path::new(place)).ok(),
         open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
+        visit: |place| Ok(Arc::new(LocalStore::visit(Path::new(place))?)),
         create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
     },
     Kind {
@@ -37,6 +40,7 @@ static KINDS: &[Kind] = &[
         settle: s3::settle,
         ground: s3::ground,
         open: |place| Ok(Arc::new(S3Store::open(place)?)),
+        visit: |place| Ok(Arc::new(S3Store::open(place)?)),
         // A bucket is made by whoever pays for it.
         create: |place| Ok(Arc::new(S3Store::open(place)?)),
     },
@@ -46,6 +50,7 @@ static KINDS: &[Kind] = &[
         settle: clouds::gcs::settle,
         ground: clouds::gcs::ground,
         open: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+        visit: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
         create: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
     },
     Kind {
@@ -54,6 +59,7 @@ static KINDS: &[Kind] = &[
         settle: clouds::azure::settle,
         ground: clouds::azure::ground,
         open: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+        visit: |place| Ok(Arc::new(CloudStore::azure(place)?)),
         create: |place| Ok(Arc::new(CloudStore::azure(place)?)),
     },
 ];
@@ -88,6 +94,11 @@ impl LocationUrl {
 /// Opens a location that exists.
 pub fn open(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
     (url.kind.open)(&url.place)
+}
+
+/// Opens a place that may be somebody else's, to try it: nothing that lies there is swept away.
+pub fn visit(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
+    (url.kind.visit)(&url.place)
 }
 
 /// What a location stands on, as far as that can be told from here.
@@ -330,5 +341,28 @@ mod tests {
         create(&url).unwrap();
         open(&url).unwrap();
         assert!(place.is_dir());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_tried_is_left_as_it_was_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let url: LocationUrl = format!("local:{}", dir.path().display()).parse().unwrap();
+        let names = |place: &Path| {
+            let entries = std::fs::read_dir(place).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<Vec<_>>()
+        };
+        let try_it = async || visit(&url).unwrap().probe().await.unwrap().is_usable();
+        assert!(try_it().await);
+        assert_eq!(names(dir.path()), [""; 0], "no tmp/ stays where none was");
+
+        // What a location that is in use left behind is swept by whoever opens it.
+        let left = format!("put-{}", "0".repeat(32));
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        std::fs::write(dir.path().join("tmp").join(&left), "left").unwrap();
+        assert!(try_it().await);
+        assert_eq!(names(&dir.path().join("tmp")), [left.as_str()]);
+        open(&url).unwrap();
+        assert_eq!(names(&dir.path().join("tmp")), [""; 0]);
     }
 }

@@ -42,14 +42,28 @@ impl LocalStore {
         Ok(Self { directory: Arc::new(directory) })
     }
 
+    /// Opens one that may be somebody else's, and clears nothing.
+    pub fn visit(root: &Path) -> Result<Self> {
+        Ok(Self { directory: Arc::new(Directory::open(root)?) })
+    }
+
     /// The same, making the directory durably first if it is not there.
     pub fn create(root: &Path) -> Result<Self> {
         beneath::make_root(root)?;
-        Self::open(root)
+        Self::visit(root)
     }
 
-    /// All that can be seen of the directory, for people.
+    /// All that can be seen of the directory, for people. Where there was no `tmp/`, none stays.
     async fn look(&self) -> Result<Probe> {
+        let is_new = !self.blocking(Directory::has_tmp).await?;
+        let probe = self.look_inside().await;
+        if is_new {
+            self.blocking(Directory::remove_tmp).await?;
+        }
+        probe
+    }
+
+    async fn look_inside(&self) -> Result<Probe> {
         let free = self.blocking(Directory::free_bytes).await?;
         let mut probe = Probe { free_bytes: Some(free), ..Probe::default() };
         let write = self.blocking(Directory::prove_create_only);

@@ -110,8 +110,10 @@ impl S3Store {
     /// The same with the hash that this location was seen to look at.
     async fn put_checked(&self, key: &str, bytes: &Bytes) -> Result<PutObjectFluentBuilder> {
         let put = self.put(key, bytes.clone()).await;
-        Ok(match self.proof().await?.check {
+        let proof = self.proof().await?;
+        Ok(match proof.check {
             Some(check @ (Check::Md5 | Check::Sha256)) => check.attach(put, bytes),
+            Some(Check::Signature) | None if proof.may_lock => Check::Md5.attach(put, bytes),
             Some(Check::Signature) | None => put,
         })
     }
@@ -344,7 +346,7 @@ impl ObjectStore for S3Store {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         Box::pin(async move {
-            let Proof { create_only, check } = self.proof().await?;
+            let Proof { create_only, check, .. } = self.proof().await?;
             Ok(Keeps { create_only, checked: check.is_some() })
         })
     }

@@ -9,6 +9,13 @@ use std::{
 
 /// Answers each request by its head, in lower case, for as long as the process lives. Where it is.
 pub(crate) fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> String {
+    serve_with_bodies(move |head, _| answer(head))
+}
+
+/// The same, by its head and its body.
+pub(crate) fn serve_with_bodies(
+    answer: impl Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answer = Arc::new(answer);
@@ -27,7 +34,7 @@ pub(crate) fn said(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}{length}\r\n{body}").into_bytes()
 }
 
-fn talk(stream: &TcpStream, answer: &dyn Fn(&str) -> Vec<u8>) {
+fn talk(stream: &TcpStream, answer: &dyn Fn(&str, Vec<u8>) -> Vec<u8>) {
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     loop {
         let (mut head, mut length) = (String::new(), 0);
@@ -45,8 +52,9 @@ fn talk(stream: &TcpStream, answer: &dyn Fn(&str) -> Vec<u8>) {
             }
             head += &line;
         }
-        let read = reader.read_exact(&mut vec![0; length]);
-        if read.is_err() || writer.write_all(&answer(&head)).is_err() {
+        let mut body = vec![0; length];
+        let read = reader.read_exact(&mut body);
+        if read.is_err() || writer.write_all(&answer(&head, body)).is_err() {
             return;
         }
     }

@@ -11,5 +11,6 @@ mod gcs;
 mod identity;
 mod liar;
 mod listing;
+mod locks;
 mod region;
 mod s3;

@@ -46,6 +46,18 @@ async fn a_bucket_that_keeps_versions_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tried_leaves_no_version_behind() {
+    for bucket in [Ministack::shared().bucket("probed"), Ceph::shared().bucket("probed")] {
+        bucket.version();
+        let store = store(&bucket, "/vault", "");
+        store.keeps().await.unwrap();
+        let probe = store.probe().await.unwrap();
+        assert_eq!(probe.versioned, Some(true), "{probe:?}");
+        assert_eq!(bucket.versions(), [""; 0], "at {}", bucket.endpoint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_enforces_is_found_out() {
     let ceph = store(&Ceph::shared().bucket("keeps"), "", "");
     assert_eq!(ceph.keeps().await.unwrap(), Keeps::ALL);

@@ -57,8 +57,9 @@ impl LocalStore {
     async fn look(&self) -> Result<Probe> {
         let is_new = !self.blocking(Directory::has_tmp).await?;
         let probe = self.look_inside().await;
-        if is_new {
-            self.blocking(Directory::remove_tmp).await?;
+        // Where nothing can be written nothing was made, and what was tried is what counts.
+        if is_new && let Err(error) = self.blocking(Directory::remove_tmp).await {
+            tracing::debug!(%error, "what was made for a trial stays");
         }
         probe
     }

@@ -12,6 +12,7 @@
 
 use crate::{
     Command, Envelope,
+    command::NoteKind,
     row::{Duty, TokenKind},
 };
 use core::ops::RangeInclusive;
@@ -39,6 +40,8 @@ pub const VOUCHED: u32 = 3;
 /// From which level on vaults have locations that follow, and a location that comes back into use
 /// is noted until it lacks nothing.
 pub const COPIES: u32 = 5;
+/// From which level on it is noted who had a location tried.
+const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
     &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
@@ -64,6 +67,7 @@ impl Command {
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
+            Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

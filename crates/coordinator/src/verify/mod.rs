@@ -114,7 +114,7 @@ async fn run(
         let vault = house.vault(&row.id)?;
         let looked = Looked::at(house, &vault.row).await?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
-        house.places.prove_all(&looked.required).await?;
+        house.places.show_all(&looked.required).await?;
         let mut walk = Walk::begin(house, (&vault, looked), request, (&mut *tally, events));
         for point in points {
             if events.is_closed() {

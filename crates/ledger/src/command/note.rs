@@ -1,4 +1,5 @@
-//! Notes in the audit log that somebody did what changes no table: took the keys out, healed.
+//! Notes in the audit log that somebody did what changes no table: took the keys out, healed,
+//! tried a place.
 
 use super::{Apply, Outcome};
 use holdfast_common::Result;
@@ -22,6 +23,9 @@ pub enum NoteKind {
     ObjectHealed,
     #[n(3)]
     ClockConfirmed,
+    /// Somebody had a coordinator go to a place, with what it is known by.
+    #[n(4)]
+    LocationTested,
 }
 
 impl Note {
@@ -30,6 +34,7 @@ impl Note {
             NoteKind::BundleExported => "bundle.export",
             NoteKind::ObjectHealed => "object.heal",
             NoteKind::ClockConfirmed => "clock.confirm",
+            NoteKind::LocationTested => "location.test",
         }
     }
 

@@ -545,9 +545,11 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {
+    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
     let main = || name("main");
     let placed = commit(1, 1, agent(1), PointState::Complete);
     vec![
+        ("note_of_a_trial", tested.into()),
         ("disable_location", DisableLocation { location: main() }.into()),
         ("enable_location", EnableLocation { location: main() }.into()),
         ("replace_location", replace_location("main", "local:/mnt/backup").into()),

@@ -68,6 +68,7 @@ impl Command {
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
+            Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

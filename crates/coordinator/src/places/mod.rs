@@ -90,7 +90,8 @@ impl Places {
     }
 
     async fn opened(&self, name: &Name) -> Result<Opened> {
-        let key = (name.clone(), self.url(name)?);
+        let row = self.used(name)?;
+        let key = standing(&row);
         if let Some(opened) = self.lock().get(&key) {
             return Ok(opened.clone());
         }
@@ -100,8 +101,8 @@ impl Places {
         }
         // Opened, never made: an empty mount point is not the location. One that hangs holds up
         // nobody else.
-        let counts = self.counts(&key);
-        let url = url::LocationUrl::resolve(&key.1, &self.base)?;
+        let counts = self.counted(&row);
+        let url = url::LocationUrl::resolve(&row.url, &self.base)?;
         let open = move || {
             let _until_it_ends = pass;
             Ok((url::open(&url)?, url::ground(&url)))
@@ -150,9 +151,13 @@ impl Places {
 
     /// Where a location lies, if it is in use.
     fn url(&self, name: &Name) -> Result<String> {
+        Ok(self.used(name)?.url)
+    }
+
+    fn used(&self, name: &Name) -> Result<LocationRow> {
         let row = self.row(name)?;
         match row.disabled {
-            None => Ok(row.url),
+            None => Ok(row),
             Some(_) => Err(disabled(name)),
         }
     }
@@ -259,7 +264,12 @@ impl Places {
     /// Where a location lay before, opened for whoever looks for what it had.
     pub(crate) async fn open_left(&self, name: &Name, left: &str) -> Result<Place> {
         let url = url::LocationUrl::resolve(left, &self.base)?;
-        let store = self.tasks.run_blocking("location", move || url::open(&url)).await?;
+        let pass = self.opening.enter(&(name.clone(), left.to_owned())).await;
+        let open = move || {
+            let _until_it_ends = pass;
+            url::open(&url)
+        };
+        let store = self.tasks.run_blocking("location", open).await?;
         Ok((name.clone(), store))
     }
 
@@ -285,14 +295,12 @@ impl Places {
     pub(crate) fn shared(&self, vault: &VaultRow) -> Option<Shared> {
         // A name that stands there twice is one location.
         let names: BTreeSet<_> = vault.required.iter().collect();
-        let urls: Vec<_> =
-            names.into_iter().filter_map(|name| Some((name, self.url(name).ok()?))).collect();
+        let places: Vec<_> =
+            names.into_iter().filter_map(|name| Some(standing(&self.used(name).ok()?))).collect();
         let open = self.lock();
-        let ground = |(name, url): &(&Name, String)| {
-            open.get(&((*name).clone(), url.clone()))?.ground.clone()
-        };
+        let ground = |place: &(Name, String)| open.get(place)?.ground.clone();
         let grounds: Vec<_> =
-            urls.iter().filter_map(|place| Some((place.0.clone(), ground(place)?))).collect();
+            places.iter().filter_map(|place| Some((place.0.clone(), ground(place)?))).collect();
         Shared::among(&grounds)
     }
 
@@ -307,7 +315,7 @@ impl Places {
         for row in self.ledger.query().locations()? {
             if row.name != *name {
                 let other = url::LocationUrl::resolve(&row.url, &self.base)?;
-                let known = self.lock().get(&(row.name.clone(), row.url)).cloned();
+                let known = self.lock().get(&standing(&row)).cloned();
                 if known.is_none() {
                     unknown.push(row.name.to_string());
                 }
@@ -350,15 +358,15 @@ impl Places {
     }
 
     async fn proof(&self, vault: &VaultRow, name: &Name) -> Result<(), Unproven> {
-        let url = self.url(name).map_err(unreadable)?;
-        let key = (name.clone(), url.clone(), vault.id);
+        let (name, place) = standing(&self.used(name).map_err(unreadable)?);
+        let key = (name.clone(), place.clone(), vault.id);
         let prove = async {
             // Opened anew: a store that was opened before its disk was mounted never sees it.
-            self.lock().remove(&(name.clone(), url));
-            let store = self.location(name).await.map_err(unreadable)?;
+            self.lock().remove(&(name.clone(), place));
+            let store = self.location(&name).await.map_err(unreadable)?;
             show(vault, &(name.clone(), store.clone())).await.map_err(unreadable)?;
             match store.keeps().await {
-                Ok(keeps) => insist_on_fence(vault, name, keeps).map_err(unreadable),
+                Ok(keeps) => insist_on_fence(vault, &name, keeps).map_err(unreadable),
                 Err(error) => Err(Unproven { error, is_readable: true }),
             }
         };
@@ -376,6 +384,11 @@ impl Places {
 
 fn unreadable(error: Error) -> Unproven {
     Unproven { error, is_readable: false }
+}
+
+/// A location as it is now: when it moved, lost everything or was out of use, it is another one.
+fn standing(row: &LocationRow) -> (Name, String) {
+    (row.name.clone(), format!("{} #{}", row.url, row.revision))
 }
 
 /// The room that is left in a place that answers; that of a vault has the vault's own object.

@@ -282,6 +282,41 @@ fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name(
 }
 
 #[test]
+fn what_was_lost_with_the_only_required_location_is_found_out_and_backups_do_not_rest_on_it() {
+    let mut scene = Scene::new();
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    let kept = scene.backup(2);
+    let large = scene.scratch.join("large");
+    scene.wait_until_held(&kept, &["main", "far"]);
+    // `far` is away while more is stored, and then that is all there is.
+    let vault = scene.scratch.join("vault");
+    fs::rename(scene.far.join("vault"), &vault).unwrap();
+    write(&large, noise(77, 2_000_000));
+    fs::copy(&large, scene.source.join("lost-with-main")).unwrap();
+    let lost = scene.dev.backup(&scene.source);
+    scene.wait_for("far", "away");
+    fs::remove_dir_all(scene.dev.dir.join("location")).unwrap();
+    fs::rename(&vault, scene.far.join("vault")).unwrap();
+    scene.restart();
+    let url = format!("local:{}", scene.scratch.join("new").display());
+    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    wait_until("`main` has what there is", PATIENCE, || {
+        scene.copies("main").is_null().then_some(())
+    });
+    assert_eq!(scene.holding(&kept), ["main", "far"]);
+    let told = scene.dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+    assert!(told["damaged"].to_string().contains(&lost), "{told:#}");
+    wait_until("`main` has what there is", PATIENCE, || {
+        scene.copies("main").is_null().then_some(())
+    });
+    // What was lost is sent again.
+    let next = scene.dev.backup(&scene.source);
+    scene.wait_until_held(&next, &["main", "far"]);
+    scene.restore_from(&scene.far, &next);
+    scene.restore_from(&scene.scratch.join("new"), &next);
+}
+
+#[test]
 fn one_that_was_dropped_and_emptied_confirms_nothing_when_it_follows_again() {
     let scene = Scene::new();
     scene.declare(r#"required = ["main"], following = ["far"]"#).ok();

@@ -21,6 +21,7 @@ use holdfast_ledger::{
     command::{
         DisableLocation, EnableLocation, Note, NoteKind, Outcome, PutLocation, ReplaceLocation,
     },
+    level::COPIES,
     row::{LocationRow, VaultRow},
 };
 use holdfast_storage::{LocationUrl, url};
@@ -198,7 +199,9 @@ pub(super) async fn replace(
             .next("what was stored since it was copied would be lost: bring it back first"));
     }
     let before = bring(house, &to, left.as_ref()).await?;
-    let replace = ReplaceLocation { location: name.clone(), url: url.to_string() };
+    let knows = house.ledger.query().level()? >= COPIES;
+    let left_is_gone = (knows && left.is_none()).then_some(true);
+    let replace = ReplaceLocation { location: name.clone(), url: url.to_string(), left_is_gone };
     house.ledger.propose(actor, replace).await?;
     let after = bring_rest(house, &to, left.as_ref()).await.map_err(|error| {
         let message = format!("`{name}` lies at {url} now, and was not brought all it lacks");

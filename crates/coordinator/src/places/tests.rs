@@ -59,8 +59,7 @@ async fn a_location_that_hangs_is_asked_by_one_however_often_it_is_looked_at() {
     let faults = Faults { delay_permille: 1000, delay_max: hour, ..Faults::NONE };
     let opened = places.opened(&row.name).await.unwrap();
     let hung: Arc<dyn ObjectStore> = Arc::new(Unreliable::new(opened.store.clone(), faults, 1));
-    let key = (row.name.clone(), row.url.clone());
-    places.lock().insert(key, Opened { once: hung, ..opened });
+    places.lock().insert(standing(&row), Opened { once: hung, ..opened });
     for _ in 0..5 {
         let moment = Duration::from_millis(50);
         assert!(tokio::time::timeout(moment, places.look(&row)).await.is_err());

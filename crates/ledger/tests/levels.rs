@@ -34,8 +34,9 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
             name if of_retention.contains(&name) => RETENTION,
-            "put_vault_beside" | "commit_placed" | "place_opened" => COPIES,
-            "note_copies" | "pass_over" | "rebuild_location" | "take_back" => COPIES,
+            "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
+            "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,
+            "take_back" => COPIES,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,

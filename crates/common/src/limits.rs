@@ -201,6 +201,12 @@ pub const AGENTS_SEEN_MAX: usize = 1024;
 pub const POINTS_PLACED_MAX: usize = 1000;
 /// The longest that a vault may have its backups wait for a location that is away.
 pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
+/// What the ledger keeps of a sentence about a location.
+pub const PROBLEM_CHARS_MAX: usize = 500;
+/// How long locks may be that a vault wants: what nobody can take back is neither a slip of a
+/// second nor one of a century.
+pub const LOCK_SECS_MIN: u64 = 60;
+pub const LOCK_SECS_MAX: u64 = 10 * 366 * 86_400;
 /// A location that follows is late when a point of this age does not lie there.
 pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
 /// Locations of which one command says how far their copies are.

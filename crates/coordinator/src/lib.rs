@@ -22,6 +22,7 @@ mod house;
 mod identity;
 mod ingest;
 mod keys;
+mod locks;
 mod options;
 mod places;
 mod raft;

@@ -13,6 +13,7 @@ use crate::{
     identity::certificates,
     keys::custody::Custodian,
     keys::secrets,
+    locks,
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
@@ -217,6 +218,7 @@ fn spawn_work(
         OnError::Shutdown,
         replicate::replicate(house.clone(), token.clone()),
     );
+    tasks.spawn("locks", OnError::Shutdown, locks::lock(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }

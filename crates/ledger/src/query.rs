@@ -9,7 +9,7 @@ use crate::{
     retention::{Rules, Ties},
     row::{
         AgentRow, BundleRow, ClassRow, ClusterRow, CopyRow, EpochRow, FindingRow, ForgottenRow,
-        HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow,
+        HoldRow, LevelRow, LocationRow, LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow,
         PackHome, PackRow, PackState, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow,
         SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
         cluster::CLUSTER_KEY,
@@ -181,6 +181,16 @@ impl<'a> Query<'a> {
     /// How far all of them are.
     pub fn copies(&self) -> Result<Vec<CopyRow>> {
         self.every(&[])
+    }
+
+    /// What is locked in the locations of vaults that want it.
+    pub fn locks(&self) -> Result<Vec<LockRow>> {
+        self.every(&[])
+    }
+
+    /// The same of one location; none where nothing is to be locked.
+    pub fn locks_in(&self, vault: &VaultId, location: &Name) -> Result<Option<LockRow>> {
+        self.row(&copy_key(vault, location))
     }
 
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {

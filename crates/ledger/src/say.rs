@@ -42,6 +42,7 @@ impl Command {
             | Self::Note(_)
             | Self::NoteCopies(_)
             | Self::NoteFindings(_)
+            | Self::NoteLocks(_)
             | Self::NoteSnapshot(_)
             | Self::PassOver(_)
             | Self::PlaceMember(_)

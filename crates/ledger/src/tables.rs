@@ -46,6 +46,7 @@ pub enum Table {
     Hold = 46,
     Forgotten = 47,
     Class = 48,
+    Lock = 70,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -51,6 +51,8 @@ elif what == "ravage":
             s3.delete_object(Bucket=bucket, Key=key)
 elif what == "put":
     s3.put_object(Bucket=bucket, Key=rest[0], Body=rest[1].encode())
+elif what == "delete":
+    s3.delete_object(Bucket=bucket, Key=rest[0])
 elif what == "head":
     found = s3.head_object(Bucket=bucket, Key=rest[0])
     print(json.dumps({"class": found.get("StorageClass"), "sse": found.get("ServerSideEncryption"),
@@ -95,6 +97,11 @@ impl Bucket {
     /// Puts an object past Holdfast.
     pub fn put(&self, key: &str, text: &str) {
         self.ask(&["put", key, text]);
+    }
+
+    /// Deletes an object past Holdfast; where versions are kept they stay.
+    pub fn delete(&self, key: &str) {
+        self.ask(&["delete", key]);
     }
 
     /// How an object is stored, as JSON: `class`, `sse`, `kms`.

@@ -135,6 +135,8 @@ const VAULT: Page = Page {
             "no limit",
             "what copies into one location may take of a line",
         ),
+        may("spec.lock.class", "\"governance\" or \"compliance\"", "no lock", "against whom"),
+        may("spec.lock.for", "span", "no lock", "how long; made longer when half is over"),
     ],
     example: r#"kind = "vault"
 name = "images"

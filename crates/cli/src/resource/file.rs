@@ -3,7 +3,7 @@
 //!
 //! Parsed strictly, rendered so that what `export` writes `apply` takes back unchanged.
 
-use super::retention::RetentionForm;
+use super::retention::{self, RetentionForm};
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_wire::v1::{self, resource::Spec, source_spec::Source};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,17 @@ pub struct VaultForm {
     custody: String,
     #[serde(default)]
     locations: VaultLocationsForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lock: Option<LockForm>,
+}
+
+/// How what a vault keeps is locked.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockForm {
+    class: String,
+    #[serde(rename = "for")]
+    span: String,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -183,12 +194,20 @@ impl Document {
                         wait_secs: spec.wait_secs,
                         copy_bytes_per_second_max: spec.copy_bytes_per_second_max,
                     },
+                    lock: spec.lock.map(|lock| LockForm {
+                        class: lock.class,
+                        span: retention::written(lock.secs),
+                    }),
                 },
             },
         })
     }
 
     fn into_resource(self) -> Result<v1::Resource> {
+        let lock_of = |form: LockForm| {
+            let secs = retention::seconds(&form.span)?;
+            Ok::<_, Error>(v1::LockSpec { class: form.class, secs })
+        };
         let (name, spec) = match self {
             Self::Class { name, spec } => (name, Spec::Class(spec.into_spec()?)),
             Self::Location { name, spec } => {
@@ -205,6 +224,7 @@ impl Document {
                     enough: spec.locations.enough,
                     wait_secs: spec.locations.wait_secs,
                     copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
+                    lock: spec.lock.map(lock_of).transpose()?,
                     ..Default::default()
                 }),
             ),

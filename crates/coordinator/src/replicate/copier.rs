@@ -368,7 +368,7 @@ impl Copier {
         self.house.places.close(location);
         let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let message = format!("{}{because}", error.message);
-        let message: String = message.chars().take(PROBLEM_CHARS_MAX).collect();
+        let message: String = message.chars().take(limits::PROBLEM_CHARS_MAX).collect();
         self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
         let is_news =
             self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;
@@ -429,9 +429,6 @@ impl Copier {
         Ok(())
     }
 }
-
-/// What the ledger keeps of a sentence.
-const PROBLEM_CHARS_MAX: usize = 500;
 
 fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)

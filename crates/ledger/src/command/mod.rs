@@ -32,6 +32,7 @@ mod note;
 mod note_bundle;
 mod note_copies;
 mod note_findings;
+mod note_locks;
 mod note_snapshot;
 mod numbers;
 mod pass_over;
@@ -90,6 +91,7 @@ pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use note_copies::NoteCopies;
 pub use note_findings::NoteFindings;
+pub use note_locks::NoteLocks;
 pub use note_snapshot::NoteSnapshot;
 pub use pass_over::PassOver;
 pub use place_member::PlaceMember;
@@ -243,6 +245,7 @@ commands! {
     68 ReleaseHold "hold.release" |c| c.subject();
     69 ForgetPoints "points.forget" |c| c.subject();
     70 ForgetRuns "runs.forget" |c| c.subject();
+    92 NoteLocks "locks.note" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

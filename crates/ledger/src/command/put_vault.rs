@@ -3,7 +3,7 @@
 use super::{Apply, Outcome, conflict, take_back::insist_on_current};
 use crate::{
     level::COPIES,
-    row::{Beside, LocationRow, VaultRow, copies::copy_key},
+    row::{Beside, LocationRow, LockTerms, VaultRow, copies::copy_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Name, Result, limits};
@@ -31,6 +31,7 @@ impl PutVault {
             insist_on_one_role(&self.vault)?;
             insist_on_enough(&self.vault)?;
         }
+        insist_on_terms(&self.vault)?;
         let Some(id) = apply.tables.raw(Table::VaultName, name)? else {
             let id = self.vault.id.as_bytes().to_vec();
             apply.tables.put_raw(Table::VaultName, name, id)?;
@@ -38,6 +39,7 @@ impl PutVault {
             for name in vault.following() {
                 apply.open_copies_anew(&vault, name, None)?;
             }
+            apply.open_locks(None, &vault)?;
             apply.tables.put(&vault)?;
             return Ok(Outcome::Done);
         };
@@ -65,11 +67,13 @@ impl PutVault {
 struct Wish<'v> {
     required: &'v [Name],
     beside: Beside,
+    lock: Option<LockTerms>,
 }
 
 impl<'v> Wish<'v> {
     fn of(vault: &'v VaultRow) -> Self {
-        Self { required: &vault.required, beside: vault.beside.clone().unwrap_or_default() }
+        let beside = vault.beside.clone().unwrap_or_default();
+        Self { required: &vault.required, beside, lock: vault.lock }
     }
 
     fn is_of(&self, vault: &VaultRow) -> bool {
@@ -79,6 +83,7 @@ impl<'v> Wish<'v> {
         is_same(self.required.iter(), vault.required_as_declared())
             && is_same(self.beside.following.iter(), vault.following_as_declared())
             && settings(&self.beside) == settings(&beside)
+            && self.lock == vault.lock
     }
 
     /// One that is passed over goes on being so, if it is still wanted.
@@ -109,7 +114,10 @@ impl<'v> Wish<'v> {
             }
         }
         let beside = Beside { following, returning, ..self.beside.clone() };
-        apply.tables.put(&old.requiring(required).with_beside(beside))?;
+        let new = old.clone().requiring(required).with_beside(beside);
+        let new = VaultRow { lock: self.lock, ..new };
+        apply.open_locks(Some(&old), &new)?;
+        apply.tables.put(&new)?;
         Ok(Outcome::Done)
     }
 }
@@ -142,6 +150,17 @@ fn insist_on_enough(vault: &VaultRow) -> Result<()> {
         return Ok(());
     }
     let message = format!("`enough` is at least 1, and at most the {count} required locations");
+    Err(Error::new(Code::ResourceMalformed, message))
+}
+
+/// What nobody can take back must not be typed by mistake.
+fn insist_on_terms(vault: &VaultRow) -> Result<()> {
+    let bounds = limits::LOCK_SECS_MIN..=limits::LOCK_SECS_MAX;
+    if vault.lock.is_none_or(|lock| bounds.contains(&lock.secs)) {
+        return Ok(());
+    }
+    let (least, most) = (limits::LOCK_SECS_MIN, limits::LOCK_SECS_MAX / 86_400);
+    let message = format!("a lock is at least {least} seconds and at most {most} days long");
     Err(Error::new(Code::ResourceMalformed, message))
 }
 

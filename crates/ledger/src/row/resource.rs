@@ -1,6 +1,6 @@
 //! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
 
-use super::{Retention, row};
+use super::{LockTerms, Retention, row};
 use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::time::Duration;
@@ -60,6 +60,9 @@ pub struct VaultRow {
     /// What there is beside the required locations; never there and empty.
     #[n(12)]
     pub beside: Option<Beside>,
+    /// How what it keeps is locked, where locations can.
+    #[n(13)]
+    pub lock: Option<LockTerms>,
 }
 
 /// Where a vault's objects lie beside what it requires, and how it gets along without some of that.

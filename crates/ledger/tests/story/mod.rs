@@ -13,6 +13,7 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
@@ -194,6 +195,7 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        lock: None,
     }
 }
 
@@ -550,8 +552,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), recovering::samples(), retaining::samples()]
-        .concat()
+    let retaining = [retaining::samples(), locking::samples()].concat();
+    [samples, location_samples(), members::samples(), recovering::samples(), retaining].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {

@@ -33,6 +33,7 @@ mod keys;
 mod kill_loop;
 mod killing;
 mod location;
+mod locking;
 mod looking;
 mod members;
 mod mounts;

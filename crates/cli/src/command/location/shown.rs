@@ -108,6 +108,7 @@ pub(super) fn fields(location: &v1::LocationStatus) -> Value {
         "disabled_since": json_time(location.disabled_since_ns),
         "required_by": location.required_by,
         "copies": location.copies.iter().map(copy_fields).collect::<Vec<_>>(),
+        "locks": location.locks.iter().map(lock_fields).collect::<Vec<_>>(),
         "answers": location.answers,
         "free_bytes": location.free_bytes,
         "calls": location.calls,
@@ -136,6 +137,37 @@ fn copy_fields(copy: &v1::CopyStatus) -> Value {
     })
 }
 
+fn lock_fields(lock: &v1::LockStatus) -> Value {
+    let problem =
+        (!lock.code.is_empty()).then(|| json!({ "code": lock.code, "message": lock.message }));
+    json!({
+        "vault": lock.vault,
+        "class": lock.class,
+        "until": json_time(lock.until_ns),
+        "covers": json_time(lock.covers_ns),
+        "objects": lock.objects,
+        "problem": problem,
+    })
+}
+
+/// One line for each vault that locks what it keeps.
+fn locks_text(location: &v1::LocationStatus, lock: &v1::LockStatus) -> String {
+    let v1::LockStatus { vault, class, objects, .. } = lock;
+    let held = match lock.until_ns {
+        None => "nothing is locked yet".to_owned(),
+        until => {
+            let (until, covers) =
+                (figures::time_if_any(until), figures::time_if_any(lock.covers_ns));
+            format!("{objects} objects until {until}, of points up to {covers}")
+        }
+    };
+    let problem = match lock.code.is_empty() {
+        true => String::new(),
+        false => format!(": {}: {}", lock.code, lock.message),
+    };
+    format!("{} ({class} {vault}): {held}{problem}", location.name)
+}
+
 /// One line for each vault that a location may lack something of.
 fn copies_text(location: &v1::LocationStatus, copy: &v1::CopyStatus) -> String {
     let (name, v1::CopyStatus { vault, role, state, .. }) = (&location.name, copy);
@@ -161,9 +193,10 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
     let columns =
         ["location", "region", "state", "required by", ">free", ">calls", ">errors", "url"];
     let mut table = Table::new(columns);
-    let (mut errors, mut copies) = (Vec::new(), Vec::new());
+    let (mut errors, mut copies, mut locks) = (Vec::new(), Vec::new(), Vec::new());
     for location in locations {
         copies.extend(location.copies.iter().map(|copy| copies_text(location, copy)));
+        locks.extend(location.locks.iter().map(|lock| locks_text(location, lock)));
         let state = match location.answers {
             Some(false) => "does not answer".to_owned(),
             _ => location.state.clone(),
@@ -186,6 +219,9 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
     let mut parts = vec![table.render()];
     if !copies.is_empty() {
         parts.push(format!("copies\n{}", copies.join("\n")));
+    }
+    if !locks.is_empty() {
+        parts.push(format!("locks\n{}", locks.join("\n")));
     }
     if !errors.is_empty() {
         parts.push(format!("newest errors\n{}", errors.join("\n")));

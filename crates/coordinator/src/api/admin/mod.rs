@@ -6,6 +6,7 @@ mod copies;
 mod failback;
 mod listing;
 mod locations;
+mod locks;
 mod region;
 mod resources;
 mod retention;

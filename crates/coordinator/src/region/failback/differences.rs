@@ -116,6 +116,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
         | Command::NoteCopies(_)
+        | Command::NoteLocks(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
         | Command::CertifyMember(_) => None,
@@ -244,6 +245,7 @@ mod tests {
             packs: 0,
             grown: None,
             beside: None,
+            lock: None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Locks one location of one vault, and knows until when.
 //!
 //! A walk is whole when every object that the ledger relies on was there and its lock read back as
-//! long as was wanted. What is not there yet, since it is still being copied, is waited for: nothing
-//! is said to be locked that was not seen to be.
+//! long as was wanted. What is not there yet, since it is still being copied, is waited for:
+//! nothing is said to be locked that was not seen to be.
 
 use crate::{house::House, places::Place, replicate::Queue};
 use futures::{StreamExt, TryStreamExt, stream};

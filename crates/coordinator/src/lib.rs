@@ -29,6 +29,7 @@ mod reading;
 mod recovery;
 mod region;
 mod replicate;
+mod scrub;
 mod serve;
 mod shipped;
 mod store;

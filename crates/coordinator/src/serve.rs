@@ -16,7 +16,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, replicate, shipped,
+    region, replicate, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -215,6 +215,7 @@ fn spawn_work(
         OnError::Shutdown,
         replicate::replicate(house.clone(), token.clone()),
     );
+    tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }

@@ -10,7 +10,7 @@ use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor,
     command::{Outcome, PutVault},
-    row::{Beside, Custody, PointRow, Sharing, VaultRow},
+    row::{Beside, Checks, Custody, PointRow, Sharing, VaultRow},
 };
 use holdfast_repository::{
     ChunkParameters, VaultObject,
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
 pub(crate) struct Lying {
     pub(crate) required: Vec<Name>,
     pub(crate) beside: Option<Beside>,
+    /// How it is read back there.
+    pub(crate) checks: Option<Checks>,
 }
 
 /// Makes a vault, or changes what may change of one.
@@ -43,8 +45,8 @@ pub(crate) async fn put(
     let Settings { sharing, custody, lying } = settings;
     insist_on_distinct(&lying.required)?;
     if let Ok(old) = house.ledger.query().vault_named(&name) {
-        let Lying { required, beside } = lying;
-        let vault = VaultRow { sharing, custody, required, beside, ..old.clone() };
+        let Lying { required, beside, checks } = lying;
+        let vault = VaultRow { sharing, custody, required, beside, checks, ..old.clone() };
         welcome(house, &old, &vault).await?;
         return house.ledger.propose(actor, PutVault { vault }).await;
     }
@@ -63,7 +65,7 @@ pub(crate) async fn make(
     house: &House,
     actor: Actor,
     name: Name,
-    (sharing, Lying { required, beside }): (Sharing, Lying),
+    (sharing, Lying { required, beside, checks }): (Sharing, Lying),
     operator: Option<&Kek>,
 ) -> Result<Outcome> {
     let entropy = house.entropy.as_ref();
@@ -88,6 +90,7 @@ pub(crate) async fn make(
         packs: 0,
         grown: None,
         beside,
+        checks,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await

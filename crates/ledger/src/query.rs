@@ -7,16 +7,16 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, CopyRow, EpochRow, FindingRow, LevelRow, LocationRow,
+        AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, EpochRow, FindingRow, LevelRow, LocationRow,
         LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
         RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
+        check::{check_key, damage_prefix}, cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
         office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
+    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SegmentId, SessionId, Timestamp, VaultId,
     limits, record,
 };
 
@@ -172,6 +172,33 @@ impl<'a> Query<'a> {
         self.every(&[])
     }
 
+    /// What is remembered of reading a location back; none where that never began.
+    pub fn check_of(&self, vault: &VaultId, location: &Name) -> Result<Option<CheckRow>> {
+        self.row(&check_key(vault, location))
+    }
+
+    /// What was found damaged and not mended: in one location of a vault, or everywhere.
+    pub fn damage(&self, place: Option<(&VaultId, &Name)>) -> Result<Vec<DamageRow>> {
+        let prefix = place.map(|(vault, location)| damage_prefix(vault, location));
+        self.every(&prefix.unwrap_or_default())
+    }
+
+    /// Some points in the order of their ids.
+    pub fn points_behind(&self, after: Option<&PointId>, count: usize) -> Result<Vec<PointRow>> {
+        self.rows(&[], after.map(|id| id.as_bytes().as_slice()), count)
+    }
+
+    /// Some segments of a vault in the order of their ids.
+    pub fn segments_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&SegmentId>,
+        count: usize,
+    ) -> Result<Vec<SegmentRow>> {
+        let after = after.map(|id| [vault.as_bytes().as_slice(), id.as_bytes()].concat());
+        self.rows(vault.as_bytes(), after.as_deref(), count)
+    }
+
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
         self.every(&[])
     }
@@ -287,8 +314,18 @@ impl<'a> Query<'a> {
 
     /// Packs of a vault in the order of their ids, a page at a time.
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
+        self.packs_behind(vault, after, limits::LIST_PAGE_ROWS)
+    }
+
+    /// Some of them.
+    pub fn packs_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&PackId>,
+        count: usize,
+    ) -> Result<Vec<PackRow>> {
         let after = after.map(|id| pack_key(vault, id));
-        self.rows(vault.as_bytes(), after.as_deref(), limits::LIST_PAGE_ROWS)
+        self.rows(vault.as_bytes(), after.as_deref(), count)
     }
 
     pub fn audit_head(&self) -> Result<AuditHead> {

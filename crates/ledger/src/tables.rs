@@ -43,6 +43,8 @@ pub enum Table {
     Level = 34,
     Finding = 35,
     Copy = 36,
+    Check = 60,
+    Damage = 61,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -108,6 +108,18 @@ const VAULT: Page = Page {
             "no limit",
             "what copies into one location may take of a line",
         ),
+        may(
+            "spec.verify.storage_bytes_per_day",
+            "integer",
+            "8589934592",
+            "what is read back of each location; 0 is nothing",
+        ),
+        may(
+            "spec.verify.storage_every_hours",
+            "integer",
+            "24",
+            "how long after one reading of it all began the next one begins",
+        ),
     ],
     example: r#"kind = "vault"
 name = "images"

@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::{
-    Beside, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts,
+    Beside, Checks, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts,
     RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
@@ -137,6 +137,7 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
 
 pub(super) fn vault(row: &VaultRow) -> v1::Resource {
     let beside = row.beside.clone().unwrap_or_default();
+    let checks = row.checks.unwrap_or_default();
     let spec = v1::VaultSpec {
         sharing: match row.sharing {
             Sharing::Agent => "agent".to_owned(),
@@ -152,6 +153,8 @@ pub(super) fn vault(row: &VaultRow) -> v1::Resource {
         enough: beside.enough,
         wait_secs: beside.wait_secs,
         returning: names(&beside.returning),
+        check_bytes_per_day: checks.storage_bytes_per_day,
+        check_every_hours: checks.storage_every_hours,
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         key_version: row.key_version,
     };
@@ -320,7 +323,12 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<Settings> {
         wait_secs: spec.wait_secs,
     };
     let beside = (beside != Beside::default()).then_some(beside);
-    let lying = Lying { required: parse_names(&spec.required)?, beside };
+    let checks = Checks {
+        storage_bytes_per_day: spec.check_bytes_per_day,
+        storage_every_hours: spec.check_every_hours,
+    };
+    let checks = (checks != Checks::default()).then_some(checks);
+    let lying = Lying { required: parse_names(&spec.required)?, beside, checks };
     Ok(Settings { sharing, custody, lying })
 }
 

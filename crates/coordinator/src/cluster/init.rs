@@ -102,7 +102,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         &house,
         Actor::System,
         VAULT.parse()?,
-        (Sharing::Agent, Lying { required, beside: None }),
+        (Sharing::Agent, Lying { required, beside: None, checks: None }),
         operator_kek.as_ref(),
     )
     .await?;

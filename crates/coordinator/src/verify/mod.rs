@@ -11,7 +11,7 @@ mod choice;
 mod heal;
 mod walk;
 
-pub(crate) use check::{hash_of, problem_of};
+pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};
 
 use crate::{house::House, places::show};
 use choice::Choice;

@@ -27,6 +27,7 @@ mod lose_pack;
 mod move_member;
 mod note;
 mod note_bundle;
+mod note_check;
 mod note_copies;
 mod note_findings;
 mod note_snapshot;
@@ -78,6 +79,7 @@ pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
 pub use note_bundle::{ExportBundle, VerifyBundle};
+pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
 pub use note_findings::NoteFindings;
 pub use note_snapshot::NoteSnapshot;
@@ -226,6 +228,7 @@ commands! {
     57 PassOver "location.pass_over" |c| c.location;
     58 TakeBack "location.take_back" |c| c.location;
     59 RebuildLocation "location.rebuild" |c| c.location;
+    60 NoteCheck "check.note" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

@@ -188,6 +188,7 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        checks: None,
     }
 }
 

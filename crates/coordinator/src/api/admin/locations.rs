@@ -5,7 +5,7 @@
 //! lies elsewhere now, is brought what its vaults' other locations hold and it lacks.
 
 use super::{
-    copies, render,
+    checks, copies, render,
     resources::{insist_on_settled, settled_location},
 };
 use crate::{
@@ -126,6 +126,7 @@ async fn status(house: &House, row: &LocationRow, vaults: &[VaultRow]) -> v1::Lo
         last_error,
         answers: seen.map(|seen| seen.is_ok()),
         copies: copies::of(house, row, vaults).unwrap_or_default(),
+        checks: checks::of(house, row, vaults).unwrap_or_default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod cluster;
+mod checks;
 mod copies;
 mod failback;
 mod listing;

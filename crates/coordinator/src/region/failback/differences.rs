@@ -107,6 +107,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCheck(_)
         | Command::NoteCopies(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
@@ -221,6 +222,7 @@ mod tests {
             packs: 0,
             grown: None,
             beside: None,
+            checks: None,
         }
     }
 

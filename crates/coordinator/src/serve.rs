@@ -407,6 +407,7 @@ pub(crate) fn house(
         reads: Default::default(),
         shipping: Default::default(),
         copies: Default::default(),
+        checks: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

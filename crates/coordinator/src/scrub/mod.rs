@@ -24,7 +24,7 @@ use crate::house::House;
 pub(crate) use course::thousandths;
 use holdfast_common::{Name, Result, VaultId};
 use holdfast_runtime::tasks::OnError;
-pub(crate) use memory::tell;
+pub(crate) use memory::{Reading, tell};
 use scrubber::Scrubber;
 use std::{
     collections::{BTreeMap, BTreeSet},

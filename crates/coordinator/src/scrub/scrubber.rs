@@ -89,6 +89,7 @@ impl Scrubber {
                 }
                 Next::GoOn => {}
             }
+            self.show();
             let scene = self.scene(&vault).await?;
             self.stretch(&scene).await?;
         }
@@ -221,6 +222,7 @@ impl Scrubber {
             pass.healed += u64::from(seen.damaged && seen.healed);
         }
         self.noted.1 += seen.bytes;
+        self.show();
         let is_whole = !seen.damaged || seen.healed;
         let was_damaged = known.iter().any(|row| row.object == name.as_str());
         let whole = (is_whole && was_damaged).then(|| name.as_str().to_owned());
@@ -241,7 +243,14 @@ impl Scrubber {
         }
         self.memory = memory::tell(&self.house, memory, here, whole).await?;
         self.noted = (Instant::now(), 0);
+        self.show();
         Ok(())
+    }
+
+    fn show(&self) {
+        if let Some(memory) = &self.memory {
+            self.house.checks.set(memory);
+        }
     }
 
     /// A location that went away in the middle has an end of its own.

@@ -43,4 +43,5 @@ mod places;
 mod remote_restore;
 mod resources;
 mod round_trip;
+mod scrubbing;
 mod sharing;

@@ -113,6 +113,7 @@ pub(super) fn fields(location: &v1::LocationStatus) -> Value {
         "free_bytes": location.free_bytes,
         "calls": location.calls,
         "errors": location.errors,
+        "bytes_read": location.bytes_read,
         "last_error": location.last_error.as_ref().map(|error| json!({
             "code": error.code,
             "message": error.message,

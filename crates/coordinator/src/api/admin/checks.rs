@@ -26,6 +26,10 @@ pub(super) fn of(
     for vault in vaults.iter().filter(|vault| vault.holding().any(|name| *name == location.name)) {
         let damage = query.damage(Some((&vault.id, &location.name)))?;
         let row = query.check_of(&vault.id, &location.name)?;
+        let row = match house.ledger.leads() {
+            true => row.map(|row| house.checks.newest(row)),
+            false => row,
+        };
         found.push(shown(vault, row, damage.len() as u64));
     }
     Ok(found)

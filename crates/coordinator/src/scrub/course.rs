@@ -103,6 +103,20 @@ pub(super) struct Course<'a> {
 }
 
 impl Course<'_> {
+    /// The next of what coordinators wrote by themselves.
+    pub(super) async fn own_behind(&self, cursor: Option<&ObjectName>) -> Result<Vec<Step>> {
+        let is_own = |part: &Part| {
+            !matches!(part, Part::Packs | Part::Points | Part::Reach | Part::Segments)
+        };
+        for part in Part::left(cursor).filter(is_own) {
+            let steps = self.own(part, part.within(cursor)).await?;
+            if !steps.is_empty() {
+                return Ok(steps);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The next objects behind a name; none when all were looked at.
     pub(super) async fn behind(&self, cursor: Option<&ObjectName>) -> Result<Vec<Step>> {
         for part in Part::left(cursor) {
@@ -198,7 +212,13 @@ impl Course<'_> {
             }
             _ => true,
         };
-        Ok(found.into_iter().filter(is_settled).map(Step::Own).collect())
+        let mut found: Vec<Own> = found.into_iter().filter(is_settled).collect();
+        if !self.is_required() {
+            // Brought in the order of the names: what is behind the last is still to come.
+            let brought = found.iter().rposition(|own| own.there.is_some());
+            found.truncate(brought.map_or(0, |last| last + 1));
+        }
+        Ok(found.into_iter().map(Step::Own).collect())
     }
 }
 

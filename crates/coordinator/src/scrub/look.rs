@@ -23,24 +23,29 @@ use holdfast_repository::{
 
 /// What looking at an object came to.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// In this location and, where something was wrong, in others.
-    pub(super) bytes: u64,
-    pub(super) damaged: bool,
-    pub(super) healed: bool,
-    /// What nobody could mend, wherever it lies.
-    pub(super) left: Vec<DamageRow>,
+    pub(crate) bytes: u64,
+    pub(crate) found: Vec<Found>,
+}
+
+/// What is not as it must be, wherever it lies.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) damage: DamageRow,
+    /// None: nobody could mend it.
+    pub(crate) healed_from: Option<Name>,
 }
 
 /// How far the log was followed in one epoch, and the extent that goes so far.
 #[derive(Clone, Debug)]
-pub(super) struct Followed {
+pub(crate) struct Followed {
     epoch: u32,
     upto: u64,
     last: ObjectName,
 }
 
-pub(super) struct Look<'a> {
+pub(crate) struct Look<'a> {
     pub(super) house: &'a House,
     pub(super) vault: &'a Vault,
     pub(super) course: &'a Course<'a>,
@@ -72,16 +77,13 @@ impl Look<'_> {
         }
         let event = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
         let event = event.await?;
-        let here = |damage: &&holdfast_wire::v1::Damage| damage.location == place.0.as_str();
-        let found = event.damaged.iter().find(here);
-        let (damaged, healed) =
-            (found.is_some(), found.is_some_and(|damage| damage.healed_from.is_some()));
-        let mut left = Vec::new();
-        for damage in event.damaged.iter().filter(|damage| damage.healed_from.is_none()) {
-            let location: Name = damage.location.parse()?;
-            left.push(self.damage(&damage.object, location, &damage.problem).await?);
+        let mut found = Vec::with_capacity(event.damaged.len());
+        for told in &event.damaged {
+            let healed_from = told.healed_from.as_deref().map(str::parse).transpose()?;
+            let location: Name = told.location.parse()?;
+            found.push(self.found(&told.object, location, &told.problem, healed_from).await?);
         }
-        Ok(Seen { bytes: bytes + event.bytes, damaged, healed, left })
+        Ok(Seen { bytes: bytes + event.bytes, found })
     }
 
     /// What coordinators wrote by themselves.
@@ -128,11 +130,10 @@ impl Look<'_> {
         let (house, vault) = (self.house, &self.vault.row);
         if let Some(from) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
             self.note_healed(&own.name, &from).await?;
-            return Ok(Seen { damaged: true, healed: true, ..Seen::default() });
+            return self.told(own.name.as_str(), "stale", 0, Some(from)).await;
         }
         let gone = ObjectName::log(short.epoch, short.upto + 1);
-        let left = self.damage(gone.as_str(), self.course.place.0.clone(), "missing").await?;
-        Ok(Seen { damaged: true, left: vec![left], ..Seen::default() })
+        self.told(gone.as_str(), "missing", 0, None).await
     }
 
     async fn mend(
@@ -151,17 +152,23 @@ impl Look<'_> {
             tracing::error!(object = %name, location = %place.0, %error, "not healed");
             None
         });
-        let seen = Seen { bytes: read, damaged: true, ..Seen::default() };
-        match mended {
-            Some(from) => {
-                self.note_healed(name, &from).await?;
-                Ok(Seen { healed: true, ..seen })
-            }
-            None => {
-                let left = self.damage(name.as_str(), place.0.clone(), problem).await?;
-                Ok(Seen { left: vec![left], ..seen })
-            }
+        if let Some(from) = &mended {
+            self.note_healed(name, from).await?;
         }
+        self.told(name.as_str(), problem, read, mended).await
+    }
+
+    /// One finding in this location.
+    async fn told(
+        &self,
+        object: &str,
+        problem: &str,
+        bytes: u64,
+        healed_from: Option<Name>,
+    ) -> Result<Seen> {
+        let location = self.course.place.0.clone();
+        let found = vec![self.found(object, location, problem, healed_from).await?];
+        Ok(Seen { bytes, found })
     }
 
     async fn note_healed(&self, name: &ObjectName, from: &Name) -> Result<()> {
@@ -172,7 +179,32 @@ impl Look<'_> {
         self.house.ledger.propose(Actor::System, note).await.map(drop)
     }
 
-    async fn damage(&self, object: &str, location: Name, problem: &str) -> Result<DamageRow> {
+    /// Which points need what was healed nobody has to know.
+    async fn found(
+        &self,
+        object: &str,
+        location: Name,
+        problem: &str,
+        healed_from: Option<Name>,
+    ) -> Result<Found> {
+        let (points, points_count) = match healed_from {
+            Some(_) => (Vec::new(), 0),
+            None => self.points_that_need(object).await?,
+        };
+        let damage = DamageRow {
+            vault: self.vault.row.id,
+            location,
+            object: object.to_owned(),
+            problem: problem.to_owned(),
+            since: Timestamp::ZERO,
+            points,
+            points_count,
+        };
+        Ok(Found { damage, healed_from })
+    }
+
+    /// The first of them, and how many there are.
+    async fn points_that_need(&self, object: &str) -> Result<(Vec<PointId>, u64)> {
         let (mut points, mut points_count) = (Vec::new(), 0);
         let mut note = |id: PointId| {
             points_count += 1;
@@ -194,16 +226,7 @@ impl Look<'_> {
             }
             _ => {}
         }
-        let vault = self.vault.row.id;
-        Ok(DamageRow {
-            vault,
-            location,
-            object: object.to_owned(),
-            problem: problem.to_owned(),
-            since: Timestamp::ZERO,
-            points,
-            points_count,
-        })
+        Ok((points, points_count))
     }
 
     /// Whether a location that follows must have it: nothing is missed there before it is brought.
@@ -244,12 +267,14 @@ impl Look<'_> {
 }
 
 impl Seen {
-    fn and(self, other: Self) -> Self {
-        Self {
-            bytes: self.bytes + other.bytes,
-            damaged: self.damaged || other.damaged,
-            healed: (self.healed || !self.damaged) && (other.healed || !other.damaged),
-            left: [self.left, other.left].concat(),
-        }
+    fn and(mut self, other: Self) -> Self {
+        self.bytes += other.bytes;
+        self.found.extend(other.found);
+        self
+    }
+
+    /// What was found in one location.
+    pub(super) fn here(&self, location: &Name) -> impl Iterator<Item = &Found> {
+        self.found.iter().filter(move |found| found.damage.location == *location)
     }
 }

@@ -15,6 +15,7 @@
 mod course;
 mod look;
 mod memory;
+mod own;
 mod schedule;
 mod scrubber;
 #[cfg(test)]
@@ -22,9 +23,11 @@ mod tests;
 
 use crate::house::House;
 pub(crate) use course::thousandths;
+pub(crate) use look::{Found, Seen};
 use holdfast_common::{Name, Result, VaultId};
 use holdfast_runtime::tasks::OnError;
 pub(crate) use memory::{Reading, tell};
+pub(crate) use own::look_at_all_own;
 use scrubber::Scrubber;
 use std::{
     collections::{BTreeMap, BTreeSet},

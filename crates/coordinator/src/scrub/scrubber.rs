@@ -212,24 +212,28 @@ impl Scrubber {
         known: &[DamageRow],
     ) -> Result<()> {
         let (name, now) = (step.name()?, self.house.ledger.now());
+        let damaged = seen.here(&self.location).next().is_some();
+        let is_whole = seen.here(&self.location).all(|found| found.healed_from.is_some());
         let Some(memory) = &mut self.memory else { return Ok(()) };
         memory.paid = budget(vault).pay(memory.paid, now, seen.bytes);
         memory.cursor = Some(name.as_str().to_owned());
         if let Some(pass) = &mut memory.pass {
             pass.objects += 1;
             pass.bytes += seen.bytes;
-            pass.damaged += u64::from(seen.damaged);
-            pass.healed += u64::from(seen.damaged && seen.healed);
+            pass.damaged += u64::from(damaged);
+            pass.healed += u64::from(damaged && is_whole);
         }
         self.noted.1 += seen.bytes;
         self.show();
-        let is_whole = !seen.damaged || seen.healed;
         let was_damaged = known.iter().any(|row| row.object == name.as_str());
         let whole = (is_whole && was_damaged).then(|| name.as_str().to_owned());
         let since = self.noted.0.elapsed();
         let is_due = since > NOTE_INTERVAL && self.noted.1 > NOTE_BYTES;
-        if seen.damaged || whole.is_some() || is_due || since > NOTE_INTERVAL_MAX {
-            self.note(seen.left, whole.into_iter().collect()).await?;
+        let left = seen.found.into_iter().filter(|found| found.healed_from.is_none());
+        let left: Vec<DamageRow> = left.map(|found| found.damage).collect();
+        let is_news = damaged || whole.is_some() || !left.is_empty();
+        if is_news || is_due || since > NOTE_INTERVAL_MAX {
+            self.note(left, whole.into_iter().collect()).await?;
         }
         Ok(())
     }

@@ -89,6 +89,12 @@ impl Expected {
     }
 }
 
+/// What was found of an object, and what was read of it in each place.
+pub(super) struct Looks {
+    pub(super) event: v1::VerifyEvent,
+    pub(super) read: Vec<u64>,
+}
+
 /// What was found of one object, in all the places that must have it: so many required ones, and
 /// then those that follow, which end nothing when they go away meanwhile.
 pub(super) async fn check_everywhere(
@@ -96,8 +102,8 @@ pub(super) async fn check_everywhere(
     vault: &Vault,
     (places, required): (&[Place], usize),
     (object, level): (&Expected, Level),
-) -> Result<v1::VerifyEvent> {
-    let mut event = v1::VerifyEvent::default();
+) -> Result<Looks> {
+    let (mut event, mut counts) = (v1::VerifyEvent::default(), vec![0; places.len()]);
     let mut good: Option<heal::Good> = None;
     let (mut bad, mut problems) = (Vec::new(), Vec::new());
     for (at, place) in places.iter().enumerate() {
@@ -113,13 +119,13 @@ pub(super) async fn check_everywhere(
         };
         match copy {
             Copy::Bad { problem, read } => {
-                event.bytes += read;
+                counts[at] = read;
                 bad.push(at);
                 problems.push(problem);
             }
             Copy::Unread => {}
             Copy::Whole(bytes) => {
-                event.bytes += bytes.len() as u64;
+                counts[at] = bytes.len() as u64;
                 good.get_or_insert((place.0.to_string(), bytes));
             }
         }
@@ -162,7 +168,8 @@ pub(super) async fn check_everywhere(
         });
     }
     note_fate(house, vault, object, fate).await?;
-    Ok(event)
+    event.bytes = counts.iter().sum();
+    Ok(Looks { event, read: counts })
 }
 
 /// An object read in one place, and left as it is.
@@ -203,7 +210,9 @@ pub(crate) async fn look_everywhere(
     let required = places.len();
     let extra = extra.into_iter().cloned().collect();
     places.extend(house.places.open_of(&vault.row, extra).await.0);
-    check_everywhere(house, vault, (&places[..], required), (object, Level::Storage)).await
+    let places = (&places[..], required);
+    let looks = check_everywhere(house, vault, places, (object, Level::Storage)).await?;
+    Ok(looks.event)
 }
 
 /// What one location has of an object.

@@ -175,6 +175,89 @@ fn every_kind_of_damage_is_found_and_healed_by_itself() {
     assert_eq!((&check["last"]["damaged"], &check["damage"]), (&0.into(), &0.into()), "{check}");
 }
 
+/// The same by a verification that somebody asks for.
+#[test]
+fn every_kind_of_damage_is_found_and_healed_when_it_is_asked_for() {
+    let scene = Scene::new(&["east", "west"], 10);
+    let verify = ["verify", "--all", "--level", "storage"];
+    let told = scene.cluster.run(&verify).ok().object();
+    assert_eq!(told["damaged"], Value::Array(Vec::new()), "{told}");
+    assert_eq!((&told["before"][0]["location"], &told["before"][0]["oldest"]), (&"east".into(), &Value::Null));
+    // A whole run counts as a pass.
+    let (check, packs) = (scene.check("east"), scene.objects("east").below("packs").len());
+    assert!(check["last"]["objects"].as_u64().unwrap() > packs as u64, "{check}");
+    assert_eq!((&check["oldest"], &check["state"]), (&check["last"]["began"], &"off".into()));
+    let victims = damage_all(&scene.objects("east"));
+    let told = scene.cluster.run(&verify).ends(7).object();
+    assert_eq!(told["before"][0]["oldest"], check["oldest"], "{told}");
+    let rows = told["damaged"].as_array().unwrap();
+    for victim in &victims {
+        let row = rows.iter().find(|row| row["object"] == victim.name.as_str());
+        let row = row.unwrap_or_else(|| panic!("{} in {rows:?}", victim.name));
+        assert_eq!((&row["location"], &row["healed_from"]), (&"east".into(), &"west".into()), "{row}");
+        assert!(victim.is_whole(), "{row}");
+    }
+    assert_eq!(rows.len(), victims.len(), "{rows:?}");
+    let told = scene.cluster.run(&verify).ok().object();
+    assert_eq!(told["damaged"], Value::Array(Vec::new()), "{told}");
+    let last = scene.check("east")["last"].clone();
+    assert_eq!(last["damaged"], 0, "{last}");
+}
+
+/// A location that follows has the same checks, and is not said to lack what is on its way.
+#[test]
+fn a_location_that_follows_is_read_back_and_lacks_nothing_that_is_still_to_come() {
+    let scene = Scene::new(&["main"], 9);
+    let far = scene.cluster.scratch.join("far");
+    scene.cluster.run(&["location", "add", "far", &format!("local:{}", far.display())]).ok();
+    let locations = r#"required = ["main"], following = ["far"]"#;
+    let declare = |verify: &str| {
+        let file = scene.cluster.scratch.join("vault.toml");
+        let spec = format!("[spec]\nlocations = {{ {locations} }}\nverify = {{ {verify} }}\n");
+        write(&file, format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
+        scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    };
+    declare(EAGER);
+    let is_current =
+        || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    wait_until("it has everything", PATIENCE, is_current);
+    // Backups go on while it is read back.
+    for seed in 50..54 {
+        write(&scene.source.join(format!("more-{seed}")), noise(seed, 700_000));
+        scene.cluster.run(&["backup", "--path", scene.source.to_str().unwrap()]).ok();
+    }
+    wait_until("it has that too", PATIENCE, is_current);
+    let check = scene.wait_for_a_pass("far");
+    assert_eq!((&check["last"]["damaged"], &check["damage"]), (&0.into(), &0.into()), "{check}");
+    assert!(scene.healed().is_empty(), "{:?}", scene.healed());
+    declare("storage_bytes_per_day = 0");
+    let objects = scene.objects("far");
+    let mut victims = Vec::new();
+    for (kind, at, how) in [
+        ("packs", 0, Damage::Delete),
+        ("packs", 1, Damage::FlipMiddle),
+        ("packs", 2, Damage::Truncate),
+        ("points", 0, Damage::Delete),
+        ("points", 1, Damage::FlipLast),
+        ("reach", 0, Damage::Delete),
+        ("cluster/log", 2, Damage::FlipMiddle),
+        ("keys", 0, Damage::FlipMiddle),
+    ] {
+        let path = objects.below(kind).remove(at);
+        let (name, right) = (objects.name(&path), fs::read(&path).unwrap());
+        std::mem::forget(objects.damage(&path, how));
+        victims.push(Victim { name, path, right });
+    }
+    declare(EAGER);
+    for victim in &victims {
+        wait_until(&victim.name, PATIENCE, || victim.is_whole().then_some(()));
+    }
+    let said = scene.healed().join("\n");
+    for victim in &victims {
+        assert!(said.contains(&format!("{} in far", victim.name)), "{}: {said}", victim.name);
+    }
+}
+
 #[test]
 fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
     let scene = Scene::new(&["main"], 2);

@@ -2,6 +2,7 @@
 
 mod claiming;
 mod clocks;
+mod checking;
 mod copying;
 mod crew;
 mod crowd;

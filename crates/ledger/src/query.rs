@@ -7,17 +7,26 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, EpochRow, FindingRow, LevelRow, LocationRow,
-        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        check::{check_key, damage_prefix}, cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
-        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, EpochRow, FindingRow,
+        LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
+        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        VaultRow,
+        check::{check_key, damage_prefix},
+        cluster::CLUSTER_KEY,
+        copies::copy_key,
+        finding,
+        level::LEVEL_KEY,
+        member::no_member,
+        office::OFFICE_KEY,
+        pack::pack_key,
+        point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SegmentId, SessionId, Timestamp, VaultId,
-    limits, record,
+    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SegmentId, SessionId, Timestamp,
+    VaultId, limits, record,
 };
 
 #[derive(Clone, Copy)]

@@ -94,7 +94,8 @@ fn what_is_said_of_a_place_that_was_left_is_not_said_of_the_new_one() {
 fn nobody_but_the_cluster_says_it_and_all_of_it_has_a_bound() {
     let mut story = two_places();
     story.refused(OPERATOR(), note(0, "main", &[], &[]), Code::AuthDenied);
-    let many: Vec<String> = (0..=limits::DAMAGE_NOTED_MAX).map(|at| format!("packs/{at}")).collect();
+    let many: Vec<String> =
+        (0..=limits::DAMAGE_NOTED_MAX).map(|at| format!("packs/{at}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     story.refused(Actor::System, note(0, "main", &many, &[]), Code::LimitExceeded);
     story.refused(Actor::System, note(0, "main", &[], &many), Code::LimitExceeded);

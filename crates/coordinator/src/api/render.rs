@@ -9,8 +9,8 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::{
-    Beside, Checks, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts,
-    RunRow, Sharing, SourceSpec, VaultRow,
+    Beside, Checks, Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow,
+    RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};

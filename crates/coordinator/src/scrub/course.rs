@@ -67,9 +67,8 @@ impl Part {
     /// The parts that are not over behind a name, the one that it is in first.
     fn left(cursor: Option<&ObjectName>) -> impl Iterator<Item = Self> {
         let cursor = cursor.map(|name| name.as_str().to_owned()).unwrap_or_default();
-        let is_left = move |part: &Self| {
-            part.prefix() > cursor.as_str() || cursor.starts_with(part.prefix())
-        };
+        let is_left =
+            move |part: &Self| part.prefix() > cursor.as_str() || cursor.starts_with(part.prefix());
         Self::ALL.into_iter().filter(is_left)
     }
 
@@ -149,9 +148,8 @@ impl Course<'_> {
             let page = query.packs_behind(&self.vault.id, after.as_ref(), STEPS)?;
             let Some(last) = page.last() else { return Ok(Vec::new()) };
             after = Some(last.id);
-            let is_there = |row: &&PackRow| {
-                row.home == PackHome::Object && row.state != PackState::Intended
-            };
+            let is_there =
+                |row: &&PackRow| row.home == PackHome::Object && row.state != PackState::Intended;
             let steps = page.iter().filter(is_there).map(|row| known(Expected::pack(row)));
             let steps: Vec<Step> = steps.collect::<Result<_>>()?;
             if !steps.is_empty() {

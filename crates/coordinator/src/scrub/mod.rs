@@ -23,9 +23,9 @@ mod tests;
 
 use crate::house::House;
 pub(crate) use course::thousandths;
-pub(crate) use look::{Found, Seen};
 use holdfast_common::{Name, Result, VaultId};
 use holdfast_runtime::tasks::OnError;
+pub(crate) use look::{Found, Seen};
 pub(crate) use memory::{Reading, tell};
 pub(crate) use own::look_at_all_own;
 use scrubber::Scrubber;

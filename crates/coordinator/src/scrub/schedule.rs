@@ -45,10 +45,11 @@ impl Budget {
         paid.max(now).plus(self.takes(bytes))
     }
 
-    pub(super) fn next(&self, memory: &CheckRow, now: Timestamp) -> Next {
-        // A budget that was raised counts at once.
+    /// What was read under a smaller budget is not waited for longer than any object takes now.
+    pub(super) fn next(&self, memory: &mut CheckRow, now: Timestamp) -> Next {
         let longest = self.takes(limits::REACH_BYTES_MAX as u64);
-        let owed = memory.paid.since(now).min(longest);
+        memory.paid = memory.paid.min(now.plus(longest));
+        let owed = memory.paid.since(now);
         let rests = match (memory.pass, memory.last) {
             (Some(_), _) => Duration::ZERO,
             // What lay there when this memory began was hashed when it came.

@@ -178,8 +178,7 @@ impl Scrubber {
             let Some(vault) = self.turn().await? else { return Ok(()) };
             let mut followed = self.followed.take();
             let (house, vault_now) = (&*house, &scene.vault);
-            let look =
-                Look { house, vault: vault_now, course: &course, followed: &mut followed };
+            let look = Look { house, vault: vault_now, course: &course, followed: &mut followed };
             let seen = look_at(look, step).await;
             self.followed = followed;
             self.count(&vault, step, seen?, &known).await?;
@@ -192,7 +191,7 @@ impl Scrubber {
         loop {
             let Some(vault) = self.is_due()? else { return Ok(None) };
             let told = self.house.ledger.query().check_of(&self.vault, &self.location)?;
-            let Some(memory) = &self.memory else { return Ok(None) };
+            let Some(memory) = &mut self.memory else { return Ok(None) };
             if told.is_none_or(|told| (told.opened, told.last) != (memory.opened, memory.last)) {
                 return Ok(None);
             }

@@ -29,15 +29,19 @@ fn in_a_pass() -> CheckRow {
 #[test]
 fn a_pass_begins_so_long_after_the_one_before_began_however_long_that_took() {
     let budget = budget(1 << 40);
-    assert_eq!(budget.next(&memory(), at(HOUR)), Next::Wait(DAY - HOUR), "it was hashed as it came");
-    assert_eq!(budget.next(&memory(), at(DAY)), Next::Begin);
+    assert_eq!(
+        budget.next(&mut memory(), at(HOUR)),
+        Next::Wait(DAY - HOUR),
+        "it was hashed as it came"
+    );
+    assert_eq!(budget.next(&mut memory(), at(DAY)), Next::Begin);
     let last = CheckPass { ended: Some(at(5 * HOUR)), ..CheckPass::begun(at(2 * HOUR)) };
-    let rests = CheckRow { last: Some(last), ..memory() };
-    assert_eq!(budget.next(&rests, at(DAY)), Next::Wait(2 * HOUR));
-    assert_eq!(budget.next(&rests, at(DAY + 2 * HOUR)), Next::Begin);
+    let mut rests = CheckRow { last: Some(last), ..memory() };
+    assert_eq!(budget.next(&mut rests, at(DAY)), Next::Wait(2 * HOUR));
+    assert_eq!(budget.next(&mut rests, at(DAY + 2 * HOUR)), Next::Begin);
     let slow = CheckPass { ended: Some(at(9 * DAY)), ..last };
-    let rests = CheckRow { last: Some(slow), ..memory() };
-    assert_eq!(budget.next(&rests, at(9 * DAY)), Next::Begin);
+    let mut rests = CheckRow { last: Some(slow), ..memory() };
+    assert_eq!(budget.next(&mut rests, at(9 * DAY)), Next::Begin);
 }
 
 #[test]
@@ -45,12 +49,15 @@ fn what_was_read_is_waited_for_and_a_pause_is_not_made_up_for() {
     let budget = budget(86_400_000);
     let mut memory = in_a_pass();
     memory.paid = budget.pay(memory.paid, at(Duration::ZERO), 60_000);
-    assert_eq!(budget.next(&memory, at(Duration::ZERO)), Next::Wait(60 * Duration::from_secs(1)));
-    assert_eq!(budget.next(&memory, at(Duration::from_secs(60))), Next::GoOn);
+    assert_eq!(
+        budget.next(&mut memory, at(Duration::ZERO)),
+        Next::Wait(60 * Duration::from_secs(1))
+    );
+    assert_eq!(budget.next(&mut memory, at(Duration::from_secs(60))), Next::GoOn);
     // A day later one object goes, and the next one waits again.
-    assert_eq!(budget.next(&memory, at(DAY)), Next::GoOn);
+    assert_eq!(budget.next(&mut memory, at(DAY)), Next::GoOn);
     memory.paid = budget.pay(memory.paid, at(DAY), 60_000);
-    assert_eq!(budget.next(&memory, at(DAY)), Next::Wait(60 * Duration::from_secs(1)));
+    assert_eq!(budget.next(&mut memory, at(DAY)), Next::Wait(60 * Duration::from_secs(1)));
 }
 
 #[test]
@@ -58,12 +65,14 @@ fn a_small_object_counts_for_a_call_and_a_raised_budget_counts_at_once() {
     let slow = budget(limits::CHECK_BYTES_PER_DAY_MIN);
     let mut memory = in_a_pass();
     memory.paid = slow.pay(memory.paid, at(Duration::ZERO), 0);
-    assert!(matches!(slow.next(&memory, at(Duration::ZERO)), Next::Wait(_)));
+    assert!(matches!(slow.next(&mut memory, at(Duration::ZERO)), Next::Wait(_)));
     memory.paid = slow.pay(memory.paid, at(Duration::ZERO), u64::MAX);
-    let Next::Wait(wait) = budget(1 << 50).next(&memory, at(Duration::ZERO)) else {
+    let fast = budget(1 << 50);
+    let Next::Wait(wait) = fast.next(&mut memory, at(Duration::ZERO)) else {
         panic!("it was not waited for")
     };
     assert!(wait < Duration::from_secs(1), "{wait:?}");
+    assert_eq!(fast.next(&mut memory, at(wait)), Next::GoOn, "and waited for once");
 }
 
 proptest! {
@@ -79,7 +88,7 @@ proptest! {
         let mut reads: Vec<(Duration, u64)> = Vec::new();
         for (pause_ms, bytes) in steps {
             now += Duration::from_millis(pause_ms);
-            if budget.next(&memory, at(now)) == Next::GoOn {
+            if budget.next(&mut memory, at(now)) == Next::GoOn {
                 memory.paid = budget.pay(memory.paid, at(now), bytes);
                 reads.push((now, bytes));
             }

@@ -191,9 +191,7 @@ pub(crate) async fn look_at(
             One { bytes: read, is_whole: false, is_missing: problem == "missing" }
         }
         Copy::Unread => One { bytes: 0, is_whole: true, is_missing: false },
-        Copy::Whole(bytes) => {
-            One { bytes: bytes.len() as u64, is_whole: true, is_missing: false }
-        }
+        Copy::Whole(bytes) => One { bytes: bytes.len() as u64, is_whole: true, is_missing: false },
     })
 }
 

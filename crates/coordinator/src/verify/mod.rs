@@ -19,9 +19,9 @@ use choice::Choice;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::{CopyRow, CopyState, VaultRow};
 use holdfast_wire::{status::to_status, v1};
+use remember::Remembered;
 use tokio::sync::mpsc;
 use tonic::Status;
-use remember::Remembered;
 use walk::Walk;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,8 +91,7 @@ impl Remembered {
                 let healed = damaged - left.len() as u64;
                 let (began, ended) = (self.began, Some(now));
                 let (objects, bytes) = (seen.objects, seen.bytes);
-                check.last =
-                    Some(CheckPass { began, ended, objects, bytes, damaged, healed });
+                check.last = Some(CheckPass { began, ended, objects, bytes, damaged, healed });
                 (check.pass, check.cursor) = (None, None);
             }
             tell_in_parts(house, check, left, seen.whole).await?;

@@ -34,7 +34,9 @@ pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
-pub use resource::{Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use resource::{
+    Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
+};
 pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use seat::SeatRow;

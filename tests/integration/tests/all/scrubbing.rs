@@ -182,7 +182,10 @@ fn every_kind_of_damage_is_found_and_healed_when_it_is_asked_for() {
     let verify = ["verify", "--all", "--level", "storage"];
     let told = scene.cluster.run(&verify).ok().object();
     assert_eq!(told["damaged"], Value::Array(Vec::new()), "{told}");
-    assert_eq!((&told["before"][0]["location"], &told["before"][0]["oldest"]), (&"east".into(), &Value::Null));
+    assert_eq!(
+        (&told["before"][0]["location"], &told["before"][0]["oldest"]),
+        (&"east".into(), &Value::Null)
+    );
     // A whole run counts as a pass.
     let (check, packs) = (scene.check("east"), scene.objects("east").below("packs").len());
     assert!(check["last"]["objects"].as_u64().unwrap() > packs as u64, "{check}");
@@ -194,7 +197,11 @@ fn every_kind_of_damage_is_found_and_healed_when_it_is_asked_for() {
     for victim in &victims {
         let row = rows.iter().find(|row| row["object"] == victim.name.as_str());
         let row = row.unwrap_or_else(|| panic!("{} in {rows:?}", victim.name));
-        assert_eq!((&row["location"], &row["healed_from"]), (&"east".into(), &"west".into()), "{row}");
+        assert_eq!(
+            (&row["location"], &row["healed_from"]),
+            (&"east".into(), &"west".into()),
+            "{row}"
+        );
         assert!(victim.is_whole(), "{row}");
     }
     assert_eq!(rows.len(), victims.len(), "{rows:?}");
@@ -218,8 +225,7 @@ fn a_location_that_follows_is_read_back_and_lacks_nothing_that_is_still_to_come(
         scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
     };
     declare(EAGER);
-    let is_current =
-        || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
     wait_until("it has everything", PATIENCE, is_current);
     // Backups go on while it is read back.
     for seed in 50..54 {
@@ -293,7 +299,9 @@ fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
 fn no_more_is_read_than_the_budget_gives_and_the_rest_is_read_later() {
     let scene = Scene::new(&["main"], 8);
     let (rate, span) = (400_000_u64, Duration::from_secs(6));
-    scene.declare(&format!("storage_bytes_per_day = {}, storage_every_hours = 0", rate * 86_400)).ok();
+    scene
+        .declare(&format!("storage_bytes_per_day = {}, storage_every_hours = 0", rate * 86_400))
+        .ok();
     let read = || scene.location("main")["bytes_read"].as_u64().unwrap();
     let is_reading = || (scene.check("main")["pass"]["bytes"].as_u64() > Some(0)).then_some(());
     wait_until("it reads", PATIENCE, is_reading);

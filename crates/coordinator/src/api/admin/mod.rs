@@ -1,8 +1,8 @@
 //! What operators do: one call a method, the work in files by theme.
 
 mod bundle;
-mod cluster;
 mod checks;
+mod cluster;
 mod copies;
 mod failback;
 mod listing;

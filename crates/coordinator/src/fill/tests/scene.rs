@@ -72,7 +72,7 @@ impl Scene {
             packs: 0,
             grown: None,
             beside: None,
-        checks: None,
+            checks: None,
         };
         Self {
             vault,

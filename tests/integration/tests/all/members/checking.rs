@@ -9,10 +9,10 @@ use crate::harness::{Damage, Objects, wait_until, write};
 use serde_json::Value;
 use std::fs;
 
-fn declare(members: &Members, bytes_per_second: u64) {
+fn declare(members: &Members, bytes_per_second: u64, every_hours: u32) {
     let file = members.scratch.join("vault.toml");
     let verify = format!(
-        "verify = {{ storage_bytes_per_day = {}, storage_every_hours = 0 }}",
+        "verify = {{ storage_bytes_per_day = {}, storage_every_hours = {every_hours} }}",
         bytes_per_second * 86_400
     );
     let spec = format!("[spec]\nlocations = {{ required = [\"location\"] }}\n{verify}\n");
@@ -36,7 +36,7 @@ fn damage(members: &Members) -> usize {
 fn a_pass_goes_on_under_the_next_leader_where_it_was() {
     let mut members = Members::three();
     let agent = members.agent("host");
-    declare(&members, 0);
+    declare(&members, 0, 0);
     let source = members.scratch.join("source");
     fill(&source, 1, 30);
     members.run(&["backup", "--path", source.to_str().unwrap()]).ok();
@@ -48,7 +48,7 @@ fn a_pass_goes_on_under_the_next_leader_where_it_was() {
     // What the first leader finds at once and nobody can mend.
     let first = packs.remove(0);
     let undo = objects.damage(&first, Damage::FlipMiddle);
-    declare(&members, 200_000);
+    declare(&members, 200_000, 0);
     wait_until("the damage is told", PATIENCE, || (damage(&members) == 1).then_some(()));
     let told = check(&members);
     let (began, objects_read) = (told["pass"]["began"].clone(), told["pass"]["objects"].as_u64());
@@ -57,7 +57,8 @@ fn a_pass_goes_on_under_the_next_leader_where_it_was() {
     members.kill(&leader);
     wait_until("another one leads", PATIENCE, || (members.leader() != leader).then_some(()));
     assert_eq!(damage(&members), 1, "the next one knows of it");
-    declare(&members, 1_000_000_000);
+    // No further pass begins.
+    declare(&members, 1_000_000_000, 24);
     let ended = wait_until("the pass comes to its end", PATIENCE, || {
         Some(check(&members)).filter(|told| told["last"]["began"] == began)
     });
@@ -67,6 +68,7 @@ fn a_pass_goes_on_under_the_next_leader_where_it_was() {
     // What had been read before the leader changed was not read again: the damage counts once.
     assert_eq!((&last["damaged"], &last["healed"]), (&1.into(), &0.into()), "{ended}");
     drop(undo);
+    declare(&members, 1_000_000_000, 0);
     wait_until("it is whole again", PATIENCE, || (damage(&members) == 0).then_some(()));
     drop(agent);
 }

@@ -1,8 +1,8 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod checking;
 mod claiming;
 mod clocks;
-mod checking;
 mod copying;
 mod crew;
 mod crowd;

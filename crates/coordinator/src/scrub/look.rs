@@ -20,6 +20,7 @@ use holdfast_repository::{
     ChunkNumber,
     layout::{Object, ObjectName},
 };
+use std::sync::atomic::Ordering;
 
 /// What looking at an object came to.
 #[derive(Debug, Default)]
@@ -132,6 +133,12 @@ impl Look<'_> {
             self.note_healed(&own.name, &from).await?;
             return self.told(own.name.as_str(), "stale", 0, Some(from)).await;
         }
+        // Whoever recovers begins with the newest snapshot: one behind the gap makes up for it.
+        let shipped = house.ledger.query().shipped_snapshot()?;
+        if shipped.is_some_and(|shipped| shipped.index >= upto) {
+            return Ok(Seen::default());
+        }
+        house.shipping.gap.fetch_max(upto, Ordering::Relaxed);
         let gone = ObjectName::log(short.epoch, short.upto + 1);
         self.told(gone.as_str(), "missing", 0, None).await
     }

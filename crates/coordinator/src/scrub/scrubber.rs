@@ -10,13 +10,13 @@ use crate::{
     house::{House, Vault},
     places::{Place, show},
 };
-use holdfast_common::{Code, Name, Result, VaultId};
+use holdfast_common::{Code, Name, Result, VaultId, limits};
 use holdfast_ledger::{
     level::CHECKS,
     row::{CheckPass, CheckRow, CopyState, DamageRow, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub(super) struct Scrubber {
     /// When the ledger was told last, and what was read since.
     noted: (Instant, u64),
     followed: Option<Followed>,
+    /// What was found damaged in this pass, if it began here.
+    found: Option<BTreeSet<String>>,
 }
 
 /// One location as it is now.
@@ -49,7 +51,7 @@ struct Scene {
 impl Scrubber {
     pub(super) fn new(house: Arc<House>, vault: VaultId, location: Name) -> Self {
         let noted = (Instant::now(), 0);
-        Self { house, vault, location, memory: None, noted, followed: None }
+        Self { house, vault, location, memory: None, noted, followed: None, found: None }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -62,7 +64,7 @@ impl Scrubber {
                 Code::ClusterBusy => tracing::debug!(%location, %error, "not read back now"),
                 _ => tracing::warn!(%location, %error, "cannot be read back now"),
             }
-            (self.memory, self.followed) = (None, None);
+            (self.memory, self.followed, self.found) = (None, None, None);
             pause = if begun.elapsed() > PAUSE_MAX { PAUSE_MIN } else { pause };
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -85,7 +87,7 @@ impl Scrubber {
                 }
                 Next::Begin => {
                     (memory.pass, memory.cursor) = (Some(CheckPass::begun(now)), None);
-                    self.followed = None;
+                    (self.followed, self.found) = (None, Some(BTreeSet::new()));
                 }
                 Next::GoOn => {}
             }
@@ -126,7 +128,7 @@ impl Scrubber {
         if self.memory.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        (self.noted, self.followed) = ((Instant::now(), 0), None);
+        (self.noted, self.followed, self.found) = ((Instant::now(), 0), None, None);
         self.memory = match told {
             Some(told) => Some(told),
             None => {
@@ -228,6 +230,10 @@ impl Scrubber {
         let whole = (is_whole && was_damaged).then(|| name.as_str().to_owned());
         let since = self.noted.0.elapsed();
         let is_due = since > NOTE_INTERVAL && self.noted.1 > NOTE_BYTES;
+        if let Some(found) = &mut self.found {
+            let here = seen.here(&self.location);
+            found.extend(here.map(|found| found.damage.object.clone()));
+        }
         let left = seen.found.into_iter().filter(|found| found.healed_from.is_none());
         let left: Vec<DamageRow> = left.map(|found| found.damage).collect();
         let is_news = damaged || whole.is_some() || !left.is_empty();
@@ -269,7 +275,15 @@ impl Scrubber {
         if let Some(CheckPass { objects, bytes, damaged, healed, .. }) = memory.last {
             tracing::info!(%location, objects, bytes, damaged, healed, "all was read back");
         }
-        self.note(Vec::new(), Vec::new()).await
+        // What was not seen again in all of it is damage no more, or nobody needs it.
+        let mut whole = Vec::new();
+        if let Some(found) = self.found.take() {
+            let known = self.house.ledger.query().damage(Some((&self.vault, &self.location)))?;
+            let is_over = |row: &DamageRow| !found.contains(&row.object);
+            whole = known.into_iter().filter(is_over).map(|row| row.object).collect();
+            whole.truncate(limits::DAMAGE_NOTED_MAX);
+        }
+        self.note(Vec::new(), whole).await
     }
 }
 

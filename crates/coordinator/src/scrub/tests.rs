@@ -6,6 +6,7 @@ use holdfast_ledger::row::{CheckPass, CheckRow};
 use proptest::prelude::*;
 use std::time::Duration;
 
+const PACK: u64 = limits::PACK_BYTES_MAX as u64;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -81,7 +82,7 @@ proptest! {
     #[test]
     fn no_span_of_time_has_more_than_its_budget(
         bytes_per_day in limits::CHECK_BYTES_PER_DAY_MIN..1 << 42,
-        steps in prop::collection::vec((0_u64..200_000, 0_u64..limits::PACK_BYTES_MAX as u64), 1..80),
+        steps in prop::collection::vec((0_u64..200_000, 0_u64..PACK), 1..80),
     ) {
         let budget = budget(bytes_per_day);
         let (mut memory, mut now) = (in_a_pass(), Duration::ZERO);

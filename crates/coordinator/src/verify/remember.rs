@@ -87,14 +87,21 @@ impl Remembered {
             let known = house.ledger.query().check_of(&vault.row.id, &location)?;
             let mut check =
                 known.unwrap_or_else(|| CheckRow::new(vault.row.id, location.clone(), now));
+            let mut whole = seen.whole;
             if is_everything {
+                // What was not seen again in all of it is damage no more.
+                let is_over = |(place, object): &&(Name, String)| {
+                    *place == location && !found.iter().any(|one| one.object == *object)
+                };
+                let over = self.known.iter().filter(is_over).map(|(_, object)| object.clone());
+                whole.extend(over);
                 let healed = damaged - left.len() as u64;
                 let (began, ended) = (self.began, Some(now));
                 let (objects, bytes) = (seen.objects, seen.bytes);
                 check.last = Some(CheckPass { began, ended, objects, bytes, damaged, healed });
                 (check.pass, check.cursor) = (None, None);
             }
-            tell_in_parts(house, check, left, seen.whole).await?;
+            tell_in_parts(house, check, left, whole).await?;
         }
         Ok(())
     }

@@ -278,14 +278,25 @@ fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
     let subject = told["subject"].as_str().unwrap();
     assert!(subject.contains("`main`: hash"), "{subject}");
     assert!(subject.contains("files-1") && subject.contains("source"), "{subject}");
-    let named = scene.points.iter().find(|point| subject.contains(*point)).expect(subject);
+    let next = told["next"].as_str().unwrap();
+    let named = scene.points.iter().find(|point| next.contains(*point)).expect(next);
+    assert!(subject.contains(named), "{subject}");
     assert_eq!(scene.cluster.run(&["status"]).code, 1);
     assert_eq!(scene.check("main")["damage"], 1);
     // The paths are for whoever has the key, and `next` says how.
     assert_eq!(told["next"], format!("holdfast verify {named} names the paths"));
     let found = scene.cluster.run(&["verify", named]).ends(7).object();
     assert!(found["damaged"][0]["paths"].to_string().contains("source/"), "{found}");
-    drop(undo);
+    // A gap in the only copy of the log.
+    let mut log = objects.below("cluster/log");
+    log.sort();
+    let gone = objects.damage(&log[1], Damage::Delete);
+    let extent = objects.name(&log[1]);
+    wait_until("the gap is told", PATIENCE, || {
+        let is_told = |row: &Value| row["subject"].to_string().contains(&extent);
+        scene.damage_alarms().iter().any(is_told).then_some(())
+    });
+    drop((undo, gone));
     wait_until("it is whole again", PATIENCE, || scene.damage_alarms().is_empty().then_some(()));
     scene.wait_for_a_pass("main");
     assert_eq!(scene.check("main")["damage"], 0);

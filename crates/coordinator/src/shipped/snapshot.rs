@@ -143,7 +143,8 @@ async fn look(house: &House, key: &Secret<32>) -> Result<()> {
         return Ok(());
     }
     let vault = ship::catalog_vault(house)?;
-    let since = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
+    let recovered = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
+    let since = recovered.max(house.shipping.gap.load(Ordering::Relaxed));
     let (index, file) = house.ledger.snapshot_of_now(since).await?;
     ship_file(house, key, &vault, (index, Arc::new(file))).await?;
     house.ledger.propose(Actor::System, NoteSnapshot { index }).await?;

@@ -68,7 +68,7 @@ fn start(house: &Arc<House>, (vault, location): (VaultId, Name)) -> DropGuard {
     let scrubber = Scrubber::new(house.clone(), vault, location);
     let ends = token.clone();
     house.tasks.spawn("scrub", OnError::Log, async move {
-        match ends.run_until_cancelled(scrubber.run()).await {
+        match ends.run_until_cancelled(Box::pin(scrubber.run())).await {
             Some(ended) => ended,
             None => Ok(()),
         }

@@ -211,6 +211,20 @@ pub const LOCK_SECS_MAX: u64 = 10 * 366 * 86_400;
 pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
 /// Locations of which one command says how far their copies are.
 pub const COPIES_NOTED_MAX: usize = 32;
+/// What is read back a day in each location of a vault that does not say.
+pub const CHECK_BYTES_PER_DAY: u64 = 8 << 30;
+/// Slower than this, a vault of some size is never read to its end.
+pub const CHECK_BYTES_PER_DAY_MIN: u64 = 64 << 20;
+/// How long after one pass over a location began the next one begins, at the earliest.
+pub const CHECK_EVERY_HOURS: u32 = 24;
+pub const CHECK_EVERY_HOURS_MAX: u32 = 366 * 24;
+/// What an object counts for that is smaller: each is a call too.
+pub const CHECK_OBJECT_BYTES_MIN: u64 = 4 * KIB as u64;
+/// Damage that one command tells of, and that is kept of one location.
+pub const DAMAGE_NOTED_MAX: usize = 128;
+pub const DAMAGE_KEPT_MAX: usize = 1024;
+/// Points that are kept by their ids with what they need and is damaged.
+pub const DAMAGE_POINTS_MAX: usize = 16;
 
 // Retention.
 /// Nothing is forgotten before it is so old, unless its policy says otherwise.
@@ -374,6 +388,11 @@ const _: () = {
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS
             && 2 * FINDINGS_BYTES_MAX < MESSAGE_BYTES_MAX
     );
+    assert!(
+        DAMAGE_NOTED_MAX * (2 * OBJECT_NAME_BYTES_MAX + 17 * DAMAGE_POINTS_MAX + 256) + KIB
+            < LEDGER_COMMAND_BYTES_MAX
+    );
+    assert!(CHECK_BYTES_PER_DAY_MIN <= CHECK_BYTES_PER_DAY);
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);

@@ -144,6 +144,7 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        checks: None,
         lock: None,
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     raft::Ledger,
     reading::Reads,
     replicate::Figures,
+    scrub::Reading,
     shipped::ship::Shipping,
 };
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub(crate) struct House {
     pub(crate) shipping: Shipping,
     /// How far this member is in bringing locations what they lack, when it leads.
     pub(crate) copies: Figures,
+    /// How far it is in reading locations back, when it leads.
+    pub(crate) checks: Reading,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

@@ -31,6 +31,7 @@ mod recovery;
 mod region;
 mod replicate;
 mod retain;
+mod scrub;
 mod serve;
 mod shipped;
 mod store;

@@ -17,7 +17,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, replicate, retain, shipped,
+    region, replicate, retain, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -219,6 +219,7 @@ fn spawn_work(
         replicate::replicate(house.clone(), token.clone()),
     );
     tasks.spawn("locks", OnError::Shutdown, locks::lock(house.clone(), token.clone()));
+    tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -411,6 +412,7 @@ pub(crate) fn house(
         reads: Default::default(),
         shipping: Default::default(),
         copies: Default::default(),
+        checks: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

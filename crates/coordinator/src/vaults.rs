@@ -10,7 +10,7 @@ use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor,
     command::{Outcome, PutVault},
-    row::{Beside, Custody, LockTerms, PointRow, Sharing, VaultRow},
+    row::{Beside, Checks, Custody, LockTerms, PointRow, Sharing, VaultRow},
 };
 use holdfast_repository::{
     ChunkParameters, VaultObject,
@@ -33,6 +33,8 @@ pub(crate) struct Lying {
     pub(crate) beside: Option<Beside>,
     /// How what it keeps is locked there.
     pub(crate) lock: Option<LockTerms>,
+    /// How it is read back there.
+    pub(crate) checks: Option<Checks>,
 }
 
 /// Makes a vault, or changes what may change of one.
@@ -45,8 +47,8 @@ pub(crate) async fn put(
     let Settings { sharing, custody, lying } = settings;
     insist_on_distinct(&lying.required)?;
     if let Ok(old) = house.ledger.query().vault_named(&name) {
-        let Lying { required, beside, lock } = lying;
-        let vault = VaultRow { sharing, custody, required, beside, lock, ..old.clone() };
+        let Lying { required, beside, checks, lock } = lying;
+        let vault = VaultRow { sharing, custody, required, beside, checks, lock, ..old.clone() };
         welcome(house, &old, &vault).await?;
         return house.ledger.propose(actor, PutVault { vault }).await;
     }
@@ -65,7 +67,7 @@ pub(crate) async fn make(
     house: &House,
     actor: Actor,
     name: Name,
-    (sharing, Lying { required, beside, lock }): (Sharing, Lying),
+    (sharing, Lying { required, beside, checks, lock }): (Sharing, Lying),
     operator: Option<&Kek>,
 ) -> Result<Outcome> {
     let entropy = house.entropy.as_ref();
@@ -91,6 +93,7 @@ pub(crate) async fn make(
         grown: None,
         beside,
         lock,
+        checks,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await

@@ -8,10 +8,11 @@ use crate::{
     pages::Pages,
     retention::{Rules, Ties},
     row::{
-        AgentRow, BundleRow, ClassRow, ClusterRow, CopyRow, EpochRow, FindingRow, ForgottenRow,
-        HoldRow, LevelRow, LocationRow, LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow,
-        PackHome, PackRow, PackState, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow,
-        SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        AgentRow, BundleRow, CheckRow, ClassRow, ClusterRow, CopyRow, DamageRow, EpochRow,
+        FindingRow, ForgottenRow, HoldRow, LevelRow, LocationRow, LockRow, LostHistoryRow,
+        MemberRow, OfficeRow, OperatorRow, PackHome, PackRow, PackState, PointRow, PolicyRow,
+        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        check::{check_key, damage_prefix},
         cluster::CLUSTER_KEY,
         copies::copy_key,
         finding,
@@ -26,8 +27,8 @@ use crate::{
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, HoldId, Name, PackId, PointId, Result, RunId, SessionId, Timestamp,
-    VaultId, limits, record,
+    AgentId, Code, Error, HoldId, Name, PackId, PointId, Result, RunId, SegmentId, SessionId,
+    Timestamp, VaultId, limits, record,
 };
 use std::time::Duration;
 
@@ -191,6 +192,33 @@ impl<'a> Query<'a> {
     /// The same of one location; none where nothing is to be locked.
     pub fn locks_in(&self, vault: &VaultId, location: &Name) -> Result<Option<LockRow>> {
         self.row(&copy_key(vault, location))
+    }
+
+    /// What is remembered of reading a location back; none where that never began.
+    pub fn check_of(&self, vault: &VaultId, location: &Name) -> Result<Option<CheckRow>> {
+        self.row(&check_key(vault, location))
+    }
+
+    /// What was found damaged and not mended: in one location of a vault, or everywhere.
+    pub fn damage(&self, place: Option<(&VaultId, &Name)>) -> Result<Vec<DamageRow>> {
+        let prefix = place.map(|(vault, location)| damage_prefix(vault, location));
+        self.every(&prefix.unwrap_or_default())
+    }
+
+    /// Some points in the order of their ids.
+    pub fn points_behind(&self, after: Option<&PointId>, count: usize) -> Result<Vec<PointRow>> {
+        self.rows(&[], after.map(|id| id.as_bytes().as_slice()), count)
+    }
+
+    /// Some segments of a vault in the order of their ids.
+    pub fn segments_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&SegmentId>,
+        count: usize,
+    ) -> Result<Vec<SegmentRow>> {
+        let after = after.map(|id| [vault.as_bytes().as_slice(), id.as_bytes()].concat());
+        self.rows(vault.as_bytes(), after.as_deref(), count)
     }
 
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
@@ -426,8 +454,18 @@ impl<'a> Query<'a> {
 
     /// Packs of a vault in the order of their ids, a page at a time.
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
+        self.packs_behind(vault, after, limits::LIST_PAGE_ROWS)
+    }
+
+    /// Some of them.
+    pub fn packs_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&PackId>,
+        count: usize,
+    ) -> Result<Vec<PackRow>> {
         let after = after.map(|id| pack_key(vault, id));
-        self.rows(vault.as_bytes(), after.as_deref(), limits::LIST_PAGE_ROWS)
+        self.rows(vault.as_bytes(), after.as_deref(), count)
     }
 
     pub fn audit_head(&self) -> Result<AuditHead> {

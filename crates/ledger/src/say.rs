@@ -40,6 +40,7 @@ impl Command {
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)
+            | Self::NoteCheck(_)
             | Self::NoteCopies(_)
             | Self::NoteFindings(_)
             | Self::NoteLocks(_)

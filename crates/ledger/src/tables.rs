@@ -47,6 +47,8 @@ pub enum Table {
     Forgotten = 47,
     Class = 48,
     Lock = 70,
+    Check = 60,
+    Damage = 61,
 }
 
 /// A row: its table, and the key that finds it there.

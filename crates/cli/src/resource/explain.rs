@@ -137,6 +137,18 @@ const VAULT: Page = Page {
         ),
         may("spec.lock.class", "\"governance\" or \"compliance\"", "no lock", "against whom"),
         may("spec.lock.for", "span", "no lock", "how long; made longer when half is over"),
+        may(
+            "spec.verify.storage_bytes_per_day",
+            "integer",
+            "8589934592",
+            "what is read back of each location; 0 is nothing",
+        ),
+        may(
+            "spec.verify.storage_every_hours",
+            "integer",
+            "24",
+            "how long after one reading of it all began the next one begins",
+        ),
     ],
     example: r#"kind = "vault"
 name = "images"

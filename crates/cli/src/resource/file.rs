@@ -45,6 +45,8 @@ pub struct VaultForm {
     custody: String,
     #[serde(default)]
     locations: VaultLocationsForm,
+    #[serde(default, skip_serializing_if = "VaultVerifyForm::is_usual")]
+    verify: VaultVerifyForm,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lock: Option<LockForm>,
 }
@@ -96,6 +98,22 @@ struct VaultLocationsForm {
     wait_secs: Option<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
     copy_bytes_per_second_max: u64,
+}
+
+/// How what lies in its locations is read back.
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct VaultVerifyForm {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_bytes_per_day: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_every_hours: Option<u32>,
+}
+
+impl VaultVerifyForm {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn is_zero(figure: &u64) -> bool {
@@ -198,6 +216,10 @@ impl Document {
                         class: lock.class,
                         span: retention::written(lock.secs),
                     }),
+                    verify: VaultVerifyForm {
+                        storage_bytes_per_day: spec.check_bytes_per_day,
+                        storage_every_hours: spec.check_every_hours,
+                    },
                 },
             },
         })
@@ -225,6 +247,8 @@ impl Document {
                     wait_secs: spec.locations.wait_secs,
                     copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
                     lock: spec.lock.map(lock_of).transpose()?,
+                    check_bytes_per_day: spec.verify.storage_bytes_per_day,
+                    check_every_hours: spec.verify.storage_every_hours,
                     ..Default::default()
                 }),
             ),

@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Code, Error, LockClass, Name, Result, Timestamp, limits};
 use holdfast_ledger::row::{
-    Beside, ClassRow, Custody, ForgottenRow, LocationRow, LockTerms, PointRow, PolicyRow,
+    Beside, Checks, ClassRow, Custody, ForgottenRow, LocationRow, LockTerms, PointRow, PolicyRow,
     RestoreCounts, RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
@@ -149,6 +149,7 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
 
 pub(super) fn vault(row: &VaultRow) -> v1::Resource {
     let beside = row.beside.clone().unwrap_or_default();
+    let checks = row.checks.unwrap_or_default();
     let spec = v1::VaultSpec {
         sharing: match row.sharing {
             Sharing::Agent => "agent".to_owned(),
@@ -167,6 +168,8 @@ pub(super) fn vault(row: &VaultRow) -> v1::Resource {
         lock: row
             .lock
             .map(|lock| v1::LockSpec { class: lock.class.name().to_owned(), secs: lock.secs }),
+        check_bytes_per_day: checks.storage_bytes_per_day,
+        check_every_hours: checks.storage_every_hours,
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         key_version: row.key_version,
     };
@@ -379,8 +382,13 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<Settings> {
         wait_secs: spec.wait_secs,
     };
     let beside = (beside != Beside::default()).then_some(beside);
+    let checks = Checks {
+        storage_bytes_per_day: spec.check_bytes_per_day,
+        storage_every_hours: spec.check_every_hours,
+    };
+    let checks = (checks != Checks::default()).then_some(checks);
     let lock = spec.lock.as_ref().map(lock_terms).transpose()?;
-    let lying = Lying { required: parse_names(&spec.required)?, beside, lock };
+    let lying = Lying { required: parse_names(&spec.required)?, beside, checks, lock };
     Ok(Settings { sharing, custody, lying })
 }
 

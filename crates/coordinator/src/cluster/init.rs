@@ -103,7 +103,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         &house,
         Actor::System,
         VAULT.parse()?,
-        (Sharing::Agent, Lying { required, beside: None, lock: None }),
+        (Sharing::Agent, Lying { required, beside: None, checks: None, lock: None }),
         operator_kek.as_ref(),
     )
     .await?;

@@ -108,7 +108,7 @@ impl<'a> Filling<'a> {
         looks.try_filter(move |held| std::future::ready(is_wanted(held))).boxed()
     }
 
-    async fn look(&self, name: &ObjectName) -> Result<Held> {
+    pub(super) async fn look(&self, name: &ObjectName) -> Result<Held> {
         let (object, name) = (name.object(), name.as_str().parse()?);
         let mut copies = Vec::with_capacity(self.from.len());
         for (_, store) in self.from {

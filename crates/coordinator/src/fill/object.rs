@@ -31,7 +31,7 @@ pub(super) enum Fate {
 }
 
 /// What a location has under a name.
-enum Copy {
+pub(super) enum Copy {
     Bad(String),
     Whole(Bytes, Share),
 }
@@ -90,7 +90,7 @@ impl Filling<'_> {
     }
 
     /// Two sources that say different things, of which neither can be shown to be wrong.
-    async fn disagreement(&self, held: &Held) -> Result<Option<String>> {
+    pub(super) async fn disagreement(&self, held: &Held) -> Result<Option<String>> {
         let mut first: Option<(&Place, blake3::Hash)> = None;
         for (at, length) in held.others() {
             let place = &self.from[at];
@@ -128,7 +128,7 @@ impl Filling<'_> {
         }
     }
 
-    async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {
+    pub(super) async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {
         let bytes_max = usize::try_from(length).unwrap_or(usize::MAX).min(limits::REACH_BYTES_MAX);
         let share = self.budget.wait_for(bytes_max, self.insist).await?;
         let bytes = match place.1.get(&held.name, bytes_max).await {

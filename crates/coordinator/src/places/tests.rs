@@ -35,6 +35,7 @@ fn vault(required: &str) -> VaultRow {
         grown: None,
         beside: None,
         lock: None,
+        checks: None,
     }
 }
 

@@ -68,6 +68,7 @@ impl Apply<'_, '_> {
         left: Option<String>,
     ) -> Result<()> {
         self.open_lock(vault, location)?;
+        self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
     }

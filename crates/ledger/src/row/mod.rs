@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod check;
 pub mod cluster;
 pub mod copies;
 pub mod epoch;
@@ -26,6 +27,7 @@ pub mod token;
 
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
+pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
@@ -39,7 +41,9 @@ pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
-pub use resource::{Beside, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use resource::{
+    Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
+};
 pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
 pub use retention::{ClassRow, Retention};
 pub use run::{RunCounts, RunKind, RunRow, RunState};

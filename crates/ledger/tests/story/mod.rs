@@ -13,6 +13,7 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod checking;
 pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
@@ -196,6 +197,7 @@ pub(crate) fn vault() -> VaultRow {
         grown: None,
         beside: None,
         lock: None,
+        checks: None,
     }
 }
 
@@ -478,6 +480,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         ensure(next == vault.next_number || has_gaps, "and end where the vault says")?;
         ensure(next <= vault.next_number, "and not behind it")?;
     }
+    checking::check_invariants(query)?;
     members::check_invariants(query)?;
     retaining::check_invariants(query)?;
     let head = query.audit_head().unwrap();
@@ -575,6 +578,8 @@ fn location_samples() -> Vec<(&'static str, Command)> {
         ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
         ("replace_gone", gone.into()),
         ("rebuild_location", RebuildLocation { location: main() }.into()),
+        ("put_vault_checked", PutVault { vault: checking::vault_checked() }.into()),
+        ("note_check", checking::note(7, "far", &["packs/1"], &["packs/2"]).into()),
     ]
 }
 

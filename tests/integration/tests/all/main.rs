@@ -45,4 +45,5 @@ mod remote_restore;
 mod resources;
 mod retaining;
 mod round_trip;
+mod scrubbing;
 mod sharing;

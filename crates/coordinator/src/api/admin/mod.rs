@@ -1,6 +1,7 @@
 //! What operators do: one call a method, the work in files by theme.
 
 mod bundle;
+mod checks;
 mod cluster;
 mod copies;
 mod failback;

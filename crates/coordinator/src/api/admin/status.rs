@@ -1,6 +1,6 @@
 //! One glance: cluster, agents, sources, alarms.
 
-use super::{copies, locks};
+use super::{checks, copies, locks};
 use crate::{
     agents::{doubles, history},
     catalog::{Catalog, Progress},
@@ -167,6 +167,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     alarms.extend(disabled(house)?);
     alarms.extend(copies::alarms(house)?);
     alarms.extend(locks::alarms(house)?);
+    alarms.extend(checks::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);

@@ -115,6 +115,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCheck(_)
         | Command::NoteCopies(_)
         | Command::NoteLocks(_)
         | Command::PassOver(_)
@@ -246,6 +247,7 @@ mod tests {
             grown: None,
             beside: None,
             lock: None,
+            checks: None,
         }
     }
 

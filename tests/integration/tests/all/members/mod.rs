@@ -1,5 +1,6 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod checking;
 mod claiming;
 mod clocks;
 mod copying;

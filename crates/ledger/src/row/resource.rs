@@ -60,6 +60,9 @@ pub struct VaultRow {
     /// What there is beside the required locations; never there and empty.
     #[n(12)]
     pub beside: Option<Beside>,
+    /// How many times a pack of it was lost; whoever plans what is forgotten says how many he knew.
+    #[n(15)]
+    pub losses: Option<u64>,
 }
 
 /// Where a vault's objects lie beside what it requires, and how it gets along without some of that.
@@ -86,6 +89,10 @@ pub struct Beside {
 }
 
 impl VaultRow {
+    pub fn losses(&self) -> u64 {
+        self.losses.unwrap_or(0)
+    }
+
     pub fn following(&self) -> &[Name] {
         self.beside.as_ref().map_or(&[], |beside| &beside.following)
     }

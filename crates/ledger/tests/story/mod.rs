@@ -121,6 +121,11 @@ impl Story {
         assert_eq!(error.code, code, "{error}");
     }
 
+    /// What may be refused.
+    pub(crate) fn try_as_admin(&mut self, command: Command) {
+        self.apply(Actor::Operator(name("admin")), command);
+    }
+
     /// The vault requires other locations, as when one that was given up is back.
     pub(crate) fn require(&mut self, required: &[&str]) {
         let vault = self.query().vault(&ids::vault()).unwrap();
@@ -197,6 +202,7 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        losses: None,
     }
 }
 
@@ -296,6 +302,7 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             id_scope: 1,
             recovered: None,
             root: None,
+            lost: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
@@ -324,8 +331,9 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
         time = time.plus(Duration::from_secs(step));
         if let Command::ForgetPoints(forget) = &mut command {
             // Whoever plans has seen the rules.
-            let policy = Query::over(&kv).policy(&forget.policy).ok();
-            forget.since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+            let policy = Query::over(&kv).policy(&name("docs")).ok();
+            let since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+            forget.sources.iter_mut().for_each(|source| source.since = since);
         }
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
         let mut tables = Tables::over(&kv);

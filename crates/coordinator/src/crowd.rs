@@ -56,6 +56,7 @@ impl Crowd {
             id_scope: 0,
             recovered: None,
             root: None,
+            lost: None,
         }
     }
 
@@ -144,6 +145,7 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        losses: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn vault(required: &str) -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        losses: None,
     }
 }
 

@@ -9,9 +9,11 @@
 mod check;
 mod choice;
 mod heal;
+mod lost;
 mod walk;
 
 pub(crate) use check::{hash_of, problem_of};
+pub(crate) use lost::{judge, lose_home};
 
 use crate::{house::House, places::show};
 use choice::Choice;

@@ -13,7 +13,8 @@
 
 use super::{
     Events, Level, Looked, Request,
-    check::{Expected, check_everywhere},
+    check::{Expected, Fate, check_everywhere},
+    lost::{self, judge},
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
@@ -55,11 +56,14 @@ impl<'a> Walk<'a> {
     pub(super) async fn point(&mut self, point: &PointRow) -> Result<()> {
         self.tally.points += 1;
         let following = self.looked.following_of(&point.locations);
-        let found = self.look(&Expected::point(point)?, &following).await?;
-        if !found.is_empty() {
-            self.homes.insert(point.id, found);
+        let record = self.look(&Expected::point(point)?, &following).await?;
+        if !record.damaged.is_empty() {
+            self.homes.insert(point.id, record.damaged);
         }
-        self.look(&Expected::reach(point)?, &following).await?;
+        let reach = self.look(&Expected::reach(point)?, &following).await?;
+        if point.lost.is_some() && record.is_whole && reach.is_whole {
+            judge(self.house, point.id, true).await?;
+        }
         let reach = match self.house.read_reach(self.vault, point).await {
             Ok(reach) => reach,
             Err(error) => {
@@ -105,13 +109,22 @@ impl<'a> Walk<'a> {
                 let found = match row.home {
                     PackHome::Object => {
                         let following = self.placed(&row);
-                        self.look(&Expected::pack(&row)?, &following).await?
+                        self.look(&Expected::pack(&row)?, &following).await?.damaged
                     }
-                    PackHome::Point(home, _) => self.home(home).await?,
+                    PackHome::Point(home, _) => self.inside(&row, home).await?,
                 };
                 self.suspects.note(&row, found);
             }
         }
+    }
+
+    /// One that was given up with the object that it lies in is relied on again when that is whole.
+    async fn inside(&mut self, row: &PackRow, home: PointId) -> Result<Range<usize>> {
+        let found = self.home(home).await?;
+        if row.state == PackState::Lost && found.is_empty() && !self.events.is_closed() {
+            lost::find(self.house, self.vault, row.id).await?;
+        }
+        Ok(found)
     }
 
     /// A small run's pack lies in a point's object, which another point may need too.
@@ -132,7 +145,7 @@ impl<'a> Walk<'a> {
             return Ok(0..0);
         }
         let following = self.looked.following_of(&row.locations);
-        let found = self.look(&Expected::home(&row)?, &following).await?;
+        let found = self.look(&Expected::home(&row)?, &following).await?.damaged;
         self.homes.insert(home, found.clone());
         Ok(found)
     }
@@ -167,11 +180,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Which of the findings are about it.
-    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Range<usize>> {
+    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Found> {
         let from = self.tally.damaged.len();
         if self.events.is_closed() {
-            return Ok(from..from);
+            return Ok(Found { damaged: from..from, is_whole: false });
         }
         let level: Level = self.request.level;
         let mut places = self.house.places.required(&self.looked.required).await?;
@@ -179,20 +191,29 @@ impl<'a> Walk<'a> {
         let following = following.to_vec();
         places.extend(self.house.places.open_of(&self.vault.row, following).await.0);
         let places = (&places[..], required);
-        let event = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
+        let look = check_everywhere(self.house, self.vault, places, (expected, level));
+        let (event, fate) = look.await?;
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);
-        let found = from..self.tally.damaged.len();
-        if !found.is_empty() || self.tally.objects.is_multiple_of(64) {
+        let damaged = from..self.tally.damaged.len();
+        if !damaged.is_empty() || self.tally.objects.is_multiple_of(64) {
             let (points, objects, bytes) =
                 (self.tally.points, self.tally.objects, self.tally.bytes);
             let progress = v1::VerifyEvent { points, objects, bytes, ..Default::default() };
             // A caller that has gone is noticed before the next object.
             let _ = self.events.send(Ok(progress)).await;
         }
-        Ok(found)
+        Ok(Found { damaged, is_whole: fate == Fate::Whole })
     }
+}
+
+/// What was seen of one object.
+struct Found {
+    /// Which of the findings are about it.
+    damaged: Range<usize>,
+    /// It is, or it was healed, everywhere.
+    is_whole: bool,
 }
 
 /// Packs that are not whole everywhere, and where the findings about them lie.

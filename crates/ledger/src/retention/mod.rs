@@ -32,6 +32,8 @@ pub enum Reason {
     /// The newest has so few entries that it may be junk.
     Anomaly,
     Daily,
+    /// What would be left of its source needs something that is lost.
+    Damaged,
     Held,
     Hourly,
     /// Somebody reads it, or goes on from it.
@@ -57,6 +59,7 @@ impl Reason {
         match self {
             Self::Anomaly => "anomaly",
             Self::Daily => "daily",
+            Self::Damaged => "damaged",
             Self::Held => "held",
             Self::Hourly => "hourly",
             Self::InUse => "in-use",

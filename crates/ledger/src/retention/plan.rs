@@ -43,7 +43,8 @@ impl Candidate {
         }
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether checkpoints before it are outdone.
+    pub fn is_complete(&self) -> bool {
         self.scheduled && self.state == PointState::Complete && !self.lost
     }
 }

@@ -249,6 +249,7 @@ mod tests {
             packs: 0,
             grown: None,
             beside: None,
+            losses: None,
         }
     }
 

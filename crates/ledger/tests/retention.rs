@@ -7,11 +7,11 @@ use holdfast_ledger::{
     Actor, Command, Outcome, Table,
     command::{
         BeginRead, CancelRun, DeleteResource, ForgetRuns, Note, NoteKind, OutlivedPoints,
-        RemoveMember, RevokeAgent, StartRun,
+        PutPolicy, RemoveMember, RevokeAgent, StartRun,
     },
     level::RETENTION,
     retention::Reason,
-    row::{ForgottenRow, Held, MemberRole, PointState, Retention, RunRow},
+    row::{ForgottenRow, Held, MemberRole, PointState, PolicyRow, Retention, RunRow},
 };
 use proptest::test_runner::{Config, TestRunner};
 use std::{cell::Cell, time::Duration};
@@ -384,6 +384,39 @@ fn a_class_gives_its_rules_to_policies_that_have_none() {
     story.done(admin(), policy(Some(last(2))));
     story.done(admin(), delete);
     assert_eq!(rules(&story).retention.last, Some(2));
+}
+
+#[test]
+fn of_what_a_policy_and_its_class_protect_the_longer_time_counts() {
+    let mut story = Story::with_points(&[]);
+    let protects = |days: Option<u64>| Retention {
+        protect_secs: days.map(|days| days * DAY.as_secs()),
+        ..last(1)
+    };
+    let only = |days: u64| Retention { last: None, ..protects(Some(days)) };
+    let rules = |story: &Story| {
+        let policy = story.query().policy(&name("docs")).unwrap();
+        story.query().rules(&policy).unwrap().unwrap().retention
+    };
+    let put = |own: Option<Retention>| {
+        let PutPolicy { policy } = of_class("gold");
+        PutPolicy { policy: PolicyRow { retention: own, ..policy } }
+    };
+    story.done(admin(), class(Some(Retention { last: Some(5), ..protects(Some(90)) })));
+    for (own, days) in [(None, 90), (Some(0), 90), (Some(14), 90), (Some(100), 100)] {
+        story.done(admin(), put(Some(protects(own))));
+        assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(1), days * DAY));
+    }
+    // What says no more than that has the rules of its class.
+    story.done(admin(), put(Some(only(100))));
+    assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(5), 100 * DAY));
+    story.done(admin(), class(Some(only(120))));
+    assert!(!rules(&story).keeps(), "nothing goes by rules that keep nothing");
+    story.done(admin(), put(Some(protects(None))));
+    assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(1), 120 * DAY));
+    story.refused(admin(), policy(Some(only(9))), Code::ResourceMalformed);
+    let nothing = Retention { last: Some(0), ..only(9) };
+    story.refused(admin(), put(Some(nothing)), Code::ResourceMalformed);
 }
 
 #[test]

@@ -221,24 +221,31 @@ mod tests {
                     row.run = RunId::from_bytes(id(77));
                 }
             });
-            let (point, ended) = (Some(PointId::from_bytes(id(made))), moment(number));
-            let source = SourceSpec::Files {
-                paths: Vec::new(),
-                exclude: Vec::new(),
-                one_file_system: false,
-                include: None,
-            };
-            let run = RunRow::backup(
-                RunId::from_bytes(id(number)),
-                AgentId::from_bytes([1; 16]),
-                VaultId::from_bytes([0; 16]),
-                source,
-            );
-            let (state, created) = (RunState::Done, moment(number));
-            crowd.put(&RunRow { state, created, ended: Some(ended), point, ..run });
+            crowd.put(&run(number, made));
         }
         let late = moment(4).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
         let found = crowd.ask(|query| old_runs(query, late)).unwrap();
         assert_eq!(found, [RunId::from_bytes(id(2))]);
+    }
+    /// One that is done, and names a point.
+    fn run(number: u64, made: u64) -> RunRow {
+        let (paths, exclude) = (Vec::new(), Vec::new());
+        let source = SourceSpec::Files { paths, exclude, one_file_system: false, include: None };
+        let (agent, vault) = (AgentId::from_bytes([1; 16]), VaultId::from_bytes([0; 16]));
+        let run = RunRow::backup(RunId::from_bytes(id(number)), agent, vault, source);
+        let (point, ended) = (Some(PointId::from_bytes(id(made))), Some(moment(number)));
+        RunRow { state: RunState::Done, created: moment(number), ended, point, ..run }
+    }
+
+    #[test]
+    fn all_old_runs_that_were_found_go_and_not_only_as_many_as_one_command_forgets() {
+        let mut crowd = Crowd::default();
+        let count = limits::RUNS_FORGOTTEN_MAX as u64 + 44;
+        for number in 1..=count {
+            crowd.point(number, |row| row.run = RunId::from_bytes(id(9_999)));
+            crowd.put(&run(number, 7_777));
+        }
+        let late = moment(count).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
+        assert_eq!(crowd.ask(|query| old_runs(query, late)).unwrap().len(), 300);
     }
 }

@@ -27,7 +27,7 @@ pub struct Arguments {
     /// Say what stays and what goes, and forget nothing
     #[arg(long)]
     dry_run: bool,
-    /// Let points go although the newest of their source has far fewer entries: it is no junk
+    /// Let points go although the newest of their source holds far less: it is no junk
     #[arg(long)]
     despite_anomalies: bool,
 }
@@ -219,8 +219,8 @@ fn text(shown: &Shown) -> String {
     let stays_for =
         |word: &str| shown.points.iter().any(|point| point.reasons.iter().any(|why| why == word));
     if stays_for("anomaly") {
-        let line = "anomaly: the newest point has far fewer entries. Where that is right, \
-                    say --despite-anomalies";
+        let line = "anomaly: the newest point holds far less. Where that is right, say \
+                    --despite-anomalies";
         lines.push(line.to_owned());
     }
     if stays_for("damaged") {

@@ -7,7 +7,7 @@
 use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    retention::{self, Candidate, Reason, Rules, Ties, Verdict},
+    retention::{self, Candidate, Reason, Rules, Size, Ties, Verdict},
     row::{PointRow, point::time_key},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -70,7 +70,7 @@ impl Plan {
     }
 }
 
-/// Whether far fewer entries than before are right, since a person said so.
+/// Whether it is right that a source holds far less than before, since a person said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anomalies {
     Accepted,
@@ -175,7 +175,7 @@ impl<'a> Gathered<'a> {
         let ties = ties.of(point).into_iter().map(|tie| tie.reason).collect();
         let mut candidate = Candidate::of(point, ties);
         if self.anomalies == Anomalies::Accepted {
-            candidate.entries = 0;
+            candidate.size = Size::default();
         }
         let points = self.sources.entry(source).or_default();
         if candidate.step && points.has_complete {

@@ -11,7 +11,7 @@
 use super::{Apply, Outcome, begin_session::policy_key, conflict};
 use crate::{
     Actor,
-    retention::{Rules, Ties, may_go, outlives, stands_in},
+    retention::{Rules, Size, Ties, may_go, outlives},
     row::{
         ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
         point::time_key,
@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, time::Duration};
 pub struct ForgetPoints {
     #[n(0)]
     pub sources: Vec<OutlivedPoints>,
-    /// A person said that what is left may have far fewer entries.
+    /// A person said that what is left may hold far less.
     #[n(1)]
     pub despite_anomalies: Option<bool>,
 }
@@ -106,8 +106,8 @@ impl OutlivedPoints {
             // Another plan was faster.
             let Some(point) = apply.tables.row::<PointRow>(id.as_bytes())? else { continue };
             self.check(apply, &point, &stays, (&rules, ties))?;
-            if !despite && !stands_in(stays.entries, point.entries) {
-                return Err(kept(&point, &format!("{} has far fewer entries", stays.id)));
+            if !despite && !Size::of(&stays).stands_in_for(Size::of(&point)) {
+                return Err(kept(&point, &format!("{} holds far less", stays.id)));
             }
             self.forget(apply, point, despite)?;
             forgotten += 1;

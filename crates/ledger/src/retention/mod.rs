@@ -9,9 +9,9 @@
 //! Only what went to its end under a policy counts for the rules. Checkpoints, safety points,
 //! points of a path alone and points that were taken in from a location push nothing out and stand
 //! in for nothing. The newest point of a source stays always, and so does the newest that skipped
-//! nothing. One that is lost stands in for nothing either, and one that has far fewer entries than
-//! another not for that one. The ledger checks again what must hold when a plan is carried out
-//! ([`outlives`], [`stands_in`], [`Ties`]).
+//! nothing. One that is lost stands in for nothing either, and one that holds far less than another not
+//! for that one. The ledger checks again what must hold when a plan is carried out
+//! ([`outlives`], [`Size`], [`Ties`]).
 
 mod calendar;
 mod plan;
@@ -29,7 +29,7 @@ use holdfast_common::{Timestamp, limits};
 /// Why a point stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// The newest has so few entries that it may be junk.
+    /// The newest holds so little that it may be junk.
     Anomaly,
     Daily,
     /// What would be left of its source needs something that is lost.
@@ -134,8 +134,23 @@ pub fn outlives(newer: &PointRow, older: &PointRow) -> bool {
         && (newer.state == PointState::Complete || older.state == PointState::Partial)
 }
 
-/// Whether a point of so many entries stands in for one of so many: a source that shrank that much
-/// may be a disk that is not there, and the older one is the last that is good.
-pub fn stands_in(newer_entries: u64, older_entries: u64) -> bool {
-    older_entries <= newer_entries.saturating_mul(limits::ENTRIES_FEWER_TIMES)
+/// How much a point holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// With the directories above what is backed up: there are always some.
+    pub entries: u64,
+    pub bytes: u64,
+}
+
+impl Size {
+    pub fn of(point: &PointRow) -> Self {
+        Self { entries: point.entries, bytes: point.bytes }
+    }
+
+    /// Whether a point of this size stands in for an older one: a source that shrank that much may
+    /// be a disk that is not there, and the older one is the last that is good.
+    pub fn stands_in_for(self, older: Self) -> bool {
+        let few = self.entries.saturating_mul(limits::ENTRIES_FEWER_TIMES);
+        older.entries <= few && (self.bytes > 0 || older.bytes == 0)
+    }
 }

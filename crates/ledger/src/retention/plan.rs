@@ -5,7 +5,7 @@
 //! what was found of the newest part of a history holds for all of it. A point that is lost pushes
 //! nothing out, and stays where it would if it were whole.
 
-use super::{Reason, calendar, stands_in};
+use super::{Reason, Size, calendar};
 use crate::row::{PointRow, PointState, Retention, point::time_key};
 use holdfast_common::{ChunkId, PointId, Timestamp};
 
@@ -21,8 +21,8 @@ pub struct Candidate {
     pub step: bool,
     /// Its record or its reach lies whole nowhere.
     pub lost: bool,
-    /// None, where a person said that few are right.
-    pub entries: u64,
+    /// Nothing, where a person said that little is right.
+    pub size: Size,
     pub root: Option<ChunkId>,
     /// What keeps it beside the rules.
     pub ties: Vec<Reason>,
@@ -37,7 +37,7 @@ impl Candidate {
             scheduled: super::is_scheduled(point),
             step: super::is_step(point),
             lost: point.lost.is_some(),
-            entries: point.entries,
+            size: Size::of(point),
             root: point.root,
             ties,
         }
@@ -157,7 +157,7 @@ impl Plan {
             let is_partial = point.state == PointState::Partial;
             let left = [complete, newest.filter(|_| is_partial)];
             let as_good = || left.into_iter().flatten();
-            let outlived_by = as_good().find(|left| stands_in(left.entries, point.entries));
+            let outlived_by = as_good().find(|left| left.size.stands_in_for(point.size));
             match as_good().next() {
                 None if point.scheduled => reasons.push(Reason::Newest),
                 Some(_) if outlived_by.is_none() && (point.scheduled || point.step) => {
@@ -168,7 +168,7 @@ impl Plan {
             reasons.sort_unstable();
             reasons.dedup();
             if point.scheduled && !point.lost {
-                let left = Left { id: point.id, entries: point.entries };
+                let left = Left { id: point.id, size: point.size };
                 newest.get_or_insert(left);
                 if point.is_complete() {
                     complete.get_or_insert(left);
@@ -186,5 +186,5 @@ impl Plan {
 #[derive(Clone, Copy)]
 struct Left {
     id: PointId,
-    entries: u64,
+    size: Size,
 }

@@ -22,7 +22,7 @@ fn candidate(number: u32, committed: Timestamp) -> Candidate {
         scheduled: true,
         step: false,
         lost: false,
-        entries: 1,
+        size: Size { entries: 1, bytes: 1 },
         root: None,
         ties: Vec::new(),
     }
@@ -135,7 +135,8 @@ fn sized(entries: &[u64]) -> Vec<Candidate> {
     let now = moment("2026-11-23T12:00:00Z");
     let of_size = |(number, entries): (u32, &u64)| {
         let committed = now.minus(Duration::from_secs(u64::from(number) * DAY));
-        Candidate { entries: *entries, ..candidate(number, committed) }
+        let size = Size { entries: *entries, bytes: 1 };
+        Candidate { size, ..candidate(number, committed) }
     };
     (1..).zip(entries).map(of_size).collect()
 }
@@ -157,7 +158,13 @@ fn what_was_good_stays_while_the_newest_has_far_fewer_entries() {
     let told = reasons(&sized(&[100, 1000, 1001]), &rules);
     assert_eq!(told, [newest.clone(), vec![], held], "a tenth is not far fewer");
     let told = reasons(&sized(&[1000, 0, 1000, 1000]), &rules);
-    assert_eq!(told, [newest, vec![], vec![], vec![]], "it is back");
+    assert_eq!(told, [newest.clone(), vec![], vec![], vec![]], "it is back");
+    // However few there were: those above what is backed up are always there.
+    let mut small = sized(&[4, 6, 6]);
+    small[0].size.bytes = 0;
+    assert_eq!(reasons(&small, &rules), [newest.clone(), vec![Anomaly], vec![Anomaly]]);
+    small.iter_mut().for_each(|point| point.size.bytes = 0);
+    assert_eq!(reasons(&small, &rules), [newest, vec![], vec![]], "it was always empty");
 }
 
 #[test]
@@ -222,7 +229,8 @@ fn history() -> impl Strategy<Value = Vec<Candidate>> {
             let point = candidate(number, committed);
             let step = state == PointState::Checkpoint;
             let lost = tie == 1;
-            let point = Candidate { root, ties, lost, entries, ..point };
+            let size = Size { entries, bytes: entries };
+            let point = Candidate { root, ties, lost, size, ..point };
             history.push(Candidate { state, scheduled, step, ..point });
         }
         history
@@ -293,7 +301,7 @@ proptest! {
             let (newer, older) = (find(by), find(gone.id));
             prop_assert!(newer.scheduled && newer.committed >= older.committed);
             let as_good = newer.state == PointState::Complete || older.state == PointState::Partial;
-            prop_assert!(as_good && !newer.lost && stands_in(newer.entries, older.entries));
+            prop_assert!(as_good && !newer.lost && newer.size.stands_in_for(older.size));
         }
     }
 

@@ -192,8 +192,9 @@ fn what_is_young_and_what_is_held_stays_whatever_the_rules_say() {
     let id = held["id"].as_str().unwrap();
     scene.run(&["hold", "release", id]).fails(4, "confirm.answer_missing");
     scene.run(&["hold", "release", &id[..8], "--reason", "settled", "--yes"]).ok();
-    let again = scene.run(&["hold", "release", id, "--yes"]).fails(3, "hold.id_unknown");
-    assert!(again.error()["message"].as_str().unwrap().contains("ended at 20"));
+    let again = scene.run(&["hold", "release", id, "--yes"]).ends(3).error();
+    assert_eq!(again["code"], "hold.id_unknown");
+    assert!(again["message"].as_str().unwrap().contains("ended at 20"), "{again}");
     let listed = scene.run(&["hold", "list"]).ok().object()["holds"].clone();
     assert!(listed[0]["ended"].is_string(), "it is seen for a day: {listed:#}");
     let audit = scene.run(&["audit", "list"]).ok().object();
@@ -256,22 +257,20 @@ fn what_lay_in_a_lost_points_object_is_sent_again_and_holds_the_rules_up_until_t
 #[test]
 fn a_pack_that_only_old_points_need_holds_nothing_up_when_it_is_lost() {
     let scene = Scene::start(LAST);
-    let first = scene.back_up(1);
+    // In the pack of the second one is nothing that the third one has.
+    let old = [scene.back_up_as_it_is(), scene.back_up(1)];
     let pack = Objects::of(&scene.location()).below("packs").remove(0);
-    let second = scene.back_up(2);
+    let newest = scene.back_up(2);
     fs::remove_file(pack).unwrap();
     scene.run(&["verify", "--all", "--level", "structure"]).ends(7);
     let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
-    assert_eq!(plan["forgotten"], json!([first]), "{plan:#}");
-    scene.restores(&second);
+    assert_eq!(plan["forgotten"].as_array().unwrap().len(), old.len(), "{plan:#}");
+    scene.restores(&newest);
 }
 
 #[test]
 fn a_source_that_seems_empty_lets_the_last_good_point_go_only_when_a_person_says_so() {
     let scene = Scene::start(LAST);
-    for number in 0..40 {
-        write(&scene.source.join(number.to_string()), "a file");
-    }
     let good = scene.back_up_as_it_is();
     fs::remove_dir_all(&scene.source).unwrap();
     fs::create_dir(&scene.source).unwrap();

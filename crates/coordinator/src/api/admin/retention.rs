@@ -71,7 +71,7 @@ fn told_points<'a>(house: &'a House, plan: &'a Plan, weight: Option<&'a Weight>)
     Box::new(pages(verdicts.filter_map(move |verdict| {
         // It may have gone since.
         let row = house.ledger.query().row::<PointRow>(verdict.id.as_bytes()).transpose()?;
-        let bytes = weight.and_then(|weight| weight.get(&verdict.id)).copied();
+        let bytes = weight.map(|weight| weight.get(&verdict.id).copied().unwrap_or(0));
         Some(row.and_then(|row| retained(house, &row, verdict, bytes)))
     })))
 }

@@ -9,8 +9,8 @@
 //! Only what went to its end under a policy counts for the rules. Checkpoints, safety points,
 //! points of a path alone and points that were taken in from a location push nothing out and stand
 //! in for nothing. The newest point of a source stays always, and so does the newest that skipped
-//! nothing. One that is lost stands in for nothing either, and one that holds far less than another not
-//! for that one. The ledger checks again what must hold when a plan is carried out
+//! nothing. One that is lost stands in for nothing either, and one that holds far less than another
+//! not for that one. The ledger checks again what must hold when a plan is carried out
 //! ([`outlives`], [`Size`], [`Ties`]).
 
 mod calendar;

@@ -231,10 +231,14 @@ pub const DAMAGE_POINTS_MAX: usize = 16;
 pub const PROTECT_SECS: u64 = 14 * 24 * 3600;
 /// Rules that were changed are carried out by themselves after so long: there is time to look.
 pub const RETENTION_SETTLES_SECS: u64 = 24 * 3600;
+/// A point with more than so many times the entries of the newest is not let go: that may be junk.
+pub const ENTRIES_FEWER_TIMES: u64 = 10;
 /// Points that one command forgets; all of them go in one batch.
 pub const POINTS_FORGOTTEN_MAX: usize = 256;
 /// Points that are in memory while it is planned what goes; policies that do not fit come next.
 pub const POINTS_PLANNED_MAX: usize = 200_000;
+/// Checkpoints that nobody needs any more and that one plan lets go beside; others come next.
+pub const STEPS_PLANNED_MAX: usize = 20_000;
 /// Points whose reach is read to say how much a plan frees; of a larger vault it is not said.
 pub const REACHES_WEIGHED_MAX: usize = 4_096;
 /// Points that one call may ask to forget.

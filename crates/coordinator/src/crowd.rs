@@ -56,6 +56,7 @@ impl Crowd {
             id_scope: 0,
             recovered: None,
             root: None,
+            lost: None,
         }
     }
 
@@ -146,6 +147,7 @@ pub(crate) fn vault() -> VaultRow {
         beside: None,
         checks: None,
         lock: None,
+        losses: None,
     }
 }
 

@@ -37,6 +37,7 @@ impl Command {
             | Self::ImportPoint(_)
             | Self::InitCluster(_)
             | Self::IntendPacks(_)
+            | Self::JudgePoint(_)
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)

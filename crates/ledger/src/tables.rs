@@ -43,6 +43,8 @@ pub enum Table {
     Level = 34,
     Finding = 35,
     Copy = 36,
+    /// Keys of packs that are lost.
+    LostPack = 45,
     Hold = 46,
     Forgotten = 47,
     Class = 48,

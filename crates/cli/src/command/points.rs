@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long)]
     checkpoints: bool,
     /// What is left of points that were forgotten: when, by whom and why
-    #[arg(long, conflicts_with = "latest")]
+    #[arg(long, conflicts_with_all = ["latest", "from_location"])]
     forgotten: bool,
     #[command(flatten)]
     offline: OfflineArguments,

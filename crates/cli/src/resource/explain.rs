@@ -100,7 +100,12 @@ const POLICY: Page = Page {
         may("spec.retention.yearly", "integer", "none", "of years"),
         may("spec.retention.within", "span", "none", "all that is no older, as 30d"),
         may("spec.retention.versions", "integer", "none", "so many states that differ in turn"),
-        may("spec.retention.protect_for", "span", "14d", "nothing goes before it is so old"),
+        may(
+            "spec.retention.protect_for",
+            "span",
+            "the class's, or 14d",
+            "nothing goes before it is so old; of policy and class the longer counts",
+        ),
     ],
     example: r#"kind = "policy"
 name = "nightly"

@@ -36,6 +36,7 @@ fn vault(required: &str) -> VaultRow {
         beside: None,
         lock: None,
         checks: None,
+        losses: None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! One object, in every location that must have it.
 
-use super::{Level, Looked, heal};
+use super::{
+    Level, Looked, heal,
+    lost::{find, judge, lose_home},
+};
 use crate::{
     house::{House, Vault},
     places::{Place, show},
@@ -9,7 +12,7 @@ use bytes::Bytes;
 use holdfast_common::{ChunkId, Code, Error, Name, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Actor, Query,
-    command::{FindPack, LosePack, Note, NoteKind},
+    command::{LosePack, Note, NoteKind},
     row::{PackRow, PackState, PointRow, SegmentRow, VaultRow},
 };
 use holdfast_repository::layout::{self, Object};
@@ -22,6 +25,8 @@ pub(crate) struct Expected {
     hash: [u8; 32],
     length: Option<u64>,
     pack: Option<PackRow>,
+    /// The point whose object it is: packs may lie in it.
+    home: Option<PointId>,
     /// The point that it is looked at for, where there is one.
     needed_by: Option<PointId>,
     /// Small and read whole at every level.
@@ -35,7 +40,8 @@ impl Expected {
 
     /// A point's object, for what others need of it.
     pub(super) fn home(row: &PointRow) -> Result<Self> {
-        Self::record(&layout::ObjectName::point(&row.id), row.object_hash)
+        let record = Self::record(&layout::ObjectName::point(&row.id), row.object_hash)?;
+        Ok(Self { home: Some(row.id), ..record })
     }
 
     pub(crate) fn reach(row: &PointRow) -> Result<Self> {
@@ -62,7 +68,8 @@ impl Expected {
 
     fn record(name: &layout::ObjectName, hash: [u8; 32]) -> Result<Self> {
         let name = name.as_str().parse()?;
-        Ok(Self { name, hash, length: None, pack: None, needed_by: None, is_record: true })
+        let (length, pack, home, needed_by) = (None, None, None, None);
+        Ok(Self { name, hash, length, pack, home, needed_by, is_record: true })
     }
 
     pub(crate) fn name(&self) -> &ObjectName {
@@ -93,6 +100,7 @@ impl Expected {
 pub(super) struct Looks {
     pub(super) event: v1::VerifyEvent,
     pub(super) read: Vec<u64>,
+    pub(super) fate: Fate,
 }
 
 /// What was found of one object, in all the places that must have it: so many required ones, and
@@ -169,7 +177,7 @@ pub(super) async fn check_everywhere(
     }
     note_fate(house, vault, object, fate).await?;
     event.bytes = counts.iter().sum();
-    Ok(Looks { event, read: counts })
+    Ok(Looks { event, read: counts, fate })
 }
 
 /// An object read in one place, and left as it is.
@@ -312,8 +320,8 @@ async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<Chu
 }
 
 /// In how many locations an object is whole in the end.
-#[derive(Clone, Copy)]
-enum Fate {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
     /// In some, and could not be healed in others.
     Damaged,
     /// In none.
@@ -321,19 +329,23 @@ enum Fate {
     Whole,
 }
 
-/// A pack that no location has whole is relied on no more; one that all have again is.
+/// What no location has whole is relied on no more; a pack that all have again is.
 async fn note_fate(house: &House, vault: &Vault, object: &Expected, fate: Fate) -> Result<()> {
-    let Some(row) = &object.pack else { return Ok(()) };
-    let (vault, catalog, pack) = (vault.row.id, &vault.catalog, row.id);
-    match (row.state, fate) {
-        (PackState::Lost, Fate::Whole) => {
-            house.ledger.propose(Actor::System, FindPack { vault, pack }).await?;
-            catalog.look_again();
-        }
-        (PackState::Stored, Fate::Lost) => {
-            house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
-        }
-        _ => {}
+    let is_lost = fate == Fate::Lost;
+    if let Some(home) = object.home.filter(|_| is_lost) {
+        lose_home(house, vault.row.id, home).await?;
     }
-    Ok(())
+    if let Some(point) = object.needed_by.filter(|_| is_lost) {
+        judge(house, point, false).await?;
+    }
+    let Some(row) = &object.pack else { return Ok(()) };
+    let (vault_id, pack) = (vault.row.id, row.id);
+    match (row.state, fate) {
+        (PackState::Lost, Fate::Whole) => find(house, vault, pack).await,
+        (PackState::Stored, Fate::Lost) => {
+            let command = LosePack { vault: vault_id, pack };
+            house.ledger.propose(Actor::System, command).await.map(drop)
+        }
+        _ => Ok(()),
+    }
 }

@@ -9,10 +9,12 @@
 mod check;
 mod choice;
 mod heal;
+mod lost;
 mod remember;
 mod walk;
 
 pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};
+pub(crate) use lost::{judge, lose_home};
 
 use crate::{house::House, places::show};
 use choice::Choice;

@@ -13,12 +13,13 @@
 
 use super::{
     Events, Level, Looked, Request,
-    check::{Expected, Looks, check_everywhere},
+    check::{Expected, Fate, Looks, check_everywhere},
+    lost::{self, judge},
     remember::Remembered,
 };
 use crate::{
     house::{House, Vault},
-    scrub::{Found, Seen, look_at_all_own},
+    scrub::{self, Seen, look_at_all_own},
 };
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
@@ -75,11 +76,14 @@ impl<'a> Walk<'a> {
     pub(super) async fn point(&mut self, point: &PointRow) -> Result<()> {
         self.tally.points += 1;
         let following = self.looked.following_of(&point.locations);
-        let found = self.look(&Expected::point(point)?, &following).await?;
-        if !found.is_empty() {
-            self.homes.insert(point.id, found);
+        let record = self.look(&Expected::point(point)?, &following).await?;
+        if !record.damaged.is_empty() {
+            self.homes.insert(point.id, record.damaged);
         }
-        self.look(&Expected::reach(point)?, &following).await?;
+        let reach = self.look(&Expected::reach(point)?, &following).await?;
+        if point.lost.is_some() && record.is_whole && reach.is_whole {
+            judge(self.house, point.id, true).await?;
+        }
         let reach = match self.house.read_reach(self.vault, point).await {
             Ok(reach) => reach,
             Err(error) => {
@@ -126,13 +130,22 @@ impl<'a> Walk<'a> {
                 let found = match row.home {
                     PackHome::Object => {
                         let following = self.placed(&row);
-                        self.look(&Expected::pack(&row)?, &following).await?
+                        self.look(&Expected::pack(&row)?, &following).await?.damaged
                     }
-                    PackHome::Point(home, _) => self.home(home).await?,
+                    PackHome::Point(home, _) => self.inside(&row, home).await?,
                 };
                 self.suspects.note(&row, found);
             }
         }
+    }
+
+    /// One that was given up with the object that it lies in is relied on again when that is whole.
+    async fn inside(&mut self, row: &PackRow, home: PointId) -> Result<Range<usize>> {
+        let found = self.home(home).await?;
+        if row.state == PackState::Lost && found.is_empty() && !self.events.is_closed() {
+            lost::find(self.house, self.vault, row.id).await?;
+        }
+        Ok(found)
     }
 
     /// A small run's pack lies in a point's object, which another point may need too.
@@ -153,7 +166,7 @@ impl<'a> Walk<'a> {
             return Ok(0..0);
         }
         let following = self.looked.following_of(&row.locations);
-        let found = self.look(&Expected::home(&row)?, &following).await?;
+        let found = self.look(&Expected::home(&row)?, &following).await?.damaged;
         self.homes.insert(home, found.clone());
         Ok(found)
     }
@@ -180,7 +193,7 @@ impl<'a> Walk<'a> {
                 tally.bytes += bytes;
                 let is_whole = found.iter().all(|found| found.healed_from.is_some());
                 remembered.note(&place.0, object, bytes, is_whole);
-                for Found { damage, healed_from } in found {
+                for scrub::Found { damage, healed_from } in found {
                     tally.damaged.push(told(damage, healed_from));
                 }
                 !events.is_closed()
@@ -212,11 +225,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Which of the findings are about it.
-    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Range<usize>> {
+    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Found> {
         let from = self.tally.damaged.len();
         if self.events.is_closed() {
-            return Ok(from..from);
+            return Ok(Found { damaged: from..from, is_whole: false });
         }
         let level: Level = self.request.level;
         let mut places = self.house.places.required(&self.looked.required).await?;
@@ -225,7 +237,7 @@ impl<'a> Walk<'a> {
         places.extend(self.house.places.open_of(&self.vault.row, following).await.0);
         let places = (&places[..], required);
         let looks = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
-        let Looks { event, read } = looks;
+        let Looks { event, read, fate } = looks;
         for (place, bytes) in places.0.iter().zip(read) {
             let is_left = |damage: &v1::Damage| {
                 damage.location == place.0.as_str() && damage.healed_from.is_none()
@@ -238,16 +250,24 @@ impl<'a> Walk<'a> {
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);
-        let found = from..self.tally.damaged.len();
-        if !found.is_empty() || self.tally.objects.is_multiple_of(64) {
+        let damaged = from..self.tally.damaged.len();
+        if !damaged.is_empty() || self.tally.objects.is_multiple_of(64) {
             let (points, objects, bytes) =
                 (self.tally.points, self.tally.objects, self.tally.bytes);
             let progress = v1::VerifyEvent { points, objects, bytes, ..Default::default() };
             // A caller that has gone is noticed before the next object.
             let _ = self.events.send(Ok(progress)).await;
         }
-        Ok(found)
+        Ok(Found { damaged, is_whole: fate == Fate::Whole })
     }
+}
+
+/// What was seen of one object.
+struct Found {
+    /// Which of the findings are about it.
+    damaged: Range<usize>,
+    /// It is, or it was healed, everywhere.
+    is_whole: bool,
 }
 
 /// Packs that are not whole everywhere, and where the findings about them lie.

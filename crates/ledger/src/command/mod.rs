@@ -25,6 +25,7 @@ mod forget_runs;
 mod import_point;
 mod init_cluster;
 mod intend_packs;
+mod judge_point;
 mod lose_history;
 mod lose_pack;
 mod move_member;
@@ -78,13 +79,14 @@ pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
-pub use forget_points::ForgetPoints;
+pub use forget_points::{ForgetPoints, OutlivedPoints};
 pub(crate) use forget_points::{no_point, parted};
 pub use forget_region::ForgetRegion;
 pub use forget_runs::ForgetRuns;
 pub use import_point::ImportPoint;
 pub use init_cluster::InitCluster;
 pub use intend_packs::{IntendPacks, IntendedPack};
+pub use judge_point::JudgePoint;
 pub use lose_history::LoseHistory;
 pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
@@ -248,6 +250,7 @@ commands! {
     68 ReleaseHold "hold.release" |c| c.subject();
     69 ForgetPoints "points.forget" |c| c.subject();
     70 ForgetRuns "runs.forget" |c| c.subject();
+    71 JudgePoint "point.judge" |c| c.subject();
     92 NoteLocks "locks.note" |c| c.subject();
 }
 

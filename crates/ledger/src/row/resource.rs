@@ -66,6 +66,9 @@ pub struct VaultRow {
     /// How what it keeps is locked, where locations can.
     #[n(14)]
     pub lock: Option<LockTerms>,
+    /// How many times a pack of it was lost; whoever plans what is forgotten says how many he knew.
+    #[n(15)]
+    pub losses: Option<u64>,
 }
 
 /// How what lies in each location of a vault is read back, again and again.
@@ -104,6 +107,10 @@ pub struct Beside {
 }
 
 impl VaultRow {
+    pub fn losses(&self) -> u64 {
+        self.losses.unwrap_or(0)
+    }
+
     pub fn following(&self) -> &[Name] {
         self.beside.as_ref().map_or(&[], |beside| &beside.following)
     }

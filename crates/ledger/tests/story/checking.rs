@@ -3,8 +3,8 @@
 use super::{ids, name, vault};
 use holdfast_common::{PointId, Timestamp};
 use holdfast_ledger::{
-    Query,
-    command::NoteCheck,
+    Command, Query,
+    command::{NoteCheck, PutVault},
     row::{CheckPass, CheckRow, Checks, DamageRow, VaultRow},
 };
 use proptest::{prop_assert, test_runner::TestCaseError};
@@ -61,4 +61,11 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         prop_assert!(check.is_some(), "damage without a memory: {:?}", row);
     }
     Ok(())
+}
+
+pub(super) fn samples() -> Vec<(&'static str, Command)> {
+    vec![
+        ("put_vault_checked", PutVault { vault: vault_checked() }.into()),
+        ("note_check", note(7, "far", &["packs/1"], &["packs/2"]).into()),
+    ]
 }

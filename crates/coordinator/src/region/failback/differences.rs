@@ -31,6 +31,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
+            Command::JudgePoint(judge) => (topic, judge.point.to_string()),
             Command::AddHold(add) => (topic, add.hold.id.to_string()),
             Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             _ => (topic, subject.clone()),
@@ -82,6 +83,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         }
         Command::RewrapKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
+        Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
         Command::StartRun(_)
         | Command::EndRun(_)
@@ -162,6 +164,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             "vault" => here.vault_named(&delete.name).is_err(),
             _ => location(here, &delete.name)?.is_none(),
         },
+        Command::JudgePoint(judge) => {
+            here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
+        }
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)
@@ -248,6 +253,7 @@ mod tests {
             beside: None,
             lock: None,
             checks: None,
+            losses: None,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::house::{House, Vault};
 use holdfast_common::{Code, Error, PointId, Result, VaultId, limits};
 use holdfast_repository::{ChunkNumber, Reach};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -21,10 +21,13 @@ type Lost = Arc<Vec<(ChunkNumber, u32)>>;
 pub(crate) async fn look(house: &Arc<House>, plan: &mut Plan) -> Result<()> {
     let mut lost: BTreeMap<VaultId, Lost> = BTreeMap::new();
     for source in plan.sources.iter_mut().filter(|source| source.going().next().is_some()) {
-        if !lost.contains_key(&source.vault) {
-            lost.insert(source.vault, lost_in(house, source.vault).await?);
+        let lost = match lost.entry(source.vault) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(lost_in(house, source.vault).await?),
+        };
+        if lost.is_empty() {
+            continue;
         }
-        let Some(lost) = lost.get(&source.vault).filter(|lost| !lost.is_empty()) else { continue };
         if let Err(error) = insist_on_good(house, source, lost).await {
             source.stand_still(error);
         }

@@ -22,7 +22,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 5;
+pub const LEVEL: u32 = 6;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -40,11 +40,13 @@ pub const VOUCHED: u32 = 3;
 /// From which level on vaults have locations that follow, and a location that comes back into use
 /// is noted until it lacks nothing.
 pub const COPIES: u32 = 5;
+/// From which level on keys have versions and KEKs are known by name.
+pub const KEYS: u32 = 6;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
-    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
+    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=83), (KEYS, 84..=99)];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 
@@ -69,6 +71,7 @@ impl Command {
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
+            Self::RewrapKeys(rewrap) if rewrap.change.is_some() => KEYS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -7,7 +7,8 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, CopyRow, EpochRow, FindingRow, LevelRow, LocationRow,
+        AgentRow, BundleRow, ClusterRow, CopyRow, EpochRow, FindingRow, KekRow, KeyVersionRow,
+        LevelRow, LocationRow,
         LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
         RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
         cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
@@ -60,6 +61,16 @@ impl<'a> Query<'a> {
             Error::new(Code::ConfigMalformed, "this ledger belongs to no cluster yet")
                 .next("run `holdfast cluster init` first")
         })
+    }
+
+    /// The versions of a vault's keys that newer ones followed, oldest first.
+    pub fn key_versions(&self, vault: &VaultId) -> Result<Vec<KeyVersionRow>> {
+        self.every(vault.as_bytes())
+    }
+
+    /// Every KEK that there ever was; none as long as it was never changed.
+    pub fn keks(&self) -> Result<Vec<KekRow>> {
+        self.every(&[])
     }
 
     pub fn agent(&self, id: &AgentId) -> Result<AgentRow> {

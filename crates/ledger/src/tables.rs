@@ -43,6 +43,8 @@ pub enum Table {
     Level = 34,
     Finding = 35,
     Copy = 36,
+    KeyVersion = 64,
+    Kek = 65,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::LEVEL_FIRST,
+    level::{KEYS, LEVEL_FIRST},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -32,9 +32,10 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
-            "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => LEVEL,
-            "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => LEVEL,
-            "take_back" => LEVEL,
+            "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => 5,
+            "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => 5,
+            "take_back" => 5,
+            "change_kek" | "rotate_keys" => KEYS,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,

@@ -47,6 +47,7 @@ mod return_region;
 mod revoke_agent;
 mod rewrap_keys;
 mod roster;
+mod rotate_keys;
 mod see_agents;
 mod start_run;
 mod store_packs;
@@ -95,7 +96,8 @@ pub use renew_session::RenewSession;
 pub use replace_location::{RebuildLocation, ReplaceLocation};
 pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
-pub use rewrap_keys::{RewrapKeys, RewrappedVault};
+pub use rewrap_keys::{KekChange, RewrapKeys, RewrappedVault};
+pub use rotate_keys::RotateKeys;
 pub use see_agents::SeeAgents;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
@@ -226,6 +228,7 @@ commands! {
     57 PassOver "location.pass_over" |c| c.location;
     58 TakeBack "location.take_back" |c| c.location;
     59 RebuildLocation "location.rebuild" |c| c.location;
+    84 RotateKeys "keys.rotate" |c| format!("{} to version {}", c.vault, c.version);
 }
 
 impl Apply<'_, '_> {

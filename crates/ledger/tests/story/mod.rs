@@ -13,6 +13,7 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod recovering;
 
@@ -541,7 +542,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), recovering::samples()].concat()
+    [samples, location_samples(), members::samples(), recovering::samples(), keys::samples()]
+        .concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {
@@ -575,6 +577,7 @@ pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
         recovery_key_wrapped: vec![14].into(),
         kek_derivation: Some(vec![16].into()),
         vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
+        change: None,
     }
 }
 

@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "raft",
         "resources",
         "locations",
+        "keys",
         "ingest",
         "restore",
         "admin",

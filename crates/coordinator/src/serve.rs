@@ -378,8 +378,8 @@ fn unlock(
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    let custodian = Custodian::new(kek, entropy);
-    Ok(Some(Keys { custodian, authority, kek_source: source, recovery }))
+    let custodian = Custodian::new(kek, source, entropy);
+    Ok(Some(Keys { custodian, authority, recovery }))
 }
 
 /// Everything the services share, before anybody listens.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::{init, making::Making, seed},
     keys::rewrap::{self, RewrapOptions},
-    keys::secrets,
+    keys::{custody::all_keys, secrets},
     options::Options,
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
@@ -24,7 +24,7 @@ use holdfast_common::{
     Clock, Code, Entropy, Error, Name, PointId, Result, SystemClock, SystemEntropy, Timestamp,
     limits,
 };
-use holdfast_keyring::{BundleContents, Kek, KeyObject, VaultKeys};
+use holdfast_keyring::{BundleContents, Kek, VaultKeys};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL, Role,
     command::{ClaimEpoch, MovedLocation, RecoverCluster},
@@ -263,7 +263,7 @@ impl<'a> Recovery<'a> {
         let keys = match (held, kek) {
             (Some(keys), _) => keys,
             (None, Some(kek)) => {
-                unwrapped = KeyObject::from_bytes(&vault.key_object)?.unwrap_coordinator(kek)?;
+                unwrapped = all_keys(&rebuild.query(), &vault, kek)?;
                 &unwrapped
             }
             (None, None) => {

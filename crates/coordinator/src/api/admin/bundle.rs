@@ -3,7 +3,10 @@
 //! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
 //! not remembered: the operator adds the private halves and says which bundle came of it.
 
-use crate::{house::House, keys::secrets};
+use crate::{
+    house::House,
+    keys::{custody::all_keys, secrets},
+};
 use bytes::Bytes;
 use holdfast_common::{Result, Timestamp, VaultId, limits};
 use holdfast_keyring::{
@@ -57,8 +60,13 @@ pub(super) async fn complete(
 
 fn operators_objects(house: &House) -> Result<Vec<Bytes>> {
     let vaults = house.ledger.query().vaults()?;
-    let operators = vaults.into_iter().filter(|row| row.custody == row::Custody::Operator);
-    Ok(operators.map(|row| Vec::from(row.key_object).into()).collect())
+    let mut objects = Vec::new();
+    for row in vaults.into_iter().filter(|row| row.custody == row::Custody::Operator) {
+        let older = house.ledger.query().key_versions(&row.id)?;
+        objects.extend(older.into_iter().map(|row| Vec::from(row.key_object).into()));
+        objects.push(Vec::from(row.key_object).into());
+    }
+    Ok(objects)
 }
 
 fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
@@ -150,7 +158,7 @@ impl Standing {
 fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
     let query = house.ledger.query();
     let cluster = query.cluster()?;
-    let kek = house.keys()?.custodian.kek();
+    let kek = &house.keys()?.custodian.kek();
     let contents = BundleContents {
         created: house.ledger.now(),
         cluster: cluster.id,
@@ -180,7 +188,7 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
             Custody::Coordinator => Custody::Coordinator,
             Custody::Operator => Custody::Operator,
         },
-        keys: object.unwrap_coordinator(house.keys()?.custodian.kek())?,
+        keys: all_keys(&house.ledger.query(), row, &house.keys()?.custodian.kek())?,
     })
 }
 

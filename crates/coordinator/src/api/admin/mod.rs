@@ -4,6 +4,7 @@ mod bundle;
 mod cluster;
 mod copies;
 mod failback;
+mod keys;
 mod listing;
 mod locations;
 mod region;
@@ -93,6 +94,25 @@ impl Admin for AdminService {
         _: Request<v1::ListLocationsRequest>,
     ) -> Answer<v1::ListLocationsResponse> {
         answer(locations::list(&self.house).await)
+    }
+
+    async fn list_keys(&self, _: Request<v1::ListKeysRequest>) -> Answer<v1::ListKeysResponse> {
+        answer(keys::list(&self.house).await)
+    }
+
+    async fn plan_keys(
+        &self,
+        request: Request<v1::PlanKeysRequest>,
+    ) -> Answer<v1::PlanKeysResponse> {
+        answer(keys::plan(&self.house, request.get_ref()).await)
+    }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<v1::RotateKeysRequest>,
+    ) -> Answer<v1::RotateKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(keys::rotate(&self.house, actor, request.into_inner()).await)
     }
 
     async fn disable_location(

@@ -7,7 +7,6 @@
 use crate::{
     client::{Admin, Client},
     demand::Demand,
-    offline::keys::environment,
 };
 use holdfast_common::{Code, Error, Result, SystemEntropy, VaultId};
 use holdfast_keyring::{

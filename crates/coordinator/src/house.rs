@@ -35,6 +35,8 @@ pub(crate) struct House {
     pub(crate) name: Name,
     pub(crate) region: Name,
     pub(crate) trial: bool,
+    /// What this member was told.
+    pub(crate) config: PathBuf,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,

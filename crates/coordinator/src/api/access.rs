@@ -111,6 +111,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/RemoveMember", ADMIN),
     ("/holdfast.v1.Admin/ReplaceLocation", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
+    ("/holdfast.v1.Admin/RewrapKeys", ADMIN),
     ("/holdfast.v1.Admin/RotateKeys", ADMIN),
     ("/holdfast.v1.Admin/SettleRegion", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
@@ -135,6 +136,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Ingest/Renew", AGENT),
     ("/holdfast.v1.Raft/Append", Access::Member),
     ("/holdfast.v1.Raft/AwaitShipped", Access::Member),
+    ("/holdfast.v1.Raft/HasKek", Access::Member),
     ("/holdfast.v1.Raft/Hello", Access::Member),
     ("/holdfast.v1.Raft/Overview", Access::Member),
     ("/holdfast.v1.Raft/PreVote", Access::Member),
@@ -165,6 +167,7 @@ const MARK: http::HeaderValue = http::HeaderValue::from_static("yes");
 /// Calls with a large message: a point, many resources, paths and patterns. Few at a time.
 const LARGE: &[&str] = &[
     "/holdfast.v1.Admin/Apply",
+    "/holdfast.v1.Admin/RewrapKeys",
     "/holdfast.v1.Admin/StartBackup",
     "/holdfast.v1.Admin/StartRestore",
     "/holdfast.v1.Admin/VerifyObjects",
@@ -190,6 +193,7 @@ const LASTING: &[&str] = &[
     "/holdfast.v1.Admin/RebuildLocation",
     "/holdfast.v1.Admin/ReplaceLocation",
     "/holdfast.v1.Admin/RevokeAgent",
+    "/holdfast.v1.Admin/RewrapKeys",
     "/holdfast.v1.Admin/RotateKeys",
     "/holdfast.v1.Admin/SettleRegion",
     "/holdfast.v1.Admin/VerifyBundle",

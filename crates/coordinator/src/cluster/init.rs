@@ -84,6 +84,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
+        file: dir.join("coordinator.toml"),
         base: dir.clone(),
     };
     let ledger = serve::open_ledger(&config, clock.clone(), entropy.clone()).await?;

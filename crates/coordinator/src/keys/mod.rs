@@ -1,6 +1,8 @@
 //! The keys that a coordinator holds, under the KEK on its disk and open in its memory.
 
+pub(crate) mod change;
 pub(crate) mod custody;
+pub(crate) mod follow;
 mod free;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
@@ -35,6 +37,7 @@ pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Number
 impl House {
     /// The KEK that everything is wrapped under; nothing new goes under one that was left behind.
     pub(crate) fn kek(&self) -> Result<Arc<Kek>> {
+        follow::follow(self)?;
         Ok(self.keys()?.custodian.kek())
     }
 }

@@ -153,6 +153,7 @@ impl<'a> Recovery<'a> {
             data: options.dir.join("data"),
             snapshot_every: limits::SNAPSHOT_ENTRIES,
             trial: false,
+            file: options.dir.join("coordinator.toml"),
             base: options.dir.clone(),
         };
         let authority = authority(opening, cluster, bundle)?;

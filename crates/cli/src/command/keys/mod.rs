@@ -8,6 +8,7 @@
 mod export;
 mod import;
 mod list;
+mod rewrap;
 mod rotate;
 
 use crate::{
@@ -43,6 +44,9 @@ enum Verb {
     /// Give a vault's keys a new version, which seals all new sessions
     #[command(after_help = EXAMPLES)]
     Rotate(rotate::Arguments),
+    /// Wrap every key of the cluster under another KEK
+    #[command(after_help = EXAMPLES)]
+    Rewrap(rewrap::Arguments),
     /// Write a recovery bundle, sealed under a passphrase
     #[command(after_help = EXAMPLES)]
     Export {
@@ -71,6 +75,7 @@ enum Verb {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::List => list::list(demand).await?,
+        Verb::Rewrap(arguments) => rewrap::rewrap(arguments, demand).await?,
         Verb::Rotate(arguments) => rotate::rotate(arguments, demand).await?,
         Verb::Export { to, kek, passphrase } => {
             export::export(&to, kek, &passphrase, demand).await?;
@@ -177,6 +182,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast keys list
   holdfast keys rotate main
+  holdfast keys rewrap --to file:/etc/holdfast/kek-2
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

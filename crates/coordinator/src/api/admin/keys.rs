@@ -2,16 +2,22 @@
 
 use crate::{
     house::House,
-    keys::rotate::{self, OperatorsVersion},
+    keys::{
+        change,
+        rotate::{self, OperatorsVersion},
+    },
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result};
-use holdfast_keyring::{IndexPrivateKey, KekId, KeyObject, OperatorsHalf, Succession};
+use holdfast_keyring::{
+    IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, Succession,
+};
 use holdfast_ledger::{
     Actor,
     row::{BundleRow, Custody, KekRow, VaultRow},
 };
 use holdfast_wire::{parse, v1};
+use std::sync::Arc;
 
 pub(super) async fn list(house: &House) -> Result<v1::ListKeysResponse> {
     house.ledger.catch_up().await?;
@@ -155,6 +161,26 @@ pub(super) async fn rotate(
     Ok(v1::RotateKeysResponse { version, before, object })
 }
 
+pub(super) async fn rewrap(
+    house: &Arc<House>,
+    actor: Actor,
+    request: v1::RewrapKeysRequest,
+) -> Result<v1::RewrapKeysResponse> {
+    let source: KekSource = request.source.parse()?;
+    let half = |given: &v1::VaultHalf| {
+        let half = given.half.as_ref().ok_or_else(|| lacking("the operator's half"))?;
+        Ok((parse::vault_id(&given.vault_id)?, operators_half(half)?))
+    };
+    let halves = request.operators.iter().map(half).collect::<Result<_>>()?;
+    let change::Changed { before, kek, objects } =
+        change::change(house, actor, &source, halves).await?;
+    Ok(v1::RewrapKeysResponse {
+        before: Bytes::copy_from_slice(before.as_bytes()),
+        kek_id: Bytes::copy_from_slice(kek.as_bytes()),
+        objects,
+    })
+}
+
 fn operators_version(row: &VaultRow, made: &v1::OperatorsVersion) -> Result<OperatorsVersion> {
     let half = made.half.as_ref().ok_or_else(|| lacking("the operator's half"))?;
     let mut index = parse::array::<32>("the index private key", &made.index_private)?;
@@ -167,7 +193,7 @@ fn operators_version(row: &VaultRow, made: &v1::OperatorsVersion) -> Result<Oper
     })
 }
 
-pub(super) fn operators_half(half: &v1::OperatorsHalf) -> Result<OperatorsHalf> {
+fn operators_half(half: &v1::OperatorsHalf) -> Result<OperatorsHalf> {
     Ok(OperatorsHalf {
         version: half.version,
         kek_version: half.kek_version,

@@ -107,6 +107,14 @@ impl Admin for AdminService {
         answer(keys::plan(&self.house, request.get_ref()).await)
     }
 
+    async fn rewrap_keys(
+        &self,
+        request: Request<v1::RewrapKeysRequest>,
+    ) -> Answer<v1::RewrapKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(keys::rewrap(&self.house, actor, request.into_inner()).await)
+    }
+
     async fn rotate_keys(
         &self,
         request: Request<v1::RotateKeysRequest>,

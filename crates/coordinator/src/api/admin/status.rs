@@ -5,6 +5,7 @@ use crate::{
     agents::{doubles, history},
     catalog::{Catalog, Progress},
     house::House,
+    keys::follow,
     raft::ClockJump,
 };
 use bytes::Bytes;
@@ -140,6 +141,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(jumped)
         .chain(doubles::alarms(house))
         .chain(shared_places(house))
+        .chain(follow::alarm(house))
         .collect()
 }
 

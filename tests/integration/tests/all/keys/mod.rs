@@ -1,6 +1,7 @@
 //! Where keys come from and what brings a cluster back without them: each kind of KEK, bundles of
 //! both custodies, and a coordinator whose KEK is lost.
 
+mod changing;
 mod rotating;
 
 use crate::cluster::Cluster;

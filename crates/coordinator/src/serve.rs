@@ -380,7 +380,10 @@ fn unlock(
     });
     let (kek, source, key) = match opened {
         Ok(opened) => opened,
-        Err(error) => unlock_as_told(cluster, ledger).ok().flatten().ok_or(error)?,
+        Err(error) => {
+            let told = unlock_as_told(cluster, ledger).ok().flatten();
+            told.ok_or_else(|| keys::lost::without_kek(error, config))?
+        }
     };
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;

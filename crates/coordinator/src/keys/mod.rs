@@ -4,6 +4,7 @@ pub(crate) mod change;
 pub(crate) mod custody;
 pub(crate) mod follow;
 mod free;
+pub(crate) mod lost;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
 pub(crate) mod secrets;

@@ -2,7 +2,9 @@
 //! both custodies, and a coordinator whose KEK is lost.
 
 mod changing;
+mod losing;
 mod rotating;
+mod traces;
 
 use crate::cluster::Cluster;
 use crate::harness::{Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write};

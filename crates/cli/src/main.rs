@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let undumped = holdfast_runtime::memory::keep_out_of_dumps();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refusal) => return fault::usage(&refusal),
+        Err(refusal) => return fault::usage(refusal),
     };
     let output = Output::new(arguments.output);
     if let Err(error) = arguments.start_log() {

@@ -43,7 +43,8 @@ impl Succession {
     pub fn verify(&self, before: &VaultPublicKey, next: &VaultPublicKey) -> Result<()> {
         let refused = |cause: String| {
             let (vault, version) = (next.vault, next.version);
-            let message = format!("version {version} of the key of vault {vault} is not vouched for");
+            let message =
+                format!("version {version} of the key of vault {vault} is not vouched for");
             Error::new(Code::KeyVaultChanged, message).cause(cause)
         };
         if self.before != before.version {

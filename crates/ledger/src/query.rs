@@ -8,11 +8,11 @@ use crate::{
     pages::Pages,
     row::{
         AgentRow, BundleRow, ClusterRow, CopyRow, EpochRow, FindingRow, KekRow, KeyVersionRow,
-        LevelRow, LocationRow,
-        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
-        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        LevelRow, LocationRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
+        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        VaultRow, cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY,
+        member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };

@@ -13,9 +13,7 @@
 //! for the same pages again: a coordinator spent a quarter of its part of a restore on that. It
 //! keeps some of them ([`keep_freed`]).
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Call first, while there is one thread.
 pub fn settle() {

@@ -106,7 +106,9 @@ impl VaultPins {
     fn changed(&self, pinned: &VaultPublicKey, version: u32) -> Error {
         let VaultPublicKey { vault, version: known, .. } = pinned;
         let message = match version < *known {
-            true => format!("version {version} of the key of vault {vault} was followed by {known}"),
+            true => {
+                format!("version {version} of the key of vault {vault} was followed by {known}")
+            }
             false => format!(
                 "version {version} of the key of vault {vault} is not known here, and version \
                  {known} does not vouch for it"
@@ -135,9 +137,9 @@ fn is_vouched_for(
     let mut known = *pinned;
     // Versions only go up, so this ends.
     while known.version < wanted.version {
-        let next = successions.iter().find(|(made, next)| {
-            made.before == known.version && made.verify(&known, next).is_ok()
-        });
+        let next = successions
+            .iter()
+            .find(|(made, next)| made.before == known.version && made.verify(&known, next).is_ok());
         let Some((_, next)) = next else { return false };
         known = *next;
     }

@@ -5,9 +5,7 @@
 //! host has pinned for the vault, and to no other that a coordinator may name.
 
 use super::pins::VaultPins;
-use holdfast_common::{
-    Code, Entropy, Error, PointId, Result, Secret, SessionId, VaultId, limits,
-};
+use holdfast_common::{Code, Entropy, Error, PointId, Result, Secret, SessionId, VaultId, limits};
 use holdfast_keyring::{
     Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, Succession, VaultPublicKey,
 };

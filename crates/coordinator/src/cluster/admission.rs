@@ -43,7 +43,9 @@ pub(crate) async fn admit(
     insist_on_known(house.ledger.query().level()?, level_max)?;
     let keys = house.keys()?;
     let (kek_source, sealed_kek) = match duty {
-        Duty::Data => (keys.custodian.kek_source().to_string(), sealed_kek(house, keys, &one_time)?),
+        Duty::Data => {
+            (keys.custodian.kek_source().to_string(), sealed_kek(house, keys, &one_time)?)
+        }
         Duty::Witness => (String::new(), Vec::new()),
     };
     let wanted = Wanted { name: name.clone(), region, duty, learner: request.learner };

@@ -3,8 +3,8 @@
 //! ```text
 //!   every member has it ─▶ every version of every vault ─▶ required locations ─▶ read back, opened
 //!                          cluster's recovery key ────────▶ catalog locations        │
-//!                          authority's key ──────────────────────────────────────────┴▶ one command
-//!   each member: sees it applied ─▶ finds the KEK where it was told ─▶ takes it ─▶ coordinator.toml
+//!                          authority's key ─────────────────────────────────────────┴▶ one command
+//!   each member: sees it applied ─▶ finds the KEK where it was told ─▶ takes it ─▶ its file
 //! ```
 //!
 //! The keys themselves stay what they are: nothing that is open in memory closes, no session ends.
@@ -17,9 +17,7 @@ use super::{
     free::{free_kek_version, read_back},
     secrets,
 };
-use crate::{
-    cluster::init::load_or_make_kek, house::House, options::environment, shipped::ship,
-};
+use crate::{cluster::init::load_or_make_kek, house::House, options::environment, shipped::ship};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, VaultId, record};
 use holdfast_keyring::{

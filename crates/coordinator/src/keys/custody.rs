@@ -4,10 +4,10 @@
 //! there yet is looked for in the ledger: somebody may have rotated since. Nothing here opens a
 //! chunk: the custodian derives the key of one chunk and hands it on, sealed to its reader.
 
+use crate::raft::Ledger;
 use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,
 };
-use crate::raft::Ledger;
 use holdfast_keyring::{
     Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, VaultKeys, aead,
 };

@@ -17,9 +17,7 @@ use crate::{
     raft::Ledger,
     serve,
 };
-use holdfast_common::{
-    Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, record,
-};
+use holdfast_common::{Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, record};
 use holdfast_keyring::{BundleContents, BundledVault, Kek, KekId, KekSource, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor, Query,

@@ -98,7 +98,8 @@ fn make(
         let message = format!("version {} is taken meanwhile", half.version);
         return Err(Error::new(Code::ResourceConflict, message).next("rotate again"));
     }
-    let public = holdfast_keyring::VaultPublicKey { vault: row.id, version, key: half.vault_public };
+    let public =
+        holdfast_keyring::VaultPublicKey { vault: row.id, version, key: half.vault_public };
     keys.follow(public, index, succession)?;
     KeyObject::wrap_beside(&keys, &half, kek, entropy)
 }

@@ -109,29 +109,15 @@ impl Apply<'_, '_> {
         if before == kek {
             return Err(conflict("the keys are wrapped under this KEK already"));
         }
-        let known = self.tables.row::<KekRow>(&kek)?;
-        if known.is_some_and(|row| row.destroyed.is_some()) {
-            return Err(conflict("this KEK was said to be destroyed")
-                .next("make a new one: a KEK that was to be gone protects nothing"));
-        }
         let old = match self.kek()? {
             Some(now) if now.id != before => {
                 return Err(conflict("the KEK was changed meanwhile").next("look again"));
             }
             Some(now) => now,
-            None => KekRow {
-                id: before,
-                source: None,
-                since: founded,
-                until: None,
-                condemned: None,
-                destroyed: None,
-            },
+            None => KekRow { id: before, source: None, since: founded, until: None },
         };
         let (since, until) = (self.time, Some(self.time));
         self.tables.put(&KekRow { until, ..old })?;
-        let (condemned, destroyed) = (None, None);
-        let new = KekRow { id: kek, source, since, until: None, condemned, destroyed };
-        self.tables.put(&new)
+        self.tables.put(&KekRow { id: kek, source, since, until: None })
     }
 }

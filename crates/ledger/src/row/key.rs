@@ -1,10 +1,10 @@
 //! Versions of a vault's keys that newer ones followed, and the KEKs of the cluster.
 //!
 //! The newest version stands in the vault's own row. What is here opens what was sealed before, so
-//! nothing goes: a version that was shredded is still told of, and so is a KEK that was destroyed.
+//! nothing goes; and a KEK that was left behind is told of as long as the cluster lives.
 
 use super::row;
-use holdfast_common::{Name, Timestamp, VaultId};
+use holdfast_common::{Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 /// A version that seals nothing new.
@@ -49,31 +49,6 @@ pub struct KekRow {
     /// When another one followed; none while it is the one in use.
     #[n(3)]
     pub until: Option<Timestamp>,
-    /// Somebody wants it destroyed, and somebody else is to agree.
-    #[n(4)]
-    pub condemned: Option<Condemned>,
-    #[n(5)]
-    pub destroyed: Option<Destroyed>,
-}
-
-#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
-#[cbor(map)]
-pub struct Condemned {
-    #[n(0)]
-    pub by: Name,
-    #[n(1)]
-    pub at: Timestamp,
-}
-
-#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
-#[cbor(map)]
-pub struct Destroyed {
-    #[n(0)]
-    pub by: Name,
-    #[n(1)]
-    pub approved_by: Name,
-    #[n(2)]
-    pub at: Timestamp,
 }
 
 row!(KekRow, Kek, "KEK", |row| row.id);

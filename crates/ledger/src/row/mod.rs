@@ -27,7 +27,7 @@ pub use cluster::{ClusterRow, OperatorRow};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
-pub use key::{Condemned, Destroyed, KekRow, KeyVersionRow};
+pub use key::{KekRow, KeyVersionRow};
 pub use level::LevelRow;
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;

@@ -84,7 +84,13 @@ fn text(found: &v1::ListKeysResponse) -> String {
     let mut keks = Table::new(["kek", "state", "since", "until", "source"]);
     for kek in &found.keks {
         let until = kek.until_ns.map(time).unwrap_or_default();
-        keks.row([short(&kek.id), kek.state.clone(), time(kek.since_ns), until, kek.source.clone()]);
+        keks.row([
+            short(&kek.id),
+            kek.state.clone(),
+            time(kek.since_ns),
+            until,
+            kek.source.clone(),
+        ]);
     }
     let mut bundles = Table::new(["bundle", "made", "proved", "opens"]);
     for bundle in &found.bundles {

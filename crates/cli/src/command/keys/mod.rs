@@ -1,6 +1,6 @@
-//! `holdfast keys`: which keys there are, new versions of them, and the recovery bundle, which is what the worst day
-//! needs: `export` it, `verify` that it opens, `import` it under a new KEK when the old one is
-//! lost.
+//! `holdfast keys`: which keys there are, new versions of them, and the recovery bundle, which is
+//! what the worst day needs: `export` it, `verify` that it opens, `import` it under a new KEK when
+//! the old one is lost.
 //!
 //! A bundle counts when it opens what was backed up, by itself. In operator custody only one that
 //! was made with the operator's key does.

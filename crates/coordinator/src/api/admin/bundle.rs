@@ -74,6 +74,14 @@ fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
     Ok(vaults.iter().map(|row| BundledKey { vault: row.id, version: row.key_version }).collect())
 }
 
+/// The newest bundle that opens everything; one that was proved comes before those that were not.
+pub(super) fn newest(house: &House) -> Result<Option<BundleRow>> {
+    let needed = newest_keys(house)?;
+    let mut known = house.ledger.query().bundles()?;
+    known.retain(|row| needed.iter().all(|key| row.keys.contains(key)));
+    Ok(known.into_iter().max_by_key(|row| (row.verified, row.exported)))
+}
+
 /// What is wrong as long as no bundle with the newest keys was proved to open, and lately. A trial
 /// cluster, whose KEK lies beside its data, is told the same as a note.
 pub(super) fn alarm(house: &House) -> Result<Option<v1::Alarm>> {

@@ -9,9 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result};
-use holdfast_keyring::{
-    IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, Succession,
-};
+use holdfast_keyring::{IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, Succession};
 use holdfast_ledger::{
     Actor,
     row::{BundleRow, Custody, KekRow, VaultRow},
@@ -92,15 +90,10 @@ fn keks(house: &House) -> Result<Vec<v1::KekStatus>> {
 }
 
 fn state(row: &KekRow) -> &'static str {
-    match row {
-        KekRow { until: None, .. } => "current",
-        KekRow { destroyed: Some(_), .. } => "destroyed",
-        KekRow { condemned: Some(_), .. } => "condemned",
-        KekRow { .. } => "former",
-    }
+    if row.until.is_none() { "current" } else { "former" }
 }
 
-fn bundle(row: &BundleRow) -> v1::BundleStatus {
+pub(super) fn bundle(row: &BundleRow) -> v1::BundleStatus {
     let key = |key: &holdfast_ledger::row::BundledKey| v1::BundledKey {
         vault_id: Bytes::copy_from_slice(key.vault.as_bytes()),
         version: key.version,

@@ -55,6 +55,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         alarms,
         notes,
         now_ns: now.as_nanos(),
+        bundle: super::bundle::newest(house)?.as_ref().map(super::keys::bundle),
         level: query.level()?,
     })
 }

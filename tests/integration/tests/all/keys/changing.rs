@@ -2,11 +2,11 @@
 //! and every member comes to the new one or says that it lacks it.
 
 use super::{House, VARIABLE, assert_does_not_start, coordinator};
+use crate::harness::wait_until;
 use crate::{
     harness::{noise, write},
     members::scene::{Members, PATIENCE},
 };
-use crate::harness::wait_until;
 use std::{fs, path::Path};
 
 impl House {

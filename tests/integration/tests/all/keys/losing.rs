@@ -60,6 +60,9 @@ fn every_bundle_is_lost_and_the_kek_kept() {
     house.asked(&["keys", "export", "--to", &bundle]).ok();
     house.asked(&["keys", "verify", &bundle]).ok();
     house.assert_alarm(None);
+    let status = house.cluster.run(&["status"]).ok().object();
+    assert!(status["bundle"]["verified"].is_string(), "{status}");
+    assert!(status["bundle"]["age_ms"].as_u64().unwrap() < 600_000, "{status}");
     let listed = house.cluster.run(&["keys", "list"]).ok().object();
     let bundles = listed["bundles"].as_array().unwrap();
     assert_eq!((bundles.len(), &bundles[0]["opens_all"]), (2, &true.into()), "{listed}");
@@ -93,4 +96,17 @@ fn both_are_lost_and_it_is_said_that_nothing_opens_the_data() {
     told.fails(4, "key.unwrap_refused");
     assert!(stderr.contains("it is gone"), "{stderr}");
     assert!(!Path::new(&to).exists(), "something was restored");
+}
+
+#[test]
+fn while_a_coordinator_runs_its_lost_kek_is_replaced_without_a_bundle() {
+    let (house, agent, first) = furnished();
+    fs::remove_file(house.path("kek")).unwrap();
+    let new = format!("file:{}", house.path("new-kek"));
+    house.asked(&["keys", "rewrap", "--to", &new, "--yes"]).ok();
+    drop(agent);
+    let house = house.stop(false).start();
+    house.assert_online("newest", &house.point);
+    house.cluster.run(&["restore", &first, "--to", &house.path("first")]).ok();
+    house.assert_offline("offline", &["--kek", &new]);
 }

@@ -1,6 +1,6 @@
-//! No key lies anywhere in the clear: every secret that a bundle holds, and the KEK, is looked for in
-//! the ledger, the logs, the locations, the agent's directory, the errors, and where a crash leaves
-//! its picture of the memory.
+//! No key lies anywhere in the clear: every secret that a bundle holds, and the KEK, is looked for
+//! in the ledger, the logs, the locations, the agent's directory, the errors, and where a crash
+//! leaves its picture of the memory.
 
 use super::{House, PASSPHRASE, Stopped, binary};
 use crate::cluster::Cluster;
@@ -109,8 +109,16 @@ fn no_key_lies_in_the_clear_in_the_ledger_logs_locations_or_errors() {
         vec!["keys", "rewrap", "--yes", "--to", kek_text.trim()],
         vec!["keys", "rotate", "main", "--kek", kek_text.trim()],
         vec!["keys", "import", &bundle, "--kek", kek_text.trim(), "--config", "/nowhere"],
-        vec!["restore", &point, "--to", "/nowhere", "--from-location", "local:/nowhere", "--kek",
-            kek_text.trim()],
+        vec![
+            "restore",
+            &point,
+            "--to",
+            "/nowhere",
+            "--from-location",
+            "local:/nowhere",
+            "--kek",
+            kek_text.trim(),
+        ],
     ] {
         let told = house.asked(&wrong);
         assert_ne!(told.code, 0);

@@ -1,11 +1,16 @@
 //! Words for versions of keys and for KEKs.
 
-use super::{ids, rewrap_keys};
+use super::{ids, members, recovering, rewrap_keys};
 use holdfast_ledger::{Command, command::*};
 
 pub(crate) const OLD_KEK: [u8; 16] = [11; 16];
 
-pub(crate) fn samples() -> Vec<(&'static str, Command)> {
+/// Of every theme with a file of its own, in the order of the golden file.
+pub(crate) fn samples_behind_others() -> Vec<(&'static str, Command)> {
+    [members::samples(), recovering::samples(), samples()].concat()
+}
+
+fn samples() -> Vec<(&'static str, Command)> {
     vec![("rotate_keys", rotate(1, 2).into()), ("change_kek", change_kek(&[1]).into())]
 }
 

@@ -542,11 +542,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), samples_by_theme()].concat()
-}
-
-fn samples_by_theme() -> Vec<(&'static str, Command)> {
-    [members::samples(), recovering::samples(), keys::samples()].concat()
+    [samples, location_samples(), keys::samples_behind_others()].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {

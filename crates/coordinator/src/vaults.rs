@@ -73,7 +73,7 @@ pub(crate) async fn make(
     let entropy = house.entropy.as_ref();
     let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
     let version = keys.newest();
-    let kek = house.keys()?.custodian.kek();
+    let kek = &house.keys()?.custodian.kek();
     let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
     let vault = VaultRow {
         id: keys.vault(),

@@ -47,6 +47,8 @@ pub const RETENTION: u32 = 6;
 pub const CHECKS: u32 = 6;
 /// From which level on vaults lock what they keep.
 pub const LOCKS: u32 = 6;
+/// From which level on keys have versions and KEKs are known by name.
+pub const KEYS: u32 = 6;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -81,6 +83,7 @@ impl Command {
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
+            Self::RewrapKeys(rewrap) if rewrap.change.is_some() => KEYS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -8,9 +8,9 @@ use crate::{
     pages::Pages,
     row::{
         AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, EpochRow, FindingRow,
-        LevelRow, LocationRow, LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow,
-        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
-        VaultRow,
+        KekRow, KeyVersionRow, LevelRow, LocationRow, LockRow, LostHistoryRow, MemberRow,
+        OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow,
+        SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
         check::{check_key, damage_prefix},
         cluster::CLUSTER_KEY,
         copies::copy_key,
@@ -69,6 +69,16 @@ impl<'a> Query<'a> {
             Error::new(Code::ConfigMalformed, "this ledger belongs to no cluster yet")
                 .next("run `holdfast cluster init` first")
         })
+    }
+
+    /// The versions of a vault's keys that newer ones followed, oldest first.
+    pub fn key_versions(&self, vault: &VaultId) -> Result<Vec<KeyVersionRow>> {
+        self.every(vault.as_bytes())
+    }
+
+    /// Every KEK that there ever was; none as long as it was never changed.
+    pub fn keks(&self) -> Result<Vec<KekRow>> {
+        self.every(&[])
     }
 
     pub fn agent(&self, id: &AgentId) -> Result<AgentRow> {

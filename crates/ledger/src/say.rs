@@ -64,6 +64,7 @@ impl Command {
             | Self::ReturnRegion(_)
             | Self::RevokeAgent(_)
             | Self::RewrapKeys(_)
+            | Self::RotateKeys(_)
             | Self::SeeAgents(_)
             | Self::StartRun(_)
             | Self::StorePacks(_)

@@ -51,6 +51,8 @@ pub enum Table {
     Lock = 70,
     Check = 60,
     Damage = 61,
+    KeyVersion = 64,
+    Kek = 65,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -58,9 +58,10 @@ impl<'a> Filling<'a> {
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<Self> {
         let keys = house.keys()?;
-        let custody = keys.custodian.vault(vault)?;
-        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery));
+        let custody = keys.custodian.vault(vault, &house.ledger)?;
         let (query, tasks) = (house.ledger.query(), &house.tasks);
+        let older = query.key_versions(&vault.id)?;
+        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery, older));
         Ok(Self { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told })
     }
 

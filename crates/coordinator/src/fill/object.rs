@@ -3,7 +3,7 @@
 //! What an object must be, the ledger knows of most; of the others their own form says it. The
 //! target's own copy goes only when a whole one takes its name, all at once.
 
-use super::{filling::Filling, listing::Held, sealed::is_unproven};
+use super::{filling::Filling, listing::Held};
 use crate::{
     budget::Share,
     places::Place,
@@ -60,7 +60,7 @@ impl Filling<'_> {
 
     pub(super) async fn bring(&self, held: &Held) -> Result<Fate> {
         let mut problems = Vec::new();
-        if is_unproven(self.vault, held.object)
+        if self.ledger.is_unproven(self.vault, held.object)
             && let Some(disagreement) = self.disagreement(held).await?
         {
             return Ok(Fate::Left(disagreement));

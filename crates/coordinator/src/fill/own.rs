@@ -10,7 +10,6 @@ use super::{
     filling::Filling,
     listing::{Held, Walk},
     object::Copy,
-    sealed::is_unproven,
 };
 use crate::{house::House, places::Place, shipped::extent};
 use bytes::Bytes;
@@ -88,7 +87,9 @@ pub(crate) async fn look_at_own(
             return Ok(OwnState::Bad { problem, read: length });
         }
     };
-    if is_unproven(vault, held.object) && filling.is_contradicted(&held, &bytes).await? {
+    if filling.ledger.is_unproven(vault, held.object)
+        && filling.is_contradicted(&held, &bytes).await?
+    {
         return Ok(OwnState::Bad { problem: DIFFERS, read: length });
     }
     let upto = match held.object {
@@ -129,7 +130,7 @@ pub(crate) async fn mend_own(
     let insist = || house.ledger.peers().insist_on_epoch();
     let filling = Filling::of(house, vault, Way::at_once(house, from, to), &|_| {}, &insist)?;
     let held = filling.look(&own.name).await?;
-    if is_unproven(vault, held.object) {
+    if filling.ledger.is_unproven(vault, held.object) {
         let others = held.copies.iter().flatten().count();
         let is_outvoted = others > 1 || problem != DIFFERS;
         if !is_outvoted || !filling.agree(&held).await? {

@@ -55,6 +55,7 @@ mod return_region;
 mod revoke_agent;
 mod rewrap_keys;
 mod roster;
+mod rotate_keys;
 mod see_agents;
 mod start_run;
 mod store_packs;
@@ -113,7 +114,8 @@ pub use renew_session::RenewSession;
 pub use replace_location::{RebuildLocation, ReplaceLocation};
 pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
-pub use rewrap_keys::{RewrapKeys, RewrappedVault};
+pub use rewrap_keys::{KekChange, RewrapKeys, RewrappedVault};
+pub use rotate_keys::RotateKeys;
 pub use see_agents::SeeAgents;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
@@ -251,6 +253,7 @@ commands! {
     69 ForgetPoints "points.forget" |c| c.subject();
     70 ForgetRuns "runs.forget" |c| c.subject();
     71 JudgePoint "point.judge" |c| c.subject();
+    84 RotateKeys "keys.rotate" |c| format!("{} to version {}", c.vault, c.version);
     92 NoteLocks "locks.note" |c| c.subject();
 }
 

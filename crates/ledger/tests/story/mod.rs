@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) mod checking;
 pub(crate) mod copying;
+pub(crate) mod keys;
 pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
@@ -521,7 +522,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("place_points", place_points(&[3, 4]).into()),
     ];
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
-    [samples, copying::samples(), members::samples(), recovering::samples(), later].concat()
+    [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.
@@ -533,6 +534,7 @@ pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
         recovery_key_wrapped: vec![14].into(),
         kek_derivation: Some(vec![16].into()),
         vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
+        change: None,
     }
 }
 

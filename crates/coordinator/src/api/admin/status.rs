@@ -5,6 +5,7 @@ use crate::{
     agents::{doubles, history},
     catalog::{Catalog, Progress},
     house::House,
+    keys::follow,
     raft::ClockJump,
 };
 use bytes::Bytes;
@@ -54,6 +55,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         alarms,
         notes,
         now_ns: now.as_nanos(),
+        bundle: super::bundle::newest(house)?.as_ref().map(super::keys::bundle),
         level: query.level()?,
     })
 }
@@ -140,6 +142,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(jumped)
         .chain(doubles::alarms(house))
         .chain(shared_places(house))
+        .chain(follow::alarm(house))
         .collect()
 }
 

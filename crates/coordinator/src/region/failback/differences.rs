@@ -81,7 +81,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::RewrapKeys(_) => Some("keys"),
+        Command::RewrapKeys(_) | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
         Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
@@ -167,6 +167,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         Command::JudgePoint(judge) => {
             here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
         }
+        Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
+            (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
+        }),
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)

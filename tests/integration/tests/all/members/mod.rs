@@ -18,7 +18,7 @@ mod placing;
 mod recovering;
 mod regions;
 mod returning;
-mod scene;
+pub(crate) mod scene;
 mod settling;
 mod storm;
 mod three_regions;

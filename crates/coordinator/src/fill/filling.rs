@@ -29,8 +29,8 @@ use holdfast_repository::layout::{Object, ObjectName};
 use holdfast_runtime::tasks::Tasks;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Objects of forgotten points that no source has whole, of which it is asked at once whether others
-/// need them.
+/// Objects of forgotten points that no source has whole, of which it is asked at once whether
+/// others need them.
 const HOMES_AT_ONCE: usize = 10_000;
 
 /// One location, those that it is filled from, and what that takes of the house.

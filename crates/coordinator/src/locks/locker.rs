@@ -7,13 +7,15 @@
 use crate::{house::House, places::Place, replicate::Queue};
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_common::{Code, Error, Lock, Result, Timestamp, limits};
+use holdfast_keyring::KeyObject;
 use holdfast_ledger::{
     Actor,
     command::NoteLocks,
     row::{CopyProblem, LockRow, PackHome, PackRow, PackState, PointRow},
 };
 use holdfast_repository::layout::ObjectName;
-use holdfast_storage::{Locking, ObjectName as StoredName, ObjectPrefix, ObjectStore};
+use holdfast_storage::{Locking, ObjectName as StoredName, ObjectStore};
+use minicbor::bytes::ByteVec;
 use std::{sync::Arc, time::Duration};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -96,8 +98,9 @@ impl Locker {
             let lock = self.at_least(terms.from(now));
             let points = news.points.iter();
             let records = points.flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
-            let names = news.objects.iter().cloned().chain(records).map(|name| stored(&name));
-            let (_, missing) = lock_all(&place, names.collect::<Result<_>>()?, lock).await?;
+            let names = self.keys()?.into_iter().chain(news.objects.iter().cloned()).chain(records);
+            let names = names.map(|name| stored(&name)).collect::<Result<_>>()?;
+            let (_, missing) = lock_all(&place, names, lock).await?;
             (lock, self.row.clone(), missing)
         } else {
             let lock = self.at_least(terms.from(now));
@@ -137,9 +140,9 @@ impl Locker {
     /// Keys first: without them the rest is of no use. How many objects are locked, and which are
     /// not there.
     async fn walk(&self, place: &Place, lock: Lock) -> Result<(u64, Vec<StoredName>)> {
-        let mut first = vec!["vault".parse()?];
-        first.extend(listed(place, "keys/").await?);
-        let (mut objects, mut missing) = lock_all(place, first, lock).await?;
+        let keys = self.keys()?;
+        let keys = keys.iter().map(stored).chain([Ok("vault".parse()?)]).collect::<Result<_>>()?;
+        let (mut objects, mut missing) = lock_all(place, keys, lock).await?;
         let (query, mut after) = (self.house.ledger.query(), None);
         while missing.len() < MISSING_MAX {
             let page = query.packs(&self.row.vault, after.as_ref())?;
@@ -185,6 +188,18 @@ impl Locker {
                 is_gone.then(|| stored(&ObjectName::point(&home))).transpose()
             }
         }
+    }
+
+    /// All versions of the vault's keys, as they are wrapped now.
+    fn keys(&self) -> Result<Vec<ObjectName>> {
+        let query = self.house.ledger.query();
+        let vault = query.vault(&self.row.vault)?;
+        let older = query.key_versions(&vault.id)?.into_iter().map(|row| row.key_object);
+        let name = |object: ByteVec| {
+            let keys = KeyObject::from_bytes(&object)?;
+            ObjectName::keys(keys.version(), keys.kek_version())
+        };
+        older.chain([vault.key_object]).map(name).collect()
     }
 
     async fn note(&mut self, row: LockRow) -> Result<()> {
@@ -251,17 +266,6 @@ async fn lock_one(
         Ok(_) => Ok(None),
         Err(error) if error.code == Code::ObjectMissing => Ok(Some(name)),
         Err(error) => Err(error),
-    }
-}
-
-async fn listed(place: &Place, prefix: &str) -> Result<Vec<StoredName>> {
-    let (prefix, mut found): (ObjectPrefix, Vec<StoredName>) = (prefix.parse()?, Vec::new());
-    loop {
-        let page = place.1.list(&prefix, found.last(), limits::LIST_PAGE_ROWS).await?;
-        if page.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page.into_iter().map(|meta| meta.name));
     }
 }
 

@@ -327,8 +327,8 @@ impl<'a> Search<'a> {
 /// A row and its share of the pack table, with room.
 const SEGMENT_ROW_BYTES_MAX: usize = 128;
 
-/// Whether packs may lie in the object of a point. One that is committed was seen whole, and another
-/// one is looked at itself; one that was forgotten must be among those that are there.
+/// Whether packs may lie in the object of a point. One that is committed was seen whole, and
+/// another one is looked at itself; one that was forgotten must be among those that are there.
 fn is_home(query: Query<'_>, forgotten: &BTreeSet<PointId>, point: &PointId) -> Result<bool> {
     let is_live = query.row::<PointRow>(point.as_bytes())?.is_some();
     Ok(is_live || forgotten.contains(point))

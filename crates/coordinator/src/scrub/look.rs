@@ -89,6 +89,12 @@ impl Look<'_> {
 
     /// What coordinators wrote by themselves.
     async fn own(&self, own: &Own) -> Result<Seen> {
+        if let Object::Snapshot { epoch, .. } = own.name.object()
+            && own.there.is_none()
+            && self.is_past(epoch)?
+        {
+            return Ok(Seen::default());
+        }
         let way = (self.course.others, self.course.place);
         match look_at_own(self.house, &self.vault.row, way, own).await? {
             OwnState::Whole { read, .. } => Ok(Seen { bytes: read, ..Seen::default() }),
@@ -99,13 +105,19 @@ impl Look<'_> {
     /// An extent of the log: what it does not reach must be in another one that is there.
     async fn log(&mut self, own: &Own, epoch: u32, from: u64) -> Result<Seen> {
         let before = self.followed.clone().filter(|before| before.epoch == epoch);
+        let is_past = self.is_past(epoch)?;
+        if own.there.is_none() && is_past {
+            return Ok(Seen::default());
+        }
         if own.there.is_none() && before.as_ref().is_some_and(|before| from <= before.upto) {
             // Another leader cut the log elsewhere; what it says is there.
             return Ok(Seen::default());
         }
         let way = (self.course.others, self.course.place);
         let mut seen = Seen::default();
-        if let Some(short) = before.filter(|before| before.upto.saturating_add(1) < from) {
+        if let Some(short) =
+            before.filter(|before| !is_past && before.upto.saturating_add(1) < from)
+        {
             seen = self.lengthen(&short, from - 1).await?;
         }
         let state = look_at_own(self.house, &self.vault.row, way, own).await?;
@@ -122,6 +134,12 @@ impl Look<'_> {
             *self.followed = Some(Followed { epoch, upto, last: own.name.clone() });
         }
         Ok(seen.and(Seen { bytes: read, ..Seen::default() }))
+    }
+
+    /// A side that led once may have written it for itself, and been given up: the others need not
+    /// have it. What there is of it must be whole.
+    fn is_past(&self, epoch: u32) -> Result<bool> {
+        Ok(u64::from(epoch) < self.house.ledger.epoch()?)
     }
 
     /// Entries are missing between two extents: the first came back old, or one is gone.

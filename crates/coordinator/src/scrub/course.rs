@@ -9,6 +9,7 @@
 //! A name is all that has to be remembered to go on, by whoever leads then. What comes meanwhile
 //! with a name before it was hashed as it came, and waits for the next pass.
 
+use super::homes::Homes;
 use crate::{
     fill::{Own, own_behind},
     house::House,
@@ -16,12 +17,13 @@ use crate::{
     shipped::ship,
     verify::Expected,
 };
-use holdfast_common::Result;
+use holdfast_common::{PointId, Result};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow, VaultRow};
 use holdfast_repository::layout::{Object, ObjectName};
+use std::collections::BTreeMap;
 
 /// Taken from the tables and the listings at once.
-const STEPS: usize = 64;
+pub(super) const STEPS: usize = 64;
 
 /// A part of the names of a location, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +119,16 @@ impl Course<'_> {
     }
 
     /// The next objects behind a name; none when all were looked at.
-    pub(super) async fn behind(&self, cursor: Option<&ObjectName>) -> Result<Vec<Step>> {
+    pub(super) async fn behind(
+        &self,
+        cursor: Option<&ObjectName>,
+        homes: &mut Homes,
+    ) -> Result<Vec<Step>> {
         for part in Part::left(cursor) {
             let after = part.within(cursor);
             let steps = match part {
                 Part::Packs => self.packs(after)?,
-                Part::Points | Part::Reach => self.points(part, after)?,
+                Part::Points | Part::Reach => self.points(part, after, homes).await?,
                 Part::Segments => self.segments(after)?,
                 _ => self.own(part, after).await?,
             };
@@ -158,7 +164,13 @@ impl Course<'_> {
         }
     }
 
-    fn points(&self, part: Part, after: Option<&ObjectName>) -> Result<Vec<Step>> {
+    /// Of a point that was forgotten others may rest on what lies in its object.
+    async fn points(
+        &self,
+        part: Part,
+        after: Option<&ObjectName>,
+        homes: &mut Homes,
+    ) -> Result<Vec<Step>> {
         let query = self.house.ledger.query();
         let mut after = match after.map(ObjectName::object) {
             Some(Object::Point(id) | Object::Reach(id)) => Some(id),
@@ -168,19 +180,29 @@ impl Course<'_> {
             Part::Reach => Expected::reach,
             _ => Expected::point,
         };
+        let is_there = |row: &PointRow| {
+            let is_placed = row.locations.contains(&self.place.0);
+            row.vault == self.vault.id && (self.is_required() || is_placed)
+        };
         loop {
-            let page = query.points_behind(after.as_ref(), STEPS)?;
-            let Some(last) = page.last() else { return Ok(Vec::new()) };
-            after = Some(last.id);
-            let is_there = |row: &&PointRow| {
-                let is_placed = row.locations.contains(&self.place.0);
-                row.vault == self.vault.id && (self.is_required() || is_placed)
+            let kept = query.points_behind(after.as_ref(), STEPS)?;
+            let forgotten = match part {
+                Part::Points => homes.forgotten_behind(query, &self.vault.id, after).await?,
+                _ => Vec::new(),
             };
-            let steps = page.iter().filter(is_there).map(|row| known(expected(row)));
-            let steps: Vec<Step> = steps.collect::<Result<_>>()?;
-            if !steps.is_empty() {
-                return Ok(steps);
+            let upto = all_upto(&kept, &forgotten);
+            let mut steps = BTreeMap::new();
+            for row in kept.iter().filter(|row| is_there(row)) {
+                steps.insert(row.id, known(expected(row))?);
             }
+            for row in &forgotten {
+                steps.insert(row.id, known(Expected::home(row))?);
+            }
+            steps.retain(|id, _| upto.is_none_or(|upto| *id <= upto));
+            if !steps.is_empty() || upto.is_none() {
+                return Ok(steps.into_values().collect());
+            }
+            after = upto;
         }
     }
 
@@ -220,6 +242,12 @@ impl Course<'_> {
     }
 }
 
+/// Up to which id nothing is left out of either page; none when both are over.
+fn all_upto(kept: &[PointRow], forgotten: &[PointRow]) -> Option<PointId> {
+    let full = |page: &[PointRow]| page.get(STEPS - 1).map(|last| last.id);
+    [full(kept), full(forgotten)].into_iter().flatten().min()
+}
+
 fn known(expected: Result<Expected>) -> Result<Step> {
     Ok(Step::Known(Box::new(expected?)))
 }
@@ -239,6 +267,7 @@ pub(crate) fn thousandths(cursor: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crowd::{Crowd, id};
     use holdfast_common::PackId;
 
     fn name(text: &str) -> ObjectName {
@@ -264,6 +293,17 @@ mod tests {
         let cursor = name("points/ab");
         assert_eq!(Part::Points.within(Some(&cursor)), Some(&cursor));
         assert_eq!(Part::Reach.within(Some(&cursor)), None);
+    }
+
+    #[test]
+    fn two_pages_are_taken_up_to_where_neither_leaves_anything_out() {
+        let rows = |numbers: core::ops::Range<u64>| numbers.map(Crowd::row).collect::<Vec<_>>();
+        let point = |number| Some(PointId::from_bytes(id(number)));
+        let (many, steps) = (9 + STEPS as u64, STEPS as u64);
+        assert_eq!(all_upto(&rows(1..5), &rows(90..99)), None);
+        assert_eq!(all_upto(&rows(0..steps), &[]), point(steps - 1));
+        assert_eq!(all_upto(&rows(9..many), &rows(0..steps)), point(steps - 1));
+        assert_eq!(all_upto(&rows(0..2), &rows(9..many)), point(many - 1));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! Of what cannot be mended it is said which points need it. Paths are sealed: `holdfast verify`
 //! of such a point names them, for whoever has its key.
 
-use super::course::{Course, Step};
+use super::{
+    course::{Course, Step},
+    homes::is_looked_for,
+};
 use crate::{
     fill::{Own, OwnState, look_at_own, mend_own},
     house::{House, Vault},
@@ -73,7 +76,7 @@ impl Look<'_> {
             return Ok(Seen { bytes, ..Seen::default() });
         }
         let follows = !vault.row.required.contains(&place.0);
-        if one.is_missing && follows && !self.is_needed(expected).await? {
+        if one.is_missing && !self.must_be_here(expected, follows).await? {
             return Ok(Seen::default());
         }
         let event = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
@@ -219,29 +222,53 @@ impl Look<'_> {
                 points.push(id);
             }
         };
-        match ObjectName::parse(object)? {
-            Object::Point(id) | Object::Reach(id) => note(id),
-            Object::Pack(id) => {
-                let row = self.house.ledger.query().pack(&self.vault.row.id, &id)?;
-                if let Some(row) = row {
-                    self.each_that_needs(&row, None, &mut |id| {
-                        note(id);
-                        true
-                    })
-                    .await?;
-                }
+        let (query, mut itself) = (self.house.ledger.query(), None);
+        let packs: Vec<PackRow> = match ObjectName::parse(object)? {
+            Object::Reach(id) => {
+                note(id);
+                Vec::new()
             }
-            _ => {}
-        }
+            Object::Point(id) => {
+                itself = query.row::<PointRow>(id.as_bytes())?.map(|row| row.id);
+                itself.into_iter().for_each(&mut note);
+                self.packs_within(id).await?
+            }
+            Object::Pack(id) => query.pack(&self.vault.row.id, &id)?.into_iter().collect(),
+            _ => Vec::new(),
+        };
+        self.each_that_needs(&packs, None, &mut |id| {
+            if itself != Some(id) {
+                note(id);
+            }
+            true
+        })
+        .await?;
         Ok((points, points_count))
     }
 
-    /// Whether a location that follows must have it: nothing is missed there before it is brought.
-    async fn is_needed(&self, expected: &Expected) -> Result<bool> {
-        let Some(row) = expected.pack_row() else { return Ok(expected.is_of_a_point()) };
+    /// Packs in the object of a point that others may rest on.
+    async fn packs_within(&self, home: PointId) -> Result<Vec<PackRow>> {
+        let (ledger, vault) = (self.house.ledger.clone(), self.vault.row.id);
+        let find = move || ledger.query().packs_within(&vault, &home);
+        let mut packs = self.house.tasks.run_blocking("packs of a point", find).await?;
+        packs.retain(is_looked_for);
+        Ok(packs)
+    }
+
+    /// Nothing is missed before it is brought, and of a point that was forgotten its object only
+    /// for what others may need of it.
+    async fn must_be_here(&self, expected: &Expected, follows: bool) -> Result<bool> {
+        let packs = match (expected.pack_row(), expected.home_alone()) {
+            (Some(row), _) => vec![row.clone()],
+            (None, Some(home)) => self.packs_within(home).await?,
+            (None, None) => return Ok(!follows || expected.is_of_a_point()),
+        };
+        if !follows {
+            return Ok(!packs.is_empty());
+        }
         let mut is_needed = false;
         let place = &self.course.place.0;
-        self.each_that_needs(row, Some(place), &mut |_| {
+        self.each_that_needs(&packs, Some(place), &mut |_| {
             is_needed = true;
             false
         })
@@ -249,14 +276,17 @@ impl Look<'_> {
         Ok(is_needed)
     }
 
-    /// Shows the points that need a pack, all or those that lie in one place, until that is enough.
+    /// Shows the points that need one of some packs, all or those that lie in one place, until that
+    /// is enough.
     async fn each_that_needs(
         &self,
-        row: &PackRow,
+        packs: &[PackRow],
         place: Option<&Name>,
         show: &mut (dyn FnMut(PointId) -> bool + Send),
     ) -> Result<()> {
-        let base = ChunkNumber::from_u64(row.base);
+        if packs.is_empty() {
+            return Ok(());
+        }
         for point in self.house.ledger.query().points(None) {
             let point: PointRow = point?;
             let is_there = place.is_none_or(|place| point.locations.contains(place));
@@ -265,7 +295,8 @@ impl Look<'_> {
             }
             // One whose reach cannot be read is told of by itself.
             let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
-            if reach.meets(base, row.slots) && !show(point.id) {
+            let meets = |row: &PackRow| reach.meets(ChunkNumber::from_u64(row.base), row.slots);
+            if packs.iter().any(meets) && !show(point.id) {
                 return Ok(());
             }
         }

@@ -13,6 +13,7 @@
 //! nothing that a backup or a restore does waits for it.
 
 mod course;
+mod homes;
 mod look;
 mod memory;
 mod own;

@@ -2,6 +2,7 @@
 
 use super::{
     course::{Course, Step},
+    homes::Homes,
     look::{Followed, Look, Seen},
     memory,
     schedule::{Budget, Next},
@@ -37,6 +38,7 @@ pub(super) struct Scrubber {
     /// When the ledger was told last, and what was read since.
     noted: (Instant, u64),
     followed: Option<Followed>,
+    homes: Homes,
     /// What was found damaged in this pass, if it began here.
     found: Option<BTreeSet<String>>,
 }
@@ -51,7 +53,8 @@ struct Scene {
 impl Scrubber {
     pub(super) fn new(house: Arc<House>, vault: VaultId, location: Name) -> Self {
         let noted = (Instant::now(), 0);
-        Self { house, vault, location, memory: None, noted, followed: None, found: None }
+        let (memory, followed, homes, found) = (None, None, Homes::default(), None);
+        Self { house, vault, location, memory, noted, followed, homes, found }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -88,6 +91,7 @@ impl Scrubber {
                 Next::Begin => {
                     (memory.pass, memory.cursor) = (Some(CheckPass::begun(now)), None);
                     (self.followed, self.found) = (None, Some(BTreeSet::new()));
+                    self.homes = Homes::default();
                 }
                 Next::GoOn => {}
             }
@@ -171,7 +175,7 @@ impl Scrubber {
         let course = Course { house: &house, vault, place, others };
         let cursor = self.memory.as_ref().and_then(|memory| memory.cursor.clone());
         let cursor: Option<ObjectName> = cursor.map(|name| name.parse()).transpose()?;
-        let steps = course.behind(cursor.as_ref()).await?;
+        let steps = course.behind(cursor.as_ref(), &mut self.homes).await?;
         if steps.is_empty() {
             return self.end_pass(scene).await;
         }

@@ -39,7 +39,7 @@ impl Expected {
     }
 
     /// A point's object, for what others need of it.
-    pub(super) fn home(row: &PointRow) -> Result<Self> {
+    pub(crate) fn home(row: &PointRow) -> Result<Self> {
         let record = Self::record(&layout::ObjectName::point(&row.id), row.object_hash)?;
         Ok(Self { home: Some(row.id), ..record })
     }
@@ -79,6 +79,11 @@ impl Expected {
     /// The record of a point, or its reach.
     pub(crate) fn is_of_a_point(&self) -> bool {
         self.is_record
+    }
+
+    /// The point whose object it is, when it is only looked at for what others need of it.
+    pub(crate) fn home_alone(&self) -> Option<PointId> {
+        self.home.filter(|_| self.needed_by.is_none())
     }
 
     /// No location had it whole when it was looked for.

@@ -25,6 +25,8 @@ pub(super) struct Remembered {
 
 #[derive(Default)]
 struct Seen {
+    /// Of which memory this is: what is said of a place that was left is dropped.
+    opened: u64,
     objects: u64,
     bytes: u64,
     whole: Vec<String>,
@@ -42,11 +44,26 @@ struct Said {
 }
 
 impl Remembered {
-    pub(super) fn begin(house: &House, vault: &Vault, looked: &Looked) -> Result<Self> {
-        let rows = house.ledger.query().damage(None)?.into_iter();
-        let rows = rows.filter(|row| row.vault == vault.row.id);
+    /// Whoever looks at everything opens the memory of a location that has none.
+    pub(super) async fn begin(
+        house: &House,
+        vault: &Vault,
+        looked: &Looked,
+        is_everything: bool,
+    ) -> Result<Self> {
+        let (query, id) = (house.ledger.query(), vault.row.id);
+        let rows = query.damage(None)?.into_iter().filter(|row| row.vault == id);
         let known = rows.map(|row| (row.location, row.object)).collect();
-        let places = looked.all().map(|name| (name.clone(), Seen::default())).collect();
+        let mut places = BTreeMap::new();
+        for name in looked.all() {
+            let mut memory = query.check_of(&id, name)?;
+            if memory.is_none() && is_everything && query.level()? >= CHECKS {
+                let opened = CheckRow::new(id, name.clone(), house.ledger.now());
+                memory = scrub::tell(house, opened, Vec::new(), Vec::new()).await?;
+            }
+            let opened = memory.map_or(0, |memory| memory.opened);
+            places.insert(name.clone(), Seen { opened, ..Seen::default() });
+        }
         Ok(Self { began: house.ledger.now(), known, places })
     }
 
@@ -99,12 +116,13 @@ impl Remembered {
             return Ok(());
         }
         let now = house.ledger.now();
-        for location in self.places.keys() {
+        for (location, seen) in &self.places {
             let said = self.said(vault.row.id, location, (found, is_everything), now)?;
             let Some(Said { left, whole, pass }) = said else { continue };
             let known = house.ledger.query().check_of(&vault.row.id, location)?;
-            let mut check =
-                known.unwrap_or_else(|| CheckRow::new(vault.row.id, location.clone(), now));
+            let known = known.filter(|known| known.opened == seen.opened);
+            let new = || CheckRow::new(vault.row.id, location.clone(), now);
+            let mut check = CheckRow { opened: seen.opened, ..known.unwrap_or_else(new) };
             if pass.is_some() {
                 (check.last, check.pass, check.cursor) = (pass, None, None);
             }

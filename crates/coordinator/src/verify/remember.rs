@@ -120,9 +120,7 @@ impl Remembered {
             let said = self.said(vault.row.id, location, (found, is_everything), now)?;
             let Some(Said { left, whole, pass }) = said else { continue };
             let known = house.ledger.query().check_of(&vault.row.id, location)?;
-            let known = known.filter(|known| known.opened == seen.opened);
-            let new = || CheckRow::new(vault.row.id, location.clone(), now);
-            let mut check = CheckRow { opened: seen.opened, ..known.unwrap_or_else(new) };
+            let mut check = memory_of((vault.row.id, location), seen.opened, known, now);
             if pass.is_some() {
                 (check.last, check.pass, check.cursor) = (pass, None, None);
             }
@@ -164,6 +162,18 @@ impl Remembered {
         let pass = Some(CheckPass { began, ended, objects, bytes, damaged, healed });
         Ok(Some(Said { left, whole, pass }))
     }
+}
+
+/// The memory that was there at the beginning, also when it has gone meanwhile with its place.
+fn memory_of(
+    (vault, location): (VaultId, &Name),
+    opened: u64,
+    known: Option<CheckRow>,
+    now: Timestamp,
+) -> CheckRow {
+    let known = known.filter(|known| known.opened == opened);
+    let new = || CheckRow { opened, ..CheckRow::new(vault, location.clone(), now) };
+    known.unwrap_or_else(new)
 }
 
 async fn tell_in_parts(
@@ -243,6 +253,22 @@ mod tests {
         remembered.note(&name("far"), "packs/1", 9, true);
         let far = said(&remembered, "far", &[]).unwrap();
         assert_eq!((far.whole, far.pass), (vec!["packs/1".to_owned()], None));
+    }
+
+    #[test]
+    fn a_place_that_came_meanwhile_is_not_said_to_be_verified() {
+        let main = name("main");
+        let of = |opened, known| memory_of((VAULT, &main), opened, known, moment(8));
+        let known = |opened| {
+            let last = Some(CheckPass::begun(moment(1)));
+            Some(CheckRow { opened, last, ..CheckRow::new(VAULT, main.clone(), moment(1)) })
+        };
+        assert_eq!(of(7, known(7)), known(7).unwrap(), "what else is remembered stays");
+        // The ledger drops what is not said of the memory that it has.
+        for other in [None, known(9)] {
+            let told = of(7, other);
+            assert_eq!((told.opened, told.last), (7, None));
+        }
     }
 
     #[test]

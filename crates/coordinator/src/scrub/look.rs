@@ -7,22 +7,20 @@
 use super::{
     course::{Course, Step},
     homes::is_looked_for,
+    needs::{Named, Needs},
 };
 use crate::{
     fill::{Own, OwnState, look_at_own, mend_own},
     house::{House, Vault},
     verify::{self, Expected},
 };
-use holdfast_common::{Name, PointId, Result, Timestamp, limits};
+use holdfast_common::{Name, PointId, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     command::{Note, NoteKind},
     row::{DamageRow, PackRow, PointRow},
 };
-use holdfast_repository::{
-    ChunkNumber,
-    layout::{Object, ObjectName},
-};
+use holdfast_repository::layout::{Object, ObjectName};
 use std::sync::atomic::Ordering;
 
 /// What looking at an object came to.
@@ -54,21 +52,23 @@ pub(crate) struct Look<'a> {
     pub(super) vault: &'a Vault,
     pub(super) course: &'a Course<'a>,
     pub(super) followed: &'a mut Option<Followed>,
+    pub(super) needs: &'a mut Needs,
 }
 
 impl Look<'_> {
     pub(super) async fn at(&mut self, step: &Step) -> Result<Seen> {
-        match step {
-            Step::Known(expected) => self.known(expected).await,
+        let seen = match step {
+            Step::Known(expected) => self.known(expected).await?,
             Step::Own(own) => match own.name.object() {
-                Object::Log { epoch, from } => self.log(own, epoch, from).await,
-                _ => self.own(own).await,
+                Object::Log { epoch, from } => self.log(own, epoch, from).await?,
+                _ => self.own(own).await?,
             },
-        }
+        };
+        Ok(Seen { bytes: seen.bytes + self.needs.take_read(), ..seen })
     }
 
     /// What the ledger has a hash of.
-    async fn known(&self, expected: &Expected) -> Result<Seen> {
+    async fn known(&mut self, expected: &Expected) -> Result<Seen> {
         let (house, vault, place) = (self.house, self.vault, self.course.place);
         let one = verify::look_at(house, vault, expected, place).await?;
         let bytes = one.bytes;
@@ -91,7 +91,7 @@ impl Look<'_> {
     }
 
     /// What coordinators wrote by themselves.
-    async fn own(&self, own: &Own) -> Result<Seen> {
+    async fn own(&mut self, own: &Own) -> Result<Seen> {
         let way = (self.course.others, self.course.place);
         match look_at_own(self.house, &self.vault.row, way, own).await? {
             OwnState::Whole { read, .. } => Ok(Seen { bytes: read, ..Seen::default() }),
@@ -128,7 +128,7 @@ impl Look<'_> {
     }
 
     /// Entries are missing between two extents: the first came back old, or one is gone.
-    async fn lengthen(&self, short: &Followed, upto: u64) -> Result<Seen> {
+    async fn lengthen(&mut self, short: &Followed, upto: u64) -> Result<Seen> {
         let own = Own { name: short.last.clone(), there: Some(0) };
         let way = (self.course.others, self.course.place);
         let (house, vault) = (self.house, &self.vault.row);
@@ -147,7 +147,7 @@ impl Look<'_> {
     }
 
     async fn mend(
-        &self,
+        &mut self,
         own: &Own,
         problem: &'static str,
         read: u64,
@@ -170,7 +170,7 @@ impl Look<'_> {
 
     /// One finding in this location.
     async fn told(
-        &self,
+        &mut self,
         object: &str,
         problem: &str,
         bytes: u64,
@@ -191,14 +191,14 @@ impl Look<'_> {
 
     /// Which points need what was healed nobody has to know.
     async fn found(
-        &self,
+        &mut self,
         object: &str,
         location: Name,
         problem: &str,
         healed_from: Option<Name>,
     ) -> Result<Found> {
-        let (points, points_count) = match healed_from {
-            Some(_) => (Vec::new(), 0),
+        let Named { points, count: points_count } = match healed_from {
+            Some(_) => Named::default(),
             None => self.points_that_need(object).await?,
         };
         let damage = DamageRow {
@@ -213,37 +213,24 @@ impl Look<'_> {
         Ok(Found { damage, healed_from })
     }
 
-    /// The first of them, and how many there are.
-    async fn points_that_need(&self, object: &str) -> Result<(Vec<PointId>, u64)> {
-        let (mut points, mut points_count) = (Vec::new(), 0);
-        let mut note = |id: PointId| {
-            points_count += 1;
-            if points.len() < limits::DAMAGE_POINTS_MAX {
-                points.push(id);
-            }
-        };
-        let (query, mut itself) = (self.house.ledger.query(), None);
+    async fn points_that_need(&mut self, object: &str) -> Result<Named> {
+        let (query, mut named) = (self.house.ledger.query(), Named::default());
         let packs: Vec<PackRow> = match ObjectName::parse(object)? {
             Object::Reach(id) => {
-                note(id);
+                named.note(id);
                 Vec::new()
             }
             Object::Point(id) => {
-                itself = query.row::<PointRow>(id.as_bytes())?.map(|row| row.id);
-                itself.into_iter().for_each(&mut note);
+                if query.row::<PointRow>(id.as_bytes())?.is_some() {
+                    named.note(id);
+                }
                 self.packs_within(id).await?
             }
             Object::Pack(id) => query.pack(&self.vault.row.id, &id)?.into_iter().collect(),
             _ => Vec::new(),
         };
-        self.each_that_needs(&packs, None, &mut |id| {
-            if itself != Some(id) {
-                note(id);
-            }
-            true
-        })
-        .await?;
-        Ok((points, points_count))
+        self.needs.name((self.house, self.vault), &packs, &mut named).await?;
+        Ok(named)
     }
 
     /// Packs in the object of a point that others may rest on.
@@ -257,7 +244,7 @@ impl Look<'_> {
 
     /// Nothing is missed before it is brought, and of a point that was forgotten its object only
     /// for what others may need of it.
-    async fn must_be_here(&self, expected: &Expected, follows: bool) -> Result<bool> {
+    async fn must_be_here(&mut self, expected: &Expected, follows: bool) -> Result<bool> {
         let packs = match (expected.pack_row(), expected.home_alone()) {
             (Some(row), _) => vec![row.clone()],
             (None, Some(home)) => self.packs_within(home).await?,
@@ -266,41 +253,8 @@ impl Look<'_> {
         if !follows {
             return Ok(!packs.is_empty());
         }
-        let mut is_needed = false;
         let place = &self.course.place.0;
-        self.each_that_needs(&packs, Some(place), &mut |_| {
-            is_needed = true;
-            false
-        })
-        .await?;
-        Ok(is_needed)
-    }
-
-    /// Shows the points that need one of some packs, all or those that lie in one place, until that
-    /// is enough.
-    async fn each_that_needs(
-        &self,
-        packs: &[PackRow],
-        place: Option<&Name>,
-        show: &mut (dyn FnMut(PointId) -> bool + Send),
-    ) -> Result<()> {
-        if packs.is_empty() {
-            return Ok(());
-        }
-        for point in self.house.ledger.query().points(None) {
-            let point: PointRow = point?;
-            let is_there = place.is_none_or(|place| point.locations.contains(place));
-            if point.vault != self.vault.row.id || !is_there {
-                continue;
-            }
-            // One whose reach cannot be read is told of by itself.
-            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
-            let meets = |row: &PackRow| reach.meets(ChunkNumber::from_u64(row.base), row.slots);
-            if packs.iter().any(meets) && !show(point.id) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        self.needs.are_met((self.house, self.vault), place, &packs).await
     }
 }
 

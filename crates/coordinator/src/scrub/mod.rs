@@ -16,6 +16,7 @@ mod course;
 mod homes;
 mod look;
 mod memory;
+mod needs;
 mod own;
 mod schedule;
 mod scrubber;

@@ -5,6 +5,7 @@ use super::{
     homes::Homes,
     look::{Followed, Look, Seen},
     memory,
+    needs::Needs,
     schedule::{Budget, Next},
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) struct Scrubber {
     noted: (Instant, u64),
     followed: Option<Followed>,
     homes: Homes,
+    needs: Needs,
     /// What was found damaged in this pass, if it began here.
     found: Option<BTreeSet<String>>,
 }
@@ -53,8 +55,9 @@ struct Scene {
 impl Scrubber {
     pub(super) fn new(house: Arc<House>, vault: VaultId, location: Name) -> Self {
         let noted = (Instant::now(), 0);
-        let (memory, followed, homes, found) = (None, None, Homes::default(), None);
-        Self { house, vault, location, memory, noted, followed, homes, found }
+        let (memory, followed, found) = (None, None, None);
+        let (homes, needs) = (Homes::default(), Needs::default());
+        Self { house, vault, location, memory, noted, followed, homes, needs, found }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -91,7 +94,7 @@ impl Scrubber {
                 Next::Begin => {
                     (memory.pass, memory.cursor) = (Some(CheckPass::begun(now)), None);
                     (self.followed, self.found) = (None, Some(BTreeSet::new()));
-                    self.homes = Homes::default();
+                    (self.homes, self.needs) = (Homes::default(), Needs::default());
                 }
                 Next::GoOn => {}
             }
@@ -183,10 +186,17 @@ impl Scrubber {
         for step in &steps {
             let Some(vault) = self.turn().await? else { return Ok(()) };
             let mut followed = self.followed.take();
+            let mut needs = core::mem::take(&mut self.needs);
             let (house, vault_now) = (&*house, &scene.vault);
-            let look = Look { house, vault: vault_now, course: &course, followed: &mut followed };
+            let look = Look {
+                house,
+                vault: vault_now,
+                course: &course,
+                followed: &mut followed,
+                needs: &mut needs,
+            };
             let seen = look_at(look, step).await;
-            self.followed = followed;
+            (self.followed, self.needs) = (followed, needs);
             self.count(&vault, step, seen?, &known).await?;
         }
         Ok(())

@@ -227,6 +227,10 @@ pub const DAMAGE_NOTED_MAX: usize = 128;
 pub const DAMAGE_KEPT_MAX: usize = 1024;
 /// Points that are kept by their ids with what they need and is damaged.
 pub const DAMAGE_POINTS_MAX: usize = 16;
+/// They were not counted.
+pub const DAMAGE_POINTS_MANY: u64 = u64::MAX;
+/// Reaches that are read in a pass over a location to name the points that need what is damaged.
+pub const CHECK_REACHES_MAX: usize = 10_000;
 
 // Retention.
 /// Nothing is forgotten before it is so old, unless its policy says otherwise.

@@ -27,7 +27,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 pub(crate) use listing::Marks;
-pub(crate) use own::{Own, OwnState, look_at_own, mend_own, own_behind};
+pub(crate) use own::{Own, OwnState, insist_on_known_keys, look_at_own, mend_own, own_behind};
 pub(crate) use pace::Pace;
 pub(crate) use points::Lacking;
 use points::Survey;

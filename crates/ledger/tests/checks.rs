@@ -28,7 +28,10 @@ fn two_places() -> Story {
     let location = LocationRow { name: name("far"), url, ..story::location() };
     story.done(OPERATOR(), PutLocation { location });
     let beside = Beside { following: vec![name("far")], ..Beside::default() };
-    story.done(OPERATOR(), PutVault { vault: VaultRow { beside: Some(beside), ..story::vault() }, kek: None });
+    story.done(
+        OPERATOR(),
+        PutVault { vault: VaultRow { beside: Some(beside), ..story::vault() }, kek: None },
+    );
     story
 }
 

@@ -150,6 +150,12 @@ pub(crate) async fn copy_shown(
     Filling::of(house, vault, way, told, &insist)?.named(names).await
 }
 
+/// Brings the keys that open what the vault has, or says which no location has whole.
+pub(crate) async fn keys(house: &House, vault: &VaultRow, way: Way<'_>) -> Result<()> {
+    let insist = || house.ledger.peers().insist_on_epoch();
+    Filling::of(house, vault, way, &|_| {}, &insist)?.keys().await
+}
+
 /// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and
 /// came behind the marks; where they stand then.
 pub(crate) async fn tail(

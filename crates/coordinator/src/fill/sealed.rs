@@ -15,7 +15,7 @@ use crate::{
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
 use holdfast_ledger::row::{KeyVersionRow, VaultRow};
-use holdfast_repository::layout::Object;
+use holdfast_repository::layout::{Object, ObjectName};
 
 /// Opens what belongs to the ledger of one cluster.
 pub(super) struct LedgerKeys {
@@ -100,6 +100,15 @@ impl LedgerKeys {
             KeyObject::from_bytes(bytes)
                 .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
         })
+    }
+
+    /// Names of the objects that open all versions.
+    pub(super) fn names_of_keys(&self, vault: &VaultRow) -> Result<Vec<ObjectName>> {
+        let name = |bytes: &[u8]| {
+            let keys = KeyObject::from_bytes(bytes)?;
+            ObjectName::keys(keys.version(), keys.kek_version())
+        };
+        self.objects(vault).map(name).collect()
     }
 
     fn objects<'a>(&'a self, vault: &'a VaultRow) -> impl Iterator<Item = &'a [u8]> {

@@ -1,6 +1,6 @@
 //! Keys that were made on two sides: none takes the place of the other.
 
-use super::scene::{Scene, holds, place, put};
+use super::scene::{Scene, holds, place, put, spoil};
 use bytes::Bytes;
 use holdfast_common::Code;
 
@@ -56,4 +56,23 @@ async fn a_place_with_keys_that_the_ledger_does_not_have_is_refused() {
     assert!(refused.message.contains(theirs.0.as_str()), "{refused}");
     (scene.vault.key_version, scene.vault.key_object) = (2, ours.1.to_vec().into());
     assert!(scene.insist_on_known_keys(&to).await.is_err(), "another pair of that version");
+}
+
+#[tokio::test]
+async fn keys_that_points_need_are_brought_or_it_is_said_that_nobody_has_them() {
+    let mut scene = Scene::new();
+    let keys = scene.keys(1);
+    scene.vault.key_object = keys.1.to_vec().into();
+    let (from, to) = ([place("near").await], place("far").await);
+    let refused = scene.bring_keys(&from, &to).await.unwrap_err();
+    assert_eq!(refused.code, Code::ObjectDamaged, "no place has them: {refused}");
+    put(&from[0].1, &(keys.0.clone(), Bytes::from_static(b"rotten"))).await;
+    let refused = scene.bring_keys(&from, &to).await.unwrap_err();
+    assert!(refused.message.contains(keys.0.as_str()), "{refused}");
+    assert!(!holds(&to).await.contains_key(keys.0.as_str()));
+    spoil(&from[0], &keys.0, &keys.1).await;
+    for _again in 0..2 {
+        scene.bring_keys(&from, &to).await.unwrap();
+        assert_eq!(holds(&to).await[keys.0.as_str()], keys.1);
+    }
 }

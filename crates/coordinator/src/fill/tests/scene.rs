@@ -107,6 +107,11 @@ impl Scene {
         self.with(from, to, &|_| (), &|| self.insist()).mend(&own, problem, None).await
     }
 
+    /// Brings the keys that the ledger has.
+    pub(super) async fn bring_keys(&self, from: &[Place], to: &Place) -> Result<()> {
+        self.with(from, to, &|_| (), &|| self.insist()).keys().await
+    }
+
     /// Whether all keys of a place are known.
     pub(super) async fn insist_on_known_keys(&self, place: &Place) -> Result<()> {
         self.with(&[], place, &|_| (), &|| self.insist()).insist_on_known_keys().await

@@ -89,8 +89,8 @@ impl LedgerKeys {
     /// of another pair than it has in that version.
     pub(super) fn are_strange(&self, vault: &VaultRow, bytes: &[u8]) -> bool {
         let Some(found) = keys_of(vault, bytes) else { return false };
-        let here = self.objects(vault).filter_map(|bytes| keys_of(vault, bytes));
-        let same = here.filter(|here| here.version() == found.version()).next();
+        let mut here = self.objects(vault).filter_map(|bytes| keys_of(vault, bytes));
+        let same = here.find(|here| here.version() == found.version());
         same.is_none_or(|here| is_another_pair(&here, &found))
     }
 

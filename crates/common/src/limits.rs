@@ -32,6 +32,8 @@ pub const INLINE_PACK_BYTES_MAX: usize = 256 * KIB;
 pub const CAPSULE_BYTES_MAX: usize = 4 * KIB;
 /// Eight digits in the names of key objects.
 pub const KEY_VERSION_MAX: u32 = 99_999_999;
+/// How far behind the newest an operator makes a further version, whatever coordinators say.
+pub const KEY_VERSION_STEP_MAX: u32 = 1000;
 /// Versions of one vault's keys. An agent is told how each followed the one before.
 pub const KEY_VERSIONS_MAX: usize = 256;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;

@@ -316,7 +316,7 @@ mod tests {
     }
 
     fn put_vault(vault: VaultRow) -> Command {
-        PutVault { vault: VaultRow { revision: 9, next_number: 77, ..vault } }.into()
+        PutVault { vault: VaultRow { revision: 9, next_number: 77, ..vault }, kek: None }.into()
     }
 
     fn put_location(location: LocationRow) -> Command {

@@ -54,7 +54,8 @@ bench-ledger: setup ## clusters of three beside etcd, a member with a million ro
 	target/release/holdfast-bench ledger $(LEDGER_OPTIONS)
 	target/release/holdfast-bench ledger-rows $(ROWS_OPTIONS)
 
-bench-copies: setup ## what a location that follows, and a second required one, cost a backup: bench/COPIES.md
+bench-copies: setup ## what a location that follows, a second required one and a bucket cost: bench/COPIES.md
+	@.ci/setup test
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench copies
 

@@ -27,7 +27,7 @@ ARROWS = {
     "coordinator": {"common", "runtime", "wire", "keyring", "repository", "storage", "ledger"},
     "cli": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage", "ledger", "agent",
             "coordinator"},
-    "bench": {"common", "runtime", "keyring", "ledger"},
+    "bench": {"common", "runtime", "keyring", "ledger", "testkit-servers"},
     "fuzz": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage", "ledger",
              "agent", "coordinator"},
     "integration": {"common", "runtime", "wire", "keyring", "seal", "repository", "storage",

@@ -39,13 +39,20 @@ impl Holdfast {
 
     /// A new cluster with one agent, asleep.
     pub fn found(&self, dir: &Path) -> Result<House> {
-        self.found_over(dir, &["location"])
+        self.found_over(dir, &[place(dir, "location")], Vec::new())
     }
 
-    /// The same with several directories that are required.
-    pub fn found_over(&self, dir: &Path, locations: &[&str]) -> Result<House> {
+    /// The same with several locations that are required, by their URLs, and what the coordinator
+    /// needs in its environment to open them.
+    pub fn found_over(
+        &self,
+        dir: &Path,
+        locations: &[String],
+        environment: Vec<(String, String)>,
+    ) -> Result<House> {
         files::make_dir(dir)?;
         let mut house = House {
+            environment,
             program: self.program.clone(),
             dir: dir.to_owned(),
             address: free_address()?,
@@ -84,6 +91,7 @@ pub struct House {
     program: PathBuf,
     dir: PathBuf,
     address: String,
+    environment: Vec<(String, String)>,
     /// The coordinator, then the agent; empty while asleep.
     services: Vec<Service>,
 }
@@ -112,20 +120,15 @@ impl House {
         self.measure(&self.line("verify --all --level full", &[]), "verify.log")
     }
 
-    /// A backup, and what it cost until it ended.
-    pub fn back_up_at_once(&self, source: &Path) -> Result<Usage> {
-        self.line("backup --path {}", &[source]).measure(&self.dir.join("backup.log"))
-    }
-
     pub fn location(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// A further directory follows from now on.
     pub fn follow(&self, name: &str) -> Result<()> {
-        let (location, file) = (self.location(name), self.dir.join("vault.toml"));
-        let add = format!("location add {name} local:{{}}");
-        self.line(&add, &[&location]).output()?;
+        let file = self.dir.join("vault.toml");
+        let (add, url) = (format!("location add {name} {{}}"), place(&self.dir, name));
+        self.line(&add, &[Path::new(&url)]).output()?;
         let locations = format!("{{ required = [\"main\"], following = [\"{name}\"] }}");
         let text = format!("kind = \"vault\"\nname = \"main\"\n[spec]\nlocations = {locations}\n");
         std::fs::write(&file, text).map_err(|error| files::failed("write", &file, &error))?;
@@ -151,22 +154,20 @@ impl House {
     }
 
     /// Cluster, first start, enrolment.
-    fn found(&mut self, locations: &[&str]) -> Result<()> {
+    fn found(&mut self, locations: &[String]) -> Result<()> {
         let (house, kek) = (self.dir.join("c"), self.dir.join("kek"));
-        let mut words = format!(
+        let words = format!(
             "cluster init --dir {{}} --name one --region local --listen {} \
              --kek file:{{}} --custody coordinator",
             self.address
         );
-        let mut paths = vec![house, kek];
-        for (at, name) in locations.iter().enumerate() {
-            // The first is `main`, as it always was.
-            let called = if at == 0 { "main" } else { name };
-            words.push_str(&format!(" --location {called}=local:{{}}"));
-            paths.push(self.location(name));
+        let mut line = CommandLine::new(&self.program, &words, &[&house, &kek]);
+        for (at, url) in locations.iter().enumerate() {
+            let name = if at == 0 { "main".to_owned() } else { format!("further{at}") };
+            line.arguments.extend(["--location".to_owned(), format!("{name}={url}")]);
         }
-        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        CommandLine::new(&self.program, &words, &paths).output()?;
+        line.environment.clone_from(&self.environment);
+        line.output()?;
         self.start_coordinator()?;
         let token = self.line("agent token", &[]).output()?;
         let words = format!(
@@ -185,7 +186,9 @@ impl House {
     fn start(&mut self, role: &str, config: &Path) -> Result<()> {
         let config = config.display().to_string();
         let log = self.dir.join(format!("{role}.log"));
-        self.services.push(Service::start(&self.program, &[role, "--config", &config], &log)?);
+        let arguments = [role, "--config", &config];
+        let service = Service::start_with(&self.program, &arguments, &self.environment, &log)?;
+        self.services.push(service);
         Ok(())
     }
 
@@ -234,6 +237,11 @@ impl Repository for House {
     fn stored(&self) -> PathBuf {
         self.dir.join("location")
     }
+}
+
+/// The URL of a directory of a house's own.
+pub fn place(dir: &Path, name: &str) -> String {
+    format!("local:{}", dir.join(name).display())
 }
 
 fn free_address() -> Result<String> {

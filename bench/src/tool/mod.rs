@@ -11,9 +11,9 @@ mod threads;
 mod usage;
 
 pub use command_line::CommandLine;
-pub use holdfast::{Holdfast, House};
+pub use holdfast::{Holdfast, House, place};
 pub use peer::{Peer, PeerName};
-pub use service::Service;
+pub use service::{Service, cpu_seconds};
 pub use usage::{Part, Usage};
 
 use holdfast_common::Result;

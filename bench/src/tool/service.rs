@@ -23,10 +23,21 @@ pub struct Service {
 impl Service {
     /// Starts `program` and waits for its line `ready …`.
     pub fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+        Self::start_with(program, arguments, &[], log)
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> Result<Self> {
         let fail = |error| files::failed("start", program, &error);
         let stderr = File::options().create(true).append(true).open(log).map_err(fail)?;
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -44,9 +55,7 @@ impl Service {
 
     /// User and system seconds since it started.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = files::read_text(&self.proc("stat"))?;
-        let ticks = ticks(&stat).ok_or_else(|| unknown("stat"))?;
-        Ok(ticks as f64 / clock_ticks_per_second() as f64)
+        cpu_seconds(self.id())
     }
 
     /// The peak resident size since [`Self::forget_peak`].
@@ -90,6 +99,13 @@ impl Drop for Service {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// User and system seconds of any process.
+pub fn cpu_seconds(process: u32) -> Result<f64> {
+    let stat = files::read_text(&PathBuf::from(format!("/proc/{process}/stat")))?;
+    let ticks = ticks(&stat).ok_or_else(|| unknown("stat"))?;
+    Ok(ticks as f64 / clock_ticks_per_second() as f64)
 }
 
 /// Fields 14 and 15 of /proc/PID/stat; the name before them may hold spaces and brackets.

@@ -49,6 +49,10 @@ elif what == "ravage":
             s3.put_object(Bucket=bucket, Key=key, Body=b"pay or lose it")
         else:
             s3.delete_object(Bucket=bucket, Key=key)
+elif what == "empty":
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
 elif what == "put":
     s3.put_object(Bucket=bucket, Key=rest[0], Body=rest[1].encode())
 elif what == "unlocked":
@@ -98,6 +102,11 @@ impl Bucket {
     /// All versions, and marks of deletions, up to a page of them.
     pub fn versions(&self) -> Vec<String> {
         self.ask(&["versions"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Deletes all objects, as another client.
+    pub fn empty(&self) {
+        self.ask(&["empty"]);
     }
 
     /// Puts an object past Holdfast.

@@ -12,7 +12,7 @@ const SECRET: &str = "CEPHSECRET";
 #[derive(Debug)]
 pub struct Ceph {
     pub endpoint: String,
-    _server: Server,
+    server: Server,
 }
 
 impl Ceph {
@@ -29,7 +29,12 @@ impl Ceph {
         command.args([monitor, gateway].map(|address| address.port().to_string()));
         command.args([KEY, SECRET]);
         let server = Server::start(&mut command, directory).answering(gateway);
-        Self { endpoint: format!("http://{gateway}"), _server: server }
+        Self { endpoint: format!("http://{gateway}"), server }
+    }
+
+    /// Those that it consists of, for whoever counts what they spend.
+    pub fn processes(&self) -> Vec<u32> {
+        self.server.processes()
     }
 
     pub fn bucket(&self, name: &str) -> Bucket {

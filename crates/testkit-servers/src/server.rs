@@ -67,6 +67,20 @@ impl Server {
         panic!("nothing answers at {address}; the server said:\n{}", self.said());
     }
 
+    /// The processes that it consists of, by what stands in `/proc`.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let all: Vec<[u32; 3]> = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(parent_and_session)
+            .collect();
+        let own = all.iter().find(|[_, parent, _]| *parent == self.keeper.id());
+        let session = own.map(|[_, _, session]| *session);
+        let is_own = |process: &&[u32; 3]| Some(process[2]) == session;
+        all.iter().filter(is_own).map(|[id, ..]| *id).collect()
+    }
+
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.directory.join("said")).unwrap_or_default()
     }
@@ -77,6 +91,15 @@ impl Drop for Server {
         drop(self.keeper.stdin.take());
         let _ended = self.keeper.wait();
     }
+}
+
+/// A process with its parent and its session.
+fn parent_and_session(id: u32) -> Option<[u32; 3]> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut numbers = after.split_whitespace().skip(1).map(|number| number.parse().ok());
+    let (parent, _group, session) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    Some([id, parent, session])
 }
 
 /// A directory that will be a server's.

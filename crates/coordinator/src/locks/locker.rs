@@ -9,6 +9,7 @@
 //! What is claimed holds for every point up to one, when every lock that they need read back as
 //! long as that.
 
+use super::wanted::{Absent, Wanted};
 use crate::{house::House, places::Place, replicate::Queue};
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_common::{Code, Error, Lock, Result, Timestamp, limits};
@@ -16,9 +17,9 @@ use holdfast_keyring::KeyObject;
 use holdfast_ledger::{
     Actor,
     command::NoteLocks,
-    row::{CopyProblem, LockRow, PackHome, PackRow, PackState, PointRow},
+    row::{CopyProblem, LockRow, PointRow},
 };
-use holdfast_repository::layout::{Object, ObjectName};
+use holdfast_repository::layout::ObjectName;
 use holdfast_storage::{Locking, ObjectStore};
 use minicbor::bytes::ByteVec;
 use std::{sync::Arc, time::Duration};
@@ -41,14 +42,24 @@ pub(super) struct Locker {
     /// Keys that were locked then or since.
     keys: Vec<ObjectName>,
     /// What is to be locked still, and what may be claimed when it is.
-    pending: Option<(Vec<ObjectName>, LockRow)>,
+    pending: Option<(Vec<Wanted>, LockRow)>,
+    /// What points that are lost lack here; it is looked at now and then whether they are whole.
+    put_by: Vec<Wanted>,
 }
 
 type Points<'a> = Box<dyn Iterator<Item = Result<PointRow>> + Send + 'a>;
 
 impl Locker {
     pub(super) fn new(house: Arc<House>, row: LockRow, queue: Arc<Queue>) -> Self {
-        Self { house, row, queue, walked: None, keys: Vec::new(), pending: None }
+        Self {
+            house,
+            row,
+            queue,
+            walked: None,
+            keys: Vec::new(),
+            pending: None,
+            put_by: Vec::new(),
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -76,7 +87,9 @@ impl Locker {
         let Some(terms) = vault.lock else { return Ok(()) };
         let (now, keys) = (self.house.ledger.now(), self.wanted_keys()?);
         let is_due = self.walked.is_none_or(|until| until.since(now) < terms.half_life());
-        if !is_due && self.pending.is_none() && self.queue.is_empty() && keys == self.keys {
+        let back = self.whole_again()?;
+        let is_idle = self.pending.is_none() && self.queue.is_empty() && back.is_empty();
+        if !is_due && is_idle && keys == self.keys {
             return Ok(());
         }
         // A clock that went wrong must not lock anything until a day that is none.
@@ -93,32 +106,53 @@ impl Locker {
         if is_due || news.everything {
             self.walk(&place, &keys, lock, claim).await?;
         } else {
-            let (awaited, claimed) = self.pending.take().unwrap_or((Vec::new(), claim.clone()));
-            let records = |id| [ObjectName::reach(id), ObjectName::point(id)];
-            let records = news.points.iter().flat_map(records);
-            let mut names = keys.clone();
-            names.extend(news.objects.iter().cloned().chain(records).chain(awaited));
+            let (awaited, claimed) = self.pending.take().unwrap_or((back, claim.clone()));
+            let of_vault = keys.iter().cloned().map(Wanted::of_vault);
+            let stored = news.objects.iter().cloned().map(Wanted::stored);
+            let records = news.points.iter().flat_map(Wanted::of_point);
+            let wanted: Vec<_> = of_vault.chain(stored).chain(records).chain(awaited).collect();
             let claim = LockRow { covers, problem: None, ..claimed };
             // What is not locked when this ends early is not forgotten.
-            self.pending = Some((names.clone(), claim.clone()));
-            names.retain(|name| self.is_wanted(name));
-            let (_, missing) = lock_all(&place, names, lock).await?;
-            self.pending = Some((missing, claim));
+            self.pending = Some((wanted.clone(), claim.clone()));
+            let (_, missing) = lock_all(&place, wanted, lock).await?;
+            let query = self.house.ledger.query();
+            let absent = Absent::judge_homes(query, &self.row.vault, missing).await?;
+            self.put_by(absent.put_by);
+            self.pending = Some((absent.needed, claim));
         }
         self.keys = keys;
         self.claim().await
     }
 
+    /// What was put by and is needed now; it is awaited from then on.
+    fn whole_again(&mut self) -> Result<Vec<Wanted>> {
+        let (query, all) = (self.house.ledger.query(), self.put_by.clone());
+        let Absent { needed, put_by } = Absent::judge(query, &self.row.vault, all)?;
+        self.put_by = put_by;
+        if let Some((missing, _)) = self.pending.as_mut() {
+            missing.extend(needed.iter().cloned());
+        }
+        Ok(needed)
+    }
+
+    fn put_by(&mut self, more: Vec<Wanted>) {
+        let room = MISSING_MAX.saturating_sub(self.put_by.len());
+        self.put_by.extend(more.into_iter().take(room));
+    }
+
     /// Says what is locked, unless something is still missing.
     async fn claim(&mut self) -> Result<()> {
-        let Some((missing, claim)) = self.pending.take() else { return Ok(()) };
-        let Some(first) = missing.first() else { return self.note(claim).await };
-        let count = missing.len();
-        let message = format!("{count} objects are not there to be locked, first {first}");
-        if count < MISSING_MAX {
-            self.pending = Some((missing, claim));
-        } else {
-            self.walked = None;
+        let Some((missing, claim)) = self.pending.as_ref() else { return Ok(()) };
+        let Some(first) = missing.first() else {
+            // If this is not heard it is said again.
+            self.note(claim.clone()).await?;
+            self.pending = None;
+            return Ok(());
+        };
+        let (count, name) = (missing.len(), &first.name);
+        let message = format!("{count} objects are not there to be locked, first {name}");
+        if count >= MISSING_MAX {
+            (self.walked, self.pending) = (None, None);
         }
         Err(Error::new(Code::LocationBehind, message))
     }
@@ -150,20 +184,26 @@ impl Locker {
         claim: LockRow,
     ) -> Result<()> {
         (self.walked, self.pending) = (None, None);
-        let first = keys.iter().cloned().chain(["vault".parse()?]).collect();
+        self.put_by.clear();
+        let first = keys.iter().cloned().chain(["vault".parse()?]).map(Wanted::of_vault).collect();
         let (mut objects, mut missing) = lock_all(place, first, lock).await?;
-        let (house, mut after) = (self.house.clone(), None);
-        let mut took = |(locked, absent): (u64, Vec<ObjectName>)| {
+        let (house, vault) = (self.house.clone(), self.row.vault);
+        let mut took = |(locked, absent): (u64, Vec<Wanted>)| -> Result<()> {
             objects += locked;
+            let absent = Absent::judge(house.ledger.query(), &vault, absent)?;
             let room = MISSING_MAX.saturating_sub(missing.len());
-            missing.extend(absent.into_iter().take(room));
+            missing.extend(absent.needed.into_iter().take(room));
+            self.put_by(absent.put_by);
+            Ok(())
         };
+        let mut after = None;
         loop {
-            let page = house.ledger.query().packs(&self.row.vault, after.as_ref())?;
+            let query = house.ledger.query();
+            let page = query.packs(&vault, after.as_ref())?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            let names = page.iter().filter_map(|row| self.named(row).transpose());
-            took(lock_all(place, names.collect::<Result<_>>()?, lock).await?);
+            let wanted = page.iter().filter_map(|row| Wanted::by_pack(query, row).transpose());
+            took(lock_all(place, wanted.collect::<Result<_>>()?, lock).await?)?;
         }
         let mut points: Points<'_> = Box::new(house.ledger.query().points_like(""));
         loop {
@@ -171,48 +211,19 @@ impl Locker {
             if page.is_empty() {
                 break;
             }
-            let mut names = Vec::new();
+            let mut wanted = Vec::new();
             for point in page {
                 let point = point?;
-                if point.vault == self.row.vault && point.lost.is_none() {
-                    names.extend([ObjectName::reach(&point.id), ObjectName::point(&point.id)]);
+                if point.vault == vault {
+                    wanted.extend(Wanted::of_point(&point.id));
                 }
             }
-            took(lock_all(place, names, lock).await?);
+            took(lock_all(place, wanted, lock).await?)?;
         }
         drop(points);
         self.walked = Some(lock.until);
         self.pending = Some((missing, LockRow { until: Some(lock.until), objects, ..claim }));
         Ok(())
-    }
-
-    /// The object that a pack lies in; with a point that is kept it is locked beside its record.
-    fn named(&self, pack: &PackRow) -> Result<Option<ObjectName>> {
-        if pack.state != PackState::Stored {
-            return Ok(None);
-        }
-        match pack.home {
-            PackHome::Object => Ok(Some(ObjectName::pack(&pack.id))),
-            PackHome::Point(home, _) => {
-                let is_gone = self.house.ledger.query().forgotten(&home)?.is_some();
-                Ok(is_gone.then(|| ObjectName::point(&home)))
-            }
-        }
-    }
-
-    /// Whether the ledger still relies on an object that was not there before.
-    fn is_wanted(&self, name: &ObjectName) -> bool {
-        let query = self.house.ledger.query();
-        match name.object() {
-            Object::Pack(id) => {
-                let row = query.pack(&self.row.vault, &id);
-                row.is_ok_and(|row| row.is_some_and(|row| row.state == PackState::Stored))
-            }
-            Object::Point(id) | Object::Reach(id) => {
-                query.point(&id).is_ok_and(|point| point.lost.is_none())
-            }
-            _ => true,
-        }
     }
 
     /// All versions of the vault's keys, as they are wrapped now.
@@ -228,12 +239,12 @@ impl Locker {
     }
 
     async fn note(&mut self, row: LockRow) -> Result<()> {
-        let before = std::mem::replace(&mut self.row, row);
-        if before == self.row {
-            return Ok(());
+        if row != self.row {
+            let command = NoteLocks { lock: row.clone() };
+            self.house.ledger.propose(Actor::System, command).await?;
+            self.row = row;
         }
-        let command = NoteLocks { lock: self.row.clone() };
-        self.house.ledger.propose(Actor::System, command).await.map(drop)
+        Ok(())
     }
 
     /// What was locked stays so; why there is no more of it is told once.
@@ -266,30 +277,30 @@ async fn insist_on_locks((name, store): &Place) -> Result<()> {
 /// How many are locked as long as was wanted, and which are not there.
 async fn lock_all(
     (_, store): &Place,
-    names: Vec<ObjectName>,
+    wanted: Vec<Wanted>,
     lock: Lock,
-) -> Result<(u64, Vec<ObjectName>)> {
-    let calls = names.into_iter().map(|name| lock_one(store.clone(), name, lock));
+) -> Result<(u64, Vec<Wanted>)> {
+    let calls = wanted.into_iter().map(|wanted| lock_one(store.clone(), wanted, lock));
     let mut locked = stream::iter(calls.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
     let (mut count, mut missing) = (0, Vec::new());
     while let Some(absent) = locked.try_next().await? {
         match absent {
             None => count += 1,
-            Some(name) => missing.push(name),
+            Some(wanted) => missing.push(wanted),
         }
     }
     Ok((count, missing))
 }
 
-/// The name, if there is no such object.
+/// The same, if there is no such object.
 async fn lock_one(
     store: Arc<dyn ObjectStore>,
-    name: ObjectName,
+    wanted: Wanted,
     lock: Lock,
-) -> Result<Option<ObjectName>> {
-    match store.lock(&name.as_str().parse()?, lock).await {
+) -> Result<Option<Wanted>> {
+    match store.lock(&wanted.name.as_str().parse()?, lock).await {
         Ok(_) => Ok(None),
-        Err(error) if error.code == Code::ObjectMissing => Ok(Some(name)),
+        Err(error) if error.code == Code::ObjectMissing => Ok(Some(wanted)),
         Err(error) => Err(error),
     }
 }

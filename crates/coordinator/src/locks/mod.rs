@@ -14,6 +14,7 @@
 //! and goes when its lock has ended.
 
 mod locker;
+mod wanted;
 
 use crate::{
     house::House,

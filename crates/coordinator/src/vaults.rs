@@ -75,6 +75,7 @@ pub(crate) async fn make(
     let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
     let version = keys.newest();
     let kek = &house.kek()?;
+    insist_on_kek_in_use(house, kek).await?;
     let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
     let vault = VaultRow {
         id: keys.vault(),
@@ -100,7 +101,37 @@ pub(crate) async fn make(
     write_objects(house, &vault, &object).await?;
     // Whoever changes the KEK meanwhile knows nothing of this vault.
     let kek = (house.ledger.query().level()? >= KEYS).then_some(*kek.id.as_bytes());
-    house.ledger.propose(actor, PutVault { vault, kek }).await
+    let made = house.ledger.propose(actor, PutVault { vault: vault.clone(), kek }).await;
+    if made.as_ref().is_err_and(|error| error.code == Code::ResourceConflict) {
+        take_back(house, &vault, &object).await;
+    }
+    made
+}
+
+/// What is wrapped under a KEK that another one followed is not worth writing.
+async fn insist_on_kek_in_use(house: &House, kek: &Kek) -> Result<()> {
+    house.ledger.catch_up().await?;
+    let keks = house.ledger.query().keks()?;
+    let in_use = keks.iter().find(|row| row.until.is_none());
+    if in_use.is_none_or(|row| row.id == *kek.id.as_bytes()) {
+        return Ok(());
+    }
+    let message = "the KEK was changed, and this coordinator has not taken the new one";
+    Err(Error::new(Code::ResourceConflict, message).next("ask again in a moment"))
+}
+
+/// The ledger has refused the vault for good: its locations are as free as they were before. What
+/// cannot be taken back is told by whoever tries to use the location next.
+async fn take_back(house: &House, vault: &VaultRow, keys: &KeyObject) {
+    let key_name = layout::ObjectName::keys(keys.version(), keys.kek_version());
+    let names = [Ok(layout::ObjectName::vault()), key_name];
+    for name in names.into_iter().flatten().filter_map(|name| name.as_str().parse().ok()) {
+        for (location, store) in house.places.open_all(vault).await.unwrap_or_default() {
+            if let Err(error) = store.delete(&name).await {
+                tracing::warn!(%location, %name, %error, "a refused vault's object stays there");
+            }
+        }
+    }
 }
 
 /// Locations that come to hold a vault show whose they are before anything is copied there. One

@@ -114,14 +114,16 @@ pub(crate) async fn mend_own(
     filling.mend(own, problem, upto).await
 }
 
-/// Refuses a place that has keys which the ledger does not have: points may be sealed to them.
+/// Refuses a place that has keys which neither the ledger nor another place has: points may be
+/// sealed to them.
 pub(crate) async fn insist_on_known_keys(
     house: &House,
     vault: &VaultRow,
+    others: &[Place],
     place: &Place,
 ) -> Result<()> {
     let insist = || Ok(());
-    let way = Way::at_once(house, &[], place);
+    let way = Way::at_once(house, others, place);
     Filling::of(house, vault, way, &|_| {}, &insist)?.insist_on_known_keys().await
 }
 
@@ -182,7 +184,8 @@ impl Filling<'_> {
                 Err(error) if error.code == Code::LimitExceeded => continue,
                 found => found?,
             };
-            if self.ledger.are_strange(self.vault, &bytes) {
+            let is_strange = self.ledger.are_strange(self.vault, &bytes);
+            if is_strange && !self.lies_in_a_source(&held, &bytes).await? {
                 let (name, location, vault) = (&held.name, &self.to.0, &self.vault.name);
                 let message = format!(
                     "`{location}` has {name}, keys of the vault `{vault}` that were made on the \
@@ -195,6 +198,18 @@ impl Filling<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What an attempt left behind lies everywhere, and nothing is sealed to it.
+    async fn lies_in_a_source(&self, held: &Held, bytes: &Bytes) -> Result<bool> {
+        for (_, store) in self.from {
+            match store.get(&held.name, limits::KEY_OBJECT_BYTES_MAX).await {
+                Ok(there) if there == bytes => return Ok(true),
+                Err(error) if error.code != Code::ObjectMissing => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Whole, and not what it must be: it came back old, or it was made on another side.

@@ -44,18 +44,22 @@ async fn a_place_with_keys_that_the_ledger_does_not_have_is_refused() {
     let mut scene = Scene::new();
     let first = scene.keys(1);
     scene.vault.key_object = first.1.to_vec().into();
-    let to = place("far").await;
+    let (from, to) = ([place("near").await], place("far").await);
     for known in [&first, &scene.keys(2)] {
         put(&to.1, known).await;
     }
-    scene.insist_on_known_keys(&to).await.unwrap();
+    scene.insist_on_known_keys(&from, &to).await.unwrap();
     let (ours, theirs) = (scene.rotated(2), scene.rotated(2));
     put(&to.1, &theirs).await;
-    let refused = scene.insist_on_known_keys(&to).await.unwrap_err();
+    put(&from[0].1, &ours).await;
+    let refused = scene.insist_on_known_keys(&from, &to).await.unwrap_err();
     assert_eq!(refused.code, Code::ObjectConflict);
     assert!(refused.message.contains(theirs.0.as_str()), "{refused}");
     (scene.vault.key_version, scene.vault.key_object) = (2, ours.1.to_vec().into());
-    assert!(scene.insist_on_known_keys(&to).await.is_err(), "another pair of that version");
+    assert!(scene.insist_on_known_keys(&from, &to).await.is_err(), "another pair of that version");
+    let same = [place("near").await];
+    put(&same[0].1, &theirs).await;
+    scene.insist_on_known_keys(&same, &to).await.unwrap();
 }
 
 #[tokio::test]

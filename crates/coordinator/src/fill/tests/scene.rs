@@ -112,9 +112,9 @@ impl Scene {
         self.with(from, to, &|_| (), &|| self.insist()).keys().await
     }
 
-    /// Whether all keys of a place are known.
-    pub(super) async fn insist_on_known_keys(&self, place: &Place) -> Result<()> {
-        self.with(&[], place, &|_| (), &|| self.insist()).insist_on_known_keys().await
+    /// Whether all keys of a place are known, or lie in others.
+    pub(super) async fn insist_on_known_keys(&self, from: &[Place], to: &Place) -> Result<()> {
+        self.with(from, to, &|_| (), &|| self.insist()).insist_on_known_keys().await
     }
 
     fn with<'a>(

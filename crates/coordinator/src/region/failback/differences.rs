@@ -193,7 +193,12 @@ fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result
         |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
     let declared =
         |vault: &VaultRow| (vault.id, vault.sharing, vault.custody, vault.lock, vault.checks);
+    let settings = |vault: &VaultRow| {
+        let beside = vault.beside.clone().unwrap_or_default();
+        (beside.bytes_per_second_max, beside.enough, beside.wait_secs)
+    };
     Ok(declared(ours) == declared(theirs)
+        && settings(ours) == settings(theirs)
         && required == theirs.required_as_declared().collect()
         && following(ours) == following(theirs))
 }
@@ -461,6 +466,7 @@ mod tests {
         let here = Here::new();
         let lock = LockTerms { class: LockClass::Governance, secs: 9 };
         let checks = Checks { storage_bytes_per_day: Some(0), ..Checks::default() };
+        let settled = Beside { wait_secs: Some(60), ..Beside::default() };
         let others = [
             vault(&["near"]),
             vault(&["far"]),
@@ -468,6 +474,7 @@ mod tests {
             VaultRow { sharing: Sharing::Vault, ..vault(&["near", "far"]) },
             VaultRow { custody: Custody::Operator, ..vault(&["near", "far"]) },
             VaultRow { lock: Some(lock), ..vault(&["near", "far"]) },
+            VaultRow { beside: Some(settled), ..vault(&["near", "far"]) },
             VaultRow { checks: Some(checks), ..vault(&["near", "far"]) },
             VaultRow { name: name("new"), ..vault(&["near", "far"]) },
         ];

@@ -97,10 +97,11 @@ pub(crate) async fn fail_back(
     house.ledger.catch_up().await?;
     let epoch = insist_on_return(house, &order.region)?;
     let returns = returns(house, &epoch, &order.region).await?;
-    for back in &returns {
-        fill::insist_on_known_keys(house, &back.vault, &back.to).await?;
-    }
     let is_back = epoch.regions.contains(&order.region);
+    // What comes to lie there later was made on this side.
+    for back in returns.iter().filter(|_| !is_back) {
+        fill::insist_on_known_keys(house, &back.vault, &back.from, &back.to).await?;
+    }
     let mut report = match is_back {
         true => kept(&house.ledger.query(), &order.region)?.unwrap_or_default(),
         false => look(house, order, &epoch, &returns, told).await?,

@@ -17,6 +17,7 @@ mod cluster;
 #[cfg(test)]
 mod crowd;
 pub mod door;
+mod errands;
 mod fill;
 mod house;
 mod identity;

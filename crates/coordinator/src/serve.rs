@@ -9,21 +9,24 @@ use crate::{
     budget::Budget,
     catalog,
     cluster::{levels, members, seed, witness},
+    errands,
     house::{House, Keys},
     identity::certificates,
     keys::{self, custody::Custodian, secrets},
-    locks,
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, replicate, retain, scrub, shipped,
+    region, retain, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
 };
 use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
-use holdfast_ledger::{LEVEL, row::ClusterRow};
+use holdfast_ledger::{
+    LEVEL,
+    row::{ClusterRow, CopyRow, LockRow},
+};
 use holdfast_runtime::{
     identity::IdentityKind,
     pki::CertificateAuthority,
@@ -213,12 +216,10 @@ fn spawn_work(
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
     tasks.spawn("retention", OnError::Shutdown, retention);
-    tasks.spawn(
-        "replication",
-        OnError::Shutdown,
-        replicate::replicate(house.clone(), token.clone()),
-    );
-    tasks.spawn("locks", OnError::Shutdown, locks::lock(house.clone(), token.clone()));
+    let copies = errands::run::<CopyRow>(house.clone(), token.clone());
+    tasks.spawn("replication", OnError::Shutdown, copies);
+    let locks = errands::run::<LockRow>(house.clone(), token.clone());
+    tasks.spawn("locks", OnError::Shutdown, locks);
     tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);

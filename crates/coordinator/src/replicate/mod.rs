@@ -17,91 +17,38 @@ mod figures;
 mod found;
 mod queue;
 
-use crate::{
-    house::House,
-    raft::{Heard, Listener},
-};
+use crate::{errands::Errand, house::House, raft::Listener};
 use copier::Copier;
 pub(crate) use figures::Figures;
 use holdfast_common::{Name, Result, VaultId};
 use holdfast_ledger::row::CopyRow;
-use holdfast_runtime::tasks::OnError;
 pub(crate) use queue::Queue;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use std::sync::Arc;
 
-/// A leader that was not heard of through the ledger is noticed by then.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+impl Errand for CopyRow {
+    const NAME: &'static str = "copies";
+    const LISTENER: Listener = Listener::Copies;
 
-/// Runs the copiers for as long as this member leads.
-pub(crate) async fn replicate(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
-    let mut applied = house.ledger.applied();
-    let mut copiers = Copiers::default();
-    loop {
-        let heard = house.ledger.take_heard(Listener::Copies);
-        if house.ledger.leads() && house.ledger.peers().insist_on_epoch().is_ok() {
-            copiers.keep(&house)?;
-            copiers.tell(&house, &heard)?;
-        } else {
-            copiers.0.clear();
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            changed = applied.changed() => if changed.is_err() { return Ok(()) },
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
-        }
-    }
-}
-
-#[derive(Default)]
-struct Copiers(BTreeMap<(VaultId, Name), Running>);
-
-struct Running {
-    opened: u64,
-    queue: Arc<Queue>,
-    /// Ends the copier when it goes.
-    _ends: DropGuard,
-}
-
-impl Copiers {
-    /// One for each row: what a row said that was opened anew is of another place.
-    fn keep(&mut self, house: &Arc<House>) -> Result<()> {
+    fn all(house: &House) -> Result<Vec<Self>> {
         let query = house.ledger.query();
         let mut rows = query.copies()?;
-        let is_held = |row: &CopyRow| {
+        let is_held = |row: &Self| {
             let vault = query.vault(&row.vault);
             vault.is_ok_and(|vault| vault.holding().any(|name| *name == row.location))
         };
         rows.retain(is_held);
-        self.0.retain(|(vault, location), running| {
-            let is_its = |row: &CopyRow| row.vault == *vault && row.location == *location;
-            rows.iter().any(|row| is_its(row) && row.opened == running.opened)
-        });
-        for row in rows {
-            let key = (row.vault, row.location.clone());
-            self.0.entry(key).or_insert_with(|| start(house, row));
-        }
-        Ok(())
+        Ok(rows)
     }
 
-    fn tell(&self, house: &House, heard: &Heard) -> Result<()> {
-        for ((vault, _), running) in &self.0 {
-            running.queue.hear(house.ledger.query(), vault, heard)?;
-        }
-        Ok(())
+    fn place(&self) -> (VaultId, Name) {
+        (self.vault, self.location.clone())
     }
-}
 
-fn start(house: &Arc<House>, row: CopyRow) -> Running {
-    let (queue, token) = (Arc::<Queue>::default(), house.tasks.token().child_token());
-    let opened = row.opened;
-    let copier = Copier::new(house.clone(), row, queue.clone());
-    let ends = token.clone();
-    house.tasks.spawn("copies", OnError::Log, async move {
-        match ends.run_until_cancelled(copier.run()).await {
-            Some(ended) => ended,
-            None => Ok(()),
-        }
-    });
-    Running { opened, queue, _ends: token.drop_guard() }
+    fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    async fn run(self, house: Arc<House>, queue: Arc<Queue>) -> Result<()> {
+        Copier::new(house, self, queue).run().await
+    }
 }

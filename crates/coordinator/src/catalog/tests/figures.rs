@@ -25,7 +25,7 @@ const ROWS_A_PACK: u64 = 128;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures"]
 async fn figures_of_segments() {
-    for rows in [1_000_000, 10_000_000] {
+    for rows in [1_000_000, 20_000_000] {
         let mut vault = Vaulted::new();
         let place = tempfile::tempdir().unwrap();
         let url = format!("local:{}", place.path().display()).parse().unwrap();

@@ -84,7 +84,10 @@ codes! {
     HistoryTorn "history.entries_missing" Damage false "name another location too with a further --from, or go on without them: --up-to-gap REASON";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
+    KekDenied "kek.access_denied" Refused false "see what the provider lets this coordinator's PIN, token or role do: docs/kek.md";
+    KekGone "kek.key_gone" Refused false "enable or restore the key at its provider, or import a bundle under another KEK: docs/kek.md";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
+    KekUnreachable "kek.provider_unreachable" Unreachable true "see to the KEK's provider and the way to it; what runs goes on without it";
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: name the operator's key, or use a bundle that was exported with it";
     KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";

@@ -35,6 +35,12 @@ pub const KEY_VERSION_MAX: u32 = 99_999_999;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
 /// A file that holds a KEK or a passphrase.
 pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
+/// A KEK as its provider sealed it: 32 bytes, and what a provider puts around them.
+pub const SEALED_KEK_BYTES_MAX: usize = 4 * KIB;
+/// What a provider calls its key, or a version of it: an ARN has 2,048 letters at most.
+pub const KEK_NAME_BYTES_MAX: usize = 2 * KIB;
+/// What a KEK's provider may answer; a key of many versions lists them all.
+pub const PROVIDER_ANSWER_BYTES_MAX: usize = 256 * KIB;
 pub const BUNDLE_BYTES_MAX: usize = 64 * MIB;
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 4 * KIB;
 pub const BUNDLE_PASSPHRASE_BYTES_MIN: usize = 8;

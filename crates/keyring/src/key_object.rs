@@ -6,7 +6,7 @@
 //! the parts unwrapped: where the private half opens it must match them, or nothing is given out.
 
 use crate::{
-    Argon, ChunkingKey, CoordinatorKey, IndexPrivateKey, Kek, KekId, RootIdKey, VaultKeys,
+    ChunkingKey, CoordinatorKey, Derivation, IndexPrivateKey, Kek, KekId, RootIdKey, VaultKeys,
     VaultPrivateKey, VaultPublicKey, aead,
     vault_keys::{Pairs, VaultHalf, version_fits},
 };
@@ -47,7 +47,7 @@ pub struct KeyObject {
     #[n(9)]
     operator_kek: Option<KekId>,
     #[n(10)]
-    derivation: Option<Argon>,
+    derivation: Option<Derivation>,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl KeyObject {
                 chunking: wrap(kek, Part::Chunking, keys.chunking().secret()),
             },
             operator_kek: operator.map(|operator| operator.id),
-            derivation: kek.derivation,
+            derivation: kek.derivation.clone(),
         })
     }
 
@@ -184,7 +184,7 @@ impl KeyObject {
     }
 
     /// How the KEK follows from its passphrase, when it does.
-    pub fn derivation(&self) -> Option<&Argon> {
+    pub fn derivation(&self) -> Option<&Derivation> {
         self.derivation.as_ref()
     }
 
@@ -312,7 +312,7 @@ fn operator_kek_can_stand_in_a_key_object(kek: &Kek, operator: &Kek) -> Result<(
     if operator.derivation.is_some() {
         return Err(Error::new(
             Code::UsageMalformed,
-            "an operator's KEK cannot be derived from a passphrase",
+            "an operator's KEK is a key: no passphrase, and nothing that a provider keeps",
         )
         .next("make a key file and name it with file:PATH"));
     }

@@ -11,18 +11,17 @@ use crate::{
     cluster::{levels, members, seed, witness},
     house::{House, Keys},
     identity::certificates,
-    keys::custody::Custodian,
-    keys::secrets,
-    options::{Options, environment},
+    keys::{custody::Custodian, kek, secrets},
+    options::Options,
     places::Places,
     raft::{Ledger, Node, Peers, Room},
     region, replicate, shipped,
     shipped::ship,
 };
 use holdfast_common::{
-    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
+    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, KekSource};
+use holdfast_keyring::{ClusterRecoveryKey, Kek, KekSource};
 use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
@@ -71,7 +70,8 @@ pub async fn serve(
     loop {
         region::prepare(&config).await?;
         let again = CancellationToken::new();
-        let address = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        let lived = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        let Lived::At(address) = lived else { return Ok(()) };
         if !again.is_cancelled() || shutdown.is_cancelled() {
             return Ok(());
         }
@@ -81,13 +81,20 @@ pub async fn serve(
     }
 }
 
+/// How a life of a coordinator went.
+enum Lived {
+    At(SocketAddr),
+    /// It was to stop before it had its KEK.
+    Stopped,
+}
+
 /// One life of a coordinator, until `shutdown` or until it is to start `again`.
 async fn live(
     config: &Options,
     again: &CancellationToken,
     shutdown: &CancellationToken,
     ready: &mut (dyn FnMut(SocketAddr) + Send),
-) -> Result<SocketAddr> {
+) -> Result<Lived> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let seed = seed::load(config)?;
@@ -98,7 +105,10 @@ async fn live(
     }
     let cluster = cluster(config, &ledger, seed.as_ref())?;
     insist_on_duty(config, &ledger)?;
-    let keys = unlock(config, &cluster, entropy.clone())?;
+    let Some(keys) = unlock(config, &cluster, entropy.clone(), shutdown).await? else {
+        wait_for_release(ledger.close().await).await;
+        return Ok(Lived::Stopped);
+    };
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
@@ -138,7 +148,7 @@ async fn live(
         ready(address);
         until_the_end(&house, shutdown, &tasks).await;
     }
-    end(house, &tasks).await.map(|()| address)
+    end(house, &tasks).await.map(|()| Lived::At(address))
 }
 
 async fn until_the_end(house: &House, shutdown: &CancellationToken, tasks: &Tasks) {
@@ -215,6 +225,7 @@ fn spawn_work(
         OnError::Shutdown,
         replicate::replicate(house.clone(), token.clone()),
     );
+    tasks.spawn("KEK", OnError::Log, kek::watch(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -358,28 +369,29 @@ fn insist_on_duty(config: &Options, ledger: &Ledger) -> Result<()> {
     }
 }
 
-/// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing.
-fn unlock(
+/// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing. Nothing
+/// at all when the process is to stop while the KEK's provider is away.
+async fn unlock(
     config: &Options,
     cluster: &ClusterRow,
     entropy: Arc<dyn Entropy>,
-) -> Result<Option<Keys>> {
-    let Some(source) = &config.kek else { return Ok(None) };
-    let derivation: Option<Argon> = cluster
-        .kek_derivation
-        .as_ref()
-        .map(|bytes| record::from_bytes("derivation", bytes))
-        .transpose()?;
-    let source: KekSource = source.parse()?;
-    if source.is_readable_by_others().unwrap_or(false) {
-        tracing::warn!("the KEK can be read by others than its owner");
-    }
-    let kek = source.load(&environment, derivation.as_ref())?;
+    shutdown: &CancellationToken,
+) -> Result<Option<Option<Keys>>> {
+    let Some(source) = kek::source(config)? else { return Ok(Some(None)) };
+    let Some(kek) = kek::wait_for(&source, cluster, shutdown).await? else { return Ok(None) };
+    keys(kek, source, cluster, entropy).map(Some).map(Some)
+}
+
+fn keys(
+    kek: Kek,
+    kek_source: KekSource,
+    cluster: &ClusterRow,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Keys> {
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    let custodian = Custodian::new(kek, entropy);
-    Ok(Some(Keys { custodian, authority, kek_source: source, recovery }))
+    Ok(Keys { custodian: Custodian::new(kek, entropy), authority, kek_source, recovery })
 }
 
 /// Everything the services share, before anybody listens.
@@ -400,6 +412,7 @@ pub(crate) fn house(
         base: config.base,
         ledger,
         keys,
+        kek_watch: Default::default(),
         first_peers: Default::default(),
         hub: Default::default(),
         sessions: Default::default(),

@@ -213,6 +213,9 @@ mod tests {
     #[test]
     fn a_key_of_several_regions_is_opened_by_its_id() {
         assert_eq!(opener("arn:aws:kms:eu-central-1:1:key/mrk-12"), "mrk-12");
-        assert_eq!(opener("arn:aws:kms:eu-central-1:1:key/12"), "arn:aws:kms:eu-central-1:1:key/12");
+        assert_eq!(
+            opener("arn:aws:kms:eu-central-1:1:key/12"),
+            "arn:aws:kms:eu-central-1:1:key/12"
+        );
     }
 }

@@ -99,7 +99,8 @@ pub async fn destroy(
     }
     if (old.provider, &old.key, &old.version) == (kept.provider, &kept.key, &kept.version) {
         let message = format!(
-            "version {} of the provider's key seals the KEK that is in use too", kept.version
+            "version {} of the provider's key seals the KEK that is in use too",
+            kept.version
         );
         return Err(Error::new(Code::KekDenied, message)
             .next("make a new version, wrap the keys anew under it, and then destroy this one"));

@@ -1,8 +1,8 @@
 //! KEKs that somebody else keeps: PKCS#11 tokens, AWS KMS, OpenBao and Vault transit.
 //!
 //! ```text
-//!   make:  a KEK of 32 random bytes ──▶ provider seals it under its key ──▶ sealed KEK, kept beside
-//!                                                                           all that the KEK wraps
+//!   make:  32 random bytes ──▶ provider seals them under its key ──▶ sealed KEK, kept beside
+//!                                                                    all that the KEK wraps
 //!   load:  sealed KEK ──▶ provider opens it ──▶ the id is compared ──▶ KEK, in memory
 //! ```
 //!
@@ -15,7 +15,7 @@ mod aws_kms;
 mod exchange;
 mod keeper;
 mod pkcs11;
-mod tries;
 mod transit;
+mod tries;
 
 pub use keeper::{Destruction, Environment, destroy, load, make, renew, version_in_use};

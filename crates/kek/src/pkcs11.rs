@@ -86,7 +86,8 @@ impl Pkcs11 {
         let field = sealed.sealed.clone();
         self.within(move |token, session| {
             let version = token.version(session, &wanted)?;
-            let (iv, field) = field.split_at_checked(IV_BYTES).ok_or_else(|| foreign("too short"))?;
+            let (iv, field) =
+                field.split_at_checked(IV_BYTES).ok_or_else(|| foreign("too short"))?;
             let mut iv = iv.to_vec();
             let params = GcmParams::new(&mut iv, &aad, TAG_BITS.into());
             let mechanism = Mechanism::AesGcm(params.map_err(|error| token.judge(error))?);
@@ -244,7 +245,11 @@ impl Pkcs11 {
         ];
         let made = session.generate_key(&Mechanism::AesKeyGen, &template);
         let handle = made.map_err(|error| self.judge(error))?;
-        tracing::info!(token = self.key.token, key = self.key.object, "a key was made in the token");
+        tracing::info!(
+            token = self.key.token,
+            key = self.key.object,
+            "a key was made in the token"
+        );
         Ok(Version { id, handle })
     }
 
@@ -308,7 +313,8 @@ fn module(path: &Path) -> Result<Module> {
             .cause(error)
             .next("name the library of the token's maker: module-path=PATH")
     };
-    let mut held = MODULES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held =
+        MODULES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = held.iter().find(|(known, _)| known == path) {
         return Ok(module.clone());
     }

@@ -145,7 +145,8 @@ impl Transit {
 }
 
 /// Types that take additional data.
-const KINDS: [&str; 4] = ["aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"];
+const KINDS: [&str; 4] =
+    ["aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"];
 
 fn bound(binding: &KekBinding, derived: bool) -> Value {
     let bytes = STANDARD.encode(binding.to_bytes());
@@ -166,13 +167,14 @@ fn refusal(key: &str, status: u16, said: &Value) -> Error {
             &format!("HTTP 403 {words}"),
         ),
         404 => gone(format!("there is no transit key `{key}`"), &format!("HTTP 404 {words}")),
-        400 if has("key not found") => {
-            gone(format!("there is no transit key `{key}`"), &words)
-        }
+        400 if has("key not found") => gone(format!("there is no transit key `{key}`"), &words),
         400 if has("too old") || has("version is disallowed") || has("no such key version") => {
             gone(format!("the version of transit key `{key}` that sealed the KEK is gone"), &words)
         }
-        400 if has("authentication failed") || has("invalid ciphertext") || has("could not decode") => {
+        400 if has("authentication failed")
+            || has("invalid ciphertext")
+            || has("could not decode") =>
+        {
             foreign(&words)
         }
         400..500 if !matches!(status, 408 | 429 | 472 | 473) => denied(

@@ -7,9 +7,9 @@ mod seeded;
 
 use holdfast_common::{AgentId, ChunkId, ChunkKind, ClusterId, Secret, Timestamp, VaultId};
 use holdfast_keyring::{
-    Argon, BundleContents, BundledVault, Capsule, ClusterRecoveryKey, Custody, Derivation, Enrolled,
-    Provider, SealedKek,
-    IdentityKey, IndexPrivateKey, Kek, KeyObject, VaultKeys, VaultPrivateKey, bundle,
+    Argon, BundleContents, BundledVault, Capsule, ClusterRecoveryKey, Custody, Derivation,
+    Enrolled, IdentityKey, IndexPrivateKey, Kek, KeyObject, Provider, SealedKek, VaultKeys,
+    VaultPrivateKey, bundle,
 };
 use seeded::Seeded;
 use zeroize::Zeroizing;

@@ -248,7 +248,10 @@ impl fmt::Display for RemoteKek {
                 let (token, object) = (query::encode(token), query::encode(object));
                 (
                     format!("pkcs11:token={token};object={object}"),
-                    vec![("module-path", Some(path(module))), ("pin-source", Some(pin.to_string()))],
+                    vec![
+                        ("module-path", Some(path(module))),
+                        ("pin-source", Some(pin.to_string())),
+                    ],
                 )
             }
             Self::Transit(TransitKey { address, mount, key, token, ca, namespace }) => (

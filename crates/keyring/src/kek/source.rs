@@ -81,7 +81,9 @@ impl KekSource {
         match self {
             Self::Env(_) | Self::PassphraseEnv(_) => Ok(false),
             Self::File(path) | Self::PassphraseFile(path) => self.is_open(path),
-            Self::Remote(remote) => remote.secret_file().map_or(Ok(false), |path| self.is_open(path)),
+            Self::Remote(remote) => {
+                remote.secret_file().map_or(Ok(false), |path| self.is_open(path))
+            }
         }
     }
 
@@ -155,10 +157,7 @@ impl FromStr for KekSource {
 
 impl SecretPlace {
     /// The PIN or token as it is there now, without the line end of an editor.
-    pub fn read(
-        &self,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Zeroizing<String>> {
+    pub fn read(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Zeroizing<String>> {
         let unavailable = |cause: &dyn fmt::Display| {
             Error::new(Code::KekUnavailable, format!("no PIN or token can be had from `{self}`"))
                 .cause(cause)
@@ -195,9 +194,10 @@ fn not_a_source(text: &str) -> Error {
         true => format!("`{kind}:` is not followed by a name or path"),
         false => "the key's provider is not known".to_owned(),
     };
-    Error::new(Code::UsageMalformed, message)
-        .next("write file:PATH, env:NAME, passphrase-file:PATH, passphrase-env:NAME, pkcs11:…, aws-kms:… \
-             or transit:…; see docs/kek.md")
+    Error::new(Code::UsageMalformed, message).next(
+        "write file:PATH, env:NAME, passphrase-file:PATH, passphrase-env:NAME, pkcs11:…, aws-kms:… \
+             or transit:…; see docs/kek.md",
+    )
 }
 
 fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -1,0 +1,128 @@
+//! The cluster's KEK: had once, at the start, and looked at from time to time.
+//!
+//! What runs has it in memory and needs nobody. But a provider that is away, or that does not let
+//! this member in any more, keeps the next start from coming up: so a member asks it every few
+//! minutes, and soon after somebody wants to know how things are, and `status` says what it heard.
+
+use crate::{
+    house::House,
+    options::{Options, environment},
+};
+use core::time::Duration;
+use holdfast_common::{Code, Error, Result, Timestamp, limits, record};
+use holdfast_keyring::{Derivation, Kek, KekSource};
+use holdfast_ledger::row::ClusterRow;
+use holdfast_wire::v1;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The KEK under which the cluster's own secrets are.
+pub(crate) async fn load(source: &KekSource, cluster: &ClusterRow) -> Result<Kek> {
+    let derivation: Option<Derivation> = cluster
+        .kek_derivation
+        .as_ref()
+        .map(|bytes| record::from_bytes("derivation", bytes))
+        .transpose()?;
+    holdfast_kek::load(source, environment, derivation.as_ref()).await
+}
+
+/// Waits for a provider that is away, and says so; nothing when it is to stop before. Whoever
+/// refuses is believed at once.
+pub(crate) async fn wait_for(
+    source: &KekSource,
+    cluster: &ClusterRow,
+    shutdown: &CancellationToken,
+) -> Result<Option<Kek>> {
+    loop {
+        let loaded = tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            loaded = load(source, cluster) => loaded,
+        };
+        match loaded {
+            Err(error) if error.code == Code::KekUnreachable => {
+                tracing::warn!(%source, %error, "the start waits for the KEK's provider");
+            }
+            loaded => return loaded.map(Some),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// A source that is named in a member's configuration.
+pub(crate) fn source(config: &Options) -> Result<Option<KekSource>> {
+    let Some(source) = &config.kek else { return Ok(None) };
+    let source: KekSource = source.parse()?;
+    if source.is_readable_by_others().unwrap_or(false) {
+        tracing::warn!("the KEK, or the PIN or token for it, can be read by others than its owner");
+    }
+    Ok(Some(source))
+}
+
+/// What a member heard of its KEK's provider last.
+#[derive(Debug, Default)]
+pub(crate) struct KekWatch {
+    trouble: Mutex<Option<(Timestamp, Error)>>,
+    /// Somebody wants to know.
+    asked: Notify,
+}
+
+impl KekWatch {
+    pub(crate) fn alarm(&self, house: &House) -> Option<v1::Alarm> {
+        self.asked.notify_one();
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(since, error)| v1::Alarm {
+            code: error.code.name().to_owned(),
+            subject: format!("{}: {}", house.name, error.message),
+            since_ns: Some(since.as_nanos()),
+            next: format!("before {} is started again: {}", house.name, error.advice()),
+        })
+    }
+
+    fn heard(&self, house: &House, answer: Result<()>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (answer, &*trouble) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                tracing::info!("the KEK's provider opens the KEK again");
+                *trouble = None;
+            }
+            (Err(error), Some((since, before))) => {
+                if error.code != before.code {
+                    tracing::warn!(%error, "the KEK's provider would not open the KEK");
+                }
+                *trouble = Some((*since, error));
+            }
+            (Err(error), None) => {
+                tracing::warn!(%error, "the KEK's provider would not open the KEK");
+                *trouble = Some((house.ledger.now(), error));
+            }
+        }
+    }
+}
+
+/// Asks the provider whether the next start would have the KEK.
+pub(crate) async fn watch(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    let source = &house.keys()?.kek_source;
+    if !matches!(source, KekSource::Remote(_)) {
+        return Ok(());
+    }
+    loop {
+        let look = async {
+            sleep(Duration::from_secs(limits::KEK_LOOK_SECS_MIN)).await;
+            let rest = limits::KEK_LOOK_SECS - limits::KEK_LOOK_SECS_MIN;
+            let asked = house.kek_watch.asked.notified();
+            drop(tokio::time::timeout(Duration::from_secs(rest), asked).await);
+            load(source, &house.ledger.query().cluster()?).await.map(drop)
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            answer = look => house.kek_watch.heard(&house, answer),
+        }
+    }
+}

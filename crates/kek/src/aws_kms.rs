@@ -101,9 +101,9 @@ impl AwsKms {
         Ok(Destruction::After(DELETION))
     }
 
-    fn judge<E, R>(&self, key: &str, error: &SdkError<E, R>) -> Error
+    fn judge<E>(&self, key: &str, error: &SdkError<E>) -> Error
     where
-        SdkError<E, R>: Said,
+        SdkError<E>: Said,
     {
         self.judge_said(key, error)
     }
@@ -135,6 +135,9 @@ impl AwsKms {
                 &words,
             )
             .next("give the coordinator credentials in its environment, a profile or its instance"),
+            None if matches!(error.status(), Some(401 | 403)) => {
+                denied(format!("KMS refused the key `{key}`"), &words)
+            }
             None => away(&words),
         }
     }
@@ -144,13 +147,13 @@ impl AwsKms {
 trait Said {
     fn code_said(&self) -> Option<String>;
     fn words(&self) -> String;
+    /// Of an answer in words of its own.
+    fn status(&self) -> Option<u16>;
     /// Nothing was sent.
     fn is_ours(&self) -> bool;
 }
 
-impl<E: ProvideErrorMetadata + std::error::Error + 'static, R: core::fmt::Debug> Said
-    for SdkError<E, R>
-{
+impl<E: ProvideErrorMetadata + std::error::Error + 'static> Said for SdkError<E> {
     fn code_said(&self) -> Option<String> {
         self.code().map(str::to_owned)
     }
@@ -161,6 +164,10 @@ impl<E: ProvideErrorMetadata + std::error::Error + 'static, R: core::fmt::Debug>
         }
         let links = std::iter::successors(Some(self as &dyn std::error::Error), |one| one.source());
         links.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.raw_response().map(|answer| answer.status().as_u16())
     }
 
     fn is_ours(&self) -> bool {

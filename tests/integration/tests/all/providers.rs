@@ -257,7 +257,7 @@ fn token(hsm: &SoftHsm) -> (Scratch, PathBuf, String, [(&'static str, String); 1
     (scratch, pin, kek, [("SOFTHSM2_CONF", hsm.configuration().display().to_string())])
 }
 
-fn in_environment(pairs: &[(&'static str, String)]) -> Vec<(&'static str, &str)> {
+fn in_environment<'p>(pairs: &'p [(&'p str, String)]) -> Vec<(&'p str, &'p str)> {
     pairs.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
@@ -417,16 +417,16 @@ fn a_provider_that_is_away_delays_a_start_and_nothing_that_runs() {
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(started.end().code(), Some(0), "{}", started.log());
     // It starts by itself when its provider is back.
-    std::thread::scope(|scope| {
-        let log = house.scratch.join("again.log");
-        let mut command = house.coordinator_command("c");
+    let log = house.scratch.join("again.log");
+    let mut command = house.coordinator_command("c");
+    house.coordinator = Some(std::thread::scope(|scope| {
         let again = scope.spawn(|| Service::start_command(&mut command, &log));
         wait_until("it waits", PATIENCE, || {
             std::fs::read_to_string(&log).is_ok_and(|said| said.contains(WAITS)).then_some(())
         });
         bao.unseal();
-        house.coordinator = Some(again.join().unwrap());
-    });
+        again.join().unwrap()
+    }));
     house.assert_restores(&point, "again", &[]);
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct AwsKms {
 }
 
 impl AwsKms {
-    pub(crate) async fn connect(key: &AwsKmsKey) -> Self {
+    pub(crate) async fn connect(key: &AwsKmsKey) -> Result<Self> {
         let tls = Provider::Rustls(CryptoMode::AwsLc);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
         let patience = TimeoutConfig::builder()
@@ -46,7 +46,10 @@ impl AwsKms {
         if let Some(endpoint) = &key.endpoint {
             chain = chain.endpoint_url(endpoint);
         }
-        Self { key: key.clone(), client: Client::new(&chain.load().await) }
+        // Where neither text nor environment names a region, an instance is asked for its own.
+        let found = tokio::time::timeout(ANSWER_MAX, chain.load()).await;
+        let found = found.map_err(|_| away("the instance does not say its region"))?;
+        Ok(Self { key: key.clone(), client: Client::new(&found) })
     }
 
     pub(crate) async fn seal(&self, kek: &Kek, binding: &KekBinding) -> Result<SealedBy> {

@@ -122,7 +122,7 @@ enum Keeper {
 impl Keeper {
     async fn of(remote: &RemoteKek, environment: Environment) -> Result<Self> {
         Ok(match remote {
-            RemoteKek::AwsKms(key) => Self::AwsKms(AwsKms::connect(key).await),
+            RemoteKek::AwsKms(key) => Self::AwsKms(AwsKms::connect(key).await?),
             RemoteKek::Pkcs11(key) => Self::Pkcs11(Pkcs11::new(key, environment)),
             RemoteKek::Transit(key) => Self::Transit(Transit::connect(key, environment)?),
         })

@@ -37,6 +37,13 @@ pub(crate) struct Pkcs11 {
     environment: Environment,
 }
 
+/// What a session is for: a token that is write-protected still opens.
+#[derive(Clone, Copy)]
+enum Reach {
+    Uses,
+    Changes,
+}
+
 /// A version of the key in the token.
 struct Version {
     id: Vec<u8>,
@@ -64,7 +71,7 @@ impl Pkcs11 {
     /// A key that is not there is made, in the token.
     pub(crate) async fn seal(&self, kek: &Kek, binding: &KekBinding) -> Result<SealedBy> {
         let (secret, aad) = (kek.expose_to_provider().duplicate(), binding.to_bytes());
-        self.within(move |token, session| {
+        self.within(Reach::Changes, move |token, session| {
             let newest = match newest(token.versions(session)?)? {
                 Some(version) => version,
                 None => token.generate(session, FIRST)?,
@@ -84,7 +91,7 @@ impl Pkcs11 {
     pub(crate) async fn open(&self, sealed: &SealedKek) -> Result<Zeroizing<Vec<u8>>> {
         let (wanted, aad) = (sealed.version.clone(), sealed.binding().to_bytes());
         let field = sealed.sealed.clone();
-        self.within(move |token, session| {
+        self.within(Reach::Uses, move |token, session| {
             let version = token.version(session, &wanted)?;
             let (iv, field) =
                 field.split_at_checked(IV_BYTES).ok_or_else(|| foreign("too short"))?;
@@ -98,7 +105,7 @@ impl Pkcs11 {
     }
 
     pub(crate) async fn newest(&self) -> Result<String> {
-        self.within(|token, session| {
+        self.within(Reach::Uses, |token, session| {
             let newest = newest(token.versions(session)?)?;
             newest.map(|version| version.name()).ok_or_else(|| token.missing("no key"))
         })
@@ -106,7 +113,7 @@ impl Pkcs11 {
     }
 
     pub(crate) async fn renew(&self) -> Result<String> {
-        self.within(|token, session| {
+        self.within(Reach::Changes, |token, session| {
             let newest = newest(token.versions(session)?)?;
             let number = newest.as_ref().and_then(Version::number).map_or(FIRST, |last| last + 1);
             token.generate(session, number).map(|version| version.name())
@@ -116,7 +123,7 @@ impl Pkcs11 {
 
     pub(crate) async fn destroy(&self, old: &SealedKek) -> Result<Destruction> {
         let wanted = old.version.clone();
-        self.within(move |token, session| {
+        self.within(Reach::Changes, move |token, session| {
             let version = token.version(session, &wanted)?;
             session.destroy_object(version.handle).map_err(|error| token.judge(error))?;
             Ok(Destruction::Done)
@@ -127,6 +134,7 @@ impl Pkcs11 {
     /// Does something in a session of its own, on a thread of its own.
     async fn within<T: Send + 'static>(
         &self,
+        reach: Reach,
         work: impl FnOnce(&Self, &Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let token = self.clone();
@@ -135,12 +143,16 @@ impl Pkcs11 {
             let Ok(_turn) = TURN.try_lock() else {
                 return Err(away("an earlier call to the token has not come back"));
             };
-            token.in_session(work)
+            token.in_session(reach, work)
         });
         done.await.unwrap_or_else(|_| Err(away("the module of the token failed")))
     }
 
-    fn in_session<T>(&self, work: impl FnOnce(&Self, &Session) -> Result<T>) -> Result<T> {
+    fn in_session<T>(
+        &self,
+        reach: Reach,
+        work: impl FnOnce(&Self, &Session) -> Result<T>,
+    ) -> Result<T> {
         let pin = self.key.pin.read(&self.environment)?;
         let module = module(&self.key.module)?;
         let flags = CInitializeFlags::OS_LOCKING_OK;
@@ -148,13 +160,13 @@ impl Pkcs11 {
             Ok(()) | Err(Refusal::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(self.judge(error)),
         }
-        let done = self.log_in(&module, &pin).and_then(|session| work(self, &session));
+        let done = self.log_in(&module, &pin, reach).and_then(|session| work(self, &session));
         // What is over needs no answer; the next call begins anew in any case.
         let _ended = module.finalize();
         done
     }
 
-    fn log_in(&self, module: &Module, pin: &str) -> Result<Session> {
+    fn log_in(&self, module: &Module, pin: &str, reach: Reach) -> Result<Session> {
         let slot = self.slot(module)?;
         let info = module.get_token_info(slot).map_err(|error| self.judge(error))?;
         let named = format!("the token `{}`", self.key.token);
@@ -170,7 +182,11 @@ impl Pkcs11 {
         if TRIED.1.lock().unwrap_or_else(PoisonError::into_inner).contains(&tried) {
             return Err(wrong_pin(&named, "it was refused before, and is not tried again"));
         }
-        let session = module.open_rw_session(slot).map_err(|error| self.judge(error))?;
+        let session = match reach {
+            Reach::Uses => module.open_ro_session(slot),
+            Reach::Changes => module.open_rw_session(slot),
+        };
+        let session = session.map_err(|error| self.judge(error))?;
         match session.login(UserType::User, Some(&AuthPin::from(pin.to_owned()))) {
             Ok(()) | Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
             Err(Refusal::Pkcs11(RvError::PinIncorrect, _)) => {

@@ -36,9 +36,9 @@ impl Transit {
         let Described { newest, derived } = self.describe().await?;
         let plaintext = Zeroizing::new(STANDARD.encode(kek.expose_to_provider().expose()));
         let mut question = bound(binding, derived);
-        question["plaintext"] = json!(&**plaintext);
+        question["plaintext"] = json!(*plaintext);
         question["key_version"] = json!(newest);
-        let answer = self.post("encrypt", &question).await?;
+        let answer = self.post("encrypt", question).await?;
         let sealed = text(&answer, "ciphertext")?;
         let version = version_of(&sealed).ok_or_else(|| unheard("a ciphertext of no version"))?;
         Ok(SealedBy { key: self.name(), version, sealed: sealed.into_bytes() })
@@ -49,8 +49,8 @@ impl Transit {
         // A derived key wants its context, any other takes no notice of it.
         let mut question = bound(&sealed.binding(), true);
         question["ciphertext"] = json!(ciphertext);
-        let answer = self.post("decrypt", &question).await?;
-        let plaintext = Zeroizing::new(text(&answer, "plaintext")?);
+        let mut answer = self.post("decrypt", question).await?;
+        let plaintext = wiped(answer["data"]["plaintext"].take());
         let opened = STANDARD.decode(plaintext.as_bytes());
         opened.map(Zeroizing::new).map_err(|_| unheard("a plaintext that is not base64"))
     }
@@ -60,7 +60,7 @@ impl Transit {
     }
 
     pub(crate) async fn renew(&self) -> Result<String> {
-        self.post(&self.of_key("/rotate"), &json!({})).await?;
+        self.post(&self.of_key("/rotate"), json!({})).await?;
         self.newest().await
     }
 
@@ -82,9 +82,9 @@ impl Transit {
             return Err(Error::new(Code::KekDenied, message).next("make a new version first"));
         }
         let least = json!({ "min_decryption_version": first, "min_encryption_version": first });
-        self.post(&self.of_key("/config"), &least).await?;
+        self.post(&self.of_key("/config"), least).await?;
         let trim = json!({ "min_available_version": first });
-        self.post(&self.of_key("/trim"), &trim).await?;
+        self.post(&self.of_key("/trim"), trim).await?;
         Ok(Destruction::Done)
     }
 
@@ -106,13 +106,14 @@ impl Transit {
     }
 
     /// `verb` is `encrypt`, `decrypt`, or what follows the key's own path.
-    async fn post(&self, verb: &str, question: &Value) -> Result<Value> {
+    async fn post(&self, verb: &str, mut question: Value) -> Result<Value> {
         let path = match verb.starts_with("keys/") {
             true => self.path(verb),
             false => self.path(&format!("{verb}/{}", self.key.key)),
         };
-        let question = Zeroizing::new(question.to_string().into_bytes());
-        let answer = self.exchange.post(&path, &self.who()?, question).await?;
+        let text = Zeroizing::new(question.to_string().into_bytes());
+        drop(wiped(question["plaintext"].take()));
+        let answer = self.exchange.post(&path, &self.who()?, text).await?;
         self.judge(answer)
     }
 
@@ -182,6 +183,14 @@ fn refusal(key: &str, status: u16, said: &Value) -> Error {
             &format!("HTTP {status} {words}"),
         ),
         _ => crate::tries::away(&format!("HTTP {status} {words}")),
+    }
+}
+
+/// The text itself, which is wiped when it is dropped.
+fn wiped(value: Value) -> Zeroizing<String> {
+    match value {
+        Value::String(text) => Zeroizing::new(text),
+        _ => Zeroizing::default(),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 const PAUSE: Duration = Duration::from_secs(2);
+const TOLD_EVERY: u32 = 100;
 
 /// The KEK under which the cluster's own secrets are.
 pub(crate) async fn load(source: &KekSource, cluster: &ClusterRow) -> Result<Kek> {
@@ -36,6 +37,7 @@ pub(crate) async fn wait_for(
     cluster: &ClusterRow,
     shutdown: &CancellationToken,
 ) -> Result<Option<Kek>> {
+    let mut tried = 0_u32;
     loop {
         let loaded = tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
@@ -43,7 +45,11 @@ pub(crate) async fn wait_for(
         };
         match loaded {
             Err(error) if error.code == Code::KekUnreachable => {
-                tracing::warn!(%source, %error, "the start waits for the KEK's provider");
+                tried = tried.saturating_add(1);
+                // Of one that is away for days it is told now and then.
+                if tried.is_power_of_two() || tried.is_multiple_of(TOLD_EVERY) {
+                    tracing::warn!(%source, %error, "the start waits for the KEK's provider");
+                }
             }
             loaded => return loaded.map(Some),
         }

@@ -45,8 +45,9 @@ pub async fn load(
     if sealed.provider != remote.provider() {
         return Err(another(sealed, source));
     }
-    let keeper = Keeper::of(remote, environment).await?;
-    sealed.admit(&keeper.open(sealed).await?)
+    // A conversation is large, and callers are many.
+    let opened = async { Keeper::of(remote, environment).await?.open(sealed).await };
+    sealed.admit(&Box::pin(opened).await?)
 }
 
 /// The KEK that a new cluster, or an old one from now on, is to have. A key file that is not there
@@ -65,6 +66,15 @@ pub async fn make(
             return source.load(&environment, Some(&derivation));
         }
     };
+    Box::pin(make_sealed(remote, environment, cluster, entropy)).await
+}
+
+async fn make_sealed(
+    remote: &RemoteKek,
+    environment: Environment,
+    cluster: ClusterId,
+    entropy: &dyn Entropy,
+) -> Result<Kek> {
     let keeper = Keeper::of(remote, environment).await?;
     let kek = Kek::generate(entropy);
     let binding = KekBinding { cluster, kek: kek.id };

@@ -3,6 +3,7 @@
 //! A token and KMS are found through the process's environment. So the tests that need one run in a
 //! process of their own: the outer test starts the server and this binary again, with the inner
 //! test's name.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use holdfast_common::{ClusterId, Code, SystemEntropy};
 use holdfast_kek::{Destruction, destroy, load, make, renew, version_in_use};

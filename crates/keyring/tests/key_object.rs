@@ -159,10 +159,10 @@ fn operator_and_coordinator_notice_an_exchanged_public_key() {
     assert_eq!(code(swapped.unwrap_coordinator(&kek(1))), Code::KeyWrong, "nobody seals to it");
 }
 
-fn argon_of(object: &KeyObject) -> Argon {
+fn argon_of(object: &KeyObject) -> Option<Argon> {
     match object.derivation() {
-        Some(Derivation::Passphrase(argon)) => *argon,
-        other => panic!("{other:?}"),
+        Some(Derivation::Passphrase(argon)) => Some(*argon),
+        _ => None,
     }
 }
 
@@ -172,7 +172,7 @@ fn a_passphrase_names_its_derivation_and_operators_use_key_files() {
     let phrase = Kek::from_passphrase(b"correct horse", &argon).unwrap();
     let object = KeyObject::wrap(&keys(), 1, &phrase, 1, None, &Seeded::new(2)).unwrap();
     let object = KeyObject::from_bytes(&object.to_bytes()).unwrap();
-    let again = Kek::from_passphrase(b"correct horse", &argon_of(&object)).unwrap();
+    let again = Kek::from_passphrase(b"correct horse", &argon_of(&object).unwrap()).unwrap();
     object.unwrap_coordinator(&again).unwrap();
     let wrap = |operator| KeyObject::wrap(&keys(), 1, &kek(1), 1, operator, &Seeded::new(2));
     assert_eq!(code(wrap(Some(&phrase))), Code::UsageMalformed);

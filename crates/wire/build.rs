@@ -8,6 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "raft",
         "resources",
         "locations",
+        "retention",
+        "keys",
         "ingest",
         "restore",
         "admin",

@@ -82,6 +82,7 @@ codes! {
     FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
     HistoryMissing "history.catalog_missing" NotFound false "name a location that a vault of this cluster requires";
     HistoryTorn "history.entries_missing" Damage false "name another location too with a further --from, or go on without them: --up-to-gap REASON";
+    HoldMissing "hold.id_unknown" NotFound false "list the holds with `holdfast hold list`";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekDenied "kek.access_denied" Refused false "see what the provider lets this coordinator's PIN, token or role do: docs/kek.md";
@@ -105,8 +106,10 @@ codes! {
     LocationEmpty "location.vault_absent" Refused false "mount what belongs there; nothing was written";
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
+    LocationLockAbsent "location.lock_absent" Refused false "keep the vault in a bucket with object lock: `holdfast location test`; see docs/lock-objects.md";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
     LocationPassedOver "location.passed_over" Failed false "see to the location; it is required again when it lacks nothing";
+    LocationReadOnly "location.read_only" Refused false "leave `at=` out of the location's URL: what was there at a moment can only be read";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";
     LocationRequestRefused "location.request_refused" Refused false "mend what the server refused in the location's URL or at the bucket";
@@ -121,12 +124,14 @@ codes! {
     MemberWitness "member.duty_witness" Unreachable true "call another member; see `holdfast cluster status`";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
+    ObjectLocked "object.lock_holds" Refused false "wait until the lock ends; until then nobody can delete it";
     ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";
     PackDamaged "pack.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     PackForeign "pack.vault_foreign" Refused false "the pack belongs to another vault";
     PackMissing "pack.missing" Damage false "run `holdfast verify --all --level storage`";
     PackRefused "pack.content_refused" Refused false "the agent sent a pack that does not hold what it says";
     PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
+    PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
@@ -136,6 +141,7 @@ codes! {
     RegionLeads "region.lead_held" Refused false "nothing needs to be done; see `holdfast region status`";
     RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
     RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
+    RegionParted "region.side_parted" Refused false "bring the region back with `holdfast region failback`, or give it up: `holdfast region forget`";
     RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
     RegionSilent "region.members_silent" Refused false "start one of its coordinators; if all are gone for good: --force --reason TEXT";
     ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";

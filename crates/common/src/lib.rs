@@ -11,6 +11,7 @@ pub mod error;
 pub mod id;
 pub mod kind;
 pub mod limits;
+pub mod lock;
 pub mod name;
 pub mod record;
 pub mod secret;
@@ -20,9 +21,10 @@ pub use codes::Code;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, Result};
 pub use id::{
-    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, PackId, PointId, RunId, SegmentId,
+    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, HoldId, PackId, PointId, RunId, SegmentId,
     SessionId, VaultId,
 };
 pub use kind::ChunkKind;
+pub use lock::{Lock, LockClass};
 pub use name::Name;
 pub use secret::Secret;

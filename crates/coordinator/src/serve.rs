@@ -11,17 +11,24 @@ use crate::{
     cluster::{levels, members, seed, witness},
     house::{House, Keys},
     identity::certificates,
-    keys::{custody::Custodian, kek, secrets},
+    keys::{
+        self,
+        custody::Custodian,
+        kek,
+        opening::{self, Opened},
+        secrets,
+    },
+    locks,
     options::Options,
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, replicate, shipped,
+    region, replicate, retain, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits,
 };
-use holdfast_keyring::{ClusterRecoveryKey, Kek, KekSource};
+use holdfast_keyring::ClusterRecoveryKey;
 use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
@@ -105,7 +112,7 @@ async fn live(
     }
     let cluster = cluster(config, &ledger, seed.as_ref())?;
     insist_on_duty(config, &ledger)?;
-    let Some(keys) = unlock(config, &cluster, entropy.clone(), shutdown).await? else {
+    let Some(keys) = unlock(config, (&cluster, &ledger), entropy.clone(), shutdown).await? else {
         wait_for_release(ledger.close().await).await;
         return Ok(Lived::Stopped);
     };
@@ -215,17 +222,22 @@ fn spawn_work(
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
+    tasks.spawn("kek", OnError::Shutdown, keys::follow::keep(house.clone(), token.clone()));
     tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
+    let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
+    tasks.spawn("retention", OnError::Shutdown, retention);
     tasks.spawn(
         "replication",
         OnError::Shutdown,
         replicate::replicate(house.clone(), token.clone()),
     );
-    tasks.spawn("KEK", OnError::Log, kek::watch(house.clone(), token.clone()));
+    tasks.spawn("KEK's provider", OnError::Log, kek::watch(house.clone(), token.clone()));
+    tasks.spawn("locks", OnError::Shutdown, locks::lock(house.clone(), token.clone()));
+    tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -373,25 +385,17 @@ fn insist_on_duty(config: &Options, ledger: &Ledger) -> Result<()> {
 /// at all when the process is to stop while the KEK's provider is away.
 async fn unlock(
     config: &Options,
-    cluster: &ClusterRow,
+    (cluster, ledger): (&ClusterRow, &Ledger),
     entropy: Arc<dyn Entropy>,
     shutdown: &CancellationToken,
 ) -> Result<Option<Option<Keys>>> {
     let Some(source) = kek::source(config)? else { return Ok(Some(None)) };
-    let Some(kek) = kek::wait_for(&source, cluster, shutdown).await? else { return Ok(None) };
-    keys(kek, source, cluster, entropy).map(Some).map(Some)
-}
-
-fn keys(
-    kek: Kek,
-    kek_source: KekSource,
-    cluster: &ClusterRow,
-    entropy: Arc<dyn Entropy>,
-) -> Result<Keys> {
-    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
-    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
+    let opened = opening::open(config, &source, (cluster, ledger), shutdown).await?;
+    let Some(Opened { kek, source, authority_key }) = opened else { return Ok(None) };
+    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &authority_key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    Ok(Keys { custodian: Custodian::new(kek, entropy), authority, kek_source, recovery })
+    let custodian = Custodian::new(kek, source, entropy);
+    Ok(Some(Some(Keys { custodian, authority, recovery })))
 }
 
 /// Everything the services share, before anybody listens.
@@ -408,8 +412,10 @@ pub(crate) fn house(
         name: config.name,
         region: config.region,
         trial: config.trial,
+        retention_settles: config.retention_settles,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
+        config: config.file,
         ledger,
         keys,
         kek_watch: Default::default(),
@@ -419,6 +425,7 @@ pub(crate) fn house(
         reads: Default::default(),
         shipping: Default::default(),
         copies: Default::default(),
+        checks: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

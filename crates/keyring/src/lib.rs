@@ -28,6 +28,7 @@ pub mod kek;
 pub mod key_object;
 pub mod run_key;
 mod secret_record;
+mod succession;
 mod suite;
 pub mod vault;
 pub mod vault_keys;
@@ -43,8 +44,9 @@ pub use kek::{
     Argon, Derivation, Kek, KekBinding, KekId, KekSource, Provider, RemoteKek, SealedKek,
     SecretPlace,
 };
-pub use key_object::{Custody, KeyObject};
+pub use key_object::{Custody, KeyObject, OperatorsHalf};
 pub use run_key::{RunKey, RunText};
+pub use succession::Succession;
 pub use vault::{
     Capsule, CoordinatorKey, IndexPrivateKey, IndexPublicKey, VaultPrivateKey, VaultPublicKey,
 };

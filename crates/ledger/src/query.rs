@@ -3,26 +3,35 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
-    command::NEWEST_POINT,
+    command::{NEWEST_POINT, no_point},
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, CopyRow, EpochRow, FindingRow, LevelRow, LocationRow,
-        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        cluster::CLUSTER_KEY, copies::copy_key, finding, level::LEVEL_KEY, member::no_member,
-        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, EpochRow, FindingRow,
+        KekRow, KeyVersionRow, LevelRow, LocationRow, LockRow, LostHistoryRow, MemberRow,
+        OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow,
+        SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        check::{check_key, damage_prefix},
+        cluster::CLUSTER_KEY,
+        copies::copy_key,
+        finding,
+        level::LEVEL_KEY,
+        member::no_member,
+        office::OFFICE_KEY,
+        pack::pack_key,
+        point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
-    limits, record,
+    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SegmentId, SessionId, Timestamp,
+    VaultId, limits, record,
 };
 
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
-    kv: &'a dyn StateKv,
+    pub(crate) kv: &'a dyn StateKv,
 }
 
 impl<'a> Query<'a> {
@@ -51,7 +60,7 @@ impl<'a> Query<'a> {
     }
 
     /// Every row whose key begins with `prefix`.
-    fn every<R: Row>(&self, prefix: &[u8]) -> Result<Vec<R>> {
+    pub(crate) fn every<R: Row>(&self, prefix: &[u8]) -> Result<Vec<R>> {
         Pages::over(self.kv, R::TABLE, prefix, None).map(|row| decoded(row?)).collect()
     }
 
@@ -60,6 +69,16 @@ impl<'a> Query<'a> {
             Error::new(Code::ConfigMalformed, "this ledger belongs to no cluster yet")
                 .next("run `holdfast cluster init` first")
         })
+    }
+
+    /// The versions of a vault's keys that newer ones followed, oldest first.
+    pub fn key_versions(&self, vault: &VaultId) -> Result<Vec<KeyVersionRow>> {
+        self.every(vault.as_bytes())
+    }
+
+    /// Every KEK that there ever was; none as long as it was never changed.
+    pub fn keks(&self) -> Result<Vec<KekRow>> {
+        self.every(&[])
     }
 
     pub fn agent(&self, id: &AgentId) -> Result<AgentRow> {
@@ -172,6 +191,43 @@ impl<'a> Query<'a> {
         self.every(&[])
     }
 
+    /// What is locked in the locations of vaults that want it.
+    pub fn locks(&self) -> Result<Vec<LockRow>> {
+        self.every(&[])
+    }
+
+    /// The same of one location; none where nothing is to be locked.
+    pub fn locks_in(&self, vault: &VaultId, location: &Name) -> Result<Option<LockRow>> {
+        self.row(&copy_key(vault, location))
+    }
+
+    /// What is remembered of reading a location back; none where that never began.
+    pub fn check_of(&self, vault: &VaultId, location: &Name) -> Result<Option<CheckRow>> {
+        self.row(&check_key(vault, location))
+    }
+
+    /// What was found damaged and not mended: in one location of a vault, or everywhere.
+    pub fn damage(&self, place: Option<(&VaultId, &Name)>) -> Result<Vec<DamageRow>> {
+        let prefix = place.map(|(vault, location)| damage_prefix(vault, location));
+        self.every(&prefix.unwrap_or_default())
+    }
+
+    /// Some points in the order of their ids.
+    pub fn points_behind(&self, after: Option<&PointId>, count: usize) -> Result<Vec<PointRow>> {
+        self.rows(&[], after.map(|id| id.as_bytes().as_slice()), count)
+    }
+
+    /// Some segments of a vault in the order of their ids.
+    pub fn segments_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&SegmentId>,
+        count: usize,
+    ) -> Result<Vec<SegmentRow>> {
+        let after = after.map(|id| [vault.as_bytes().as_slice(), id.as_bytes()].concat());
+        self.rows(vault.as_bytes(), after.as_deref(), count)
+    }
+
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
         self.every(&[])
     }
@@ -209,6 +265,11 @@ impl<'a> Query<'a> {
     /// All runs, newest first.
     pub fn runs(&self) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
         self.newest_first(Table::RunTime, None)
+    }
+
+    /// Runs that were queued before a time, newest first.
+    pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.newest_first(Table::RunTime, Some(before))
     }
 
     /// Runs whose id, as it is printed, begins with `beginning`; in the order of their ids.
@@ -249,7 +310,7 @@ impl<'a> Query<'a> {
     }
 
     /// Rows whose key is an id that begins like this: a range of the table, never all of it.
-    fn alike<R: Row>(
+    pub(crate) fn alike<R: Row>(
         self,
         beginning: &str,
         id: fn(&R) -> String,
@@ -268,8 +329,10 @@ impl<'a> Query<'a> {
     }
 
     pub fn point(&self, id: &PointId) -> Result<PointRow> {
-        self.row(id.as_bytes())?
-            .ok_or_else(|| Error::new(Code::PointMissing, format!("there is no point {id}")))
+        match self.row(id.as_bytes())? {
+            Some(point) => Ok(point),
+            None => Err(no_point(id, self.forgotten(id)?.as_ref())),
+        }
     }
 
     pub fn session(&self, id: &SessionId) -> Result<SessionRow> {
@@ -287,8 +350,18 @@ impl<'a> Query<'a> {
 
     /// Packs of a vault in the order of their ids, a page at a time.
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
+        self.packs_behind(vault, after, limits::LIST_PAGE_ROWS)
+    }
+
+    /// Some of them.
+    pub fn packs_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&PackId>,
+        count: usize,
+    ) -> Result<Vec<PackRow>> {
         let after = after.map(|id| pack_key(vault, id));
-        self.rows(vault.as_bytes(), after.as_deref(), limits::LIST_PAGE_ROWS)
+        self.rows(vault.as_bytes(), after.as_deref(), count)
     }
 
     pub fn audit_head(&self) -> Result<AuditHead> {
@@ -322,6 +395,6 @@ impl<'a> Query<'a> {
     }
 }
 
-fn decoded<R: Row>((_, value): KeyValue) -> Result<R> {
+pub(crate) fn decoded<R: Row>((_, value): KeyValue) -> Result<R> {
     record::from_bytes(R::WHAT, &value)
 }

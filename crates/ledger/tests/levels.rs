@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::LEVEL_FIRST,
+    level::{COPIES, KEYS, LEVEL_FIRST, RETENTION},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -28,13 +28,17 @@ fn read(command: impl Into<Command>, known: u32) -> Result<Envelope, Error> {
 fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first() {
     // Old numbers, and in them what old members would not understand.
     let newer = ["create_witness_token", "admit_witness", "store_placed_packs"];
+    let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
-            "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => LEVEL,
-            "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => LEVEL,
-            "take_back" => LEVEL,
+            "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => LEVEL,
+            "change_kek" | "rotate_keys" => KEYS,
+            name if of_retention.contains(&name) => RETENTION,
+            "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
+            "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,
+            "take_back" => COPIES,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,
@@ -62,6 +66,14 @@ fn what_a_member_does_not_know_is_an_error_and_nothing_else() {
         }
     }
     assert_eq!(read(raise(LEVEL + 1, &[1]), LEVEL).unwrap_err().code, Code::LevelUnknown);
+}
+
+#[test]
+fn a_member_that_knows_of_copies_and_of_no_retention_takes_nothing_of_it() {
+    for (name, command) in story::retaining::samples() {
+        let error = read(command, COPIES).unwrap_err();
+        assert_eq!(error.code, Code::LevelUnknown, "{name}");
+    }
 }
 
 #[test]

@@ -53,6 +53,17 @@ impl Reach {
         self.0 |= &other.0;
     }
 
+    /// Takes out everything the other reaches.
+    pub fn subtract(&mut self, other: &Self) {
+        self.0 -= &other.0;
+    }
+
+    /// How many of a pack's numbers it needs: of `count` from its base on.
+    pub fn count(&self, base: ChunkNumber, count: u32) -> u64 {
+        let base = base.as_u64();
+        self.0.range_cardinality(base..base.saturating_add(u64::from(count)))
+    }
+
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }

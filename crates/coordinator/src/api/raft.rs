@@ -4,10 +4,11 @@ use super::{access::Caller, caller, own_alarms, refuse};
 use crate::{
     agents::doubles,
     house::House,
-    raft::Incoming,
+    keys::change,
+    raft::{Incoming, LeaderTime},
     region::{self, Epoch},
 };
-use holdfast_common::{Code, Error, Result, record};
+use holdfast_common::{Code, Error, Result, Timestamp, record};
 use holdfast_ledger::{
     Actor, Command,
     row::{Duty, MemberState},
@@ -149,7 +150,12 @@ impl Raft for RaftService {
     ) -> Answer<v1::ReadIndexResponse> {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let index = self.house.ledger.read_index().await;
-        answer(index.map(|index| v1::ReadIndexResponse { index }))
+        let LeaderTime { now, wall } = self.house.ledger.own_time();
+        answer(index.map(|index| v1::ReadIndexResponse {
+            index,
+            time_ns: now.as_nanos(),
+            wall_ns: wall.map(Timestamp::as_nanos),
+        }))
     }
 
     async fn await_shipped(
@@ -159,6 +165,14 @@ impl Raft for RaftService {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let shipped = self.house.shipped_here(request.get_ref().index).await;
         answer(shipped.map(|shipped| v1::AwaitShippedResponse { shipped }))
+    }
+
+    async fn has_kek(&self, request: Request<v1::HasKekRequest>) -> Answer<v1::HasKekResponse> {
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let v1::HasKekRequest { source, derivation, kek_id, .. } = request.get_ref();
+        let kek = parse::array("the KEK's id", kek_id).map_err(refuse)?;
+        let has = change::insist_on_having(source, derivation, &kek).await;
+        answer(has.map(|()| v1::HasKekResponse {}))
     }
 
     async fn overview(

@@ -14,7 +14,7 @@ use crate::{
     cluster::{init::absolute_kek, seed, witness},
     identity::certificates,
     keys::{kek, secrets},
-    options::Options,
+    options::{Options, RETENTION_SETTLES},
     region::Standing,
 };
 use holdfast_common::{
@@ -109,9 +109,11 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         duty,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
+        retention_settles: RETENTION_SETTLES,
         trial: false,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
+        file: dir.join("coordinator.toml"),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

@@ -14,7 +14,7 @@ use crate::{budget::Budget, places::Place, verify::problem_of};
 use holdfast_common::{PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    row::{PackHome, PackState, PointRow, VaultRow},
+    row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
 use holdfast_runtime::tasks::Tasks;
@@ -40,8 +40,33 @@ pub(crate) struct Lacking {
     /// The first of them.
     pub(crate) packs: Vec<PackId>,
     pub(crate) points: Vec<PointId>,
+    /// Points that were forgotten, and whose object has what others need.
+    pub(crate) homes: Vec<PointId>,
     /// How many there are.
     pub(crate) count: u64,
+}
+
+impl Lacking {
+    /// Whether there are no more than the first ones.
+    pub(crate) fn all_are_named(&self) -> bool {
+        self.count <= (self.packs.len() + self.points.len() + self.homes.len()) as u64
+    }
+
+    /// What is in a live point's object counts with the point.
+    fn note(&mut self, pack: &PackRow, gone: &BTreeSet<PointId>) {
+        let room = self.packs.len() + self.homes.len() < limits::OBJECTS_LACKED_MAX;
+        match pack.home {
+            PackHome::Object => {
+                self.count += 1;
+                self.packs.extend(room.then_some(pack.id));
+            }
+            PackHome::Point(home, _) if gone.contains(&home) && !self.homes.contains(&home) => {
+                self.count += 1;
+                self.homes.extend(room.then_some(home));
+            }
+            PackHome::Point(..) => {}
+        }
+    }
 }
 
 impl<'a> Survey<'a> {
@@ -52,10 +77,11 @@ impl<'a> Survey<'a> {
         budget: &'a Budget,
         tasks: &'a Tasks,
     ) -> Result<Self> {
-        let bare = bare(query, vault.id, place).await?;
+        let homes = homes(query, vault.id).await?;
+        let (bare, gone) = bare(query, vault.id, place, homes).await?;
         let mut lacking = Lacking { count: bare.len() as u64, ..Lacking::default() };
         lacking.points.extend(bare.iter().copied().take(limits::OBJECTS_LACKED_MAX));
-        let missing = missing(query, vault.id, place, &bare, &mut lacking).await?;
+        let missing = missing(query, vault.id, place, (&bare, &gone), &mut lacking).await?;
         let (missing, points) = (Arc::new(missing), Box::new(points(query)));
         Ok(Self { vault, place, budget, tasks, bare, missing, lacking, points })
     }
@@ -113,14 +139,47 @@ fn points(query: Query<'_>) -> impl Iterator<Item = Result<PointRow>> + use<'_> 
     query.points_like("")
 }
 
-async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSet<PointId>> {
+/// Points that were forgotten, and whose object has packs that are relied on: of all that were
+/// forgotten no others are looked for.
+async fn homes(query: Query<'_>, vault: VaultId) -> Result<BTreeSet<PointId>> {
+    let (mut homes, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { return Ok(homes) };
+        after = Some(last.id);
+        for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
+            if let PackHome::Point(home, _) = pack.home
+                && !homes.contains(&home)
+                && query.row::<PointRow>(home.as_bytes())?.is_none()
+            {
+                homes.insert(home);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Points without their record or their reach; and the homes that are not there.
+async fn bare(
+    query: Query<'_>,
+    vault: VaultId,
+    place: &Place,
+    homes: BTreeSet<PointId>,
+) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
     let (mut records, mut reaches) =
         (Listing::over(place, "points/")?, Listing::over(place, "reach/")?);
-    let mut bare = BTreeSet::new();
+    let (mut bare, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    let mut homes = homes.into_iter().peekable();
     for point in points(query) {
         let point = point?;
         if point.vault != vault {
             continue;
+        }
+        // A listing is walked through once, in order.
+        while let Some(home) = homes.next_if(|home| *home < point.id) {
+            if records.length_of(&ObjectName::point(&home)).await?.is_none() {
+                gone.insert(home);
+            }
         }
         let record = records.length_of(&ObjectName::point(&point.id)).await?;
         let reach = reaches.length_of(&ObjectName::reach(&point.id)).await?;
@@ -128,14 +187,19 @@ async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSe
             bare.insert(point.id);
         }
     }
-    Ok(bare)
+    for home in homes {
+        if records.length_of(&ObjectName::point(&home)).await?.is_none() {
+            gone.insert(home);
+        }
+    }
+    Ok((bare, gone))
 }
 
 async fn missing(
     query: Query<'_>,
     vault: VaultId,
     place: &Place,
-    bare: &BTreeSet<PointId>,
+    (bare, gone): (&BTreeSet<PointId>, &BTreeSet<PointId>),
     lacking: &mut Lacking,
 ) -> Result<Reach> {
     let (mut listed, mut missing, mut after) =
@@ -150,18 +214,15 @@ async fn missing(
                     let length = listed.length_of(&ObjectName::pack(&pack.id)).await?;
                     length == Some(u64::from(pack.length))
                 }
-                PackHome::Point(point, _) => !bare.contains(&point),
+                PackHome::Point(point, _) => !bare.contains(&point) && !gone.contains(&point),
             };
             let is_whole = match pack.state {
                 PackState::Intended => continue,
                 PackState::Lost => false,
                 PackState::Stored => is_there,
             };
-            if !is_whole && pack.state == PackState::Stored && pack.home == PackHome::Object {
-                lacking.count += 1;
-                if lacking.packs.len() < limits::OBJECTS_LACKED_MAX {
-                    lacking.packs.push(pack.id);
-                }
+            if !is_whole && pack.state == PackState::Stored {
+                lacking.note(&pack, gone);
             }
             if !is_whole {
                 missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;

@@ -10,7 +10,7 @@ use holdfast_common::{ChunkKind, Code, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    level::COPIES,
+    level::{COPIES, RETENTION},
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -47,6 +47,8 @@ impl House {
         let row = PointRow {
             object_hash: *blake3::hash(&bytes).as_bytes(),
             reach_hash: *self.hash(reach_bytes.clone()).await?.as_bytes(),
+            // Members of an older level would not keep it.
+            root: (self.ledger.query().level()? >= RETENTION).then_some(object.record().root),
             ..point_row(object.record(), &vault.row, run.id)
         };
         self.settle(&vault).await?;
@@ -242,6 +244,8 @@ pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> P
             IdKeyScope::Vault => 2,
         },
         recovered: None,
+        root: None,
+        lost: None,
     }
 }
 

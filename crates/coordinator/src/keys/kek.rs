@@ -9,7 +9,7 @@ use crate::{
     options::{Options, environment},
 };
 use core::time::Duration;
-use holdfast_common::{Code, Error, Result, Timestamp, limits, record};
+use holdfast_common::{Error, Result, Timestamp, limits, record};
 use holdfast_keyring::{Derivation, Kek, KekSource};
 use holdfast_ledger::row::ClusterRow;
 use holdfast_wire::v1;
@@ -17,47 +17,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-const PAUSE: Duration = Duration::from_secs(2);
-const TOLD_EVERY: u32 = 100;
-
 /// The KEK under which the cluster's own secrets are.
 pub(crate) async fn load(source: &KekSource, cluster: &ClusterRow) -> Result<Kek> {
-    let derivation: Option<Derivation> = cluster
-        .kek_derivation
-        .as_ref()
-        .map(|bytes| record::from_bytes("derivation", bytes))
-        .transpose()?;
-    holdfast_kek::load(source, environment, derivation.as_ref()).await
+    let derivation = cluster.kek_derivation.as_ref().map_or(&[][..], |bytes| &bytes[..]);
+    load_by(source, derivation).await
 }
 
-/// Waits for a provider that is away, and says so; nothing when it is to stop before. Whoever
-/// refuses is believed at once.
-pub(crate) async fn wait_for(
-    source: &KekSource,
-    cluster: &ClusterRow,
-    shutdown: &CancellationToken,
-) -> Result<Option<Kek>> {
-    let mut tried = 0_u32;
-    loop {
-        let loaded = tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            loaded = load(source, cluster) => loaded,
-        };
-        match loaded {
-            Err(error) if error.code == Code::KekUnreachable => {
-                tried = tried.saturating_add(1);
-                // Of one that is away for days it is told now and then.
-                if tried.is_power_of_two() || tried.is_multiple_of(TOLD_EVERY) {
-                    tracing::warn!(%source, %error, "the start waits for the KEK's provider");
-                }
-            }
-            loaded => return loaded.map(Some),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = sleep(PAUSE) => {}
-        }
-    }
+/// The KEK of a source, by what is kept of it beside what it wraps: in its stored form, empty where
+/// there is none.
+pub(super) async fn load_by(source: &KekSource, derivation: &[u8]) -> Result<Kek> {
+    let derivation: Option<Derivation> = match derivation.is_empty() {
+        true => None,
+        false => Some(record::from_bytes("derivation", derivation)?),
+    };
+    holdfast_kek::load(source, environment, derivation.as_ref()).await
 }
 
 /// A source that is named in a member's configuration.
@@ -112,23 +85,32 @@ impl KekWatch {
     }
 }
 
-/// Asks the provider whether the next start would have the KEK.
+/// Asks the provider whether the next start would have the KEK; of one that nobody else keeps
+/// nothing is asked.
 pub(crate) async fn watch(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
-    let source = &house.keys()?.kek_source;
-    if !matches!(source, KekSource::Remote(_)) {
-        return Ok(());
-    }
+    let custodian = &house.keys()?.custodian;
     loop {
         let look = async {
             sleep(Duration::from_secs(limits::KEK_LOOK_SECS_MIN)).await;
             let rest = limits::KEK_LOOK_SECS - limits::KEK_LOOK_SECS_MIN;
             let asked = house.kek_watch.asked.notified();
             drop(tokio::time::timeout(Duration::from_secs(rest), asked).await);
-            load(source, &house.ledger.query().cluster()?).await.map(drop)
+            let (kek, source) = custodian.hand();
+            let answer = match &source {
+                KekSource::Remote(_) => {
+                    let derivation = kek.derivation.as_ref();
+                    holdfast_kek::load(&source, environment, derivation).await.map(drop)
+                }
+                _ => Ok(()),
+            };
+            (kek.id, answer)
         };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            answer = look => house.kek_watch.heard(&house, answer),
+            // Of one that was left behind meanwhile it does not matter.
+            (kek, answer) = look => if kek == custodian.kek().id {
+                house.kek_watch.heard(&house, answer);
+            },
         }
     }
 }

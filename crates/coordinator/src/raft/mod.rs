@@ -59,8 +59,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-pub(crate) use time::ClockJump;
 use time::LedgerTime;
+pub(crate) use time::{ClockJump, LeaderTime};
 use tokio::sync::watch;
 use types::{Member, Proposal, Types};
 pub(crate) use types::{entry_index, entry_written_anew, envelopes_from_bytes};

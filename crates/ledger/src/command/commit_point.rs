@@ -35,7 +35,7 @@ impl CommitPoint {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let run = self.own_run(apply, &session)?;
-        let point = PointRow { committed: apply.time, ..self.point.clone() };
+        let point = PointRow { committed: apply.time, lost: None, ..self.point.clone() };
         self.check(&session, &run, apply)?;
         for id in &self.inline_packs {
             let key = pack_key(&session.vault, id);
@@ -43,7 +43,7 @@ impl CommitPoint {
                 let message = format!("the pack {id} was never announced");
                 return Err(Error::new(Code::PackMissing, message));
             };
-            apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+            apply.turn_pack(pack, PackState::Stored)?;
         }
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
@@ -80,7 +80,8 @@ impl CommitPoint {
                 "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
-        if apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
+        let is_forgotten = apply.tables.raw(Table::Forgotten, point.id.as_bytes())?.is_some();
+        if is_forgotten || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
             let message = format!("the point {} exists already", point.id);
             return Err(Error::new(Code::ResourceConflict, message));
         }

@@ -36,6 +36,10 @@ impl ImportPoint {
         if apply.tables.row::<PointRow>(self.point.id.as_bytes())?.is_some() {
             return Ok(Outcome::Unchanged);
         }
+        // What was forgotten stays forgotten, wherever its objects turn up.
+        if apply.tables.raw(Table::Forgotten, self.point.id.as_bytes())?.is_some() {
+            return Ok(Outcome::Unchanged);
+        }
         let mut vault = apply.vault(&self.point.vault)?;
         // Of a revoked agent too: what it made before is as good as what was committed then.
         if apply.tables.row::<AgentRow>(self.point.agent.as_bytes())?.is_none() {
@@ -47,7 +51,8 @@ impl ImportPoint {
             vault.next_number = vault.next_number.max(apply.number_behind(pack)?);
         }
         apply.tables.put(&vault)?;
-        let point = PointRow { committed: apply.time, recovered: Some(true), ..self.point.clone() };
+        let (committed, recovered) = (apply.time, Some(true));
+        let point = PointRow { committed, recovered, lost: None, ..self.point.clone() };
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
@@ -60,11 +65,12 @@ impl ImportPoint {
             return Err(conflict("a pack is of another vault than its point"));
         }
         let known = apply.tables.row::<PackRow>(&pack_key(&pack.vault, &pack.id))?;
+        let state = known.as_ref().map_or(PackState::Intended, |known| known.state);
         if known.is_some_and(|known| known.base != pack.base || known.slots != pack.slots) {
             let message = format!("the pack {} has other numbers here", pack.id);
             return Err(conflict(message));
         }
-        apply.tables.put(&PackRow { state: PackState::Stored, ..pack.clone() })
+        apply.turn_pack(PackRow { state, ..pack.clone() }, PackState::Stored)
     }
 
     /// The run that made it has a row here, or gets one.

@@ -30,7 +30,7 @@ impl StorePacks {
                 let message = format!("the pack {id} was never announced");
                 return Err(Error::new(Code::PackMissing, message));
             };
-            apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+            apply.turn_pack(pack, PackState::Stored)?;
         }
         Ok(Outcome::Done)
     }

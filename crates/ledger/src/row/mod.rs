@@ -3,11 +3,16 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod check;
 pub mod cluster;
 pub mod copies;
 pub mod epoch;
 pub mod finding;
+pub mod forgotten;
+pub mod hold;
+pub mod key;
 pub mod level;
+pub mod locks;
 pub mod member;
 pub mod office;
 pub mod pack;
@@ -15,6 +20,7 @@ pub mod point;
 pub mod recovery;
 pub mod resource;
 pub mod restore;
+pub mod retention;
 pub mod run;
 pub mod seat;
 pub mod session;
@@ -22,18 +28,26 @@ pub mod token;
 
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
+pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
+pub use forgotten::ForgottenRow;
+pub use hold::{Held, HoldRow};
+pub use key::{KekRow, KeyVersionRow};
 pub use level::LevelRow;
+pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
-pub use resource::{Beside, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use resource::{
+    Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
+};
 pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
+pub use retention::{ClassRow, Retention};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};

@@ -1,11 +1,11 @@
 //! A ledger in memory and the words to tell it stories with.
 
-#![allow(dead_code, reason = "each test tells a part")]
+#![allow(dead_code, unused_imports, reason = "each test tells a part")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Tables, apply,
+    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Table, Tables, apply,
     command::*,
     envelope::{ENVELOPE_VERSION, Refusal},
     row::*,
@@ -13,8 +13,15 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod checking;
+pub(crate) mod copying;
+pub(crate) mod keys;
+pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
+pub(crate) mod retaining;
+
+pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
 
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -78,6 +85,11 @@ impl Story {
         Query::over(&self.kv)
     }
 
+    /// How many rows a table has, those that lead nowhere too.
+    pub(crate) fn rows_in(&self, table: Table) -> usize {
+        self.kv.scan(&[table as u8], None, usize::MAX).unwrap().len()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.time
     }
@@ -110,6 +122,11 @@ impl Story {
     pub(crate) fn refused(&mut self, actor: Actor, command: impl Into<Command>, code: Code) {
         let error = self.apply(actor, command.into()).into_result().unwrap_err();
         assert_eq!(error.code, code, "{error}");
+    }
+
+    /// What may be refused.
+    pub(crate) fn try_as_admin(&mut self, command: Command) {
+        self.apply(Actor::Operator(name("admin")), command);
     }
 
     /// The vault requires other locations, as when one that was given up is back.
@@ -188,6 +205,9 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        lock: None,
+        checks: None,
+        losses: None,
     }
 }
 
@@ -258,52 +278,6 @@ pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks 
     StorePacks { session: ids::session(session), packs: vec![ids::pack(pack)], revision }
 }
 
-/// These points lie in `main` too.
-pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
-    let points = points.iter().map(|number| ids::point(*number)).collect();
-    PlacePoints { vault: ids::vault(), location: name("main"), points, opened: None }
-}
-
-pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
-    ReplaceLocation { location: name(location), url: url.to_owned(), left_is_gone: None }
-}
-
-/// `main` is required, and `far` follows.
-pub(crate) fn vault_beside() -> VaultRow {
-    let beside = Beside {
-        following: vec![name("far")],
-        bytes_per_second_max: 1 << 20,
-        enough: Some(1),
-        wait_secs: Some(60),
-        ..Beside::default()
-    };
-    VaultRow { beside: Some(beside), ..vault() }
-}
-
-/// What a leader says of `far` since the entry that opened its row.
-pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
-    let problem = (state == CopyState::Away).then(|| CopyProblem {
-        code: "location.io_failed".to_owned(),
-        message: "it does not answer".to_owned(),
-    });
-    let is_whole = state == CopyState::Current;
-    let copy = CopyRow {
-        vault: ids::vault(),
-        location: name("far"),
-        opened,
-        state,
-        since: Timestamp::ZERO,
-        whole: is_whole.then_some(Timestamp::from_nanos(6)),
-        oldest: (!is_whole).then_some(Timestamp::from_nanos(5)),
-        points: 2,
-        bytes: 300,
-        problem,
-        left: None,
-        anew: None,
-    };
-    NoteCopies { copies: vec![copy] }
-}
-
 /// Ends a run of which nothing was heard since its beginning.
 pub(crate) fn end_silent(number: u8) -> EndRun {
     let silent_since = Some(Timestamp::from_nanos(1_800_000_000_000_000_000));
@@ -332,6 +306,8 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             locations: vec![name("main")],
             id_scope: 1,
             recovered: None,
+            root: None,
+            lost: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
@@ -354,11 +330,20 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let mut commands: Vec<(Actor, Command)> =
         founding.into_iter().map(|command| (Actor::System, command)).collect();
     commands.extend(script.iter().map(|&(what, who, number, _)| act(what, who, number)));
-    let mut log = Vec::new();
-    for (at, (actor, command)) in commands.into_iter().enumerate() {
+    let (mut log, kv) = (Vec::new(), MemoryKv::default());
+    for (at, (actor, mut command)) in commands.into_iter().enumerate() {
         let step = at.checked_sub(told).map_or(0, |at| script[at].3);
         time = time.plus(Duration::from_secs(step));
+        if let Command::ForgetPoints(forget) = &mut command {
+            // Whoever plans has seen the rules.
+            let policy = Query::over(&kv).policy(&name("docs")).ok();
+            let since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+            forget.sources.iter_mut().for_each(|source| source.since = since);
+        }
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
+        let mut tables = Tables::over(&kv);
+        apply(&mut tables, at as u64 + 1, &log[at]).unwrap();
+        kv.write(tables.into_batch()).unwrap();
     }
     log
 }
@@ -392,6 +377,7 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
         13 => (Actor::System, RevokeAgent { agent: agent(who) }.into()),
         14..=23 => members::act(what - 14, who, number),
+        25..=32 => retaining::act(what - 25, who, number),
         _ => {
             let (point, purpose, run) = (ids::point(number), "restore".to_owned(), None);
             let session = ids::session(number + 50);
@@ -434,7 +420,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         let made = run.state == RunState::Done && run.kind == RunKind::Backup;
         ensure(made <= run.point.is_some(), "a backup that is done has a point")?;
         if let Some(point) = run.point {
-            ensure(query.point(&point).unwrap().run == run.id, "and the point is its own")?;
+            let point = query.point_even_forgotten(&point).unwrap().unwrap();
+            ensure(point.run == run.id, "and the point is its own")?;
         }
     }
     for session in query.sessions().unwrap() {
@@ -459,7 +446,9 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         ensure(next == vault.next_number || has_gaps, "and end where the vault says")?;
         ensure(next <= vault.next_number, "and not behind it")?;
     }
+    checking::check_invariants(query)?;
     members::check_invariants(query)?;
+    retaining::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
@@ -473,16 +462,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), TestCaseError> {
 /// One of each command.
 pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let refusal = Refusal { code: "a.b".into(), message: "m".into(), next: Some("n".into()) };
-    let policy = PolicyRow {
-        name: name("docs"),
-        agent: name("host-1"),
-        vault: name("main"),
-        source: source(),
-        required: vec![name("main")],
-        level: 3,
-        bytes_per_second_max: 1000,
-        revision: 0,
-    };
+    let PutPolicy { policy } = retaining::policy(None);
     let (session, run, point) = (ids::session(1), ids::run(2), ids::point(3));
     let (purpose, state) = ("restore".to_owned(), RunState::Failed);
     let granted = BeginRead { session, point, purpose: purpose.clone(), run: Some(run) };
@@ -541,29 +521,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), recovering::samples()].concat()
-}
-
-fn location_samples() -> Vec<(&'static str, Command)> {
-    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
-    let main = || name("main");
-    let placed = commit(1, 1, agent(1), PointState::Complete);
-    let left_is_gone = Some(true);
-    let gone = ReplaceLocation { left_is_gone, ..replace_location("main", "local:/mnt/new") };
-    vec![
-        ("note_of_a_trial", tested.into()),
-        ("disable_location", DisableLocation { location: main() }.into()),
-        ("enable_location", EnableLocation { location: main() }.into()),
-        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
-        ("put_vault_beside", PutVault { vault: vault_beside() }.into()),
-        ("commit_placed", CommitPoint { revision: Some(3), ..placed }.into()),
-        ("place_opened", PlacePoints { opened: Some(7), ..place_points(&[1]) }.into()),
-        ("note_copies", note_copies(7, CopyState::Away).into()),
-        ("pass_over", PassOver { vault: ids::vault(), location: main() }.into()),
-        ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
-        ("replace_gone", gone.into()),
-        ("rebuild_location", RebuildLocation { location: main() }.into()),
-    ]
+    let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
+    [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }
 
 /// All keys of the founded cluster under another KEK; of its one vault the given version.
@@ -575,6 +534,7 @@ pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
         recovery_key_wrapped: vec![14].into(),
         kek_derivation: Some(vec![16].into()),
         vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
+        change: None,
     }
 }
 

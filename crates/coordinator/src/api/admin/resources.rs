@@ -5,7 +5,7 @@ use crate::{house::House, places, vaults};
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor,
-    command::{DeleteResource, Outcome, PutLocation, PutPolicy},
+    command::{DeleteResource, Outcome, PutClass, PutLocation, PutPolicy},
     row::LocationRow,
 };
 use holdfast_storage::LocationUrl;
@@ -55,6 +55,10 @@ pub(super) async fn apply(
             }
             house.ledger.propose(actor, PutLocation { location }).await?
         }
+        Spec::Class(spec) => {
+            let class = render::class_row(name.clone(), &spec);
+            house.ledger.propose(actor, PutClass { class }).await?
+        }
         Spec::Policy(spec) => {
             let policy = render::policy_row(name.clone(), &spec)?;
             house.ledger.propose(actor, PutPolicy { policy }).await?
@@ -75,6 +79,7 @@ fn result_of(existed: bool, same: bool) -> &'static str {
 
 fn kind_of(spec: &Spec) -> &'static str {
     match spec {
+        Spec::Class(_) => "class",
         Spec::Vault(_) => "vault",
         Spec::Location(_) => "location",
         Spec::Policy(_) => "policy",
@@ -92,6 +97,7 @@ pub(crate) fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
             })
         }
         Spec::Location(spec) => Ok(render::location(&render::location_row(name.clone(), spec)?)),
+        Spec::Class(spec) => Ok(render::class(&render::class_row(name.clone(), spec))),
         Spec::Policy(spec) => Ok(render::policy(&render::policy_row(name.clone(), spec)?)),
     }
 }
@@ -108,7 +114,9 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
 fn declared(vault: &v1::VaultSpec) -> impl PartialEq + use<> {
     let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let (required, following) = (names(&vault.required), names(&vault.following));
-    (required, following, vault.enough, vault.wait_secs, vault.copy_bytes_per_second_max)
+    let checks = (vault.check_bytes_per_day, vault.check_every_hours);
+    let (waits, lock) = ((vault.enough, vault.wait_secs), vault.lock.clone());
+    (required, following, waits, vault.copy_bytes_per_second_max, checks, lock)
 }
 
 /// A location under the one form of its URL, that is no other location's place.
@@ -160,11 +168,12 @@ pub(super) fn list(house: &House, request: &v1::ListRequest) -> Result<v1::ListR
 fn of_kind(house: &House, kind: &str) -> Result<Vec<v1::Resource>> {
     let query = house.ledger.query();
     match kind {
+        "class" => Ok(query.classes()?.iter().map(render::class).collect()),
         "vault" => Ok(query.vaults()?.iter().map(render::vault).collect()),
         "location" => Ok(query.locations()?.iter().map(render::location).collect()),
         "policy" => Ok(query.policies()?.iter().map(render::policy).collect()),
         other => Err(Error::new(Code::ResourceMalformed, format!("there is no kind `{other}`"))
-            .next("the kinds are vault, location and policy")),
+            .next("the kinds are vault, location, class and policy")),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::{Filled, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
-    crowd::{VAULT, id},
+    crowd::{VAULT, id, vault},
     keys::custody::VaultCustody,
     places::Place,
     region::{Claim, Epoch},
@@ -20,7 +20,7 @@ use holdfast_keyring::{
 };
 use holdfast_ledger::{
     Batch, MemoryKv, Query, Row, StateKv,
-    row::{AgentRow, AgentState, Custody, Sharing, VaultRow},
+    row::{AgentRow, AgentState, VaultRow},
     tables::full_key,
 };
 use holdfast_repository::{
@@ -58,26 +58,11 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn new() -> Self {
         let keys = VaultKeys::generate(VAULT, &SystemEntropy);
-        let vault = VaultRow {
-            id: VAULT,
-            name: "main".parse().unwrap(),
-            sharing: Sharing::Agent,
-            custody: Custody::Coordinator,
-            required: Vec::new(),
-            key_version: 1,
-            key_object: Vec::new().into(),
-            created: Timestamp::ZERO,
-            revision: 1,
-            next_number: 0,
-            packs: 0,
-            grown: None,
-            beside: None,
-        };
         Self {
-            vault,
+            vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
-            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key())),
+            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), Vec::new())),
             budget: Budget::new(limits::READ_BUDGET_BYTES),
             tasks: Tasks::new("test"),
             is_superseded: false,
@@ -157,7 +142,7 @@ impl Scene {
     pub(super) fn keys(&self, kek_version: u32) -> Object {
         let entropy = &SystemEntropy;
         let kek = Kek::from_secret(Secret::random(entropy));
-        let object = KeyObject::wrap(&self.custody.keys, 1, &kek, kek_version, None, entropy);
+        let object = KeyObject::wrap(&self.custody.keys(), 1, &kek, kek_version, None, entropy);
         (ObjectName::keys(1, kek_version).unwrap(), object.unwrap().to_bytes().into())
     }
 

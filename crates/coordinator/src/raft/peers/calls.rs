@@ -1,8 +1,10 @@
 //! What one member asks another, apart from the log: mostly the leader, on behalf of a caller.
 
 use super::{Lane, Peers, replication::silent};
+use crate::raft::LeaderTime;
 use bytes::Bytes;
-use holdfast_common::{AgentId, Result, RunId, record};
+use holdfast_common::{AgentId, Result, RunId, Timestamp, record};
+use holdfast_keyring::{KekId, KekSource};
 use holdfast_ledger::{Actor, Command, Reply};
 use holdfast_wire::{
     status::from_status,
@@ -13,7 +15,16 @@ use tonic::{Response, Status, transport::Channel};
 
 /// Longer than an election takes; whoever asks tries again.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A KEK's provider that is away is asked more than once before it is given up.
+const KEK_PATIENCE: Duration = Duration::from_secs(45);
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a leader says of its time, if it says any.
+fn told_time(told: &v1::ReadIndexResponse) -> Option<LeaderTime> {
+    let time = |ns| Timestamp::from_nanos(ns);
+    (told.time_ns != 0)
+        .then(|| LeaderTime { now: time(told.time_ns), wall: told.wall_ns.map(time) })
+}
 
 impl Peers {
     async fn ask<A, F>(
@@ -66,6 +77,13 @@ impl Peers {
         Ok(self.ask(leader, PATIENCE, call).await?.index)
     }
 
+    /// None of a leader that does not say it.
+    pub(in crate::raft) async fn leader_time(&self, leader: u64) -> Result<Option<LeaderTime>> {
+        let request = v1::ReadIndexRequest { header: self.header(leader) };
+        let call = |mut raft: RaftClient<Channel>| async move { raft.read_index(request).await };
+        Ok(told_time(&self.ask(leader, PATIENCE, call).await?))
+    }
+
     /// Waits until the leader has shipped the log up to `index`.
     pub(crate) async fn await_shipped(
         &self,
@@ -84,6 +102,24 @@ impl Peers {
             raft.overview(request).await
         })
         .await
+    }
+
+    /// Whether a member finds this KEK where it is said to be; an error says why not.
+    pub(crate) async fn has_kek(
+        &self,
+        member: u64,
+        source: &KekSource,
+        derivation: &[u8],
+        kek: &KekId,
+    ) -> Result<()> {
+        let request = v1::HasKekRequest {
+            header: self.header(member),
+            source: source.to_string(),
+            derivation: Bytes::copy_from_slice(derivation),
+            kek_id: Bytes::copy_from_slice(kek.as_bytes()),
+        };
+        let call = |mut raft: RaftClient<Channel>| async move { raft.has_kek(request).await };
+        self.ask(member, KEK_PATIENCE, call).await.map(drop)
     }
 
     /// Asks the leader to hand over to another member.

@@ -1,9 +1,9 @@
 //! What a superseded side decided alone and this side did not: listed, so that somebody decides.
 //!
-//! Points are taken in by themselves, and what belongs to a run ends with it. All else that an
-//! operator or a newcomer brought about there is compared with what is here: what is the same is
-//! passed over, what is not is named with its time and its author. Nothing of it is carried over by
-//! itself, since this side may have decided otherwise for a reason.
+//! Points are taken in by themselves, holds are taken over, and what belongs to a run ends with it.
+//! All else that an operator or a newcomer brought about there is compared with what is here: what
+//! is the same is passed over, what is not is named with its time and its author. Nothing else is
+//! carried over by itself, since this side may have decided otherwise for a reason.
 
 use super::Report;
 use crate::house::House;
@@ -11,7 +11,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{
     Command, Envelope, Query,
     row::{
-        AgentState, LocationRow, PolicyRow, VaultRow,
+        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow, VaultRow,
         finding::{Decision, Theirs},
     },
 };
@@ -31,6 +31,9 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
+            Command::JudgePoint(judge) => (topic, judge.point.to_string()),
+            Command::AddHold(add) => (topic, add.hold.id.to_string()),
+            Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -62,8 +65,11 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::DisableLocation(_) | Command::EnableLocation(_) => Some("use"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
+        Command::PutClass(_) => Some("class"),
+        Command::AddHold(_) | Command::ReleaseHold(_) => Some("hold"),
         // The same as what it puts an end to: the later of both counts.
         Command::DeleteResource(delete) => Some(match delete.kind.as_str() {
+            "class" => "class",
             "policy" => "policy",
             "location" => "location",
             _ => "vault",
@@ -75,8 +81,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::RewrapKeys(_) => Some("keys"),
+        Command::RewrapKeys(_) | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
+        Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
         Command::StartRun(_)
         | Command::EndRun(_)
@@ -92,6 +99,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::EndRestore(_)
         | Command::ImportPoint(_)
         | Command::PlacePoints(_)
+        // What one side forgot the other one has still, and decides for itself.
+        | Command::ForgetPoints(_)
+        | Command::ForgetRuns(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
@@ -107,7 +117,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCheck(_)
         | Command::NoteCopies(_)
+        | Command::NoteLocks(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
         | Command::CertifyMember(_) => None,
@@ -134,20 +146,41 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             Ok(ours) => is_same_vault(here, &ours, &put.vault)?,
             Err(_) => false,
         },
-        Command::PutPolicy(put) => here.policy(&put.policy.name).is_ok_and(|ours| {
-            PolicyRow { revision: 0, ..ours } == PolicyRow { revision: 0, ..put.policy.clone() }
-        }),
+        Command::PutPolicy(put) => here
+            .policy(&put.policy.name)
+            .is_ok_and(|ours| unstamped(ours) == unstamped(put.policy.clone())),
+        Command::PutClass(put) => {
+            let ours: Option<ClassRow> = here.row(put.class.name.as_str().as_bytes())?;
+            ours.is_some_and(|ours| ours.retention == put.class.retention)
+        }
+        Command::AddHold(add) => here.row::<HoldRow>(add.hold.id.as_bytes())?.is_some(),
+        Command::ReleaseHold(release) => {
+            let ours: Option<HoldRow> = here.row(release.hold.as_bytes())?;
+            ours.is_none_or(|ours| ours.released.is_some())
+        }
         Command::DeleteResource(delete) => match delete.kind.as_str() {
+            "class" => here.row::<ClassRow>(delete.name.as_str().as_bytes())?.is_none(),
             "policy" => here.policy(&delete.name).is_err(),
             "vault" => here.vault_named(&delete.name).is_err(),
             _ => location(here, &delete.name)?.is_none(),
         },
+        Command::JudgePoint(judge) => {
+            here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
+        }
+        Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
+            (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
+        }),
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)
         }
         _ => false,
     })
+}
+
+/// Without what the ledger of each side stamps.
+fn unstamped(policy: PolicyRow) -> PolicyRow {
+    PolicyRow { revision: 0, retained_since: None, ..policy }
 }
 
 /// Whatever this side suspended, it requires again when the region is back.
@@ -221,6 +254,9 @@ mod tests {
             packs: 0,
             grown: None,
             beside: None,
+            lock: None,
+            checks: None,
+            losses: None,
         }
     }
 
@@ -236,6 +272,9 @@ mod tests {
             level: 3,
             bytes_per_second_max: 0,
             revision: 7,
+            retention: None,
+            class: None,
+            retained_since: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! A KEK that somebody else keeps, through the whole life of a cluster: an OpenBao, a PKCS#11 token
 //! and a KMS, each a real server. Away at the start, away while it runs, refusing, its key gone.
 
+mod changing;
+
 use crate::harness::{Outcome, Scratch, Service, Tree, binary, noise, wait_until, write};
 use holdfast_testkit_servers::{Kms, Ministack, OpenBao, SoftHsm, TOKEN_PIN};
 use rustix::process::{Pid, Signal, kill_process};
@@ -140,6 +142,14 @@ impl House {
         self.assert_restores(point, name, &["--from-location", &self.url(), "--kek", &self.kek]);
     }
 
+    /// From the location and the KEK alone.
+    fn recover(&self, dir: &str) -> Outcome {
+        let (url, dir) = (self.url(), self.scratch.join(dir));
+        let what = ["--from", &url, "--kek", &self.kek, "--dir", dir.to_str().unwrap(), "--yes"];
+        let who = ["--name", "three", "--region", "eu", "--listen", "127.0.0.1:0"];
+        self.run(&[&["cluster", "recover"][..], &what, &who].concat())
+    }
+
     fn alarms(&self) -> Vec<Value> {
         self.run(&["status"]).object()["alarms"].as_array().unwrap().clone()
     }
@@ -246,7 +256,7 @@ fn transit() -> (OpenBao, Scratch, PathBuf, String) {
 }
 
 fn least(bao: &OpenBao) -> String {
-    bao.token("least", include_str!("../../../../crates/kek/tests/transit-policy.hcl"))
+    bao.token("least", include_str!("../../../../../crates/kek/tests/transit-policy.hcl"))
 }
 
 fn token(hsm: &SoftHsm) -> (Scratch, PathBuf, String, [(&'static str, String); 1]) {
@@ -305,34 +315,15 @@ fn another_member_joins(house: &House) {
     assert_eq!(two.stop().code(), Some(0));
 }
 
+/// A cluster of one rises from the location.
 fn all_coordinators_are_lost(house: &House, point: &str) {
-    let dir = house.scratch.join("r");
-    let url = house.url();
-    house
-        .run(&[
-            "cluster",
-            "recover",
-            "--from",
-            &url,
-            "--kek",
-            &house.kek,
-            "--name",
-            "three",
-            "--region",
-            "eu",
-            "--listen",
-            "127.0.0.1:0",
-            "--dir",
-            dir.to_str().unwrap(),
-            "--yes",
-        ])
-        .ok();
+    house.recover("r").ok();
     let log = house.scratch.join("three.log");
     let three = Service::start_command(&mut house.coordinator_command("r"), &log);
     let to = house.scratch.join("recovered");
     let mut restore = house.command();
     restore.args(["restore", point, "--to"]).arg(&to);
-    Outcome::of(Some(&dir.join("operator.toml")), &mut restore).ok();
+    Outcome::of(Some(&house.scratch.join("r/operator.toml")), &mut restore).ok();
     let back = to.join(house.source.strip_prefix("/").unwrap());
     Tree::of(&house.source).assert_same(&Tree::of(&back), "recovered");
     drop(three);

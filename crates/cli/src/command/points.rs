@@ -153,7 +153,7 @@ fn text(points: &[v1::Point]) -> String {
     ]);
     for point in points {
         let held = point.locations.iter().map(|location| {
-            let until = location.locked_until_ns.map(|until| Timestamp::from_nanos(until));
+            let until = location.locked_until_ns.map(Timestamp::from_nanos);
             let lock = until.map(|until| format!(" (locked until {})", figures::time(until)));
             let doubt = if location.confirmed { "" } else { "?" };
             format!("{}{doubt}{}", location.name, lock.unwrap_or_default())

@@ -2,6 +2,7 @@
 
 use crate::cluster::seed::Addresses;
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
+use holdfast_keyring::KekSource;
 use holdfast_ledger::{LEVEL, row::Duty};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ struct Stored {
     /// A witness has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kek: Option<String>,
+    /// Other KEKs at providers that an administrator may change to; `kek` itself needs no mention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kek_allowed: Vec<String>,
     /// `witness`; everybody else holds data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     duty: Option<String>,
@@ -56,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) listen: String,
     pub(crate) advertise: Option<String>,
     pub(crate) kek: Option<String>,
+    pub(crate) kek_allowed: Vec<KekSource>,
     pub(crate) duty: Duty,
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
@@ -98,6 +103,7 @@ impl Options {
             advertise: stored.advertise,
             duty,
             kek: stored.kek,
+            kek_allowed: allowed(&stored.kek_allowed).map_err(malformed)?,
             data: base.join(stored.data),
             snapshot_every: stored
                 .snapshot_every
@@ -132,6 +138,7 @@ impl Options {
             listen: self.listen.clone(),
             advertise: self.advertise.clone(),
             kek: self.kek.clone(),
+            kek_allowed: self.kek_allowed.iter().map(ToString::to_string).collect(),
             duty: (self.duty == Duty::Witness).then(|| WITNESS.to_owned()),
             data: below(&self.data),
             snapshot_every: Some(self.snapshot_every)
@@ -144,6 +151,15 @@ impl Options {
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
     }
+}
+
+/// A text that is wrong is not repeated: somebody may have written a secret into it.
+fn allowed(texts: &[String]) -> Result<Vec<KekSource>, String> {
+    let read = |text: &String| {
+        let parsed = text.parse();
+        parsed.map_err(|error: Error| format!("`kek_allowed`: {}", error.message))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// A hold that ended is known so long, and no longer.

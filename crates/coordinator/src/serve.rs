@@ -389,12 +389,16 @@ async fn unlock(
     entropy: Arc<dyn Entropy>,
     shutdown: &CancellationToken,
 ) -> Result<Option<Option<Keys>>> {
-    let Some(source) = kek::source(config)? else { return Ok(Some(None)) };
-    let opened = opening::open(config, &source, (cluster, ledger), shutdown).await?;
+    let Some(named) = kek::source(config)? else { return Ok(Some(None)) };
+    let opened = opening::open(config, &named, (cluster, ledger), shutdown).await?;
     let Some(Opened { kek, source, authority_key }) = opened else { return Ok(None) };
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &authority_key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
+    let is_written = source == named;
     let custodian = Custodian::new(kek, source, entropy);
+    if !is_written {
+        custodian.note_unwritten();
+    }
     Ok(Some(Some(Keys { custodian, authority, recovery })))
 }
 

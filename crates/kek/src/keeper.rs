@@ -6,6 +6,8 @@ use crate::{aws_kms::AwsKms, pkcs11::Pkcs11, transit::Transit, tries::insisting}
 use core::time::Duration;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result};
 use holdfast_keyring::{Argon, Derivation, Kek, KekBinding, KekSource, RemoteKek, SealedKek};
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 /// How the process's environment is asked.
@@ -35,7 +37,7 @@ pub async fn load(
     let KekSource::Remote(remote) = source else {
         return match derivation {
             Some(Derivation::Sealed(sealed)) => Err(another(sealed, source)),
-            _ => source.load(&environment, derivation),
+            _ => load_here(source, environment, derivation).await,
         };
     };
     let Some(Derivation::Sealed(sealed)) = derivation else {
@@ -48,6 +50,27 @@ pub async fn load(
     // A conversation is large, and callers are many.
     let opened = async { Keeper::of(remote, environment).await?.open(sealed).await };
     sealed.admit(&Box::pin(opened).await?)
+}
+
+/// A KEK of this host. To derive one takes long, and much memory: it is done one at a time, and to
+/// its end even if whoever asked has gone.
+async fn load_here(
+    source: &KekSource,
+    environment: Environment,
+    derivation: Option<&Derivation>,
+) -> Result<Kek> {
+    static DERIVING: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Default::default);
+    let turn = match source.is_passphrase() {
+        true => Some(DERIVING.clone().lock_owned().await),
+        false => None,
+    };
+    let (source, derivation) = (source.clone(), derivation.cloned());
+    let load = move || {
+        let _turn = turn;
+        source.load(&environment, derivation.as_ref())
+    };
+    let failed = |error| Error::new(Code::InternalBug, "a KEK was not read").cause(error);
+    tokio::task::spawn_blocking(load).await.map_err(failed)?
 }
 
 /// The KEK that a new cluster, or an old one from now on, is to have. A key file that is not there
@@ -63,7 +86,7 @@ pub async fn make(
         KekSource::Remote(remote) => remote,
         _ => {
             let derivation = Derivation::Passphrase(Argon::generate(entropy));
-            return source.load(&environment, Some(&derivation));
+            return load_here(source, environment, Some(&derivation)).await;
         }
     };
     Box::pin(make_sealed(remote, environment, cluster, entropy)).await

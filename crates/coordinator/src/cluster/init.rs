@@ -82,6 +82,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         listen: options.listen.clone(),
         advertise: options.advertise.clone(),
         kek: Some(absolute_kek(&options.kek)?),
+        kek_allowed: Vec::new(),
         duty: Duty::Data,
         data: making.data().to_owned(),
         snapshot_every: limits::SNAPSHOT_ENTRIES,

@@ -106,6 +106,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         listen: options.listen,
         advertise: options.advertise,
         kek,
+        kek_allowed: Vec::new(),
         duty,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,

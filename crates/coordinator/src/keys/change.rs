@@ -14,10 +14,16 @@
 
 use super::{
     custody::all_keys,
+    follow,
     free::{free_kek_version, read_back},
-    kek, secrets,
+    kek::{self, unlisted},
+    secrets,
 };
-use crate::{house::House, options::environment, shipped::ship};
+use crate::{
+    house::House,
+    options::{Options, environment},
+    shipped::ship,
+};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, VaultId, record};
 use holdfast_keyring::{
@@ -55,6 +61,7 @@ pub(crate) async fn change(
     insist_on_level(house)?;
     insist_on_absolute(source)?;
     insist_on_versions(source, new_version)?;
+    kek::insist_on_listed(&Options::load(&house.config)?, source)?;
     let old = house.kek().await?;
     let vaults = house.ledger.query().vaults()?;
     vaults.iter().try_for_each(|row| insist_on_halves(house, row, &halves))?;
@@ -73,10 +80,15 @@ pub(crate) async fn change(
     }
     let command = command(house, (&old, &new), source, wrapped)?;
     put_recovery_key(house, &new, &command).await?;
+    follow::insist_on_writable(&house.config)?;
     house.ledger.propose(actor, command).await?;
     let (before, kek, sealed) = (old.id, new.id, sealed(&new).cloned());
     tracing::info!(%before, %kek, "the KEK was changed");
-    super::follow::bring(house, Some((new, source.clone()))).await?;
+    // Everything is under it now, whatever becomes of this member's file: `status` says that.
+    follow::bring(house, Some((new, source.clone()))).await?;
+    if let Err(error) = follow::write_down(house).await {
+        tracing::warn!(%error, "the KEK in use is not written down");
+    }
     Ok(Changed { before, kek, sealed, objects })
 }
 
@@ -189,6 +201,9 @@ async fn insist_on_members(house: &House, source: &KekSource, new: &Kek) -> Resu
         let asked = house.ledger.peers().has_kek(row.id, source, &derivation, &new.id).await;
         asked.map_err(|error| {
             let message = format!("the member `{}` does not have the new KEK", row.name);
+            if error.code == Code::KekUnlisted {
+                return Error::new(error.code, message).cause(error.message).next(unlisted(source));
+            }
             Error::new(Code::KekUnavailable, message)
                 .cause(error)
                 .next(format!("bring `{source}` to every coordinator, then run this again"))
@@ -198,8 +213,14 @@ async fn insist_on_members(house: &House, source: &KekSource, new: &Kek) -> Resu
 }
 
 /// What another member is asked: whether it finds this KEK there.
-pub(crate) async fn insist_on_having(source: &str, derivation: &[u8], id: &[u8; 16]) -> Result<()> {
+pub(crate) async fn insist_on_having(
+    house: &House,
+    source: &str,
+    derivation: &[u8],
+    id: &[u8; 16],
+) -> Result<()> {
     let source: KekSource = source.parse()?;
+    kek::insist_on_listed(&Options::load(&house.config)?, &source)?;
     let found = kek::load_by(&source, derivation).await?;
     if found.id.as_bytes() == id {
         return Ok(());

@@ -8,10 +8,7 @@ use super::kek;
 use crate::{house::House, options::Options};
 use holdfast_common::{Error, Result};
 use holdfast_keyring::{Kek, KekSource};
-use holdfast_ledger::{
-    Query,
-    row::{ClusterRow, KekRow},
-};
+use holdfast_ledger::{Query, row::KekRow};
 use holdfast_wire::v1;
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +29,8 @@ pub(crate) async fn keep(house: Arc<House>, token: CancellationToken) -> Result<
         let pause = match followed {
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(code = error.code.name(), %error, "the new KEK is not here");
+                let code = error.code.name();
+                tracing::warn!(code, %error, "the new KEK is not here, or not written down");
                 Some(AGAIN)
             }
         };
@@ -57,8 +55,14 @@ pub(crate) fn in_use(query: &Query<'_>) -> Result<Option<KekRow>> {
     Ok(query.keks()?.into_iter().find(|row| row.until.is_none()))
 }
 
-/// Takes the KEK in use, if it is another one than this member has.
-pub(super) async fn follow(house: &House) -> Result<()> {
+/// Takes the KEK in use, if it is another one than this member has, and writes down where it is.
+async fn follow(house: &House) -> Result<()> {
+    take(house).await?;
+    write_down(house).await
+}
+
+/// It has to open what others wrap from now on, whatever becomes of the file.
+pub(super) async fn take(house: &House) -> Result<()> {
     bring(house, None).await
 }
 
@@ -73,29 +77,55 @@ pub(super) async fn bring(house: &House, at_hand: Option<(Kek, KekSource)>) -> R
     let Some(row) = behind(house)? else { return Ok(()) };
     let (kek, source) = match at_hand {
         Some((kek, source)) if *kek.id.as_bytes() == row.id => (kek, source),
-        _ => find(&row, &house.ledger.query().cluster()?).await?,
+        _ => find(house, &row).await?,
     };
-    write_down(&house.config, &source)?;
     tracing::info!(kek = %kek.id, %source, "this member has taken the KEK in use");
     custodian.take(kek, source);
     Ok(())
 }
 
 /// The KEK in use, where this member has another one.
-fn behind(house: &House) -> Result<Option<KekRow>> {
+pub(super) fn behind(house: &House) -> Result<Option<KekRow>> {
     let own = house.keys()?.custodian.kek().id;
     Ok(in_use(&house.ledger.query())?.filter(|row| row.id != *own.as_bytes()))
 }
 
 /// So that the next start looks there first.
-pub(super) fn write_down(file: &Path, source: &KekSource) -> Result<()> {
+pub(super) async fn write_down(house: &House) -> Result<()> {
+    let custodian = &house.keys()?.custodian;
+    // Nobody takes another one meanwhile.
+    let _one_at_a_time = custodian.bringing.lock().await;
+    if custodian.is_written_down() {
+        return Ok(());
+    }
+    name_in(&house.config, &custodian.kek_source().to_string())?;
+    custodian.note_written_down();
+    Ok(())
+}
+
+/// Refuses a file that could not be told of another KEK, before there is one.
+pub(super) fn insist_on_writable(file: &Path) -> Result<()> {
+    let config = Options::load(file)?;
+    config.save(file).map_err(|error| unwritable(file, error))
+}
+
+fn name_in(file: &Path, source: &str) -> Result<()> {
     let mut config = Options::load(file)?;
-    config.kek = Some(source.to_string());
-    config.save(file)
+    if config.kek.as_deref() == Some(source) {
+        return Ok(());
+    }
+    config.kek = Some(source.to_owned());
+    config.save(file).map_err(|error| unwritable(file, error))
+}
+
+fn unwritable(file: &Path, error: Error) -> Error {
+    let message = format!("`{}` cannot be written, and has to name the KEK", file.display());
+    Error { message, ..error.clone().cause(error) }
+        .next("let the coordinator write it, and look at `holdfast status`")
 }
 
 /// Where the ledger says that it is.
-async fn find(row: &KekRow, cluster: &ClusterRow) -> Result<(Kek, KekSource)> {
+async fn find(house: &House, row: &KekRow) -> Result<(Kek, KekSource)> {
     let absent = |why: &str| {
         let id = holdfast_keyring::KekId::from_bytes(row.id);
         Error::new(holdfast_common::Code::KekUnavailable, format!("the KEK {id} is not here"))
@@ -103,7 +133,8 @@ async fn find(row: &KekRow, cluster: &ClusterRow) -> Result<(Kek, KekSource)> {
     };
     let source = row.source.as_deref().ok_or_else(|| absent("nobody said where it is"))?;
     let source: KekSource = source.parse()?;
-    let kek = kek::load(&source, cluster).await?;
+    kek::insist_on_listed(&Options::load(&house.config)?, &source)?;
+    let kek = kek::load(&source, &house.ledger.query().cluster()?).await?;
     if kek.id.as_bytes() != &row.id {
         return Err(absent(&format!("`{source}` holds another one")));
     }
@@ -112,8 +143,18 @@ async fn find(row: &KekRow, cluster: &ClusterRow) -> Result<(Kek, KekSource)> {
 
 /// What somebody should look at: this member would not start again.
 pub(crate) fn alarm(house: &House) -> Option<v1::Alarm> {
-    let row = behind(house).ok()??;
+    let custodian = &house.keys().ok()?.custodian;
+    let row = in_use(&house.ledger.query()).ok()??;
     let source = row.source.unwrap_or_default();
+    if row.id == *custodian.kek().id.as_bytes() {
+        let file = house.config.display();
+        return (!custodian.is_written_down()).then(|| v1::Alarm {
+            code: "kek.member_behind".to_owned(),
+            subject: format!("{}: {file} does not name the KEK in use", house.name),
+            since_ns: Some(row.since.as_nanos()),
+            next: format!("let the coordinator write {file}, or name `{source}` there yourself"),
+        });
+    }
     Some(v1::Alarm {
         code: "kek.member_behind".to_owned(),
         subject: format!("{}: the KEK in use is not here", house.name),

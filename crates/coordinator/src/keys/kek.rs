@@ -9,7 +9,7 @@ use crate::{
     options::{Options, environment},
 };
 use core::time::Duration;
-use holdfast_common::{Error, Result, Timestamp, limits, record};
+use holdfast_common::{Code, Error, Result, Timestamp, limits, record};
 use holdfast_keyring::{Derivation, Kek, KekSource};
 use holdfast_ledger::row::ClusterRow;
 use holdfast_wire::v1;
@@ -31,6 +31,23 @@ pub(super) async fn load_by(source: &KekSource, derivation: &[u8]) -> Result<Kek
         false => Some(record::from_bytes("derivation", derivation)?),
     };
     holdfast_kek::load(source, environment, derivation.as_ref()).await
+}
+
+/// Refuses a provider that the member's configuration does not name: one that is asked is sent a
+/// token, or runs as a library in this process, and whoever may change the KEK could name any.
+pub(crate) fn insist_on_listed(config: &Options, source: &KekSource) -> Result<()> {
+    let is_local = !matches!(source, KekSource::Remote(_));
+    let is_own = || config.kek.as_ref().and_then(|own| own.parse().ok()).as_ref() == Some(source);
+    if is_local || is_own() || config.kek_allowed.contains(source) {
+        return Ok(());
+    }
+    let message = format!("`{source}` is not named in {}", config.file.display());
+    Err(Error::new(Code::KekUnlisted, message).next(unlisted(source)))
+}
+
+/// What makes it a KEK that may be named.
+pub(super) fn unlisted(source: &KekSource) -> String {
+    format!("write into every coordinator's coordinator.toml: kek_allowed = [\"{source}\"]")
 }
 
 /// A source that is named in a member's configuration.

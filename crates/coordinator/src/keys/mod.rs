@@ -12,10 +12,12 @@ pub(crate) mod rotate;
 pub(crate) mod secrets;
 
 use crate::house::House;
-use holdfast_common::Result;
+use core::time::Duration;
+use holdfast_common::{Code, Error, Result};
 use holdfast_keyring::Kek;
 use holdfast_ledger::row::VaultRow;
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// What is free in a vault's locations, and what stands in its ledger.
 pub(crate) struct Numbers {
@@ -40,7 +42,19 @@ pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Number
 impl House {
     /// The KEK that everything is wrapped under; nothing new goes under one that was left behind.
     pub(crate) async fn kek(&self) -> Result<Arc<Kek>> {
-        follow::follow(self).await?;
+        follow::take(self).await?;
         Ok(self.keys()?.custodian.kek())
     }
+
+    /// What another member wrapped a moment ago opens here too, if its KEK is here.
+    pub(crate) async fn catch_up_with_kek(&self) -> Result<()> {
+        if follow::behind(self)?.is_none() {
+            return Ok(());
+        }
+        let late = |_| Error::new(Code::KekUnreachable, "the KEK in use does not come in time");
+        timeout(PATIENCE, follow::take(self)).await.map_err(late)?
+    }
 }
+
+/// Whoever begins a backup does not wait longer for the KEK's provider.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 //! ```text
 //!   where its file says ─────────▶ opens the authority's key ─▶ taken
 //!        │ not there, another one, refused, away
-//!   where the ledger says it is ─▶ opens the authority's key ─▶ taken, and written into the file
+//!   where the ledger says it is ─▶ opens the authority's key ─▶ taken, and written down (follow.rs)
 //!        │ a provider is away: again, until it is back or the start is to end
 //!   neither: it does not start, and the way that is left is told
 //! ```
@@ -71,9 +71,11 @@ async fn look(
         opened => return opened,
     };
     let Some(told) = told(ledger).filter(|told| told != source) else { return Err(own) };
+    if let Err(unlisted) = kek::insist_on_listed(config, &told) {
+        return Err(telling(own, unlisted));
+    }
     match open_with(told, cluster).await {
         Ok(opened) => {
-            follow::write_down(&config.file, &opened.source)?;
             tracing::info!(source = %opened.source, "the KEK was changed while this was down");
             Ok(opened)
         }
@@ -96,7 +98,10 @@ fn told(ledger: &Ledger) -> Option<KekSource> {
 /// the one of the KEK in use.
 fn telling(own: Error, theirs: Error) -> Error {
     let is_providers = |error: &Error| {
-        matches!(error.code, Code::KekDenied | Code::KekGone | Code::KekUnreachable)
+        matches!(
+            error.code,
+            Code::KekDenied | Code::KekGone | Code::KekUnlisted | Code::KekUnreachable
+        )
     };
     if is_providers(&theirs) { theirs } else { own }
 }

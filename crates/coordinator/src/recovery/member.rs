@@ -158,6 +158,7 @@ impl<'a> Recovery<'a> {
             listen: options.listen.clone(),
             advertise: options.advertise.clone(),
             kek: Some(options.kek.to_string()),
+            kek_allowed: Vec::new(),
             duty: Duty::Data,
             level_max: LEVEL,
             peers: Default::default(),

@@ -63,7 +63,7 @@ impl AwsKms {
     }
 
     pub(crate) async fn open(&self, sealed: &SealedKek) -> Result<Zeroizing<Vec<u8>>> {
-        let request = self.client.decrypt().key_id(opener(&sealed.version));
+        let request = self.client.decrypt().key_id(opener(&self.key.key, &sealed.version)?);
         let request = request.ciphertext_blob(Blob::new(sealed.sealed.clone()));
         let request = request.set_encryption_context(Some(context(&sealed.binding())));
         let answer = request.send().await.map_err(|error| self.judge(&sealed.version, &error))?;
@@ -98,7 +98,8 @@ impl AwsKms {
     }
 
     pub(crate) async fn destroy(&self, old: &SealedKek) -> Result<Destruction> {
-        let request = self.client.schedule_key_deletion().key_id(opener(&old.version));
+        let request = self.client.schedule_key_deletion();
+        let request = request.key_id(opener(&self.key.key, &old.version)?);
         let request = request.pending_window_in_days(DELETION_DAYS);
         request.send().await.map_err(|error| self.judge(&old.version, &error))?;
         Ok(Destruction::After(DELETION))
@@ -192,10 +193,20 @@ fn context(binding: &KekBinding) -> HashMap<String, String> {
     ])
 }
 
+/// The key that sealed, looked for in the account and region of the one that is named: nobody
+/// vouches for the record, and a key of somebody else's account would open what he sealed himself.
 /// A key of several regions has the same id in each, and opens in each what any of them sealed.
-fn opener(arn: &str) -> &str {
-    let id = arn.rsplit('/').next().unwrap_or(arn);
-    if id.starts_with("mrk-") { id } else { arn }
+fn opener(named: &str, sealed_by: &str) -> Result<String> {
+    let id = sealed_by.rsplit('/').next().unwrap_or(sealed_by);
+    let (account, name) = match named.rsplit_once(':') {
+        Some((account, name)) => (Some(account), name),
+        None => (None, named),
+    };
+    let is_named = name.starts_with("alias/") || name.strip_prefix("key/").unwrap_or(name) == id;
+    if !is_named || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(foreign("another key is named than the one that sealed it"));
+    }
+    Ok(account.map_or_else(|| id.to_owned(), |account| format!("{account}:key/{id}")))
 }
 
 fn region_of(key: &str) -> Option<&str> {
@@ -221,11 +232,33 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_several_regions_is_opened_by_its_id() {
-        assert_eq!(opener("arn:aws:kms:eu-central-1:1:key/mrk-12"), "mrk-12");
-        assert_eq!(
-            opener("arn:aws:kms:eu-central-1:1:key/12"),
-            "arn:aws:kms:eu-central-1:1:key/12"
-        );
+    fn a_key_of_several_regions_opens_in_each() {
+        let sealed_by = "arn:aws:kms:us-east-1:1:key/mrk-12";
+        assert_eq!(opener("mrk-12", sealed_by).unwrap(), "mrk-12");
+        let here = "arn:aws:kms:eu-central-1:1:key/mrk-12";
+        assert_eq!(opener(here, sealed_by).unwrap(), here);
+    }
+
+    #[test]
+    fn a_record_does_not_lead_to_a_key_of_another_account() {
+        let theirs = "arn:aws:kms:eu-central-1:666:key/12";
+        for (named, asked) in [
+            ("alias/x", "12"),
+            ("arn:aws:kms:eu-central-1:1:alias/x", "arn:aws:kms:eu-central-1:1:key/12"),
+            ("arn:aws:kms:eu-central-1:1:key/12", "arn:aws:kms:eu-central-1:1:key/12"),
+            ("12", "12"),
+        ] {
+            assert_eq!(opener(named, theirs).unwrap(), asked, "{named}");
+        }
+        let odd = "arn:aws:kms:eu-central-1:666:12";
+        for (named, sealed_by) in [
+            ("13", theirs),
+            ("arn:aws:kms:eu-central-1:666:key/13", theirs),
+            ("alias/x", odd),
+            (odd, odd),
+        ] {
+            let code = opener(named, sealed_by).unwrap_err().code;
+            assert_eq!(code, holdfast_common::Code::KeyWrong, "{named}");
+        }
     }
 }

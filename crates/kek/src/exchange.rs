@@ -1,10 +1,15 @@
 //! Questions and answers over HTTP: JSON, bounded in size, in the time of `tries`.
 
 use crate::tries::{CONNECT_MAX, away};
+use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, limits};
 use reqwest::{Certificate, Client, RequestBuilder, header::HeaderValue, redirect::Policy};
 use serde_json::Value;
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 use zeroize::Zeroizing;
 
 pub(crate) struct Exchange {
@@ -45,7 +50,7 @@ impl Exchange {
         body: Zeroizing<Vec<u8>>,
     ) -> Result<(u16, Value)> {
         let request = self.client.post(format!("{}{path}", self.address));
-        self.ask(request.body(body.to_vec()), headers).await
+        self.ask(request.body(Bytes::from_owner(body)), headers).await
     }
 
     async fn ask(&self, request: RequestBuilder, headers: &Headers) -> Result<(u16, Value)> {
@@ -81,12 +86,21 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>> {
         let message = format!("the certificates in {} cannot be used", path.display());
         Error::new(Code::KekUnavailable, message).cause(cause)
     };
-    let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let bytes = read_bounded(path).map_err(|error| unusable(error.to_string()))?;
     let found = Certificate::from_pem_bundle(&bytes).map_err(|error| unusable(chain(&error)))?;
     match found.is_empty() {
         true => Err(unusable("there is none in it".to_owned())),
         false => Ok(found),
     }
+}
+
+/// The system's own list of authorities is smaller.
+const AUTHORITIES_BYTES_MAX: u64 = 1024 * 1024;
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(AUTHORITIES_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// An error with what it stems from: the outermost one alone says nothing. Addresses are in it,

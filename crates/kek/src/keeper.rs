@@ -2,7 +2,12 @@
 //!
 //! A key has versions; the newest seals, and each opens what it sealed until it is destroyed.
 
-use crate::{aws_kms::AwsKms, pkcs11::Pkcs11, transit::Transit, tries::insisting};
+use crate::{
+    aws_kms::AwsKms,
+    pkcs11::Pkcs11,
+    transit::Transit,
+    tries::{insisting, on_thread, once},
+};
 use core::time::Duration;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result};
 use holdfast_keyring::{Argon, Derivation, Kek, KekBinding, KekSource, RemoteKek, SealedKek};
@@ -157,7 +162,11 @@ impl Keeper {
         Ok(match remote {
             RemoteKek::AwsKms(key) => Self::AwsKms(AwsKms::connect(key).await?),
             RemoteKek::Pkcs11(key) => Self::Pkcs11(Pkcs11::new(key, environment)),
-            RemoteKek::Transit(key) => Self::Transit(Transit::connect(key, environment)?),
+            RemoteKek::Transit(key) => {
+                let key = key.clone();
+                let connect = on_thread(move || Transit::connect(key, environment));
+                Self::Transit(once(connect).await?)
+            }
         })
     }
 
@@ -189,9 +198,9 @@ impl Keeper {
     /// Asked once: an answer that was lost would make two.
     async fn renew(&self) -> Result<String> {
         match self {
-            Self::AwsKms(kms) => kms.renew().await,
-            Self::Pkcs11(token) => token.renew().await,
-            Self::Transit(transit) => transit.renew().await,
+            Self::AwsKms(kms) => once(kms.renew()).await,
+            Self::Pkcs11(token) => once(token.renew()).await,
+            Self::Transit(transit) => once(transit.renew()).await,
         }
     }
 

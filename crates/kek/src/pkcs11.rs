@@ -12,6 +12,7 @@ use crate::{
     keeper::{Destruction, Environment, SealedBy},
     tries::{away, denied, foreign, gone},
 };
+use core::time::Duration;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11 as Module},
     error::{Error as Refusal, RvError},
@@ -27,8 +28,9 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, OnceLock, PoisonError},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
 };
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 #[derive(Clone)]
@@ -137,12 +139,12 @@ impl Pkcs11 {
         reach: Reach,
         work: impl FnOnce(&Self, &Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        // What hangs in there holds this for ever; whoever comes after must not hang too.
+        let turn = timeout(TURN_MAX, TURN.clone().lock_owned()).await;
+        let turn = turn.map_err(|_| away("an earlier call to the token has not come back"))?;
         let token = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            // What hangs in there holds this for ever; whoever comes after must not hang too.
-            let Ok(_turn) = TURN.try_lock() else {
-                return Err(away("an earlier call to the token has not come back"));
-            };
+            let _turn = turn;
             token.in_session(reach, work)
         });
         done.await.unwrap_or_else(|_| Err(away("the module of the token failed")))
@@ -339,7 +341,9 @@ fn module(path: &Path) -> Result<Module> {
     Ok(module)
 }
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Shorter than the time of `tries`, so that it is told what is waited for.
+const TURN_MAX: Duration = Duration::from_secs(8);
+static TURN: LazyLock<Arc<tokio::sync::Mutex<()>>> = LazyLock::new(Default::default);
 static MODULES: OnceLock<Mutex<Vec<(PathBuf, Module)>>> = OnceLock::new();
 /// Hashes of PINs that were refused, under a key of this process.
 static TRIED: LazyLock<(RandomState, Mutex<HashSet<u64>>)> = LazyLock::new(Default::default);

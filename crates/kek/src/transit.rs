@@ -6,7 +6,7 @@
 use crate::{
     exchange::Exchange,
     keeper::{Destruction, Environment, SealedBy},
-    tries::{denied, foreign, gone},
+    tries::{denied, foreign, gone, on_thread},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use holdfast_common::{Code, Error, Result};
@@ -27,9 +27,9 @@ struct Described {
 }
 
 impl Transit {
-    pub(crate) fn connect(key: &TransitKey, environment: Environment) -> Result<Self> {
+    pub(crate) fn connect(key: TransitKey, environment: Environment) -> Result<Self> {
         let exchange = Exchange::new(&key.address, key.ca.as_deref())?;
-        Ok(Self { key: key.clone(), exchange, environment })
+        Ok(Self { key, exchange, environment })
     }
 
     pub(crate) async fn seal(&self, kek: &Kek, binding: &KekBinding) -> Result<SealedBy> {
@@ -90,7 +90,7 @@ impl Transit {
 
     async fn describe(&self) -> Result<Described> {
         let path = self.path(&format!("keys/{}", self.key.key));
-        let answer = self.exchange.get(&path, &self.who()?).await?;
+        let answer = self.exchange.get(&path, &self.who().await?).await?;
         let answer = self.judge(answer)?;
         let kind = text(&answer, "type")?;
         if !KINDS.contains(&kind.as_str()) {
@@ -113,7 +113,7 @@ impl Transit {
         };
         let text = Zeroizing::new(question.to_string().into_bytes());
         drop(wiped(question["plaintext"].take()));
-        let answer = self.exchange.post(&path, &self.who()?, text).await?;
+        let answer = self.exchange.post(&path, &self.who().await?, text).await?;
         self.judge(answer)
     }
 
@@ -124,8 +124,9 @@ impl Transit {
         Err(refusal(&self.name(), status, &said))
     }
 
-    fn who(&self) -> Result<Vec<(&'static str, Zeroizing<String>)>> {
-        let token = self.key.token.read(&self.environment)?;
+    async fn who(&self) -> Result<Vec<(&'static str, Zeroizing<String>)>> {
+        let (place, environment) = (self.key.token.clone(), self.environment);
+        let token = on_thread(move || place.read(&environment)).await?;
         let mut headers = vec![("x-vault-token", token)];
         let namespace = self.key.namespace.clone().map(Zeroizing::new);
         headers.extend(namespace.map(|name| ("x-vault-namespace", name)));

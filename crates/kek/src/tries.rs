@@ -9,6 +9,20 @@ pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(5);
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Asks once, in the time of one question.
+pub(crate) async fn once<T>(ask: impl Future<Output = Result<T>>) -> Result<T> {
+    let answer = tokio::time::timeout(ANSWER_MAX, ask).await;
+    answer.unwrap_or_else(|_| Err(away("it does not answer")))
+}
+
+/// Reads what lies on this host: a disk may hang as a server does.
+pub(crate) async fn on_thread<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let failed = |error| Error::new(Code::InternalBug, "a thread failed").cause(error);
+    tokio::task::spawn_blocking(read).await.map_err(failed)?
+}
+
 /// Asks, and again while nobody answers. What is refused is not asked for twice.
 pub(crate) async fn insisting<T, F>(ask: impl Fn() -> F) -> Result<T>
 where
@@ -16,10 +30,7 @@ where
 {
     let mut tried = 0;
     loop {
-        let answer = match tokio::time::timeout(ANSWER_MAX, ask()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(away("it does not answer")),
-        };
+        let answer = once(ask()).await;
         tried += 1;
         match answer {
             Err(error) if error.code == Code::KekUnreachable && tried < TRIES => {

@@ -19,11 +19,7 @@ use super::{
     kek::{self, unlisted},
     secrets,
 };
-use crate::{
-    house::House,
-    options::{Options, environment},
-    shipped::ship,
-};
+use crate::{house::House, options::environment, shipped::ship};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, VaultId, record};
 use holdfast_keyring::{
@@ -61,7 +57,7 @@ pub(crate) async fn change(
     insist_on_level(house)?;
     insist_on_absolute(source)?;
     insist_on_versions(source, new_version)?;
-    kek::insist_on_listed(&Options::load(&house.config)?, source)?;
+    kek::insist_on_listed(&house.config, source)?;
     let old = house.kek().await?;
     let vaults = house.ledger.query().vaults()?;
     vaults.iter().try_for_each(|row| insist_on_halves(house, row, &halves))?;
@@ -220,7 +216,7 @@ pub(crate) async fn insist_on_having(
     id: &[u8; 16],
 ) -> Result<()> {
     let source: KekSource = source.parse()?;
-    kek::insist_on_listed(&Options::load(&house.config)?, &source)?;
+    kek::insist_on_listed(&house.config, &source)?;
     let found = kek::load_by(&source, derivation).await?;
     if found.id.as_bytes() == id {
         return Ok(());

@@ -281,7 +281,7 @@ mod tests {
         let key_object = object.to_bytes().into();
         crowd.put(&VaultRow { key_version: NEWEST, key_object, ..vault() });
         let (id, since) = (*in_use.id.as_bytes(), Timestamp::ZERO);
-        crowd.put(&KekRow { id, source: None, since, until: None });
+        crowd.put(&KekRow { id, source: None, since, until: None, derivation: None });
         crowd
     }
 

@@ -133,7 +133,7 @@ async fn find(house: &House, row: &KekRow) -> Result<(Kek, KekSource)> {
     };
     let source = row.source.as_deref().ok_or_else(|| absent("nobody said where it is"))?;
     let source: KekSource = source.parse()?;
-    kek::insist_on_listed(&Options::load(&house.config)?, &source)?;
+    kek::insist_on_listed(&house.config, &source)?;
     let kek = kek::load(&source, &house.ledger.query().cluster()?).await?;
     if kek.id.as_bytes() != &row.id {
         return Err(absent(&format!("`{source}` holds another one")));

@@ -13,7 +13,10 @@ use holdfast_common::{Code, Error, Result, Timestamp, limits, record};
 use holdfast_keyring::{Derivation, Kek, KekSource};
 use holdfast_ledger::row::ClusterRow;
 use holdfast_wire::v1;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -35,13 +38,17 @@ pub(super) async fn load_by(source: &KekSource, derivation: &[u8]) -> Result<Kek
 
 /// Refuses a provider that the member's configuration does not name: one that is asked is sent a
 /// token, or runs as a library in this process, and whoever may change the KEK could name any.
-pub(crate) fn insist_on_listed(config: &Options, source: &KekSource) -> Result<()> {
-    let is_local = !matches!(source, KekSource::Remote(_));
-    let is_own = || config.kek.as_ref().and_then(|own| own.parse().ok()).as_ref() == Some(source);
-    if is_local || is_own() || config.kek_allowed.contains(source) {
+/// The file is read anew, so that whoever adds to it need not restart anything.
+pub(super) fn insist_on_listed(file: &Path, source: &KekSource) -> Result<()> {
+    if !matches!(source, KekSource::Remote(_)) {
         return Ok(());
     }
-    let message = format!("`{source}` is not named in {}", config.file.display());
+    let config = Options::load(file)?;
+    let own: Option<KekSource> = config.kek.as_ref().and_then(|own| own.parse().ok());
+    if own.as_ref() == Some(source) || config.kek_allowed.contains(source) {
+        return Ok(());
+    }
+    let message = format!("`{source}` is not named in {}", file.display());
     Err(Error::new(Code::KekUnlisted, message).next(unlisted(source)))
 }
 

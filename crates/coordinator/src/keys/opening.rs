@@ -3,7 +3,7 @@
 //! ```text
 //!   where its file says ─────────▶ opens the authority's key ─▶ taken
 //!        │ not there, another one, refused, away
-//!   where the ledger says it is ─▶ opens the authority's key ─▶ taken, and written down (follow.rs)
+//!   where the ledger says it is ─▶ opens the authority's key ─▶ taken, and written down
 //!        │ a provider is away: again, until it is back or the start is to end
 //!   neither: it does not start, and the way that is left is told
 //! ```
@@ -71,7 +71,7 @@ async fn look(
         opened => return opened,
     };
     let Some(told) = told(ledger).filter(|told| told != source) else { return Err(own) };
-    if let Err(unlisted) = kek::insist_on_listed(config, &told) {
+    if let Err(unlisted) = kek::insist_on_listed(&config.file, &told) {
         return Err(telling(own, unlisted));
     }
     match open_with(told, cluster).await {

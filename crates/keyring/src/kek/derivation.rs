@@ -80,11 +80,17 @@ impl SealedKek {
 
     pub fn check(&self) -> Result<()> {
         let names = [&self.key, &self.version];
-        let fits = names.iter().all(|name| name.len() <= limits::KEK_NAME_BYTES_MAX)
+        let fits = |name: &&String| {
+            name.len() <= limits::KEK_NAME_BYTES_MAX && !name.contains(char::is_control)
+        };
+        let fits = names.iter().all(|name| fits(name))
             && self.sealed.len() <= limits::SEALED_KEK_BYTES_MAX;
         match fits {
             true => Ok(()),
-            false => Err(Error::new(Code::LimitExceeded, "a sealed KEK is too large")),
+            false => Err(Error::new(
+                Code::LimitExceeded,
+                "a sealed KEK is too large, or its names cannot be shown",
+            )),
         }
     }
 }
@@ -246,11 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_both_kinds_or_of_none_or_too_large_is_refused() {
+    fn what_is_of_both_kinds_or_none_or_too_large_or_odd_is_refused() {
         let both = Stored { salt: Some([1; 16]), ..Stored::from(&Derivation::Sealed(sealed())) };
         let large = SealedKek { sealed: vec![0; limits::SEALED_KEK_BYTES_MAX + 1], ..sealed() };
         let named = SealedKek { key: "k".repeat(limits::KEK_NAME_BYTES_MAX + 1), ..sealed() };
-        let large = [large, named].map(|kek| Stored::from(&Derivation::Sealed(kek)));
+        let odd = SealedKek { version: "1\u{1b}[2J".to_owned(), ..sealed() };
+        let large = [large, named, odd].map(|kek| Stored::from(&Derivation::Sealed(kek)));
         for bad in [both, NOTHING].into_iter().chain(large) {
             let bytes = record::to_bytes(&bad);
             let error = record::from_bytes::<Derivation>("derivation", &bytes).unwrap_err();

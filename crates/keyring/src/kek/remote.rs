@@ -120,13 +120,19 @@ impl AwsKmsKey {
         if let Some(endpoint) = &endpoint {
             insist_on_address(endpoint)?;
         }
-        Ok(Self {
-            key: name.to_owned(),
-            region: options.take("region"),
-            endpoint,
-            profile: options.take("profile"),
-        })
+        let region = options.take("region");
+        let of_arn = name.strip_prefix("arn:").map(|rest| rest.split(':').nth(2).unwrap_or(""));
+        if ![region.as_deref(), of_arn].into_iter().flatten().all(is_region) {
+            return Err(refused("the region of the KMS key is not a name like eu-central-1"));
+        }
+        Ok(Self { key: name.to_owned(), region, endpoint, profile: options.take("profile") })
     }
+}
+
+/// It becomes part of a host's name.
+fn is_region(region: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !region.is_empty() && region.bytes().all(letter)
 }
 
 impl Pkcs11Key {
@@ -309,6 +315,10 @@ mod tests {
             "aws-kms:alias/x?secret=hunter2hunter2",
             "aws-kms:alias/x?endpoint=http://kms.example",
             "aws-kms:alias/x?region=a&region=hunter2hunter2",
+            "aws-kms:alias/x?region=kms.hunter2/",
+            "aws-kms:alias/x?region=hunter2%23",
+            "aws-kms:arn:aws:kms:hunter2/:1:key/x",
+            "aws-kms:arn:aws:kms",
             "pkcs11:token=a?module-path=/m&pin-source=file:/p",
             "pkcs11:object=a?module-path=/m&pin-source=file:/p",
             "pkcs11:token=a;object=b?pin-source=file:/p",

@@ -2,8 +2,8 @@
 //! from it; on one member and on three, through starts, restores and the worst day.
 
 use super::{
-    House, PATIENCE, TOKEN_PIN, WAITS, all_coordinators_are_lost, in_environment, least, token,
-    transit,
+    House, PATIENCE, TOKEN_PIN, WAITS, all_coordinators_are_lost, in_environment, least, list,
+    token, transit,
 };
 use crate::{
     harness::{Outcome, Scratch, Service, noise, wait_until, write},
@@ -11,7 +11,13 @@ use crate::{
 };
 use holdfast_testkit_servers::{Ministack, OpenBao, SoftHsm};
 use serde_json::{Value, json};
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
 
 impl House {
     fn rewrap(&self, to: &str, more: &[&str]) -> Outcome {
@@ -61,6 +67,7 @@ fn a_kek_goes_from_a_file_to_transit_to_new_versions_there_and_back_to_a_file() 
     let point = house.backup();
     assert_eq!(house.sealed_by(), Value::Null);
 
+    list(&house.config(), &[&transit]);
     refused_before_anything_changes(&house, &bao, &transit);
     let told = house.rewrap(&transit, &[]).ok().object();
     assert_eq!(told["sealed_by"], transit_key("1"), "{told}");
@@ -102,8 +109,51 @@ fn refused_before_anything_changes(house: &House, bao: &OpenBao, transit: &str) 
     bao.seal();
     house.rewrap(transit, &[]).fails(5, "kek.provider_unreachable");
     bao.unseal();
-    let config = fs::read_to_string(house.scratch.join("c/coordinator.toml")).unwrap();
-    assert!(config.contains("file:"), "{config}");
+    let config = fs::read_to_string(house.config()).unwrap();
+    assert!(config.contains("kek = \"file:"), "{config}");
+}
+
+/// Whoever may change the KEK could else send any file to anybody, and have any library loaded.
+#[test]
+fn a_provider_that_no_configuration_names_is_not_asked() {
+    let scratch = Scratch::new();
+    let file = format!("file:{}", scratch.join("kek").display());
+    let (secret, module) = (scratch.join("secret"), scratch.join("module.so"));
+    let house = House::found(scratch, &file, &[]);
+    let (secret, module) = (secret.display(), module.display());
+    let (server, conversations) = overheard();
+    let transit = format!("transit:http://{server}/transit/kek?token=file:{secret}");
+    let others = [
+        transit.clone(),
+        format!("pkcs11:token=a;object=b?module-path={module}&pin-source=file:{secret}"),
+        format!("aws-kms:alias/x?region=eu-central-1&endpoint=http://{server}"),
+    ];
+    // The server is listed, and the file that would be sent to it is another.
+    list(&house.config(), &[&transit.replace("secret", "token")]);
+    for other in &others {
+        let refused = house.rewrap(other, &[]);
+        assert_eq!(refused.code, 4, "{other}");
+        let (error, line) =
+            (refused.error().to_string(), format!("kek_allowed = [\\\"{other}\\\"]"));
+        assert!(error.contains("kek.provider_unlisted"), "{error}");
+        assert!(error.contains(&line), "{line} in {error}");
+    }
+    assert!(conversations.try_iter().next().is_none(), "the server was asked");
+    assert_eq!(house.sealed_by(), Value::Null);
+    // Named, it is asked, without a new start.
+    write(&house.scratch.join("secret"), "a-token-of-a-test");
+    list(&house.config(), &[&transit, &others[1]]);
+    house.rewrap(&transit, &[]).fails(5, "kek.provider_unreachable");
+    conversations.recv_timeout(PATIENCE).expect("the server was asked");
+    house.rewrap(&others[1], &[]).fails(1, "kek.provider_unavailable");
+}
+
+/// A server that takes note of whoever comes, and says nothing.
+fn overheard() -> (SocketAddr, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, (tell, told)) = (listener.local_addr().unwrap(), mpsc::channel());
+    thread::spawn(move || while listener.accept().is_ok_and(|_| tell.send(()).is_ok()) {});
+    (address, told)
 }
 
 fn may_rotate(bao: &OpenBao, token: &Path) {
@@ -188,8 +238,11 @@ fn every_member_is_let_open_the_new_kek_before_it_counts_and_follows_by_itself()
     let kek = by_variable(&kek, &token);
     let rewrap = ["keys", "rewrap", "--yes", "--to", &kek];
     for name in ["one", "two"] {
+        list(&config_of(&members, name), &[&kek]);
         has_token(&mut members, name, &least(&bao));
     }
+    wait_for_answer(&members, &rewrap).fails(4, "kek.provider_unlisted");
+    list(&config_of(&members, "three"), &[&kek]);
     let refused = wait_for_answer(&members, &rewrap);
     refused.fails(1, "kek.provider_unavailable");
     has_token(&mut members, "three", &least(&bao));
@@ -235,10 +288,15 @@ fn wait_for_answer(members: &Members, arguments: &[&str]) -> Outcome {
     })
 }
 
+fn config_of(members: &Members, name: &str) -> PathBuf {
+    members.dir(name).join("coordinator.toml")
+}
+
 fn wait_for_kek(members: &Members, name: &str, kek: &str) {
+    let line = format!("kek = {kek:?}");
     wait_until("the member has written down where the KEK is", PATIENCE, || {
-        let told = fs::read_to_string(members.dir(name).join("coordinator.toml")).unwrap();
-        told.contains(kek).then_some(())
+        let told = fs::read_to_string(config_of(members, name)).unwrap();
+        told.lines().any(|found| found == line).then_some(())
     });
 }
 
@@ -254,10 +312,18 @@ fn one_that_was_down_finds_it_when_its_provider_is_back(
     kek: &str,
 ) {
     assert_eq!(members.stop("three"), Some(0));
-    let config = members.dir("three").join("coordinator.toml");
+    let config = config_of(members, "three");
     let old = format!("file:{}", members.dir("three").join("kek").display());
-    let told = fs::read_to_string(&config).unwrap().replace(kek, &old);
+    let told = fs::read_to_string(&config).unwrap();
+    let told = told.replace(&format!("kek = {kek:?}"), &format!("kek = {old:?}"));
     fs::write(&config, told).unwrap();
+    // The ledger alone does not decide whom it asks.
+    list(&config, &[]);
+    let refused = members.command("three").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("kek.provider_unlisted"), "{said}");
+    list(&config, &[kek]);
     bao.seal();
     let (log, mut command) = (members.scratch.join("three.waiting.log"), members.command("three"));
     let three = thread::scope(|scope| {

@@ -76,6 +76,10 @@ impl House {
         format!("local:{}", self.scratch.join("location").display())
     }
 
+    fn config(&self) -> PathBuf {
+        self.scratch.join("c/coordinator.toml")
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("HOLDFAST_PASSPHRASE", PASSPHRASE);
@@ -242,6 +246,15 @@ impl Drop for Started {
         let _may_be_gone = child.kill();
         let _reaped = child.wait();
     }
+}
+
+/// Allows these KEKs of providers, and no others, in a coordinator's configuration.
+fn list(config: &Path, keks: &[&str]) {
+    let told = std::fs::read_to_string(config).unwrap();
+    let rest = told.lines().filter(|line| !line.starts_with("kek_allowed"));
+    let allowed = format!("kek_allowed = {keks:?}");
+    let lines: Vec<&str> = [&*allowed].into_iter().chain(rest).collect();
+    std::fs::write(config, lines.join("\n")).unwrap();
 }
 
 const WAITS: &str = "the start waits for the KEK's provider";

@@ -199,3 +199,36 @@ fn numbered((member, address): (&String, &String)) -> Result<(u64, String), Stri
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRANSIT: &str = "transit:https://bao:8200/transit/kek?token=file:/t&ca=/ca.pem";
+
+    fn file(allowed: &str) -> Result<Options> {
+        let text = format!(
+            "cluster_id = \"{}\"\nnode_id = 1\nname = \"one\"\nregion = \"eu\"\n\
+             listen = \"127.0.0.1:0\"\nkek = \"file:/kek\"\ndata = \"data\"\n{allowed}\n\
+             [peers]\n2 = \"two:7400\"\n",
+            ClusterId::from_bytes([7; 16])
+        );
+        Options::parse(&text, Path::new("/etc/holdfast/coordinator.toml"))
+    }
+
+    #[test]
+    fn keks_that_may_be_named_return_as_they_were_written() {
+        assert!(file("").unwrap().kek_allowed.is_empty());
+        let options = file(&format!("kek_allowed = [\"{TRANSIT}\"]")).unwrap();
+        let again = Options::parse(&options.render().unwrap(), &options.file).unwrap();
+        assert_eq!(again.kek_allowed, [TRANSIT.parse().unwrap()]);
+        assert_eq!(again.peers, options.peers);
+    }
+
+    #[test]
+    fn what_is_no_kek_is_refused_and_not_repeated() {
+        let error = file("kek_allowed = [\"transit:https://bao/t/k?token=hunter2\"]").unwrap_err();
+        assert_eq!(error.code, Code::ConfigMalformed);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}

@@ -2,8 +2,8 @@
 //! from it; on one member and on three, through starts, restores and the worst day.
 
 use super::{
-    House, PATIENCE, TOKEN_PIN, WAITS, all_coordinators_are_lost, in_environment, least, list,
-    token, transit,
+    House, PATIENCE, Started, TOKEN_PIN, WAITS, all_coordinators_are_lost, in_environment, least,
+    list, token, transit,
 };
 use crate::{
     harness::{Outcome, Scratch, Service, noise, wait_until, write},
@@ -319,10 +319,9 @@ fn one_that_was_down_finds_it_when_its_provider_is_back(
     fs::write(&config, told).unwrap();
     // The ledger alone does not decide whom it asks.
     list(&config, &[]);
-    let refused = members.command("three").output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(4), "{said}");
-    assert!(said.contains("kek.provider_unlisted"), "{said}");
+    let refused = Started::of(members.command("three"), members.scratch.join("three.refused.log"));
+    assert_eq!(refused.end().code(), Some(4), "{}", refused.log());
+    assert!(refused.log().contains("kek.provider_unlisted"), "{}", refused.log());
     list(&config, &[kek]);
     bao.seal();
     let (log, mut command) = (members.scratch.join("three.waiting.log"), members.command("three"));

@@ -220,9 +220,11 @@ struct Started {
 
 impl Started {
     fn new(house: &House, log: &str) -> Self {
-        let log = house.scratch.join(log);
+        Self::of(house.coordinator_command("c"), house.scratch.join(log))
+    }
+
+    fn of(mut command: Command, log: PathBuf) -> Self {
         let stderr = std::fs::File::create(&log).unwrap();
-        let mut command = house.coordinator_command("c");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         Self { child: Mutex::new(command.spawn().unwrap()), log }
     }

@@ -29,7 +29,7 @@ struct Server {
 impl Server {
     fn answering(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, (tell, asked)) = (listener.local_addr().unwrap(), mpsc::channel());
+        let (address, (tell, asked)) = (listener.local_addr().unwrap(), mpsc::sync_channel(64));
         thread::spawn(move || {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept() {

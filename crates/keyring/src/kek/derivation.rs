@@ -83,8 +83,7 @@ impl SealedKek {
         let fits = |name: &&String| {
             name.len() <= limits::KEK_NAME_BYTES_MAX && !name.contains(char::is_control)
         };
-        let fits = names.iter().all(|name| fits(name))
-            && self.sealed.len() <= limits::SEALED_KEK_BYTES_MAX;
+        let fits = names.iter().all(fits) && self.sealed.len() <= limits::SEALED_KEK_BYTES_MAX;
         match fits {
             true => Ok(()),
             false => Err(Error::new(

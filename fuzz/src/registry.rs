@@ -48,6 +48,7 @@ parsers! {
     "identity" words::identity, words::identities;
     "identity-pem" keys::identity_pem, keys::identity_pems;
     "join-token" words::join_token, words::join_tokens;
+    "kek-derivation" keys::kek_derivation, keys::kek_derivations;
     "kek-source" keys::kek_source, keys::kek_sources;
     "key-object" keys::key_object, keys::key_objects;
     "key-pem" identity::key_in_pem, identity::keys_in_pem;

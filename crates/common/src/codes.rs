@@ -85,7 +85,11 @@ codes! {
     HoldMissing "hold.id_unknown" NotFound false "list the holds with `holdfast hold list`";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
+    KekDenied "kek.access_denied" Refused false "see what the provider lets this coordinator's PIN, token or role do: docs/kek.md";
+    KekGone "kek.key_gone" Refused false "enable or restore the key at its provider, or import a bundle under another KEK: docs/kek.md";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
+    KekUnlisted "kek.provider_unlisted" Refused false "name the KEK in `kek_allowed` of every coordinator's coordinator.toml: docs/kek.md";
+    KekUnreachable "kek.provider_unreachable" Unreachable true "see to the KEK's provider and the way to it; what runs goes on without it";
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: name the operator's key, or use a bundle that was exported with it";
     KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";

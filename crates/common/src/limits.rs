@@ -39,6 +39,16 @@ pub const KEY_VERSIONS_MAX: usize = 256;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
 /// A file that holds a KEK or a passphrase.
 pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
+/// A KEK as its provider sealed it: 32 bytes, and what a provider puts around them.
+pub const SEALED_KEK_BYTES_MAX: usize = 4 * KIB;
+/// What a provider calls its key, or a version of it: an ARN has 2,048 letters at most.
+pub const KEK_NAME_BYTES_MAX: usize = 2 * KIB;
+/// What a KEK's provider may answer; a key of many versions lists them all.
+pub const PROVIDER_ANSWER_BYTES_MAX: usize = 256 * KIB;
+/// How often a member asks its KEK's provider whether it would open the KEK; and at most, however
+/// often somebody wants to know.
+pub const KEK_LOOK_SECS: u64 = 300;
+pub const KEK_LOOK_SECS_MIN: u64 = 5;
 pub const BUNDLE_BYTES_MAX: usize = 64 * MIB;
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 4 * KIB;
 pub const BUNDLE_PASSPHRASE_BYTES_MIN: usize = 8;

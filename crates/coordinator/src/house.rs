@@ -7,7 +7,10 @@ use crate::{
     catalog::Catalog,
     cluster::seed::Addresses,
     ingest::{Sessions, Shelf},
-    keys::custody::{Custodian, VaultCustody},
+    keys::{
+        custody::{Custodian, VaultCustody},
+        kek::KekWatch,
+    },
     places::Places,
     raft::Ledger,
     reading::Reads,
@@ -46,6 +49,7 @@ pub(crate) struct House {
     pub(crate) ledger: Ledger,
     /// A witness has none.
     pub(crate) keys: Option<Keys>,
+    pub(crate) kek_watch: KekWatch,
     pub(crate) places: Places,
     pub(crate) hub: Arc<Hub>,
     pub(crate) sessions: Sessions,

@@ -2,6 +2,7 @@
 
 use crate::cluster::seed::Addresses;
 use holdfast_common::{ClusterId, Code, Error, Name, Result, limits};
+use holdfast_keyring::KekSource;
 use holdfast_ledger::{LEVEL, row::Duty};
 use holdfast_runtime::files;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ struct Stored {
     /// A witness has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kek: Option<String>,
+    /// Other KEKs at providers that an administrator may change to; `kek` itself needs no mention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kek_allowed: Vec<String>,
     /// `witness`; everybody else holds data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     duty: Option<String>,
@@ -56,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) listen: String,
     pub(crate) advertise: Option<String>,
     pub(crate) kek: Option<String>,
+    pub(crate) kek_allowed: Vec<KekSource>,
     pub(crate) duty: Duty,
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
@@ -98,6 +103,7 @@ impl Options {
             advertise: stored.advertise,
             duty,
             kek: stored.kek,
+            kek_allowed: allowed(&stored.kek_allowed).map_err(malformed)?,
             data: base.join(stored.data),
             snapshot_every: stored
                 .snapshot_every
@@ -132,6 +138,7 @@ impl Options {
             listen: self.listen.clone(),
             advertise: self.advertise.clone(),
             kek: self.kek.clone(),
+            kek_allowed: self.kek_allowed.iter().map(ToString::to_string).collect(),
             duty: (self.duty == Duty::Witness).then(|| WITNESS.to_owned()),
             data: below(&self.data),
             snapshot_every: Some(self.snapshot_every)
@@ -144,6 +151,15 @@ impl Options {
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
     }
+}
+
+/// A text that is wrong is not repeated: somebody may have written a secret into it.
+fn allowed(texts: &[String]) -> Result<Vec<KekSource>, String> {
+    let read = |text: &String| {
+        let parsed = text.parse();
+        parsed.map_err(|error: Error| format!("`kek_allowed`: {}", error.message))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// A hold that ended is known so long, and no longer.
@@ -182,4 +198,37 @@ fn numbered((member, address): (&String, &String)) -> Result<(u64, String), Stri
 #[expect(clippy::disallowed_methods, reason = "configuration may name a variable; it is read here")]
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRANSIT: &str = "transit:https://bao:8200/transit/kek?token=file:/t&ca=/ca.pem";
+
+    fn file(allowed: &str) -> Result<Options> {
+        let text = format!(
+            "cluster_id = \"{}\"\nnode_id = 1\nname = \"one\"\nregion = \"eu\"\n\
+             listen = \"127.0.0.1:0\"\nkek = \"file:/kek\"\ndata = \"data\"\n{allowed}\n\
+             [peers]\n2 = \"two:7400\"\n",
+            ClusterId::from_bytes([7; 16])
+        );
+        Options::parse(&text, Path::new("/etc/holdfast/coordinator.toml"))
+    }
+
+    #[test]
+    fn keks_that_may_be_named_return_as_they_were_written() {
+        assert!(file("").unwrap().kek_allowed.is_empty());
+        let options = file(&format!("kek_allowed = [\"{TRANSIT}\"]")).unwrap();
+        let again = Options::parse(&options.render().unwrap(), &options.file).unwrap();
+        assert_eq!(again.kek_allowed, [TRANSIT.parse().unwrap()]);
+        assert_eq!(again.peers, options.peers);
+    }
+
+    #[test]
+    fn what_is_no_kek_is_refused_and_not_repeated() {
+        let error = file("kek_allowed = [\"transit:https://bao/t/k?token=hunter2\"]").unwrap_err();
+        assert_eq!(error.code, Code::ConfigMalformed);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
 }

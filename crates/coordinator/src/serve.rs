@@ -12,17 +12,23 @@ use crate::{
     errands,
     house::{House, Keys},
     identity::certificates,
-    keys::{self, custody::Custodian, secrets},
-    options::{Options, environment},
+    keys::{
+        self,
+        custody::Custodian,
+        kek,
+        opening::{self, Opened},
+        secrets,
+    },
+    options::Options,
     places::Places,
     raft::{Ledger, Node, Peers, Room},
     region, retain, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
-    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
+    AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
+use holdfast_keyring::ClusterRecoveryKey;
 use holdfast_ledger::{
     LEVEL,
     row::{ClusterRow, CopyRow, LockRow},
@@ -74,7 +80,8 @@ pub async fn serve(
     loop {
         region::prepare(&config).await?;
         let again = CancellationToken::new();
-        let address = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        let lived = Box::pin(live(&config, &again, &shutdown, &mut tell)).await?;
+        let Lived::At(address) = lived else { return Ok(()) };
         if !again.is_cancelled() || shutdown.is_cancelled() {
             return Ok(());
         }
@@ -84,13 +91,20 @@ pub async fn serve(
     }
 }
 
+/// How a life of a coordinator went.
+enum Lived {
+    At(SocketAddr),
+    /// It was to stop before it had its KEK.
+    Stopped,
+}
+
 /// One life of a coordinator, until `shutdown` or until it is to start `again`.
 async fn live(
     config: &Options,
     again: &CancellationToken,
     shutdown: &CancellationToken,
     ready: &mut (dyn FnMut(SocketAddr) + Send),
-) -> Result<SocketAddr> {
+) -> Result<Lived> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let seed = seed::load(config)?;
@@ -101,7 +115,10 @@ async fn live(
     }
     let cluster = cluster(config, &ledger, seed.as_ref())?;
     insist_on_duty(config, &ledger)?;
-    let keys = unlock(config, (&cluster, &ledger), entropy.clone())?;
+    let Some(keys) = unlock(config, (&cluster, &ledger), entropy.clone(), shutdown).await? else {
+        wait_for_release(ledger.close().await).await;
+        return Ok(Lived::Stopped);
+    };
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
@@ -141,7 +158,7 @@ async fn live(
         ready(address);
         until_the_end(&house, shutdown, &tasks).await;
     }
-    end(house, &tasks).await.map(|()| address)
+    end(house, &tasks).await.map(|()| Lived::At(address))
 }
 
 async fn until_the_end(house: &House, shutdown: &CancellationToken, tasks: &Tasks) {
@@ -216,6 +233,8 @@ fn spawn_work(
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
     tasks.spawn("retention", OnError::Shutdown, retention);
+    let provider = kek::watch(house.clone(), token.clone());
+    tasks.spawn("KEK's provider", OnError::Log, provider);
     let copies = errands::run::<CopyRow>(house.clone(), token.clone());
     tasks.spawn("replication", OnError::Shutdown, copies);
     let locks = errands::run::<LockRow>(house.clone(), token.clone());
@@ -364,48 +383,25 @@ fn insist_on_duty(config: &Options, ledger: &Ledger) -> Result<()> {
     }
 }
 
-/// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing.
-fn unlock(
+/// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing. Nothing
+/// at all when the process is to stop while the KEK's provider is away.
+async fn unlock(
     config: &Options,
     (cluster, ledger): (&ClusterRow, &Ledger),
     entropy: Arc<dyn Entropy>,
-) -> Result<Option<Keys>> {
-    let Some(source) = &config.kek else { return Ok(None) };
-    let derivation: Option<Argon> = cluster
-        .kek_derivation
-        .as_ref()
-        .map(|bytes| record::from_bytes("derivation", bytes))
-        .transpose()?;
-    let source: KekSource = source.parse()?;
-    if source.is_readable_by_others().unwrap_or(false) {
-        tracing::warn!("the KEK can be read by others than its owner");
-    }
-    let given = source.load(&environment, derivation.as_ref());
-    let opened = given.and_then(|kek| {
-        secrets::open_ca_key(&kek, &cluster.ca_key_wrapped).map(|key| (kek, source, key))
-    });
-    let (kek, source, key) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            let told = unlock_as_told(cluster, ledger).ok().flatten();
-            told.ok_or_else(|| keys::lost::without_kek(error, config))?
-        }
-    };
-    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
+    shutdown: &CancellationToken,
+) -> Result<Option<Option<Keys>>> {
+    let Some(named) = kek::source(config)? else { return Ok(Some(None)) };
+    let opened = opening::open(config, &named, (cluster, ledger), shutdown).await?;
+    let Some(Opened { kek, source, authority_key }) = opened else { return Ok(None) };
+    let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &authority_key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
+    let is_written = source == named;
     let custodian = Custodian::new(kek, source, entropy);
-    Ok(Some(Keys { custodian, authority, recovery }))
-}
-
-type Opened = (Kek, KekSource, secrets::Zeroizing<Vec<u8>>);
-
-/// A member that was down while the KEK was changed finds it where the ledger says.
-fn unlock_as_told(cluster: &ClusterRow, ledger: &Ledger) -> Result<Option<Opened>> {
-    let Some(row) = keys::follow::in_use(&ledger.query())? else { return Ok(None) };
-    let derivation = cluster.kek_derivation.as_ref().map_or(&[][..], |bytes| &bytes[..]);
-    let (kek, source) = keys::follow::find(&row, derivation)?;
-    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
-    Ok(Some((kek, source, key)))
+    if !is_written {
+        custodian.note_unwritten();
+    }
+    Ok(Some(Some(Keys { custodian, authority, recovery })))
 }
 
 /// Everything the services share, before anybody listens.
@@ -428,6 +424,7 @@ pub(crate) fn house(
         config: config.file,
         ledger,
         keys,
+        kek_watch: Default::default(),
         first_peers: Default::default(),
         hub: Default::default(),
         sessions: Default::default(),

@@ -74,7 +74,7 @@ pub(crate) async fn make(
     let entropy = house.entropy.as_ref();
     let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
     let version = keys.newest();
-    let kek = &house.kek()?;
+    let kek = &house.kek().await?;
     insist_on_kek_in_use(house, kek).await?;
     let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
     let vault = VaultRow {

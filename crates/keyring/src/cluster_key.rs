@@ -3,7 +3,7 @@
 //! A ledger holds it too, but the ledger is what is gone on the day that it is needed. So whoever
 //! has the KEK and a location can open the ledger's log there, and nobody else.
 
-use crate::{Argon, ClusterRecoveryKey, Kek, KekId, KekSource};
+use crate::{ClusterRecoveryKey, Derivation, Kek, KekId};
 use holdfast_common::{ClusterId, Code, Error, Result, Secret, record};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -19,7 +19,7 @@ pub struct ClusterKeyObject {
     /// As the ledger has it.
     #[n(3)]
     wrapped: ByteVec,
-    /// How the KEK follows from a passphrase, when it does.
+    /// What it takes beside its provider to have the KEK, where there is such a thing.
     #[n(4)]
     derivation: Option<ByteVec>,
 }
@@ -55,18 +55,14 @@ impl ClusterKeyObject {
         record::from_bytes("cluster key", bytes)
     }
 
-    /// The KEK that a source gives under this object's derivation; another one is refused.
-    pub fn load(
-        &self,
-        source: &KekSource,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Kek> {
-        let derivation: Option<Argon> = self
-            .derivation
-            .as_ref()
-            .map(|bytes| record::from_bytes("derivation", bytes))
-            .transpose()?;
-        let kek = source.load(environment, derivation.as_ref())?;
+    /// What its KEK's source is asked with.
+    pub fn derivation(&self) -> Result<Option<Derivation>> {
+        let bytes = self.derivation.as_ref();
+        bytes.map(|bytes| record::from_bytes("derivation", bytes)).transpose()
+    }
+
+    /// The KEK that a source gave under this object's derivation; another one is refused.
+    pub fn insist_on(&self, kek: Kek) -> Result<Kek> {
         if kek.id == self.kek {
             return Ok(kek);
         }

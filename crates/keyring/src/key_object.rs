@@ -6,7 +6,7 @@
 //! the parts unwrapped: where the private half opens it must match them, or nothing is given out.
 
 use crate::{
-    Argon, ChunkingKey, CoordinatorKey, IndexPrivateKey, Kek, KekId, RootIdKey, Succession,
+    ChunkingKey, CoordinatorKey, Derivation, IndexPrivateKey, Kek, KekId, RootIdKey, Succession,
     VaultKeys, VaultPrivateKey, VaultPublicKey, aead,
     vault_keys::{Pairs, VaultHalf, version_fits},
 };
@@ -47,7 +47,7 @@ pub struct KeyObject {
     #[n(9)]
     operator_kek: Option<KekId>,
     #[n(10)]
-    derivation: Option<Argon>,
+    derivation: Option<Derivation>,
     /// By which an older version vouches for this one.
     #[n(11)]
     succession: Option<Succession>,
@@ -93,7 +93,7 @@ impl OperatorsHalf {
         if operator.derivation.is_some() {
             return Err(Error::new(
                 Code::UsageMalformed,
-                "an operator's KEK cannot be derived from a passphrase",
+                "an operator's KEK is a key: no passphrase, and nothing that a provider keeps",
             )
             .next("make a key file and name it with file:PATH"));
         }
@@ -206,7 +206,7 @@ impl KeyObject {
                 chunking: wrap(Part::Chunking, keys.chunking().secret()),
             },
             operator_kek,
-            derivation: kek.derivation,
+            derivation: kek.derivation.clone(),
             succession: keys.succession(version)?,
         })
     }
@@ -270,8 +270,8 @@ impl KeyObject {
         self.index_public
     }
 
-    /// How the KEK follows from its passphrase, when it does.
-    pub fn derivation(&self) -> Option<&Argon> {
+    /// What it takes beside the provider to have the KEK again, when it takes anything.
+    pub fn derivation(&self) -> Option<&Derivation> {
         self.derivation.as_ref()
     }
 

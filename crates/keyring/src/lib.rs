@@ -40,7 +40,10 @@ pub use cluster_key::ClusterKeyObject;
 pub use grant::{GrantReceiver, GrantSender, OneTimeKey};
 pub use id_key::{ChunkingKey, IdKey, RootIdKey};
 pub use identity::{IdentityKey, IdentityPublicKey};
-pub use kek::{Argon, Kek, KekId, KekSource};
+pub use kek::{
+    Argon, Derivation, Kek, KekBinding, KekId, KekSource, Provider, RemoteKek, SealedKek,
+    SecretPlace,
+};
 pub use key_object::{Custody, KeyObject, OperatorsHalf};
 pub use run_key::{RunKey, RunText};
 pub use succession::Succession;

@@ -7,8 +7,9 @@ mod seeded;
 
 use holdfast_common::{AgentId, ChunkId, ChunkKind, ClusterId, Secret, Timestamp, VaultId};
 use holdfast_keyring::{
-    Argon, BundleContents, BundledVault, Capsule, ClusterRecoveryKey, Custody, Enrolled,
-    IdentityKey, IndexPrivateKey, Kek, KeyObject, VaultKeys, VaultPrivateKey, bundle,
+    Argon, BundleContents, BundledVault, Capsule, ClusterRecoveryKey, Custody, Derivation,
+    Enrolled, IdentityKey, IndexPrivateKey, Kek, KeyObject, Provider, SealedKek, VaultKeys,
+    VaultPrivateKey, bundle,
 };
 use seeded::Seeded;
 use zeroize::Zeroizing;
@@ -79,10 +80,28 @@ fn key_object_in_operator_custody_under_a_passphrase() {
     let object = KeyObject::wrap(&keys(), 1, &phrase, 1, Some(&operator), &Seeded::new(2)).unwrap();
     let golden = include_str!("golden/key-object-operator.hex");
     let object = KeyObject::from_bytes(&frozen("key object", golden, &object.to_bytes())).unwrap();
-    assert_eq!(object.derivation(), Some(&argon));
+    assert_eq!(object.derivation(), Some(&Derivation::Passphrase(argon)));
     object.unwrap_coordinator(&phrase).unwrap();
     let found = object.unwrap_operator(&operator).unwrap();
     assert_eq!(found.secret().expose(), keys().private(1).unwrap().secret().expose());
+}
+
+#[test]
+fn key_object_under_a_kek_that_a_provider_sealed() {
+    let sealed = SealedKek {
+        provider: Provider::Transit,
+        key: "transit/holdfast".to_owned(),
+        version: "3".to_owned(),
+        cluster: ClusterId::from_bytes([0x55; 16]),
+        kek: kek(1).id,
+        sealed: b"vault:v3:b3BhcXVl".to_vec(),
+    };
+    let kek = kek(1).with(Derivation::Sealed(sealed.clone()));
+    let object = KeyObject::wrap(&keys(), 1, &kek, 2, None, &Seeded::new(2)).unwrap();
+    let golden = include_str!("golden/key-object-sealed.hex");
+    let object = KeyObject::from_bytes(&frozen("key object", golden, &object.to_bytes())).unwrap();
+    assert_eq!(object.derivation(), Some(&Derivation::Sealed(sealed.clone())));
+    object.unwrap_coordinator(&sealed.admit(&[1; 32]).unwrap()).unwrap();
 }
 
 #[test]

@@ -77,6 +77,9 @@ fn the_ledger_says_which_kek_is_in_use_and_which_was_and_where_it_is() {
     let told: Vec<_> =
         keks.iter().map(|row| (row.id, row.source.as_deref(), row.until.is_none())).collect();
     assert_eq!(told, [(OLD_KEK, None, false), ([12; 16], Some("file:/etc/holdfast/kek-2"), true)]);
+    // And what it takes to have each of them.
+    let derivations: Vec<_> = keks.iter().map(|row| row.derivation.as_deref()).collect();
+    assert_eq!(derivations, [None, Some(&vec![16])]);
     // Nothing under the old one is taken any more.
     story.refused(operator(), rotate(1, 2), Code::ResourceConflict);
     story.done(operator(), RotateKeys { kek: [12; 16], ..rotate(1, 2) });

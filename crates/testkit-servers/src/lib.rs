@@ -5,6 +5,7 @@
 //!   Ministack · Moto · Ceph     S3      Azurite     Azure      FakeGcs     GCS
 //!        └───────────┴───────────┴──────── Server ─────┴───────────┘
 //!   Proxy                           before one of them, on a line that goes wrong
+//!   OpenBao · SoftHsm · Kms         who keeps a KEK and never shows it
 //! ```
 //!
 //! `.ci/setup test` installs them into the tools directory (`HOLDFAST_TOOLS`, else
@@ -16,18 +17,24 @@ mod azurite;
 mod buckets;
 mod ceph;
 mod gcs;
+mod kms;
 mod ministack;
 mod moto;
+mod openbao;
 mod proxy;
 mod server;
+mod softhsm;
 mod tools;
 
 pub use azurite::{ACCOUNT as AZURE_ACCOUNT, Azurite, BlobContainer, KEY as AZURE_KEY};
 pub use buckets::Bucket;
 pub use ceph::Ceph;
 pub use gcs::{FakeGcs, GcsBucket};
+pub use kms::Kms;
 pub use ministack::Ministack;
 pub use moto::Moto;
+pub use openbao::OpenBao;
 pub use proxy::{Fault, Proxy, Weather};
 pub use server::Server;
+pub use softhsm::{PIN as TOKEN_PIN, SoftHsm};
 pub use tools::tools;

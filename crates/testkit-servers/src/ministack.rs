@@ -2,7 +2,7 @@
 //! signature: any key opens it.
 
 use crate::{
-    Bucket,
+    Bucket, Kms,
     server::{Directory, Server, free_address},
     tools::tool,
 };
@@ -34,6 +34,10 @@ impl Ministack {
             .env("STATE_DIR", directory.path().join("state"));
         let server = Server::start(&mut command, directory).answering(address);
         Self { endpoint: format!("http://{address}"), _server: server }
+    }
+
+    pub fn kms(&self) -> Kms {
+        Kms { endpoint: self.endpoint.clone(), key: "test".to_owned(), secret: "test".to_owned() }
     }
 
     pub fn bucket(&self, name: &str) -> Bucket {

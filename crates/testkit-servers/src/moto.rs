@@ -1,7 +1,7 @@
 //! Moto in its strict mode: it checks signatures and policies of users, and no checksum at all.
 
 use crate::{
-    Bucket,
+    Bucket, Kms,
     server::{Directory, Server, free_address, output},
     tools::tool,
 };
@@ -53,6 +53,18 @@ impl Moto {
     /// A bucket that its user may use freely.
     pub fn bucket(&self, name: &str) -> Bucket {
         Bucket::at(&self.endpoint, name, &self.root.0, &self.root.1).made(false)
+    }
+
+    pub fn kms(&self) -> Kms {
+        let (key, secret) = self.root.clone();
+        Kms { endpoint: self.endpoint.clone(), key, secret }
+    }
+
+    /// The same KMS, for a user who may do no more than `actions`.
+    pub fn narrowed_kms(&self, name: &str, actions: &[&str]) -> Kms {
+        let root = (self.root.0.as_str(), self.root.1.as_str());
+        let (key, secret) = user(&self.endpoint, root, name, false, actions);
+        Kms { key, secret, ..self.kms() }
     }
 
     /// The same bucket, for a user who may do no more than `actions`.

@@ -8,11 +8,11 @@ use crate::{
     Refused,
     examples::{CLUSTER, NOW, POINT, VAULT, data_key, dice, secret},
 };
-use holdfast_common::{AgentId, ChunkId, ChunkKind, Secret, limits};
+use holdfast_common::{AgentId, ChunkId, ChunkKind, Secret, limits, record};
 use holdfast_keyring::{
     Argon, BundleContents, BundledVault, Capsule, ClusterKeyObject, ClusterRecoveryKey, Custody,
-    DataKey, Enrolled, GrantSender, IdentityKey, IndexPrivateKey, Kek, KekSource, KeyObject,
-    OneTimeKey, VaultKeys, VaultPrivateKey, aead, bundle, grant,
+    DataKey, Derivation, Enrolled, GrantSender, IdentityKey, IndexPrivateKey, Kek, KekSource,
+    KeyObject, OneTimeKey, Provider, SealedKek, VaultKeys, VaultPrivateKey, aead, bundle, grant,
 };
 
 const CHUNK: ChunkId = ChunkId::from_bytes([7; 32]);
@@ -106,7 +106,22 @@ pub fn identity_pem(bytes: &[u8]) -> Result<(), Refused> {
 pub fn kek_source(bytes: &[u8]) -> Result<(), Refused> {
     let text = core::str::from_utf8(bytes)?;
     let source: KekSource = text.parse()?;
-    assert_eq!(source.to_string(), text, "a source has one spelling");
+    let again: KekSource = source.to_string().parse().expect("it was just written");
+    assert_eq!(again, source);
+    Ok(())
+}
+
+/// What stands beside what a KEK wraps, before anybody vouches for it.
+pub fn kek_derivation(bytes: &[u8]) -> Result<(), Refused> {
+    let derivation: Derivation = record::from_bytes("derivation", bytes)?;
+    let again = record::to_bytes(&derivation);
+    assert_eq!(record::from_bytes::<Derivation>("derivation", &again)?, derivation);
+    if let Derivation::Sealed(sealed) = &derivation {
+        sealed.check().expect("what is read has bounds");
+        if let Ok(kek) = sealed.admit(secret(1).expose()) {
+            assert_eq!(kek.id, sealed.kek, "a provider's key stands in for another");
+        }
+    }
     Ok(())
 }
 
@@ -236,7 +251,28 @@ pub fn identity_pems() -> Vec<Vec<u8>> {
 }
 
 pub fn kek_sources() -> Vec<Vec<u8>> {
-    ["file:/etc/holdfast/kek", "env:HOLDFAST_KEK", "passphrase-env:P", "passphrase-file:p"]
-        .map(|text| text.as_bytes().to_vec())
-        .to_vec()
+    [
+        "file:/etc/holdfast/kek",
+        "env:HOLDFAST_KEK",
+        "passphrase-env:P",
+        "passphrase-file:p",
+        "pkcs11:token=a%20b;object=k?module-path=/m.so&pin-source=file:/p",
+        "aws-kms:alias/k?region=eu-central-1&endpoint=https://h:1",
+        "transit:https://h:8200/a/b/k?token=env:T&ca=/c.pem&namespace=n/m",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+pub fn kek_derivations() -> Vec<Vec<u8>> {
+    let sealed = SealedKek {
+        provider: Provider::Transit,
+        key: "transit/k".to_owned(),
+        version: "1".to_owned(),
+        cluster: CLUSTER,
+        kek: kek(1).id,
+        sealed: b"vault:v1:AAAA".to_vec(),
+    };
+    let both = [Derivation::Passphrase(argon()), Derivation::Sealed(sealed)];
+    both.iter().map(record::to_bytes).collect()
 }

@@ -3,7 +3,9 @@
 
 use super::{get, list};
 use holdfast_common::{Code, Error, Result, VaultId, limits};
-use holdfast_keyring::{Custody, Enrolled, Kek, KekSource, KeyObject, VaultKeys, bundle};
+use holdfast_keyring::{
+    Custody, Derivation, Enrolled, Kek, KekSource, KeyObject, VaultKeys, bundle,
+};
 use holdfast_repository::{Object, ObjectName};
 use holdfast_storage::ObjectStore;
 use std::path::PathBuf;
@@ -93,7 +95,7 @@ async fn admit_operator(
     if object.custody() != Custody::Operator || keys.private(object.version()).is_ok() {
         return Ok(());
     }
-    for kek in load(sources, &object)? {
+    for kek in load(sources, &object).await? {
         if Some(kek.id) == object.operator_kek() {
             return keys.admit(object.unwrap_operator(&kek)?);
         }
@@ -137,7 +139,7 @@ async fn unwrap(
 ) -> Result<VaultKeys> {
     let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
     object.insist_on_vault(vault)?;
-    let keks = load(sources, &object)?;
+    let keks = load(sources, &object).await?;
     let kek = keks.iter().find(|kek| kek.id == object.kek()).ok_or_else(|| wrong(name))?;
     let mut keys = object.unwrap_coordinator(kek)?;
     if object.custody() == Custody::Operator {
@@ -150,8 +152,27 @@ async fn unwrap(
     Ok(keys)
 }
 
-fn load(sources: &[KekSource], object: &KeyObject) -> Result<Vec<Kek>> {
-    sources.iter().map(|source| source.load(&environment, object.derivation())).collect()
+/// The KEKs of those sources that could be this object's; a provider that did not seal its KEK is
+/// not asked for it.
+async fn load(sources: &[KekSource], object: &KeyObject) -> Result<Vec<Kek>> {
+    let mut keks = Vec::new();
+    let mut refusal = None;
+    for source in sources {
+        let derivation = match (source, object.derivation()) {
+            // In operator custody, the operator's key beside what a provider sealed.
+            (KekSource::File(_) | KekSource::Env(_), Some(Derivation::Sealed(_))) => None,
+            (_, derivation) => derivation,
+        };
+        match holdfast_kek::load(source, environment, derivation).await {
+            Ok(kek) => keks.push(kek),
+            Err(error) if error.code == Code::KeyWrong => refusal = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match (keks.is_empty(), refusal) {
+        (true, Some(error)) => Err(error),
+        _ => Ok(keks),
+    }
 }
 
 fn wrong(name: &ObjectName) -> Error {

@@ -38,7 +38,8 @@ pub struct OfflineArguments {
     /// Open it with this recovery bundle
     #[arg(long, value_name = "FILE", requires = "from_location")]
     bundle: Option<PathBuf>,
-    /// Open it with the key that wraps the vault's keys: file:PATH or env:NAME; in operator custody
+    /// Open it with the key that wraps the vault's keys, as coordinator.toml
+    /// names it: file:PATH, env:NAME, pkcs11:…, aws-kms:…, transit:…; in operator custody
     /// name the coordinators' and the operator's, or the operator's beside a bundle without it
     #[arg(long, value_name = "SOURCE", requires = "from_location")]
     kek: Vec<KekSource>,

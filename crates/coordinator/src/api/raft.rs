@@ -171,7 +171,7 @@ impl Raft for RaftService {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let v1::HasKekRequest { source, derivation, kek_id, .. } = request.into_inner();
         let kek = parse::array("the KEK's id", &kek_id).map_err(refuse)?;
-        let has = change::insist_on_having(&self.house, source, derivation.to_vec(), kek).await;
+        let has = change::insist_on_having(&self.house, &source, &derivation, &kek).await;
         answer(has.map(|()| v1::HasKekResponse {}))
     }
 

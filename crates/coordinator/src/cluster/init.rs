@@ -16,7 +16,7 @@ use crate::{
 use holdfast_common::{
     Clock, ClusterId, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, Custody, Kek, KekSource};
+use holdfast_keyring::{ClusterRecoveryKey, Custody, Kek, KekSource};
 use holdfast_ledger::{
     Actor, LEVEL, Role,
     command::{InitCluster, PutLocation, RaiseLevel},
@@ -32,7 +32,11 @@ use holdfast_runtime::{
     tasks::Tasks,
 };
 use holdfast_storage::LocationUrl;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 const NODE_ID: u64 = 1;
 pub(crate) const OPERATOR: &str = "admin";
@@ -66,9 +70,9 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let making = Making::begin(&dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let kek = load_or_make_kek(&options.kek, entropy.as_ref())?;
-    let operator_kek = operator_kek(&options, &dir, entropy.as_ref())?;
     let cluster = ClusterId::random(entropy.as_ref());
+    let kek = holdfast_kek::make(&options.kek, environment, cluster, entropy.as_ref()).await?;
+    let operator_kek = operator_kek(&options, &dir, cluster, entropy.as_ref()).await?;
     let authority = CertificateAuthority::generate(cluster, entropy.as_ref(), clock.now())?;
     let config = Options {
         cluster,
@@ -78,6 +82,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         listen: options.listen.clone(),
         advertise: options.advertise.clone(),
         kek: Some(absolute_kek(&options.kek)?),
+        kek_allowed: Vec::new(),
         duty: Duty::Data,
         data: making.data().to_owned(),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
@@ -115,35 +120,30 @@ pub async fn init(options: InitOptions) -> Result<()> {
 }
 
 /// In operator custody the operator's key is made beside its context, and never given to anyone.
-fn operator_kek(
+async fn operator_kek(
     options: &InitOptions,
     dir: &std::path::Path,
+    cluster: ClusterId,
     entropy: &dyn Entropy,
 ) -> Result<Option<Kek>> {
     match options.custody {
         Custody::Coordinator => Ok(None),
         Custody::Operator => {
-            load_or_make_kek(&KekSource::File(dir.join("operator.kek")), entropy).map(Some)
+            let source = KekSource::File(dir.join("operator.kek"));
+            holdfast_kek::make(&source, environment, cluster, entropy).await.map(Some)
         }
     }
 }
 
-/// Makes a key file that is not there; everything else must exist.
-pub(crate) fn load_or_make_kek(source: &KekSource, entropy: &dyn Entropy) -> Result<Kek> {
-    match source {
-        KekSource::File(path) if !path.exists() => source.create(entropy),
-        _ => source.load(&environment, Some(&Argon::generate(entropy))),
-    }
-}
-
 pub(crate) fn absolute_kek(source: &KekSource) -> Result<String> {
-    let absolute = |path: &PathBuf| {
+    let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|e| Error::io("the key's path cannot be used", &e))
     };
     Ok(match source {
         KekSource::File(path) => KekSource::File(absolute(path)?).to_string(),
         KekSource::PassphraseFile(path) => KekSource::PassphraseFile(absolute(path)?).to_string(),
-        other => other.to_string(),
+        KekSource::Remote(remote) => remote.clone().with_paths(absolute)?.to_string(),
+        other @ (KekSource::Env(_) | KekSource::PassphraseEnv(_)) => other.to_string(),
     })
 }
 

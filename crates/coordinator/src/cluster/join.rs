@@ -13,14 +13,14 @@
 use crate::{
     cluster::{init::absolute_kek, seed, witness},
     identity::certificates,
-    keys::secrets,
-    options::{Options, RETENTION_SETTLES, environment},
+    keys::{kek, secrets},
+    options::{Options, RETENTION_SETTLES},
     region::Standing,
 };
 use holdfast_common::{
     Clock, Code, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits, record,
 };
-use holdfast_keyring::{Argon, KekSource, OneTimeKey};
+use holdfast_keyring::{KekSource, OneTimeKey};
 use holdfast_ledger::{
     LEVEL,
     row::{ClusterRow, Duty},
@@ -95,7 +95,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         witness::save(&dir, (&cluster, answer.node_id), certificate, &key)?;
         (Duty::Witness, None)
     } else {
-        let source = open_kek(&options, &answer, &one_time, &cluster, &dir)?;
+        let source = open_kek(&options, &answer, &one_time, &cluster, &dir).await?;
         (Duty::Data, Some(absolute_kek(&source)?))
     };
     let config = Options {
@@ -106,6 +106,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         listen: options.listen,
         advertise: options.advertise,
         kek,
+        kek_allowed: Vec::new(),
         duty,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
@@ -168,7 +169,7 @@ async fn ask(
 
 /// Where the KEK is that was named, or that came along and now lies beside the configuration; it
 /// opens the cluster's authority.
-fn open_kek(
+async fn open_kek(
     options: &JoinOptions,
     answer: &v1::JoinMemberResponse,
     one_time: &OneTimeKey,
@@ -187,12 +188,7 @@ fn open_kek(
         let opened = one_time.open(KEK_CONTEXT, &answer.sealed_kek)?;
         files::write_private(path, &opened)?;
     }
-    let derivation: Option<Argon> = cluster
-        .kek_derivation
-        .as_ref()
-        .map(|bytes| record::from_bytes("derivation", bytes))
-        .transpose()?;
-    let kek = source.load(&environment, derivation.as_ref()).map_err(|error| {
+    let kek = kek::load(&source, cluster).await.map_err(|error| {
         error.next("join again, and name with --kek where this member finds the cluster's KEK")
     })?;
     let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;

@@ -16,13 +16,15 @@ use super::{
     custody::all_keys,
     follow,
     free::{free_kek_version, read_back},
+    kek::{self, unlisted},
     secrets,
 };
-use crate::{cluster::init::load_or_make_kek, house::House, options::environment, shipped::ship};
+use crate::{house::House, options::environment, shipped::ship};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, VaultId, record};
 use holdfast_keyring::{
-    Argon, ClusterKeyObject, Kek, KekId, KekSource, KeyObject, OperatorsHalf, VaultKeys,
+    ClusterKeyObject, Derivation, Kek, KekId, KekSource, KeyObject, OperatorsHalf, SealedKek,
+    VaultKeys,
 };
 use holdfast_ledger::{
     Actor,
@@ -31,8 +33,7 @@ use holdfast_ledger::{
     row::{Custody, Duty, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::{path::Path, sync::Arc};
 
 /// The halves that an operator wrapped, one for every version of a vault in operator custody.
 pub(crate) type Halves = Vec<(VaultId, OperatorsHalf)>;
@@ -40,6 +41,8 @@ pub(crate) type Halves = Vec<(VaultId, OperatorsHalf)>;
 pub(crate) struct Changed {
     pub(crate) before: KekId,
     pub(crate) kek: KekId,
+    /// Where a provider keeps it.
+    pub(crate) sealed: Option<SealedKek>,
     /// Names of the new key objects.
     pub(crate) objects: Vec<String>,
 }
@@ -47,22 +50,18 @@ pub(crate) struct Changed {
 pub(crate) async fn change(
     house: &Arc<House>,
     actor: Actor,
-    source: &KekSource,
+    (source, new_version): (&KekSource, bool),
     halves: Halves,
 ) -> Result<Changed> {
     house.ledger.catch_up().await?;
     insist_on_level(house)?;
     insist_on_absolute(source)?;
-    let old = house.kek()?;
+    insist_on_versions(source, new_version)?;
+    kek::insist_on_listed(&house.config, source)?;
+    let old = house.kek().await?;
     let vaults = house.ledger.query().vaults()?;
     vaults.iter().try_for_each(|row| insist_on_halves(house, row, &halves))?;
-    let (wanted, entropy) = (source.clone(), house.entropy.clone());
-    let make = move || load_or_make_kek(&wanted, entropy.as_ref());
-    let new = house.tasks.run_blocking("kek", make).await?;
-    if new.id == old.id {
-        let message = format!("the keys are wrapped under the KEK of `{source}` already");
-        return Err(Error::new(Code::ResourceConflict, message).next("name another one"));
-    }
+    let new = make(house, &old, source, new_version).await?;
     insist_on_members(house, source, &new).await?;
     let (mut wrapped, mut objects) = (Vec::new(), Vec::new());
     for row in &vaults {
@@ -79,14 +78,14 @@ pub(crate) async fn change(
     put_recovery_key(house, &new, &command).await?;
     follow::insist_on_writable(&house.config)?;
     house.ledger.propose(actor, command).await?;
-    let (before, kek) = (old.id, new.id);
+    let (before, kek, sealed) = (old.id, new.id, sealed(&new).cloned());
     tracing::info!(%before, %kek, "the KEK was changed");
     // Everything is under it now, whatever becomes of this member's file: `status` says that.
-    follow::take(house)?;
-    if let Err(error) = follow::write_down(house) {
+    follow::bring(house, Some((new, source.clone()))).await?;
+    if let Err(error) = follow::write_down(house).await {
         tracing::warn!(%error, "the KEK in use is not written down");
     }
-    Ok(Changed { before, kek, objects })
+    Ok(Changed { before, kek, sealed, objects })
 }
 
 fn insist_on_level(house: &House) -> Result<()> {
@@ -98,12 +97,73 @@ fn insist_on_level(house: &House) -> Result<()> {
 
 /// Each member looks for it by itself, whatever directory it runs in.
 fn insist_on_absolute(source: &KekSource) -> Result<()> {
-    match source {
-        KekSource::File(path) | KekSource::PassphraseFile(path) if !path.is_absolute() => {
-            let message = format!("`{source}` is not where every coordinator looks");
+    let look = |path: &Path| match path.is_absolute() {
+        true => Ok(path.to_owned()),
+        false => {
+            let message = format!("`{}` is not where every coordinator looks", path.display());
             Err(Error::new(Code::UsageMalformed, message).next("name a path that begins with /"))
         }
-        _ => Ok(()),
+    };
+    match source {
+        KekSource::File(path) | KekSource::PassphraseFile(path) => look(path).map(drop),
+        KekSource::Remote(remote) => remote.clone().with_paths(look).map(drop),
+        KekSource::Env(_) | KekSource::PassphraseEnv(_) => Ok(()),
+    }
+}
+
+/// Only what somebody else keeps has versions of its own.
+fn insist_on_versions(source: &KekSource, new_version: bool) -> Result<()> {
+    if !new_version || matches!(source, KekSource::Remote(_)) {
+        return Ok(());
+    }
+    let message = format!("`{source}` has no versions");
+    Err(Error::new(Code::UsageMalformed, message).next("name another one, without --new-version"))
+}
+
+/// A KEK that is another one than the old one, and sealed by another version of its provider's key,
+/// so that the old version can be destroyed one day.
+async fn make(house: &House, old: &Kek, source: &KekSource, new_version: bool) -> Result<Kek> {
+    let make = async || {
+        let entropy = house.entropy.as_ref();
+        holdfast_kek::make(source, environment, house.cluster, entropy).await
+    };
+    let is_it = |new: &Kek| match (sealed(old), sealed(new)) {
+        (Some(old), Some(new)) => {
+            (old.provider, &old.key, &old.version) == (new.provider, &new.key, &new.version)
+        }
+        _ => old.id == new.id,
+    };
+    let mut new = make().await?;
+    if is_it(&new)
+        && new_version
+        && let KekSource::Remote(remote) = source
+    {
+        let version = holdfast_kek::renew(remote, environment).await?;
+        tracing::info!(%source, version, "the provider's key has a new version");
+        new = make().await?;
+    }
+    if !is_it(&new) {
+        return Ok(new);
+    }
+    Err(match sealed(&new) {
+        Some(sealed) => {
+            let SealedKek { key, version, .. } = sealed;
+            let message =
+                format!("version {version} of the provider's key {key} seals the KEK in use");
+            Error::new(Code::ResourceConflict, message)
+                .next("make a new version of that key at its provider, or add --new-version")
+        }
+        None => {
+            let message = format!("the keys are wrapped under the KEK of `{source}` already");
+            Error::new(Code::ResourceConflict, message).next("name another one")
+        }
+    })
+}
+
+fn sealed(kek: &Kek) -> Option<&SealedKek> {
+    match &kek.derivation {
+        Some(Derivation::Sealed(sealed)) => Some(sealed),
+        _ => None,
     }
 }
 
@@ -137,6 +197,9 @@ async fn insist_on_members(house: &House, source: &KekSource, new: &Kek) -> Resu
         let asked = house.ledger.peers().has_kek(row.id, source, &derivation, &new.id).await;
         asked.map_err(|error| {
             let message = format!("the member `{}` does not have the new KEK", row.name);
+            if error.code == Code::KekUnlisted {
+                return Error::new(error.code, message).cause(error.message).next(unlisted(source));
+            }
             Error::new(Code::KekUnavailable, message)
                 .cause(error)
                 .next(format!("bring `{source}` to every coordinator, then run this again"))
@@ -148,30 +211,17 @@ async fn insist_on_members(house: &House, source: &KekSource, new: &Kek) -> Resu
 /// What another member is asked: whether it finds this KEK there.
 pub(crate) async fn insist_on_having(
     house: &House,
-    source: String,
-    derivation: Vec<u8>,
-    id: [u8; 16],
+    source: &str,
+    derivation: &[u8],
+    id: &[u8; 16],
 ) -> Result<()> {
-    /// A passphrase takes much memory: whoever asks often waits.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let look = move || {
-        let source: KekSource = source.parse()?;
-        let found = load(&source, &derivation)?;
-        if *found.id.as_bytes() == id {
-            return Ok(());
-        }
-        Err(Error::new(Code::KeyWrong, format!("`{source}` holds another KEK here")))
-    };
-    house.tasks.run_blocking("kek", look).await
-}
-
-pub(super) fn load(source: &KekSource, derivation: &[u8]) -> Result<Kek> {
-    let derivation: Option<Argon> = match derivation.is_empty() {
-        true => None,
-        false => Some(record::from_bytes("derivation", derivation)?),
-    };
-    source.load(&environment, derivation.as_ref())
+    let source: KekSource = source.parse()?;
+    kek::insist_on_listed(&house.config, &source)?;
+    let found = kek::load_by(&source, derivation).await?;
+    if found.id.as_bytes() == id {
+        return Ok(());
+    }
+    Err(Error::new(Code::KeyWrong, format!("`{source}` holds another KEK here")))
 }
 
 struct Made {

@@ -33,6 +33,8 @@ const DATA_KEYS_KEPT: usize = 1024;
 
 pub(crate) struct Custodian {
     hand: Arc<Hand>,
+    /// Whoever brings another KEK: one at a time.
+    pub(super) bringing: tokio::sync::Mutex<()>,
     /// The configuration names another KEK than the one that was taken.
     is_unwritten: AtomicBool,
     vaults: Mutex<HashMap<VaultId, Arc<VaultCustody>>>,
@@ -63,7 +65,13 @@ pub(crate) struct VaultCustody {
 impl Custodian {
     pub(crate) fn new(kek: Kek, source: KekSource, entropy: Arc<dyn Entropy>) -> Self {
         let hand = Arc::new(Hand(RwLock::new((Arc::new(kek), source))));
-        Self { hand, is_unwritten: AtomicBool::default(), vaults: Mutex::default(), entropy }
+        Self {
+            hand,
+            bringing: Default::default(),
+            is_unwritten: AtomicBool::default(),
+            vaults: Mutex::default(),
+            entropy,
+        }
     }
 
     pub(crate) fn kek(&self) -> Arc<Kek> {
@@ -71,13 +79,21 @@ impl Custodian {
     }
 
     pub(crate) fn kek_source(&self) -> KekSource {
-        self.hand.0.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.hand().1
+    }
+
+    pub(crate) fn hand(&self) -> (Arc<Kek>, KekSource) {
+        self.hand.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything is wrapped under another KEK; what is open in memory stays as it is.
     pub(crate) fn take(&self, kek: Kek, source: KekSource) {
         let mut hand = self.hand.0.write().unwrap_or_else(PoisonError::into_inner);
         *hand = (Arc::new(kek), source);
+        self.note_unwritten();
+    }
+
+    pub(crate) fn note_unwritten(&self) {
         self.is_unwritten.store(true, Relaxed);
     }
 
@@ -265,7 +281,7 @@ mod tests {
         let key_object = object.to_bytes().into();
         crowd.put(&VaultRow { key_version: NEWEST, key_object, ..vault() });
         let (id, since) = (*in_use.id.as_bytes(), Timestamp::ZERO);
-        crowd.put(&KekRow { id, source: None, since, until: None });
+        crowd.put(&KekRow { id, source: None, since, until: None, derivation: None });
         crowd
     }
 

@@ -4,7 +4,7 @@
 //! configuration, so that it starts with it next time. One that does not find it goes on with what
 //! it has open in memory and says so in `status`: it would not start again.
 
-use super::change::load;
+use super::kek;
 use crate::{house::House, options::Options};
 use holdfast_common::{Error, Result};
 use holdfast_keyring::{Kek, KekSource};
@@ -22,7 +22,11 @@ const PACE: Duration = Duration::from_millis(500);
 pub(crate) async fn keep(house: Arc<House>, token: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
     loop {
-        let pause = match follow(&house) {
+        let followed = tokio::select! {
+            () = token.cancelled() => return Ok(()),
+            followed = follow(&house) => followed,
+        };
+        let pause = match followed {
             Ok(()) => None,
             Err(error) => {
                 let code = error.code.name();
@@ -52,34 +56,45 @@ pub(crate) fn in_use(query: &Query<'_>) -> Result<Option<KekRow>> {
 }
 
 /// Takes the KEK in use, if it is another one than this member has, and writes down where it is.
-fn follow(house: &House) -> Result<()> {
-    take(house)?;
-    write_down(house)
-}
-
-/// Whether this member has another KEK than the one in use.
-pub(super) fn is_behind(house: &House) -> Result<bool> {
-    let own = house.keys()?.custodian.kek().id;
-    Ok(in_use(&house.ledger.query())?.is_some_and(|row| row.id != *own.as_bytes()))
+async fn follow(house: &House) -> Result<()> {
+    take(house).await?;
+    write_down(house).await
 }
 
 /// It has to open what others wrap from now on, whatever becomes of the file.
-pub(super) fn take(house: &House) -> Result<()> {
+pub(super) async fn take(house: &House) -> Result<()> {
+    bring(house, None).await
+}
+
+/// The same by whoever may have it at hand.
+pub(super) async fn bring(house: &House, at_hand: Option<(Kek, KekSource)>) -> Result<()> {
     let custodian = &house.keys()?.custodian;
-    let query = house.ledger.query();
-    let Some(row) = in_use(&query)?.filter(|row| row.id != *custodian.kek().id.as_bytes()) else {
+    if behind(house)?.is_none() {
         return Ok(());
+    }
+    // Its provider may take its time, and another change may come meanwhile.
+    let _one_at_a_time = custodian.bringing.lock().await;
+    let Some(row) = behind(house)? else { return Ok(()) };
+    let (kek, source) = match at_hand {
+        Some((kek, source)) if *kek.id.as_bytes() == row.id => (kek, source),
+        _ => find(house, &row).await?,
     };
-    let derivation = query.cluster()?.kek_derivation;
-    let (kek, source) = find(&row, derivation.as_ref().map_or(&[], |bytes| &bytes[..]))?;
     tracing::info!(kek = %kek.id, %source, "this member has taken the KEK in use");
     custodian.take(kek, source);
     Ok(())
 }
 
+/// The KEK in use, where this member has another one.
+pub(super) fn behind(house: &House) -> Result<Option<KekRow>> {
+    let own = house.keys()?.custodian.kek().id;
+    Ok(in_use(&house.ledger.query())?.filter(|row| row.id != *own.as_bytes()))
+}
+
 /// So that the next start looks there first.
-pub(super) fn write_down(house: &House) -> Result<()> {
+pub(super) async fn write_down(house: &House) -> Result<()> {
     let custodian = &house.keys()?.custodian;
+    // Nobody takes another one meanwhile.
+    let _one_at_a_time = custodian.bringing.lock().await;
     if custodian.is_written_down() {
         return Ok(());
     }
@@ -110,7 +125,7 @@ fn unwritable(file: &Path, error: Error) -> Error {
 }
 
 /// Where the ledger says that it is.
-pub(crate) fn find(row: &KekRow, derivation: &[u8]) -> Result<(Kek, KekSource)> {
+async fn find(house: &House, row: &KekRow) -> Result<(Kek, KekSource)> {
     let absent = |why: &str| {
         let id = holdfast_keyring::KekId::from_bytes(row.id);
         Error::new(holdfast_common::Code::KekUnavailable, format!("the KEK {id} is not here"))
@@ -118,7 +133,8 @@ pub(crate) fn find(row: &KekRow, derivation: &[u8]) -> Result<(Kek, KekSource)> 
     };
     let source = row.source.as_deref().ok_or_else(|| absent("nobody said where it is"))?;
     let source: KekSource = source.parse()?;
-    let kek = load(&source, derivation)?;
+    kek::insist_on_listed(&house.config, &source)?;
+    let kek = kek::load(&source, &house.ledger.query().cluster()?).await?;
     if kek.id.as_bytes() != &row.id {
         return Err(absent(&format!("`{source}` holds another one")));
     }

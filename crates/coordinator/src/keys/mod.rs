@@ -4,17 +4,20 @@ pub(crate) mod change;
 pub(crate) mod custody;
 pub(crate) mod follow;
 mod free;
+pub(crate) mod kek;
 pub(crate) mod lost;
+pub(crate) mod opening;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
 pub(crate) mod secrets;
 
 use crate::house::House;
-use holdfast_common::Result;
+use core::time::Duration;
+use holdfast_common::{Code, Error, Result};
 use holdfast_keyring::Kek;
 use holdfast_ledger::row::VaultRow;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// What is free in a vault's locations, and what stands in its ledger.
 pub(crate) struct Numbers {
@@ -38,20 +41,20 @@ pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Number
 
 impl House {
     /// The KEK that everything is wrapped under; nothing new goes under one that was left behind.
-    pub(crate) fn kek(&self) -> Result<Arc<Kek>> {
-        follow::take(self)?;
+    pub(crate) async fn kek(&self) -> Result<Arc<Kek>> {
+        follow::take(self).await?;
         Ok(self.keys()?.custodian.kek())
     }
 
     /// What another member wrapped a moment ago opens here too, if its KEK is here.
-    pub(crate) async fn catch_up_with_kek(self: &Arc<Self>) -> Result<()> {
-        /// A passphrase takes much memory.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-        if !follow::is_behind(self)? {
+    pub(crate) async fn catch_up_with_kek(&self) -> Result<()> {
+        if follow::behind(self)?.is_none() {
             return Ok(());
         }
-        let _turn = ONE_AT_A_TIME.lock().await;
-        let house = self.clone();
-        self.tasks.run_blocking("kek", move || follow::take(&house)).await
+        let late = |_| Error::new(Code::KekUnreachable, "the KEK in use does not come in time");
+        timeout(PATIENCE, follow::take(self)).await.map_err(late)?
     }
 }
+
+/// Whoever begins a backup does not wait longer for the KEK's provider.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,9 +10,9 @@
 //! by the same command. Nothing under the old KEK is needed, and nothing of it is removed.
 
 use crate::{
-    cluster::init::{absolute_kek, load_or_make_kek},
+    cluster::init::absolute_kek,
     keys::{free::free_kek_version, secrets},
-    options::Options,
+    options::{Options, environment},
     places::Places,
     raft::Ledger,
     serve,
@@ -77,9 +77,14 @@ pub(crate) async fn in_ledger(
     insist_on_cluster(config, &ledger.query().cluster()?, &contents)?;
     let vaults = ledger.query().vaults()?;
     vaults.iter().try_for_each(|row| held(&mut contents, row).map(drop))?;
-    let kek = load_or_make_kek(&options.kek, entropy.as_ref())?;
-    let operator = options.operator.as_ref();
-    let operator = operator.map(|source| load_or_make_kek(source, entropy.as_ref())).transpose()?;
+    let make = async |source| {
+        holdfast_kek::make(source, environment, config.cluster, entropy.as_ref()).await
+    };
+    let kek = make(&options.kek).await?;
+    let operator = match &options.operator {
+        Some(source) => Some(make(source).await?),
+        None => None,
+    };
     let (base, tasks) = (config.base.clone(), Tasks::new("rewrap"));
     let places = Places::new(ledger.clone(), base, entropy.clone(), tasks.clone());
     let (mut rewrapped, mut objects) = (Vec::new(), Vec::new());

@@ -47,7 +47,7 @@ pub(crate) async fn rotate(
     house.ledger.catch_up().await?;
     let row = house.ledger.query().vault_named(name)?;
     insist_on_maker(&row, operators.is_some())?;
-    let kek = house.kek()?;
+    let kek = house.kek().await?;
     let version = free_version(&house.places, &row).await?;
     let object = make(house, &row, (&kek, version), operators)?;
     let name = ObjectName::keys(version, object.kek_version())?.into_string();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::{init, making::Making, seed},
     keys::rewrap::{self, RewrapOptions},
-    keys::{custody::all_keys, secrets},
+    keys::{custody::all_keys, kek, secrets},
     options::{Options, RETENTION_SETTLES},
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
@@ -24,7 +24,7 @@ use holdfast_common::{
     Clock, Code, Entropy, Error, Name, PointId, Result, SystemClock, SystemEntropy, Timestamp,
     limits,
 };
-use holdfast_keyring::{BundleContents, Kek, VaultKeys};
+use holdfast_keyring::{BundleContents, Kek, KekSource, VaultKeys};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL, Role,
     command::{ClaimEpoch, MovedLocation, RecoverCluster},
@@ -47,7 +47,7 @@ struct Recovery<'a> {
 pub(super) async fn make(
     mut options: RecoverOptions,
     sources: &Sources,
-    opening: Opening,
+    mut opening: Opening,
     here: &Path,
 ) -> Result<Recovered> {
     let making = Making::begin(&options.dir)?;
@@ -61,6 +61,7 @@ pub(super) async fn make(
     super::insist_on_clock(SystemClock::start().now(), reached.time, options.clock_confirmed)?;
     let bundle = options.bundle.take();
     let cluster = rebuild.query().cluster()?;
+    opening.kek = in_use(opening.kek, &options.kek, &cluster).await;
     let recovery = Recovery::prepare(&options, &rebuild, &opening, (&cluster, bundle.as_ref()))?;
     let removed = live_names(&rebuild)?;
     rebuild.take_over(recovery.config.node_id);
@@ -102,6 +103,16 @@ pub(super) async fn make(
 fn live_names(rebuild: &Rebuild<SledKv>) -> Result<Vec<Name>> {
     let members = rebuild.query().members()?;
     Ok(members.into_iter().filter(MemberRow::is_live).map(|member| member.name).collect())
+}
+
+/// One source may give several: a provider opens what each version of its key sealed. Which one is
+/// in use the ledger says.
+async fn in_use(kek: Option<Kek>, source: &KekSource, cluster: &ClusterRow) -> Option<Kek> {
+    if kek.as_ref().is_some_and(|kek| opens(kek, cluster)) {
+        return kek;
+    }
+    let found = kek::load(source, cluster).await.ok();
+    found.filter(|found| opens(found, cluster)).or(kek)
 }
 
 fn opens(kek: &Kek, cluster: &ClusterRow) -> bool {
@@ -147,6 +158,7 @@ impl<'a> Recovery<'a> {
             listen: options.listen.clone(),
             advertise: options.advertise.clone(),
             kek: Some(options.kek.to_string()),
+            kek_allowed: Vec::new(),
             duty: Duty::Data,
             level_max: LEVEL,
             peers: Default::default(),

@@ -41,17 +41,19 @@ async fn by_kek(sources: &Sources, source: &KekSource) -> Result<Opening> {
             let read = async {
                 let bytes = place.get(&name, limits::KEY_OBJECT_BYTES_MAX).await?;
                 let object = ClusterKeyObject::from_bytes(&bytes)?;
-                let kek = object.load(source, &environment)?;
+                let derivation = object.derivation()?;
+                let kek = holdfast_kek::load(source, environment, derivation.as_ref()).await?;
+                let kek = object.insist_on(kek)?;
                 let recovery = object.open(&kek)?;
                 Ok(Opening { cluster: object.cluster, recovery, kek: Some(kek) })
             };
             match read.await {
                 Ok(opening) => return Ok(opening),
-                // Of all refusals the one that a person can do something about.
-                Err(error) => match &refusal {
-                    Some(Error { code: Code::KeyWrong, .. }) => {}
-                    _ => refusal = Some(error),
-                },
+                Err(error) => {
+                    if refusal.as_ref().is_none_or(|before: &Error| says(before) <= says(&error)) {
+                        refusal = Some(error);
+                    }
+                }
             }
         }
     }
@@ -59,4 +61,13 @@ async fn by_kek(sources: &Sources, source: &KekSource) -> Result<Opening> {
         Error::new(Code::HistoryMissing, "no location that was named holds the ledger's key")
             .next("name a location that the oldest vault requires, or open it with --bundle FILE")
     }))
+}
+
+/// Of all refusals the one that a person can do something about.
+fn says(error: &Error) -> u8 {
+    match error.code {
+        Code::KekDenied | Code::KekGone | Code::KekUnreachable => 2,
+        Code::KeyWrong => 1,
+        _ => 0,
+    }
 }

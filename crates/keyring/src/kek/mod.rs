@@ -2,12 +2,18 @@
 //!
 //! A [`Kek`] is 32 bytes that live in a provider: a file, a variable, a passphrase. Its id follows
 //! from the key itself, so that a wrong one is named before anything is tried with it. Providers
-//! that never show the key (PKCS#11, a cloud's KMS) come later and will need another door.
+//! that never show a key of theirs (PKCS#11, a cloud's KMS, transit) seal the KEK under it: then it
+//! lies sealed beside what it wraps, and `holdfast-kek` asks them to open it.
 
 mod argon;
+mod derivation;
+mod query;
+mod remote;
 mod source;
 
 pub use argon::Argon;
+pub use derivation::{Derivation, KekBinding, Provider, SealedKek};
+pub use remote::{AwsKmsKey, Pkcs11Key, RemoteKek, SecretPlace, TransitKey};
 pub use source::KekSource;
 
 use crate::{aead, derive::derive};
@@ -55,8 +61,8 @@ impl fmt::Debug for KekId {
 pub struct Kek {
     pub id: KekId,
     key: Secret<32>,
-    /// How the key follows from a passphrase, when it does; kept in every key object.
-    pub derivation: Option<Argon>,
+    /// What it takes beside the provider to have it again; kept in every key object.
+    pub derivation: Option<Derivation>,
 }
 
 impl Kek {
@@ -66,7 +72,23 @@ impl Kek {
 
     pub fn from_passphrase(passphrase: &[u8], derivation: &Argon) -> Result<Self> {
         let kek = Self::from_secret(derivation.derive(passphrase)?);
-        Ok(Self { derivation: Some(*derivation), ..kek })
+        Ok(kek.with(Derivation::Passphrase(*derivation)))
+    }
+
+    /// A new KEK for a provider to seal.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        Self::from_secret(Secret::random(entropy))
+    }
+
+    /// The same key, had in this way.
+    #[must_use]
+    pub fn with(self, derivation: Derivation) -> Self {
+        Self { derivation: Some(derivation), ..self }
+    }
+
+    /// The key itself, for the provider that is to seal it and for nobody else.
+    pub fn expose_to_provider(&self) -> &Secret<32> {
+        &self.key
     }
 
     /// Wraps a secret of the cluster (the CA key, the recovery key) for the disk of a coordinator.

@@ -1,11 +1,11 @@
 //! Where a KEK comes from, as configuration names it: `file:PATH`, `env:NAME`,
-//! `passphrase-file:PATH`, `passphrase-env:NAME`.
+//! `passphrase-file:PATH`, `passphrase-env:NAME`, or somebody who keeps a key (`remote.rs`).
 //!
 //! A key file or variable holds 64 hex characters; a file may hold the 32 bytes themselves. The
 //! environment is injected. A key file is made once, readable by its owner alone, and is on the
 //! disk before anything is wrapped under it. What was read is never quoted in an error.
 
-use super::{Argon, Kek};
+use super::{Derivation, Kek, RemoteKek, SecretPlace, remote};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Entropy, Error, Result, Secret, limits};
 use std::{
@@ -22,15 +22,16 @@ pub enum KekSource {
     File(PathBuf),
     PassphraseEnv(String),
     PassphraseFile(PathBuf),
+    Remote(RemoteKek),
 }
 
 impl KekSource {
-    /// Reads the key. A passphrase needs the derivation that its key object or bundle names; a
-    /// key has none and ignores it.
+    /// Reads a key that lies on this host. A passphrase needs the derivation that its key object or
+    /// bundle names; a key has none and ignores it. `holdfast_kek::load` takes every source.
     pub fn load(
         &self,
         environment: &dyn Fn(&str) -> Option<String>,
-        derivation: Option<&Argon>,
+        derivation: Option<&Derivation>,
     ) -> Result<Kek> {
         let bytes = match self {
             Self::Env(name) | Self::PassphraseEnv(name) => environment(name)
@@ -39,13 +40,15 @@ impl KekSource {
             Self::File(path) | Self::PassphraseFile(path) => {
                 read_bounded(path).map_err(|error| self.unavailable(error))?
             }
+            Self::Remote(_) => return Err(self.unavailable("its provider has to be asked")),
         };
         if !self.is_passphrase() {
             let key = self.parse_key(&bytes);
             return key.map(Kek::from_secret).ok_or_else(|| self.malformed());
         }
-        let derivation = derivation
-            .ok_or_else(|| self.unavailable("the key object names no passphrase derivation"))?;
+        let Some(Derivation::Passphrase(derivation)) = derivation else {
+            return Err(self.unavailable("the key object names no passphrase derivation"));
+        };
         Kek::from_passphrase(self.trim_passphrase(&bytes), derivation)
     }
 
@@ -77,10 +80,17 @@ impl KekSource {
     pub fn is_readable_by_others(&self) -> Result<bool> {
         match self {
             Self::Env(_) | Self::PassphraseEnv(_) => Ok(false),
-            Self::File(path) | Self::PassphraseFile(path) => std::fs::metadata(path)
-                .map(|file| file.permissions().mode() & 0o044 != 0)
-                .map_err(|error| self.unavailable(error)),
+            Self::File(path) | Self::PassphraseFile(path) => self.is_open(path),
+            Self::Remote(remote) => {
+                remote.secret_file().map_or(Ok(false), |path| self.is_open(path))
+            }
         }
+    }
+
+    fn is_open(&self, path: &Path) -> Result<bool> {
+        std::fs::metadata(path)
+            .map(|file| file.permissions().mode() & 0o044 != 0)
+            .map_err(|error| self.unavailable(error))
     }
 
     fn parse_key(&self, bytes: &[u8]) -> Option<Secret<32>> {
@@ -120,6 +130,7 @@ impl fmt::Display for KekSource {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::PassphraseEnv(name) => write!(f, "passphrase-env:{name}"),
             Self::PassphraseFile(path) => write!(f, "passphrase-file:{}", path.display()),
+            Self::Remote(remote) => write!(f, "{remote}"),
         }
     }
 }
@@ -135,18 +146,43 @@ impl FromStr for KekSource {
                 Self::PassphraseEnv(name.to_owned())
             }
             Some(("passphrase-file", path)) if is_path(path) => Self::PassphraseFile(path.into()),
+            Some((kind, rest)) if remote::KINDS.contains(&kind) => {
+                Self::Remote(RemoteKek::parse(kind, rest)?)
+            }
             _ => return Err(not_a_source(text)),
         };
         Ok(parsed)
     }
 }
 
-fn is_variable(name: &str) -> bool {
+impl SecretPlace {
+    /// The PIN or token as it is there now, without the line end of an editor.
+    pub fn read(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Zeroizing<String>> {
+        let unavailable = |cause: &dyn fmt::Display| {
+            Error::new(Code::KekUnavailable, format!("no PIN or token can be had from `{self}`"))
+                .cause(cause)
+        };
+        let bytes = match self {
+            Self::Env(name) => environment(name)
+                .map(|value| Zeroizing::new(value.into_bytes()))
+                .ok_or_else(|| unavailable(&"the variable is not set"))?,
+            Self::File(path) => read_bounded(path).map_err(|error| unavailable(&error))?,
+        };
+        let text = str::from_utf8(bytes.trim_ascii_end());
+        match text {
+            Ok("") => Err(unavailable(&"it is empty")),
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(_) => Err(unavailable(&"it is no text")),
+        }
+    }
+}
+
+pub(super) fn is_variable(name: &str) -> bool {
     name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     !path.is_empty() && !path.contains('\0')
 }
 
@@ -158,8 +194,10 @@ fn not_a_source(text: &str) -> Error {
         true => format!("`{kind}:` is not followed by a name or path"),
         false => "the key's provider is not known".to_owned(),
     };
-    Error::new(Code::UsageMalformed, message)
-        .next("write file:PATH, env:NAME, passphrase-file:PATH or passphrase-env:NAME")
+    Error::new(Code::UsageMalformed, message).next(
+        "write file:PATH, env:NAME, passphrase-file:PATH, passphrase-env:NAME, pkcs11:…, aws-kms:… \
+             or transit:…; see docs/kek.md",
+    )
 }
 
 fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -206,7 +244,7 @@ fn cannot_create(path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{KekId, seeded::Seeded};
+    use crate::{Argon, KekId, seeded::Seeded};
     use proptest::prelude::*;
 
     const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -284,18 +322,20 @@ mod tests {
         let file = KekSource::PassphraseFile(path.clone());
         let argon = Argon::cheapest(&Seeded::new(1));
         let expected = Kek::from_passphrase(b"correct horse ", &argon).unwrap().id;
+        let derivation = Derivation::Passphrase(argon);
         for text in ["correct horse ", "correct horse \n", "correct horse \r\n"] {
             std::fs::write(&path, text).unwrap();
-            let kek = file.load(&nothing, Some(&argon)).unwrap();
-            assert_eq!((kek.id, kek.derivation), (expected, Some(argon)), "{text:?}");
+            let kek = file.load(&nothing, Some(&derivation)).unwrap();
+            assert_eq!(kek.id, expected, "{text:?}");
+            assert_eq!(kek.derivation.as_ref(), Some(&derivation));
         }
         let environment = |_: &str| Some("correct horse ".to_owned());
         let variable = source("passphrase-env:P");
-        assert_eq!(variable.load(&environment, Some(&argon)).unwrap().id, expected);
+        assert_eq!(variable.load(&environment, Some(&derivation)).unwrap().id, expected);
         let error = variable.load(&environment, None).unwrap_err();
         assert_eq!(error.code, Code::KekUnavailable);
         std::fs::write(&path, "\n").unwrap();
-        assert_eq!(file.load(&nothing, Some(&argon)).unwrap_err().code, Code::KekUnavailable);
+        assert_eq!(file.load(&nothing, Some(&derivation)).unwrap_err().code, Code::KekUnavailable);
     }
 
     #[test]
@@ -329,7 +369,7 @@ mod tests {
         #[test]
         fn any_text_parses_or_is_refused_and_what_parses_returns(text: String) {
             if let Ok(source) = text.parse::<KekSource>() {
-                prop_assert_eq!(source.to_string(), text);
+                prop_assert_eq!(source.to_string().parse::<KekSource>().unwrap(), source);
             }
         }
     }

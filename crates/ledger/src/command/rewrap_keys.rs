@@ -22,7 +22,7 @@ pub struct RewrapKeys {
     pub ca_key_wrapped: ByteVec,
     #[n(2)]
     pub recovery_key_wrapped: ByteVec,
-    /// How the new KEK follows from a passphrase, when it does.
+    /// What it takes beside its source to have the new KEK: a passphrase's, or a sealed KEK.
     #[n(3)]
     pub kek_derivation: Option<ByteVec>,
     /// One for every version of every vault there is.
@@ -74,7 +74,8 @@ impl RewrapKeys {
             });
         }
         if let Some(KekChange { before, source }) = &self.change {
-            apply.change_kek((*before, self.kek), Some(source.clone()), cluster.created)?;
+            let (keks, derivation) = ((*before, self.kek), self.kek_derivation.clone());
+            apply.change_kek(keks, Some(source.clone()), derivation, &cluster)?;
         }
         for row in &rewrapped {
             apply.tables.put(row)?;

@@ -7,10 +7,10 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{KekRow, KeyVersionRow, VaultRow},
+    row::{ClusterRow, KekRow, KeyVersionRow, VaultRow},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result, Timestamp, VaultId, limits, record};
+use holdfast_common::{Code, Error, Result, VaultId, limits, record};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -104,7 +104,8 @@ impl Apply<'_, '_> {
         &mut self,
         (before, kek): ([u8; 16], [u8; 16]),
         source: Option<String>,
-        founded: Timestamp,
+        derivation: Option<ByteVec>,
+        cluster: &ClusterRow,
     ) -> Result<()> {
         if before == kek {
             return Err(conflict("the keys are wrapped under this KEK already"));
@@ -114,10 +115,16 @@ impl Apply<'_, '_> {
                 return Err(conflict("the KEK was changed meanwhile").next("look again"));
             }
             Some(now) => now,
-            None => KekRow { id: before, source: None, since: founded, until: None },
+            None => KekRow {
+                id: before,
+                source: None,
+                since: cluster.created,
+                until: None,
+                derivation: cluster.kek_derivation.clone(),
+            },
         };
         let (since, until) = (self.time, Some(self.time));
         self.tables.put(&KekRow { until, ..old })?;
-        self.tables.put(&KekRow { id: kek, source, since, until: None })
+        self.tables.put(&KekRow { id: kek, source, since, until: None, derivation })
     }
 }

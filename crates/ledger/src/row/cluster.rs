@@ -20,7 +20,7 @@ pub struct ClusterRow {
     pub ca_key_wrapped: ByteVec,
     #[n(5)]
     pub recovery_key_wrapped: ByteVec,
-    /// How the KEK follows from a passphrase, when it does.
+    /// What it takes beside its source to have the KEK, where there is such a thing.
     #[n(6)]
     pub kek_derivation: Option<ByteVec>,
 }

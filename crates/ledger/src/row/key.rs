@@ -49,6 +49,9 @@ pub struct KekRow {
     /// When another one followed; none while it is the one in use.
     #[n(3)]
     pub until: Option<Timestamp>,
+    /// What it takes beside its source to have it, in the form that stands beside what it wraps.
+    #[n(4)]
+    pub derivation: Option<ByteVec>,
 }
 
 row!(KekRow, Kek, "KEK", |row| row.id);

@@ -41,6 +41,7 @@ mod names;
 mod offline;
 mod partial;
 mod places;
+mod providers;
 mod remote_restore;
 mod resources;
 mod retaining;

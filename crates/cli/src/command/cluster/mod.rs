@@ -93,7 +93,8 @@ struct Init {
     /// A location of vault `main`, as NAME=URL; may be repeated
     #[arg(long = "location", value_name = "NAME=URL", required = true, value_parser = location)]
     locations: Vec<(Name, String)>,
-    /// What wraps the keys: file:PATH (made if absent), env:NAME, passphrase-file:PATH
+    /// What wraps the keys: file:PATH (made if absent), env:NAME, passphrase-file:PATH, or kept by
+    /// somebody: pkcs11:…, aws-kms:…, transit:… (docs/kek.md)
     #[arg(long, value_name = "SOURCE")]
     kek: KekSource,
     /// Who can open what is backed up

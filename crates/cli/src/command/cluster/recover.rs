@@ -41,7 +41,8 @@ pub struct Recover {
     /// Where others reach it, when that is not where it listens
     #[arg(long, value_name = "ADDR")]
     advertise: Option<String>,
-    /// The cluster's KEK: file:PATH, env:NAME or passphrase-file:PATH; beside --bundle a new one
+    /// The cluster's KEK: file:PATH, env:NAME, passphrase-file:PATH, pkcs11:…, aws-kms:… or
+    /// transit:…, as it was; beside --bundle a new one
     /// [default with --bundle: file:kek in the directory, made]
     #[arg(long, value_name = "SOURCE")]
     kek: Option<KekSource>,

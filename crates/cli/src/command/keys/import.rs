@@ -13,7 +13,7 @@ use crate::{
     passphrase::PassphraseArguments,
 };
 use holdfast_common::{Code, Error, Result, SystemEntropy, limits};
-use holdfast_keyring::{Argon, BundleContents, BundledVault, Custody, Kek, KekSource, KeyObject};
+use holdfast_keyring::{BundleContents, BundledVault, Custody, Kek, KekSource, KeyObject};
 use holdfast_repository::{ObjectName, VaultObject};
 use holdfast_storage::{LocationUrl, ObjectStore, url};
 use serde_json::json;
@@ -29,7 +29,8 @@ pub(super) struct Arguments {
     /// A location without a coordinator, for restores with --from-location: local:PATH
     #[arg(long, value_name = "URL")]
     location: Option<String>,
-    /// The new KEK: file:PATH (made if absent), env:NAME or passphrase-file:PATH
+    /// The new KEK: file:PATH (made if absent), env:NAME, passphrase-file:PATH, pkcs11:…, aws-kms:…
+    /// or transit:… (docs/kek.md)
     #[arg(long, value_name = "SOURCE")]
     kek: KekSource,
     /// In operator custody, the operator's key: file:PATH (made if absent) or env:NAME
@@ -95,7 +96,14 @@ async fn into_location(
     };
     confirm(demand, &format!("wrap the keys of vault {} under another key", held.name))?;
     let source = &arguments.kek;
-    let (kek, operator) = (load_or_create(source)?, operator.map(load_or_create).transpose()?);
+    let cluster = contents.cluster;
+    let make =
+        async |source| holdfast_kek::make(source, environment, cluster, &SystemEntropy).await;
+    let kek = make(source).await?;
+    let operator = match operator {
+        Some(source) => Some(make(source).await?),
+        None => None,
+    };
     if operator.is_some() {
         admit_operators(&mut held.keys, arguments.operator_kek.as_slice(), &*store).await?;
     }
@@ -112,13 +120,6 @@ async fn into_location(
             )
         },
     )
-}
-
-fn load_or_create(source: &KekSource) -> Result<Kek> {
-    match source {
-        KekSource::File(path) if !path.exists() => source.create(&SystemEntropy),
-        _ => source.load(&environment, Some(&Argon::generate(&SystemEntropy))),
-    }
 }
 
 /// Every version under the next free KEK version; what is there already stays.

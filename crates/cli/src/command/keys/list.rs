@@ -29,6 +29,7 @@ fn told(found: &v1::ListKeysResponse) -> Value {
             "state": kek.state,
             "since": json_time(Some(kek.since_ns)),
             "until": json_time(kek.until_ns),
+            "sealed_by": kek.sealed_by.as_ref().map(json_key),
         })).collect::<Vec<_>>(),
         "bundles": found.bundles.iter().map(|bundle| json!({
             "hash": hex::encode(&bundle.hash),
@@ -37,6 +38,14 @@ fn told(found: &v1::ListKeysResponse) -> Value {
             "opens_all": opens_all(bundle, &found.vaults),
         })).collect::<Vec<_>>(),
     })
+}
+
+pub(super) fn json_key(key: &v1::ProviderKey) -> Value {
+    json!({ "provider": key.provider, "key": key.key, "version": key.version })
+}
+
+pub(super) fn text_key(key: &v1::ProviderKey) -> String {
+    format!("{} version {}", key.key, key.version)
 }
 
 fn vault(vault: &v1::VaultKeysStatus) -> Value {
@@ -81,7 +90,7 @@ fn text(found: &v1::ListKeysResponse) -> String {
             ]);
         }
     }
-    let mut keks = Table::new(["kek", "state", "since", "until", "source"]);
+    let mut keks = Table::new(["kek", "state", "since", "until", "sealed by", "source"]);
     for kek in &found.keks {
         let until = kek.until_ns.map(time).unwrap_or_default();
         keks.row([
@@ -89,6 +98,7 @@ fn text(found: &v1::ListKeysResponse) -> String {
             kek.state.clone(),
             time(kek.since_ns),
             until,
+            kek.sealed_by.as_ref().map(text_key).unwrap_or_default(),
             kek.source.clone(),
         ]);
     }

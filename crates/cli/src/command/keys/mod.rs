@@ -183,6 +183,7 @@ Examples:
   holdfast keys list
   holdfast keys rotate main
   holdfast keys rewrap --to file:/etc/holdfast/kek-2
+  holdfast keys rewrap --to 'transit:https://bao:8200/transit/kek?token=file:/run/t' --new-version
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

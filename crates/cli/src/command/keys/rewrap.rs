@@ -4,7 +4,10 @@
 //! operator's key is: under that key again, beside the coordinators' new one, or under a new one of
 //! the operator's.
 
-use super::rotate::{insist_on_no_operator, rendered};
+use super::{
+    list,
+    rotate::{insist_on_no_operator, rendered},
+};
 use crate::{client::Admin, confirm::confirm, demand::Demand, offline::keys::environment};
 use holdfast_common::{Result, SystemEntropy};
 use holdfast_keyring::{Kek, KekSource, KeyObject, OperatorsHalf};
@@ -14,9 +17,13 @@ use serde_json::json;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Where every coordinator finds the new KEK: file:PATH (made by one, if it is nowhere),
-    /// env:NAME, passphrase-file:PATH
+    /// env:NAME, passphrase-file:PATH, pkcs11:…, aws-kms:…, transit:…
     #[arg(long, value_name = "SOURCE")]
     to: KekSource,
+    /// Have the provider make a new version of its key first, if the newest one seals the KEK in
+    /// use
+    #[arg(long)]
+    new_version: bool,
     /// In operator custody, the operator's key: file:PATH or env:NAME
     /// [default: operator.kek beside the context file]
     #[arg(long, value_name = "SOURCE")]
@@ -27,7 +34,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn rewrap(arguments: Arguments, demand: &Demand<'_>) -> Result<()> {
-    let Arguments { to, kek, to_operator } = arguments;
+    let Arguments { to, new_version, kek, to_operator } = arguments;
     let client = demand.client().await?;
     let ask = async |mut admin: Admin, question| admin.plan_keys(question).await;
     let plans = client.ask(v1::PlanKeysRequest { vault: String::new() }, ask).await?.vaults;
@@ -48,18 +55,28 @@ pub(super) async fn rewrap(arguments: Arguments, demand: &Demand<'_>) -> Result<
         }
         None => Vec::new(),
     };
-    let question = v1::RewrapKeysRequest { source: to.to_string(), operators };
+    let question = v1::RewrapKeysRequest { source: to.to_string(), operators, new_version };
     let ask = async |mut admin: Admin, question| admin.rewrap_keys(question).await;
-    let made = client.ask(question, ask).await?;
+    let made = match new_version {
+        // An answer that was lost would make two.
+        true => client.ask_once(question, ask).await?,
+        false => client.ask(question, ask).await?,
+    };
+    let sealed_by = made.sealed_by.as_ref();
     let (before, kek) = (hex::encode(&made.before), hex::encode(&made.kek_id));
     demand.output.answer(
-        || json!({ "before": before, "kek": kek, "objects": made.objects }),
         || {
+            let (objects, sealed_by) = (&made.objects, sealed_by.map(list::json_key));
+            json!({ "before": before, "kek": kek, "objects": objects, "sealed_by": sealed_by })
+        },
+        || {
+            let sealed = sealed_by.map(|by| format!(", sealed by {}", list::text_key(by)));
             format!(
-                "{}\neverything is wrapped under KEK {kek} now\nwhat lies under KEK {before} stays \
-                 in the locations and opens with it as long as that one is somewhere\nholdfast \
-                 keys list",
-                made.objects.join("\n")
+                "{}\neverything is wrapped under KEK {kek} now{}\nwhat lies under KEK {before} \
+                 stays in the locations and opens with it as long as that one is somewhere\n\
+                 holdfast keys list",
+                made.objects.join("\n"),
+                sealed.unwrap_or_default()
             )
         },
     )

@@ -8,8 +8,10 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Result};
-use holdfast_keyring::{IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, Succession};
+use holdfast_common::{Code, Error, Result, record};
+use holdfast_keyring::{
+    Derivation, IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, SealedKek, Succession,
+};
 use holdfast_ledger::{
     Actor,
     row::{BundleRow, Custody, KekRow, VaultRow},
@@ -74,19 +76,41 @@ fn keks(house: &House) -> Result<Vec<v1::KekStatus>> {
             state: "current".to_owned(),
             since_ns: query.cluster()?.created.as_nanos(),
             until_ns: None,
+            sealed_by: kek.derivation.as_ref().and_then(sealed_by),
         }]);
     }
-    let shown = |row: &KekRow| v1::KekStatus {
-        id: Bytes::copy_from_slice(&row.id),
-        source: match row.id == *kek.id.as_bytes() {
-            true => source.clone(),
-            false => row.source.clone().unwrap_or_default(),
-        },
-        state: state(row).to_owned(),
-        since_ns: row.since.as_nanos(),
-        until_ns: row.until.map(|until| until.as_nanos()),
+    let shown = |row: &KekRow| -> Result<v1::KekStatus> {
+        Ok(v1::KekStatus {
+            id: Bytes::copy_from_slice(&row.id),
+            source: match row.id == *kek.id.as_bytes() {
+                true => source.clone(),
+                false => row.source.clone().unwrap_or_default(),
+            },
+            state: state(row).to_owned(),
+            since_ns: row.since.as_nanos(),
+            until_ns: row.until.map(|until| until.as_nanos()),
+            sealed_by: match &row.derivation {
+                Some(bytes) => sealed_by(&record::from_bytes("derivation", bytes)?),
+                None => None,
+            },
+        })
     };
-    Ok(rows.iter().map(shown).collect())
+    rows.iter().map(shown).collect()
+}
+
+fn sealed_by(derivation: &Derivation) -> Option<v1::ProviderKey> {
+    match derivation {
+        Derivation::Passphrase(_) => None,
+        Derivation::Sealed(sealed) => Some(provider_key(sealed)),
+    }
+}
+
+fn provider_key(sealed: &SealedKek) -> v1::ProviderKey {
+    v1::ProviderKey {
+        provider: sealed.provider.name().to_owned(),
+        key: sealed.key.clone(),
+        version: sealed.version.clone(),
+    }
 }
 
 fn state(row: &KekRow) -> &'static str {
@@ -165,12 +189,13 @@ pub(super) async fn rewrap(
         Ok((parse::vault_id(&given.vault_id)?, operators_half(half)?))
     };
     let halves = request.operators.iter().map(half).collect::<Result<_>>()?;
-    let change::Changed { before, kek, objects } =
-        change::change(house, actor, &source, halves).await?;
+    let change::Changed { before, kek, sealed, objects } =
+        change::change(house, actor, (&source, request.new_version), halves).await?;
     Ok(v1::RewrapKeysResponse {
         before: Bytes::copy_from_slice(before.as_bytes()),
         kek_id: Bytes::copy_from_slice(kek.as_bytes()),
         objects,
+        sealed_by: sealed.as_ref().map(provider_key),
     })
 }
 

@@ -141,6 +141,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
     full.into_iter()
         .chain(jumped)
         .chain(doubles::alarms(house))
+        .chain(house.kek_watch.alarm(house))
         .chain(shared_places(house))
         .chain(follow::alarm(house))
         .collect()

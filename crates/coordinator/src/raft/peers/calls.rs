@@ -15,6 +15,8 @@ use tonic::{Response, Status, transport::Channel};
 
 /// Longer than an election takes; whoever asks tries again.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A KEK's provider that is away is asked more than once before it is given up.
+const KEK_PATIENCE: Duration = Duration::from_secs(45);
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a leader says of its time, if it says any.
@@ -117,7 +119,7 @@ impl Peers {
             kek_id: Bytes::copy_from_slice(kek.as_bytes()),
         };
         let call = |mut raft: RaftClient<Channel>| async move { raft.has_kek(request).await };
-        self.ask(member, PATIENCE, call).await.map(drop)
+        self.ask(member, KEK_PATIENCE, call).await.map(drop)
     }
 
     /// Asks the leader to hand over to another member.

@@ -10,16 +10,12 @@ use super::{
     needs::{Named, Needs},
 };
 use crate::{
-    fill::{Own, OwnState, look_at_own, mend_own},
+    fill::{Mended, Own, OwnState, look_at_own, mend_own, note_healed},
     house::{House, Vault},
     verify::{self, Expected},
 };
 use holdfast_common::{Name, PointId, Result, Timestamp};
-use holdfast_ledger::{
-    Actor,
-    command::{Note, NoteKind},
-    row::{DamageRow, PackRow, PointRow},
-};
+use holdfast_ledger::row::{DamageRow, PackRow, PointRow};
 use holdfast_repository::layout::{Object, ObjectName};
 use std::sync::atomic::Ordering;
 
@@ -150,9 +146,9 @@ impl Look<'_> {
         let own = Own { name: short.last.clone(), there: Some(0) };
         let way = (self.course.others, self.course.place);
         let (house, vault) = (self.house, &self.vault.row);
-        if let Some(from) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
-            self.note_healed(&own.name, &from).await?;
-            return self.told(own.name.as_str(), "stale", 0, Some(from)).await;
+        if let Some(mended) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
+            self.note_healed(&own.name, &mended).await?;
+            return self.told(own.name.as_str(), "stale", 0, Some(mended.from)).await;
         }
         // Whoever recovers begins with the newest snapshot: one behind the gap makes up for it.
         let shipped = house.ledger.query().shipped_snapshot()?;
@@ -180,10 +176,10 @@ impl Look<'_> {
             tracing::error!(object = %name, location = %place.0, %error, "not healed");
             None
         });
-        if let Some(from) = &mended {
-            self.note_healed(name, from).await?;
+        if let Some(mended) = &mended {
+            self.note_healed(name, mended).await?;
         }
-        self.told(name.as_str(), problem, read, mended).await
+        self.told(name.as_str(), problem, read, mended.map(|mended| mended.from)).await
     }
 
     /// One finding in this location.
@@ -199,12 +195,10 @@ impl Look<'_> {
         Ok(Seen { bytes, found })
     }
 
-    async fn note_healed(&self, name: &ObjectName, from: &Name) -> Result<()> {
-        let location = &self.course.place.0;
+    async fn note_healed(&self, name: &ObjectName, mended: &Mended) -> Result<()> {
+        let (location, from) = (&self.course.place.0, &mended.from);
         tracing::info!(object = %name, %location, %from, "healed");
-        let subject = format!("{name} in {location}");
-        let note = Note { kind: NoteKind::ObjectHealed, subject };
-        self.house.ledger.propose(Actor::System, note).await.map(drop)
+        note_healed(self.house, name, location, mended.aside.as_ref()).await
     }
 
     /// Which points need what was healed nobody has to know.

@@ -14,6 +14,7 @@
 
 mod course;
 mod homes;
+mod listed;
 mod look;
 mod memory;
 mod needs;

@@ -194,8 +194,9 @@ impl Course<'_> {
         };
         loop {
             let kept = query.points_behind(after.as_ref(), STEPS)?;
+            let way = (after, upto(&kept));
             let forgotten = match part {
-                Part::Points => homes.forgotten_behind(query, &self.vault.id, after).await?,
+                Part::Points => homes.forgotten_behind(query, &self.vault.id, way).await?,
                 _ => Vec::new(),
             };
             let upto = all_upto(&kept, &forgotten);
@@ -211,6 +212,7 @@ impl Course<'_> {
                 return Ok(steps.into_values().collect());
             }
             after = upto;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -251,8 +253,12 @@ impl Course<'_> {
 
 /// Up to which id nothing is left out of either page; none when both are over.
 fn all_upto(kept: &[PointRow], forgotten: &[PointRow]) -> Option<PointId> {
-    let full = |page: &[PointRow]| page.get(STEPS - 1).map(|last| last.id);
-    [full(kept), full(forgotten)].into_iter().flatten().min()
+    [upto(kept), upto(forgotten)].into_iter().flatten().min()
+}
+
+/// The last of a full page, behind which there may be more.
+fn upto(page: &[PointRow]) -> Option<PointId> {
+    page.get(STEPS - 1).map(|last| last.id)
 }
 
 fn known(expected: Result<Expected>) -> Result<Step> {

@@ -19,6 +19,7 @@ mod look;
 mod memory;
 mod needs;
 mod own;
+mod reaches;
 mod schedule;
 mod scrubber;
 #[cfg(test)]

@@ -62,6 +62,25 @@ impl Scene {
         at
     }
 
+    /// A point that was forgotten, and the one that rests on what lies in its object.
+    fn forget_what_another_rests_on(&self) -> (String, String) {
+        write(&self.source.join("small"), "it lies in the object of the first point");
+        let file = self.cluster.scratch.join("docs.toml");
+        let rules = "retention = { last = 1, protect_for = \"0s\" }";
+        write(&file, retaining::policy("files-1", &self.source, rules));
+        self.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+        let back_up = || {
+            let made = self.cluster.run(&["backup", "docs"]).ok().object();
+            made["point"].as_str().unwrap().to_owned()
+        };
+        let first = back_up();
+        write(&self.source.join("large"), noise(1001, 700_000));
+        let second = back_up();
+        let plan = self.cluster.run(&["retain", "docs", "--yes"]).ok().object();
+        assert_eq!(plan["forgotten"], serde_json::json!([first]), "{plan:#}");
+        (first, second)
+    }
+
     fn objects(&self, location: &str) -> Objects {
         Objects::of(&self.cluster.scratch.join(location))
     }
@@ -399,20 +418,7 @@ fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
 #[test]
 fn what_others_rest_on_is_read_back_though_its_point_was_forgotten() {
     let scene = Scene::new(&["east", "west"], 0);
-    write(&scene.source.join("small"), "it lies in the object of the first point");
-    let file = scene.cluster.scratch.join("docs.toml");
-    let rules = "retention = { last = 1, protect_for = \"0s\" }";
-    write(&file, retaining::policy("files-1", &scene.source, rules));
-    scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
-    let back_up = || {
-        let made = scene.cluster.run(&["backup", "docs"]).ok().object();
-        made["point"].as_str().unwrap().to_owned()
-    };
-    let first = back_up();
-    write(&scene.source.join("large"), noise(1, 700_000));
-    let second = back_up();
-    let plan = scene.cluster.run(&["retain", "docs", "--yes"]).ok().object();
-    assert_eq!(plan["forgotten"], serde_json::json!([first]), "{plan:#}");
+    let (first, second) = scene.forget_what_another_rests_on();
     let path = |location| scene.cluster.scratch.join(location).join("points").join(&first);
     let right = fs::read(path("east")).unwrap();
     fs::remove_file(path("east")).unwrap();
@@ -431,6 +437,38 @@ fn what_others_rest_on_is_read_back_though_its_point_was_forgotten() {
     assert_eq!(told["next"], format!("holdfast verify {second} names the paths"));
     scene.wait_for_a_pass("east");
     assert_eq!(scene.check("east")["damage"], 1, "and it stays told");
+}
+
+#[test]
+fn what_a_location_that_came_later_needs_of_forgotten_points_is_verified_there() {
+    let scene = Scene::new(&["main"], 10);
+    let (first, _) = scene.forget_what_another_rests_on();
+    let far = scene.add("far");
+    let locations = r#"required = ["main"], following = ["far"]"#;
+    scene.declare_in(locations, OFF).ok();
+    let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    wait_until("it has everything", PATIENCE, is_current);
+    let home = far.join("points").join(&first);
+    let segment = scene.objects("far").below("index").remove(0);
+    let victims = [home, segment].map(|path| {
+        let (name, right) = (scene.objects("far").name(&path), fs::read(&path).unwrap());
+        std::mem::forget(scene.objects("far").damage(&path, Damage::Truncate));
+        Victim { name, path, right }
+    });
+    let verify = ["verify", "--all", "--level", "storage"];
+    let told = scene.cluster.run(&verify).ends(7).object();
+    let rows = told["damaged"].as_array().unwrap();
+    for victim in &victims {
+        let row = rows.iter().find(|row| row["object"] == victim.name.as_str());
+        let row = row.unwrap_or_else(|| panic!("{} in {rows:?}", victim.name));
+        assert_eq!((&row["location"], &row["healed_from"]), (&"far".into(), &"main".into()));
+        assert!(victim.is_whole(), "{row}");
+    }
+    assert_eq!(rows.len(), victims.len(), "{rows:?}");
+    assert_eq!(scene.check("far")["last"]["damaged"], 2, "and it counts as a pass");
+    // One that follows need not have it.
+    fs::remove_file(&victims[1].path).unwrap();
+    scene.cluster.run(&verify).ok();
 }
 
 #[test]

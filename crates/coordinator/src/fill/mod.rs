@@ -12,6 +12,7 @@
 //! again and goes on where it was; nothing is copied twice.
 
 mod filling;
+mod keys;
 mod listing;
 mod object;
 mod own;
@@ -24,10 +25,17 @@ mod tests;
 use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
 use holdfast_common::{Name, Result};
-use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
+use holdfast_ledger::{
+    Actor,
+    command::{Note, NoteKind, PlacePoints},
+    row::VaultRow,
+};
 use holdfast_repository::layout::ObjectName;
+pub(crate) use keys::names_of_keys;
 pub(crate) use listing::Marks;
-pub(crate) use own::{Own, OwnState, insist_on_known_keys, look_at_own, mend_own, own_behind};
+pub(crate) use own::{
+    Mended, Own, OwnState, insist_on_known_keys, look_at_own, mend_own, own_behind,
+};
 pub(crate) use pace::Pace;
 pub(crate) use points::Lacking;
 use points::Survey;
@@ -150,10 +158,28 @@ pub(crate) async fn copy_shown(
     Filling::of(house, vault, way, told, &insist)?.named(names).await
 }
 
-/// Brings the keys that open what the vault has, or says which no location has whole.
+/// Brings the keys that open what the vault has, as the ledger has them.
 pub(crate) async fn keys(house: &House, vault: &VaultRow, way: Way<'_>) -> Result<()> {
     let insist = || house.ledger.peers().insist_on_epoch();
-    Filling::of(house, vault, way, &|_| {}, &insist)?.keys().await
+    let all = Filling::of(house, vault, way, &|_| {}, &insist)?.keys().await?;
+    for (name, put) in all.into_iter().filter(|(_, put)| put.is_instead) {
+        note_healed(house, &name, &way.to.0, put.aside.as_ref()).await?;
+    }
+    Ok(())
+}
+
+/// Says that an object lies in a location as it must be, and where other keys lie now that had its
+/// name.
+pub(crate) async fn note_healed(
+    house: &House,
+    name: &ObjectName,
+    location: &Name,
+    aside: Option<&holdfast_storage::ObjectName>,
+) -> Result<()> {
+    let kept = aside.map(|aside| format!("; other keys that lay there are {aside}"));
+    let subject = format!("{name} in {location}{}", kept.unwrap_or_default());
+    let note = Note { kind: NoteKind::ObjectHealed, subject };
+    house.ledger.propose(Actor::System, note).await.map(drop)
 }
 
 /// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and
@@ -176,6 +202,7 @@ pub(crate) async fn tail(
 pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Name) -> Result<u64> {
     house.places.prove(vault, location).await?;
     let place = (location.clone(), house.places.location(location).await?);
+    Box::pin(keys(house, vault, Way::at_once(house, &[], &place))).await?;
     Ok(place_points_shown(house, vault, (&place, &house.outgoing), None).await?.0)
 }
 

@@ -10,7 +10,6 @@ use super::{
     filling::Filling,
     listing::{Held, Walk},
     object::Copy,
-    sealed::are_other_keys,
 };
 use crate::{house::House, places::Place};
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_keyring::KeyObject;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout::{self, Object};
+use holdfast_storage::ObjectName;
 
 /// A name that coordinators gave, somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,18 @@ pub(crate) enum OwnState {
         upto: Option<u64>,
     },
 }
+
+/// What was put where something was not as it must be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mended {
+    /// The location that has the same, or [`LEDGER`].
+    pub(crate) from: Name,
+    /// Where other keys lie now that lay there.
+    pub(crate) aside: Option<ObjectName>,
+}
+
+/// Where keys are said to come from that no other location has.
+const LEDGER: &str = "ledger";
 
 /// It opens, and somewhere is something else: of two nobody knows which is right.
 const DIFFERS: &str = "differs";
@@ -100,15 +112,15 @@ pub(crate) async fn look_at_own(
     Ok(OwnState::Whole { read: length, upto })
 }
 
-/// Puts a whole copy there from another location, if one has it; which one that was. An extent of
-/// the log may have to go up to some entry.
+/// Puts a whole copy there from another location, if one has it, or the keys that the ledger has.
+/// An extent of the log may have to go up to some entry.
 pub(crate) async fn mend_own(
     house: &House,
     vault: &VaultRow,
     (from, to): (&[Place], &Place),
     (own, problem): (&Own, &str),
     upto: Option<u64>,
-) -> Result<Option<Name>> {
+) -> Result<Option<Mended>> {
     let insist = || house.ledger.peers().insist_on_epoch();
     let filling = Filling::of(house, vault, Way::at_once(house, from, to), &|_| {}, &insist)?;
     filling.mend(own, problem, upto).await
@@ -133,8 +145,13 @@ impl Filling<'_> {
         own: &Own,
         problem: &str,
         upto: Option<u64>,
-    ) -> Result<Option<Name>> {
+    ) -> Result<Option<Mended>> {
         let held = self.look(&own.name).await?;
+        if let Object::Keys { version, kek_version } = held.object
+            && let Some(bytes) = self.ledger.known(self.vault, (version, kek_version))
+        {
+            return self.mend_known(&own.name, &held, bytes).await.map(Some);
+        }
         match self.ledger.is_unproven(self.vault, held.object) {
             true => {
                 let others = held.copies.iter().flatten().count();
@@ -154,23 +171,30 @@ impl Filling<'_> {
             if upto.is_some() && self.ledger.claimed_end(&bytes) < upto {
                 continue;
             }
-            if self.has_other_keys(&held, &bytes).await {
-                return Ok(None);
-            }
             (self.insist)()?;
             self.to.1.replace(&held.name, bytes).await?;
-            return Ok(Some(place.0.clone()));
+            return Ok(Some(Mended { from: place.0.clone(), aside: None }));
         }
         Ok(None)
     }
 
-    /// Of two pairs that were made apart both stay: what was sealed to one the other does not open.
-    async fn has_other_keys(&self, held: &Held, bytes: &[u8]) -> bool {
-        if !matches!(held.object, Object::Keys { .. }) || held.there.is_none() {
-            return false;
+    /// The ledger has what must lie there, whether or not another location has it too.
+    async fn mend_known(
+        &self,
+        name: &layout::ObjectName,
+        held: &Held,
+        bytes: &[u8],
+    ) -> Result<Mended> {
+        let mut from: Name = LEDGER.parse()?;
+        for (place, length) in self.from.iter().zip(&held.copies) {
+            let Some(length) = *length else { continue };
+            if let Ok(Copy::Whole(..)) = self.read(place, held, length).await {
+                from = place.0.clone();
+                break;
+            }
         }
-        let there = self.to.1.get(&held.name, limits::KEY_OBJECT_BYTES_MAX).await;
-        there.is_ok_and(|there| are_other_keys(self.vault, &there, bytes))
+        let put = self.put_known(name, bytes).await?;
+        Ok(Mended { from, aside: put.and_then(|put| put.aside) })
     }
 
     pub(super) async fn insist_on_known_keys(&self) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::{
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
 use holdfast_ledger::row::{KeyVersionRow, VaultRow};
-use holdfast_repository::layout::{Object, ObjectName};
+use holdfast_repository::layout::Object;
 
 /// Opens what belongs to the ledger of one cluster.
 pub(super) struct LedgerKeys {
@@ -95,23 +95,15 @@ impl LedgerKeys {
     }
 
     /// What the ledger itself has as the keys of this name.
-    fn known<'a>(&'a self, vault: &'a VaultRow, named: (u32, u32)) -> Option<&'a [u8]> {
+    pub(super) fn known<'a>(&'a self, vault: &'a VaultRow, named: (u32, u32)) -> Option<&'a [u8]> {
         self.objects(vault).find(|bytes| {
             KeyObject::from_bytes(bytes)
                 .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
         })
     }
 
-    /// Names of the objects that open all versions.
-    pub(super) fn names_of_keys(&self, vault: &VaultRow) -> Result<Vec<ObjectName>> {
-        let name = |bytes: &[u8]| {
-            let keys = KeyObject::from_bytes(bytes)?;
-            ObjectName::keys(keys.version(), keys.kek_version())
-        };
-        self.objects(vault).map(name).collect()
-    }
-
-    fn objects<'a>(&'a self, vault: &'a VaultRow) -> impl Iterator<Item = &'a [u8]> {
+    /// The objects that open all versions.
+    pub(super) fn objects<'a>(&'a self, vault: &'a VaultRow) -> impl Iterator<Item = &'a [u8]> {
         let older = self.older.iter().map(|row| &row.key_object[..]);
         older.chain([&vault.key_object[..]])
     }

@@ -160,9 +160,7 @@ impl Copier {
             self.change(CopyState::Copying);
             filled = self.watched(Box::pin(bring)).await?;
         }
-        if !found.from.is_empty() {
-            self.bring_keys(&vault, &found).await?;
-        }
+        self.bring_keys(&vault, &found).await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
         let place = (&found.to, &*self.budget);

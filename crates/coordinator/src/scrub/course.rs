@@ -3,21 +3,24 @@
 //! ```text
 //!   cluster/key → cluster/log → cluster/snapshot → epochs → index → keys → packs → points → reach
 //!   └── what any location of the vault lists ────────────┘   │      └── what the ledger says ──┘
-//!                                                   index: the ledger, keys: any location
+//!                              index: the ledger, keys: any location, and the ledger
 //! ```
 //!
 //! A name is all that has to be remembered to go on, by whoever leads then. What comes meanwhile
 //! with a name before it was hashed as it came, and waits for the next pass.
 
-use super::homes::Homes;
+use super::{
+    homes::Homes,
+    listed::{brought, with_known},
+};
 use crate::{
-    fill::{Own, own_behind},
+    fill::{Own, names_of_keys},
     house::House,
     places::Place,
     shipped::ship,
     verify::Expected,
 };
-use holdfast_common::{PointId, Result, limits};
+use holdfast_common::{PointId, Result};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow, VaultRow};
 use holdfast_repository::layout::{Object, ObjectName};
 use std::collections::BTreeMap;
@@ -191,8 +194,9 @@ impl Course<'_> {
         };
         loop {
             let kept = query.points_behind(after.as_ref(), STEPS)?;
+            let way = (after, upto(&kept));
             let forgotten = match part {
-                Part::Points => homes.forgotten_behind(query, &self.vault.id, after).await?,
+                Part::Points => homes.forgotten_behind(query, &self.vault.id, way).await?,
                 _ => Vec::new(),
             };
             let upto = all_upto(&kept, &forgotten);
@@ -208,6 +212,7 @@ impl Course<'_> {
                 return Ok(steps.into_values().collect());
             }
             after = upto;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -237,48 +242,23 @@ impl Course<'_> {
         };
         let grows = part.grows() && !self.is_required();
         let way = (self.others, self.place);
-        let found = brought(way, part.prefix(), after, (&is_settled, grows)).await?;
+        let mut found = brought(way, part.prefix(), after, (&is_settled, grows)).await?;
+        if part == Part::Keys {
+            let known = names_of_keys(self.house.ledger.query(), self.vault)?;
+            found = with_known(found, known, after);
+        }
         Ok(found.into_iter().map(Step::Own).collect())
-    }
-}
-
-/// The next names that must be there, of those that are due. What only grows is brought into a
-/// location that follows in the order of the names: what is behind the last is still to come.
-async fn brought(
-    way: (&[Place], &Place),
-    prefix: &str,
-    after: Option<&ObjectName>,
-    (is_due, grows): (&(dyn Fn(&Own) -> bool + Sync), bool),
-) -> Result<Vec<Own>> {
-    let is_there = |own: &Own| own.there.is_some();
-    let (mut found, mut after): (Vec<Own>, _) = (Vec::new(), after.cloned());
-    loop {
-        let count = if found.is_empty() { STEPS } else { limits::LIST_PAGE_ROWS };
-        let page = own_behind(way, prefix, after.as_ref(), count).await?;
-        let is_last = page.len() < count;
-        after = page.last().map(|last| last.name.clone());
-        let due: Vec<Own> = page.into_iter().filter(is_due).collect();
-        let is_brought = if found.is_empty() {
-            found = due;
-            found.last().is_some_and(is_there)
-        } else {
-            due.iter().any(is_there)
-        };
-        if is_brought || (!grows && !found.is_empty()) {
-            return Ok(found);
-        }
-        if is_last {
-            let last = found.iter().rposition(is_there);
-            found.truncate(if grows { last.map_or(0, |last| last + 1) } else { found.len() });
-            return Ok(found);
-        }
     }
 }
 
 /// Up to which id nothing is left out of either page; none when both are over.
 fn all_upto(kept: &[PointRow], forgotten: &[PointRow]) -> Option<PointId> {
-    let full = |page: &[PointRow]| page.get(STEPS - 1).map(|last| last.id);
-    [full(kept), full(forgotten)].into_iter().flatten().min()
+    [upto(kept), upto(forgotten)].into_iter().flatten().min()
+}
+
+/// The last of a full page, behind which there may be more.
+fn upto(page: &[PointRow]) -> Option<PointId> {
+    page.get(STEPS - 1).map(|last| last.id)
 }
 
 fn known(expected: Result<Expected>) -> Result<Step> {
@@ -301,9 +281,7 @@ pub(crate) fn thousandths(cursor: &str) -> u32 {
 mod tests {
     use super::*;
     use crate::crowd::{Crowd, id};
-    use holdfast_common::{PackId, SystemClock};
-    use holdfast_storage::{MemoryStore, ObjectStore};
-    use std::sync::Arc;
+    use holdfast_common::PackId;
 
     fn name(text: &str) -> ObjectName {
         text.parse().unwrap()
@@ -339,53 +317,6 @@ mod tests {
         assert_eq!(all_upto(&rows(0..steps), &[]), point(steps - 1));
         assert_eq!(all_upto(&rows(9..many), &rows(0..steps)), point(steps - 1));
         assert_eq!(all_upto(&rows(0..2), &rows(9..many)), point(many - 1));
-    }
-
-    async fn place(called: &str, names: &[ObjectName]) -> Place {
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
-        for name in names {
-            let name = name.as_str().parse().unwrap();
-            store.put_new(&name, "some bytes".into()).await.unwrap();
-        }
-        (called.parse().unwrap(), store)
-    }
-
-    /// All names of a part, from page to page.
-    async fn all(others: &[Place], place: &Place, part: Part, grows: bool) -> Vec<ObjectName> {
-        let mut names: Vec<ObjectName> = Vec::new();
-        loop {
-            let (way, after) = ((others, place), names.last().cloned());
-            let due = (&|_: &Own| true, grows);
-            let page = brought(way, part.prefix(), after.as_ref(), (due.0, due.1)).await.unwrap();
-            if page.is_empty() {
-                return names;
-            }
-            names.extend(page.into_iter().map(|own| own.name));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_gap_of_more_than_a_page_ends_no_part() {
-        let log: Vec<ObjectName> = (1..=200).map(|from| ObjectName::log(1, from)).collect();
-        let whole = [place("main", &log).await];
-        let gap = place("far", &[log[0].clone(), log[149].clone()]).await;
-        assert_eq!(
-            all(&whole, &gap, Part::Log, Part::Log.grows()).await,
-            log[..150],
-            "the rest is to come"
-        );
-        assert_eq!(all(&whole, &gap, Part::Log, false).await, log);
-        let empty = place("new", &[]).await;
-        assert_eq!(all(&whole, &empty, Part::Log, true).await, []);
-    }
-
-    #[tokio::test]
-    async fn the_newest_keys_are_missed_too() {
-        let keys = [1, 2].map(|version| ObjectName::keys(version, 1).unwrap());
-        let whole = [place("main", &keys).await];
-        let old = place("far", &keys[..1]).await;
-        assert_eq!(all(&whole, &old, Part::Keys, Part::Keys.grows()).await, keys);
     }
 
     #[test]

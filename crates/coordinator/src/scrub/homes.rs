@@ -29,15 +29,16 @@ struct Known {
 }
 
 impl Homes {
-    /// Some points that were forgotten, behind an id and in their order; fewer than
-    /// [`STEPS`] when there are no more.
+    /// Some points that were forgotten, behind an id and up to another, in their order; fewer than
+    /// [`STEPS`] when there are no more of them.
     pub(super) async fn forgotten_behind(
         &mut self,
         query: Query<'_>,
         vault: &VaultId,
-        after: Option<PointId>,
+        (after, upto): (Option<PointId>, Option<PointId>),
     ) -> Result<Vec<PointRow>> {
         let (mut found, mut after) = (Vec::new(), after);
+        let is_behind = |id: PointId| upto.is_some_and(|upto| id > upto);
         loop {
             let known = match self.0.take().filter(|known| known.covers(after)) {
                 Some(known) => known,
@@ -46,6 +47,10 @@ impl Homes {
             let known = self.0.insert(known);
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             for id in known.ids.range((from, Bound::Unbounded)) {
+                // Those that are kept are asked for once, with the page that they are in.
+                if is_behind(*id) {
+                    return Ok(found);
+                }
                 after = Some(*id);
                 found.extend(query.forgotten(id)?.map(|row| row.point));
                 if found.len() == STEPS {
@@ -106,6 +111,9 @@ pub(super) fn is_looked_for(pack: &PackRow) -> bool {
 mod tests {
     use super::*;
     use crate::crowd::{Crowd, VAULT, forgotten, id, pack};
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use holdfast_common::record;
+    use holdfast_ledger::{Batch, MemoryKv, Row, StateKv, row::ForgottenRow, tables::full_key};
 
     fn point(number: u64) -> PointId {
         PointId::from_bytes(id(number))
@@ -146,7 +154,8 @@ mod tests {
             let ask = async {
                 let (mut homes, mut after, mut seen) = (Homes::default(), None, Vec::new());
                 loop {
-                    let page = homes.forgotten_behind(query, &VAULT, after).await.unwrap();
+                    let way = (after, None);
+                    let page = homes.forgotten_behind(query, &VAULT, way).await.unwrap();
                     seen.extend(page.iter().map(|row| row.id));
                     after = page.last().map(|row| row.id);
                     if page.len() < STEPS {
@@ -158,6 +167,76 @@ mod tests {
             let all: Vec<PointId> = (1..=count).chain([1003]).map(point).collect();
             assert_eq!(seen, all, "not those in whose objects nothing is, and none that is kept");
         });
+    }
+
+    /// Whoever walks over the points asks of each once, however many there are.
+    #[test]
+    fn points_that_are_kept_are_not_asked_for_again_with_every_page() {
+        let kv = Counting::default();
+        let count = 20 * STEPS as u64;
+        let mut batch = Batch::default();
+        let mut put = |table, key: Vec<u8>, bytes| {
+            batch.changes.insert(full_key(table, &key), Some(bytes));
+        };
+        for number in 1..=count {
+            let (row, pack) = (Crowd::row(number), within(number, PackState::Stored));
+            put(PointRow::TABLE, row.key(), record::to_bytes(&row));
+            put(PackRow::TABLE, pack.key(), record::to_bytes(&pack));
+        }
+        let (row, pack) = (forgotten(count + 1), within(count + 1, PackState::Stored));
+        put(ForgottenRow::TABLE, row.key(), record::to_bytes(&row));
+        put(PackRow::TABLE, pack.key(), record::to_bytes(&pack));
+        kv.tables.write(batch).unwrap();
+        let query = Query::over(&kv);
+        let walk = async {
+            let (mut homes, mut seen, mut after) = (Homes::default(), Vec::new(), None);
+            loop {
+                let kept = query.points_behind(after.as_ref(), STEPS).unwrap();
+                let upto = kept.get(STEPS - 1).map(|last| last.id);
+                let way = (after, upto);
+                let page = homes.forgotten_behind(query, &VAULT, way).await.unwrap();
+                assert!(page.iter().all(|row| upto.is_none_or(|upto| row.id <= upto)));
+                seen.extend(page.into_iter().map(|row| row.id));
+                after = upto;
+                if upto.is_none() {
+                    return seen;
+                }
+            }
+        };
+        assert_eq!(now(walk), [point(count + 1)]);
+        let asked = kv.reads.load(Relaxed);
+        assert!(asked <= count + 1, "{asked} of {count}");
+    }
+
+    /// Tables that count how often somebody asks for one row.
+    #[derive(Default)]
+    struct Counting {
+        tables: MemoryKv,
+        reads: AtomicU64,
+    }
+
+    impl StateKv for Counting {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.reads.fetch_add(1, Relaxed);
+            self.tables.read(key)
+        }
+
+        fn scan(
+            &self,
+            prefix: &[u8],
+            after: Option<&[u8]>,
+            limit: usize,
+        ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            self.tables.scan(prefix, after, limit)
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            self.tables.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            self.tables.flush()
+        }
     }
 
     #[test]

@@ -7,21 +7,20 @@
 use super::{
     course::{Course, Step},
     homes::is_looked_for,
+    memory,
     needs::{Named, Needs},
+    reaches::Paid,
+    schedule::Purse,
 };
 use crate::{
-    fill::{Own, OwnState, look_at_own, mend_own},
+    fill::{Mended, Own, OwnState, look_at_own, mend_own, note_healed},
     house::{House, Vault},
     verify::{self, Expected},
 };
-use holdfast_common::{Name, PointId, Result, Timestamp};
-use holdfast_ledger::{
-    Actor,
-    command::{Note, NoteKind},
-    row::{DamageRow, PackRow, PointRow},
-};
+use holdfast_common::{Name, PointId, Result, Timestamp, limits};
+use holdfast_ledger::row::{DamageRow, PackRow, PointRow};
 use holdfast_repository::layout::{Object, ObjectName};
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// What looking at an object came to.
 #[derive(Debug, Default)]
@@ -53,18 +52,21 @@ pub(crate) struct Look<'a> {
     pub(super) course: &'a Course<'a>,
     pub(super) followed: &'a mut Option<Followed>,
     pub(super) needs: &'a mut Needs,
+    pub(super) purse: &'a mut Purse,
 }
+
+/// Naming the points is waited for so long; then the damage is told without them.
+const UNNAMED_MAX: Duration = Duration::from_secs(5);
 
 impl Look<'_> {
     pub(super) async fn at(&mut self, step: &Step) -> Result<Seen> {
-        let seen = match step {
-            Step::Known(expected) => self.known(expected).await?,
+        match step {
+            Step::Known(expected) => self.known(expected).await,
             Step::Own(own) => match own.name.object() {
-                Object::Log { epoch, from } => self.log(own, epoch, from).await?,
-                _ => self.own(own).await?,
+                Object::Log { epoch, from } => self.log(own, epoch, from).await,
+                _ => self.own(own).await,
             },
-        };
-        Ok(Seen { bytes: seen.bytes + self.needs.take_read(), ..seen })
+        }
     }
 
     /// What the ledger has a hash of.
@@ -150,9 +152,9 @@ impl Look<'_> {
         let own = Own { name: short.last.clone(), there: Some(0) };
         let way = (self.course.others, self.course.place);
         let (house, vault) = (self.house, &self.vault.row);
-        if let Some(from) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
-            self.note_healed(&own.name, &from).await?;
-            return self.told(own.name.as_str(), "stale", 0, Some(from)).await;
+        if let Some(mended) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
+            self.note_healed(&own.name, &mended).await?;
+            return self.told(own.name.as_str(), "stale", 0, Some(mended.from)).await;
         }
         // Whoever recovers begins with the newest snapshot: one behind the gap makes up for it.
         let shipped = house.ledger.query().shipped_snapshot()?;
@@ -180,10 +182,10 @@ impl Look<'_> {
             tracing::error!(object = %name, location = %place.0, %error, "not healed");
             None
         });
-        if let Some(from) = &mended {
-            self.note_healed(name, from).await?;
+        if let Some(mended) = &mended {
+            self.note_healed(name, mended).await?;
         }
-        self.told(name.as_str(), problem, read, mended).await
+        self.told(name.as_str(), problem, read, mended.map(|mended| mended.from)).await
     }
 
     /// One finding in this location.
@@ -199,15 +201,14 @@ impl Look<'_> {
         Ok(Seen { bytes, found })
     }
 
-    async fn note_healed(&self, name: &ObjectName, from: &Name) -> Result<()> {
-        let location = &self.course.place.0;
+    async fn note_healed(&self, name: &ObjectName, mended: &Mended) -> Result<()> {
+        let (location, from) = (&self.course.place.0, &mended.from);
         tracing::info!(object = %name, %location, %from, "healed");
-        let subject = format!("{name} in {location}");
-        let note = Note { kind: NoteKind::ObjectHealed, subject };
-        self.house.ledger.propose(Actor::System, note).await.map(drop)
+        note_healed(self.house, name, location, mended.aside.as_ref()).await
     }
 
-    /// Which points need what was healed nobody has to know.
+    /// Which points need what was healed nobody has to know. Of the rest it may take long to find
+    /// out, within the budget: nobody waits for that to hear of the damage.
     async fn found(
         &mut self,
         object: &str,
@@ -215,20 +216,30 @@ impl Look<'_> {
         problem: &str,
         healed_from: Option<Name>,
     ) -> Result<Found> {
-        let Named { points, count: points_count } = match healed_from {
-            Some(_) => Named::default(),
-            None => self.points_that_need(object).await?,
-        };
-        let damage = DamageRow {
+        let row = |named: Named| DamageRow {
             vault: self.vault.row.id,
-            location,
+            location: location.clone(),
             object: object.to_owned(),
             problem: problem.to_owned(),
             since: Timestamp::ZERO,
-            points,
-            points_count,
+            points: named.points,
+            points_count: named.count,
         };
-        Ok(Found { damage, healed_from })
+        if healed_from.is_some() {
+            return Ok(Found { damage: row(Named::default()), healed_from });
+        }
+        let unnamed = row(Named { points: Vec::new(), count: limits::DAMAGE_POINTS_MANY });
+        let house = self.house;
+        let mut naming = Box::pin(self.points_that_need(object));
+        let named = match tokio::time::timeout(UNNAMED_MAX, &mut naming).await {
+            Ok(named) => named?,
+            Err(_) => {
+                memory::tell_of(house, unnamed.clone()).await?;
+                naming.await?
+            }
+        };
+        let Named { points, count: points_count } = named;
+        Ok(Found { damage: DamageRow { points, points_count, ..unnamed }, healed_from })
     }
 
     async fn points_that_need(&mut self, object: &str) -> Result<Named> {
@@ -247,7 +258,9 @@ impl Look<'_> {
             Object::Pack(id) => query.pack(&self.vault.row.id, &id)?.into_iter().collect(),
             _ => Vec::new(),
         };
-        self.needs.name((self.house, self.vault), &packs, &mut named).await?;
+        let (vault, location) = (self.vault, &self.course.place.0);
+        let mut reaches = Paid { house: self.house, vault, location, purse: self.purse };
+        self.needs.name(&mut reaches, (&vault.row.id, &packs), &mut named).await?;
         Ok(named)
     }
 
@@ -271,8 +284,9 @@ impl Look<'_> {
         if !follows {
             return Ok(!packs.is_empty());
         }
-        let place = &self.course.place.0;
-        self.needs.are_met((self.house, self.vault), place, &packs).await
+        let (vault, location) = (self.vault, &self.course.place.0);
+        let mut reaches = Paid { house: self.house, vault, location, purse: self.purse };
+        self.needs.are_met(&mut reaches, (&vault.row.id, location), &packs).await
     }
 }
 

@@ -14,10 +14,12 @@
 
 mod course;
 mod homes;
+mod listed;
 mod look;
 mod memory;
 mod needs;
 mod own;
+mod reaches;
 mod schedule;
 mod scrubber;
 #[cfg(test)]

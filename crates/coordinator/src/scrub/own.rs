@@ -5,6 +5,7 @@ use super::{
     course::Course,
     look::{Look, Seen},
     needs::Needs,
+    schedule::Purse,
 };
 use crate::{
     house::{House, Vault},
@@ -29,7 +30,9 @@ pub(crate) async fn look_at_all_own(
         for step in &steps {
             let name = step.name()?;
             let (followed, needs) = (&mut followed, &mut needs);
-            let mut look = Look { house, vault, course: &course, followed, needs };
+            // No point needs these: nothing is read beside them.
+            let purse = &mut Purse::new(house.ledger.now());
+            let mut look = Look { house, vault, course: &course, followed, needs, purse };
             let seen = Box::pin(look.at(step)).await?;
             if !tell(name.as_str(), seen) {
                 return Ok(());

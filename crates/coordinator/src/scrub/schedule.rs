@@ -45,11 +45,16 @@ impl Budget {
         paid.max(now).plus(self.takes(bytes))
     }
 
-    /// What was read under a smaller budget is not waited for longer than any object takes now.
-    pub(super) fn next(&self, memory: &mut CheckRow, now: Timestamp) -> Next {
+    /// How long nothing may be read. What was read under a smaller budget is not waited for longer
+    /// than any object takes now.
+    pub(super) fn owed(&self, paid: &mut Timestamp, now: Timestamp) -> Duration {
         let longest = self.takes(limits::REACH_BYTES_MAX as u64);
-        memory.paid = memory.paid.min(now.plus(longest));
-        let owed = memory.paid.since(now);
+        *paid = (*paid).min(now.plus(longest));
+        paid.since(now)
+    }
+
+    pub(super) fn next(&self, memory: &mut CheckRow, now: Timestamp) -> Next {
+        let owed = self.owed(&mut memory.paid, now);
         let rests = match (memory.pass, memory.last) {
             (Some(_), _) => Duration::ZERO,
             // What lay there when this memory began was hashed when it came.
@@ -63,5 +68,23 @@ impl Budget {
             (_, None) => Next::Begin,
             (_, Some(_)) => Next::GoOn,
         }
+    }
+}
+
+/// What is read beside an object, to know who needs it: paid for as it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purse {
+    pub(super) paid: Timestamp,
+    pub(super) bytes: u64,
+}
+
+impl Purse {
+    pub(super) fn new(paid: Timestamp) -> Self {
+        Self { paid, bytes: 0 }
+    }
+
+    pub(super) fn spend(&mut self, budget: Budget, now: Timestamp, bytes: u64) {
+        self.paid = budget.pay(self.paid, now, bytes);
+        self.bytes += bytes;
     }
 }

@@ -6,13 +6,13 @@ use super::{
     look::{Followed, Look, Seen},
     memory,
     needs::Needs,
-    schedule::{Budget, Next},
+    schedule::{Budget, Next, Purse},
 };
 use crate::{
     house::{House, Vault},
     places::{Place, show},
 };
-use holdfast_common::{Code, Name, Result, VaultId, limits};
+use holdfast_common::{Code, Name, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     level::CHECKS,
     row::{CheckPass, CheckRow, CopyState, DamageRow, VaultRow},
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Who has nothing to do looks so often whether that is still so.
-const IDLE: Duration = Duration::from_secs(2);
+pub(super) const IDLE: Duration = Duration::from_secs(2);
 /// The ledger is told so often at most, and when so much was read or so much time went by.
 const NOTE_INTERVAL: Duration = Duration::from_secs(60);
 const NOTE_INTERVAL_MAX: Duration = Duration::from_secs(600);
@@ -43,6 +43,8 @@ pub(super) struct Scrubber {
     needs: Needs,
     /// What was found damaged in this pass, if it began here.
     found: Option<BTreeSet<String>>,
+    /// Until when all is paid for that was read here, also when something went wrong meanwhile.
+    debt: Timestamp,
 }
 
 /// One location as it is now.
@@ -57,7 +59,8 @@ impl Scrubber {
         let noted = (Instant::now(), 0);
         let (memory, followed, found) = (None, None, None);
         let (homes, needs) = (Homes::default(), Needs::default());
-        Self { house, vault, location, memory, noted, followed, homes, needs, found }
+        let debt = Timestamp::ZERO;
+        Self { house, vault, location, memory, noted, followed, homes, needs, found, debt }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -104,25 +107,8 @@ impl Scrubber {
         }
     }
 
-    /// The vault, when this location of it is to be read back now. One that is brought what it
-    /// lacks is for its copier to see to.
     fn is_due(&self) -> Result<Option<VaultRow>> {
-        let query = self.house.ledger.query();
-        if query.level()? < CHECKS {
-            return Ok(None);
-        }
-        let vault = query.vault(&self.vault)?;
-        let row = query.copies_in(&self.vault, &self.location)?;
-        let is_there = match row.map(|row| self.house.copies.newest(row)) {
-            None => vault.required.contains(&self.location),
-            Some(row) => {
-                let is_steady = matches!(row.state, CopyState::Copying | CopyState::Current);
-                let follows = vault.following().contains(&self.location);
-                follows && is_steady && row.confirms() && row.whole.is_some()
-            }
-        };
-        let is_used = self.house.places.row(&self.location)?.disabled.is_none();
-        Ok(Some(vault).filter(|vault| is_there && is_used && vault.check_bytes_per_day() > 0))
+        due(&self.house, &self.vault, &self.location)
     }
 
     /// Where the ledger says that somebody else knows better, that counts.
@@ -144,6 +130,9 @@ impl Scrubber {
                 memory::tell(&self.house, opened, Vec::new(), Vec::new()).await?
             }
         };
+        if let Some(memory) = &mut self.memory {
+            memory.paid = memory.paid.max(self.debt);
+        }
         Ok(())
     }
 
@@ -188,16 +177,19 @@ impl Scrubber {
             let mut followed = self.followed.take();
             let mut needs = core::mem::take(&mut self.needs);
             let (house, vault_now) = (&*house, &scene.vault);
+            let paid = self.memory.as_ref().map_or(self.debt, |memory| memory.paid);
+            let mut purse = Purse::new(paid);
             let look = Look {
                 house,
                 vault: vault_now,
                 course: &course,
                 followed: &mut followed,
                 needs: &mut needs,
+                purse: &mut purse,
             };
             let seen = look_at(look, step).await;
-            (self.followed, self.needs) = (followed, needs);
-            self.count(&vault, step, seen?, &known).await?;
+            (self.followed, self.needs, self.debt) = (followed, needs, purse.paid);
+            self.count(&vault, step, (seen?, purse), &known).await?;
         }
         Ok(())
     }
@@ -223,22 +215,23 @@ impl Scrubber {
         &mut self,
         vault: &VaultRow,
         step: &Step,
-        seen: Seen,
+        (seen, purse): (Seen, Purse),
         known: &[DamageRow],
     ) -> Result<()> {
         let (name, now) = (step.name()?, self.house.ledger.now());
         let damaged = seen.here(&self.location).next().is_some();
         let is_whole = seen.here(&self.location).all(|found| found.healed_from.is_some());
         let Some(memory) = &mut self.memory else { return Ok(()) };
-        memory.paid = budget(vault).pay(memory.paid, now, seen.bytes);
+        memory.paid = budget(vault).pay(memory.paid.max(purse.paid), now, seen.bytes);
+        self.debt = memory.paid;
         memory.cursor = Some(name.as_str().to_owned());
         if let Some(pass) = &mut memory.pass {
             pass.objects += 1;
-            pass.bytes += seen.bytes;
+            pass.bytes += seen.bytes + purse.bytes;
             pass.damaged += u64::from(damaged);
             pass.healed += u64::from(damaged && is_whole);
         }
-        self.noted.1 += seen.bytes;
+        self.noted.1 += seen.bytes + purse.bytes;
         self.show();
         let was_damaged = known.iter().any(|row| row.object == name.as_str());
         let whole = (is_whole && was_damaged).then(|| name.as_str().to_owned());
@@ -305,6 +298,27 @@ async fn look_at(mut look: Look<'_>, step: &Step) -> Result<Seen> {
     Box::pin(look.at(step)).await
 }
 
-fn budget(vault: &VaultRow) -> Budget {
+/// The vault, when this location of it is to be read back now. One that is brought what it lacks is
+/// for its copier to see to.
+pub(super) fn due(house: &House, vault: &VaultId, location: &Name) -> Result<Option<VaultRow>> {
+    let query = house.ledger.query();
+    if query.level()? < CHECKS {
+        return Ok(None);
+    }
+    let row = query.copies_in(vault, location)?;
+    let vault = query.vault(vault)?;
+    let is_there = match row.map(|row| house.copies.newest(row)) {
+        None => vault.required.contains(location),
+        Some(row) => {
+            let is_steady = matches!(row.state, CopyState::Copying | CopyState::Current);
+            let follows = vault.following().contains(location);
+            follows && is_steady && row.confirms() && row.whole.is_some()
+        }
+    };
+    let is_used = house.places.row(location)?.disabled.is_none();
+    Ok(Some(vault).filter(|vault| is_there && is_used && vault.check_bytes_per_day() > 0))
+}
+
+pub(super) fn budget(vault: &VaultRow) -> Budget {
     Budget { bytes_per_day: vault.check_bytes_per_day(), every: vault.check_every() }
 }

@@ -11,6 +11,7 @@ mod choice;
 mod heal;
 mod lost;
 mod remember;
+mod suspects;
 mod walk;
 
 pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};

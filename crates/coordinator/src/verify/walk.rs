@@ -16,12 +16,12 @@ use super::{
     check::{Expected, Fate, Looks, check_everywhere},
     lost::{self, judge},
     remember::Remembered,
+    suspects::{Home, Suspects, name},
 };
 use crate::{
     house::{House, Vault},
     scrub::{self, Seen, look_at_all_own},
 };
-use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
 use holdfast_repository::{ChunkNumber, Reach};
@@ -40,9 +40,9 @@ pub(super) struct Walk<'a> {
     /// What lies in each location that follows, of that.
     placed: HashMap<Name, Arc<Reach>>,
     looked: Looked,
-    /// Points' objects that others may need: those found damaged, and those of points that were
-    /// not chosen.
-    homes: HashMap<PointId, Range<usize>>,
+    /// Points' objects that others may need: those found damaged, and those that were not looked at
+    /// with their points wherever others need them.
+    homes: HashMap<PointId, Home>,
     suspects: Suspects,
 }
 
@@ -78,7 +78,8 @@ impl<'a> Walk<'a> {
         let following = self.looked.following_of(&point.locations);
         let record = self.look(&Expected::point(point)?, &following).await?;
         if !record.damaged.is_empty() {
-            self.homes.insert(point.id, record.damaged);
+            let home = Home { found: vec![record.damaged], seen: following.clone() };
+            self.homes.insert(point.id, home);
         }
         let reach = self.look(&Expected::reach(point)?, &following).await?;
         if point.lost.is_some() && record.is_whole && reach.is_whole {
@@ -132,29 +133,30 @@ impl<'a> Walk<'a> {
                 let found = match row.home {
                     PackHome::Object => {
                         let following = self.placed(&row);
-                        self.look(&Expected::pack(&row)?, &following).await?.damaged
+                        vec![self.look(&Expected::pack(&row)?, &following).await?.damaged]
                     }
                     PackHome::Point(home, _) => self.inside(&row, home).await?,
                 };
-                self.suspects.note(&row, found);
+                for found in found {
+                    self.suspects.note(&row, found);
+                }
             }
         }
     }
 
     /// One that was given up with the object that it lies in is relied on again when that is whole.
-    async fn inside(&mut self, row: &PackRow, home: PointId) -> Result<Range<usize>> {
-        let found = self.home(home).await?;
-        if row.state == PackState::Lost && found.is_empty() && !self.events.is_closed() {
+    async fn inside(&mut self, row: &PackRow, home: PointId) -> Result<Vec<Range<usize>>> {
+        let found = self.home(home, self.placed(row)).await?;
+        let is_whole = found.iter().all(Range::is_empty);
+        if row.state == PackState::Lost && is_whole && !self.events.is_closed() {
             lost::find(self.house, self.vault, row.id).await?;
         }
         Ok(found)
     }
 
-    /// A small run's pack lies in a point's object, which another point may need too.
-    async fn home(&mut self, home: PointId) -> Result<Range<usize>> {
-        if let Some(found) = self.homes.get(&home) {
-            return Ok(found.clone());
-        }
+    /// A small run's pack lies in a point's object, which another point may need too, wherever that
+    /// one lies.
+    async fn home(&mut self, home: PointId, wanted: Vec<Name>) -> Result<Vec<Range<usize>>> {
         let query = self.house.ledger.query();
         let live = query.row::<PointRow>(home.as_bytes())?;
         let is_live = live.is_some();
@@ -163,20 +165,48 @@ impl<'a> Walk<'a> {
             Some(row) => row,
             None => query.point(&home)?,
         };
-        if is_live && self.request.choice.includes(&row) {
-            // It was looked at, and is whole.
-            return Ok(0..0);
+        let mut known = match self.homes.remove(&home) {
+            Some(known) => known,
+            // It was looked at with its point, and is whole there.
+            None if is_live && self.request.choice.includes(&row) => {
+                let seen = self.looked.following_of(&row.locations);
+                let known = Home { found: Vec::new(), seen };
+                if known.unseen(&wanted).is_empty() {
+                    return Ok(Vec::new());
+                }
+                known
+            }
+            None => {
+                let found = self.look(&Expected::home(&row)?, &wanted).await?.damaged;
+                Home { found: vec![found], seen: wanted.clone() }
+            }
+        };
+        let unseen = known.unseen(&wanted);
+        if !unseen.is_empty() {
+            let found = self.look_in(&Expected::home(&row)?, (false, &unseen)).await?.damaged;
+            known.found.push(found);
+            known.seen.extend(unseen);
         }
-        let following = self.looked.following_of(&row.locations);
-        let found = self.look(&Expected::home(&row)?, &following).await?.damaged;
-        self.homes.insert(home, found.clone());
+        let found = known.found.clone();
+        self.homes.insert(home, known);
         Ok(found)
     }
 
-    /// Segments of the index: no point needs them, but whoever recovers is faster with them.
+    /// Segments of the index: no point needs them, but whoever recovers is faster with them. One
+    /// that follows need not have them; what it has must be whole.
     pub(super) async fn segments(&mut self) -> Result<()> {
+        let names = self.looked.following.clone();
+        let (following, _) = self.house.places.open_of(&self.vault.row, names.clone()).await;
+        self.remembered.passed_all_but(&names, &following);
         for segment in self.house.ledger.query().segments(&self.vault.row.id)? {
-            self.look(&Expected::segment(&segment)?, &[]).await?;
+            let (expected, mut there) = (Expected::segment(&segment)?, Vec::new());
+            for (name, store) in &following {
+                match store.head(expected.name()).await {
+                    Ok(head) => there.extend(head.map(|_| name.clone())),
+                    Err(_) => self.remembered.passed_by(name),
+                }
+            }
+            self.look(&expected, &there).await?;
         }
         Ok(())
     }
@@ -208,7 +238,7 @@ impl<'a> Walk<'a> {
 
     /// Says of each finding which points need what it is about.
     pub(super) async fn name_points(&mut self) -> Result<()> {
-        if self.suspects.0.is_empty() {
+        if self.suspects.is_empty() {
             return Ok(());
         }
         let suspects = Arc::new(core::mem::take(&mut self.suspects));
@@ -229,12 +259,24 @@ impl<'a> Walk<'a> {
     }
 
     async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Found> {
+        self.look_in(expected, (true, following)).await
+    }
+
+    /// Where it is required, or not there, and in some that follow.
+    async fn look_in(
+        &mut self,
+        expected: &Expected,
+        (is_required, following): (bool, &[Name]),
+    ) -> Result<Found> {
         let from = self.tally.damaged.len();
         if self.events.is_closed() {
             return Ok(Found { damaged: from..from, is_whole: false });
         }
         let level: Level = self.request.level;
-        let mut places = self.house.places.required(&self.looked.required).await?;
+        let mut places = match is_required {
+            true => self.house.places.required(&self.looked.required).await?,
+            false => Vec::new(),
+        };
         let required = places.len();
         let (open, _) = self.house.places.open_of(&self.vault.row, following.to_vec()).await;
         self.remembered.passed_all_but(following, &open);
@@ -278,31 +320,6 @@ struct Found {
     is_whole: bool,
 }
 
-/// Packs that are not whole everywhere, and where the findings about them lie.
-#[derive(Default)]
-struct Suspects(Vec<Suspect>);
-
-struct Suspect {
-    base: ChunkNumber,
-    slots: u32,
-    found: Range<usize>,
-}
-
-impl Suspects {
-    fn note(&mut self, row: &PackRow, found: Range<usize>) {
-        if !found.is_empty() {
-            let base = ChunkNumber::from_u64(row.base);
-            self.0.push(Suspect { base, slots: row.slots, found });
-        }
-    }
-
-    /// The findings about packs of which the reach has a number.
-    fn needed_by(&self, reach: &Reach) -> Vec<Range<usize>> {
-        let is_needed = |suspect: &&Suspect| reach.meets(suspect.base, suspect.slots);
-        self.0.iter().filter(is_needed).map(|suspect| suspect.found.clone()).collect()
-    }
-}
-
 /// As it is told to whoever asked.
 fn told(damage: DamageRow, healed_from: Option<Name>) -> v1::Damage {
     v1::Damage {
@@ -311,16 +328,6 @@ fn told(damage: DamageRow, healed_from: Option<Name>) -> v1::Damage {
         problem: damage.problem,
         healed_from: healed_from.map(|name| name.to_string()),
         ..Default::default()
-    }
-}
-
-/// Each point once: the first is the one that was looked at, the last the one that is named now.
-fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
-    let is_named = |one: Option<&Bytes>| one.is_some_and(|one| one[..] == point.as_bytes()[..]);
-    for damage in findings.get_mut(found).into_iter().flatten() {
-        if !is_named(damage.points.first()) && !is_named(damage.points.last()) {
-            damage.points.push(Bytes::copy_from_slice(point.as_bytes()));
-        }
     }
 }
 
@@ -349,35 +356,6 @@ mod tests {
             reach.insert(ChunkNumber::from_u64(*number));
         }
         reach
-    }
-
-    #[test]
-    fn a_finding_names_every_point_that_needs_the_object_and_each_once() {
-        let [first, second, third] = [1, 2, 3].map(|id| PointId::from_bytes([id; 16]));
-        let named = |id: PointId| Bytes::copy_from_slice(id.as_bytes());
-        let of = |location: &str, points: &[PointId]| v1::Damage {
-            location: location.to_owned(),
-            points: points.iter().copied().map(named).collect(),
-            ..Default::default()
-        };
-        // Two locations of a pack, and the object of the second point.
-        let mut findings = vec![of("here", &[]), of("there", &[]), of("there", &[second])];
-        let mut suspects = Suspects::default();
-        suspects.note(&pack(1, 10, 10), 0..2);
-        suspects.note(&pack(2, 20, 5), 2..3);
-        // Two packs of one object.
-        suspects.note(&pack(3, 30, 5), 2..3);
-        suspects.note(&pack(4, 40, 5), 3..3);
-        for (point, numbers) in
-            [(first, &[10, 31][..]), (second, &[20, 30]), (third, &[19, 20, 34, 40])]
-        {
-            for found in suspects.needed_by(&reach(numbers)) {
-                name(&mut findings, found, point);
-            }
-        }
-        assert_eq!(findings[0].points, [named(first), named(third)]);
-        assert_eq!(findings[1].points, findings[0].points);
-        assert_eq!(findings[2].points, [named(second), named(first), named(third)]);
     }
 
     #[test]

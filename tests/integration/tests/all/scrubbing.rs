@@ -45,11 +45,40 @@ impl Scene {
         let told = self.cluster.run(&["location", "list"]).ok().object();
         let rows = told["locations"].as_array().unwrap().iter();
         let names: Vec<String> = rows.map(|row| row["name"].to_string()).collect();
+        self.declare_in(&format!("required = [{}]", names.join(", ")), verify)
+    }
+
+    fn declare_in(&self, locations: &str, verify: &str) -> Outcome {
         let file = self.cluster.scratch.join("vault.toml");
-        let locations = format!("locations = {{ required = [{}] }}", names.join(", "));
-        let spec = format!("[spec]\n{locations}\nverify = {{ {verify} }}\n");
+        let spec = format!("[spec]\nlocations = {{ {locations} }}\nverify = {{ {verify} }}\n");
         write(&file, format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
         self.cluster.run(&["apply", "-f", file.to_str().unwrap()])
+    }
+
+    /// A further location, an empty directory.
+    fn add(&self, name: &str) -> PathBuf {
+        let at = self.cluster.scratch.join(name);
+        self.cluster.run(&["location", "add", name, &format!("local:{}", at.display())]).ok();
+        at
+    }
+
+    /// A point that was forgotten, and the one that rests on what lies in its object.
+    fn forget_what_another_rests_on(&self) -> (String, String) {
+        write(&self.source.join("small"), "it lies in the object of the first point");
+        let file = self.cluster.scratch.join("docs.toml");
+        let rules = "retention = { last = 1, protect_for = \"0s\" }";
+        write(&file, retaining::policy("files-1", &self.source, rules));
+        self.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+        let back_up = || {
+            let made = self.cluster.run(&["backup", "docs"]).ok().object();
+            made["point"].as_str().unwrap().to_owned()
+        };
+        let first = back_up();
+        write(&self.source.join("large"), noise(1001, 700_000));
+        let second = back_up();
+        let plan = self.cluster.run(&["retain", "docs", "--yes"]).ok().object();
+        assert_eq!(plan["forgotten"], serde_json::json!([first]), "{plan:#}");
+        (first, second)
     }
 
     fn objects(&self, location: &str) -> Objects {
@@ -216,15 +245,9 @@ fn every_kind_of_damage_is_found_and_healed_when_it_is_asked_for() {
 #[test]
 fn a_location_that_follows_is_read_back_and_lacks_nothing_that_is_still_to_come() {
     let scene = Scene::new(&["main"], 9);
-    let far = scene.cluster.scratch.join("far");
-    scene.cluster.run(&["location", "add", "far", &format!("local:{}", far.display())]).ok();
+    scene.add("far");
     let locations = r#"required = ["main"], following = ["far"]"#;
-    let declare = |verify: &str| {
-        let file = scene.cluster.scratch.join("vault.toml");
-        let spec = format!("[spec]\nlocations = {{ {locations} }}\nverify = {{ {verify} }}\n");
-        write(&file, format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
-        scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
-    };
+    let declare = |verify: &str| drop(scene.declare_in(locations, verify).ok());
     declare(EAGER);
     let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
     wait_until("it has everything", PATIENCE, is_current);
@@ -263,6 +286,91 @@ fn a_location_that_follows_is_read_back_and_lacks_nothing_that_is_still_to_come(
     for victim in &victims {
         assert!(said.contains(&format!("{} in far", victim.name)), "{}: {said}", victim.name);
     }
+}
+
+const KEYS: &str = "keys/00000001/00000001";
+const OFF: &str = "storage_bytes_per_day = 0";
+
+#[test]
+fn keys_that_are_gone_everywhere_are_put_again_from_the_ledger() {
+    let scene = Scene::new(&["east", "west"], 1);
+    let right = fs::read(scene.cluster.scratch.join("east").join(KEYS)).unwrap();
+    let path = |location: &str| scene.cluster.scratch.join(location).join(KEYS);
+    let wait_until_there = |location: &str| {
+        let is_there = || (fs::read(path(location)).ok()? == right).then_some(());
+        wait_until(location, PATIENCE, is_there);
+    };
+    for location in ["east", "west"] {
+        fs::remove_file(path(location)).unwrap();
+    }
+    // One that comes to follow has them from nobody else.
+    scene.add("far");
+    let locations = r#"required = ["east", "west"], following = ["far"]"#;
+    scene.declare_in(locations, OFF).ok();
+    let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    wait_until("it has everything", PATIENCE, is_current);
+    wait_until_there("far");
+    fs::remove_file(path("far")).unwrap();
+    scene.declare_in(locations, EAGER).ok();
+    for location in ["east", "west", "far"] {
+        wait_until_there(location);
+    }
+    let said = scene.healed().join("\n");
+    for location in ["east", "west", "far"] {
+        assert!(said.contains(&format!("{KEYS} in {location}")), "{said}");
+    }
+    scene.declare_in(locations, OFF).ok();
+    // And by whoever asks for it.
+    for location in ["east", "west", "far"] {
+        fs::remove_file(path(location)).unwrap();
+    }
+    let told = scene.cluster.run(&["verify", "--all", "--level", "storage"]).ends(7).object();
+    let rows = told["damaged"].as_array().unwrap();
+    let found: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|row| (row["object"].as_str().unwrap(), row["problem"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, [(KEYS, "missing"); 3], "{told}");
+    assert_eq!(rows[0]["healed_from"], "ledger", "{told}");
+    for location in ["east", "west", "far"] {
+        assert_eq!(fs::read(path(location)).unwrap(), right);
+    }
+}
+
+#[test]
+fn other_keys_under_the_name_of_those_in_use_are_put_aside_and_the_right_ones_take_it() {
+    let scene = Scene::new(&["main"], 1);
+    scene.cluster.run(&["keys", "rotate", "main"]).ok();
+    let path = |location: &str| scene.cluster.scratch.join(location).join(KEYS);
+    let right = fs::read(path("main")).unwrap();
+    // Well-formed, and of this vault; whoever can write there can put them.
+    let newer = scene.cluster.scratch.join("main").join("keys/00000002/00000001");
+    let others = fs::read(newer).unwrap();
+    let far = scene.add("far");
+    write(&path("far"), &others);
+    let locations = r#"required = ["main"], following = ["far"]"#;
+    scene.declare_in(locations, OFF).ok();
+    let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    wait_until("it has everything", PATIENCE, is_current);
+    assert_eq!(fs::read(path("far")).unwrap(), right, "before any point is said to lie there");
+    let kept = |location: &Path| -> Vec<Vec<u8>> {
+        let kept = Objects::of(location).below("aside").into_iter();
+        kept.map(|path| fs::read(path).unwrap()).collect()
+    };
+    assert_eq!(kept(&far), [others.clone()]);
+    // In one that is in use.
+    fs::remove_file(path("main")).unwrap();
+    write(&path("main"), &others);
+    scene.declare_in(locations, EAGER).ok();
+    let is_whole = || (fs::read(path("main")).ok()? == right).then_some(());
+    wait_until("it is healed", PATIENCE, is_whole);
+    assert_eq!(kept(&scene.cluster.scratch.join("main")), [others]);
+    let said = scene.healed().join("\n");
+    for location in ["main", "far"] {
+        assert!(said.contains(&format!("{KEYS} in {location}; other keys")), "{said}");
+    }
+    scene.wait_for_a_pass("main");
+    assert_eq!(scene.damage_alarms(), Vec::<Value>::new());
 }
 
 #[test]
@@ -310,20 +418,7 @@ fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
 #[test]
 fn what_others_rest_on_is_read_back_though_its_point_was_forgotten() {
     let scene = Scene::new(&["east", "west"], 0);
-    write(&scene.source.join("small"), "it lies in the object of the first point");
-    let file = scene.cluster.scratch.join("docs.toml");
-    let rules = "retention = { last = 1, protect_for = \"0s\" }";
-    write(&file, retaining::policy("files-1", &scene.source, rules));
-    scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
-    let back_up = || {
-        let made = scene.cluster.run(&["backup", "docs"]).ok().object();
-        made["point"].as_str().unwrap().to_owned()
-    };
-    let first = back_up();
-    write(&scene.source.join("large"), noise(1, 700_000));
-    let second = back_up();
-    let plan = scene.cluster.run(&["retain", "docs", "--yes"]).ok().object();
-    assert_eq!(plan["forgotten"], serde_json::json!([first]), "{plan:#}");
+    let (first, second) = scene.forget_what_another_rests_on();
     let path = |location| scene.cluster.scratch.join(location).join("points").join(&first);
     let right = fs::read(path("east")).unwrap();
     fs::remove_file(path("east")).unwrap();
@@ -342,6 +437,38 @@ fn what_others_rest_on_is_read_back_though_its_point_was_forgotten() {
     assert_eq!(told["next"], format!("holdfast verify {second} names the paths"));
     scene.wait_for_a_pass("east");
     assert_eq!(scene.check("east")["damage"], 1, "and it stays told");
+}
+
+#[test]
+fn what_a_location_that_came_later_needs_of_forgotten_points_is_verified_there() {
+    let scene = Scene::new(&["main"], 10);
+    let (first, _) = scene.forget_what_another_rests_on();
+    let far = scene.add("far");
+    let locations = r#"required = ["main"], following = ["far"]"#;
+    scene.declare_in(locations, OFF).ok();
+    let is_current = || (scene.location("far")["copies"][0]["state"] == "current").then_some(());
+    wait_until("it has everything", PATIENCE, is_current);
+    let home = far.join("points").join(&first);
+    let segment = scene.objects("far").below("index").remove(0);
+    let victims = [home, segment].map(|path| {
+        let (name, right) = (scene.objects("far").name(&path), fs::read(&path).unwrap());
+        std::mem::forget(scene.objects("far").damage(&path, Damage::Truncate));
+        Victim { name, path, right }
+    });
+    let verify = ["verify", "--all", "--level", "storage"];
+    let told = scene.cluster.run(&verify).ends(7).object();
+    let rows = told["damaged"].as_array().unwrap();
+    for victim in &victims {
+        let row = rows.iter().find(|row| row["object"] == victim.name.as_str());
+        let row = row.unwrap_or_else(|| panic!("{} in {rows:?}", victim.name));
+        assert_eq!((&row["location"], &row["healed_from"]), (&"far".into(), &"main".into()));
+        assert!(victim.is_whole(), "{row}");
+    }
+    assert_eq!(rows.len(), victims.len(), "{rows:?}");
+    assert_eq!(scene.check("far")["last"]["damaged"], 2, "and it counts as a pass");
+    // One that follows need not have it.
+    fs::remove_file(&victims[1].path).unwrap();
+    scene.cluster.run(&verify).ok();
 }
 
 #[test]

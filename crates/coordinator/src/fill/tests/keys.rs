@@ -1,22 +1,65 @@
-//! Keys that were made on two sides: none takes the place of the other.
+//! The keys that the ledger has lie in every location, and those that another side made are kept.
 
-use super::scene::{Scene, holds, place, put, spoil};
+use super::{
+    super::Mended,
+    scene::{Leaving, Scene, holds, of, place, put, put_all},
+};
 use bytes::Bytes;
-use holdfast_common::Code;
+use holdfast_common::{Code, limits};
+use holdfast_repository::layout::ObjectName;
+
+/// Where keys of this name lie when others took the name.
+fn aside((name, bytes): &(ObjectName, Bytes)) -> String {
+    format!("aside/{name}/{}", blake3::hash(bytes).to_hex())
+}
 
 #[tokio::test]
-async fn keys_that_another_side_made_are_not_replaced_by_those_that_the_ledger_has() {
+async fn keys_that_another_side_made_are_put_aside_before_those_that_the_ledger_has_take_the_name()
+{
     let mut scene = Scene::new();
     let (ours, theirs) = (scene.rotated(2), scene.rotated(2));
     (scene.vault.key_version, scene.vault.key_object) = (2, ours.1.to_vec().into());
-    let (from, to) = ([place("near").await], place("far").await);
+    let from = [place("near").await];
     put(&from[0].1, &ours).await;
-    put(&to.1, &theirs).await;
     for problem in ["stale", "differs", "hash"] {
-        let mended = scene.mend((&from, &to), (&ours.0, problem)).await.unwrap();
-        assert_eq!(mended, None, "{problem}");
+        let to = place("far").await;
+        put(&to.1, &theirs).await;
+        // Somebody foresaw the name.
+        put(&to.1, &(aside(&theirs).parse().unwrap(), Bytes::from_static(b"in the way"))).await;
+        let mended = scene.mend((&from, &to), (&ours.0, problem)).await.unwrap().unwrap();
+        assert_eq!(mended.from.as_str(), "near", "{problem}");
+        assert_eq!(mended.aside.unwrap().as_str(), aside(&theirs));
+        let held = holds(&to).await;
+        assert_eq!((&held[ours.0.as_str()], &held[&aside(&theirs)]), (&ours.1, &theirs.1));
     }
-    assert_eq!(holds(&to).await[ours.0.as_str()], theirs.1);
+}
+
+#[tokio::test]
+async fn keys_of_another_name_that_the_ledger_does_not_have_are_left_where_they_are() {
+    let mut scene = Scene::new();
+    let (ours, theirs) = (scene.keys(1), scene.rotated(2));
+    scene.vault.key_object = ours.1.to_vec().into();
+    let (from, to) = ([place("near").await], place("far").await);
+    put_all(&to, &[ours, theirs.clone()]).await;
+    put(&from[0].1, &scene.rotated(2)).await;
+    let mended = scene.mend((&from, &to), (&theirs.0, "differs")).await.unwrap();
+    assert_eq!(mended, None);
+    assert_eq!(holds(&to).await[theirs.0.as_str()], theirs.1);
+}
+
+#[tokio::test]
+async fn nobody_takes_the_name_while_other_keys_cannot_be_put_aside() {
+    let mut scene = Scene::new();
+    let (ours, theirs) = (scene.rotated(2), scene.rotated(2));
+    (scene.vault.key_version, scene.vault.key_object) = (2, ours.1.to_vec().into());
+    // It can still be read, and its first write fails.
+    let store = Leaving::after(usize::MAX, false);
+    let to = of("far", store.clone()).await;
+    put(&to.1, &theirs).await;
+    store.allow(2);
+    scene.bring_keys(&to).await.unwrap_err();
+    store.allow(usize::MAX);
+    assert_eq!(holds(&to).await[theirs.0.as_str()], theirs.1);
 }
 
 #[tokio::test]
@@ -34,7 +77,8 @@ async fn keys_of_the_same_pair_and_damaged_ones_are_replaced() {
         let to = place("far").await;
         put(&to.1, &(ours.0.clone(), bytes)).await;
         let mended = scene.mend((&from, &to), (&ours.0, problem)).await.unwrap();
-        assert_eq!(mended, Some("near".parse().unwrap()), "{problem}");
+        let near = Mended { from: "near".parse().unwrap(), aside: None };
+        assert_eq!(mended, Some(near), "{problem}");
         assert_eq!(holds(&to).await[ours.0.as_str()], ours.1);
     }
 }
@@ -63,20 +107,36 @@ async fn a_place_with_keys_that_the_ledger_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn keys_that_points_need_are_brought_or_it_is_said_that_nobody_has_them() {
+async fn keys_that_points_need_are_brought_from_the_ledger_whatever_lies_there() {
+    let mut scene = Scene::new();
+    let (keys, others, again) = (scene.keys(1), scene.rotated(2), scene.keys(1));
+    scene.vault.key_object = keys.1.to_vec().into();
+    // Of another pair, under the name of those in use; cut short; the same pair, wrapped again.
+    let foreign = Some(others.1.clone());
+    let torn = Some(keys.1.slice(..keys.1.len() / 2));
+    let long = Some(Bytes::from(vec![7; limits::KEY_OBJECT_BYTES_MAX + 1]));
+    for there in [None, foreign, torn, long, Some(again.1)] {
+        let to = place("far").await;
+        if let Some(there) = &there {
+            put(&to.1, &(keys.0.clone(), there.clone())).await;
+        }
+        let [(name, done)] = &scene.bring_keys(&to).await.unwrap()[..] else { panic!("{there:?}") };
+        assert_eq!((name, done.is_instead), (&keys.0, there.is_some()));
+        assert_eq!(holds(&to).await[keys.0.as_str()], keys.1);
+        let is_foreign = there.as_ref() == Some(&others.1);
+        assert_eq!(done.aside.is_some(), is_foreign, "{there:?}");
+        assert_eq!(scene.bring_keys(&to).await.unwrap(), [], "once");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_gone_everywhere_are_mended_by_what_the_ledger_has() {
     let mut scene = Scene::new();
     let keys = scene.keys(1);
     scene.vault.key_object = keys.1.to_vec().into();
     let (from, to) = ([place("near").await], place("far").await);
-    let refused = scene.bring_keys(&from, &to).await.unwrap_err();
-    assert_eq!(refused.code, Code::ObjectDamaged, "no place has them: {refused}");
-    put(&from[0].1, &(keys.0.clone(), Bytes::from_static(b"rotten"))).await;
-    let refused = scene.bring_keys(&from, &to).await.unwrap_err();
-    assert!(refused.message.contains(keys.0.as_str()), "{refused}");
-    assert!(!holds(&to).await.contains_key(keys.0.as_str()));
-    spoil(&from[0], &keys.0, &keys.1).await;
-    for _again in 0..2 {
-        scene.bring_keys(&from, &to).await.unwrap();
-        assert_eq!(holds(&to).await[keys.0.as_str()], keys.1);
-    }
+    let mended = scene.mend((&from, &to), (&keys.0, "missing")).await.unwrap().unwrap();
+    assert_eq!(mended, Mended { from: "ledger".parse().unwrap(), aside: None });
+    assert_eq!(holds(&to).await[keys.0.as_str()], keys.1);
+    assert!(!holds(&from[0]).await.contains_key(keys.0.as_str()), "that one has its own scrub");
 }

@@ -1,6 +1,8 @@
 //! Locations of a vault in memory, some of which go away, and objects of every kind in them.
 
-use super::super::{Filled, Own, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
+use super::super::{
+    Filled, Mended, Own, Pace, Progress, Told, filling::Filling, keys::Put, sealed::LedgerKeys,
+};
 use crate::{
     budget::Budget,
     crowd::{VAULT, id, vault},
@@ -102,14 +104,14 @@ impl Scene {
         &self,
         (from, to): (&[Place], &Place),
         (name, problem): (&ObjectName, &str),
-    ) -> Result<Option<Name>> {
+    ) -> Result<Option<Mended>> {
         let own = Own { name: name.clone(), there: Some(1) };
         self.with(from, to, &|_| (), &|| self.insist()).mend(&own, problem, None).await
     }
 
     /// Brings the keys that the ledger has.
-    pub(super) async fn bring_keys(&self, from: &[Place], to: &Place) -> Result<()> {
-        self.with(from, to, &|_| (), &|| self.insist()).keys().await
+    pub(super) async fn bring_keys(&self, to: &Place) -> Result<Vec<(ObjectName, Put)>> {
+        self.with(&[], to, &|_| (), &|| self.insist()).keys().await
     }
 
     /// Whether all keys of a place are known, or lie in others.

@@ -195,6 +195,8 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// Packs of which one command says that they are condemned, spared, doomed or gone.
+pub const PACKS_COLLECTED_MAX: usize = 1000;
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.
@@ -321,6 +323,7 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(
         FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS

@@ -124,6 +124,8 @@ pub(crate) fn name(text: &str) -> Name {
 
 pub(crate) fn pack(id: [u8; 32]) -> PackRow {
     PackRow {
+        condemned: None,
+        doomed: None,
         id: PackId::from_bytes(id),
         vault: VAULT,
         kind: 1,

@@ -36,6 +36,8 @@ pub const SILENCE: u32 = 3;
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
+/// From which level on packs are collected: a session counts from what its checkpoint was made of.
+pub const COLLECTED: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] =
     &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
@@ -59,6 +61,9 @@ impl Command {
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
+            Self::CommitPoint(commit) if commit.based.is_some() || commit.whole_at.is_some() => {
+                COLLECTED
+            }
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,
             other => level_of(other.number()).unwrap_or(u32::MAX),

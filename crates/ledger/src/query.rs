@@ -7,11 +7,11 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, ClusterRow, EpochRow, FindingRow, LevelRow, LocationRow,
-        LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
-        cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member, office::OFFICE_KEY,
-        pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        AgentRow, BundleRow, ClusterRow, CollectionRow, EpochRow, FindingRow, GoneRow, LevelRow,
+        LocationRow, LostHistoryRow, MemberRow, NewPointRow, OfficeRow, OperatorRow, PackRow,
+        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member,
+        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -279,6 +279,22 @@ impl<'a> Query<'a> {
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
         let after = after.map(|id| pack_key(vault, id));
         self.rows(vault.as_bytes(), after.as_deref(), limits::LIST_PAGE_ROWS)
+    }
+
+    /// The newest round of collection in a vault, over or not.
+    pub fn collection(&self, vault: &VaultId) -> Result<Option<CollectionRow>> {
+        self.row(vault.as_bytes())
+    }
+
+    /// Points that came into a vault since its round began.
+    pub fn new_points(&self, vault: &VaultId) -> Result<Vec<PointId>> {
+        let rows = self.every::<NewPointRow>(vault.as_bytes())?;
+        Ok(rows.into_iter().map(|row| row.point).collect())
+    }
+
+    /// Whether a pack was collected, and lies nowhere any more.
+    pub fn is_gone(&self, vault: &VaultId, pack: &PackId) -> Result<bool> {
+        Ok(self.row::<GoneRow>(&pack_key(vault, pack))?.is_some())
     }
 
     pub fn audit_head(&self) -> Result<AuditHead> {

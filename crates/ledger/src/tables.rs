@@ -42,6 +42,9 @@ pub enum Table {
     Epoch = 30,
     Level = 34,
     Finding = 35,
+    Collection = 46,
+    NewPoint = 47,
+    Gone = 48,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -27,11 +27,14 @@ fn read(command: impl Into<Command>, known: u32) -> Result<Envelope, Error> {
 #[test]
 fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first() {
     // Old numbers, and in them what old members would not understand.
-    let newer = ["create_witness_token", "admit_witness", "store_placed_packs"];
+    let newer =
+        ["create_witness_token", "admit_witness", "store_placed_packs", "commit_based_point"];
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
-            "disable_location" | "enable_location" | "replace_location" => LEVEL,
+            "disable_location" | "enable_location" | "replace_location" => 4,
+            "commit_based_point" => LEVEL,
+            _ if (56..=99).contains(&command.number()) => LEVEL,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,

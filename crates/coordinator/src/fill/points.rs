@@ -135,7 +135,7 @@ async fn missing(
                 PackHome::Point(point, _) => !bare.contains(&point),
             };
             let is_whole = match pack.state {
-                PackState::Intended => continue,
+                PackState::Doomed | PackState::Intended => continue,
                 PackState::Lost => false,
                 PackState::Stored => is_there,
             };

@@ -54,6 +54,8 @@ impl House {
             point: row,
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
+            based: None,
+            whole_at: None,
         };
         let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {

@@ -228,13 +228,15 @@ impl Trusted<'_> {
         Ok(others)
     }
 
-    /// Of a pack that is stored, of this kind, and by somebody of the trust group.
+    /// Of a pack that is stored and that collection leaves alone, of this kind, and by somebody of
+    /// the trust group. It is the row that counts, as this member has it: never older than the
+    /// session's beginning.
     fn writer(&mut self, kind: ChunkKind, pack: &PackId) -> Result<Option<Writer>> {
         if let Some(known) = self.known.get(pack) {
             return Ok(*known);
         }
         let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
-        let stored = |row: &PackRow| row.state == PackState::Stored && row.kind == kind as u8;
+        let stored = |row: &PackRow| row.is_offered() && row.kind == kind as u8;
         let writer = row.filter(stored).and_then(|row| {
             let shares = self.vault.row.sharing == Sharing::Vault;
             match row.writer == self.session.agent {

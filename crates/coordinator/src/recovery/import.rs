@@ -139,7 +139,7 @@ impl<'a> Search<'a> {
                     // A point that is committed was seen whole; another one is looked at itself.
                     PackHome::Point(point, _) => self.query.point(&point).is_ok(),
                 };
-                if !is_there || row.state == PackState::Lost {
+                if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
                     continue;
                 }
                 self.covered.insert_range(ChunkNumber::from_u64(row.base), row.slots)?;
@@ -262,6 +262,8 @@ impl<'a> Search<'a> {
             self.keys.index_private(version)?.open_footer(digest, sealed)
         })?;
         Ok(PackRow {
+            condemned: None,
+            doomed: None,
             id: *id,
             vault: self.vault.id,
             kind: view.kind() as u8,

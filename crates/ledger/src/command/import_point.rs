@@ -8,6 +8,7 @@ use super::{
     Apply, Outcome,
     begin_session::{previous_point, remember_newest},
     conflict,
+    rounds::insist_on_alive,
 };
 use crate::{
     row::{
@@ -51,6 +52,7 @@ impl ImportPoint {
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
+        apply.note_new_point(&point, true)?;
         self.end_run(apply, &point)?;
         Ok(Outcome::At(apply.index))
     }
@@ -60,11 +62,17 @@ impl ImportPoint {
             return Err(conflict("a pack is of another vault than its point"));
         }
         let known = apply.tables.row::<PackRow>(&pack_key(&pack.vault, &pack.id))?;
-        if known.is_some_and(|known| known.base != pack.base || known.slots != pack.slots) {
+        if known.as_ref().is_some_and(|known| known.base != pack.base || known.slots != pack.slots)
+        {
             let message = format!("the pack {} has other numbers here", pack.id);
             return Err(conflict(message));
         }
-        apply.tables.put(&PackRow { state: PackState::Stored, ..pack.clone() })
+        match known {
+            Some(known) => insist_on_alive(&known)?,
+            None => apply.insist_on_living_name(&pack.vault, &pack.id)?,
+        }
+        let (state, condemned, doomed) = (PackState::Stored, None, None);
+        apply.tables.put(&PackRow { state, condemned, doomed, ..pack.clone() })
     }
 
     /// The run that made it has a row here, or gets one.

@@ -3,8 +3,12 @@
 use super::{
     Apply, Outcome,
     numbers::{epoch_bits, reserve},
+    rounds::insist_on_alive,
 };
-use crate::row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
+use crate::{
+    level::COLLECTED,
+    row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key},
+};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 
@@ -47,9 +51,16 @@ impl IntendPacks {
             }
             let key = pack_key(&vault.id, &pack.id);
             if let Some(known) = apply.tables.row::<PackRow>(&key)? {
+                insist_on_alive(&known)?;
                 bases.push(known.base);
+                if apply.level()? >= COLLECTED {
+                    // Whoever announces it relies on it from here on, and is who writes it.
+                    let session = session.id;
+                    apply.tables.put(&PackRow { condemned: None, session, ..known })?;
+                }
                 continue;
             }
+            apply.insist_on_living_name(&vault.id, &pack.id)?;
             let base = prefix | vault.next_number;
             bases.push(base);
             apply.tables.put(&PackRow {
@@ -64,6 +75,8 @@ impl IntendPacks {
                 state: PackState::Intended,
                 home: pack.home,
                 digest: pack.digest,
+                condemned: None,
+                doomed: None,
             })?;
             vault = reserve(vault, pack.slots)?;
         }

@@ -22,7 +22,7 @@ impl LosePack {
         let Some(pack) = apply.tables.row::<PackRow>(&pack_key(&self.vault, &self.pack))? else {
             return Err(Error::new(Code::PackMissing, "there is no such pack"));
         };
-        if pack.state == PackState::Lost {
+        if matches!(pack.state, PackState::Lost | PackState::Doomed) {
             return Ok(Outcome::Unchanged);
         }
         apply.tables.put(&PackRow { state: PackState::Lost, ..pack })?;

@@ -6,13 +6,19 @@
 
 mod add_segment;
 mod admit_member;
+mod begin_collection;
 mod begin_read;
 mod begin_session;
+mod bury_packs;
 mod certify_member;
 mod claim_epoch;
+mod clear_collection;
 mod commit_point;
+mod condemn_packs;
 mod create_token;
 mod delete_resource;
+mod doom_packs;
+mod end_collection;
 mod end_restore;
 mod end_run;
 mod end_session;
@@ -45,7 +51,10 @@ mod return_region;
 mod revoke_agent;
 mod rewrap_keys;
 mod roster;
+mod rounds;
+mod seal_collection;
 mod see_agents;
+mod spare_packs;
 mod start_run;
 mod store_packs;
 mod take_office;
@@ -53,14 +62,20 @@ mod use_location;
 
 pub use add_segment::AddSegment;
 pub use admit_member::AdmitMember;
+pub use begin_collection::BeginCollection;
 pub use begin_read::BeginRead;
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
+pub use bury_packs::BuryPacks;
 pub use certify_member::CertifyMember;
 pub use claim_epoch::ClaimEpoch;
+pub use clear_collection::ClearCollection;
 pub use commit_point::CommitPoint;
+pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
+pub use doom_packs::DoomPacks;
+pub use end_collection::EndCollection;
 pub use end_restore::EndRestore;
 pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
@@ -91,7 +106,9 @@ pub use replace_location::ReplaceLocation;
 pub use return_region::ReturnRegion;
 pub use revoke_agent::RevokeAgent;
 pub use rewrap_keys::{RewrapKeys, RewrappedVault};
+pub use seal_collection::SealCollection;
 pub use see_agents::SeeAgents;
+pub use spare_packs::SparePacks;
 pub use start_run::StartRun;
 pub use store_packs::StorePacks;
 pub use take_office::TakeOffice;
@@ -216,6 +233,14 @@ commands! {
     53 DisableLocation "location.disable" |c| c.location;
     54 EnableLocation "location.enable" |c| c.location;
     55 ReplaceLocation "location.replace" |c| format!("{} by {}", c.location, c.url);
+    76 BeginCollection "collection.begin" |c| c.vault;
+    77 CondemnPacks "packs.condemn" |c| format!("{} in round {}", c.packs.len(), c.round);
+    78 SealCollection "collection.seal" |c| c.round;
+    79 ClearCollection "collection.clear" |c| c.round;
+    80 SparePacks "packs.spare" |c| c.packs.len();
+    81 DoomPacks "packs.doom" |c| format!("{} in round {}", c.packs.len(), c.round);
+    82 BuryPacks "packs.bury" |c| c.packs.len();
+    83 EndCollection "collection.end" |c| c.round;
 }
 
 impl Apply<'_, '_> {

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod cluster;
+pub mod collection;
 pub mod epoch;
 pub mod finding;
 pub mod level;
@@ -22,6 +23,7 @@ pub mod token;
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use cluster::{ClusterRow, OperatorRow};
+pub use collection::{CollectionRow, GoneRow, NewPointRow, Stage};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
 pub use level::LevelRow;

@@ -1,7 +1,7 @@
 //! A pack that is stored or about to be. The row exists before the first byte is written.
 
 use super::row;
-use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, VaultId};
+use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum PackState {
     /// No location has it whole; only a restore may still look for it.
     #[n(3)]
     Lost,
+    /// Nobody needs it: its objects may go at any moment, and its name is never used again.
+    #[n(4)]
+    Doomed,
 }
 
 /// Where its bytes lie.
@@ -56,6 +59,18 @@ pub struct PackRow {
     /// BLAKE3 of everything before the footer: with it the footer opens without the frames.
     #[cbor(n(10), with = "minicbor::bytes")]
     pub digest: [u8; 32],
+    /// The round that found that nobody needs it. Offers are answered as if it were absent.
+    #[n(11)]
+    pub condemned: Option<u64>,
+    #[n(12)]
+    pub doomed: Option<Timestamp>,
+}
+
+impl PackRow {
+    /// Whether what is backed up from now on may rely on it.
+    pub fn is_offered(&self) -> bool {
+        self.state == PackState::Stored && self.condemned.is_none()
+    }
 }
 
 /// Packs are found by vault, then id.

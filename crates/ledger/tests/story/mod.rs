@@ -13,6 +13,7 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod collecting;
 pub(crate) mod members;
 pub(crate) mod recovering;
 
@@ -298,6 +299,8 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
+        based: None,
+        whole_at: None,
     }
 }
 
@@ -409,8 +412,10 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     for vault in query.vaults().unwrap() {
         let mut packs = query.packs(&vault.id, None).unwrap();
         packs.sort_by_key(|pack| pack.base & SEQUENCE);
-        // A recovery leaves numbers out that may have been given before.
-        let has_gaps = !query.recoveries().unwrap().is_empty();
+        // A recovery leaves numbers out that may have been given before, and collection those of
+        // packs that went.
+        let has_gaps = !query.recoveries().unwrap().is_empty()
+            || query.collection(&vault.id).unwrap().is_some();
         let mut next = 0;
         for pack in packs {
             let sequence = pack.base & SEQUENCE;
@@ -503,7 +508,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), recovering::samples()].concat()
+    let others = [members::samples(), recovering::samples(), collecting::samples()].concat();
+    [samples, location_samples(), others].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {

@@ -43,6 +43,8 @@ pub(crate) fn import(who: u8, number: u8, base: u64) -> ImportPoint {
         state: PackState::Stored,
         home: intended.home,
         digest: intended.digest,
+        condemned: None,
+        doomed: None,
     };
     ImportPoint { point, packs: vec![pack] }
 }

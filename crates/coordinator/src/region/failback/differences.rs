@@ -105,7 +105,15 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
-        | Command::CertifyMember(_) => None,
+        | Command::CertifyMember(_)
+        | Command::BeginCollection(_)
+        | Command::CondemnPacks(_)
+        | Command::SealCollection(_)
+        | Command::ClearCollection(_)
+        | Command::SparePacks(_)
+        | Command::DoomPacks(_)
+        | Command::BuryPacks(_)
+        | Command::EndCollection(_) => None,
     }
 }
 

@@ -1,0 +1,46 @@
+//! The delete entry. What this round condemned and nobody took back goes for good: its objects may
+//! be deleted from here on, by anybody, at any time, and its name is never used again.
+//!
+//! A pack that is not condemned by this round any more is left alone; how many are doomed is the
+//! outcome.
+
+use super::{Apply, Outcome, condemn_packs::insist_on_bound};
+use crate::row::{CollectionRow, PackRow, PackState, Stage, pack::pack_key};
+use holdfast_common::{PackId, Result, VaultId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct DoomPacks {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub round: u64,
+    #[n(2)]
+    pub packs: Vec<PackId>,
+}
+
+impl DoomPacks {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        insist_on_bound(&self.packs)?;
+        let mut round = apply.round_at(&self.vault, self.round, Stage::Clear)?;
+        apply.insist_on_quiet_epoch()?;
+        let mut doomed = 0;
+        for id in &self.packs {
+            let pack = apply.tables.row::<PackRow>(&pack_key(&self.vault, id))?;
+            let Some(pack) = pack.filter(|pack| pack.condemned == Some(self.round)) else {
+                continue;
+            };
+            doomed += 1;
+            round.doomed_bytes += u64::from(pack.length);
+            let (state, when) = (PackState::Doomed, Some(apply.time));
+            apply.tables.put(&PackRow { state, condemned: None, doomed: when, ..pack })?;
+        }
+        round.doomed += doomed;
+        if doomed > 0 {
+            round.doomed_at = apply.index;
+        }
+        apply.tables.put::<CollectionRow>(&round)?;
+        Ok(Outcome::Number(doomed))
+    }
+}

@@ -1,0 +1,30 @@
+//! Ends a round, at whatever stage it is. What it condemned and did not doom stays absent for
+//! offers until the next round condemns or spares it.
+
+use super::{Apply, Outcome};
+use crate::row::{CollectionRow, Stage};
+use holdfast_common::{Result, VaultId};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct EndCollection {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub round: u64,
+}
+
+impl EndCollection {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        apply.insist_on_system()?;
+        match apply.newest_round(&self.vault)? {
+            Some(row) if row.round == self.round && row.stage != Stage::Over => {
+                apply.forget_new_points(&self.vault)?;
+                apply.tables.put(&CollectionRow { stage: Stage::Over, ..row })?;
+                Ok(Outcome::Done)
+            }
+            _ => Ok(Outcome::Unchanged),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a collector says to the ledger.
+
+use super::{Story, agent, commit, ids};
+use holdfast_common::Code;
+use holdfast_ledger::{Actor, Command, Outcome, command::*, row::PointState};
+
+pub(crate) fn begin_collection() -> BeginCollection {
+    BeginCollection { vault: ids::vault() }
+}
+
+pub(crate) fn condemn(round: u64, packs: &[u8]) -> CondemnPacks {
+    CondemnPacks { vault: ids::vault(), round, packs: named(packs) }
+}
+
+pub(crate) fn seal(round: u64) -> SealCollection {
+    SealCollection { vault: ids::vault(), round }
+}
+
+pub(crate) fn clear(round: u64) -> ClearCollection {
+    ClearCollection { vault: ids::vault(), round }
+}
+
+pub(crate) fn spare(packs: &[u8]) -> SparePacks {
+    SparePacks { vault: ids::vault(), packs: named(packs) }
+}
+
+pub(crate) fn doom(round: u64, packs: &[u8]) -> DoomPacks {
+    DoomPacks { vault: ids::vault(), round, packs: named(packs) }
+}
+
+pub(crate) fn bury(packs: &[u8]) -> BuryPacks {
+    BuryPacks { vault: ids::vault(), packs: named(packs) }
+}
+
+pub(crate) fn end_collection(round: u64) -> EndCollection {
+    EndCollection { vault: ids::vault(), round }
+}
+
+fn named(packs: &[u8]) -> Vec<holdfast_common::PackId> {
+    packs.iter().map(|pack| ids::pack(*pack)).collect()
+}
+
+impl Story {
+    /// How many, or which.
+    #[track_caller]
+    pub(crate) fn number(&mut self, command: impl Into<Command>) -> u64 {
+        match self.done(Actor::System, command) {
+            Outcome::Number(number) => number,
+            other => panic!("{other:?} is no number"),
+        }
+    }
+
+    /// A round that has condemned these packs and was sealed.
+    #[track_caller]
+    pub(crate) fn sealed(&mut self, packs: &[u8]) -> u64 {
+        let round = self.number(begin_collection());
+        assert_eq!(self.number(condemn(round, packs)), packs.len() as u64);
+        self.done(Actor::System, seal(round));
+        round
+    }
+
+    #[track_caller]
+    pub(crate) fn refused_to_collect(&mut self, command: impl Into<Command>, code: Code) {
+        self.refused(Actor::System, command, code);
+    }
+}
+
+/// One of each command of collection.
+pub(crate) fn samples() -> Vec<(&'static str, Command)> {
+    let based = commit(1, 3, agent(1), PointState::Checkpoint);
+    vec![
+        ("commit_based_point", CommitPoint { based: Some(7), whole_at: Some(8), ..based }.into()),
+        ("begin_collection", begin_collection().into()),
+        ("condemn_packs", condemn(7, &[1, 2]).into()),
+        ("seal_collection", seal(7).into()),
+        ("clear_collection", clear(7).into()),
+        ("spare_packs", spare(&[1]).into()),
+        ("doom_packs", doom(7, &[2]).into()),
+        ("bury_packs", bury(&[2]).into()),
+        ("end_collection", end_collection(7).into()),
+    ]
+}

@@ -29,6 +29,9 @@ pub(crate) struct Rules {
     pub(crate) second_mark: bool,
     pub(crate) taking_in_unclears: bool,
     pub(crate) announcing_spares: bool,
+    pub(crate) announcing_owns: bool,
+    /// A checkpoint's copy is made when no answer is under way.
+    pub(crate) copies_wait: bool,
     pub(crate) answers_after_begin: bool,
     pub(crate) base: Base,
     pub(crate) checkpoint_is_held: bool,
@@ -45,6 +48,8 @@ impl Rules {
         second_mark: true,
         taking_in_unclears: true,
         announcing_spares: true,
+        announcing_owns: true,
+        copies_wait: true,
         answers_after_begin: true,
         base: Base::Applied,
         checkpoint_is_held: true,

@@ -62,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) under_first: bool,
     /// It began before the round was sealed.
     pub(crate) is_older: bool,
+    /// What an answer under way was found to be held.
+    pub(crate) found: Packs,
     pub(crate) reach: Packs,
     /// A checkpoint under way: what was copied, and whether that is older than the seal.
     pub(crate) copied: Option<(Packs, bool)>,
@@ -116,8 +118,8 @@ pub(crate) struct Vault {
     pub(crate) knows: u8,
     pub(crate) knows_seal: bool,
     pub(crate) objects: [Packs; 2],
-    /// Puts that were begun, and deletes that were sent.
-    pub(crate) putting: Packs,
+    /// Whose puts are under way, with the session's number from 1 on; and deletes that were sent.
+    pub(crate) putting: [u8; 2],
     pub(crate) deleting: Packs,
     pub(crate) collectors: [Collector; 2],
     /// An object went that the ledger counts on.
@@ -128,6 +130,7 @@ pub(crate) struct Vault {
 pub(crate) enum Step {
     Begin { session: usize, at_follower: bool },
     Hit { session: usize, pack: usize },
+    Answer,
     Announce { session: usize, pack: usize },
     PutLands { pack: usize },
     CopyReach,
@@ -158,6 +161,7 @@ impl Vault {
             at_follower: false,
             under_first: false,
             is_older: false,
+            found: 0,
             reach: 0,
             copied: None,
             has_checkpoint: false,
@@ -179,7 +183,7 @@ impl Vault {
             knows: 0,
             knows_seal: false,
             objects: [bit(0); 2],
-            putting: 0,
+            putting: [0; 2],
             deleting: 0,
             collectors: [Collector { at: At::Begin, round: 0, plan: 0 }; 2],
             hit_the_living: false,
@@ -216,10 +220,7 @@ impl Vault {
         let is_mine = self.sessions[session].reach & bit(pack) != 0;
         let is_dead = matches!(self.rows[pack].state, State::Doomed | State::Gone);
         let is_new = self.rows[pack].state == State::Unknown || self.scope.announces_again;
-        !is_mine
-            && is_new
-            && self.putting & bit(pack) == 0
-            && !(is_dead && self.rules.dead_names_stay)
+        !is_mine && is_new && self.putting[pack] == 0 && !(is_dead && self.rules.dead_names_stay)
     }
 
     /// Retention forgets what it likes, but for what is held.
@@ -244,7 +245,7 @@ impl Vault {
             }
             Life::Open => {
                 for pack in PACKS {
-                    if self.answers(session) & !row.reach & bit(pack) != 0 {
+                    if self.answers(session) & !row.reach & !row.found & bit(pack) != 0 {
                         steps.push(Step::Hit { session, pack });
                     }
                     if self.may_announce(session, pack) {
@@ -254,7 +255,10 @@ impl Vault {
                 if row.reach != 0 {
                     steps.push(Step::Commit { session });
                 }
-                if session == 0 && self.scope.checkpoints && row.reach != 0 && !row.has_checkpoint {
+                if row.found != 0 {
+                    steps.push(Step::Answer);
+                }
+                if session == 0 && self.may_go_on_with_checkpoint() {
                     let next =
                         if row.copied.is_none() { Step::CopyReach } else { Step::CommitCheckpoint };
                     steps.push(next);
@@ -266,7 +270,7 @@ impl Vault {
     }
 
     fn pack_steps(&self, pack: usize, steps: &mut Vec<Step>) {
-        if self.putting & bit(pack) != 0 {
+        if self.putting[pack] != 0 {
             steps.push(Step::PutLands { pack });
         }
         if self.may_delete(pack) {
@@ -305,10 +309,10 @@ impl Vault {
     }
 
     fn put_lands(&mut self, pack: usize) {
-        self.putting &= !bit(pack);
+        let owner = std::mem::take(&mut self.putting[pack]);
         self.objects.iter_mut().for_each(|objects| *objects |= bit(pack));
         let row = &mut self.rows[pack];
-        let Some(owner) = usize::from(row.owner).checked_sub(1) else { return };
+        let Some(owner) = usize::from(owner).checked_sub(1) else { return };
         let is_alive = matches!(row.state, State::Intended | State::Stored);
         if self.sessions[owner].life == Life::Open && is_alive {
             row.state = State::Stored;
@@ -318,14 +322,17 @@ impl Vault {
 
     fn announce(&mut self, session: usize, pack: usize) {
         let row = &mut self.rows[pack];
-        row.owner = [1, 2][session];
+        let is_known = matches!(row.state, State::Intended | State::Stored);
+        if !is_known || self.rules.announcing_owns {
+            row.owner = [1, 2][session];
+        }
         if row.state != State::Stored {
             row.state = State::Intended;
         }
         if self.rules.announcing_spares {
             row.condemned = 0;
         }
-        self.putting |= bit(pack);
+        self.putting[pack] = [1, 2][session];
     }
 
     fn commit(&mut self, session: usize) {
@@ -343,6 +350,19 @@ impl Vault {
         let over = Vault::new(self.rules, self.scope).sessions[session];
         self.sessions[session] = Session { life: Life::Over, ..over };
         self.knows &= !bit(session);
+    }
+
+    fn may_go_on_with_checkpoint(&self) -> bool {
+        let session = &self.sessions[0];
+        let waits = session.found != 0 && session.copied.is_none() && self.rules.copies_wait;
+        self.scope.checkpoints && session.reach != 0 && !session.has_checkpoint && !waits
+    }
+
+    /// Where there are checkpoints, one may come between the look and the answer.
+    fn hit(&mut self, session: usize, pack: usize) {
+        let is_slow = self.scope.checkpoints && session == 0;
+        let row = &mut self.sessions[session];
+        if is_slow { row.found |= bit(pack) } else { row.reach |= bit(pack) }
     }
 
     fn copy_reach(&mut self) {
@@ -417,7 +437,11 @@ impl World for Vault {
         let mut next = self.clone();
         match step {
             Step::Begin { session, at_follower } => next.begin(session, at_follower),
-            Step::Hit { session, pack } => next.sessions[session].reach |= bit(pack),
+            Step::Hit { session, pack } => next.hit(session, pack),
+            Step::Answer => {
+                let found = std::mem::take(&mut next.sessions[0].found);
+                next.sessions[0].reach |= found;
+            }
             Step::Announce { session, pack } => next.announce(session, pack),
             Step::PutLands { pack } => next.put_lands(pack),
             Step::CopyReach => next.copy_reach(),

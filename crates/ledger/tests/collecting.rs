@@ -1,0 +1,286 @@
+//! What the ledger promises about collection: what anybody relies on, or may come to rely on, does
+//! not go, and what went stays gone.
+
+mod story;
+
+use holdfast_common::Code;
+use holdfast_ledger::{
+    Actor, LEVEL,
+    command::*,
+    row::{MemberRole, PackHome, PackState, PointState, Stage},
+};
+use story::{
+    Story, agent,
+    collecting::{begin_collection, bury, clear, condemn, doom, end_collection, seal, spare},
+    ids, intend,
+    members::{claim_epoch, forget, raise},
+    recovering::import,
+    store,
+};
+
+/// Session `number` is of the agent of that number.
+fn of(number: u8) -> Actor {
+    Actor::Agent(agent(number))
+}
+
+/// Packs 1 to `packs` are stored, and nobody writes.
+fn stored(packs: u8) -> Story {
+    let mut story = Story::with_agents(4);
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    story.begin(1, 1);
+    for pack in 1..=packs {
+        put(&mut story, 1, pack);
+    }
+    end(&mut story, 1);
+    story
+}
+
+fn put(story: &mut Story, session: u8, pack: u8) {
+    story.done(of(session), intend(session, &[pack], PackHome::Object));
+    story.done(of(session), store(session, pack, None));
+}
+
+fn end(story: &mut Story, session: u8) {
+    story.pass(std::time::Duration::from_secs(3600));
+    story.done(Actor::System, EndSession { session: ids::session(session) });
+}
+
+fn state(story: &Story, pack: u8) -> Option<(PackState, bool)> {
+    let row = story.query().pack(&ids::vault(), &ids::pack(pack)).unwrap();
+    row.map(|row| (row.state, row.condemned.is_some()))
+}
+
+#[test]
+fn what_a_round_condemns_and_nobody_wants_goes_and_its_name_stays_taken() {
+    let mut story = stored(2);
+    let round = story.sealed(&[1]);
+    assert_eq!(state(&story, 1), Some((PackState::Stored, true)));
+    story.done(Actor::System, clear(round));
+    assert_eq!(story.number(doom(round, &[1, 2])), 1, "only what it condemned");
+    assert_eq!(state(&story, 1), Some((PackState::Doomed, false)));
+    assert_eq!(story.number(bury(&[1, 2])), 1);
+    assert_eq!(state(&story, 1), None);
+    assert!(story.query().is_gone(&ids::vault(), &ids::pack(1)).unwrap());
+    story.done(Actor::System, end_collection(round));
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.condemned, row.doomed, row.doomed_bytes), (Stage::Over, 1, 1, 1000));
+    story.begin(2, 2);
+    story.refused(of(2), intend(2, &[1], PackHome::Object), Code::PackRefused);
+    assert_eq!(state(&story, 2), Some((PackState::Stored, false)));
+}
+
+#[test]
+fn a_doomed_pack_is_never_stored_found_lost_announced_or_taken_in_again() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    let round = story.sealed(&[1]);
+    end(&mut story, 2);
+    story.done(Actor::System, clear(round));
+    story.done(Actor::System, doom(round, &[1]));
+    story.begin(3, 3);
+    story.refused(of(3), intend(3, &[1], PackHome::Object), Code::PackRefused);
+    story.refused(of(3), store(3, 1, None), Code::PackRefused);
+    let inline = vec![ids::pack(1)];
+    let commit = story::commit(3, 3, agent(3), PointState::Complete);
+    story.refused(of(3), CommitPoint { inline_packs: inline, ..commit }, Code::PackRefused);
+    let (vault, pack) = (ids::vault(), ids::pack(1));
+    story.done(Actor::System, LosePack { vault, pack });
+    story.done(Actor::System, FindPack { vault, pack });
+    story.refused(Actor::System, import(1, 1, 0), Code::PackRefused);
+    assert_eq!(state(&story, 1), Some((PackState::Doomed, false)));
+    story.done(Actor::System, bury(&[1]));
+    story.refused(Actor::System, import(1, 1, 0), Code::PackRefused);
+}
+
+#[test]
+fn sessions_that_began_before_the_seal_are_waited_for_and_no_others() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    let round = story.sealed(&[1]);
+    story.begin(3, 3);
+    story.refused_to_collect(clear(round), Code::CollectionEarly);
+    // Its lease runs out, and that alone is no end.
+    story.pass(std::time::Duration::from_secs(3600));
+    story.refused_to_collect(clear(round), Code::CollectionEarly);
+    story.done(Actor::System, EndSession { session: ids::session(2) });
+    story.done(Actor::System, clear(round));
+    assert!(story.query().session(&ids::session(3)).is_ok());
+}
+
+#[test]
+fn readers_are_not_waited_for() {
+    let mut story = stored(1);
+    story.backup(2, 2);
+    let read = BeginRead {
+        session: ids::session(9),
+        point: ids::point(2),
+        purpose: "restore".to_owned(),
+        run: None,
+    };
+    story.done(Actor::System, read);
+    let round = story.sealed(&[1]);
+    story.done(Actor::System, clear(round));
+}
+
+#[test]
+fn a_checkpoint_re_bases_its_session_to_what_its_member_had_applied_and_no_further() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    let begun = |story: &Story| story.query().session(&ids::session(2)).unwrap().begun;
+    let first = begun(&story);
+    let round = story.sealed(&[1]);
+    let sealed = story.query().collection(&ids::vault()).unwrap().unwrap().sealed;
+    let checkpoint = |point: u8, based| CommitPoint {
+        based,
+        ..story::commit(2, point, agent(2), PointState::Checkpoint)
+    };
+    for (point, based, expected) in
+        [(10, None, first), (11, Some(sealed - 1), sealed - 1), (12, Some(3), sealed - 1)]
+    {
+        story.done(of(2), checkpoint(point, based));
+        assert_eq!(begun(&story), expected);
+        story.refused_to_collect(clear(round), Code::CollectionEarly);
+    }
+    story.done(of(2), checkpoint(13, Some(u64::MAX)));
+    assert!(begun(&story) > sealed, "and never beyond its own entry");
+    assert!(begun(&story) < u64::MAX);
+    story.done(Actor::System, clear(round));
+}
+
+#[test]
+fn points_that_come_during_a_round_are_noted_for_its_second_mark() {
+    let mut story = stored(1);
+    story.backup(2, 2);
+    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+    let round = story.sealed(&[1]);
+    story.backup(3, 3);
+    story.done(Actor::System, import(1, 4, 500));
+    let noted = story.query().new_points(&ids::vault()).unwrap();
+    assert_eq!(noted, [ids::point(3), ids::point(4)]);
+    story.done(Actor::System, end_collection(round));
+    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+}
+
+#[test]
+fn a_point_that_is_taken_in_makes_a_cleared_round_wait_and_mark_again() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.done(Actor::System, clear(round));
+    story.backup(2, 2);
+    assert_eq!(story.number(doom(round, &[])), 0, "a backup takes nothing back");
+    story.done(Actor::System, import(1, 4, 500));
+    story.refused_to_collect(doom(round, &[1]), Code::CollectionOver);
+    story.done(Actor::System, clear(round));
+    assert_eq!(story.number(spare(&[1])), 1);
+    assert_eq!(story.number(doom(round, &[1])), 0);
+}
+
+#[test]
+fn whoever_announces_a_condemned_pack_has_it_back() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.done(Actor::System, clear(round));
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1], PackHome::Object));
+    assert_eq!(state(&story, 1), Some((PackState::Stored, false)));
+    assert_eq!(story.number(doom(round, &[1])), 0);
+}
+
+#[test]
+fn what_an_open_session_announced_is_not_condemned_even_if_it_was_there_before() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1, 2], PackHome::Object));
+    let round = story.number(begin_collection());
+    assert_eq!(story.number(condemn(round, &[1, 2])), 0);
+    end(&mut story, 2);
+    assert_eq!(story.number(condemn(round, &[1, 2])), 2, "stored or not");
+}
+
+#[test]
+fn what_came_after_a_round_began_is_not_condemned_by_it() {
+    let mut story = stored(1);
+    let round = story.number(begin_collection());
+    story.begin(2, 2);
+    put(&mut story, 2, 2);
+    end(&mut story, 2);
+    assert_eq!(story.number(condemn(round, &[1, 2, 77])), 1);
+    assert_eq!(state(&story, 2), Some((PackState::Stored, false)));
+}
+
+#[test]
+fn steps_of_a_round_come_in_their_order_and_only_in_the_newest() {
+    let mut story = stored(1);
+    let old = story.number(begin_collection());
+    story.refused_to_collect(clear(old), Code::CollectionOver);
+    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
+    story.done(Actor::System, condemn(old, &[1]));
+    story.done(Actor::System, seal(old));
+    story.refused_to_collect(condemn(old, &[1]), Code::CollectionOver);
+    story.done(Actor::System, clear(old));
+    let new = story.number(begin_collection());
+    assert!(new > old);
+    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
+    assert_eq!(story.done(Actor::System, end_collection(old)), Outcome::Unchanged);
+    story.done(Actor::System, seal(new));
+    story.done(Actor::System, clear(new));
+    assert_eq!(story.number(doom(new, &[1])), 0, "another round condemned it");
+    assert_eq!(state(&story, 1), Some((PackState::Stored, true)), "and it stays absent");
+}
+
+#[test]
+fn nobody_but_the_cluster_itself_collects() {
+    let mut story = stored(1);
+    let round = story.number(begin_collection());
+    let commands: [holdfast_ledger::Command; 8] = [
+        begin_collection().into(),
+        condemn(round, &[1]).into(),
+        seal(round).into(),
+        clear(round).into(),
+        spare(&[1]).into(),
+        doom(round, &[1]).into(),
+        bury(&[1]).into(),
+        end_collection(round).into(),
+    ];
+    for command in commands {
+        story.refused(of(1), command, Code::AuthDenied);
+    }
+}
+
+#[test]
+fn nothing_is_collected_while_a_region_may_have_done_something_alone() {
+    let mut story = Story::with_agents(1);
+    story.join(1, MemberRole::Learner);
+    let round = story.sealed(&[]);
+    story.done(Actor::System, clear(round));
+    story.done(Actor::System, claim_epoch(2, 2));
+    story.refused_to_collect(begin_collection(), Code::CollectionPaused);
+    story.refused_to_collect(doom(round, &[1]), Code::CollectionPaused);
+    story.done(Actor::System, forget(2));
+    story.number(begin_collection());
+}
+
+#[test]
+fn a_commit_that_has_not_seen_what_was_doomed_is_refused() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    let commit = |whole_at| CommitPoint {
+        whole_at: Some(whole_at),
+        ..story::commit(2, 2, agent(2), PointState::Complete)
+    };
+    let round = story.number(begin_collection());
+    story.done(Actor::System, condemn(round, &[1]));
+    end(&mut story, 2);
+    story.done(Actor::System, seal(round));
+    story.done(Actor::System, clear(round));
+    story.done(Actor::System, doom(round, &[1]));
+    let doomed_at = story.query().collection(&ids::vault()).unwrap().unwrap().doomed_at;
+    story.begin(3, 3);
+    let of_third = |whole_at| CommitPoint {
+        whole_at: Some(whole_at),
+        ..story::commit(3, 3, agent(3), PointState::Complete)
+    };
+    story.refused(of(2), commit(doomed_at), Code::SessionMissing);
+    story.refused(of(3), of_third(doomed_at - 1), Code::VaultCollected);
+    story.done(of(3), of_third(doomed_at));
+}

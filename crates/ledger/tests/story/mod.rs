@@ -79,6 +79,10 @@ impl Story {
         Query::over(&self.kv)
     }
 
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.time
     }
@@ -105,6 +109,14 @@ impl Story {
     #[track_caller]
     pub(crate) fn done(&mut self, actor: Actor, command: impl Into<Command>) -> Outcome {
         self.apply(actor, command.into()).into_result().unwrap()
+    }
+
+    pub(crate) fn said(
+        &mut self,
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> holdfast_common::Result<Outcome> {
+        self.apply(actor, command.into()).into_result()
     }
 
     #[track_caller]

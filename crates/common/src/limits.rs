@@ -195,6 +195,10 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// A pack of which less than this part is alive is written anew.
+pub const COLLECT_LIVE_PERCENT_MIN: u32 = 50;
+/// Packs shorter than this are merged when there are enough of them.
+pub const COLLECT_PACK_BYTES_MIN: u32 = 4 << 20;
 /// Packs of which one command says that they are condemned, spared, doomed or gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
 /// After this a bundle has to be opened once more to prove that it can be.
@@ -323,6 +327,8 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
+    assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
     assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(
         FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX

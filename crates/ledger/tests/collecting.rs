@@ -220,10 +220,13 @@ fn steps_of_a_round_come_in_their_order_and_only_in_the_newest() {
     story.done(Actor::System, clear(old));
     let new = story.number(begin_collection());
     assert!(new > old);
-    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
+    story.refused_to_collect(condemn(old, &[1]), Code::CollectionOver);
+    story.refused_to_collect(seal(old), Code::CollectionOver);
     assert_eq!(story.done(Actor::System, end_collection(old)), Outcome::Unchanged);
     story.done(Actor::System, seal(new));
+    story.refused_to_collect(clear(old), Code::CollectionOver);
     story.done(Actor::System, clear(new));
+    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
     assert_eq!(story.number(doom(new, &[1])), 0, "another round condemned it");
     assert_eq!(state(&story, 1), Some((PackState::Stored, true)), "and it stays absent");
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod clear;
+mod collect;
 mod golden;
 mod hostile;
 mod layout;

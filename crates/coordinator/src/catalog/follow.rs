@@ -12,7 +12,7 @@
 use super::{Catalog, load::Loader};
 use crate::{house::House, raft::Heard};
 use holdfast_common::{Code, Error, Result};
-use holdfast_ledger::row::{PackRow, PackState, SegmentRow};
+use holdfast_ledger::row::{PackRow, SegmentRow};
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
@@ -59,7 +59,7 @@ fn tell(house: &House, catalog: &Catalog, heard: &Heard) -> Result<()> {
     let (query, vault) = (house.ledger.query(), catalog.vault);
     let mut packs = Vec::new();
     for pack in heard.packs.iter().filter(|pack| !catalog.knows(pack)) {
-        let row = query.pack(&vault, pack)?.filter(|row| row.state != PackState::Intended);
+        let row = query.pack(&vault, pack)?.filter(PackRow::may_be_read);
         // What this member is taking itself is put into the index by whoever takes it.
         packs.extend(row.filter(|row| !house.sessions.are_of(&row.writer)));
     }

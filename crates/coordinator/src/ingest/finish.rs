@@ -10,6 +10,7 @@ use holdfast_common::{ChunkKind, Code, Error, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
+    level::COLLECTED,
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -39,6 +40,8 @@ impl House {
         self.check_root(session, object.record(), &inline)?;
         let bytes = Bytes::from(object.to_object());
         let inline = self.announce_inline(session, &vault, &object, &bytes, inline).await?;
+        // Before the reach is copied, or what an answer finds meanwhile is counted on by nobody.
+        let based = self.base(checkpoint)?;
         let reach = self.reach_with(session, &inline)?;
         self.insist_on_whole(session, &vault, &reach)?;
         let point = object.record().point;
@@ -54,7 +57,7 @@ impl House {
             point: row,
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
-            based: None,
+            based,
             whole_at: None,
         };
         let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
@@ -192,8 +195,14 @@ impl House {
         Err(Error::new(Code::SessionMissing, message))
     }
 
+    /// From where on the session of a checkpoint counts as begun.
+    fn base(&self, checkpoint: bool) -> Result<Option<u64>> {
+        let says = checkpoint && self.ledger.query().level()? >= COLLECTED;
+        Ok(says.then(|| self.ledger.state().applied))
+    }
+
     fn reach_with(&self, session: &WriteSession, inline: &[(ReceivedPack, u64)]) -> Result<Reach> {
-        let mut reach = session.reached().clone();
+        let mut reach = session.copied_reach();
         for (pack, base) in inline {
             let slots = u32::try_from(pack.footer.rows.len()).unwrap_or(u32::MAX);
             reach.insert_range(holdfast_repository::ChunkNumber::from_u64(*base), slots)?;

@@ -36,7 +36,7 @@ use holdfast_ledger::{
 use holdfast_repository::{ChunkNumber, Reach};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 /// The write sessions that this coordinator serves.
@@ -50,6 +50,8 @@ pub(crate) struct WriteSession {
     pub(crate) row: SessionRow,
     pub(crate) agent: AgentId,
     reach: Mutex<Reach>,
+    /// Held by every answer from its first look at a row until what it found has joined the reach.
+    answers: RwLock<()>,
 }
 
 impl Sessions {
@@ -73,7 +75,7 @@ impl House {
         if let Err(error) = self.vault(&row.vault)?.catalog.heard(row.begun).await {
             tracing::info!(%error, "a session begins all the same");
         }
-        let session = Arc::new(WriteSession { row, agent, reach: Mutex::new(Reach::new()) });
+        let session = Arc::new(WriteSession::new(row, agent));
         let mut open = self.sessions.lock();
         // A run has one session; what an interrupted attempt left behind ends here.
         open.retain(|_, old| old.row.run != Some(run));
@@ -160,6 +162,7 @@ impl House {
         ids: &[ChunkId],
     ) -> Result<Vec<u32>> {
         let vault = self.vault(&session.row.vault)?;
+        let _under_way = session.answers.read().unwrap_or_else(PoisonError::into_inner);
         let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
@@ -187,6 +190,18 @@ impl Sessions {
 }
 
 impl WriteSession {
+    fn new(row: SessionRow, agent: AgentId) -> Self {
+        Self { row, agent, reach: Mutex::new(Reach::new()), answers: RwLock::new(()) }
+    }
+
+    /// The reach with all that any answer has found so far. Whoever copies it for a checkpoint
+    /// notes what is applied *before*: what is not in the copy was found in tables that were no
+    /// older, and collection waits for nothing else.
+    fn copied_reach(&self) -> Reach {
+        let _none_under_way = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        self.reached().clone()
+    }
+
     pub(crate) fn reached(&self) -> std::sync::MutexGuard<'_, Reach> {
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,4 +271,36 @@ pub(crate) fn insist_on_bounds(ids: &[ChunkId]) -> Result<()> {
         return Err(Error::new(Code::UsageMalformed, "an offer names 1 to 1,024 distinct chunks"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{Timestamp, VaultId};
+    use holdfast_ledger::row::SessionKind;
+
+    #[test]
+    fn a_copy_of_the_reach_waits_for_the_answers_that_are_under_way() {
+        let row = SessionRow {
+            id: SessionId::from_bytes([1; 16]),
+            kind: SessionKind::Write,
+            vault: VaultId::from_bytes([2; 16]),
+            run: None,
+            agent: None,
+            begun: 1,
+            lease_until: Timestamp::ZERO,
+            point: PointId::from_bytes([3; 16]),
+            previous: None,
+        };
+        let session = WriteSession::new(row, AgentId::from_bytes([4; 16]));
+        for number in (0..1000).map(ChunkNumber::from_u64) {
+            let under_way = session.answers.read().unwrap();
+            std::thread::scope(|scope| {
+                let copy = scope.spawn(|| session.copied_reach());
+                session.reached().insert(number);
+                drop(under_way);
+                assert!(copy.join().unwrap().contains(number));
+            });
+        }
+    }
 }

@@ -67,6 +67,11 @@ pub struct PackRow {
 }
 
 impl PackRow {
+    /// Whether its bytes are, or were, somewhere for whoever needs them.
+    pub fn may_be_read(&self) -> bool {
+        matches!(self.state, PackState::Stored | PackState::Lost)
+    }
+
     /// Whether what is backed up from now on may rely on it.
     pub fn is_offered(&self) -> bool {
         self.state == PackState::Stored && self.condemned.is_none()

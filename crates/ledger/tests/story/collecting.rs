@@ -44,10 +44,9 @@ impl Story {
     /// How many, or which.
     #[track_caller]
     pub(crate) fn number(&mut self, command: impl Into<Command>) -> u64 {
-        match self.done(Actor::System, command) {
-            Outcome::Number(number) => number,
-            other => panic!("{other:?} is no number"),
-        }
+        let outcome = self.done(Actor::System, command);
+        let Outcome::Number(number) = outcome else { unreachable!("{outcome:?} is no number") };
+        number
     }
 
     /// A round that has condemned these packs and was sealed.

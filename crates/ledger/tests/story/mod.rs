@@ -520,8 +520,12 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    let others = [members::samples(), recovering::samples(), collecting::samples()].concat();
-    [samples, location_samples(), others].concat()
+    [samples, location_samples(), members::samples(), late_samples()].concat()
+}
+
+/// In the order in which their bytes were frozen.
+fn late_samples() -> Vec<(&'static str, Command)> {
+    [recovering::samples(), collecting::samples()].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {

@@ -91,3 +91,91 @@ pub struct GoneRow {
 }
 
 row!(GoneRow, Gone, "gone pack", |row| super::pack::pack_key(&row.vault, &row.pack));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{PackHome, PackRow, PackState};
+    use holdfast_common::{AgentId, SessionId, record};
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn vault() -> VaultId {
+        VaultId::from_bytes([1; 16])
+    }
+
+    fn pack() -> PackRow {
+        PackRow {
+            id: PackId::from_bytes([2; 32]),
+            vault: vault(),
+            kind: 1,
+            base: 10,
+            slots: 3,
+            length: 1000,
+            writer: AgentId::from_bytes([3; 16]),
+            session: SessionId::from_bytes([4; 16]),
+            state: PackState::Stored,
+            home: PackHome::Object,
+            digest: [5; 32],
+            condemned: None,
+            doomed: None,
+        }
+    }
+
+    #[test]
+    fn rows_of_collection_keep_their_bytes() {
+        let row = CollectionRow {
+            vault: vault(),
+            round: 7,
+            begun: Timestamp::from_nanos(8),
+            stage: Stage::Clear,
+            below: 9,
+            sealed: 10,
+            condemned: 11,
+            spared: 12,
+            doomed: 13,
+            doomed_bytes: 14,
+            doomed_at: 15,
+        };
+        let id = "01".repeat(16);
+        let stored =
+            format!("ab0050{id}01070208030304090 50a060b070c080d090e0a0f").replace(" ", "");
+        assert_eq!(hex(&record::to_bytes(&row)), stored);
+        let point = PointId::from_bytes([6; 16]);
+        let new = NewPointRow { vault: vault(), index: 7, point };
+        assert_eq!(hex(&record::to_bytes(&new)), format!("a30050{id}01070250{}", "06".repeat(16)));
+        let gone = GoneRow { vault: vault(), pack: pack().id, when: Timestamp::from_nanos(8) };
+        let stored = format!("a30050{id}015820{}0208", "02".repeat(32));
+        assert_eq!(hex(&record::to_bytes(&gone)), stored);
+    }
+
+    #[test]
+    fn a_pack_that_collection_leaves_alone_is_stored_as_it_always_was() {
+        let before = "ab005820".to_owned()
+            + &"02".repeat(32)
+            + "0150"
+            + &"01".repeat(16)
+            + "0201030a0403051903e80650"
+            + &"03".repeat(16)
+            + "0750"
+            + &"04".repeat(16)
+            + "08020982018"
+            + "00a5820"
+            + &"05".repeat(32);
+        assert_eq!(hex(&record::to_bytes(&pack())), before);
+        let doomed = PackRow {
+            state: PackState::Doomed,
+            condemned: Some(7),
+            doomed: Some(Timestamp::from_nanos(8)),
+            ..pack()
+        };
+        let after = before.replacen("ab", "ad", 1).replacen("0802098201", "0804098201", 1);
+        assert_eq!(hex(&record::to_bytes(&doomed)), after + "0b070c08");
+        assert_eq!(
+            record::from_bytes::<PackRow>("pack", &record::to_bytes(&doomed)).unwrap(),
+            doomed
+        );
+    }
+}

@@ -9,9 +9,10 @@ use crate::{
     row::{
         AgentRow, BundleRow, ClusterRow, CollectionRow, EpochRow, FindingRow, GoneRow, LevelRow,
         LocationRow, LostHistoryRow, MemberRow, NewPointRow, OfficeRow, OperatorRow, PackRow,
-        PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
-        VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY, member::no_member,
-        office::OFFICE_KEY, pack::pack_key, point::time_key, recovery::SHIPPED_SNAPSHOT_KEY,
+        PackState, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow,
+        ShippedSnapshot, VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY,
+        member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        recovery::SHIPPED_SNAPSHOT_KEY,
     },
     tables::{Row, Table, full_key},
 };
@@ -290,6 +291,14 @@ impl<'a> Query<'a> {
     pub fn new_points(&self, vault: &VaultId) -> Result<Vec<PointId>> {
         let rows = self.every::<NewPointRow>(vault.as_bytes())?;
         Ok(rows.into_iter().map(|row| row.point).collect())
+    }
+
+    /// Whether a pack was given up for good: nobody brings it back anywhere.
+    pub fn is_collected(&self, vault: &VaultId, pack: &PackId) -> Result<bool> {
+        match self.pack(vault, pack)? {
+            Some(row) => Ok(row.state == PackState::Doomed),
+            None => self.is_gone(vault, pack),
+        }
     }
 
     /// Whether a pack was collected, and lies nowhere any more.

@@ -103,7 +103,10 @@ impl<'a> Search<'a> {
     ) -> Result<Self> {
         let mut present = BTreeSet::new();
         for object in objects(&sources.list("packs/").await?) {
-            if let Object::Pack(id) = object {
+            // What was collected may be gone by the next look.
+            if let Object::Pack(id) = object
+                && !query.is_collected(&vault.id, &id)?
+            {
                 present.insert(id);
             }
         }

@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::limits;
+use holdfast_repository::layout::{self, Object};
 use holdfast_storage::ObjectName;
 
 /// A whole copy, and the location it is from.
@@ -23,9 +24,16 @@ pub(super) async fn heal(
     name: &ObjectName,
     (from, bytes): &Good,
 ) -> bool {
-    let vault = &vault.row.name;
+    let (of, vault) = (&vault.row, &vault.row.name);
     if let Err(error) = house.ledger.peers().insist_on_epoch() {
         tracing::error!(object = %name, %location, %vault, %error, "not healed");
+        return false;
+    }
+    let object = layout::ObjectName::parse(name.as_str());
+    if let Ok(Object::Pack(pack)) = object
+        && house.ledger.query().is_collected(&of.id, &pack).unwrap_or(true)
+    {
+        tracing::warn!(object = %name, %location, %vault, "collected meanwhile; not healed");
         return false;
     }
     match store.replace(name, bytes.clone()).await {

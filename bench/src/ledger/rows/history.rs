@@ -149,7 +149,8 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        Ok(CommitPoint { session, point, counts, inline_packs: Vec::new() })
+        let (inline_packs, based, whole_at) = (Vec::new(), None, None);
+        Ok(CommitPoint { session, point, counts, inline_packs, based, whole_at })
     }
 }
 

@@ -189,6 +189,23 @@ fn whoever_announces_a_condemned_pack_has_it_back() {
 }
 
 #[test]
+fn whoever_stores_a_pack_has_it_back_and_owns_it_though_it_was_announced_at_an_older_level() {
+    let mut story = Story::with_agents(4);
+    story.begin(1, 1);
+    story.done(of(1), intend(1, &[1], PackHome::Object));
+    end(&mut story, 1);
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1], PackHome::Object));
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    let round = story.sealed(&[1]);
+    story.done(of(2), store(2, 1, None));
+    assert_eq!(state(&story, 1), Some((PackState::Stored, false)));
+    story.done(Actor::System, end_collection(round));
+    let round = story.number(begin_collection());
+    assert_eq!(story.number(condemn(round, &[1])), 0);
+}
+
+#[test]
 fn what_an_open_session_announced_is_not_condemned_even_if_it_was_there_before() {
     let mut story = stored(1);
     story.begin(2, 2);

@@ -5,10 +5,7 @@ use super::{
     numbers::{epoch_bits, reserve},
     rounds::insist_on_alive,
 };
-use crate::{
-    level::COLLECTED,
-    row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key},
-};
+use crate::row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 
@@ -53,11 +50,8 @@ impl IntendPacks {
             if let Some(known) = apply.tables.row::<PackRow>(&key)? {
                 insist_on_alive(&known)?;
                 bases.push(known.base);
-                if apply.level()? >= COLLECTED {
-                    // Whoever announces it relies on it from here on, and is who writes it.
-                    let session = session.id;
-                    apply.tables.put(&PackRow { condemned: None, session, ..known })?;
-                }
+                let known = apply.owned_by(session.id, known)?;
+                apply.tables.put(&known)?;
                 continue;
             }
             apply.insist_on_living_name(&vault.id, &pack.id)?;

@@ -9,13 +9,14 @@
 
 use super::Apply;
 use crate::{
+    level::COLLECTED,
     row::{
         CollectionRow, GoneRow, MemberRow, MemberState, NewPointRow, PackRow, PackState, PointRow,
         Stage, pack::pack_key,
     },
     tables::Table,
 };
-use holdfast_common::{Code, Error, PackId, Result, VaultId, limits};
+use holdfast_common::{Code, Error, PackId, Result, SessionId, VaultId, limits};
 
 impl Apply<'_, '_> {
     /// The newest round of a vault, over or not.
@@ -66,6 +67,15 @@ impl Apply<'_, '_> {
                 self.tables.remove(Table::NewPoint, &key);
             }
         }
+    }
+
+    /// Whoever announces or stores a pack relies on it from there on, and is who writes it. Both
+    /// take it: what was announced before this level was reached is stored after it.
+    pub(super) fn owned_by(&self, session: SessionId, pack: PackRow) -> Result<PackRow> {
+        if self.level()? < COLLECTED {
+            return Ok(pack);
+        }
+        Ok(PackRow { condemned: None, session, ..pack })
     }
 
     /// What was doomed is dead for good, and so is its name.

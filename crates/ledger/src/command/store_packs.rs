@@ -31,6 +31,7 @@ impl StorePacks {
                 return Err(Error::new(Code::PackMissing, message));
             };
             insist_on_alive(&pack)?;
+            let pack = apply.owned_by(session.id, pack)?;
             apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
         }
         Ok(Outcome::Done)

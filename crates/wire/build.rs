@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "raft",
         "resources",
         "locations",
+        "retention",
         "ingest",
         "restore",
         "admin",

@@ -85,6 +85,7 @@ codes! {
     FileTypeUnsupported "file.type_unsupported" Failed false "exclude the path";
     HistoryMissing "history.catalog_missing" NotFound false "name a location that a vault of this cluster requires";
     HistoryTorn "history.entries_missing" Damage false "name another location too with a further --from, or go on without them: --up-to-gap REASON";
+    HoldMissing "hold.id_unknown" NotFound false "list the holds with `holdfast hold list`";
     IndexLoading "index.loading" Conflict true "the coordinator reads its index again: wait a moment and try again";
     InternalBug "internal.invariant_broken" Failed false "report it with the log around this line";
     KekUnavailable "kek.provider_unavailable" Failed true "check the key file, variable or passphrase that the configuration names";
@@ -96,6 +97,7 @@ codes! {
     LevelLow "cluster.level_low" Refused false "bring every member to the newest holdfast; see `holdfast cluster status`";
     LevelUnknown "cluster.level_unknown" Refused false "start a newer holdfast here: the cluster has gone on to what this one does not know";
     LimitExceeded "limit.size_exceeded" Refused false "see docs/limits.md";
+    LocationBehind "location.copies_behind" Failed false "see how far it is: `holdfast location list`";
     LocationBucketMissing "location.bucket_missing" NotFound false "make the bucket, or mend the location's URL";
     LocationClockSkewed "location.clock_skewed" Refused false "set the clock of the coordinator's host, by NTP say";
     LocationCredentialsMissing "location.credentials_missing" Refused false "give the coordinator credentials: in its environment, in a profile, or of its instance";
@@ -105,6 +107,7 @@ codes! {
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
+    LocationPassedOver "location.passed_over" Failed false "see to the location; it is required again when it lacks nothing";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";
     LocationRequestRefused "location.request_refused" Refused false "mend what the server refused in the location's URL or at the bucket";
@@ -125,6 +128,7 @@ codes! {
     PackMissing "pack.missing" Damage false "run `holdfast verify --all --level storage`";
     PackRefused "pack.content_refused" Refused false "the agent sent a pack that does not hold what it says";
     PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
+    PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
@@ -134,6 +138,7 @@ codes! {
     RegionLeads "region.lead_held" Refused false "nothing needs to be done; see `holdfast region status`";
     RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
     RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
+    RegionParted "region.side_parted" Refused false "bring the region back with `holdfast region failback`, or give it up: `holdfast region forget`";
     RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
     RegionSilent "region.members_silent" Refused false "start one of its coordinators; if all are gone for good: --force --reason TEXT";
     ResourceConflict "resource.change_refused" Conflict false "read the resource again and apply the change to its newest form";

@@ -100,6 +100,7 @@ ids! {
     CapsuleId, 32, "capsule";
     AgentId, 16, "agent";
     ClusterId, 16, "cluster";
+    HoldId, 16, "hold";
     PointId, 16, "point";
     RunId, 16, "run";
     SegmentId, 16, "segment";
@@ -117,7 +118,7 @@ macro_rules! given {
     )*};
 }
 
-given!(AgentId ClusterId PointId RunId SegmentId SessionId VaultId);
+given!(AgentId ClusterId HoldId PointId RunId SegmentId SessionId VaultId);
 
 #[cfg(test)]
 mod tests {

@@ -20,7 +20,7 @@ pub use codes::Code;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, Result};
 pub use id::{
-    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, PackId, PointId, RunId, SegmentId,
+    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, HoldId, PackId, PointId, RunId, SegmentId,
     SessionId, VaultId,
 };
 pub use kind::ChunkKind;

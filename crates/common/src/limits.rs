@@ -132,6 +132,10 @@ pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects on their way into a location that is filled up; their bytes are of the read budget.
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
+/// What copies into locations hold in memory, all together.
+pub const COPY_BUDGET_BYTES: usize = 32 * MIB;
+/// Objects that a location did not list and that are looked for one by one.
+pub const OBJECTS_LACKED_MAX: usize = 20_000;
 /// Objects that no location has whole, and that are told one by one; of more there is a count.
 pub const OBJECTS_LEFT_TOLD_MAX: usize = 100;
 /// Who may wait for a share, and for how long; then it is told to try again.
@@ -195,12 +199,48 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// The longest that a vault may have its backups wait for a location that is away.
+pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
+/// A location that follows is late when a point of this age does not lie there.
+pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
+/// Locations of which one command says how far their copies are.
+pub const COPIES_NOTED_MAX: usize = 32;
+
+// Retention.
+/// Nothing is forgotten before it is so old, unless its policy says otherwise.
+pub const PROTECT_SECS: u64 = 14 * 24 * 3600;
+/// Rules that were changed are carried out by themselves after so long: there is time to look.
+pub const RETENTION_SETTLES_SECS: u64 = 24 * 3600;
+/// Points that one command forgets; all of them go in one batch.
+pub const POINTS_FORGOTTEN_MAX: usize = 256;
+/// Points that are in memory while it is planned what goes; policies that do not fit come next.
+pub const POINTS_PLANNED_MAX: usize = 200_000;
+/// Points whose reach is read to say how much a plan frees; of a larger vault it is not said.
+pub const REACHES_WEIGHED_MAX: usize = 4_096;
+/// Points that one call may ask to forget.
+pub const POINTS_ASKED_MAX: usize = 1_000;
+/// Of points and policies. Of agents there are as many as were revoked.
+pub const HOLDS_MAX: usize = 10_000;
+/// Beside what it is about, a reason fits into one row of the audit log.
+pub const HOLD_REASON_BYTES_MAX: usize = 120;
+/// So long after its end a hold is still known, and no longer.
+pub const HOLD_ENDED_KEPT_SECS: u64 = 30 * 24 * 3600;
+/// Old runs that are looked at for points that are left of them.
+pub const RUNS_LOOKED_AT_MAX: usize = 10_000;
+/// Runs are forgotten so long after their end, when none of their points is left.
+pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
+/// Runs that one command forgets.
+pub const RUNS_FORGOTTEN_MAX: usize = 256;
+
+// Collection.
 /// A pack of which less than this part is alive is written anew.
 pub const COLLECT_LIVE_PERCENT_MIN: u32 = 50;
 /// Packs shorter than this are merged when there are enough of them.
 pub const COLLECT_PACK_BYTES_MIN: u32 = 4 << 20;
 /// Packs of which one command says that they are condemned, spared, doomed or gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
+
+// Bundles and room.
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
 /// With less than this free on the ledger's disk nothing new begins.
@@ -330,6 +370,10 @@ const _: () = {
     assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
     assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
     assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
+    assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
+    assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);
+    assert!(RETENTION_SETTLES_SECS <= HOLD_ENDED_KEPT_SECS);
     assert!(
         FINDINGS_PART_BYTES_MAX + LEDGER_VALUE_BYTES_MAX + KIB < LEDGER_COMMAND_BYTES_MAX
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS

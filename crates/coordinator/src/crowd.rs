@@ -4,10 +4,10 @@ use holdfast_common::{
     AgentId, Name, PackId, PointId, RunId, SessionId, Timestamp, VaultId, limits,
 };
 use holdfast_ledger::{
-    Batch, MemoryKv, Query, Row, StateKv, Table,
+    Actor, Batch, MemoryKv, Query, Row, StateKv, Table,
     row::{
-        AgentRow, AgentState, PackHome, PackRow, PackState, PointRow, PointState, RunRow,
-        SourceSpec, point::time_key,
+        AgentRow, AgentState, Custody, ForgottenRow, PackHome, PackRow, PackState, PointRow,
+        PointState, RunRow, Sharing, SourceSpec, VaultRow, point::time_key,
     },
     tables::full_key,
 };
@@ -55,6 +55,7 @@ impl Crowd {
             locations: Vec::new(),
             id_scope: 0,
             recovered: None,
+            root: None,
         }
     }
 
@@ -120,6 +121,30 @@ pub(crate) fn moment(number: u64) -> Timestamp {
 
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+/// What is left of a point.
+pub(crate) fn forgotten(number: u64) -> ForgottenRow {
+    let (when, by) = (moment(number), Actor::System);
+    ForgottenRow { point: Crowd::row(number), when, by, why: "the retention of docs".to_owned() }
+}
+
+pub(crate) fn vault() -> VaultRow {
+    VaultRow {
+        id: VAULT,
+        name: name("main"),
+        sharing: Sharing::Agent,
+        custody: Custody::Coordinator,
+        required: Vec::new(),
+        key_version: 1,
+        key_object: Vec::new().into(),
+        created: Timestamp::ZERO,
+        revision: 1,
+        next_number: 0,
+        packs: 0,
+        grown: None,
+        beside: None,
+    }
 }
 
 pub(crate) fn pack(id: [u8; 32]) -> PackRow {

@@ -11,6 +11,7 @@ use crate::{
     places::Places,
     raft::Ledger,
     reading::Reads,
+    replicate::Figures,
     shipped::ship::Shipping,
 };
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,8 @@ pub(crate) struct House {
     pub(crate) name: Name,
     pub(crate) region: Name,
     pub(crate) trial: bool,
+    /// How long rules that were changed, and holds that ended, are not carried out unasked.
+    pub(crate) retention_settles: Duration,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,
@@ -44,6 +48,10 @@ pub(crate) struct House {
     pub(crate) sessions: Sessions,
     pub(crate) reads: Reads,
     pub(crate) shipping: Shipping,
+    /// How far this member is in bringing locations what they lack, when it leads.
+    pub(crate) copies: Figures,
+    /// Bytes of objects on their way into locations that lack them.
+    pub(crate) copying: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

@@ -28,6 +28,8 @@ mod raft;
 mod reading;
 mod recovery;
 mod region;
+mod replicate;
+mod retain;
 mod serve;
 mod shipped;
 mod store;

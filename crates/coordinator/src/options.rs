@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 const WITNESS: &str = "witness";
+/// Unless the file says otherwise.
+pub(crate) const RETENTION_SETTLES: Duration = Duration::from_secs(limits::RETENTION_SETTLES_SECS);
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ struct Stored {
     /// After how many entries of the ledger a snapshot is taken and the log before it dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot_every: Option<u64>,
+    /// After how many seconds rules of retention that were changed are carried out unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention_settles_secs: Option<u64>,
     /// A cluster to look around in: what an operator owes a real one is only told as a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trial: bool,
@@ -54,6 +60,7 @@ pub(crate) struct Options {
     /// Where the ledger and the index lie.
     pub(crate) data: PathBuf,
     pub(crate) snapshot_every: u64,
+    pub(crate) retention_settles: Duration,
     pub(crate) trial: bool,
     /// The highest feature level that this process knows; not of the file.
     pub(crate) level_max: u32,
@@ -77,6 +84,7 @@ impl Options {
         let stored: Stored =
             toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
         let duty = duty(&stored).map_err(malformed)?;
+        let retention_settles = settles(&stored).map_err(malformed)?;
         let base = std::path::absolute(path.parent().unwrap_or(Path::new(".")))
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self {
@@ -93,6 +101,7 @@ impl Options {
                 .snapshot_every
                 .unwrap_or(limits::SNAPSHOT_ENTRIES)
                 .max(limits::SNAPSHOT_ENTRIES_MIN),
+            retention_settles,
             trial: stored.trial,
             level_max: LEVEL,
             peers: stored
@@ -124,11 +133,23 @@ impl Options {
             data: below(&self.data),
             snapshot_every: Some(self.snapshot_every)
                 .filter(|every| *every != limits::SNAPSHOT_ENTRIES),
+            retention_settles_secs: Some(self.retention_settles.as_secs())
+                .filter(|settles| *settles != limits::RETENTION_SETTLES_SECS),
             trial: self.trial,
             peers: self.peers.iter().map(|(id, at)| (id.to_string(), at.clone())).collect(),
         };
         toml::to_string(&stored)
             .map_err(|error| Error::new(Code::InternalBug, "coordinator.toml").cause(error))
+    }
+}
+
+/// A hold that ended is known so long, and no longer.
+fn settles(stored: &Stored) -> Result<Duration, String> {
+    let max = limits::HOLD_ENDED_KEPT_SECS;
+    match stored.retention_settles_secs {
+        None => Ok(RETENTION_SETTLES),
+        Some(secs) if secs <= max => Ok(Duration::from_secs(secs)),
+        Some(secs) => Err(format!("`retention_settles_secs` is {secs}, and {max} at most")),
     }
 }
 

@@ -17,7 +17,11 @@
 use crate::raft::Ledger;
 use bytes::Bytes;
 use holdfast_common::{Code, Entropy, Error, Name, Result, VaultId, limits};
-use holdfast_ledger::row::{LocationRow, VaultRow};
+use holdfast_ledger::{
+    Actor,
+    command::PassOver,
+    row::{LocationRow, VaultRow},
+};
 use holdfast_repository::{VaultObject, layout};
 use holdfast_runtime::tasks::Tasks;
 use holdfast_storage::{
@@ -26,14 +30,19 @@ use holdfast_storage::{
         meter::Counts,
         retry::{Retry, RetryOptions},
     },
-    placement::put_required,
+    placement::{put_each, refusal},
     url,
 };
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
+
+/// Between two tries while a location is away that is waited for.
+const PAUSE_WHILE_AWAY: Duration = Duration::from_secs(1);
 
 pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
 
@@ -86,6 +95,7 @@ impl Places {
         let url = url::LocationUrl::resolve(&key.1, &self.base)?;
         let open = move || Ok((url::open(&url)?, url::ground(&url)));
         let opened = self.tasks.run_blocking("location", open).await;
+        let opened = opened.map_err(|error| absent(name, error));
         let (store, ground) = opened.inspect_err(|error| counts.note_error(error))?;
         let once: Arc<dyn ObjectStore> = Arc::new(Meter::counting(store, counts));
         let store: Arc<dyn ObjectStore> =
@@ -186,29 +196,153 @@ impl Places {
         (places, failed)
     }
 
-    /// Where a vault may be read: any location is as good as another.
+    /// All locations of a vault, those that follow too.
+    pub(crate) async fn open_all(&self, vault: &VaultRow) -> Result<Vec<Place>> {
+        let required = vault.holding().cloned().collect();
+        self.required(&VaultRow { required, ..vault.clone() }).await
+    }
+
+    /// No two locations of a vault stand on one directory, as far as they were opened.
+    pub(crate) fn insist_on_grounds_of(&self, vault: &VaultRow) -> Result<()> {
+        let required = vault.holding().cloned().collect();
+        self.insist_apart(&VaultRow { required, ..vault.clone() })
+    }
+
+    /// Where a vault may be read: any location is as good as another, those that follow last.
     pub(crate) async fn readable(&self, vault: &VaultRow) -> Result<Vec<Place>> {
-        match self.those_that_open(vault).await {
+        let all = vault.holding().cloned().collect();
+        match self.open_of(vault, all).await {
             (places, Some(error)) if places.is_empty() => Err(error),
             (places, _) => Ok(places),
         }
     }
 
-    /// Durable in every required location, or an error that names those where it is not.
+    /// Those of some of a vault's locations that are in use and open, and why another did not.
+    pub(crate) async fn open_of(
+        &self,
+        vault: &VaultRow,
+        names: Vec<Name>,
+    ) -> (Vec<Place>, Option<Error>) {
+        if names.is_empty() {
+            return (Vec::new(), None);
+        }
+        self.those_that_open(&VaultRow { required: names, ..vault.clone() }).await
+    }
+
+    /// Where a location lay before, opened for whoever looks for what it had.
+    pub(crate) async fn open_left(&self, name: &Name, left: &str) -> Result<Place> {
+        let url = url::LocationUrl::resolve(left, &self.base)?;
+        let store = self.tasks.run_blocking("location", move || url::open(&url)).await?;
+        Ok((name.clone(), store))
+    }
+
+    /// Whoever wants it next opens it anew.
+    pub(crate) fn close(&self, name: &Name) {
+        self.lock().retain(|(open, _), _| open != name);
+    }
+
+    /// Durable in every required location, or an error that names those where it is not. Where the
+    /// vault may go on without one that is away, that is passed over, and not required any more.
     pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
         let name = name.parse()?;
+        let (asked, deadline) = (vault, Instant::now() + vault.wait());
         loop {
+            // One that is not required any more is waited for no longer.
+            let vault = &self.required_still(asked)?;
             let places = self.urls(vault);
             self.insist_on_use(vault)?;
-            self.prove_all(vault).await?;
-            self.insist_apart(vault)?;
             self.ledger.peers().insist_on_epoch()?;
-            put_required(&self.required(vault).await?, &name, bytes.clone()).await?;
+            let (there, mut away) = self.proven_of(vault).await;
+            self.insist_apart(vault)?;
+            let puts = put_each(&there, &name, &bytes).await;
+            away.extend(puts.into_iter().filter_map(|(name, put)| Some((name, put.err()?))));
+            if let Some(refusal) = refusal(&name, &away, vault.required.len()) {
+                if away.iter().all(|(_, error)| is_away(error)) && Instant::now() < deadline {
+                    tokio::time::sleep(PAUSE_WHILE_AWAY).await;
+                    continue;
+                }
+                if !self.pass_over(vault, &away).await {
+                    return Err(refusal);
+                }
+            }
             // One that was said to lie elsewhere meanwhile does not have it there.
             if self.urls(vault) == places {
                 return Ok(());
             }
         }
+    }
+
+    /// The vault with those of its required locations that still are.
+    fn required_still(&self, vault: &VaultRow) -> Result<VaultRow> {
+        // One that is being made is in no ledger yet.
+        let now: Option<VaultRow> = self.ledger.query().row(vault.id.as_bytes())?;
+        let Some(now) = now else { return Ok(vault.clone()) };
+        let is_still = |name: &&Name| now.required.contains(name);
+        let required: Vec<Name> = vault.required.iter().filter(is_still).cloned().collect();
+        match required.is_empty() {
+            true => Ok(vault.clone()),
+            false => Ok(VaultRow { required, ..vault.clone() }),
+        }
+    }
+
+    /// The required locations that have shown that they are the vault's, and those that did not.
+    async fn proven_of(&self, vault: &VaultRow) -> (Vec<Place>, Vec<(Name, Error)>) {
+        let (mut there, mut away) = (Vec::with_capacity(vault.required.len()), Vec::new());
+        for name in &vault.required {
+            let proven = async {
+                self.prove(vault, name).await?;
+                self.location(name).await
+            };
+            match proven.await {
+                Ok(store) => there.push((name.clone(), store)),
+                Err(error) => away.push((name.clone(), error)),
+            }
+        }
+        (there, away)
+    }
+
+    /// Whether the vault goes on without those that are away: as many as it was declared to, and
+    /// never without all of them.
+    async fn pass_over(&self, vault: &VaultRow, away: &[(Name, Error)]) -> bool {
+        if !away.iter().all(|(_, error)| is_away(error)) || !vault.can_spare(away.len()) {
+            return false;
+        }
+        for (location, error) in away {
+            let command = PassOver { vault: vault.id, location: location.clone() };
+            if let Err(refused) = self.ledger.propose(Actor::System, command).await {
+                tracing::debug!(%refused, %location, "it stays required");
+                return false;
+            }
+            tracing::warn!(%location, vault = %vault.name, %error, "passed over: it is away");
+        }
+        true
+    }
+
+    /// Passes over what does not answer, when something has waited for it long enough.
+    pub(crate) async fn pass_over_silent(&self, vault: &VaultRow) {
+        if !vault.can_spare(1) {
+            return;
+        }
+        let (there, mut away) = self.proven_of(vault).await;
+        for (name, store) in there {
+            if let Err(error) = show(vault, &(name.clone(), store)).await {
+                away.push((name, error));
+            }
+        }
+        if !away.is_empty() {
+            self.pass_over(vault, &away).await;
+        }
+    }
+
+    /// Puts the vault's own object where it lies once more: a place that can be read may refuse to
+    /// be written.
+    pub(crate) async fn write_again(&self, vault: &VaultRow, name: &Name) -> Result<()> {
+        let (store, own) = (self.location(name).await?, layout::ObjectName::vault());
+        let own = own.as_str().parse()?;
+        show(vault, &(name.clone(), store.clone())).await?;
+        let bytes = store.get(&own, limits::RECORD_BYTES_MAX).await?;
+        self.ledger.peers().insist_on_epoch()?;
+        store.replace(&own, bytes).await
     }
 
     /// Where the required locations of a vault lie.
@@ -283,6 +417,28 @@ impl Places {
         }
         Ok(())
     }
+}
+
+/// A place that is not there is a location's fault, and not that of a path that somebody typed.
+fn absent(name: &Name, error: Error) -> Error {
+    if error.code != Code::FileMissing {
+        return error;
+    }
+    Error::new(Code::LocationEmpty, format!("the location `{name}` is not there")).cause(error)
+}
+
+/// It may be there again later; what is wrong with it by its nature is not passed over.
+fn is_away(error: &Error) -> bool {
+    matches!(
+        error.code,
+        Code::LocationBucketMissing
+            | Code::LocationCredentialsMissing
+            | Code::LocationCredentialsRefused
+            | Code::LocationEmpty
+            | Code::LocationFull
+            | Code::LocationIoFailed
+            | Code::LocationRefused
+    )
 }
 
 fn disabled(name: &Name) -> Error {
@@ -395,6 +551,7 @@ mod tests {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         };
         insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
         let read_back = Keeps { checked: false, ..Keeps::ALL };

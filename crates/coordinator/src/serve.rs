@@ -16,7 +16,7 @@ use crate::{
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, shipped,
+    region, replicate, retain, shipped,
     shipped::ship,
 };
 use holdfast_common::{
@@ -210,6 +210,13 @@ fn spawn_work(
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
     let snapshots = shipped::snapshot::keep(house.clone(), recovery.snapshot_key(), token.clone());
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
+    let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
+    tasks.spawn("retention", OnError::Shutdown, retention);
+    tasks.spawn(
+        "replication",
+        OnError::Shutdown,
+        replicate::replicate(house.clone(), token.clone()),
+    );
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -391,6 +398,7 @@ pub(crate) fn house(
         name: config.name,
         region: config.region,
         trial: config.trial,
+        retention_settles: config.retention_settles,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
         ledger,
@@ -400,6 +408,8 @@ pub(crate) fn house(
         sessions: Default::default(),
         reads: Default::default(),
         shipping: Default::default(),
+        copies: Default::default(),
+        copying: Budget::new(limits::COPY_BUDGET_BYTES),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

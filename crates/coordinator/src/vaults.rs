@@ -1,29 +1,51 @@
-//! Making vaults: keys first, their objects in every required location, then the ledger.
+//! Making vaults: keys first, their objects in every location, then the ledger.
 
-use crate::{house::House, places::Shared};
+use crate::{
+    house::House,
+    places::{Place, Shared, show},
+};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor,
     command::{Outcome, PutVault},
-    row::{Custody, Sharing, VaultRow},
+    row::{Beside, Custody, PointRow, Sharing, VaultRow},
 };
-use holdfast_repository::{ChunkParameters, VaultObject, layout};
+use holdfast_repository::{
+    ChunkParameters, VaultObject,
+    layout::{self, Object},
+};
 use holdfast_storage::placement::put_required;
 
 const FIRST_KEK_VERSION: u32 = 1;
+
+/// What whoever declares a vault says of it.
+pub(crate) struct Settings {
+    pub(crate) sharing: Sharing,
+    pub(crate) custody: Custody,
+    pub(crate) lying: Lying,
+}
+
+/// Where its objects are to lie.
+pub(crate) struct Lying {
+    pub(crate) required: Vec<Name>,
+    pub(crate) beside: Option<Beside>,
+}
 
 /// Makes a vault, or changes what may change of one.
 pub(crate) async fn put(
     house: &House,
     actor: Actor,
     name: Name,
-    (sharing, custody, required): (Sharing, Custody, Vec<Name>),
+    settings: Settings,
 ) -> Result<Outcome> {
-    insist_on_distinct(&required)?;
+    let Settings { sharing, custody, lying } = settings;
+    insist_on_distinct(&lying.required)?;
     if let Ok(old) = house.ledger.query().vault_named(&name) {
-        let vault = VaultRow { sharing, custody, required, ..old };
+        let Lying { required, beside } = lying;
+        let vault = VaultRow { sharing, custody, required, beside, ..old.clone() };
+        welcome(house, &old, &vault).await?;
         return house.ledger.propose(actor, PutVault { vault }).await;
     }
     if custody == Custody::Operator {
@@ -33,7 +55,7 @@ pub(crate) async fn put(
         )
         .next("run `holdfast cluster init --custody operator`"));
     }
-    make(house, actor, name, sharing, required, None).await
+    make(house, actor, name, (sharing, lying), None).await
 }
 
 /// Makes a new vault; `operator` is the operator's KEK for operator custody.
@@ -41,8 +63,7 @@ pub(crate) async fn make(
     house: &House,
     actor: Actor,
     name: Name,
-    sharing: Sharing,
-    required: Vec<Name>,
+    (sharing, Lying { required, beside }): (Sharing, Lying),
     operator: Option<&Kek>,
 ) -> Result<Outcome> {
     let entropy = house.entropy.as_ref();
@@ -66,10 +87,70 @@ pub(crate) async fn make(
         next_number: 0,
         packs: 0,
         grown: None,
+        beside,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await
 }
+
+/// Locations that come to hold a vault show whose they are before anything is copied there. One
+/// that comes to be required must be a fence, too.
+async fn welcome(house: &House, old: &VaultRow, vault: &VaultRow) -> Result<()> {
+    for name in vault.following().iter().filter(|name| !old.holding().any(|held| held == *name)) {
+        let place = (name.clone(), house.places.location(name).await?);
+        house.places.insist_on_grounds_of(vault)?;
+        give(house, vault, &place).await?;
+    }
+    for name in vault.required.iter().filter(|name| old.following().contains(name)) {
+        if !old.returning().contains(name) {
+            house.places.prove(old, name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the vault's own object into a place that is empty; one that has it already is left alone.
+pub(crate) async fn give(house: &House, vault: &VaultRow, place: &Place) -> Result<()> {
+    let (name, store) = place;
+    let own = layout::ObjectName::vault().as_str().parse()?;
+    if store.head(&own).await?.is_some() {
+        return show(vault, place).await;
+    }
+    insist_on_own_or_empty(house, vault, place).await?;
+    store.put_new(&own, description(vault)).await.map(drop).map_err(|error| {
+        let message =
+            format!("the location `{name}` cannot be given to the vault `{}`", vault.name);
+        Error { message, ..error.clone().cause(error) }
+    })
+}
+
+/// What lies in a place that does not say whose it is may be somebody else's.
+async fn insist_on_own_or_empty(
+    house: &House,
+    vault: &VaultRow,
+    (name, store): &Place,
+) -> Result<()> {
+    let query = house.ledger.query();
+    for meta in store.list(&"".parse()?, None, LOOKED_AT).await? {
+        let is_known = match layout::ObjectName::parse(meta.name.as_str())? {
+            Object::Pack(id) => query.pack(&vault.id, &id)?.is_some(),
+            Object::Point(id) | Object::Reach(id) => {
+                let row = query.row::<PointRow>(id.as_bytes())?;
+                row.is_some_and(|row| row.vault == vault.id)
+            }
+            _ => true,
+        };
+        if !is_known {
+            let message =
+                format!("the location `{name}` belongs to no vault and holds {}", meta.name);
+            return Err(Error::new(Code::ObjectConflict, message).next("choose an empty location"));
+        }
+    }
+    Ok(())
+}
+
+/// How many names are looked at to see that a place is empty.
+const LOOKED_AT: usize = 1000;
 
 /// A location that is named twice holds one copy.
 fn insist_on_distinct(required: &[Name]) -> Result<()> {
@@ -80,8 +161,8 @@ fn insist_on_distinct(required: &[Name]) -> Result<()> {
 
 /// A location belongs to one vault: its `vault` object says to which.
 async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
-    let places = house.places.required(vault).await?;
-    house.places.insist_apart(vault)?;
+    let places = house.places.open_all(vault).await?;
+    house.places.insist_on_grounds_of(vault)?;
     for (name, store) in &places {
         if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
             return Err(Error::new(
@@ -91,12 +172,14 @@ async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Res
             .next("choose an empty location"));
         }
     }
-    let description =
-        VaultObject { id: vault.id, created: vault.created, chunks: ChunkParameters::default() };
     let key_name = layout::ObjectName::keys(keys.version(), keys.kek_version())?;
     put_required(&places, &key_name.as_str().parse()?, Bytes::from(keys.to_bytes())).await?;
     let name = layout::ObjectName::vault();
     debug_assert!(ChunkParameters::default().bytes_max as usize == limits::CDC_BYTES_MAX);
-    let description = Bytes::from(description.to_bytes());
-    put_required(&places, &name.as_str().parse()?, description).await.map(drop)
+    put_required(&places, &name.as_str().parse()?, description(vault)).await.map(drop)
+}
+
+fn description(vault: &VaultRow) -> Bytes {
+    let (id, created, chunks) = (vault.id, vault.created, ChunkParameters::default());
+    Bytes::from(VaultObject { id, created, chunks }.to_bytes())
 }

@@ -21,7 +21,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 5;
+pub const LEVEL: u32 = 7;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -36,11 +36,24 @@ pub const SILENCE: u32 = 3;
 pub(crate) const KEPT_KEYS: u32 = 3;
 /// From which level on every member with data vouches for the epoch that it tells of.
 pub const VOUCHED: u32 = 3;
+/// From which level on vaults have locations that follow, and a location that comes back into use
+/// is noted until it lacks nothing.
+pub const COPIES: u32 = 5;
+/// From which level on points are forgotten: policies say how long they are kept, points say what
+/// they hold, and what an agent made is held when it loses its rights.
+pub const RETENTION: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
-pub const COLLECTED: u32 = 5;
+pub const COLLECTED: u32 = 7;
 /// The numbers of the commands that came with each level.
-const LEVELS: &[(u32, RangeInclusive<u64>)] =
-    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=99)];
+const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
+    (1, 1..=33),
+    (2, 34..=51),
+    (3, 52..=52),
+    (4, 53..=55),
+    (5, 56..=65),
+    (6, 66..=75),
+    (7, 76..=99),
+];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 
@@ -58,12 +71,18 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
-            Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
-            Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
-            Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             Self::CommitPoint(commit) if commit.based.is_some() || commit.whole_at.is_some() => {
                 COLLECTED
             }
+            Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
+            Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
+            Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
+            Self::PlacePoints(place) if place.opened.is_some() => COPIES,
+            Self::PutPolicy(put) if put.policy.speaks_of_retention() => RETENTION,
+            Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
+            Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,
             other => level_of(other.number()).unwrap_or(u32::MAX),

@@ -19,6 +19,7 @@ pub mod kv;
 pub mod level;
 mod pages;
 pub mod query;
+pub mod retention;
 pub mod row;
 mod say;
 pub mod tables;

@@ -3,23 +3,33 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
-    command::NEWEST_POINT,
+    command::{NEWEST_POINT, no_point, parted},
     kv::KeyValue,
     pages::Pages,
+    retention::{Rules, Ties},
     row::{
-        AgentRow, BundleRow, ClusterRow, CollectionRow, EpochRow, FindingRow, GoneRow, LevelRow,
-        LocationRow, LostHistoryRow, MemberRow, NewPointRow, OfficeRow, OperatorRow, PackRow,
-        PackState, PointRow, PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow,
-        ShippedSnapshot, VaultRow, cluster::CLUSTER_KEY, finding, level::LEVEL_KEY,
-        member::no_member, office::OFFICE_KEY, pack::pack_key, point::time_key,
+        AgentRow, BundleRow, ClassRow, ClusterRow, CollectionRow, CopyRow, EpochRow, FindingRow,
+        ForgottenRow, GoneRow, HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow,
+        NewPointRow, OfficeRow, OperatorRow, PackHome, PackRow, PackState, PointRow, PolicyRow,
+        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        cluster::CLUSTER_KEY,
+        copies::copy_key,
+        finding,
+        level::LEVEL_KEY,
+        member::no_member,
+        office::OFFICE_KEY,
+        pack::pack_key,
+        point::time_key,
         recovery::SHIPPED_SNAPSHOT_KEY,
+        retention::{UPSET_KEY, Upset},
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SessionId, Timestamp, VaultId,
-    limits, record,
+    AgentId, Code, Error, HoldId, Name, PackId, PointId, Result, RunId, SessionId, Timestamp,
+    VaultId, limits, record,
 };
+use std::time::Duration;
 
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
@@ -163,6 +173,16 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// How far a location is that may lack something of a vault; none of one that lacks nothing.
+    pub fn copies_in(&self, vault: &VaultId, location: &Name) -> Result<Option<CopyRow>> {
+        self.row(&copy_key(vault, location))
+    }
+
+    /// How far all of them are.
+    pub fn copies(&self) -> Result<Vec<CopyRow>> {
+        self.every(&[])
+    }
+
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
         self.every(&[])
     }
@@ -259,8 +279,126 @@ impl<'a> Query<'a> {
     }
 
     pub fn point(&self, id: &PointId) -> Result<PointRow> {
-        self.row(id.as_bytes())?
-            .ok_or_else(|| Error::new(Code::PointMissing, format!("there is no point {id}")))
+        match self.row(id.as_bytes())? {
+            Some(point) => Ok(point),
+            None => Err(no_point(id, self.forgotten(id)?.as_ref())),
+        }
+    }
+
+    /// What is left of a point that was forgotten.
+    pub fn forgotten(&self, id: &PointId) -> Result<Option<ForgottenRow>> {
+        self.row(id.as_bytes())
+    }
+
+    /// A point's row, of one that was forgotten too: its object may be relied on still.
+    pub fn point_even_forgotten(&self, id: &PointId) -> Result<Option<PointRow>> {
+        match self.row::<PointRow>(id.as_bytes())? {
+            Some(point) => Ok(Some(point)),
+            None => Ok(self.forgotten(id)?.map(|row| row.point)),
+        }
+    }
+
+    /// Points that were forgotten and whose id, as it is printed, begins with `beginning`.
+    pub fn forgotten_like(
+        &self,
+        beginning: &str,
+    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
+        self.alike(beginning, |row: &ForgottenRow| row.point.id.to_string())
+    }
+
+    /// Points that were forgotten, in the order of their ids, behind one of them.
+    pub fn forgotten_after(
+        &self,
+        after: Option<&PointId>,
+    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
+        let after = after.map(|id| id.as_bytes().as_slice());
+        Pages::over(self.kv, Table::Forgotten, &[], after).map(|row| decoded(row?))
+    }
+
+    /// Those that ended lately too.
+    pub fn holds(&self) -> Result<Vec<HoldRow>> {
+        self.every(&[])
+    }
+
+    /// The same in the order of their ids, behind one of them.
+    pub fn holds_after(
+        &self,
+        after: Option<&HoldId>,
+    ) -> impl Iterator<Item = Result<HoldRow>> + use<'a> {
+        let after = after.map(|id| id.as_bytes().as_slice());
+        Pages::over(self.kv, Table::Hold, &[], after).map(|row| decoded(row?))
+    }
+
+    /// When something last turned over that on which all rules of retention stand.
+    pub fn rules_upset(&self) -> Result<Timestamp> {
+        match self.kv.read(&full_key(Table::Meta, UPSET_KEY))? {
+            Some(bytes) => Ok(record::from_bytes::<Upset>("upset", &bytes)?.when),
+            None => Ok(Timestamp::ZERO),
+        }
+    }
+
+    /// Whether some pack of a vault lies whole in no location, as far as is known.
+    pub fn has_lost_packs(&self, vault: &VaultId) -> Result<bool> {
+        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
+        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
+            if pack?.state == PackState::Lost {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a pack that is relied on lies inside the object of a point.
+    pub fn has_packs_within(&self, vault: &VaultId, point: &PointId) -> Result<bool> {
+        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
+        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
+            let pack = pack?;
+            let is_within = matches!(pack.home, PackHome::Point(home, _) if home == *point);
+            if is_within && pack.state == PackState::Stored {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub fn classes(&self) -> Result<Vec<ClassRow>> {
+        self.every(&[])
+    }
+
+    /// Runs that were queued before a time, newest first.
+    pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.newest_first(Table::RunTime, Some(before))
+    }
+
+    /// Refuses what nobody may do while another side may have points of its own.
+    pub fn insist_on_undivided(&self) -> Result<()> {
+        let Some(epoch) = self.epoch()? else { return Ok(()) };
+        let lost = self.members()?.into_iter().find(|member| epoch.has_lost(member));
+        match lost.is_none() && epoch.suspended.is_empty() {
+            true => Ok(()),
+            false => Err(parted(lost.map(|member| member.region).as_ref())),
+        }
+    }
+
+    /// The rules that hold for a policy.
+    pub fn rules(&self, policy: &PolicyRow) -> Result<Option<Rules>> {
+        let class = match &policy.class {
+            Some(class) => self.row::<ClassRow>(class.as_str().as_bytes())?,
+            None => None,
+        };
+        Ok(Rules::of(policy, class.as_ref()))
+    }
+
+    /// What keeps points beside the rules, from whoever waits so long after the end of a hold.
+    pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
+        let mut ties = Ties::default();
+        self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
+        self.sessions()?.iter().for_each(|session| ties.session(session, now));
+        self.open_runs()?.iter().for_each(|run| ties.open_run(run));
+        for point in self.newest_points() {
+            ties.newest(point?.id);
+        }
+        Ok(ties)
     }
 
     pub fn session(&self, id: &SessionId) -> Result<SessionRow> {

@@ -42,9 +42,13 @@ pub enum Table {
     Epoch = 30,
     Level = 34,
     Finding = 35,
-    Collection = 46,
-    NewPoint = 47,
-    Gone = 48,
+    Copy = 36,
+    Hold = 46,
+    Forgotten = 47,
+    Class = 48,
+    Collection = 49,
+    NewPoint = 50,
+    Gone = 51,
 }
 
 /// A row: its table, and the key that finds it there.
@@ -156,15 +160,25 @@ impl<'a> Tables<'a> {
 
     /// Shows every row whose key begins with `prefix`, a page at a time.
     pub fn look<R: Row>(&self, prefix: &[u8], mut look: impl FnMut(R)) -> Result<()> {
+        self.each(R::TABLE, prefix, |(_, value)| {
+            look(record::from_bytes(R::WHAT, &value)?);
+            Ok(())
+        })
+    }
+
+    /// The same as they are stored.
+    pub fn each(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut show: impl FnMut(KeyValue) -> Result<()>,
+    ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page =
-                self.scan_after(R::TABLE, prefix, after.as_deref(), limits::LIST_PAGE_ROWS)?;
+            let page = self.scan_after(table, prefix, after.as_deref(), limits::LIST_PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            for (_, value) in page {
-                look(record::from_bytes(R::WHAT, &value)?);
-            }
+            page.into_iter().try_for_each(&mut show)?;
         }
     }
 

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::LEVEL_FIRST,
+    level::{COLLECTED, COPIES, LEVEL_FIRST, RETENTION},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -29,12 +29,16 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
     // Old numbers, and in them what old members would not understand.
     let newer =
         ["create_witness_token", "admit_witness", "store_placed_packs", "commit_based_point"];
+    let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
-            "commit_based_point" => LEVEL,
-            _ if (56..=99).contains(&command.number()) => LEVEL,
+            "commit_based_point" => COLLECTED,
+            _ if (76..=99).contains(&command.number()) => COLLECTED,
+            name if of_retention.contains(&name) => RETENTION,
+            "put_vault_beside" | "commit_placed" | "place_opened" => COPIES,
+            "note_copies" | "pass_over" | "rebuild_location" | "take_back" => COPIES,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,
@@ -62,6 +66,14 @@ fn what_a_member_does_not_know_is_an_error_and_nothing_else() {
         }
     }
     assert_eq!(read(raise(LEVEL + 1, &[1]), LEVEL).unwrap_err().code, Code::LevelUnknown);
+}
+
+#[test]
+fn a_member_that_knows_of_copies_and_of_no_retention_takes_nothing_of_it() {
+    for (name, command) in story::retaining::samples() {
+        let error = read(command, COPIES).unwrap_err();
+        assert_eq!(error.code, Code::LevelUnknown, "{name}");
+    }
 }
 
 #[test]

@@ -348,7 +348,7 @@ proptest! {
     /// However commands are grouped, and on whichever member, the tables are the same bytes.
     #[test]
     fn the_same_log_makes_the_same_tables_however_it_is_grouped(
-        script in proptest::collection::vec((0u8..25, 1u8..4, 1u8..4, 0u64..2000), 1..100),
+        script in proptest::collection::vec((0u8..33, 1u8..4, 1u8..4, 0u64..2000), 1..100),
         cuts in proptest::collection::vec(any::<bool>(), 60),
     ) {
         let log = story::log_of(&script);

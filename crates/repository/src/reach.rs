@@ -66,6 +66,11 @@ impl Reach {
         self.0 |= &other.0;
     }
 
+    /// Takes out everything the other reaches.
+    pub fn subtract(&mut self, other: &Self) {
+        self.0 -= &other.0;
+    }
+
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }

@@ -22,10 +22,8 @@ pub async fn put_required(
             Error::new(Code::LocationMissing, message).next("add a required location to the vault")
         );
     }
-    let puts = stores.iter().map(|(_, store)| store.put_new(name, bytes.clone()));
-    let outcomes = join_all(puts).await;
     let (mut receipts, mut failures) = (Vec::with_capacity(stores.len()), Vec::new());
-    for ((location, _), outcome) in stores.iter().zip(outcomes) {
+    for (location, outcome) in put_each(stores, name, &bytes).await {
         match outcome {
             Ok(receipt) => receipts.push(receipt),
             Err(error) => failures.push((location, error)),
@@ -37,8 +35,21 @@ pub async fn put_required(
     }
 }
 
-/// The whole is worth another try only if every part is, so a final failure gives its code.
-fn refusal(name: &ObjectName, failures: &[(&Name, Error)], required: usize) -> Option<Error> {
+/// Puts an object into every store, and says of each what came of it.
+pub async fn put_each(
+    stores: &[(Name, Arc<dyn ObjectStore>)],
+    name: &ObjectName,
+    bytes: &Bytes,
+) -> Vec<(Name, Result<Receipt>)> {
+    let puts = stores.iter().map(|(location, store)| async {
+        (location.clone(), store.put_new(name, bytes.clone()).await)
+    });
+    join_all(puts).await
+}
+
+/// What those that failed come to, of so many that are required. The whole is worth another try
+/// only if every part is, so a final failure gives its code.
+pub fn refusal(name: &ObjectName, failures: &[(Name, Error)], required: usize) -> Option<Error> {
     let (_, first) = failures.first()?;
     let telling =
         failures.iter().map(|(_, error)| error).find(|e| !e.is_retryable()).unwrap_or(first);

@@ -14,6 +14,7 @@ macro_rules! given {
 given! {
     agent_id AgentId;
     cluster_id ClusterId;
+    hold_id HoldId;
     pack_id PackId;
     point_id PointId;
     run_id RunId;

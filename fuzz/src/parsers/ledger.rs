@@ -41,10 +41,13 @@ pub fn row(bytes: &[u8]) -> Result<(), Refused> {
     let seen = [
         a_row::<row::AgentRow>(bytes),
         a_row::<row::BundleRow>(bytes),
+        a_row::<row::ClassRow>(bytes),
         a_row::<row::ClusterRow>(bytes),
         a_row::<row::CollectionRow>(bytes),
         a_row::<row::EpochRow>(bytes),
+        a_row::<row::ForgottenRow>(bytes),
         a_row::<row::GoneRow>(bytes),
+        a_row::<row::HoldRow>(bytes),
         a_row::<row::LevelRow>(bytes),
         a_row::<row::LocationRow>(bytes),
         a_row::<row::MemberRow>(bytes),

@@ -109,6 +109,8 @@ fn policy() -> v1::Resource {
         source: Some(v1::SourceSpec { source: Some(Source::Files(files)) }),
         required: vec!["main".into()],
         backup: Some(v1::BackupSettings { level: 3, bytes_per_second_max: 1 << 20 }),
+        retention: Some(v1::RetentionSpec { last: Some(7), ..Default::default() }),
+        class: "gold".into(),
     };
     v1::Resource { name: "nightly".into(), revision: 0, spec: Some(Spec::Policy(spec)) }
 }

@@ -138,6 +138,7 @@ impl Agent {
             locations: vec![name("main")?],
             id_scope: 1,
             recovered: None,
+            root: None,
         };
         let (bytes_new, chunks_new) = (PACKS << 24, PACKS * 200);
         let counts = RunCounts {
@@ -149,8 +150,8 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        let (inline_packs, based, whole_at) = (Vec::new(), None, None);
-        Ok(CommitPoint { session, point, counts, inline_packs, based, whole_at })
+        let (inline_packs, revision, based, whole_at) = (Vec::new(), None, None, None);
+        Ok(CommitPoint { session, point, counts, inline_packs, revision, based, whole_at })
     }
 }
 

@@ -105,7 +105,51 @@ pub async fn point(client: &Client, text: &str, policy: Option<&str>) -> Result<
     if found.is_empty() {
         found = of_run(client, text).await?;
     }
+    if found.is_empty() {
+        insist_on_known(client, text).await?;
+    }
     only(found, text)
+}
+
+/// What is left of points that were forgotten, as far as the filter lets it through; in the order
+/// in which they went.
+pub async fn forgotten(client: &Client, filter: &Filter) -> Result<Vec<v1::ForgottenPoint>> {
+    let mut found: Vec<v1::ForgottenPoint> = Vec::new();
+    let mut after_id = bytes::Bytes::new();
+    loop {
+        let question = v1::ListPointsRequest {
+            policy: filter.policy.clone(),
+            agent: filter.agent.clone(),
+            before_ns: filter.before.map(Timestamp::as_nanos),
+            limit: limits::LIST_PAGE_ROWS as u32,
+            checkpoints: filter.checkpoints,
+            forgotten: true,
+            after_id,
+            ..Default::default()
+        };
+        let page = ask(client, question).await?.forgotten;
+        let Some(last) = page.last().and_then(|row| row.point.as_ref()) else { break };
+        after_id = last.id.clone();
+        found.extend(page);
+    }
+    found.sort_by_key(|row| row.when_ns);
+    Ok(found)
+}
+
+/// Refuses what was there once, and says since when it is not.
+async fn insist_on_known(client: &Client, text: &str) -> Result<()> {
+    let question = v1::ListPointsRequest {
+        id_prefix: text.to_owned(),
+        limit: 1,
+        checkpoints: true,
+        forgotten: true,
+        ..Default::default()
+    };
+    let Some(row) = ask(client, question).await?.forgotten.pop() else { return Ok(()) };
+    let id = hex::encode(row.point.unwrap_or_default().id);
+    let (when, by, why) = (Timestamp::from_nanos(row.when_ns), row.by, row.why);
+    let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
+    Err(Error::new(Code::PointMissing, message))
 }
 
 /// The same choice among points that are here already (offline), newest first.
@@ -160,8 +204,12 @@ async fn runs_by_prefix(client: &Client, text: &str) -> Result<Vec<v1::Run>> {
 }
 
 async fn ask_points(client: &Client, question: v1::ListPointsRequest) -> Result<Vec<v1::Point>> {
+    Ok(ask(client, question).await?.points)
+}
+
+async fn ask(client: &Client, question: v1::ListPointsRequest) -> Result<v1::ListPointsResponse> {
     let ask = async |mut admin: Admin, question| admin.list_points(question).await;
-    Ok(client.ask(question, ask).await?.points)
+    client.ask(question, ask).await
 }
 
 fn check_prefix(text: &str) -> Result<()> {

@@ -20,12 +20,14 @@ mod explain;
 mod export;
 mod find;
 mod get;
+mod hold;
 mod keys;
 mod location;
 mod ls;
 mod points;
 mod region;
 mod restore;
+mod retain;
 mod runs;
 mod status;
 mod verify;
@@ -81,7 +83,7 @@ commands! {
     Agent agent;
     /// Say what is protected and what is not
     Status status;
-    /// Declare vaults, locations and policies
+    /// Declare vaults, locations, classes and policies
     Apply apply;
     /// Show what is declared
     Get get;
@@ -107,6 +109,10 @@ commands! {
     Restore restore;
     /// Prove that points can be restored
     Verify verify;
+    /// Say which points stay and which go, and let them go
+    Retain retain;
+    /// Keep points whatever the rules say
+    Hold hold;
     /// List, show, follow and cancel runs
     Runs runs;
     /// List keys; export, import and verify the recovery bundle

@@ -2,7 +2,10 @@
 //! location and the keys alone.
 
 use crate::{
-    client::select::{self, Filter},
+    client::{
+        Client,
+        select::{self, Filter},
+    },
     demand::Demand,
     ending::Ending,
     offline::{self, OfflineArguments, points::Proof},
@@ -32,6 +35,9 @@ pub struct Arguments {
     /// Checkpoints of unfinished runs too
     #[arg(long)]
     checkpoints: bool,
+    /// What is left of points that were forgotten: when, by whom and why
+    #[arg(long, conflicts_with = "latest")]
+    forgotten: bool,
     #[command(flatten)]
     offline: OfflineArguments,
 }
@@ -46,6 +52,9 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         limit: if arguments.latest { 1 } else { usize::MAX },
     };
     let Some(choice) = arguments.offline.choice()? else {
+        if arguments.forgotten {
+            return tell_forgotten(&demand.client().await?, &filter, demand).await;
+        }
         let points = select::list(&demand.client().await?, &filter).await?;
         return tell(&points, fields, demand);
     };
@@ -72,6 +81,38 @@ fn tell(
         || text(points),
     )?;
     Ok(Ending::Done)
+}
+
+async fn tell_forgotten(client: &Client, filter: &Filter, demand: &Demand<'_>) -> Result<Ending> {
+    let rows = select::forgotten(client, filter).await?;
+    let fields = |row: &v1::ForgottenPoint| {
+        let mut object = fields(row.point.as_ref().unwrap_or(&v1::Point::default()));
+        object["forgotten"] =
+            json!({ "time": json_time(Some(row.when_ns)), "by": row.by, "why": row.why });
+        object
+    };
+    demand.output.answer(
+        || json!({ "points": rows.iter().map(fields).collect::<Vec<_>>() }),
+        || text_of_forgotten(&rows),
+    )?;
+    Ok(Ending::Done)
+}
+
+fn text_of_forgotten(rows: &[v1::ForgottenPoint]) -> String {
+    let mut table = Table::new(["point", "time", "agent", "forgotten", "by", "why", "source"]);
+    for row in rows {
+        let point = row.point.clone().unwrap_or_default();
+        table.row([
+            hex::encode(&point.id),
+            figures::time(Timestamp::from_nanos(point.time_ns)),
+            point.agent,
+            figures::time(Timestamp::from_nanos(row.when_ns)),
+            row.by.clone(),
+            row.why.clone(),
+            point.source,
+        ]);
+    }
+    table.render()
 }
 
 fn fields(point: &v1::Point) -> Value {
@@ -131,4 +172,5 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast points
   holdfast points --policy nightly --latest
+  holdfast points --forgotten
   holdfast points --from-location local:/srv/vault --bundle bundle.hfbd";

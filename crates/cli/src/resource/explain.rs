@@ -18,6 +18,7 @@ pub struct Field {
 
 pub const fn page(kind: Kind) -> Page {
     match kind {
+        Kind::Class => CLASS,
         Kind::Location => LOCATION,
         Kind::Policy => POLICY,
         Kind::Vault => VAULT,
@@ -36,6 +37,21 @@ const fn may(
 ) -> Field {
     Field { name, form, usual: Some(usual), about }
 }
+
+const CLASS: Page = Page {
+    about: "A class says what policies of a kind of data have in common: how long points are kept.",
+    fields: &[
+        must("kind", "\"class\"", "what this document declares"),
+        must("name", "name", "1 to 63 of a-z 0-9 . _ -"),
+        may("spec.retention", "table", "everything is kept", "as in `holdfast explain policy`"),
+    ],
+    example: r#"kind = "class"
+name = "gold"
+
+[spec]
+retention = { hourly = 24, daily = 30, weekly = 12, monthly = 24, yearly = 10 }
+"#,
+};
 
 const LOCATION: Page = Page {
     about: "A location is where a vault's objects lie.",
@@ -74,6 +90,17 @@ const POLICY: Page = Page {
             "no limit",
             "what the agent may send, 65536 at least",
         ),
+        may("spec.class", "name", "none", "the class whose retention it has"),
+        may("spec.retention", "table", "the class's", "a point stays while any of these keeps it"),
+        may("spec.retention.last", "integer", "none", "the newest so many points"),
+        may("spec.retention.hourly", "integer", "none", "the newest of each of so many hours"),
+        may("spec.retention.daily", "integer", "none", "the same of days, in UTC"),
+        may("spec.retention.weekly", "integer", "none", "of weeks, from Monday on"),
+        may("spec.retention.monthly", "integer", "none", "of months"),
+        may("spec.retention.yearly", "integer", "none", "of years"),
+        may("spec.retention.within", "span", "none", "all that is no older, as 30d"),
+        may("spec.retention.versions", "integer", "none", "so many states that differ in turn"),
+        may("spec.retention.protect_for", "span", "14d", "nothing goes before it is so old"),
     ],
     example: r#"kind = "policy"
 name = "nightly"
@@ -94,6 +121,20 @@ const VAULT: Page = Page {
         may("spec.sharing", "\"agent\" or \"vault\"", "agent", "who shares chunks with whom"),
         may("spec.custody", "\"coordinator\" or \"operator\"", "coordinator", "who can open it"),
         may("spec.locations.required", "list of names", "[]", "must hold every pack"),
+        may("spec.locations.following", "list of names", "[]", "are brought it a moment later"),
+        may(
+            "spec.locations.enough",
+            "integer",
+            "all of them",
+            "so many required ones do while others are away",
+        ),
+        may("spec.locations.wait_secs", "integer", "0", "how long one that is away is waited for"),
+        may(
+            "spec.locations.copy_bytes_per_second_max",
+            "integer",
+            "no limit",
+            "what copies into one location may take of a line",
+        ),
     ],
     example: r#"kind = "vault"
 name = "images"

@@ -3,6 +3,7 @@
 //!
 //! Parsed strictly, rendered so that what `export` writes `apply` takes back unchanged.
 
+use super::retention::RetentionForm;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_wire::v1::{self, resource::Spec, source_spec::Source};
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,17 @@ use std::{
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Document {
+    Class { name: String, spec: ClassForm },
     Location { name: String, spec: LocationForm },
     Policy { name: String, spec: PolicyForm },
     Vault { name: String, spec: VaultForm },
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassForm {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionForm>,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -35,7 +44,7 @@ pub struct VaultForm {
     #[serde(default = "custody_usual")]
     custody: String,
     #[serde(default)]
-    locations: LocationsForm,
+    locations: VaultLocationsForm,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -49,6 +58,10 @@ pub struct PolicyForm {
     locations: LocationsForm,
     #[serde(default, skip_serializing_if = "BackupForm::is_usual")]
     backup: BackupForm,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    class: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionForm>,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -56,6 +69,26 @@ pub struct PolicyForm {
 struct LocationsForm {
     #[serde(default)]
     required: Vec<String>,
+}
+
+/// Where a vault lies, and how it gets along without some of it.
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct VaultLocationsForm {
+    #[serde(default)]
+    required: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    following: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enough: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait_secs: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    copy_bytes_per_second_max: u64,
+}
+
+fn is_zero(figure: &u64) -> bool {
+    *figure == 0
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -133,6 +166,7 @@ impl Document {
     pub fn of(resource: &v1::Resource) -> Option<Self> {
         let name = resource.name.clone();
         Some(match resource.spec.clone()? {
+            Spec::Class(spec) => Self::Class { name, spec: ClassForm::of(&spec) },
             Spec::Location(spec) => {
                 Self::Location { name, spec: LocationForm { url: spec.url, region: spec.region } }
             }
@@ -142,7 +176,13 @@ impl Document {
                 spec: VaultForm {
                     sharing: spec.sharing,
                     custody: spec.custody,
-                    locations: LocationsForm { required: spec.required },
+                    locations: VaultLocationsForm {
+                        required: spec.required,
+                        following: spec.following,
+                        enough: spec.enough,
+                        wait_secs: spec.wait_secs,
+                        copy_bytes_per_second_max: spec.copy_bytes_per_second_max,
+                    },
                 },
             },
         })
@@ -150,6 +190,7 @@ impl Document {
 
     fn into_resource(self) -> Result<v1::Resource> {
         let (name, spec) = match self {
+            Self::Class { name, spec } => (name, Spec::Class(spec.into_spec()?)),
             Self::Location { name, spec } => {
                 (name, Spec::Location(v1::LocationSpec { url: spec.url, region: spec.region }))
             }
@@ -160,6 +201,10 @@ impl Document {
                     sharing: spec.sharing,
                     custody: spec.custody,
                     required: spec.locations.required,
+                    following: spec.locations.following,
+                    enough: spec.locations.enough,
+                    wait_secs: spec.locations.wait_secs,
+                    copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
                     ..Default::default()
                 }),
             ),
@@ -167,6 +212,23 @@ impl Document {
         name.parse::<Name>()?;
         Ok(v1::Resource { name, revision: 0, spec: Some(spec) })
     }
+}
+
+impl ClassForm {
+    fn of(spec: &v1::ClassSpec) -> Self {
+        Self { retention: spec.retention.as_ref().map(RetentionForm::of) }
+    }
+
+    fn into_spec(self) -> Result<v1::ClassSpec> {
+        let retention = self.retention.map(RetentionForm::into_spec).transpose()?;
+        Ok(v1::ClassSpec { retention })
+    }
+}
+
+/// What a class keeps, in a line.
+pub fn keeps(spec: &v1::ClassSpec) -> String {
+    let form = spec.retention.as_ref().map(RetentionForm::of);
+    form.map_or_else(|| "everything".to_owned(), |form| form.in_a_line())
 }
 
 impl PolicyForm {
@@ -188,6 +250,8 @@ impl PolicyForm {
                 level: backup.level,
                 bytes_per_second_max: backup.bytes_per_second_max,
             },
+            class: spec.class,
+            retention: spec.retention.as_ref().map(RetentionForm::of),
         })
     }
 
@@ -203,6 +267,8 @@ impl PolicyForm {
                 level: self.backup.level,
                 bytes_per_second_max: self.backup.bytes_per_second_max,
             }),
+            retention: self.retention.map(RetentionForm::into_spec).transpose()?,
+            class: self.class,
         })
     }
 }
@@ -274,8 +340,9 @@ mod tests {
 
     #[test]
     fn what_export_writes_apply_takes_back() {
-        let texts =
-            [POLICY, explain::page(Kind::Vault).example, explain::page(Kind::Location).example];
+        let kinds = [Kind::Vault, Kind::Location, Kind::Class];
+        let [vault, location, class] = kinds.map(|kind| explain::page(kind).example);
+        let texts = [POLICY, vault, location, class];
         let all: Vec<_> = texts.iter().flat_map(|text| parse(text, "test").unwrap()).collect();
         let documents: Vec<_> = all.iter().map(|one| Document::of(one).unwrap()).collect();
         assert_eq!(parse(&toml_of_many(&documents), "test").unwrap(), all);
@@ -337,7 +404,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_changed_document_is_refused_or_comes_back_the_same(
-            which in 0..4usize,
+            which in 0..5usize,
             changes in vec((any::<Index>(), 0..12usize, SCRAPS), 0..5),
         ) {
             let pages = Kind::ALL.map(|kind| explain::page(kind).example);

@@ -1,4 +1,4 @@
-//! Declared things: vaults, locations, policies.
+//! Declared things: vaults, locations, classes, policies.
 //!
 //! People write them as TOML (`file`), the cluster holds them as messages; `explain` documents the
 //! fields. A file that names a field that does not exist is refused: a misspelt `exclude` must not
@@ -6,6 +6,7 @@
 
 pub mod explain;
 pub mod file;
+mod retention;
 
 use crate::output::table::Table;
 use file::Document;
@@ -14,6 +15,7 @@ use holdfast_wire::v1::{self, resource::Spec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
+    Class,
     Location,
     Policy,
     Vault,
@@ -21,10 +23,11 @@ pub enum Kind {
 
 impl Kind {
     /// In the order in which they can be applied.
-    pub const ALL: [Self; 3] = [Self::Location, Self::Vault, Self::Policy];
+    pub const ALL: [Self; 4] = [Self::Location, Self::Vault, Self::Class, Self::Policy];
 
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Class => "class",
             Self::Location => "location",
             Self::Policy => "policy",
             Self::Vault => "vault",
@@ -34,6 +37,7 @@ impl Kind {
 
 pub fn word_of(resource: &v1::Resource) -> &'static str {
     match &resource.spec {
+        Some(Spec::Class(_)) => "class",
         Some(Spec::Location(_)) => "location",
         Some(Spec::Policy(_)) => "policy",
         Some(Spec::Vault(_)) => "vault",
@@ -52,12 +56,14 @@ pub fn document(resource: &v1::Resource) -> Result<Document> {
 /// All of one kind, side by side.
 pub fn table(kind: Kind, found: &[v1::Resource]) -> String {
     let mut table = match kind {
+        Kind::Class => Table::new(["class", ">revision", "keeps", "", ""]),
         Kind::Location => Table::new(["location", ">revision", "region", "url", ""]),
         Kind::Policy => Table::new(["policy", ">revision", "agent", "vault", "paths"]),
         Kind::Vault => Table::new(["vault", ">revision", "custody", "sharing", "required"]),
     };
     for resource in found {
         let [one, two, three] = match &resource.spec {
+            Some(Spec::Class(spec)) => [file::keeps(spec), String::new(), String::new()],
             Some(Spec::Location(spec)) => [spec.region.clone(), spec.url.clone(), String::new()],
             Some(Spec::Policy(spec)) => [spec.agent.clone(), spec.vault.clone(), paths(spec)],
             Some(Spec::Vault(spec)) => {

@@ -4,10 +4,10 @@ use super::{access::Caller, caller, own_alarms, refuse};
 use crate::{
     agents::doubles,
     house::House,
-    raft::Incoming,
+    raft::{Incoming, LeaderTime},
     region::{self, Epoch},
 };
-use holdfast_common::{Code, Error, Result, record};
+use holdfast_common::{Code, Error, Result, Timestamp, record};
 use holdfast_ledger::{
     Actor, Command,
     row::{Duty, MemberState},
@@ -149,7 +149,12 @@ impl Raft for RaftService {
     ) -> Answer<v1::ReadIndexResponse> {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let index = self.house.ledger.read_index().await;
-        answer(index.map(|index| v1::ReadIndexResponse { index }))
+        let LeaderTime { now, wall } = self.house.ledger.own_time();
+        answer(index.map(|index| v1::ReadIndexResponse {
+            index,
+            time_ns: now.as_nanos(),
+            wall_ns: wall.map(Timestamp::as_nanos),
+        }))
     }
 
     async fn await_shipped(

@@ -4,12 +4,13 @@ use crate::{
     agents::dispatch::source_to_wire,
     house::House,
     trial::{Check, Trial},
+    vaults::{Lying, Settings},
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use holdfast_ledger::row::{
-    Custody, LocationRow, PointRow, PolicyRow, RestoreCounts, RestoreRow, RunCounts, RunRow,
-    Sharing, SourceSpec, VaultRow,
+    Beside, ClassRow, Custody, ForgottenRow, LocationRow, PointRow, PolicyRow, RestoreCounts,
+    RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
@@ -102,26 +103,49 @@ fn restored(restore: &RestoreRow) -> v1::Restored {
     }
 }
 
+pub(super) fn forgotten(house: &House, row: &ForgottenRow) -> Result<v1::ForgottenPoint> {
+    Ok(v1::ForgottenPoint {
+        point: Some(point(house, &row.point)?),
+        when_ns: row.when.as_nanos(),
+        by: row.by.to_string(),
+        why: row.why.clone(),
+    })
+}
+
 pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
     let query = house.ledger.query();
-    let confirmed = |name: &Name| v1::PointLocation { name: name.to_string(), confirmed: true };
+    let vault = query.vault(&point.vault)?;
+    let suspended = query.epoch()?.map(|epoch| epoch.suspended).unwrap_or_default();
+    let is_held = |name: &Name| {
+        let is_suspended =
+            suspended.iter().any(|part| part.vault == vault.id && part.locations.contains(name));
+        is_suspended || vault.holding().any(|held| held == name)
+    };
+    let mut locations = Vec::with_capacity(point.locations.len());
+    for name in &point.locations {
+        // Of a place that took another one's name it is not known yet.
+        let copies = query.copies_in(&point.vault, name)?;
+        let confirmed = is_held(name) && copies.is_none_or(|copies| copies.confirms());
+        locations.push(v1::PointLocation { name: name.to_string(), confirmed });
+    }
     Ok(v1::Point {
         id: Bytes::copy_from_slice(point.id.as_bytes()),
         policy: point.policy.as_ref().map(ToString::to_string),
         agent: query.agent(&point.agent)?.name.to_string(),
-        vault: query.vault(&point.vault)?.name.to_string(),
+        vault: vault.name.to_string(),
         source: point.source.clone(),
         time_ns: point.committed.as_nanos(),
         state: point.state.name().to_owned(),
         entries: point.entries,
         bytes: point.bytes,
-        locations: point.locations.iter().map(confirmed).collect(),
+        locations,
         run_id: Bytes::copy_from_slice(point.run.as_bytes()),
         skipped: point.skipped,
     })
 }
 
 pub(super) fn vault(row: &VaultRow) -> v1::Resource {
+    let beside = row.beside.clone().unwrap_or_default();
     let spec = v1::VaultSpec {
         sharing: match row.sharing {
             Sharing::Agent => "agent".to_owned(),
@@ -131,7 +155,12 @@ pub(super) fn vault(row: &VaultRow) -> v1::Resource {
             Custody::Coordinator => "coordinator".to_owned(),
             Custody::Operator => "operator".to_owned(),
         },
-        required: names(&row.required),
+        required: row.required_as_declared().map(Name::to_string).collect(),
+        following: row.following_as_declared().map(Name::to_string).collect(),
+        copy_bytes_per_second_max: beside.bytes_per_second_max,
+        enough: beside.enough,
+        wait_secs: beside.wait_secs,
+        returning: names(&beside.returning),
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         key_version: row.key_version,
     };
@@ -153,8 +182,49 @@ pub(super) fn policy(row: &PolicyRow) -> v1::Resource {
             level: row.level,
             bytes_per_second_max: row.bytes_per_second_max,
         }),
+        retention: row.retention.as_ref().map(retention),
+        class: row.class.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     resource(&row.name, row.revision, v1::resource::Spec::Policy(spec))
+}
+
+pub(super) fn class(row: &ClassRow) -> v1::Resource {
+    let spec = v1::ClassSpec { retention: row.retention.as_ref().map(retention) };
+    resource(&row.name, row.revision, v1::resource::Spec::Class(spec))
+}
+
+pub(super) fn class_row(name: Name, spec: &v1::ClassSpec) -> ClassRow {
+    let retention = spec.retention.as_ref().map(retention_from_wire);
+    ClassRow { name, retention, revision: 0, retained_since: Timestamp::ZERO }
+}
+
+fn retention(rules: &Retention) -> v1::RetentionSpec {
+    let Retention { last, hourly, daily, weekly, monthly, yearly, .. } = rules;
+    v1::RetentionSpec {
+        last: *last,
+        hourly: *hourly,
+        daily: *daily,
+        weekly: *weekly,
+        monthly: *monthly,
+        yearly: *yearly,
+        within_secs: rules.within_secs,
+        versions: rules.versions,
+        protect_secs: rules.protect_secs,
+    }
+}
+
+fn retention_from_wire(spec: &v1::RetentionSpec) -> Retention {
+    Retention {
+        last: spec.last,
+        hourly: spec.hourly,
+        daily: spec.daily,
+        weekly: spec.weekly,
+        monthly: spec.monthly,
+        yearly: spec.yearly,
+        within_secs: spec.within_secs,
+        versions: spec.versions,
+        protect_secs: spec.protect_secs,
+    }
 }
 
 fn resource(name: &Name, revision: u64, spec: v1::resource::Spec) -> v1::Resource {
@@ -172,6 +242,9 @@ pub(super) fn policy_row(name: Name, spec: &v1::PolicySpec) -> Result<PolicyRow>
         level: level(backup.level)?,
         bytes_per_second_max: bandwidth(backup.bytes_per_second_max)?,
         revision: 0,
+        retention: spec.retention.as_ref().map(retention_from_wire),
+        class: parse::name_if_any(Some(&spec.class))?,
+        retained_since: None,
     })
 }
 
@@ -272,7 +345,7 @@ fn check(check: &Check) -> v1::LocationCheck {
     }
 }
 
-pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<(Sharing, Custody, Vec<Name>)> {
+pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<Settings> {
     let unknown = |what: &str, value: &str| {
         Error::new(Code::ResourceMalformed, format!("`{value}` is no {what}"))
     };
@@ -286,7 +359,16 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<(Sharing, Custody, 
         "operator" => Custody::Operator,
         other => return Err(unknown("custody", other).next("write coordinator or operator")),
     };
-    Ok((sharing, custody, parse_names(&spec.required)?))
+    let beside = Beside {
+        following: parse_names(&spec.following)?,
+        returning: Vec::new(),
+        bytes_per_second_max: spec.copy_bytes_per_second_max,
+        enough: spec.enough,
+        wait_secs: spec.wait_secs,
+    };
+    let beside = (beside != Beside::default()).then_some(beside);
+    let lying = Lying { required: parse_names(&spec.required)?, beside };
+    Ok(Settings { sharing, custody, lying })
 }
 
 /// What a path or a pattern takes in a row beside itself.

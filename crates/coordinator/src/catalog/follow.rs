@@ -10,7 +10,10 @@
 //! who must know waits for that.
 
 use super::{Catalog, load::Loader};
-use crate::{house::House, raft::Heard};
+use crate::{
+    house::House,
+    raft::{Heard, Listener},
+};
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::row::{PackRow, SegmentRow};
 use std::{
@@ -44,7 +47,7 @@ const NEWS_MAX: usize = 8192;
 pub(crate) async fn follow(house: Arc<House>, token: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
     loop {
-        let heard = house.ledger.take_heard();
+        let heard = house.ledger.take_heard(Listener::Index);
         for (_, catalog) in house.catalogs() {
             tell(&house, &catalog, &heard)?;
         }

@@ -107,7 +107,11 @@ impl Truth for InHouse {
     fn places(&self) -> BoxFuture<'_, Result<(Vec<Place>, Option<Error>)>> {
         // Its locations may have been changed since the vault was first used.
         let row = self.house.ledger.query().vault(&self.vault.row.id);
-        Box::pin(async move { Ok(self.house.places.those_that_open(&row?).await) })
+        Box::pin(async move {
+            let row = row?;
+            let all = row.holding().cloned().collect();
+            Ok(self.house.places.open_of(&row, all).await)
+        })
     }
 
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Share>> {

@@ -8,9 +8,10 @@ use crate::{
     house::Keys,
     keys::custody::Custodian,
     keys::secrets,
-    options::{Options, environment},
+    options::{Options, RETENTION_SETTLES, environment},
     raft::Ledger,
-    serve, vaults,
+    serve,
+    vaults::{self, Lying},
 };
 use holdfast_common::{
     Clock, ClusterId, Entropy, Error, Name, Result, SystemClock, SystemEntropy, limits,
@@ -80,6 +81,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         duty: Duty::Data,
         data: making.data().to_owned(),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
+        retention_settles: RETENTION_SETTLES,
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
@@ -101,8 +103,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         &house,
         Actor::System,
         VAULT.parse()?,
-        Sharing::Agent,
-        required,
+        (Sharing::Agent, Lying { required, beside: None }),
         operator_kek.as_ref(),
     )
     .await?;

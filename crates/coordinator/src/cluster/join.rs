@@ -14,7 +14,7 @@ use crate::{
     cluster::{init::absolute_kek, seed, witness},
     identity::certificates,
     keys::secrets,
-    options::{Options, environment},
+    options::{Options, RETENTION_SETTLES, environment},
     region::Standing,
 };
 use holdfast_common::{
@@ -109,6 +109,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         duty,
         data: dir.join("data"),
         snapshot_every: limits::SNAPSHOT_ENTRIES,
+        retention_settles: RETENTION_SETTLES,
         trial: false,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),

@@ -5,8 +5,8 @@
 //! middle has an end of its own.
 
 use super::{
-    Filled, Left, LeftObject, Progress, Told,
-    listing::{Held, Walk},
+    Filled, Left, LeftObject, Pace, Progress, Told, Way,
+    listing::{Held, Marks, Walk},
     object::{Fate, went_away},
     sealed::LedgerKeys,
 };
@@ -37,6 +37,7 @@ pub(super) struct Filling<'a> {
     pub(super) ledger: Arc<LedgerKeys>,
     pub(super) from: &'a [Place],
     pub(super) to: &'a Place,
+    pub(super) pace: &'a Pace,
     pub(super) budget: &'a Budget,
     pub(super) tasks: &'a Tasks,
     /// Asked right before anything is put.
@@ -48,34 +49,58 @@ impl<'a> Filling<'a> {
     pub(super) fn of(
         house: &'a House,
         vault: &'a VaultRow,
-        (from, to): (&'a [Place], &'a Place),
+        Way { from, to, pace, budget }: Way<'a>,
         told: Told<'a>,
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<Self> {
         let keys = house.keys()?;
         let custody = keys.custodian.vault(vault)?;
         let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery));
-        let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
-        Ok(Self { query, vault, custody, ledger, from, to, budget, tasks, insist, told })
+        let (query, tasks) = (house.ledger.query(), &house.tasks);
+        Ok(Self { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told })
     }
 
     /// Whatever the sources hold.
     pub(super) async fn everything(&self) -> Result<Filled> {
         self.show_all().await?;
-        let (mut walk, mut lacking) = (Walk::over(self.from, self.to)?, 0);
-        while walk.lacking().await?.is_some() {
-            lacking += 1;
+        let (mut walk, mut lacking) = (Walk::over(self.from, self.to)?, Hint::default());
+        while let Some(held) = walk.lacking().await? {
+            lacking.objects += 1;
+            lacking.bytes += held.length();
         }
-        let walk = Walk::over(self.from, self.to)?;
+        self.bring_lacking(Walk::over(self.from, self.to)?, lacking).await
+    }
+
+    /// Whatever coordinators wrote by themselves behind the marks.
+    pub(super) async fn tail(&self, marks: Marks) -> Result<(Filled, Marks)> {
+        self.show_all().await?;
+        let (mut filled, mut next) = (Filled::default(), Marks::default());
+        for (prefix, mark) in marks.prefixes() {
+            let mut walk = Walk::behind(self.from, self.to, prefix, mark.clone())?;
+            let mut last = mark;
+            while let Some(held) = walk.lacking().await? {
+                let fate = self.bring(&held).await?;
+                self.note(&mut filled, &held, fate)?;
+            }
+            if let Some(seen) = walk.last_seen() {
+                last = Some(seen);
+            }
+            next.set(prefix, last);
+        }
+        Ok((filled, next))
+    }
+
+    async fn bring_lacking(&self, walk: Walk<'_>, hint: Hint) -> Result<Filled> {
         let bring = |held| async move { self.bring(&held).await.map(|fate| (held, fate)) };
-        self.bring_all(lacks(walk).map_ok(bring), lacking).await
+        self.bring_all(lacks(walk).map_ok(bring), hint).await
     }
 
     /// Only what has these names.
     pub(super) async fn named(&self, names: &[ObjectName]) -> Result<Filled> {
         self.show_all().await?;
         let assure = |held| async move { self.assure(&held).await.map(|fate| (held, fate)) };
-        self.bring_all(self.looks(names).map_ok(assure), names.len() as u64).await
+        let hint = Hint { objects: names.len() as u64, bytes: 0 };
+        self.bring_all(self.looks(names).map_ok(assure), hint).await
     }
 
     fn looks<'s>(&'s self, names: &'s [ObjectName]) -> Lacks<'s> {
@@ -97,7 +122,7 @@ impl<'a> Filling<'a> {
     async fn bring_all<B>(
         &self,
         brought: impl Stream<Item = Result<B>> + Send,
-        hint: u64,
+        hint: Hint,
     ) -> Result<Filled>
     where
         B: Future<Output = Result<(Held, Fate)>> + Send,
@@ -107,7 +132,8 @@ impl<'a> Filling<'a> {
         while let Some((held, fate)) = brought.try_next().await? {
             self.note(&mut filled, &held, fate)?;
             let (objects, bytes) = (filled.objects, filled.bytes);
-            (self.told)(Progress { objects, bytes, of_objects_hint: Some(hint) });
+            let (of_objects_hint, of_bytes_hint) = (Some(hint.objects), Some(hint.bytes));
+            (self.told)(Progress { objects, bytes, of_objects_hint, of_bytes_hint });
         }
         for place in self.from.iter().chain([self.to]) {
             show(self.vault, place).await.map_err(|error| went_away(place, error))?;
@@ -142,7 +168,12 @@ impl<'a> Filling<'a> {
                 let row = self.query.pack(&vault, &id)?;
                 row.is_some_and(|row| row.state == PackState::Stored)
             }
-            Object::Point(id) | Object::Reach(id) => {
+            // Of one that was forgotten: what lies in its object may be a part of others.
+            Object::Point(id) => match self.query.row::<PointRow>(id.as_bytes())? {
+                Some(row) => row.vault == vault,
+                None => self.query.has_packs_within(&vault, &id)?,
+            },
+            Object::Reach(id) => {
                 let row = self.query.row::<PointRow>(id.as_bytes())?;
                 row.is_some_and(|row| row.vault == vault)
             }
@@ -165,6 +196,13 @@ impl<'a> Filling<'a> {
         }
         Ok(())
     }
+}
+
+/// How much is to be brought, as far as was seen before.
+#[derive(Clone, Copy, Default)]
+struct Hint {
+    objects: u64,
+    bytes: u64,
 }
 
 /// What the target lacks, as it is found.

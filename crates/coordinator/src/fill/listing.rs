@@ -32,12 +32,49 @@ pub(super) struct Held {
 pub(super) struct Walk<'a> {
     sources: Vec<Listing<'a>>,
     target: Listing<'a>,
+    /// The last name that a source had.
+    seen: Option<ObjectName>,
+}
+
+/// Names behind which nobody has looked yet, one for each prefix whose names only grow; what has
+/// none is looked through from its beginning.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    log: Option<ObjectName>,
+    snapshots: Option<ObjectName>,
+}
+
+const LOG: &str = "cluster/log/";
+const SNAPSHOTS: &str = "cluster/snapshot/";
+
+impl Marks {
+    pub(super) fn prefixes(&self) -> [(&'static str, Option<ObjectName>); 5] {
+        [
+            ("keys/", None),
+            ("cluster/key/", None),
+            ("epochs/", None),
+            (SNAPSHOTS, self.snapshots.clone()),
+            (LOG, self.log.clone()),
+        ]
+    }
+
+    pub(super) fn set(&mut self, prefix: &str, last: Option<ObjectName>) {
+        match prefix {
+            LOG => self.log = last,
+            SNAPSHOTS => self.snapshots = last,
+            _ => {}
+        }
+    }
 }
 
 impl<'a> Listing<'a> {
     pub(super) fn over(place: &'a Place, prefix: &str) -> Result<Self> {
+        Self::behind(place, prefix, None)
+    }
+
+    fn behind(place: &'a Place, prefix: &str, after: Option<ObjectName>) -> Result<Self> {
         let page = Vec::new().into_iter().peekable();
-        Ok(Self { place, prefix: prefix.parse()?, page, after: None, is_over: false })
+        Ok(Self { place, prefix: prefix.parse()?, page, after, is_over: false })
     }
 
     async fn peek(&mut self) -> Result<Option<&ObjectMeta>> {
@@ -71,8 +108,24 @@ impl<'a> Listing<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn over(from: &'a [Place], to: &'a Place) -> Result<Self> {
-        let sources = from.iter().map(|place| Listing::over(place, "")).collect::<Result<_>>()?;
-        Ok(Self { sources, target: Listing::over(to, "")? })
+        Self::behind(from, to, "", None)
+    }
+
+    pub(super) fn behind(
+        from: &'a [Place],
+        to: &'a Place,
+        prefix: &str,
+        after: Option<ObjectName>,
+    ) -> Result<Self> {
+        let sources = from.iter().map(|place| Listing::behind(place, prefix, after.clone()));
+        let sources = sources.collect::<Result<_>>()?;
+        let target = Listing::behind(to, prefix, after.clone())?;
+        Ok(Self { sources, target, seen: None })
+    }
+
+    /// The last name of any source that was walked over.
+    pub(super) fn last_seen(&self) -> Option<ObjectName> {
+        self.seen.clone()
     }
 
     /// The next name that the target lacks.
@@ -95,7 +148,10 @@ impl<'a> Walk<'a> {
             }
         }
         let Some(name) = first else { return Ok(None) };
-        let copies = self.sources.iter_mut().map(|listing| listing.take(&name)).collect();
+        let copies: Vec<_> = self.sources.iter_mut().map(|listing| listing.take(&name)).collect();
+        if copies.iter().any(Option::is_some) {
+            self.seen = Some(name.clone());
+        }
         let there = self.target.take(&name);
         Ok(Some(Held { object: layout::ObjectName::parse(name.as_str())?, name, there, copies }))
     }
@@ -110,6 +166,11 @@ impl Held {
             (_, None) => true,
             (_, Some(_)) => self.is_same_everywhere() && self.others().next().is_some(),
         }
+    }
+
+    /// As far as a listing says.
+    pub(super) fn length(&self) -> u64 {
+        self.copies.iter().flatten().copied().max().unwrap_or(0)
     }
 
     /// Whether the name stands for the same bytes in every location. The rest is sealed or claimed

@@ -14,16 +14,20 @@
 mod filling;
 mod listing;
 mod object;
+mod pace;
 mod points;
 mod sealed;
 #[cfg(test)]
 mod tests;
 
-use crate::{house::House, places::Place};
+use crate::{budget::Budget, house::House, places::Place};
 use filling::Filling;
 use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
+pub(crate) use listing::Marks;
+pub(crate) use pace::Pace;
+pub(crate) use points::Lacking;
 use points::Survey;
 use std::fmt;
 
@@ -71,10 +75,29 @@ pub(crate) struct Progress {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
     pub(crate) of_objects_hint: Option<u64>,
+    /// Of what is not there at all.
+    pub(crate) of_bytes_hint: Option<u64>,
 }
 
 /// Whoever wants to hear of it.
 pub(crate) type Told<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// How much of a line copies may take, and where they come from and go.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) from: &'a [Place],
+    pub(crate) to: &'a Place,
+    pub(crate) pace: &'a Pace,
+    pub(crate) budget: &'a Budget,
+}
+
+impl<'a> Way<'a> {
+    /// As fast as it goes, for somebody who waits for it.
+    pub(crate) fn at_once(house: &'a House, from: &'a [Place], to: &'a Place) -> Self {
+        static NONE: Pace = Pace::none();
+        Self { from, to, pace: &NONE, budget: &house.outgoing }
+    }
+}
 
 /// Brings everything that the sources hold and the target lacks.
 pub(crate) async fn fill(
@@ -85,19 +108,18 @@ pub(crate) async fn fill(
     told: Told<'_>,
 ) -> Result<Filled> {
     house.places.prove(vault, &to.0).await?;
-    fill_shown(house, vault, from, to, told).await
+    fill_shown(house, vault, Way::at_once(house, from, to), told).await
 }
 
-/// The same of a place that has shown that it is the vault's, and is in use by nobody yet.
+/// The same of a place that has shown that it is the vault's.
 pub(crate) async fn fill_shown(
     house: &House,
     vault: &VaultRow,
-    from: &[Place],
-    to: &Place,
+    way: Way<'_>,
     told: Told<'_>,
 ) -> Result<Filled> {
     let insist = || house.ledger.peers().insist_on_epoch();
-    Filling::of(house, vault, (from, to), told, &insist)?.everything().await
+    Filling::of(house, vault, way, told, &insist)?.everything().await
 }
 
 /// The same of some objects. Whatever the target has of them is read too, and taken anew from a
@@ -111,8 +133,31 @@ pub(crate) async fn copy(
     told: Told<'_>,
 ) -> Result<Filled> {
     house.places.prove(vault, &to.0).await?;
+    copy_shown(house, vault, Way::at_once(house, from, to), names, told).await
+}
+
+/// The same into a place that has shown that it is the vault's.
+pub(crate) async fn copy_shown(
+    house: &House,
+    vault: &VaultRow,
+    way: Way<'_>,
+    names: &[ObjectName],
+    told: Told<'_>,
+) -> Result<Filled> {
     let insist = || house.ledger.peers().insist_on_epoch();
-    Filling::of(house, vault, (from, to), told, &insist)?.named(names).await
+    Filling::of(house, vault, way, told, &insist)?.named(names).await
+}
+
+/// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and
+/// came behind the marks; where they stand then.
+pub(crate) async fn tail(
+    house: &House,
+    vault: &VaultRow,
+    way: Way<'_>,
+    marks: Marks,
+) -> Result<(Filled, Marks)> {
+    let insist = || house.ledger.peers().insist_on_epoch();
+    Filling::of(house, vault, way, &|_| {}, &insist)?.tail(marks).await
 }
 
 /// Says of every point whose objects lie in the location that it lies there too; how many it was
@@ -120,16 +165,28 @@ pub(crate) async fn copy(
 pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Name) -> Result<u64> {
     house.places.prove(vault, location).await?;
     let place = (location.clone(), house.places.location(location).await?);
+    Ok(place_points_shown(house, vault, &place, None).await?.0)
+}
+
+/// The same of a place that has shown that it is the vault's, and what it lacks; `opened` is the
+/// entry since which it is brought that.
+pub(crate) async fn place_points_shown(
+    house: &House,
+    vault: &VaultRow,
+    place: &Place,
+    opened: Option<u64>,
+) -> Result<(u64, Lacking)> {
     let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
-    let mut survey = Survey::begin(query, vault, &place, budget, tasks).await?;
+    let mut survey = Survey::begin(query, vault, place, budget, tasks).await?;
     let mut placed = 0;
     loop {
         let points = survey.batch().await?;
         if points.is_empty() {
-            return Ok(placed);
+            return Ok((placed, survey.lacking()));
         }
         placed += points.len() as u64;
-        let command = PlacePoints { vault: vault.id, location: location.clone(), points };
+        let (vault, location) = (vault.id, place.0.clone());
+        let command = PlacePoints { vault, location, points, opened };
         house.ledger.propose(Actor::System, command).await?;
     }
 }

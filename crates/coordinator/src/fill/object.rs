@@ -48,6 +48,8 @@ impl Filling<'_> {
         };
         for (place, length) in self.from.iter().zip(&held.copies) {
             let Some(length) = *length else { continue };
+            // Whoever waits for his turn on the line holds nothing that others wait for.
+            self.pace.pay(length).await;
             match self.read(place, held, length).await? {
                 Copy::Whole(bytes, _share) => return self.put(held, bytes).await,
                 Copy::Bad(problem) => problems.push(format!("{problem} in {}", place.0)),
@@ -65,6 +67,7 @@ impl Filling<'_> {
         }
         for (at, length) in held.others() {
             let place = &self.from[at];
+            self.pace.pay(length).await;
             match self.read(place, held, length).await? {
                 Copy::Whole(bytes, _share) => return self.put(held, bytes).await,
                 Copy::Bad(problem) => problems.push(format!("{problem} in {}", place.0)),

@@ -11,10 +11,10 @@
 
 use super::{listing::Listing, object::went_away};
 use crate::{budget::Budget, places::Place, verify::problem_of};
-use holdfast_common::{PointId, Result, VaultId, limits};
+use holdfast_common::{PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    row::{PackHome, PackState, PointRow, VaultRow},
+    row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
 use holdfast_runtime::tasks::Tasks;
@@ -30,7 +30,38 @@ pub(super) struct Survey<'a> {
     bare: BTreeSet<PointId>,
     /// Numbers of chunks whose packs are not there.
     missing: Arc<Reach>,
+    lacking: Lacking,
     points: Box<dyn Iterator<Item = Result<PointRow>> + Send + Sync + 'a>,
+}
+
+/// What the ledger relies on and a location did not list.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking {
+    /// The first of them.
+    pub(crate) packs: Vec<PackId>,
+    pub(crate) points: Vec<PointId>,
+    /// Points that were forgotten, and whose object has what others need.
+    pub(crate) homes: Vec<PointId>,
+    /// How many there are.
+    pub(crate) count: u64,
+}
+
+impl Lacking {
+    /// What is in a live point's object counts with the point.
+    fn note(&mut self, pack: &PackRow, gone: &BTreeSet<PointId>) {
+        let room = self.packs.len() + self.homes.len() < limits::OBJECTS_LACKED_MAX;
+        match pack.home {
+            PackHome::Object => {
+                self.count += 1;
+                self.packs.extend(room.then_some(pack.id));
+            }
+            PackHome::Point(home, _) if gone.contains(&home) && !self.homes.contains(&home) => {
+                self.count += 1;
+                self.homes.extend(room.then_some(home));
+            }
+            PackHome::Point(..) => {}
+        }
+    }
 }
 
 impl<'a> Survey<'a> {
@@ -41,10 +72,16 @@ impl<'a> Survey<'a> {
         budget: &'a Budget,
         tasks: &'a Tasks,
     ) -> Result<Self> {
-        let bare = bare(query, vault.id, place).await?;
-        let missing = Arc::new(missing(query, vault.id, place, &bare).await?);
-        let points = Box::new(points(query));
-        Ok(Self { vault, place, budget, tasks, bare, missing, points })
+        let (bare, gone) = bare(query, vault.id, place).await?;
+        let mut lacking = Lacking { count: bare.len() as u64, ..Lacking::default() };
+        lacking.points.extend(bare.iter().copied().take(limits::OBJECTS_LACKED_MAX));
+        let missing = missing(query, vault.id, place, (&bare, &gone), &mut lacking).await?;
+        let (missing, points) = (Arc::new(missing), Box::new(points(query)));
+        Ok(Self { vault, place, budget, tasks, bare, missing, lacking, points })
+    }
+
+    pub(super) fn lacking(self) -> Lacking {
+        self.lacking
     }
 
     /// The next points that lie there and are not said to; none when there are no more.
@@ -96,7 +133,13 @@ fn points(query: Query<'_>) -> impl Iterator<Item = Result<PointRow>> + use<'_> 
     query.points_like("")
 }
 
-async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSet<PointId>> {
+/// Points without their record or their reach; and of those that were forgotten, whose object is
+/// not there.
+async fn bare(
+    query: Query<'_>,
+    vault: VaultId,
+    place: &Place,
+) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
     let (mut records, mut reaches) =
         (Listing::over(place, "points/")?, Listing::over(place, "reach/")?);
     let mut bare = BTreeSet::new();
@@ -111,14 +154,23 @@ async fn bare(query: Query<'_>, vault: VaultId, place: &Place) -> Result<BTreeSe
             bare.insert(point.id);
         }
     }
-    Ok(bare)
+    let (mut records, mut gone) = (Listing::over(place, "points/")?, BTreeSet::new());
+    for forgotten in query.forgotten_after(None) {
+        let point = forgotten?.point;
+        let name = ObjectName::point(&point.id);
+        if point.vault == vault && records.length_of(&name).await?.is_none() {
+            gone.insert(point.id);
+        }
+    }
+    Ok((bare, gone))
 }
 
 async fn missing(
     query: Query<'_>,
     vault: VaultId,
     place: &Place,
-    bare: &BTreeSet<PointId>,
+    (bare, gone): (&BTreeSet<PointId>, &BTreeSet<PointId>),
+    lacking: &mut Lacking,
 ) -> Result<Reach> {
     let (mut listed, mut missing, mut after) =
         (Listing::over(place, "packs/")?, Reach::new(), None);
@@ -132,13 +184,16 @@ async fn missing(
                     let length = listed.length_of(&ObjectName::pack(&pack.id)).await?;
                     length == Some(u64::from(pack.length))
                 }
-                PackHome::Point(point, _) => !bare.contains(&point),
+                PackHome::Point(point, _) => !bare.contains(&point) && !gone.contains(&point),
             };
             let is_whole = match pack.state {
                 PackState::Doomed | PackState::Intended => continue,
                 PackState::Lost => false,
                 PackState::Stored => is_there,
             };
+            if !is_whole && pack.state == PackState::Stored {
+                lacking.note(&pack, gone);
+            }
             if !is_whole {
                 missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;
             }

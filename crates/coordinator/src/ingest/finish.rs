@@ -6,11 +6,11 @@ use super::{
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{ChunkKind, Code, Error, PointId, Result, RunId};
+use holdfast_common::{ChunkKind, Code, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    level::COLLECTED,
+    level::{COLLECTED, COPIES, RETENTION},
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -49,6 +49,8 @@ impl House {
         let row = PointRow {
             object_hash: *blake3::hash(&bytes).as_bytes(),
             reach_hash: *self.hash(reach_bytes.clone()).await?.as_bytes(),
+            // Members of an older level would not keep it.
+            root: (self.ledger.query().level()? >= RETENTION).then_some(object.record().root),
             ..point_row(object.record(), &vault.row, run.id)
         };
         self.settle(&vault).await?;
@@ -57,6 +59,7 @@ impl House {
             point: row,
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
+            revision: None,
             based,
             whole_at: None,
         };
@@ -86,19 +89,22 @@ impl House {
     ) -> Result<Outcome> {
         let point = commit.point.id;
         let names = (layout::ObjectName::reach(&point), layout::ObjectName::point(&point));
-        let required = || self.ledger.query().vault(&session.row.vault);
+        let now = || self.ledger.query().vault(&session.row.vault);
         let mut left = PLACINGS_MAX;
         loop {
-            let vault = required()?;
+            let vault = now()?;
+            let is_told = self.ledger.query().level()? >= COPIES;
+            commit.revision = is_told.then_some(vault.revision);
             self.places.put(&vault, names.0.as_str(), reach.clone()).await?;
             self.places.put(&vault, names.1.as_str(), object.clone()).await?;
-            commit.point.locations.clone_from(&vault.required);
+            // One that was passed over meanwhile has one of them at most.
+            commit.point.locations = required_still(&vault, &now()?);
             left -= 1;
             let refused = match self.ledger.propose(session.actor(), commit.clone()).await {
-                Err(error) if error.code == Code::LocationMissing => error,
+                Err(error) if may_be_placed_anew(&error) => error,
                 ended => return ended,
             };
-            if left == 0 || required()?.grown == vault.grown {
+            if left == 0 || now()?.grown == vault.grown {
                 return Err(refused);
             }
         }
@@ -248,5 +254,15 @@ pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> P
             IdKeyScope::Vault => 2,
         },
         recovered: None,
+        root: None,
     }
+}
+
+/// What was required before an object was put, and is when it is told of.
+fn required_still(before: &VaultRow, now: &VaultRow) -> Vec<Name> {
+    now.required.iter().filter(|name| before.required.contains(name)).cloned().collect()
+}
+
+fn may_be_placed_anew(error: &Error) -> bool {
+    matches!(error.code, Code::LocationMissing | Code::VaultGrown)
 }

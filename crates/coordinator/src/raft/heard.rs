@@ -1,74 +1,99 @@
-//! What was applied that an index has to know: packs that were stored, lost or found, segments that
-//! were added.
+//! What was applied that an index has to know, or whoever copies into locations that follow: packs
+//! that were stored, lost or found, segments that were added, points that were committed.
 //!
-//! The machine writes it down as it applies, whoever proposed it, and the index takes it from here
-//! now and then. Bounded: whoever does not come in time looks through all rows instead, as after a
-//! snapshot, which says nothing of single commands.
+//! The machine writes it down as it applies, whoever proposed it, and each listener takes it from
+//! here now and then. Bounded: whoever does not come in time looks through all rows instead, as
+//! after a snapshot, which says nothing of single commands.
 
-use holdfast_common::{PackId, VaultId};
+use holdfast_common::{PackId, PointId, VaultId};
 use holdfast_ledger::{Command, row::SegmentRow};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// More than come in a minute of the fastest backup.
 const NEWS_MAX: usize = 4096;
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// Everything up to this index is in here.
     pub(crate) upto: u64,
     pub(crate) packs: Vec<PackId>,
     pub(crate) segments: Vec<SegmentRow>,
+    pub(crate) points: Vec<(VaultId, PointId)>,
     /// Packs that were lost or found.
     pub(crate) fates: Vec<(VaultId, PackId)>,
     /// Too much to be told one by one.
     pub(crate) everything: bool,
 }
 
+/// Who is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Listener {
+    Copies,
+    Index,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Ear(Mutex<Heard>);
+pub(super) struct Ear([Mutex<Heard>; 2]);
 
 impl Ear {
     pub(super) fn hear(&self, index: u64, command: Option<&Command>) {
-        let mut heard = self.lock();
-        heard.upto = index;
-        if heard.everything {
-            return;
-        }
-        match command {
-            Some(Command::StorePacks(command)) => heard.packs.extend(&command.packs),
-            Some(Command::CommitPoint(command)) => heard.packs.extend(&command.inline_packs),
-            Some(Command::FindPack(command)) => {
-                heard.packs.push(command.pack);
-                heard.fates.push((command.vault, command.pack));
-            }
-            Some(Command::LosePack(command)) => heard.fates.push((command.vault, command.pack)),
-            Some(Command::AddSegment(command)) => heard.segments.push(command.segment.clone()),
-            _ => {}
-        }
-        if heard.packs.len() + heard.segments.len() + heard.fates.len() > NEWS_MAX {
-            *heard = Heard { upto: index, everything: true, ..Heard::default() };
-        }
+        self.each(|heard| heard.note(index, command));
     }
 
     /// What the tables hold at a start is not news: whoever opens them reads it there.
     pub(super) fn begin(&self, upto: u64) {
-        self.lock().upto = upto;
+        self.each(|heard| heard.upto = upto);
     }
 
     /// A snapshot took the place of the commands up to an index.
     pub(super) fn miss(&self, upto: u64) {
-        *self.lock() = Heard { upto, everything: true, ..Heard::default() };
+        self.each(|heard| *heard = Heard { upto, everything: true, ..Heard::default() });
     }
 
-    pub(super) fn take(&self) -> Heard {
-        let mut heard = self.lock();
+    pub(super) fn take(&self, listener: Listener) -> Heard {
+        let mut heard = lock(&self.0[listener as usize]);
         let upto = heard.upto;
         std::mem::replace(&mut *heard, Heard { upto, ..Heard::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn each(&self, change: impl Fn(&mut Heard)) {
+        self.0.iter().for_each(|heard| change(&mut lock(heard)));
     }
+}
+
+impl Heard {
+    fn note(&mut self, index: u64, command: Option<&Command>) {
+        self.upto = index;
+        if self.everything {
+            return;
+        }
+        match command {
+            Some(Command::StorePacks(command)) => self.packs.extend(&command.packs),
+            Some(Command::CommitPoint(command)) => {
+                self.packs.extend(&command.inline_packs);
+                self.points.push((command.point.vault, command.point.id));
+            }
+            Some(Command::FindPack(command)) => {
+                self.packs.push(command.pack);
+                self.fates.push((command.vault, command.pack));
+            }
+            Some(Command::ImportPoint(command)) => {
+                self.packs.extend(command.packs.iter().map(|pack| pack.id));
+                self.points.push((command.point.vault, command.point.id));
+            }
+            Some(Command::LosePack(command)) => self.fates.push((command.vault, command.pack)),
+            Some(Command::AddSegment(command)) => self.segments.push(command.segment.clone()),
+            _ => {}
+        }
+        let told = self.packs.len() + self.segments.len() + self.points.len() + self.fates.len();
+        if told > NEWS_MAX {
+            *self = Heard { upto: index, everything: true, ..Heard::default() };
+        }
+    }
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -87,9 +112,9 @@ mod tests {
         let (ear, pack) = (Ear::default(), PackId::from_bytes([3; 32]));
         ear.hear(7, Some(&store(2)));
         ear.hear(9, Some(&FindPack { vault: VaultId::from_bytes([4; 16]), pack }.into()));
-        let heard = ear.take();
+        let heard = ear.take(Listener::Index);
         assert_eq!((heard.upto, heard.packs.len(), heard.everything), (9, 3, false));
-        assert_eq!(ear.take(), Heard { upto: 9, ..Heard::default() });
+        assert_eq!(ear.take(Listener::Index), Heard { upto: 9, ..Heard::default() });
     }
 
     #[test]
@@ -98,8 +123,11 @@ mod tests {
         ear.hear(1, Some(&store(NEWS_MAX + 1)));
         ear.hear(2, Some(&store(1)));
         let everything = Heard { upto: 2, everything: true, ..Heard::default() };
-        assert_eq!(ear.take(), everything);
+        assert_eq!(ear.take(Listener::Index), everything);
         ear.miss(40);
-        assert_eq!((ear.take().upto, ear.take().everything), (40, false));
+        assert_eq!(
+            (ear.take(Listener::Index).upto, ear.take(Listener::Index).everything),
+            (40, false)
+        );
     }
 }

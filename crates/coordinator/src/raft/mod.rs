@@ -35,7 +35,7 @@ mod upkeep;
 mod witness;
 
 use crate::store::{DirectoryLock, Overlay, SledKv, sync_directory};
-pub(crate) use heard::Heard;
+pub(crate) use heard::{Heard, Listener};
 use holdfast_common::{Clock, Code, Entropy, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor, Query, StateKv,
@@ -59,8 +59,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-pub(crate) use time::ClockJump;
 use time::LedgerTime;
+pub(crate) use time::{ClockJump, LeaderTime};
 use tokio::sync::watch;
 use types::{Member, Proposal, Types};
 pub(crate) use types::{entry_index, entry_written_anew, envelopes_from_bytes};
@@ -289,8 +289,8 @@ impl Ledger {
     }
 
     /// What was applied since the last call that an index has to know.
-    pub(crate) fn take_heard(&self) -> Heard {
-        self.ear.take()
+    pub(crate) fn take_heard(&self, listener: Listener) -> Heard {
+        self.ear.take(listener)
     }
 
     /// Where the ledger stands: one moment's index and audit chain; none while it moves too fast.

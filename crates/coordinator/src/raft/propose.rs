@@ -10,7 +10,7 @@
 //! while the caller is told that nobody leads. A reply is given when this member has applied it
 //! too: whoever asked reads here what he wrote.
 
-use super::{Ledger, Proposal};
+use super::{LeaderTime, Ledger, Proposal};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Result, limits, record};
 use holdfast_ledger::{
@@ -77,6 +77,7 @@ impl Ledger {
         self.insist_on_level(command)?;
         self.room.admit(command)?;
         let epoch = self.insist_on_claimed(command)?;
+        self.insist_on_time(command)?;
         if matches!(command, Command::Note(note) if note.kind == NoteKind::ClockConfirmed) {
             // Time is the leader's: all others follow what it stamps.
             self.time.confirm();
@@ -102,6 +103,33 @@ impl Ledger {
         })?;
         let reply = record::from_bytes("reply", &answer.data.0)?;
         Ok((answer.log_id.index, reply))
+    }
+
+    /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
+    fn insist_on_time(&self, command: &Command) -> Result<()> {
+        if matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_)) {
+            return self.own_time().insist_on_clock();
+        }
+        Ok(())
+    }
+
+    /// Ledger time as whoever leads has it, and whether that one doubts its clock: what the clock
+    /// of this member says counts for nothing.
+    pub(crate) async fn leader_time(&self) -> Result<LeaderTime> {
+        if self.peers.insist_on_epoch().is_err() {
+            return Ok(self.own_time());
+        }
+        let leader = self.current_leader().ok_or_else(leaderless)?;
+        match leader == self.me {
+            true => Ok(self.own_time()),
+            false => Ok(self.peers.leader_time(leader).await?.unwrap_or_else(|| self.own_time())),
+        }
+    }
+
+    /// What this member would stamp.
+    pub(crate) fn own_time(&self) -> LeaderTime {
+        let wall = self.time.jump().map(|jump| jump.wall);
+        LeaderTime { now: self.time.now(), wall }
     }
 
     /// Nothing is agreed to in a new epoch before the ledger has it. Its number.

@@ -186,6 +186,7 @@ fn begins(command: &Command) -> bool {
         | Command::CreateToken(_)
         | Command::EnrolAgent(_)
         | Command::IntendPacks(_)
+        | Command::PutClass(_)
         | Command::PutLocation(_)
         | Command::PutPolicy(_)
         | Command::PutVault(_) => true,

@@ -6,7 +6,7 @@
 //! ties it to ledger time. Where the machine itself was started anew, only the wall clock is left:
 //! an hour is believed, more waits for a person. Meanwhile the difference is told to whoever asks.
 
-use holdfast_common::{Clock, Result, Timestamp, clock::Uptime};
+use holdfast_common::{Clock, Code, Error, Result, Timestamp, clock::Uptime};
 use holdfast_runtime::files;
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +40,25 @@ pub(crate) struct ClockJump {
     pub(crate) since: Timestamp,
     pub(crate) wall: Timestamp,
     pub(crate) ledger: Timestamp,
+}
+
+/// What time it is for whoever leads, who stamps it on commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderTime {
+    pub(crate) now: Timestamp,
+    /// What the wall clock says, where that is something else.
+    pub(crate) wall: Option<Timestamp>,
+}
+
+impl LeaderTime {
+    /// Refuses while nobody knows what time it is.
+    pub(crate) fn insist_on_clock(&self) -> Result<()> {
+        let Some(wall) = self.wall else { return Ok(()) };
+        let message = format!("the leader's clock says {wall}, and ledger time is {}", self.now);
+        Err(Error::new(Code::ClockDoubtful, message).next(
+            "correct the leader's clock; if it is right, type `holdfast cluster confirm-clock`",
+        ))
+    }
 }
 
 impl LedgerTime {

@@ -262,7 +262,7 @@ fn place_of(
             granted.push(place);
         }
     }
-    let locations = vault.row.required.len().max(1);
+    let locations = vault.row.holding().count().max(1);
     match granted.get(copy / locations) {
         Some(place) => Ok(*place),
         None if granted.is_empty() => {

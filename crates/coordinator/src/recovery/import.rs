@@ -50,7 +50,7 @@ pub(crate) async fn find(
     let mut unknown = Vec::new();
     for object in objects(&sources.list("points/").await?) {
         if let Object::Point(id) = object
-            && query.point(&id).is_err_and(|error| error.code == Code::PointMissing)
+            && query.point_even_forgotten(&id)?.is_none()
         {
             unknown.push(id);
         }
@@ -118,7 +118,7 @@ impl<'a> Search<'a> {
             sources,
             vault,
             keys,
-            locations: named.filter(|name| vault.required.contains(name)).collect(),
+            locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
             present,
             covered: Reach::new(),
             intended: Vec::new(),
@@ -140,7 +140,7 @@ impl<'a> Search<'a> {
                 let is_there = match row.home {
                     PackHome::Object => self.present.contains(&row.id),
                     // A point that is committed was seen whole; another one is looked at itself.
-                    PackHome::Point(point, _) => self.query.point(&point).is_ok(),
+                    PackHome::Point(point, _) => self.query.point_even_forgotten(&point)?.is_some(),
                 };
                 if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
                     continue;

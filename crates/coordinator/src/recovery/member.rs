@@ -14,7 +14,7 @@ use crate::{
     cluster::{init, making::Making, seed},
     keys::rewrap::{self, RewrapOptions},
     keys::secrets,
-    options::Options,
+    options::{Options, RETENTION_SETTLES},
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
     serve,
@@ -152,6 +152,7 @@ impl<'a> Recovery<'a> {
             peers: Default::default(),
             data: options.dir.join("data"),
             snapshot_every: limits::SNAPSHOT_ENTRIES,
+            retention_settles: RETENTION_SETTLES,
             trial: false,
             base: options.dir.clone(),
         };

@@ -40,6 +40,8 @@ const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
 const LINGER: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long it is tried, beside what the vault waits, before that goes on without a location.
+const PASSED_OVER_AFTER: Duration = Duration::from_secs(6);
 /// How long an answer waits for the locations when it need not.
 const OUTLAST_MAX: Duration = Duration::from_secs(3);
 const PAUSE_WITHOUT_LEADER: Duration = Duration::from_millis(50);
@@ -97,7 +99,7 @@ impl Shipping {
     }
 
     /// Waits until everything up to `index` is durable in the locations.
-    pub(crate) async fn wait(&self, index: u64) -> Result<()> {
+    pub(crate) async fn wait(&self, index: u64, patience: Duration) -> Result<()> {
         let mut shipped = self.shipped.subscribe();
         if *shipped.borrow() >= index {
             return Ok(());
@@ -109,7 +111,7 @@ impl Shipping {
             biased;
             Ok(_) = shipped.wait_for(|at| *at >= index) => return Ok(()),
             error = next_without_space(failed) => Some(error),
-            () = tokio::time::sleep(WAIT_MAX) => self.failed.borrow().clone(),
+            () = tokio::time::sleep(patience) => self.failed.borrow().clone(),
         };
         let code = cause.as_ref().map_or(Code::LocationIoFailed, |error| error.code);
         let error = Error::new(code, "the ledger's log did not reach a required location")
@@ -125,12 +127,15 @@ impl House {
     /// Waits until everything up to `index` is durable in the locations, whoever ships it; how far
     /// it is then.
     pub(crate) async fn shipped(&self, index: u64) -> Result<u64> {
-        let deadline = Instant::now() + WAIT_MAX;
+        let wait = catalog_vault(self).map_or(Duration::ZERO, |vault| vault.wait());
+        let deadline = Instant::now() + WAIT_MAX + wait;
         loop {
             self.ledger.peers().insist_on_epoch()?;
             let tried = match self.ledger.current_leader() {
                 Some(leader) if leader == self.node_id => self.shipped_here(index).await,
-                Some(leader) => self.ledger.peers().await_shipped(leader, index, WAIT_MAX).await,
+                Some(leader) => {
+                    self.ledger.peers().await_shipped(leader, index, WAIT_MAX + wait).await
+                }
                 None => Err(not_here()),
             };
             match tried {
@@ -160,7 +165,8 @@ impl House {
         if !self.ledger.leads() || self.is_witness() {
             return Err(not_here());
         }
-        self.shipping.wait(index).await?;
+        let wait = catalog_vault(self).map_or(Duration::ZERO, |vault| vault.wait());
+        self.shipping.wait(index, WAIT_MAX + wait).await?;
         Ok(*self.shipping.shipped.borrow())
     }
 }
@@ -195,6 +201,7 @@ pub(crate) async fn ship(
     let known = hint(&house);
     house.ledger.note_shipped(known);
     house.shipping.shipped.send_replace(known);
+    let mut failing: Option<Instant> = None;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -220,8 +227,16 @@ pub(crate) async fn ship(
         house.shipping.failed.send_replace(tried.as_ref().err().cloned());
         if let Err(error) = tried {
             tracing::warn!(%error, "the log could not be shipped; trying again");
+            let since = *failing.get_or_insert_with(Instant::now);
+            if let Ok(vault) = catalog_vault(&house)
+                && since.elapsed() > PASSED_OVER_AFTER + vault.wait()
+            {
+                house.places.pass_over_silent(&vault).await;
+            }
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             house.shipping.urgent.notify_one();
+        } else {
+            failing = None;
         }
         if shutdown.is_cancelled() {
             return Ok(());

@@ -6,7 +6,7 @@ use crate::{
     places::{Place, show},
 };
 use bytes::Bytes;
-use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, VaultId, limits};
+use holdfast_common::{ChunkId, Code, Error, Name, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Actor, Query,
     command::{FindPack, LosePack, Note, NoteKind},
@@ -71,19 +71,29 @@ impl Expected {
     }
 }
 
-/// What was found of one object, in all its locations.
+/// What was found of one object, in all the places that must have it: so many required ones, and
+/// then those that follow, which end nothing when they go away meanwhile.
 pub(super) async fn check_everywhere(
     house: &House,
     vault: &Vault,
-    object: &Expected,
-    level: Level,
+    (places, required): (&[Place], usize),
+    (object, level): (&Expected, Level),
 ) -> Result<v1::VerifyEvent> {
     let mut event = v1::VerifyEvent::default();
     let mut good: Option<heal::Good> = None;
     let (mut bad, mut problems) = (Vec::new(), Vec::new());
-    let places = house.places.required(&house.places.in_use(&vault.row)?).await?;
     for (at, place) in places.iter().enumerate() {
-        match copy_in(house, vault, object, place, level).await? {
+        let copy = match copy_in(house, vault, object, place, level).await {
+            Ok(Copy::Bad { .. }) if at >= required && show(&vault.row, place).await.is_err() => {
+                Copy::Unread
+            }
+            Err(error) if at >= required => {
+                tracing::warn!(location = %place.0, %error, "passed by");
+                Copy::Unread
+            }
+            copy => copy?,
+        };
+        match copy {
             Copy::Bad { problem, read } => {
                 event.bytes += read;
                 bad.push(at);
@@ -97,7 +107,8 @@ pub(super) async fn check_everywhere(
         }
     }
     if good.is_none() && !bad.is_empty() {
-        good = heal::find_good(house, &places, &bad, &object.name, &object.hash).await;
+        let bad: Vec<Name> = bad.iter().map(|at| places[*at].0.clone()).collect();
+        good = heal::find_good(house, vault, &bad, &object.name, &object.hash).await;
     }
     let mut fate = Fate::Whole;
     for (at, problem) in bad.into_iter().zip(problems) {
@@ -209,7 +220,7 @@ pub(crate) fn hash_of(
     vault: &VaultId,
     name: &layout::ObjectName,
 ) -> Result<Option<[u8; 32]>> {
-    let point = |id: &PointId| query.row::<PointRow>(id.as_bytes());
+    let point = |id: &PointId| query.point_even_forgotten(id);
     let expected = match name.object() {
         Object::Pack(id) => return Ok(Some(*id.as_bytes())),
         Object::Point(id) => point(&id)?.map(|row| Expected::point(&row)),

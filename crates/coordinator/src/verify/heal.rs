@@ -9,7 +9,7 @@ use crate::{
     places::Place,
 };
 use bytes::Bytes;
-use holdfast_common::limits;
+use holdfast_common::{Name, limits};
 use holdfast_repository::layout::{self, Object};
 use holdfast_storage::ObjectName;
 
@@ -48,16 +48,17 @@ pub(super) async fn heal(
     }
 }
 
-/// Looks where nobody looked yet: at some levels objects are not read.
+/// Looks where nobody looked yet: at some levels objects are not read, and one that follows may
+/// have what it need not have.
 pub(super) async fn find_good(
     house: &House,
-    places: &[Place],
-    bad: &[usize],
+    vault: &Vault,
+    bad: &[Name],
     name: &ObjectName,
     hash: &[u8; 32],
 ) -> Option<Good> {
-    for (at, (location, store)) in places.iter().enumerate() {
-        if bad.contains(&at) {
+    for (location, store) in house.places.readable(&vault.row).await.ok()? {
+        if bad.contains(&location) {
             continue;
         }
         if let Ok(bytes) = store.get(name, limits::REACH_BYTES_MAX).await

@@ -2,7 +2,9 @@
 //!
 //! `structure` looks at what a restore walks over first: the points' records and reach, and that
 //! every pack is there with its length. `storage` reads every byte of every object in every
-//! required location. What one location lost or damaged is healed from another that has it whole.
+//! location that must have it: required ones have everything, and those that follow what the
+//! points need that are said to lie there. What one location lost or damaged is healed from another
+//! that has it whole. One that is away, or is being filled anew, is for its copier to see to.
 
 mod check;
 mod choice;
@@ -11,9 +13,10 @@ mod walk;
 
 pub(crate) use check::{hash_of, problem_of};
 
-use crate::house::House;
+use crate::{house::House, places::show};
 use choice::Choice;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Name, Result};
+use holdfast_ledger::row::{CopyRow, CopyState, VaultRow};
 use holdfast_wire::{status::to_status, v1};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -23,6 +26,49 @@ use walk::Walk;
 pub(crate) enum Level {
     Structure,
     Storage,
+}
+
+/// Where a vault's objects are looked at.
+pub(crate) struct Looked {
+    /// The vault as if it required only what is looked at.
+    required: VaultRow,
+    following: Vec<Name>,
+}
+
+impl Looked {
+    async fn at(house: &House, vault: &VaultRow) -> Result<Self> {
+        let (query, used) = (house.ledger.query(), house.places.in_use(vault)?);
+        let mut required = Vec::with_capacity(used.required.len());
+        for name in used.required {
+            if query.copies_in(&vault.id, &name)?.is_none_or(|row| row.confirms()) {
+                required.push(name);
+            }
+        }
+        if required.is_empty() {
+            let message = format!("no location of the vault `{}` can be looked at now", vault.name);
+            return Err(Error::new(Code::LocationBehind, message));
+        }
+        let mut following = Vec::new();
+        for name in vault.following() {
+            let row = query.copies_in(&vault.id, name)?;
+            let is_there = |row: CopyRow| row.state != CopyState::Away && row.confirms();
+            if row.is_some_and(is_there) && shows(house, vault, name).await {
+                following.push(name.clone());
+            }
+        }
+        Ok(Self { required: VaultRow { required, ..vault.clone() }, following })
+    }
+
+    /// Those that follow, of some.
+    fn following_of(&self, names: &[Name]) -> Vec<Name> {
+        self.following.iter().filter(|name| names.contains(name)).cloned().collect()
+    }
+}
+
+/// Whether a location that follows is there, and the vault's.
+async fn shows(house: &House, vault: &VaultRow, name: &Name) -> bool {
+    let Ok(store) = house.places.location(name).await else { return false };
+    show(vault, &(name.clone(), store)).await.is_ok()
 }
 
 pub(crate) struct Request {
@@ -66,9 +112,10 @@ async fn run(
             continue;
         }
         let vault = house.vault(&row.id)?;
+        let looked = Looked::at(house, &vault.row).await?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
-        house.places.prove_all(&house.places.in_use(&vault.row)?).await?;
-        let mut walk = Walk::begin(house, &vault, request, (&mut *tally, events));
+        house.places.prove_all(&looked.required).await?;
+        let mut walk = Walk::begin(house, (&vault, looked), request, (&mut *tally, events));
         for point in points {
             if events.is_closed() {
                 return Ok(());

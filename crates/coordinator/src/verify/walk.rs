@@ -12,13 +12,13 @@
 //! walked on threads of their own.
 
 use super::{
-    Events, Level, Request,
+    Events, Level, Looked, Request,
     check::{Expected, check_everywhere},
 };
 use crate::house::{House, Vault};
 use bytes::Bytes;
-use holdfast_common::{PointId, Result};
-use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
+use holdfast_common::{Name, PointId, Result};
+use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow, VaultRow};
 use holdfast_repository::{ChunkNumber, Reach};
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -31,6 +31,9 @@ pub(super) struct Walk<'a> {
     events: &'a Events,
     /// What the points need, all together.
     reach: Arc<Reach>,
+    /// What lies in each location that follows, of that.
+    placed: HashMap<Name, Arc<Reach>>,
+    looked: Looked,
     /// Points' objects that others may need: those found damaged, and those of points that were
     /// not chosen.
     homes: HashMap<PointId, Range<usize>>,
@@ -40,22 +43,23 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) fn begin(
         house: &'a House,
-        vault: &'a Vault,
+        (vault, looked): (&'a Vault, Looked),
         request: &'a Request,
         (tally, events): (&'a mut v1::VerifyEvent, &'a Events),
     ) -> Self {
-        let (reach, homes, suspects) = Default::default();
-        Self { house, vault, request, tally, events, reach, homes, suspects }
+        let (reach, placed, homes, suspects) = Default::default();
+        Self { house, vault, request, tally, events, reach, placed, looked, homes, suspects }
     }
 
     /// A point's own objects; takes in what it needs.
     pub(super) async fn point(&mut self, point: &PointRow) -> Result<()> {
         self.tally.points += 1;
-        let found = self.look(&Expected::point(point)?).await?;
+        let following = self.looked.following_of(&point.locations);
+        let found = self.look(&Expected::point(point)?, &following).await?;
         if !found.is_empty() {
             self.homes.insert(point.id, found);
         }
-        self.look(&Expected::reach(point)?).await?;
+        self.look(&Expected::reach(point)?, &following).await?;
         let reach = match self.house.read_reach(self.vault, point).await {
             Ok(reach) => reach,
             Err(error) => {
@@ -64,12 +68,25 @@ impl<'a> Walk<'a> {
             }
         };
         let mut all = core::mem::take(&mut self.reach);
+        let mut placed = core::mem::take(&mut self.placed);
         let unite = move || {
             Arc::make_mut(&mut all).union(&reach);
-            Ok(all)
+            for name in following {
+                Arc::make_mut(placed.entry(name).or_default()).union(&reach);
+            }
+            Ok((all, placed))
         };
-        self.reach = self.house.tasks.run_blocking("reach", unite).await?;
+        (self.reach, self.placed) = self.house.tasks.run_blocking("reach", unite).await?;
         Ok(())
+    }
+
+    /// The locations that follow and have a number of a pack.
+    fn placed(&self, row: &PackRow) -> Vec<Name> {
+        let base = ChunkNumber::from_u64(row.base);
+        let has = |(name, reach): (&Name, &Arc<Reach>)| {
+            reach.meets(base, row.slots).then(|| name.clone())
+        };
+        self.placed.iter().filter_map(has).collect()
     }
 
     /// The packs that the points need, all of which were seen.
@@ -86,7 +103,10 @@ impl<'a> Walk<'a> {
                     return Ok(());
                 }
                 let found = match row.home {
-                    PackHome::Object => self.look(&Expected::pack(&row)?).await?,
+                    PackHome::Object => {
+                        let following = self.placed(&row);
+                        self.look(&Expected::pack(&row)?, &following).await?
+                    }
                     PackHome::Point(home, _) => self.home(home).await?,
                 };
                 self.suspects.note(&row, found);
@@ -99,12 +119,20 @@ impl<'a> Walk<'a> {
         if let Some(found) = self.homes.get(&home) {
             return Ok(found.clone());
         }
-        let row = self.house.ledger.query().point(&home)?;
-        if self.request.choice.includes(&row) {
+        let query = self.house.ledger.query();
+        let live = query.row::<PointRow>(home.as_bytes())?;
+        let is_live = live.is_some();
+        // Of a point that was forgotten too: another one relies on what lies in its object.
+        let row = match live.or(query.forgotten(&home)?.map(|row| row.point)) {
+            Some(row) => row,
+            None => query.point(&home)?,
+        };
+        if is_live && self.request.choice.includes(&row) {
             // It was looked at, and is whole.
             return Ok(0..0);
         }
-        let found = self.look(&Expected::home(&row)?).await?;
+        let following = self.looked.following_of(&row.locations);
+        let found = self.look(&Expected::home(&row)?, &following).await?;
         self.homes.insert(home, found.clone());
         Ok(found)
     }
@@ -112,7 +140,7 @@ impl<'a> Walk<'a> {
     /// Segments of the index: no point needs them, but whoever recovers is faster with them.
     pub(super) async fn segments(&mut self) -> Result<()> {
         for segment in self.house.ledger.query().segments(&self.vault.row.id)? {
-            self.look(&Expected::segment(&segment)?).await?;
+            self.look(&Expected::segment(&segment)?, &[]).await?;
         }
         Ok(())
     }
@@ -140,13 +168,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Which of the findings are about it.
-    async fn look(&mut self, expected: &Expected) -> Result<Range<usize>> {
+    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Range<usize>> {
         let from = self.tally.damaged.len();
         if self.events.is_closed() {
             return Ok(from..from);
         }
         let level: Level = self.request.level;
-        let event = check_everywhere(self.house, self.vault, expected, level).await?;
+        let mut names = self.looked.required.required.clone();
+        names.extend_from_slice(following);
+        let required = VaultRow { required: names, ..self.vault.row.clone() };
+        let places = self.house.places.required(&required).await?;
+        let places = (&places[..], self.looked.required.required.len());
+        let event = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);

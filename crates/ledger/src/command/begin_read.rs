@@ -7,7 +7,7 @@
 use super::{Apply, Outcome};
 use crate::{
     Actor,
-    row::{PointRow, RunRow, RunState, SessionKind, SessionRow},
+    row::{RunRow, RunState, SessionKind, SessionRow},
 };
 use holdfast_common::{Code, Error, PointId, Result, RunId, SessionId, limits};
 use minicbor::{Decode, Encode};
@@ -29,10 +29,7 @@ pub struct BeginRead {
 impl BeginRead {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let run = self.granting_run(apply)?;
-        let Some(point) = apply.tables.row::<PointRow>(self.point.as_bytes())? else {
-            let message = format!("there is no point {}", self.point);
-            return Err(Error::new(Code::PointMissing, message));
-        };
+        let point = apply.point(&self.point)?;
         if let Some(run) = &run {
             // What a lost coordinator left behind ends here: a run reads in one session.
             apply.end_sessions_of(&run.id, Some(SessionKind::Read))?;

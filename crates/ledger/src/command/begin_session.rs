@@ -6,7 +6,7 @@ use crate::{
     row::{PointRow, RunKind, RunRow, RunState, SessionKind, SessionRow},
     tables::Table,
 };
-use holdfast_common::{AgentId, Code, Error, PointId, Result, RunId, SessionId, limits};
+use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, RunId, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
 
@@ -79,10 +79,18 @@ pub(super) fn previous_point(
 pub(crate) const NEWEST_POINT: &[u8] = b"newest:";
 
 fn source_key(run: &RunRow, agent: &AgentId) -> Vec<u8> {
-    let what = match &run.policy {
-        Some(policy) => format!("policy:{policy}"),
-        None => run.source.describe(),
-    };
+    match &run.policy {
+        Some(policy) => policy_key(policy, agent),
+        None => key_of(&run.source.describe(), agent),
+    }
+}
+
+/// The same for what an agent makes under a policy.
+pub(super) fn policy_key(policy: &Name, agent: &AgentId) -> Vec<u8> {
+    key_of(&format!("policy:{policy}"), agent)
+}
+
+fn key_of(what: &str, agent: &AgentId) -> Vec<u8> {
     let hash = blake3::hash(what.as_bytes());
     [NEWEST_POINT, agent.as_bytes(), &hash.as_bytes()[..16]].concat()
 }

@@ -8,6 +8,7 @@ use super::{Apply, Outcome, conflict};
 use crate::{
     row::{
         EpochRow, LocationRow, MemberRole, MemberRow, MemberState, SeatRow, VaultRow,
+        copies::copy_key,
         epoch::{FIRST_EPOCH, Suspended},
     },
     tables::{Row, Table},
@@ -100,6 +101,10 @@ impl ClaimEpoch {
             }
             if here.is_empty() || locations.is_empty() {
                 continue;
+            }
+            for name in &locations {
+                // What it lacks, it is brought when its region comes back.
+                apply.tables.remove(Table::Copy, &copy_key(&vault.id, name));
             }
             suspended.push(Suspended { vault: vault.id, locations });
             apply.tables.put(&vault.requiring(here))?;

@@ -26,12 +26,16 @@ pub struct CommitPoint {
     /// Packs that lie inside the point's object; they become stored with it.
     #[n(3)]
     pub inline_packs: Vec<PackId>,
+    /// The revision of the vault under which its objects were put; members of older levels do not
+    /// say.
+    #[n(4)]
+    pub revision: Option<u64>,
     /// What its member had applied before it copied the session's reach into a checkpoint: from
     /// there on the session counts as begun. Without it, it counts as before.
-    #[n(4)]
+    #[n(5)]
     pub based: Option<u64>,
     /// Up to which entry the reach was compared with what was doomed; it has nothing of it.
-    #[n(5)]
+    #[n(6)]
     pub whole_at: Option<u64>,
 }
 
@@ -86,7 +90,8 @@ impl CommitPoint {
                 "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
-        if apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
+        let is_forgotten = apply.tables.raw(Table::Forgotten, point.id.as_bytes())?.is_some();
+        if is_forgotten || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
             let message = format!("the point {} exists already", point.id);
             return Err(Error::new(Code::ResourceConflict, message));
         }
@@ -98,7 +103,10 @@ impl CommitPoint {
                 "a required location does not hold the point",
             ));
         }
-        Ok(())
+        match self.revision {
+            Some(revision) => vault.insist_on_all(Some(revision)),
+            None => Ok(()),
+        }
     }
 
     /// A second line: whoever says how far he compared must have seen all that was doomed.

@@ -34,6 +34,7 @@ impl ForgetRegion {
         }
         let suspended = apply.suspended_beside(&epoch, &self.region)?;
         apply.tables.put(&EpochRow { suspended, ..epoch })?;
+        apply.upset_rules()?;
         Ok(Outcome::Done)
     }
 

@@ -37,6 +37,10 @@ impl ImportPoint {
         if apply.tables.row::<PointRow>(self.point.id.as_bytes())?.is_some() {
             return Ok(Outcome::Unchanged);
         }
+        // What was forgotten stays forgotten, wherever its objects turn up.
+        if apply.tables.raw(Table::Forgotten, self.point.id.as_bytes())?.is_some() {
+            return Ok(Outcome::Unchanged);
+        }
         let mut vault = apply.vault(&self.point.vault)?;
         // Of a revoked agent too: what it made before is as good as what was committed then.
         if apply.tables.row::<AgentRow>(self.point.agent.as_bytes())?.is_none() {

@@ -1,4 +1,5 @@
-//! Notes in the audit log that somebody did what changes no table: took the keys out, healed.
+//! Notes in the audit log that somebody did what changes no row: took the keys out, healed, vouched
+//! for a clock.
 
 use super::{Apply, Outcome};
 use holdfast_common::Result;
@@ -33,8 +34,11 @@ impl Note {
         }
     }
 
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the shape of a command")]
-    pub(super) fn apply(&self, _: &mut Apply<'_, '_>) -> Result<Outcome> {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        if self.kind == NoteKind::ClockConfirmed {
+            // All points may have grown old at once.
+            apply.upset_rules()?;
+        }
         Ok(Outcome::Done)
     }
 }

@@ -4,7 +4,7 @@
 //! the list of places grows.
 
 use super::{Apply, Outcome, conflict};
-use crate::row::PointRow;
+use crate::row::{CopyRow, PointRow, copies::copy_key};
 use holdfast_common::{Code, Error, Name, PointId, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
 
@@ -17,6 +17,10 @@ pub struct PlacePoints {
     pub location: Name,
     #[n(2)]
     pub points: Vec<PointId>,
+    /// Of a location that has a row of copies: the entry that opened it. What was seen before is
+    /// not about the place as it is now.
+    #[n(3)]
+    pub opened: Option<u64>,
 }
 
 impl PlacePoints {
@@ -27,9 +31,15 @@ impl PlacePoints {
                 .next(format!("tell of at most {} at a time", limits::POINTS_PLACED_MAX)));
         }
         let vault = apply.vault(&self.vault)?;
-        if !vault.required.contains(&self.location) {
+        if !vault.holding().any(|name| *name == self.location) {
             let (location, name) = (&self.location, &vault.name);
-            return Err(conflict(format!("the vault `{name}` does not require `{location}`")));
+            return Err(conflict(format!("the vault `{name}` has no location `{location}`")));
+        }
+        if let Some(opened) = self.opened {
+            let copies = apply.tables.row::<CopyRow>(&copy_key(&vault.id, &self.location))?;
+            if copies.is_none_or(|copies| copies.opened != opened) {
+                return Err(conflict(format!("`{}` is another place by now", self.location)));
+            }
         }
         let mut outcome = Outcome::Unchanged;
         for id in &self.points {

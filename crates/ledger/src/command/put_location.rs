@@ -49,9 +49,16 @@ pub(super) fn insist_on_own_place(apply: &Apply<'_, '_>, name: &Name, url: &str)
 }
 
 pub(super) fn is_used(apply: &Apply<'_, '_>, name: &Name) -> Result<bool> {
+    is_of_some_vault(apply, |vault| vault.holding().any(|held| held == name))
+}
+
+pub(super) fn is_required(apply: &Apply<'_, '_>, name: &Name) -> Result<bool> {
+    is_of_some_vault(apply, |vault| vault.required.contains(name))
+}
+
+fn is_of_some_vault(apply: &Apply<'_, '_>, is_of: impl Fn(&VaultRow) -> bool) -> Result<bool> {
     for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
-        let vault: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
-        if vault.required.contains(name) {
+        if is_of(&record::from_bytes(VaultRow::WHAT, &value)?) {
             return Ok(true);
         }
     }

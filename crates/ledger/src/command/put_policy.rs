@@ -2,10 +2,10 @@
 
 use super::{Apply, Outcome};
 use crate::{
-    row::{PolicyRow, SourceSpec},
+    row::{PolicyRow, Retention, SourceSpec},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
 use minicbor::{Decode, Encode};
 
 /// What a path or a pattern takes in a row beside itself.
@@ -36,15 +36,40 @@ impl PutPolicy {
             ));
         }
         check_source(&policy.source)?;
+        check_retention(policy.retention.as_ref())?;
+        if let Some(class) = &policy.class {
+            apply.class(class)?;
+        }
         let old = apply.tables.row::<PolicyRow>(&policy.key())?;
-        if let Some(old) = &old
-            && *old == (PolicyRow { revision: old.revision, ..policy.clone() })
-        {
+        let retained_since = retained_since(old.as_ref(), policy, apply.time);
+        let revision = old.as_ref().map_or(1, |old| old.revision + 1);
+        let new = PolicyRow { revision, retained_since, ..policy.clone() };
+        if old.is_some_and(|old| PolicyRow { revision, ..old } == new) {
             return Ok(Outcome::Unchanged);
         }
-        let revision = old.map_or(1, |old| old.revision + 1);
-        apply.tables.put(&PolicyRow { revision, ..policy.clone() })?;
+        apply.tables.put(&new)?;
         Ok(Outcome::Done)
+    }
+}
+
+/// Since when it says what it says of how long points are kept.
+fn retained_since(old: Option<&PolicyRow>, new: &PolicyRow, now: Timestamp) -> Option<Timestamp> {
+    let same = |old: &&PolicyRow| old.retention == new.retention && old.class == new.class;
+    match old.filter(same) {
+        Some(old) => old.retained_since,
+        None => new.speaks_of_retention().then_some(now),
+    }
+}
+
+/// Rules that keep nothing are a slip of the pen.
+pub(super) fn check_retention(retention: Option<&Retention>) -> Result<()> {
+    match retention {
+        Some(retention) if !retention.keeps() => {
+            let message = "this retention keeps no point at all";
+            Err(Error::new(Code::ResourceMalformed, message)
+                .next("say what is kept, as retention = { last = 7, daily = 30 }"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Makes a vault, or changes what may change of one: nothing that its keys or ids rest on.
 
-use super::{Apply, Outcome, conflict};
+use super::{Apply, Outcome, conflict, take_back::insist_on_current};
 use crate::{
-    row::{LocationRow, VaultRow},
+    level::COPIES,
+    row::{Beside, LocationRow, VaultRow, copies::copy_key},
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use minicbor::{Decode, Encode};
+use std::{collections::BTreeSet, time::Duration};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -20,10 +22,23 @@ impl PutVault {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let name = self.vault.name.as_str().as_bytes();
         require_locations(apply, &self.vault.required)?;
+        let beside = self.vault.beside.as_ref();
+        if beside.is_some_and(|beside| !beside.returning.is_empty()) {
+            return Err(conflict("whether a location is passed over is not declared"));
+        }
+        if let Some(beside) = beside {
+            insist_on_locations(apply, &beside.following)?;
+            insist_on_one_role(&self.vault)?;
+            insist_on_enough(&self.vault)?;
+        }
         let Some(id) = apply.tables.raw(Table::VaultName, name)? else {
             let id = self.vault.id.as_bytes().to_vec();
             apply.tables.put_raw(Table::VaultName, name, id)?;
-            apply.tables.put(&VaultRow { revision: 1, ..self.vault.clone() })?;
+            let vault = VaultRow { revision: 1, ..self.vault.clone() };
+            for name in vault.following() {
+                apply.open_copies_anew(&vault, name, None)?;
+            }
+            apply.tables.put(&vault)?;
             return Ok(Outcome::Done);
         };
         let old = apply.vault(&holdfast_common::VaultId::from_slice(&id)?)?;
@@ -34,25 +49,110 @@ impl PutVault {
             ))
             .next("make a vault of another name"));
         }
-        if old.required == self.vault.required {
+        let wish = Wish::of(&self.vault);
+        let is_same = match apply.level()? < COPIES {
+            true => old.required == self.vault.required,
+            false => wish.is_of(&old),
+        };
+        if is_same {
             return Ok(Outcome::Unchanged);
         }
-        let added = self.vault.required.iter().find(|name| !old.required.contains(name));
-        if let Some(name) = added {
-            return Err(conflict(format!(
-                "`{name}` cannot become required: it lacks the vault's keys and what it holds"
-            ))
-            .next("make another vault that requires it"));
+        wish.put(apply, old)
+    }
+}
+
+/// What whoever declares a vault wants of its locations.
+struct Wish<'v> {
+    required: &'v [Name],
+    beside: Beside,
+}
+
+impl<'v> Wish<'v> {
+    fn of(vault: &'v VaultRow) -> Self {
+        Self { required: &vault.required, beside: vault.beside.clone().unwrap_or_default() }
+    }
+
+    fn is_of(&self, vault: &VaultRow) -> bool {
+        let beside = vault.beside.clone().unwrap_or_default();
+        let settings =
+            |beside: &Beside| (beside.bytes_per_second_max, beside.enough, beside.wait_secs);
+        is_same(self.required.iter(), vault.required_as_declared())
+            && is_same(self.beside.following.iter(), vault.following_as_declared())
+            && settings(&self.beside) == settings(&beside)
+    }
+
+    /// One that is passed over goes on being so, if it is still wanted.
+    fn put(&self, apply: &mut Apply<'_, '_>, old: VaultRow) -> Result<Outcome> {
+        let returning: Vec<Name> =
+            old.returning().iter().filter(|name| self.required.contains(name)).cloned().collect();
+        let here = self.required.iter().filter(|name| !returning.contains(name));
+        let required: Vec<Name> = here.cloned().collect();
+        if required.is_empty() {
+            return Err(conflict("all that the vault would require is away"));
         }
-        apply.tables.put(&old.requiring(self.vault.required.clone()))?;
+        for name in required.iter().filter(|name| !old.required.contains(name)) {
+            insist_on_current(apply, &old.id, name)?;
+            apply.open_copies(&old, name)?;
+        }
+        let following: Vec<Name> =
+            self.beside.following.iter().chain(&returning).cloned().collect();
+        for name in following.iter().filter(|name| !old.following().contains(name)) {
+            match old.required.contains(name) {
+                true => apply.open_copies(&old, name)?,
+                // What was said of it before it was dropped may be so no more.
+                false => apply.open_copies_anew(&old, name, None)?,
+            }
+        }
+        for name in old.holding() {
+            if !required.contains(name) && !following.contains(name) {
+                apply.tables.remove(Table::Copy, &copy_key(&old.id, name));
+            }
+        }
+        let beside = Beside { following, returning, ..self.beside.clone() };
+        apply.tables.put(&old.requiring(required).with_beside(beside))?;
         Ok(Outcome::Done)
     }
+}
+
+fn is_same<'n>(one: impl Iterator<Item = &'n Name>, other: impl Iterator<Item = &'n Name>) -> bool {
+    one.collect::<BTreeSet<_>>() == other.collect::<BTreeSet<_>>()
+}
+
+/// A location is required or follows, and not both.
+fn insist_on_one_role(vault: &VaultRow) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match vault.holding().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("`{name}` is named twice: it is required, or it follows");
+            Err(Error::new(Code::ResourceMalformed, message))
+        }
+    }
+}
+
+/// Somebody who must wait for more than there are would wait for ever.
+fn insist_on_enough(vault: &VaultRow) -> Result<()> {
+    if vault.wait() > Duration::from_secs(limits::LOCATION_WAIT_SECS_MAX) {
+        let message = format!("`wait_secs` is at most {}", limits::LOCATION_WAIT_SECS_MAX);
+        return Err(Error::new(Code::ResourceMalformed, message));
+    }
+    let enough = vault.beside.as_ref().and_then(|beside| beside.enough);
+    let count = vault.required.len();
+    if enough.is_none_or(|enough| (1..=count).contains(&(enough as usize))) {
+        return Ok(());
+    }
+    let message = format!("`enough` is at least 1, and at most the {count} required locations");
+    Err(Error::new(Code::ResourceMalformed, message))
 }
 
 pub(super) fn require_locations(apply: &Apply<'_, '_>, names: &[Name]) -> Result<()> {
     if names.is_empty() {
         return Err(Error::new(Code::ResourceMalformed, "at least one location is required"));
     }
+    insist_on_locations(apply, names)
+}
+
+fn insist_on_locations(apply: &Apply<'_, '_>, names: &[Name]) -> Result<()> {
     for name in names {
         if apply.tables.row::<LocationRow>(name.as_str().as_bytes())?.is_none() {
             return Err(Error::new(

@@ -3,7 +3,10 @@
 //! The members that were asked are named, so that one that joined meanwhile is not forgotten.
 
 use super::{Apply, Outcome, conflict};
-use crate::row::{LevelRow, level::LEVEL_KEY};
+use crate::{
+    level::RETENTION,
+    row::{LevelRow, level::LEVEL_KEY},
+};
 use holdfast_common::Result;
 use minicbor::{Decode, Encode};
 
@@ -20,7 +23,8 @@ pub struct RaiseLevel {
 impl RaiseLevel {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         apply.insist_on_system()?;
-        if self.level <= apply.level()? {
+        let before = apply.level()?;
+        if self.level <= before {
             return Ok(Outcome::Unchanged);
         }
         let unasked = apply.live_members()?.into_iter().find(|row| !self.members.contains(&row.id));
@@ -28,6 +32,10 @@ impl RaiseLevel {
             return Err(conflict(format!("`{}` did not say what it knows", member.name)));
         }
         apply.tables.put(&LevelRow { level: self.level, since: apply.time })?;
+        if (before + 1..=self.level).contains(&RETENTION) {
+            apply.hold_all_of_revoked()?;
+            apply.upset_rules()?;
+        }
         Ok(Outcome::Done)
     }
 }

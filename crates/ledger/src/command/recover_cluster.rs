@@ -80,6 +80,7 @@ impl RecoverCluster {
             reason: self.reason.clone(),
             missing: self.missing,
         })?;
+        apply.upset_rules()?;
         Ok(Outcome::At(apply.index))
     }
 

@@ -3,7 +3,11 @@
 //! Vaults may require it. Whoever proposes it has seen that the new place holds each vault's own
 //! object; the ledger sees to it that no other location lies there.
 
-use super::{Apply, Outcome, put_location::insist_on_own_place, use_location::location};
+use super::{
+    Apply, Outcome,
+    put_location::insist_on_own_place,
+    use_location::{Place, lacks_something, location},
+};
 use crate::row::LocationRow;
 use holdfast_common::{Name, Result};
 use minicbor::{Decode, Encode};
@@ -24,8 +28,28 @@ impl ReplaceLocation {
             return Ok(Outcome::Unchanged);
         }
         insist_on_own_place(apply, &self.location, &self.url)?;
-        let (revision, url) = (old.revision + 1, self.url.clone());
+        let (revision, url, left) = (old.revision + 1, self.url.clone(), old.url.clone());
         apply.tables.put(&LocationRow { revision, url, ..old })?;
+        lacks_something(apply, &self.location, Place::Anew(Some(left)))?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// A location lost what it held, and is filled again where it is.
+///
+/// Whoever proposes it has put each vault's own object there again.
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct RebuildLocation {
+    #[n(0)]
+    pub location: Name,
+}
+
+impl RebuildLocation {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        let old = location(apply.tables, &self.location)?;
+        apply.tables.put(&LocationRow { revision: old.revision + 1, ..old })?;
+        lacks_something(apply, &self.location, Place::Anew(None))?;
         Ok(Outcome::Done)
     }
 }

@@ -66,6 +66,7 @@ impl ReturnRegion {
         }
         epoch.regions.push(self.region.clone());
         apply.tables.put(&epoch)?;
+        apply.upset_rules()?;
         Ok(Outcome::Done)
     }
 
@@ -75,6 +76,7 @@ impl ReturnRegion {
         }
         let suspended = apply.suspended_beside(&epoch, &self.region)?;
         apply.tables.put(&EpochRow { suspended, ..epoch })?;
+        apply.upset_rules()?;
         Ok(Outcome::Done)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome, put_policy::check_source};
 use crate::{
-    row::{PointRow, RunKind, RunRow, RunState, point::time_key},
+    row::{RunKind, RunRow, RunState, point::time_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Result, limits};
@@ -65,13 +65,9 @@ impl StartRun {
             return Err(Error::new(Code::LimitExceeded, "too many paths to restore at once")
                 .next("restore a directory above them"));
         }
-        match apply.tables.row::<PointRow>(restore.point.as_bytes())? {
-            Some(point) if point.vault == run.vault => Ok(()),
-            Some(_) => malformed("the point lies in another vault"),
-            None => {
-                let message = format!("there is no point {}", restore.point);
-                Err(Error::new(Code::PointMissing, message))
-            }
+        match apply.point(&restore.point)? {
+            point if point.vault == run.vault => Ok(()),
+            _ => malformed("the point lies in another vault"),
         }
     }
 

@@ -6,9 +6,13 @@
 //! Where members stand in several regions, one that a vault requires stays in use: a region that
 //! was cut off sees there that another one leads, and one that was lost is given up there.
 
-use super::{Apply, Outcome, conflict, put_location::is_used};
-use crate::{row::LocationRow, tables::Tables};
-use holdfast_common::{Code, Error, Name, Result, Timestamp};
+use super::{Apply, Outcome, conflict, put_location::is_required};
+use crate::{
+    level::COPIES,
+    row::{LocationRow, VaultRow},
+    tables::{Row, Table, Tables},
+};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits, record};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -27,9 +31,7 @@ pub struct EnableLocation {
 
 impl DisableLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        let members = apply.live_members()?;
-        let stands_elsewhere = members.iter().any(|member| member.region != members[0].region);
-        if stands_elsewhere && is_used(apply, &self.location)? {
+        if apply.stands_in_regions()? && is_required(apply, &self.location)? {
             let message = format!("regions see each other's epochs in `{}`", self.location);
             return Err(conflict(message).next("have the vaults require another location first"));
         }
@@ -40,8 +42,56 @@ impl DisableLocation {
 
 impl EnableLocation {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        put_to_use(apply, &self.location, None)
+        let outcome = put_to_use(apply, &self.location, None)?;
+        if outcome == Outcome::Done {
+            lacks_something(apply, &self.location, Place::Same)?;
+        }
+        Ok(outcome)
     }
+}
+
+impl Apply<'_, '_> {
+    /// Whether members stand in more than one region.
+    pub(super) fn stands_in_regions(&self) -> Result<bool> {
+        let members = self.live_members()?;
+        Ok(members.iter().any(|member| member.region != members[0].region))
+    }
+}
+
+/// What a location stands on when it comes into use.
+pub(super) enum Place {
+    Same,
+    /// Another one, or an empty one; and where what it had may still be.
+    Anew(Option<String>),
+}
+
+/// What vaults stored while a location was away is not there; what is being stored is put again.
+pub(super) fn lacks_something(
+    apply: &mut Apply<'_, '_>,
+    location: &Name,
+    place: Place,
+) -> Result<()> {
+    if apply.level()? < COPIES {
+        return Ok(());
+    }
+    let left = match place {
+        Place::Same => None,
+        Place::Anew(left) => Some(left),
+    };
+    for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
+        let vault: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
+        if !vault.holding().any(|held| held == location) {
+            continue;
+        }
+        match &left {
+            None => apply.open_copies(&vault, location)?,
+            Some(left) => apply.open_copies_anew(&vault, location, left.clone())?,
+        }
+        if vault.required.contains(location) {
+            apply.tables.put(&vault.placed_anew())?;
+        }
+    }
+    Ok(())
 }
 
 fn put_to_use(

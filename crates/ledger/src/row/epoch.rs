@@ -4,7 +4,7 @@
 //! A cluster that never changed regions has no such row: it is in its first epoch, which every
 //! region holds. Rows stay, the newest first.
 
-use super::row;
+use super::{MemberRow, MemberState, row};
 use holdfast_common::{Name, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
@@ -32,6 +32,14 @@ pub struct EpochRow {
     /// Locations of regions that do not hold it: nothing new goes there.
     #[n(7)]
     pub suspended: Vec<Suspended>,
+}
+
+impl EpochRow {
+    /// Whether it is of a region that was given up and is neither back nor forgotten: it may know
+    /// of what nobody here does.
+    pub fn has_lost(&self, member: &MemberRow) -> bool {
+        member.state == MemberState::Superseded && !self.regions.contains(&member.region)
+    }
 }
 
 /// Locations that a vault required before.

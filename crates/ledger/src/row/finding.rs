@@ -29,7 +29,7 @@ pub enum Finding {
     #[n(2)]
     Left(#[n(0)] LeftFinding),
     #[n(3)]
-    Decision(#[n(0)] Decision),
+    Decision(#[n(0)] Box<Decision>),
 }
 
 /// Who was asked, and how much that was.

@@ -1,7 +1,7 @@
 //! A recovery point that was committed. Immutable, but for the list of locations that hold it.
 
 use super::row;
-use holdfast_common::{AgentId, Name, PointId, RunId, Timestamp, VaultId};
+use holdfast_common::{AgentId, ChunkId, Name, PointId, RunId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -80,6 +80,10 @@ pub struct PointRow {
     /// It was found in a location without its commit, and taken in from there.
     #[n(17)]
     pub recovered: Option<bool>,
+    /// The root page of its manifest: two points of one source with the same root hold the same.
+    /// Absent where it was committed before anybody asked.
+    #[n(18)]
+    pub root: Option<ChunkId>,
 }
 
 row!(PointRow, Point, "point", |row| row.id.as_bytes());

@@ -1,8 +1,9 @@
 //! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
 
-use super::row;
+use super::{Retention, row};
 use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(index_only)]
@@ -56,9 +57,84 @@ pub struct VaultRow {
     /// made.
     #[n(11)]
     pub grown: Option<u64>,
+    /// What there is beside the required locations; never there and empty.
+    #[n(12)]
+    pub beside: Option<Beside>,
+}
+
+/// Where a vault's objects lie beside what it requires, and how it gets along without some of that.
+#[derive(Clone, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Beside {
+    /// Locations that are brought everything a moment later. Nothing waits for them.
+    #[n(0)]
+    pub following: Vec<Name>,
+    /// Those of them that were away when they were required, and are required again as soon as they
+    /// lack nothing.
+    #[n(1)]
+    pub returning: Vec<Name>,
+    /// What copies of this vault may take of a line; 0 is as much as there is.
+    #[n(2)]
+    pub bytes_per_second_max: u64,
+    /// How many required locations are enough when others are away; none: all of them.
+    #[n(3)]
+    pub enough: Option<u32>,
+    /// How long a backup waits for a required location that is away, before it fails or goes on
+    /// without it.
+    #[n(4)]
+    pub wait_secs: Option<u32>,
 }
 
 impl VaultRow {
+    pub fn following(&self) -> &[Name] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.following)
+    }
+
+    /// Required by whoever declared the vault, and passed over while they are away.
+    pub fn returning(&self) -> &[Name] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.returning)
+    }
+
+    /// What whoever declared the vault wants to be required.
+    pub fn required_as_declared(&self) -> impl Iterator<Item = &Name> {
+        self.required.iter().chain(self.returning())
+    }
+
+    /// What whoever declared the vault wants to follow.
+    pub fn following_as_declared(&self) -> impl Iterator<Item = &Name> {
+        self.following().iter().filter(|name| !self.returning().contains(name))
+    }
+
+    /// Wherever anything of it lies, what is required first.
+    pub fn holding(&self) -> impl Iterator<Item = &Name> {
+        self.required.iter().chain(self.following())
+    }
+
+    /// Whether a run may go on without so many of the required locations.
+    pub fn can_spare(&self, count: usize) -> bool {
+        let enough = self.beside.as_ref().and_then(|beside| beside.enough);
+        enough.is_some_and(|enough| self.required.len() >= (enough as usize).max(1) + count)
+    }
+
+    /// How long a backup waits for a required location that is away.
+    pub fn wait(&self) -> Duration {
+        let secs = self.beside.as_ref().and_then(|beside| beside.wait_secs);
+        Duration::from_secs(secs.unwrap_or(0).into())
+    }
+
+    #[must_use]
+    pub(crate) fn with_beside(self, beside: Beside) -> Self {
+        let beside = (beside != Beside::default()).then_some(beside);
+        Self { beside, ..self }
+    }
+
+    /// The next revision, under which everything is put anew that was not stored yet.
+    #[must_use]
+    pub(crate) fn placed_anew(self) -> Self {
+        let revision = self.revision + 1;
+        Self { revision, grown: Some(revision), ..self }
+    }
+
     /// The next revision, with other locations required.
     #[must_use]
     pub fn requiring(self, required: Vec<Name>) -> Self {
@@ -147,6 +223,22 @@ pub struct PolicyRow {
     pub bytes_per_second_max: u64,
     #[n(7)]
     pub revision: u64,
+    /// How long its points are kept. Without it the class says so, and without a class nobody: then
+    /// all of them are kept.
+    #[n(8)]
+    pub retention: Option<Retention>,
+    #[n(9)]
+    pub class: Option<Name>,
+    /// Since when it says so of retention; stamped by the ledger, none where it says nothing.
+    #[n(10)]
+    pub retained_since: Option<Timestamp>,
+}
+
+impl PolicyRow {
+    /// Whether it says anything of how long points are kept.
+    pub fn speaks_of_retention(&self) -> bool {
+        self.retention.is_some() || self.class.is_some()
+    }
 }
 
 row!(PolicyRow, Policy, "policy", |row| row.name.as_str().as_bytes());

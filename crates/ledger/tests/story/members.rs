@@ -115,7 +115,7 @@ pub(crate) fn note_findings() -> NoteFindings {
         Finding::Asked(asked),
         Finding::Imported(point),
         Finding::Left(left),
-        Finding::Decision(decision),
+        Finding::Decision(Box::new(decision)),
     ];
     let row = |(number, finding)| FindingRow { region: name("north"), number, finding };
     NoteFindings { region: name("north"), findings: (0..).zip(found).map(row).collect() }

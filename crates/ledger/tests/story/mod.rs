@@ -1,11 +1,11 @@
 //! A ledger in memory and the words to tell it stories with.
 
-#![allow(dead_code, reason = "each test tells a part")]
+#![allow(dead_code, unused_imports, reason = "each test tells a part")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Tables, apply,
+    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Table, Tables, apply,
     command::*,
     envelope::{ENVELOPE_VERSION, Refusal},
     row::*,
@@ -14,8 +14,12 @@ use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) mod collecting;
+mod frozen;
 pub(crate) mod members;
 pub(crate) mod recovering;
+pub(crate) mod retaining;
+
+pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
 
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -81,6 +85,11 @@ impl Story {
 
     pub(crate) fn index(&self) -> u64 {
         self.index
+    }
+
+    /// How many rows a table has, those that lead nowhere too.
+    pub(crate) fn rows_in(&self, table: Table) -> usize {
+        self.kv.scan(&[table as u8], None, usize::MAX).unwrap().len()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -200,6 +209,7 @@ pub(crate) fn vault() -> VaultRow {
         next_number: 0,
         packs: 0,
         grown: None,
+        beside: None,
     }
 }
 
@@ -273,11 +283,47 @@ pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks 
 /// These points lie in `main` too.
 pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
     let points = points.iter().map(|number| ids::point(*number)).collect();
-    PlacePoints { vault: ids::vault(), location: name("main"), points }
+    PlacePoints { vault: ids::vault(), location: name("main"), points, opened: None }
 }
 
 pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
     ReplaceLocation { location: name(location), url: url.to_owned() }
+}
+
+/// `main` is required, and `far` follows.
+pub(crate) fn vault_beside() -> VaultRow {
+    let beside = Beside {
+        following: vec![name("far")],
+        bytes_per_second_max: 1 << 20,
+        enough: Some(1),
+        wait_secs: Some(60),
+        ..Beside::default()
+    };
+    VaultRow { beside: Some(beside), ..vault() }
+}
+
+/// What a leader says of `far` since the entry that opened its row.
+pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
+    let problem = (state == CopyState::Away).then(|| CopyProblem {
+        code: "location.io_failed".to_owned(),
+        message: "it does not answer".to_owned(),
+    });
+    let is_whole = state == CopyState::Current;
+    let copy = CopyRow {
+        vault: ids::vault(),
+        location: name("far"),
+        opened,
+        state,
+        since: Timestamp::ZERO,
+        whole: is_whole.then_some(Timestamp::from_nanos(6)),
+        oldest: (!is_whole).then_some(Timestamp::from_nanos(5)),
+        points: 2,
+        bytes: 300,
+        problem,
+        left: None,
+        anew: None,
+    };
+    NoteCopies { copies: vec![copy] }
 }
 
 /// Ends a run of which nothing was heard since its beginning.
@@ -308,9 +354,11 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             locations: vec![name("main")],
             id_scope: 1,
             recovered: None,
+            root: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
+        revision: None,
         based: None,
         whole_at: None,
     }
@@ -331,11 +379,19 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let mut commands: Vec<(Actor, Command)> =
         founding.into_iter().map(|command| (Actor::System, command)).collect();
     commands.extend(script.iter().map(|&(what, who, number, _)| act(what, who, number)));
-    let mut log = Vec::new();
-    for (at, (actor, command)) in commands.into_iter().enumerate() {
+    let (mut log, kv) = (Vec::new(), MemoryKv::default());
+    for (at, (actor, mut command)) in commands.into_iter().enumerate() {
         let step = at.checked_sub(told).map_or(0, |at| script[at].3);
         time = time.plus(Duration::from_secs(step));
+        if let Command::ForgetPoints(forget) = &mut command {
+            // Whoever plans has seen the rules.
+            let policy = Query::over(&kv).policy(&forget.policy).ok();
+            forget.since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+        }
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
+        let mut tables = Tables::over(&kv);
+        apply(&mut tables, at as u64 + 1, &log[at]).unwrap();
+        kv.write(tables.into_batch()).unwrap();
     }
     log
 }
@@ -369,6 +425,7 @@ fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
         12 => (Actor::System, CancelRun { run: ids::run(number) }.into()),
         13 => (Actor::System, RevokeAgent { agent: agent(who) }.into()),
         14..=23 => members::act(what - 14, who, number),
+        25..=32 => retaining::act(what - 25, who, number),
         _ => {
             let (point, purpose, run) = (ids::point(number), "restore".to_owned(), None);
             let session = ids::session(number + 50);
@@ -411,7 +468,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         let made = run.state == RunState::Done && run.kind == RunKind::Backup;
         ensure(made <= run.point.is_some(), "a backup that is done has a point")?;
         if let Some(point) = run.point {
-            ensure(query.point(&point).unwrap().run == run.id, "and the point is its own")?;
+            let point = query.point_even_forgotten(&point).unwrap().unwrap();
+            ensure(point.run == run.id, "and the point is its own")?;
         }
     }
     for session in query.sessions().unwrap() {
@@ -439,6 +497,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         ensure(next <= vault.next_number, "and not behind it")?;
     }
     members::check_invariants(query)?;
+    retaining::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
@@ -452,16 +511,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), TestCaseError> {
 /// One of each command.
 pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let refusal = Refusal { code: "a.b".into(), message: "m".into(), next: Some("n".into()) };
-    let policy = PolicyRow {
-        name: name("docs"),
-        agent: name("host-1"),
-        vault: name("main"),
-        source: source(),
-        required: vec![name("main")],
-        level: 3,
-        bytes_per_second_max: 1000,
-        revision: 0,
-    };
+    let PutPolicy { policy } = retaining::policy(None);
     let (session, run, point) = (ids::session(1), ids::run(2), ids::point(3));
     let (purpose, state) = ("restore".to_owned(), RunState::Failed);
     let granted = BeginRead { session, point, purpose: purpose.clone(), run: Some(run) };
@@ -525,42 +575,22 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
 
 /// In the order in which their bytes were frozen.
 fn late_samples() -> Vec<(&'static str, Command)> {
-    [recovering::samples(), collecting::samples()].concat()
+    [recovering::samples(), retaining::samples(), collecting::samples()].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {
     let main = || name("main");
+    let placed = commit(1, 1, agent(1), PointState::Complete);
     vec![
         ("disable_location", DisableLocation { location: main() }.into()),
         ("enable_location", EnableLocation { location: main() }.into()),
         ("replace_location", replace_location("main", "local:/mnt/backup").into()),
+        ("put_vault_beside", PutVault { vault: vault_beside() }.into()),
+        ("commit_placed", CommitPoint { revision: Some(3), ..placed }.into()),
+        ("place_opened", PlacePoints { opened: Some(7), ..place_points(&[1]) }.into()),
+        ("note_copies", note_copies(7, CopyState::Away).into()),
+        ("pass_over", PassOver { vault: ids::vault(), location: main() }.into()),
+        ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
+        ("rebuild_location", RebuildLocation { location: main() }.into()),
     ]
-}
-
-/// All keys of the founded cluster under another KEK; of its one vault the given version.
-pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
-    let key_object = vec![15].into();
-    RewrapKeys {
-        kek: [12; 16],
-        ca_key_wrapped: vec![13].into(),
-        recovery_key_wrapped: vec![14].into(),
-        kek_derivation: Some(vec![16].into()),
-        vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
-    }
-}
-
-pub(crate) fn export_bundle(number: u8) -> ExportBundle {
-    let keys = vec![BundledKey { vault: ids::vault(), version: 1 }];
-    ExportBundle { bundle: [number; 32], keys }
-}
-
-pub(crate) fn line(name: &str, command: &Command) -> String {
-    let bytes = holdfast_common::record::to_bytes(command);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{name} {hex}")
-}
-
-pub(crate) fn unhex(hex: &str) -> Vec<u8> {
-    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digit).collect()
 }

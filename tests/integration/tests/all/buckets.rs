@@ -214,6 +214,48 @@ fn a_bucket_that_goes_away_during_a_backup_is_waited_for_or_ends_it_clearly() {
 }
 
 #[test]
+fn a_bucket_that_follows_on_a_bad_line_is_brought_everything_and_is_enough_by_itself() {
+    let bucket = Ministack::shared().bucket("follows");
+    let proxy = Proxy::before(&bucket.endpoint, 7);
+    let bucket = Bucket { endpoint: proxy.endpoint.clone(), ..bucket };
+    let disk = Scratch::new();
+    let main = format!("local:{}", disk.join("main").display());
+    let cluster = Cluster::over(&bucket, &[("main", main)]);
+    cluster.run(&["location", "add", "cloud", &url(&bucket)]).ok();
+    let vault = cluster.scratch.join("vault.toml");
+    let spec = "locations = { required = [\"main\"], following = [\"cloud\"] }";
+    write(&vault, format!("kind = \"vault\"\nname = \"main\"\n[spec]\n{spec}\n"));
+    cluster.run(&["apply", "-f", vault.to_str().unwrap()]).ok();
+    let (first, second) = (cluster.source("first", 1), cluster.source("second", 20));
+    proxy.set(Weather { permille: 80, faults: Fault::PASSING.to_vec() });
+    let before = cluster.backup(&first);
+    proxy.be_gone(true);
+    let point = cluster.backup(&second);
+    proxy.be_gone(false);
+    for point in [&before, &point] {
+        wait_until("it lies in the bucket", Duration::from_secs(150), || {
+            let told = cluster.run(&["points"]).ok().object();
+            let points = told["points"].as_array().unwrap();
+            let found = points.iter().find(|row| row["id"] == point.as_str()).unwrap();
+            (found["locations"].as_array().unwrap().len() == 2).then_some(())
+        });
+    }
+    assert!(proxy.faults() > 0, "the line was good");
+    proxy.set(Weather::default());
+    let told = cluster.run(&["verify", "--all", "--level", "storage"]).ok().object();
+    assert_eq!(told["damaged"], Value::Array(Vec::new()), "{told}");
+    std::fs::remove_dir_all(disk.join("main")).unwrap();
+    let kek = format!("file:{}", cluster.scratch.join("kek").display());
+    for (point, source) in [(&before, &first), (&point, &second)] {
+        let to = cluster.scratch.join(point);
+        let from = ["--from-location", &url(&bucket), "--kek", &kek];
+        let restore = ["restore", point, "--to", to.to_str().unwrap()];
+        cluster.alone(&[&restore[..], &from].concat()).ok();
+        assert_same(source, &to, "from the bucket alone");
+    }
+}
+
+#[test]
 fn damage_in_a_bucket_is_found_and_healed_from_another_location() {
     let bucket = Ministack::shared().bucket("healed");
     let scratch = Scratch::new();

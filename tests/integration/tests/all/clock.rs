@@ -4,16 +4,21 @@
 //! The coordinator runs under `libfaketime`, which leaves its monotonic clock alone and reads the
 //! offset of its wall clock from a file, so that the clock can step while it runs.
 
-use crate::harness::{Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write};
+use crate::{
+    harness::{Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write},
+    retaining,
+};
 use holdfast_common::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// In so long the leader looks more than twice for what goes by itself.
+const LOOKS: Duration = Duration::from_secs(6);
 const LIBRARIES: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -229,6 +234,66 @@ fn a_clock_that_is_right_after_all_is_confirmed_by_a_person() {
     scene.start_coordinator();
     assert!(!scene.says_jumped(), "it stays confirmed");
     scene.back_up_and_restore();
+}
+
+impl Scene {
+    /// Points of a policy that keeps the last one.
+    fn back_up_docs(&self, count: u64) {
+        self.wait_for_agent();
+        let (source, file) = (self.scratch.join("docs"), self.scratch.join("docs.toml"));
+        write(&source.join("a"), "a");
+        let rules = "retention = { last = 1, protect_for = \"0s\" }";
+        write(&file, retaining::policy("host", &source, rules));
+        self.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+        for number in 0..count {
+            write(&source.join("a"), number.to_string());
+            self.run(&["backup", "docs"]).ok();
+        }
+    }
+}
+
+#[test]
+fn nothing_is_forgotten_while_nobody_knows_what_time_it_is() {
+    let scene = Scene::start();
+    scene.back_up_docs(2);
+    for offset in ["+1d", "-1d"] {
+        scene.set_clock(offset);
+        let plan = scene.run(&["retain", "docs", "--dry-run"]).ok().object();
+        assert!(plan["suspended"].as_str().unwrap().contains("clock"), "{plan:#}");
+        scene.run(&["retain", "docs", "--yes"]).fails(4, "clock.time_doubtful");
+        assert_eq!(scene.points().len(), 2);
+    }
+    scene.set_clock("+0");
+    let done = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(done["suspended"], Value::Null);
+    assert_eq!(scene.points().len(), 1);
+}
+
+#[test]
+fn what_goes_by_rules_that_have_settled_goes_by_itself_but_not_while_the_clock_is_wrong() {
+    let mut scene = Scene::start();
+    scene.back_up_docs(2);
+    scene.stop_coordinator();
+    let config = scene.scratch.join("c/coordinator.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("retention_settles_secs = 0\n{text}")).unwrap();
+    scene.set_clock("+1d");
+    scene.start_coordinator();
+    scene.back_up_docs(1);
+    let begun = Instant::now();
+    let has_looked = || {
+        assert_eq!(scene.points().len(), 3);
+        (begun.elapsed() > LOOKS).then_some(())
+    };
+    wait_until("it was looked several times", PATIENCE, has_looked);
+    scene.set_clock("+0");
+    let gone = || (scene.points().len() == 1).then_some(());
+    wait_until("what goes is forgotten", PATIENCE, gone);
+    let audit = scene.run(&["audit", "list"]).ok().object();
+    let rows = audit["entries"].as_array().unwrap();
+    let forgot = |row: &&Value| row["action"] == "points.forget" && row["result"] == "ok";
+    let row = rows.iter().find(forgot).unwrap_or_else(|| panic!("it is told: {audit:#}"));
+    assert_eq!(row["actor"], "system");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `holdfast location add | list | test | disable | enable | replace | remove`: where vaults lie.
+//! `holdfast location add | list | test | disable | enable | replace | rebuild | remove`: where
+//! vaults lie.
 //!
 //! The coordinator that is asked tries a place, since it is the one with the credentials. What
 //! takes a place out of use shows which vaults rely on it, and asks. Nothing here touches an
@@ -60,8 +61,17 @@ enum Verb {
     Enable { name: Name },
     /// Say that a location lies elsewhere now, with all it holds
     #[command(after_help = EXAMPLES)]
-    Replace { name: Name, url: String },
-    /// Forget a location that no vault requires; what lies there stays
+    Replace {
+        name: Name,
+        url: String,
+        /// The new place holds nothing, and is filled from the vaults' other locations
+        #[arg(long)]
+        empty: bool,
+    },
+    /// Fill a location that lost what it held, from the others that its vaults lie in
+    #[command(after_help = EXAMPLES)]
+    Rebuild { name: Name },
+    /// Forget a location that no vault lies in; what lies there stays
     #[command(after_help = EXAMPLES)]
     Remove { name: Name },
 }
@@ -80,7 +90,8 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         }
         Verb::Disable { name } => disable(&name, demand).await,
         Verb::Enable { name } => enable(&name, demand).await,
-        Verb::Replace { name, url } => replace(&name, url, demand).await,
+        Verb::Replace { name, url, empty } => replace(&name, (url, empty), demand).await,
+        Verb::Rebuild { name } => rebuild(&name, demand).await,
         Verb::Remove { name } => remove(&name, demand).await,
     }
 }
@@ -183,9 +194,9 @@ async fn enable(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-async fn replace(name: &Name, url: String, demand: &Demand<'_>) -> Result<Ending> {
+async fn replace(name: &Name, (url, empty): (String, bool), demand: &Demand<'_>) -> Result<Ending> {
     let client = demand.client().await?;
-    let question = v1::ReplaceLocationRequest { name: name.to_string(), url };
+    let question = v1::ReplaceLocationRequest { name: name.to_string(), url, empty };
     let ask = async |mut admin: Admin, question| admin.replace_location(question).await;
     let done = client.ask(question, ask).await?;
     demand.output.answer(
@@ -208,6 +219,23 @@ async fn replace(name: &Name, url: String, demand: &Demand<'_>) -> Result<Ending
             }
             let moved = format!("location {name} lies at {}{brought}", done.url);
             format!("{moved}\n{} was not touched\nnext: {VERIFY}", done.old_url)
+        },
+    )?;
+    Ok(Ending::Done)
+}
+
+async fn rebuild(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
+    let client = demand.client().await?;
+    confirm(demand, &format!("fill `{name}` again where it is, as if it held nothing"))?;
+    let question = v1::RebuildLocationRequest { name: name.to_string() };
+    let ask = async |mut admin: Admin, question| admin.rebuild_location(question).await;
+    let vaults = client.ask_once(question, ask).await?.vaults;
+    let next = "holdfast location list";
+    demand.output.answer(
+        || json!({ "location": name.as_str(), "vaults": vaults, "next": next }),
+        || {
+            let held = quoted(&vaults);
+            format!("location {name} is filled again with what {held} holds\nnext: {next}")
         },
     )?;
     Ok(Ending::Done)
@@ -261,4 +289,6 @@ Examples:
   holdfast location disable far --yes
   holdfast location enable far
   holdfast location replace far local:/mnt/new/vault
+  holdfast location replace far s3:new-bucket/vault --empty
+  holdfast location rebuild far --yes
   holdfast location remove old";

@@ -99,6 +99,7 @@ pub(super) fn fields(location: &v1::LocationStatus) -> Value {
         "state": location.state,
         "disabled_since": json_time(location.disabled_since_ns),
         "required_by": location.required_by,
+        "copies": location.copies.iter().map(copy_fields).collect::<Vec<_>>(),
         "answers": location.answers,
         "free_bytes": location.free_bytes,
         "calls": location.calls,
@@ -111,12 +112,50 @@ pub(super) fn fields(location: &v1::LocationStatus) -> Value {
     })
 }
 
+fn copy_fields(copy: &v1::CopyStatus) -> Value {
+    let problem =
+        (!copy.code.is_empty()).then(|| json!({ "code": copy.code, "message": copy.message }));
+    json!({
+        "vault": copy.vault,
+        "role": copy.role,
+        "state": copy.state,
+        "since": json_time(Some(copy.since_ns)),
+        "whole": json_time(copy.whole_ns),
+        "lag_ms": copy.lag_ms,
+        "lag_points": copy.points,
+        "lag_bytes": copy.bytes,
+        "problem": problem,
+    })
+}
+
+/// One line for each vault that a location may lack something of.
+fn copies_text(location: &v1::LocationStatus, copy: &v1::CopyStatus) -> String {
+    let (name, v1::CopyStatus { vault, role, state, .. }) = (&location.name, copy);
+    let lag = match copy.points {
+        0 => String::new(),
+        points => {
+            let seconds = copy.lag_ms / 1000;
+            format!(", {points} points behind, the oldest by {seconds} s")
+        }
+    };
+    let bytes = match copy.bytes {
+        0 => String::new(),
+        bytes => format!(", {} to copy", figures::size(bytes)),
+    };
+    let problem = match copy.code.is_empty() {
+        true => String::new(),
+        false => format!(": {}: {}", copy.code, copy.message),
+    };
+    format!("{name} ({role} {vault}): {state}{lag}{bytes}{problem}")
+}
+
 pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
     let columns =
         ["location", "region", "state", "required by", ">free", ">calls", ">errors", "url"];
     let mut table = Table::new(columns);
-    let mut errors = Vec::new();
+    let (mut errors, mut copies) = (Vec::new(), Vec::new());
     for location in locations {
+        copies.extend(location.copies.iter().map(|copy| copies_text(location, copy)));
         let state = match location.answers {
             Some(false) => "does not answer".to_owned(),
             _ => location.state.clone(),
@@ -136,9 +175,12 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
             errors.push(format!("{} at {at}: {}: {}", location.name, error.code, error.message));
         }
     }
-    let table = table.render();
-    match errors.is_empty() {
-        true => table,
-        false => format!("{table}\n\nnewest errors\n{}", errors.join("\n")),
+    let mut parts = vec![table.render()];
+    if !copies.is_empty() {
+        parts.push(format!("copies\n{}", copies.join("\n")));
     }
+    if !errors.is_empty() {
+        parts.push(format!("newest errors\n{}", errors.join("\n")));
+    }
+    parts.join("\n\n")
 }

@@ -6,7 +6,7 @@ use crate::house::House;
 use holdfast_common::{AgentId, Name, Result, Timestamp, limits};
 use holdfast_ledger::{
     Query,
-    row::{PointRow, PointState, RunRow},
+    row::{ForgottenRow, PointRow, PointState, RunRow},
 };
 use holdfast_wire::{parse, v1};
 use prost::Message;
@@ -17,9 +17,14 @@ pub(super) fn points(
     house: &House,
     request: &v1::ListPointsRequest,
 ) -> Result<v1::ListPointsResponse> {
+    if request.forgotten {
+        let rows = choose_forgotten(house.ledger.query(), request)?;
+        let forgotten = in_one_message(rows.iter().map(|row| render::forgotten(house, row)))?;
+        return Ok(v1::ListPointsResponse { points: Vec::new(), forgotten });
+    }
     let rows = choose_points(house.ledger.query(), request)?;
     let points = rows.iter().map(|row| render::point(house, row));
-    Ok(v1::ListPointsResponse { points: in_one_message(points)? })
+    Ok(v1::ListPointsResponse { points: in_one_message(points)?, forgotten: Vec::new() })
 }
 
 /// Runs, newest first.
@@ -75,6 +80,34 @@ fn choose_points(query: Query<'_>, request: &v1::ListPointsRequest) -> Result<Ve
     first(query.points(newest).take_while(of_its_time), fits, limit)
 }
 
+/// What is left of points that were forgotten, in the order of their ids.
+fn choose_forgotten(
+    query: Query<'_>,
+    request: &v1::ListPointsRequest,
+) -> Result<Vec<ForgottenRow>> {
+    let policy = parse::name_if_any(request.policy.as_deref())?;
+    let agents = parse::name_if_any(request.agent.as_deref())?;
+    let agents = agents.map(|name| agents_called(query, &name)).transpose()?;
+    let before = request.before_ns.map(Timestamp::from_nanos);
+    let fits = |row: &ForgottenRow| {
+        let point = &row.point;
+        policy.as_ref().is_none_or(|policy| point.policy.as_ref() == Some(policy))
+            && agents.as_ref().is_none_or(|agents| agents.contains(&point.agent))
+            && before.is_none_or(|before| point.committed < before)
+            && point.id.to_string().starts_with(&request.id_prefix)
+            && (request.checkpoints || point.state != PointState::Checkpoint)
+    };
+    let after = match &request.after_id[..] {
+        [] => None,
+        id => Some(parse::point_id(id)?),
+    };
+    let limit = page(request.limit);
+    match is_selective(&request.id_prefix) {
+        true => first(query.forgotten_like(&request.id_prefix), fits, limit),
+        false => first(query.forgotten_after(after.as_ref()), fits, limit),
+    }
+}
+
 /// All that ever had this name. One that was revoked gave it up, and its points stay.
 fn agents_called(query: Query<'_>, name: &Name) -> Result<Vec<AgentId>> {
     let mut agents = query.agents()?;
@@ -111,8 +144,32 @@ fn first<R>(
     rows.filter(|row| row.as_ref().map_or(true, &fits)).take(limit).collect()
 }
 
+/// All of them, each time as many as a message carries.
+pub(super) fn pages<M: Message>(
+    items: impl Iterator<Item = Result<M>>,
+) -> impl Iterator<Item = Result<Vec<M>>> {
+    let mut items = items.peekable();
+    std::iter::from_fn(move || {
+        let (mut bytes, mut page) = (0, Vec::new());
+        loop {
+            let fits = |item: &Result<M>| {
+                let more = item.as_ref().map_or(0, Message::encoded_len);
+                page.is_empty() || bytes + more <= ANSWER_BYTES_MAX
+            };
+            match items.next_if(fits) {
+                Some(Ok(item)) => {
+                    bytes += item.encoded_len();
+                    page.push(item);
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => return (!page.is_empty()).then_some(Ok(page)),
+            }
+        }
+    })
+}
+
 /// As many as a message carries: a source of many paths is long. Whoever wants more asks on.
-fn in_one_message<M: Message>(items: impl Iterator<Item = Result<M>>) -> Result<Vec<M>> {
+pub(super) fn in_one_message<M: Message>(items: impl Iterator<Item = Result<M>>) -> Result<Vec<M>> {
     let mut bytes = 0;
     let mut carried = Vec::new();
     for item in items {
@@ -177,6 +234,50 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_as_long_as_a_message_carries_and_leave_nothing_out() {
+        let long = "x".repeat(ANSWER_BYTES_MAX / 3);
+        let points = || {
+            (0..7u8).map(|number| v1::RetainedPoint {
+                id: vec![number].into(),
+                source: if number == 3 { long.repeat(4) } else { long.clone() },
+                ..Default::default()
+            })
+        };
+        let told: Vec<Vec<u8>> = pages(points().map(Ok))
+            .map(|page| page.unwrap().iter().map(|point| point.id[0]).collect())
+            .collect();
+        assert_eq!(told, [vec![0, 1], vec![2], vec![3], vec![4, 5], vec![6]]);
+        let broken = || Err(holdfast_common::Error::new(holdfast_common::Code::InternalBug, "no"));
+        let told: Vec<_> = pages(points().take(1).map(Ok).chain([broken()])).collect();
+        assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [false]);
+    }
+
+    #[test]
+    fn what_is_left_of_points_is_listed_page_by_page_and_found_by_their_beginning() {
+        let listed = |request: v1::ListPointsRequest| {
+            let mut crowd = Crowd::default();
+            crowd.point(1, |_| {});
+            for number in [2, 3, 4] {
+                crowd.put(&crate::crowd::forgotten(number));
+            }
+            let rows = crowd.ask(|query| choose_forgotten(query, &request)).unwrap();
+            rows.iter().map(|row| row.point.id).collect::<Vec<_>>()
+        };
+        let all = v1::ListPointsRequest { forgotten: true, ..Default::default() };
+        assert_eq!(listed(all.clone()), [point(2), point(3), point(4)]);
+        let after_id = point(2).as_bytes().to_vec().into();
+        let page = v1::ListPointsRequest { after_id, limit: 1, ..all.clone() };
+        assert_eq!(listed(page), [point(3)]);
+        for (number, found) in [(3, vec![point(3)]), (1, vec![])] {
+            let id_prefix = point(number).to_string()[..16].to_owned();
+            let one = v1::ListPointsRequest { id_prefix, ..all.clone() };
+            assert_eq!(listed(one), found);
+        }
+        let policy = Some("other".to_owned());
+        assert_eq!(listed(v1::ListPointsRequest { policy, ..all }), []);
+    }
+
+    #[test]
     fn the_oldest_point_is_found_by_its_id_by_half_of_it_and_by_any_beginning() {
         for end in [32, 31, 16, 15] {
             let id_prefix = point(2).to_string()[..end].to_owned();
@@ -226,7 +327,7 @@ mod tests {
     fn an_answer_ends_before_its_message_is_too_long_and_has_one_row_at_least() {
         let long = |_| Ok(v1::Point { source: "/a".repeat(12 * 1024), ..Default::default() });
         let answer = in_one_message((0..1000).map(long)).unwrap();
-        let message = v1::ListPointsResponse { points: answer };
+        let message = v1::ListPointsResponse { points: answer, forgotten: Vec::new() };
         assert!(message.encoded_len() < limits::MESSAGE_BYTES_MAX);
         assert!(message.points.len() > 100);
         let longest = v1::Point { source: "a".repeat(ANSWER_BYTES_MAX), ..Default::default() };

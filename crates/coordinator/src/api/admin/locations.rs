@@ -5,7 +5,7 @@
 //! lies elsewhere now, is brought what its vaults' other locations hold and it lacks.
 
 use super::{
-    render,
+    copies, render,
     resources::{insist_on_settled, settled_location},
 };
 use crate::{
@@ -118,6 +118,7 @@ async fn status(house: &House, row: &LocationRow, vaults: &[VaultRow]) -> v1::Lo
         errors: figures.errors(),
         last_error,
         answers: seen.map(|seen| seen.is_ok()),
+        copies: copies::of(house, row, vaults).unwrap_or_default(),
     }
 }
 
@@ -176,11 +177,15 @@ pub(super) async fn replace(
     insist_on_settled(house, &name)?;
     let url = LocationUrl::resolve(&parse::text("the url", request.url)?, &house.base)?;
     house.places.insist_on_own_ground(&name, &url).await?;
+    if request.empty {
+        copies::give_to_all(house, &name, &url).await?;
+    }
     let (to, vaults) = insist_on_vaults(house, &name, &url).await?;
     let trial = try_out(house, &url).await;
     trial.insist_on_usable(&name)?;
     let left = place_left(house, &old).await;
-    if left.is_none() && requiring(house, &name)?.iter().any(|vault| vault.required.len() == 1) {
+    let is_alone = |vault: &VaultRow| vault.holding().count() == 1;
+    if left.is_none() && requiring(house, &name)?.iter().any(is_alone) {
         let message =
             format!("{} cannot be read, and no other location has what it holds", old.url);
         return Err(Error::new(Code::LocationIoFailed, message)
@@ -213,7 +218,7 @@ async fn place_left(house: &House, old: &LocationRow) -> Option<Place> {
 }
 
 /// What was changed stays so; what was to follow did not.
-fn unfinished(message: String, error: &Error) -> Error {
+pub(super) fn unfinished(message: String, error: &Error) -> Error {
     Error { message, ..error.clone().cause(error) }
 }
 
@@ -278,11 +283,14 @@ async fn bring(house: &House, to: &Place, left: Option<&Place>) -> Result<Brough
         if !others.required.is_empty() {
             from.extend(house.places.required(&house.places.in_use(&others)?).await?);
         }
+        let following = vault.following().iter().filter(|name| **name != to.0);
+        from.extend(house.places.open_of(&vault, following.cloned().collect()).await.0);
         // Where there is no other, nothing was stored while it was away.
         if from.is_empty() {
             continue;
         }
-        let filled = fill::fill_shown(house, &vault, &from, to, &|_| {}).await?;
+        let way = fill::Way::at_once(house, &from, to);
+        let filled = fill::fill_shown(house, &vault, way, &|_| {}).await?;
         if let Some(first) = filled.lacks.first.first() {
             let message = format!("{} objects are whole in no location", filled.lacks.count);
             return Err(Error::new(Code::ObjectDamaged, format!("{message}, first {first}")));

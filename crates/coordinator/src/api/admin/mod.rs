@@ -2,11 +2,13 @@
 
 mod bundle;
 mod cluster;
+mod copies;
 mod failback;
 mod listing;
 mod locations;
 mod region;
 mod resources;
+mod retention;
 mod runs;
 mod status;
 
@@ -49,6 +51,7 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
 #[tonic::async_trait]
 impl Admin for AdminService {
     type FailbackRegionStream = Events<v1::FailbackRegionEvent>;
+    type PlanRetentionStream = Events<v1::RetentionEvent>;
     type FollowRunStream = Events<v1::RunEvent>;
     type VerifyObjectsStream = Events<v1::VerifyEvent>;
 
@@ -115,6 +118,14 @@ impl Admin for AdminService {
     ) -> Answer<v1::ReplaceLocationResponse> {
         let actor = caller(&request).actor();
         answer(locations::replace(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn rebuild_location(
+        &self,
+        request: Request<v1::RebuildLocationRequest>,
+    ) -> Answer<v1::RebuildLocationResponse> {
+        let actor = caller(&request).actor();
+        answer(copies::rebuild(&self.house, actor, request.into_inner()).await)
     }
 
     async fn create_token(
@@ -364,6 +375,53 @@ impl Admin for AdminService {
     ) -> Answer<v1::SettleRegionResponse> {
         let actor = caller(&request).actor();
         answer(failback::settle(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn plan_retention(
+        &self,
+        request: Request<v1::PlanRetentionRequest>,
+    ) -> Answer<Events<v1::RetentionEvent>> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        let (events, receiver) = mpsc::channel(8);
+        let (house, token) = (self.house.clone(), self.tasks.token().clone());
+        self.tasks.spawn("retention plan", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = events.closed() => {}
+                () = retention::plan(&house, request.into_inner(), &events) => {}
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn forget_points(
+        &self,
+        request: Request<v1::ForgetPointsRequest>,
+    ) -> Answer<v1::ForgetPointsResponse> {
+        let actor = caller(&request).actor();
+        answer(retention::forget(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn add_hold(&self, request: Request<v1::AddHoldRequest>) -> Answer<v1::AddHoldResponse> {
+        let actor = caller(&request).actor();
+        answer(retention::add_hold(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<v1::ListHoldsRequest>,
+    ) -> Answer<v1::ListHoldsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(retention::holds(&self.house, request.get_ref()))
+    }
+
+    async fn release_hold(
+        &self,
+        request: Request<v1::ReleaseHoldRequest>,
+    ) -> Answer<v1::ReleaseHoldResponse> {
+        let actor = caller(&request).actor();
+        answer(retention::release_hold(&self.house, actor, request.into_inner()).await)
     }
 
     async fn list_audit(

@@ -5,7 +5,7 @@ use crate::{house::House, places, vaults};
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor,
-    command::{DeleteResource, Outcome, PutLocation, PutPolicy},
+    command::{DeleteResource, Outcome, PutClass, PutLocation, PutPolicy},
     row::LocationRow,
 };
 use holdfast_storage::LocationUrl;
@@ -13,6 +13,7 @@ use holdfast_wire::{
     parse,
     v1::{self, resource::Spec},
 };
+use std::collections::BTreeSet;
 
 pub(super) async fn apply(
     house: &House,
@@ -54,6 +55,10 @@ pub(super) async fn apply(
             }
             house.ledger.propose(actor, PutLocation { location }).await?
         }
+        Spec::Class(spec) => {
+            let class = render::class_row(name.clone(), &spec);
+            house.ledger.propose(actor, PutClass { class }).await?
+        }
         Spec::Policy(spec) => {
             let policy = render::policy_row(name.clone(), &spec)?;
             house.ledger.propose(actor, PutPolicy { policy }).await?
@@ -74,6 +79,7 @@ fn result_of(existed: bool, same: bool) -> &'static str {
 
 fn kind_of(spec: &Spec) -> &'static str {
     match spec {
+        Spec::Class(_) => "class",
         Spec::Vault(_) => "vault",
         Spec::Location(_) => "location",
         Spec::Policy(_) => "policy",
@@ -91,6 +97,7 @@ pub(crate) fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
             })
         }
         Spec::Location(spec) => Ok(render::location(&render::location_row(name.clone(), spec)?)),
+        Spec::Class(spec) => Ok(render::class(&render::class_row(name.clone(), spec))),
         Spec::Policy(spec) => Ok(render::policy(&render::policy_row(name.clone(), spec)?)),
     }
 }
@@ -98,9 +105,16 @@ pub(crate) fn preview(name: &Name, spec: &Spec) -> Result<v1::Resource> {
 /// The same but for what the server sets.
 fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
     match (&a.spec, &b.spec) {
-        (Some(Spec::Vault(a)), Some(Spec::Vault(b))) => a.required == b.required,
+        (Some(Spec::Vault(a)), Some(Spec::Vault(b))) => declared(a) == declared(b),
         (a, b) => a == b,
     }
+}
+
+/// What is said of a vault's locations, and may change.
+fn declared(vault: &v1::VaultSpec) -> impl PartialEq + use<> {
+    let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let (required, following) = (names(&vault.required), names(&vault.following));
+    (required, following, vault.enough, vault.wait_secs, vault.copy_bytes_per_second_max)
 }
 
 /// A location under the one form of its URL, that is no other location's place.
@@ -152,11 +166,12 @@ pub(super) fn list(house: &House, request: &v1::ListRequest) -> Result<v1::ListR
 fn of_kind(house: &House, kind: &str) -> Result<Vec<v1::Resource>> {
     let query = house.ledger.query();
     match kind {
+        "class" => Ok(query.classes()?.iter().map(render::class).collect()),
         "vault" => Ok(query.vaults()?.iter().map(render::vault).collect()),
         "location" => Ok(query.locations()?.iter().map(render::location).collect()),
         "policy" => Ok(query.policies()?.iter().map(render::policy).collect()),
         other => Err(Error::new(Code::ResourceMalformed, format!("there is no kind `{other}`"))
-            .next("the kinds are vault, location and policy")),
+            .next("the kinds are vault, location, class and policy")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One glance: cluster, agents, sources, alarms.
 
+use super::copies;
 use crate::{
     agents::{doubles, history},
     catalog::{Catalog, Progress},
@@ -164,6 +165,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
     alarms.extend(disabled(house)?);
+    alarms.extend(copies::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);
@@ -325,6 +327,9 @@ mod tests {
             level: 3,
             bytes_per_second_max: 0,
             revision: 1,
+            retention: None,
+            class: None,
+            retained_since: None,
         }
     }
 

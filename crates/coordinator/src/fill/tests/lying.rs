@@ -5,7 +5,7 @@ use super::{
     scene::{Scene, place, put, spoil},
 };
 use crate::{
-    crowd::{Crowd, MANY, id, pack as pack_row},
+    crowd::{Crowd, MANY, forgotten, id, pack as pack_row},
     places::Place,
 };
 use bytes::Bytes;
@@ -130,6 +130,26 @@ async fn a_point_needs_the_points_that_its_small_packs_lie_in() {
     assert_eq!(said(&scene, &place).await, [1, 2, 3, 4]);
     remove(&place, ObjectName::point(&point(1))).await;
     assert_eq!(said(&scene, &place).await, [4]);
+}
+
+#[tokio::test]
+async fn of_points_that_were_forgotten_only_what_others_need_is_missed() {
+    let (scene, place) = (Scene::new(), place("far").await);
+    lay(&scene, &place, 3, 7).await;
+    lay(&scene, &place, 4, 8).await;
+    scene.know(&forgotten(1));
+    scene.know(&forgotten(2));
+    let home = PackHome::Point(point(1), 99);
+    scene.know(&PackRow { home, ..pack(7) });
+    scene.know(&PackRow { home, ..pack(9) });
+    let (budget, tasks) = (&scene.budget, &scene.tasks);
+    let survey = Survey::begin(scene.query(), &scene.vault, &place, budget, tasks).await.unwrap();
+    let lacking = survey.lacking();
+    assert_eq!((lacking.homes, lacking.count), (vec![point(1)], 1));
+    assert_eq!((lacking.points, lacking.packs), (vec![], vec![]));
+    assert_eq!(said(&scene, &place).await, [4]);
+    put(&place.1, &(ObjectName::point(&point(1)), Bytes::from_static(b"record"))).await;
+    assert_eq!(said(&scene, &place).await, [3, 4]);
 }
 
 #[tokio::test]

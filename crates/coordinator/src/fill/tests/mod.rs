@@ -9,7 +9,7 @@ use crate::{house::House, places::Place};
 use bytes::Bytes;
 use holdfast_common::{Code, PointId, SystemClock, VaultId, limits};
 use holdfast_keyring::identity::IdentityKey;
-use holdfast_ledger::row::{GoneRow, PackRow, PackState, VaultRow};
+use holdfast_ledger::row::{GoneRow, PackHome, PackRow, PackState, VaultRow};
 use holdfast_repository::layout::{self, ObjectName};
 use holdfast_storage::{
     MemoryStore, Meter, ObjectStore, Unreliable,
@@ -369,8 +369,18 @@ async fn only_what_the_ledger_relies_on_keeps_a_location_from_being_whole() {
     scene.know(&row(&objects[1], PackState::Lost));
     scene.know(&row(&objects[2], PackState::Intended));
     scene.know(&crate::crowd::Crowd::row(3));
-    let [known, unknown] = [3, 4].map(|number| ObjectName::point(&point_id(number)));
-    for name in objects.iter().map(|(name, _)| name).chain([&known, &unknown]) {
+    // Of two that were forgotten others need what lies in the object of the first.
+    for number in [5, 6] {
+        scene.know(&crate::crowd::forgotten(number));
+    }
+    let home = PackHome::Point(point_id(5), 99);
+    scene.know(&PackRow { home, ..crate::crowd::pack([50; 32]) });
+    let home = PackHome::Point(point_id(6), 99);
+    scene.know(&PackRow { home, state: PackState::Lost, ..crate::crowd::pack([60; 32]) });
+    let [known, unknown, needed, gone] =
+        [3, 4, 5, 6].map(|number| ObjectName::point(&point_id(number)));
+    let points = [&known, &unknown, &needed, &gone];
+    for name in objects.iter().map(|(name, _)| name).chain(points) {
         put(&from[0].1, &(name.clone(), Bytes::from_static(b"damaged"))).await;
     }
     let filled = scene.fill(&from, &to).await.unwrap();
@@ -378,8 +388,8 @@ async fn only_what_the_ledger_relies_on_keeps_a_location_from_being_whole() {
         assert_eq!(left.count, left.first.len() as u64);
         left.first.iter().map(|left| left.name.clone()).collect::<BTreeSet<_>>()
     };
-    assert_eq!(names(&filled.lacks), BTreeSet::from([objects[0].0.clone(), known]));
-    let others = [objects[1].0.clone(), objects[2].0.clone(), unknown];
+    assert_eq!(names(&filled.lacks), BTreeSet::from([objects[0].0.clone(), known, needed]));
+    let others = [objects[1].0.clone(), objects[2].0.clone(), unknown, gone];
     assert_eq!(names(&filled.left), BTreeSet::from(others));
     assert_eq!(holds(&to).await.len(), 1);
 }

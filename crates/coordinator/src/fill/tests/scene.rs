@@ -1,9 +1,9 @@
 //! Locations of a vault in memory, some of which go away, and objects of every kind in them.
 
-use super::super::{Filled, Progress, Told, filling::Filling, sealed::LedgerKeys};
+use super::super::{Filled, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
-    crowd::{VAULT, id},
+    crowd::{VAULT, id, vault},
     keys::custody::VaultCustody,
     places::Place,
     region::{Claim, Epoch},
@@ -20,7 +20,7 @@ use holdfast_keyring::{
 };
 use holdfast_ledger::{
     Batch, MemoryKv, Query, Row, StateKv,
-    row::{AgentRow, AgentState, Custody, Sharing, VaultRow},
+    row::{AgentRow, AgentState, VaultRow},
     tables::full_key,
 };
 use holdfast_repository::{
@@ -52,27 +52,14 @@ pub(super) struct Scene {
     pub(super) tasks: Tasks,
     pub(super) is_superseded: bool,
     pub(super) told: Mutex<Vec<Progress>>,
+    pub(super) pace: Pace,
 }
 
 impl Scene {
     pub(super) fn new() -> Self {
         let keys = VaultKeys::generate(VAULT, &SystemEntropy);
-        let vault = VaultRow {
-            id: VAULT,
-            name: "main".parse().unwrap(),
-            sharing: Sharing::Agent,
-            custody: Custody::Coordinator,
-            required: Vec::new(),
-            key_version: 1,
-            key_object: Vec::new().into(),
-            created: Timestamp::ZERO,
-            revision: 1,
-            next_number: 0,
-            packs: 0,
-            grown: None,
-        };
         Self {
-            vault,
+            vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
             ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key())),
@@ -80,6 +67,7 @@ impl Scene {
             tasks: Tasks::new("test"),
             is_superseded: false,
             told: Mutex::default(),
+            pace: Pace::none(),
         }
     }
 
@@ -118,7 +106,8 @@ impl Scene {
     ) -> Filling<'a> {
         let (query, vault, custody) = (self.query(), &self.vault, self.custody.clone());
         let (budget, tasks, ledger) = (&self.budget, &self.tasks, self.ledger.clone());
-        Filling { query, vault, custody, ledger, from, to, budget, tasks, insist, told }
+        let pace = &self.pace;
+        Filling { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told }
     }
 
     fn insist(&self) -> Result<()> {

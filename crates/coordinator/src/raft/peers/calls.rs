@@ -1,8 +1,9 @@
 //! What one member asks another, apart from the log: mostly the leader, on behalf of a caller.
 
 use super::{Lane, Peers, replication::silent};
+use crate::raft::LeaderTime;
 use bytes::Bytes;
-use holdfast_common::{AgentId, Result, RunId, record};
+use holdfast_common::{AgentId, Result, RunId, Timestamp, record};
 use holdfast_ledger::{Actor, Command, Reply};
 use holdfast_wire::{
     status::from_status,
@@ -14,6 +15,13 @@ use tonic::{Response, Status, transport::Channel};
 /// Longer than an election takes; whoever asks tries again.
 const PATIENCE: Duration = Duration::from_secs(5);
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a leader says of its time, if it says any.
+fn told_time(told: &v1::ReadIndexResponse) -> Option<LeaderTime> {
+    let time = |ns| Timestamp::from_nanos(ns);
+    (told.time_ns != 0)
+        .then(|| LeaderTime { now: time(told.time_ns), wall: told.wall_ns.map(time) })
+}
 
 impl Peers {
     async fn ask<A, F>(
@@ -64,6 +72,13 @@ impl Peers {
         let request = v1::ReadIndexRequest { header: self.header(leader) };
         let call = |mut raft: RaftClient<Channel>| async move { raft.read_index(request).await };
         Ok(self.ask(leader, PATIENCE, call).await?.index)
+    }
+
+    /// None of a leader that does not say it.
+    pub(in crate::raft) async fn leader_time(&self, leader: u64) -> Result<Option<LeaderTime>> {
+        let request = v1::ReadIndexRequest { header: self.header(leader) };
+        let call = |mut raft: RaftClient<Channel>| async move { raft.read_index(request).await };
+        Ok(told_time(&self.ask(leader, PATIENCE, call).await?))
     }
 
     /// Waits until the leader has shipped the log up to `index`.

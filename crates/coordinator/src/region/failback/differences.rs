@@ -1,9 +1,9 @@
 //! What a superseded side decided alone and this side did not: listed, so that somebody decides.
 //!
-//! Points are taken in by themselves, and what belongs to a run ends with it. All else that an
-//! operator or a newcomer brought about there is compared with what is here: what is the same is
-//! passed over, what is not is named with its time and its author. Nothing of it is carried over by
-//! itself, since this side may have decided otherwise for a reason.
+//! Points are taken in by themselves, holds are taken over, and what belongs to a run ends with it.
+//! All else that an operator or a newcomer brought about there is compared with what is here: what
+//! is the same is passed over, what is not is named with its time and its author. Nothing else is
+//! carried over by itself, since this side may have decided otherwise for a reason.
 
 use super::Report;
 use crate::house::House;
@@ -11,7 +11,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{
     Command, Envelope, Query,
     row::{
-        AgentState, LocationRow, PolicyRow, VaultRow,
+        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow, VaultRow,
         finding::{Decision, Theirs},
     },
 };
@@ -31,6 +31,8 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
+            Command::AddHold(add) => (topic, add.hold.id.to_string()),
+            Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -56,12 +58,17 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
 /// What a command is a word on; nothing for what runs do, and for what each side does for itself.
 fn topic(command: &Command) -> Option<&'static str> {
     match command {
-        Command::PutLocation(_) | Command::ReplaceLocation(_) => Some("location"),
+        Command::PutLocation(_) | Command::RebuildLocation(_) | Command::ReplaceLocation(_) => {
+            Some("location")
+        }
         Command::DisableLocation(_) | Command::EnableLocation(_) => Some("use"),
         Command::PutVault(_) => Some("vault"),
         Command::PutPolicy(_) => Some("policy"),
+        Command::PutClass(_) => Some("class"),
+        Command::AddHold(_) | Command::ReleaseHold(_) => Some("hold"),
         // The same as what it puts an end to: the later of both counts.
         Command::DeleteResource(delete) => Some(match delete.kind.as_str() {
+            "class" => "class",
             "policy" => "policy",
             "location" => "location",
             _ => "vault",
@@ -90,6 +97,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::EndRestore(_)
         | Command::ImportPoint(_)
         | Command::PlacePoints(_)
+        // What one side forgot the other one has still, and decides for itself.
+        | Command::ForgetPoints(_)
+        | Command::ForgetRuns(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
@@ -105,6 +115,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCopies(_)
+        | Command::PassOver(_)
+        | Command::TakeBack(_)
         | Command::CertifyMember(_)
         | Command::BeginCollection(_)
         | Command::CondemnPacks(_)
@@ -137,10 +150,20 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             Ok(ours) => is_same_vault(here, &ours, &put.vault)?,
             Err(_) => false,
         },
-        Command::PutPolicy(put) => here.policy(&put.policy.name).is_ok_and(|ours| {
-            PolicyRow { revision: 0, ..ours } == PolicyRow { revision: 0, ..put.policy.clone() }
-        }),
+        Command::PutPolicy(put) => here
+            .policy(&put.policy.name)
+            .is_ok_and(|ours| unstamped(ours) == unstamped(put.policy.clone())),
+        Command::PutClass(put) => {
+            let ours: Option<ClassRow> = here.row(put.class.name.as_str().as_bytes())?;
+            ours.is_some_and(|ours| ours.retention == put.class.retention)
+        }
+        Command::AddHold(add) => here.row::<HoldRow>(add.hold.id.as_bytes())?.is_some(),
+        Command::ReleaseHold(release) => {
+            let ours: Option<HoldRow> = here.row(release.hold.as_bytes())?;
+            ours.is_none_or(|ours| ours.released.is_some())
+        }
         Command::DeleteResource(delete) => match delete.kind.as_str() {
+            "class" => here.row::<ClassRow>(delete.name.as_str().as_bytes())?.is_none(),
             "policy" => here.policy(&delete.name).is_err(),
             "vault" => here.vault_named(&delete.name).is_err(),
             _ => location(here, &delete.name)?.is_none(),
@@ -153,14 +176,22 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
     })
 }
 
+/// Without what the ledger of each side stamps.
+fn unstamped(policy: PolicyRow) -> PolicyRow {
+    PolicyRow { revision: 0, retained_since: None, ..policy }
+}
+
 /// Whatever this side suspended, it requires again when the region is back.
 fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result<bool> {
     let epoch = here.epoch()?;
     let suspended = epoch.iter().flat_map(|epoch| &epoch.suspended);
     let suspended = suspended.filter(|part| part.vault == ours.id).flat_map(|part| &part.locations);
-    let required: BTreeSet<&Name> = ours.required.iter().chain(suspended).collect();
+    let required: BTreeSet<&Name> = ours.required_as_declared().chain(suspended).collect();
+    let following =
+        |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
     Ok((ours.id, ours.sharing, ours.custody) == (theirs.id, theirs.sharing, theirs.custody)
-        && required == theirs.required.iter().collect())
+        && required == theirs.required_as_declared().collect()
+        && following(ours) == following(theirs))
 }
 
 fn location(here: &Query<'_>, name: &Name) -> Result<Option<LocationRow>> {
@@ -220,6 +251,7 @@ mod tests {
             next_number: 0,
             packs: 0,
             grown: None,
+            beside: None,
         }
     }
 
@@ -235,6 +267,9 @@ mod tests {
             level: 3,
             bytes_per_second_max: 0,
             revision: 7,
+            retention: None,
+            class: None,
+            retained_since: None,
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn kept(query: &Query<'_>, region: &Name) -> Result<Option<Report>> {
             }
             Finding::Imported(point) => report.imported.push(point),
             Finding::Left(LeftFinding { point, why }) => report.left.push(LeftPoint { point, why }),
-            Finding::Decision(decision) => report.differences.push(decision),
+            Finding::Decision(decision) => report.differences.push(*decision),
         }
     }
     Ok(has_any.then_some(report))
@@ -66,7 +66,8 @@ pub(super) fn taken_before(query: &Query<'_>, region: &Name, epoch: u64) -> Resu
 
 /// What people decide about comes first, so that what there is no room for is not that.
 fn rows(region: &Name, report: &Report) -> Vec<FindingRow> {
-    let decided = report.differences.iter().cloned().map(Finding::Decision);
+    let decided = report.differences.iter().cloned();
+    let decided = decided.map(|decision| Finding::Decision(Box::new(decision)));
     let left = report
         .left
         .iter()

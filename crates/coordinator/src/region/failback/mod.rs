@@ -2,8 +2,8 @@
 //! locations have everything again, and it leads again.
 //!
 //! ```text
-//!   ask its members what they agreed alone (`remnant`) ─→ points taken in, the rest listed, and
-//!        kept in the ledger (`findings`)
+//!   ask its members what they agreed alone (`remnant`) ─→ points taken in, holds taken over, the
+//!        rest listed, and kept in the ledger (`findings`)
 //!        ─→ fill its locations ─→ ReturnRegion: required again, members follow again, anew
 //!        ─→ fill what came meanwhile ─→ ReturnRegion: whole ─→ votes and the lead (`hand_back`)
 //! ```
@@ -14,6 +14,7 @@
 mod differences;
 mod findings;
 mod hand_back;
+mod holds;
 mod points;
 mod remnant;
 
@@ -154,6 +155,8 @@ async fn look(
         findings::keep(house, order, &planned).await?;
     }
     points::settle(house, order, returns, (found, &remnant), &mut report, told).await?;
+    // What they are about is here by now, if it is anywhere.
+    holds::take_over(house, order, &remnant, &mut report).await?;
     if !order.dry_run {
         findings::keep(house, order, &report).await?;
     }

@@ -69,7 +69,7 @@ pub(super) async fn settle(
         let point = commit.point.id;
         let is_told = report.imported.contains(&point)
             || report.left.iter().any(|left| left.point == point)
-            || house.ledger.query().point(&point).is_ok();
+            || house.ledger.query().point_even_forgotten(&point)?.is_some();
         if !is_told {
             let why = "it was committed there and lies in no location that is here".to_owned();
             report.left.push(LeftPoint { point, why });

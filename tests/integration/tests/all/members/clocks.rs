@@ -54,6 +54,9 @@ fn clocks_a_day_apart_expire_nothing_and_any_member_tells_whose_are_wrong() {
         for asked in ["one", "two", "three"] {
             let wrong = whose_clock_is_wrong(&members, asked);
             assert_eq!(wrong, ["three", "two"].map(str::to_owned).into(), "asked {asked}");
+            // Nothing goes by its age while the leader's clock is wrong; another one's is nothing.
+            let plan = members.run_at(asked, &["retain", "--dry-run"]).ok().object();
+            assert_eq!(plan["suspended"].is_null(), *leader == "one", "asked {asked}: {plan:#}");
         }
         join(&members, &format!("late-{number}"), token).ok();
         write(&source.join(number.to_string()), noise(number as u64, 300_000));

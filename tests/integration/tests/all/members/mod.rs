@@ -2,6 +2,7 @@
 
 mod claiming;
 mod clocks;
+mod copying;
 mod crew;
 mod crowd;
 mod disks;

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     harness::{Scratch, Service, Tree, binary, wait_until, write},
+    retaining,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -477,3 +478,25 @@ const LATE: [&str; 6] = [
     "region.lead_held",
     "region.member_behind",
 ];
+
+#[test]
+fn nothing_is_forgotten_while_a_region_is_parted() {
+    let mut regions = Regions::start(&[]);
+    let file = regions.members.scratch.join("docs.toml");
+    let rules = "retention = { last = 1, protect_for = \"0s\" }";
+    write(&file, retaining::policy("host", &regions.source, rules));
+    regions.members.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    for number in 0..2 {
+        write(&regions.source.join("number"), number.to_string());
+        regions.members.run(&["backup", "docs"]).ok();
+    }
+    regions.lose_eu();
+    regions.promote();
+    let retain = ["retain", "docs", "--yes"];
+    let plan = regions.members.run(&["retain", "docs", "--dry-run"]).ok().object();
+    assert!(plan["suspended"].as_str().unwrap().contains("eu"), "{plan:#}");
+    regions.members.run(&retain).fails(4, "region.side_parted");
+    regions.members.run(&["region", "forget", "eu", "--yes"]).ok();
+    let done = regions.members.run(&retain).ok().object();
+    assert_eq!(done["forgotten"].as_array().unwrap().len(), 1, "{done:#}");
+}

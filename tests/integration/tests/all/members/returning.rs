@@ -76,6 +76,21 @@ impl Regions {
         }
     }
 
+    /// The same, and a hold on it.
+    fn back_up_and_hold(&self) -> String {
+        let point = self.back_up_unheard();
+        self.members.run_at("one", &["hold", "add", &point, "--reason", "claim 4711"]).ok();
+        point
+    }
+
+    /// What a region held alone is held, and nobody has to decide on it.
+    fn assert_held(&self, point: &str, done: &Value) {
+        let told = self.members.run(&["hold", "list"]).ok().object();
+        assert_eq!(told["holds"][0]["point"], point, "{told}");
+        let mut left = done["differences"].as_array().unwrap().iter();
+        assert!(left.all(|other| other["action"] != "hold.add"), "{done}");
+    }
+
     /// A backup that is agreed, and of which nobody hears that it is safe.
     fn back_up_unheard(&self) -> String {
         let known = self.points_at("one");
@@ -113,9 +128,8 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
     let far = regions.members.scratch.join("far");
     let there = objects(&far);
     regions.alone(|regions| {
-        lone = regions.back_up_unheard();
-        let context = ["apply", "--file", policy.to_str().unwrap()];
-        regions.members.run_at("one", &context).ok();
+        lone = regions.back_up_and_hold();
+        regions.members.run_at("one", &["apply", "--file", policy.to_str().unwrap()]).ok();
     });
     // What it put into the other location before it agreed is gone from there.
     let lone_there = objects(&far).into_iter().filter(|name| !there.contains(name));
@@ -144,6 +158,7 @@ fn a_region_comes_back_with_all_it_did_alone_and_leads_again() {
 
     let done = regions.fail_back(&["--yes"]).ok().object();
     assert_eq!(done["imported"], json!([lone]), "{done}");
+    regions.assert_held(&lone, &done);
     assert!(EU.contains(&done["leader"].as_str().unwrap()), "{done}");
     assert_eq!(done["voters"], json!(EU), "{done}");
     assert_eq!((regions.role("eu").as_str(), regions.role("dr").as_str()), ("primary", "standby"));

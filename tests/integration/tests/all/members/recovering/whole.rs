@@ -5,6 +5,7 @@ use crate::{
     clock::{by_file, set_offset},
     cluster::Cluster,
     harness::{Outcome, Service, Tree, holdfast, wait_until, write},
+    retaining,
 };
 use serde_json::Value;
 use std::{path::Path, time::Duration};
@@ -86,6 +87,25 @@ fn with_the_kek_everything_that_was_promised_is_there_again() {
     let cluster = lost.started();
     cluster.run(&["audit", "verify"]).ok();
     restores(&cluster, &point, &points[2].1, &source, "after-both");
+}
+
+#[test]
+fn what_was_forgotten_is_not_taken_in_by_a_recovery() {
+    let cluster = Cluster::start();
+    let agent = cluster.agent("host");
+    let made = retaining::two_points(&cluster);
+    let done = cluster.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(done["forgotten"], serde_json::json!([made[0]]));
+    drop(agent);
+    let lost = Lost::of(cluster);
+    let lies_there = lost.location().join("points").join(&made[0]);
+    assert!(lies_there.exists(), "its objects are there: {}", lies_there.display());
+    let told = lost.recover(&[]).ok().object();
+    assert_eq!((&told["points"], &told["imported"]), (&1.into(), &serde_json::json!([])));
+    let cluster = lost.started();
+    let points = cluster.run(&["points"]).ok().object();
+    assert_eq!(points["points"].as_array().unwrap().len(), 1, "{points}");
+    cluster.run(&["ls", &made[0]]).fails(3, "point.id_unknown");
 }
 
 #[test]

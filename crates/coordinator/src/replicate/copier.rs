@@ -1,0 +1,433 @@
+//! Brings one location of one vault what it lacks.
+//!
+//! ```text
+//!   look: listings in step ─→ what is not there ─→ points whose every object is there: placed
+//!     ├─ required: it lacks nothing, and everything newer is put there anyway ─→ done
+//!     └─ follows:  packs, segments as they are stored; points behind them; the ledger's log
+//! ```
+//!
+//! Whatever goes wrong is told and tried again, further and further apart; what came meanwhile
+//! waits in the queue, or is looked for.
+
+use super::queue::{Backlog, Batch, Queue};
+use crate::{
+    fill::{self, Filled, Lacking, Marks, Pace, Progress, Way},
+    house::House,
+    places::{Place, show},
+};
+use holdfast_common::{Code, Error, Result, limits};
+use holdfast_ledger::{
+    Actor,
+    command::{NoteCopies, PlacePoints, TakeBack},
+    row::{CopyProblem, CopyRow, CopyState, VaultRow},
+};
+use holdfast_repository::layout::ObjectName;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long one that was passed over is looked after before it is required again.
+const RETURN_AFTER: Duration = Duration::from_secs(3);
+/// How often the ledger is told how far this is, while it is not there yet.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often people see how far this is.
+const SHOW_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is looked for what coordinators wrote by themselves.
+const TAIL_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(super) struct Copier {
+    house: Arc<House>,
+    /// How it is now.
+    row: CopyRow,
+    /// What is being done.
+    state: CopyState,
+    /// As the ledger was told last, and when.
+    noted: (CopyRow, Instant),
+    queue: Arc<Queue>,
+    /// Taken from the queue, and not all there yet.
+    pending: Option<Batch>,
+    /// What is being brought, beside what waits in the queue.
+    backlog: Backlog,
+    /// Bytes of that which are not there yet.
+    left: Arc<AtomicU64>,
+    pace: Arc<Pace>,
+    /// None: it was not looked through yet, or has to be again.
+    marks: Option<Marks>,
+    /// Up to which entry the log was looked for, and when.
+    tailed: Option<(u64, Instant)>,
+    /// Since when somebody looks after this location here.
+    begun: Instant,
+    /// It was away, and nothing was brought since: then it still is, for all that is known.
+    still_away: Option<u64>,
+}
+
+impl Copier {
+    pub(super) fn new(house: Arc<House>, row: CopyRow, queue: Arc<Queue>) -> Self {
+        house.copies.set(&row);
+        let (noted, pace) = ((row.clone(), Instant::now()), Arc::new(Pace::none()));
+        Self {
+            house,
+            state: row.state,
+            row,
+            noted,
+            queue,
+            pending: None,
+            backlog: Backlog::default(),
+            left: Arc::default(),
+            pace,
+            marks: None,
+            tailed: None,
+            begun: Instant::now(),
+            still_away: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<()> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let begun = Instant::now();
+            let Err(error) = self.go().await else { return Ok(()) };
+            // Whatever went well for a while begins to be tried again at once.
+            pause = if begun.elapsed() > PAUSE_MAX { PAUSE_MIN } else { pause };
+            self.be_away(&error).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Ends when a required location lacks nothing.
+    async fn go(&mut self) -> Result<()> {
+        loop {
+            if self.marks.is_none() {
+                self.look().await?;
+            }
+            let vault = self.vault()?;
+            if vault.required.contains(&self.row.location) {
+                tracing::info!(location = %self.row.location, vault = %vault.name, "lacks nothing");
+                self.be_whole();
+                return self.note().await;
+            }
+            self.follow().await?;
+            self.marks = None;
+        }
+    }
+
+    fn vault(&self) -> Result<VaultRow> {
+        let vault = self.house.ledger.query().vault(&self.row.vault)?;
+        self.pace.set(vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max));
+        Ok(vault)
+    }
+
+    /// Looks through everything. What is stored from now on is in the queue.
+    async fn look(&mut self) -> Result<()> {
+        let vault = self.vault()?;
+        if vault.required.contains(&self.row.location) {
+            // What was on its way when it came to be required lies in the others by then.
+            self.house.shipped(self.row.opened).await?;
+        }
+        let (from, to) = self.places(&vault).await?;
+        self.pending = None;
+        drop(self.queue.take());
+        let backlog = self.behind().await?;
+        self.work_on(backlog);
+        self.change(CopyState::Looking);
+        let mut filled = Filled::default();
+        if !from.is_empty() {
+            let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
+            let (vault, to) = (vault.clone(), to.clone());
+            let bring = async move {
+                let told = |progress| left.store(left_of(progress), Relaxed);
+                let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
+                fill::fill_shown(&house, &vault, way, &told).await
+            };
+            self.change(CopyState::Copying);
+            filled = self.watched(Box::pin(bring)).await?;
+        }
+        let opened = Some(self.row.opened);
+        let placed = fill::place_points_shown(&self.house, &vault, &to, opened);
+        let (_, lacking) = Box::pin(placed).await?;
+        insist_on_all(&filled)?;
+        self.insist_on_whole(&to, &lacking).await?;
+        (self.marks, self.tailed) = (Some(Marks::default()), None);
+        Ok(())
+    }
+
+    /// Everything that the ledger relies on is there, or came while it was looked for: what no
+    /// source could show is missing all the same.
+    async fn insist_on_whole(&self, to: &Place, lacking: &Lacking) -> Result<()> {
+        if lacking.count == 0 {
+            return Ok(());
+        }
+        let applied = *self.house.ledger.applied().borrow();
+        self.queue.heard(applied).await;
+        if self.queue.awaits(lacking) {
+            return Ok(());
+        }
+        let names = lacking.packs.iter().map(ObjectName::pack).chain(
+            lacking.points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]),
+        );
+        let names = names.chain(lacking.homes.iter().map(ObjectName::point));
+        for name in names {
+            let is_awaited = self.queue.has(&name);
+            if !is_awaited && to.1.head(&name.as_str().parse()?).await?.is_none() {
+                let message = format!(
+                    "{} objects are in no location that can be read, first {name}",
+                    lacking.count
+                );
+                return Err(Error::new(Code::LocationBehind, message)
+                    .next("see to the vault's other locations: `holdfast location list`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Committed points that are not known to lie there.
+    async fn behind(&self) -> Result<Backlog> {
+        let (house, row) = (self.house.clone(), self.row.clone());
+        let count = move || {
+            let mut behind = Backlog::default();
+            for point in house.ledger.query().points(None) {
+                let point = point?;
+                let is_there = point.locations.contains(&row.location) && row.confirms();
+                if point.vault == row.vault && !is_there {
+                    behind.note(&point);
+                }
+            }
+            Ok(behind)
+        };
+        self.house.tasks.run_blocking("points", count).await
+    }
+
+    /// Where what it lacks is, and the location itself.
+    async fn places(&self, vault: &VaultRow) -> Result<(Vec<Place>, Place)> {
+        let (house, location) = (&self.house, &self.row.location);
+        let to = (location.clone(), house.places.location(location).await?);
+        show(vault, &to).await?;
+        let others = vault.holding().filter(|name| *name != location).cloned().collect();
+        let (others, mut closed) = house.places.open_of(vault, others).await;
+        let mut from = Vec::with_capacity(others.len());
+        for place in others {
+            // One that is away must not keep the others from being read.
+            match show(vault, &place).await {
+                Ok(()) => from.push(place),
+                Err(error) => {
+                    house.places.close(&place.0);
+                    closed = Some(error);
+                }
+            }
+        }
+        let left = match &self.row.left {
+            Some(url) => Some(house.places.open_left(location, url).await),
+            None => None,
+        };
+        match left {
+            Some(Ok(place)) if show(vault, &place).await.is_ok() => from.push(place),
+            // Nobody else has what it had.
+            Some(Err(error)) if from.is_empty() => return Err(error),
+            _ => {}
+        }
+        match closed {
+            Some(error) if from.is_empty() => {
+                let message = "no other location that has what it lacks can be read";
+                Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
+            }
+            _ => Ok((from, to)),
+        }
+    }
+
+    /// Brings what comes; returns when that is too much to be told one by one.
+    async fn follow(&mut self) -> Result<()> {
+        loop {
+            if self.pending.is_none() {
+                self.pending = Some(self.queue.take()).filter(|batch| !batch.is_empty());
+            }
+            match &self.pending {
+                Some(batch) if batch.everything => return Ok(()),
+                Some(_) => {
+                    self.bring().await?;
+                    self.pending = None;
+                }
+                None => {
+                    self.tail().await?;
+                    self.settle().await?;
+                    let is_returning = self.vault()?.returning().contains(&self.row.location);
+                    let pause = if is_returning { RETURN_AFTER } else { TAIL_INTERVAL };
+                    tokio::select! {
+                        () = self.queue.came() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings what is pending: the points last, when all that they need is there.
+    async fn bring(&mut self) -> Result<()> {
+        let Some(batch) = &self.pending else { return Ok(()) };
+        let (objects, points) = (batch.objects.clone(), batch.points.clone());
+        let backlog = Backlog::of(batch);
+        self.work_on(backlog);
+        self.change(CopyState::Copying);
+        self.copy(objects, backlog.bytes).await?;
+        for points in points.chunks(limits::POINTS_PLACED_MAX) {
+            let records =
+                points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
+            self.copy(records.collect(), 0).await?;
+            let (vault, location) = (self.row.vault, self.row.location.clone());
+            let opened = Some(self.row.opened);
+            let command = PlacePoints { vault, location, points: points.to_vec(), opened };
+            self.house.ledger.propose(Actor::System, command).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, names: Vec<ObjectName>, bytes: u64) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let vault = self.vault()?;
+        let (from, to) = self.places(&vault).await?;
+        let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
+        let copy = async move {
+            let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
+            let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
+            fill::copy_shown(&house, &vault, way, &names, &told).await
+        };
+        let filled = self.watched(Box::pin(copy)).await?;
+        insist_on_all(&filled).inspect_err(|_| self.marks = None)
+    }
+
+    /// Keys, epochs, the ledger's log and its snapshots.
+    async fn tail(&mut self) -> Result<()> {
+        let applied = *self.house.ledger.applied().borrow();
+        let is_due = |(index, at): (u64, Instant)| index != applied && at.elapsed() > TAIL_INTERVAL;
+        let Some(marks) = self.marks.clone().filter(|_| self.tailed.is_none_or(is_due)) else {
+            return Ok(());
+        };
+        let vault = self.vault()?;
+        let (from, to) = self.places(&vault).await?;
+        let (pace, budget) = (&*self.pace, &self.house.copying);
+        let way = Way { from: &from, to: &to, pace, budget };
+        let (_, marks) = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
+        (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
+        Ok(())
+    }
+
+    /// It lacks nothing; one that was passed over is required again.
+    async fn settle(&mut self) -> Result<()> {
+        self.be_whole();
+        if self.noted.0.state != CopyState::Current {
+            self.note().await?;
+        }
+        let vault = self.vault()?;
+        // One that comes and goes is not taken back each time.
+        let is_steady = self.begun.elapsed() > RETURN_AFTER;
+        if vault.returning().contains(&self.row.location) && is_steady {
+            self.house.places.prove(&vault, &self.row.location).await?;
+            self.house.places.write_again(&vault, &self.row.location).await?;
+            let (vault, location) = (self.row.vault, self.row.location.clone());
+            self.house.ledger.propose(Actor::System, TakeBack { vault, location }).await?;
+        }
+        Ok(())
+    }
+
+    fn be_whole(&mut self) {
+        self.still_away = None;
+        self.work_on(Backlog::default());
+        (self.row.whole, self.row.problem) = (Some(self.house.ledger.now()), None);
+        self.change(CopyState::Current);
+    }
+
+    async fn be_away(&mut self, error: &Error) {
+        // Another disk may lie there when it is back.
+        if error.code != Code::LocationIoFailed {
+            self.marks = None;
+        }
+        let (location, vault) = (&self.row.location, &self.row.vault);
+        tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
+        // A disk that is mounted again is seen by whoever opens it again.
+        self.house.places.close(location);
+        let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let message = format!("{}{because}", error.message);
+        let message: String = message.chars().take(PROBLEM_CHARS_MAX).collect();
+        self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
+        let is_news =
+            self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;
+        self.still_away = None;
+        self.change(CopyState::Away);
+        self.still_away = Some(self.left.load(Relaxed));
+        if is_news && let Err(error) = self.note().await {
+            tracing::debug!(%error, "the ledger was not told");
+        }
+    }
+
+    fn change(&mut self, state: CopyState) {
+        self.state = state;
+        self.show();
+    }
+
+    fn work_on(&mut self, backlog: Backlog) {
+        self.backlog = backlog;
+        self.left.store(backlog.bytes, Relaxed);
+        self.still_away = self.still_away.map(|_| backlog.bytes);
+    }
+
+    /// How far this is, with what came meanwhile.
+    fn show(&mut self) {
+        if self.still_away.is_some_and(|before| self.left.load(Relaxed) < before) {
+            (self.still_away, self.row.problem) = (None, None);
+        }
+        self.row.state = if self.still_away.is_some() { CopyState::Away } else { self.state };
+        let work = Backlog { bytes: self.left.load(Relaxed), ..self.backlog };
+        let Backlog { points, bytes, oldest } = work.and(self.queue.waiting());
+        (self.row.points, self.row.bytes, self.row.oldest) = (points, bytes, oldest);
+        self.house.copies.set(&self.row);
+    }
+
+    /// Shows how far some work is, and tells the ledger now and then.
+    async fn watched<T>(&mut self, mut work: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
+        loop {
+            self.show();
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SHOW_INTERVAL) => {}
+            }
+            // A bound that was changed counts from now on.
+            self.vault()?;
+            if self.still_away.is_none()
+                && self.noted.1.elapsed() > NOTE_INTERVAL
+                && let Err(error) = self.note().await
+            {
+                tracing::debug!(%error, "the ledger was not told");
+            }
+        }
+    }
+
+    async fn note(&mut self) -> Result<()> {
+        let command = NoteCopies { copies: vec![self.row.clone()] };
+        self.house.ledger.propose(Actor::System, command).await?;
+        self.noted = (self.row.clone(), Instant::now());
+        Ok(())
+    }
+}
+
+/// What the ledger keeps of a sentence.
+const PROBLEM_CHARS_MAX: usize = 500;
+
+fn left_of(progress: Progress) -> u64 {
+    progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
+}
+
+/// Refuses to call whole what lacks something that the ledger relies on.
+fn insist_on_all(filled: &Filled) -> Result<()> {
+    let Some(first) = filled.lacks.first.first() else { return Ok(()) };
+    let message = format!("{} objects are whole in no location, first {first}", filled.lacks.count);
+    Err(Error::new(Code::ObjectDamaged, message).next("holdfast verify --all --level storage"))
+}

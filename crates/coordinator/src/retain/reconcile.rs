@@ -1,0 +1,230 @@
+//! The leader's care for retention: what goes by rules that have settled, goes without being asked.
+//!
+//! A reconciler. It looks when something has changed that a plan depends on, and now and then since
+//! time passes; what it finds is in the rows. Old runs go with it. While nothing may be forgotten
+//! it waits, and says so where alarms are told.
+
+use super::{Carried, Wanted, carry_out, carry_out::is_overtaken, insist_on_peace, plan::Plan};
+use crate::house::House;
+use holdfast_common::{Code, Name, PointId, Result, RunId, Timestamp, limits};
+use holdfast_ledger::{Actor, Query, command::ForgetRuns, level::RETENTION, row::PointRow};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const TICK: Duration = Duration::from_secs(2);
+/// Points grow old without anything happening.
+const LOOK_INTERVAL: Duration = Duration::from_secs(600);
+/// After a plan that took long the next one waits so many times as long.
+const REST_TIMES: u32 = 20;
+
+pub(crate) async fn keep(
+    house: Arc<House>,
+    settles: Duration,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut desk = Desk { settles, ..Desk::default() };
+    loop {
+        if let Err(error) = desk.look(&house).await {
+            tracing::debug!(%error, "retention waits; trying again");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// What was looked at last, and when.
+#[derive(Default)]
+struct Desk {
+    settles: Duration,
+    seen: Option<Vec<u8>>,
+    looked: Duration,
+    rests_until: Duration,
+    /// Policies that did not fit into the last plan begin here.
+    from: Option<Name>,
+}
+
+impl Desk {
+    async fn look(&mut self, house: &Arc<House>) -> Result<()> {
+        let begun = house.clock.elapsed();
+        if !house.ledger.leads() || begun < self.rests_until {
+            return Ok(());
+        }
+        if house.ledger.query().level()? < RETENTION {
+            return Ok(());
+        }
+        insist_on_peace(house, &house.ledger.own_time())?;
+        let sign = sign(house.ledger.query())?;
+        let is_due = begun.saturating_sub(self.looked) >= LOOK_INTERVAL;
+        if self.seen.as_ref() == Some(&sign) && !is_due && self.from.is_none() {
+            return Ok(());
+        }
+        forget_runs(house).await?;
+        self.forget_points(house).await?;
+        let now = house.clock.elapsed();
+        (self.looked, self.rests_until) = (now, now + REST_TIMES * now.saturating_sub(begun));
+        self.seen = Some(sign);
+        Ok(())
+    }
+
+    async fn forget_points(&mut self, house: &Arc<House>) -> Result<()> {
+        let (now, settles) = (house.ledger.now(), self.settles);
+        let (at, wanted) = (house.clone(), Wanted::Retained(self.from.clone()));
+        let make = move || {
+            let query = at.ledger.query();
+            let mut plan = super::plan(query, &wanted, now, settles)?;
+            keep_settled(&mut plan, query.rules_upset()?, now, settles);
+            Ok(plan)
+        };
+        let plan = house.tasks.run_blocking("retention", make).await?;
+        let Carried { forgotten, stopped } = carry_out(house, &Actor::System, &plan).await;
+        if !forgotten.is_empty() {
+            tracing::info!(points = forgotten.len(), "forgotten by retention");
+        }
+        match stopped {
+            Some(error) if is_overtaken(&error) => tracing::debug!(%error, "a plan was overtaken"),
+            Some(error) if error.code == Code::PackMissing => {
+                tracing::warn!(%error, "retention waits in this vault");
+            }
+            Some(error) => return Err(error),
+            None => {}
+        }
+        self.from = plan.rest;
+        Ok(())
+    }
+}
+
+/// Rules that were changed lately, or that something was turned over under, are shown to whoever
+/// asks, and not carried out yet.
+fn keep_settled(plan: &mut Plan, upset: Timestamp, now: Timestamp, settles: Duration) {
+    plan.sources.retain(|source| {
+        let rules = source.rules.as_ref();
+        rules.is_some_and(|rules| now.since(rules.since.max(upset)) >= settles)
+    });
+}
+
+/// What differs when a plan may: the newest point, the rules, the holds.
+fn sign(query: Query<'_>) -> Result<Vec<u8>> {
+    let mut hasher = blake3::Hasher::new();
+    if let Some(newest) = query.points(None).next() {
+        hasher.update(newest?.id.as_bytes());
+    }
+    for policy in query.policies()? {
+        hasher.update(policy.name.as_str().as_bytes()).update(&policy.revision.to_be_bytes());
+    }
+    for class in query.classes()? {
+        hasher.update(class.name.as_str().as_bytes()).update(&class.revision.to_be_bytes());
+    }
+    for hold in query.holds()? {
+        let ends = hold.ends().map_or(0, Timestamp::as_nanos);
+        hasher.update(hold.id.as_bytes()).update(&ends.to_be_bytes());
+    }
+    hasher.update(&query.rules_upset()?.as_nanos().to_be_bytes());
+    Ok(hasher.finalize().as_bytes().to_vec())
+}
+
+/// Runs that ended long ago and of which no point is left.
+async fn forget_runs(house: &Arc<House>) -> Result<()> {
+    let (at, now) = (house.clone(), house.ledger.now());
+    let find = move || old_runs(at.ledger.query(), now);
+    let runs = house.tasks.run_blocking("old runs", find).await?;
+    if runs.is_empty() {
+        return Ok(());
+    }
+    house.ledger.propose(Actor::System, ForgetRuns { runs }).await.map(drop)
+}
+
+fn old_runs(query: Query<'_>, now: Timestamp) -> Result<Vec<RunId>> {
+    let mut old = BTreeSet::new();
+    let before = now.minus(Duration::from_secs(limits::RUNS_KEPT_SECS));
+    for run in query.runs_before(before) {
+        let run = run?;
+        let is_left = |point: PointId| query.row::<PointRow>(point.as_bytes());
+        let mut points = run.points().map(is_left).filter_map(Result::transpose);
+        match points.next().transpose()? {
+            None if run.is_old(now) => drop(old.insert(run.id)),
+            _ => {}
+        }
+        if old.len() == limits::RUNS_LOOKED_AT_MAX {
+            break;
+        }
+    }
+    // A run names its last ones; a checkpoint before those may be held, and what a location gave
+    // back is of a run that does not know of it.
+    let mut points = query.points(None);
+    while let Some(point) = points.next().filter(|_| !old.is_empty()) {
+        old.remove(&point?.run);
+    }
+    Ok(old.into_iter().take(limits::RUNS_FORGOTTEN_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, id, moment};
+    use crate::retain::plan::SourcePlan;
+    use holdfast_common::{AgentId, PointId, VaultId};
+    use holdfast_ledger::{
+        retention::Rules,
+        row::{Retention, RunRow, RunState, SourceSpec},
+    };
+
+    #[test]
+    fn rules_that_were_changed_or_brought_back_lately_are_not_carried_out_yet() {
+        let source = |number| SourcePlan {
+            policy: None,
+            vault: VAULT,
+            rules: Some(Rules {
+                retention: Retention::default(),
+                since: moment(number),
+                revision: 1,
+                class_revision: None,
+            }),
+            verdicts: Vec::new(),
+        };
+        let without = SourcePlan { rules: None, ..source(1) };
+        let sources = || vec![source(1), source(2), without.clone()];
+        let settles = moment(1).since(moment(0));
+        let settled = |upset| {
+            let mut plan = Plan { sources: sources(), ..Plan::default() };
+            keep_settled(&mut plan, upset, moment(2), settles);
+            plan.sources.len()
+        };
+        assert_eq!(settled(Timestamp::ZERO), 1);
+        assert_eq!(settled(moment(1)), 1);
+        // However old they are themselves.
+        assert_eq!(settled(moment(2)), 0);
+    }
+
+    #[test]
+    fn old_runs_without_points_are_found_and_no_others() {
+        let mut crowd = Crowd::default();
+        // The last one names a point that is gone, and another one is of it.
+        for (number, made) in [(1, 1), (2, 99), (3, 3), (4, 98)] {
+            crowd.point(number, |row| {
+                if number == 2 {
+                    row.run = RunId::from_bytes(id(77));
+                }
+            });
+            let (point, ended) = (Some(PointId::from_bytes(id(made))), moment(number));
+            let source = SourceSpec::Files {
+                paths: Vec::new(),
+                exclude: Vec::new(),
+                one_file_system: false,
+                include: None,
+            };
+            let run = RunRow::backup(
+                RunId::from_bytes(id(number)),
+                AgentId::from_bytes([1; 16]),
+                VaultId::from_bytes([0; 16]),
+                source,
+            );
+            let (state, created) = (RunState::Done, moment(number));
+            crowd.put(&RunRow { state, created, ended: Some(ended), point, ..run });
+        }
+        let late = moment(4).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
+        let found = crowd.ask(|query| old_runs(query, late)).unwrap();
+        assert_eq!(found, [RunId::from_bytes(id(2))]);
+    }
+}

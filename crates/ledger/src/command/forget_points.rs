@@ -1,0 +1,199 @@
+//! Forgets points of a policy, as its rules say: they leave every list, and a row stays that says
+//! so. No object is touched.
+//!
+//! Whoever proposes it has made a plan; time has passed since. What must never be wrong is checked
+//! here once more, by the time that the ledger stamps: the rules are those that were planned by, a
+//! newer point of the same source stays that is at least as good, everything is old enough, nobody
+//! holds, reads or goes on from any of them, and no region is parted from this one. Which of the
+//! others the rules keep, the plan alone says.
+
+use super::{Apply, Outcome, begin_session::policy_key, conflict};
+use crate::{
+    Actor,
+    retention::{Rules, Ties, may_go, outlives},
+    row::{
+        ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
+        point::time_key,
+    },
+    tables::Table,
+};
+use holdfast_common::{Code, Error, Name, PointId, Result, Timestamp, limits};
+use minicbor::{Decode, Encode};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct ForgetPoints {
+    #[n(0)]
+    pub policy: Name,
+    /// What was planned by.
+    #[n(1)]
+    pub revision: u64,
+    #[n(2)]
+    pub class_revision: Option<u64>,
+    /// The point of their source that stays.
+    #[n(3)]
+    pub outlived_by: PointId,
+    #[n(4)]
+    pub points: Vec<PointId>,
+    /// Since when the rules are those that were planned by: a policy that was deleted and made anew
+    /// has the revisions of the old one.
+    #[n(5)]
+    pub since: Timestamp,
+}
+
+impl ForgetPoints {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        apply.insist_on_operator()?;
+        if self.points.len() > limits::POINTS_FORGOTTEN_MAX {
+            return Err(Error::new(Code::LimitExceeded, "too many points to forget at once"));
+        }
+        apply.insist_on_undivided()?;
+        let rules = self.rules(apply)?;
+        let ties = apply.ties()?;
+        let stays = apply.point(&self.outlived_by)?;
+        if self.points.contains(&stays.id) {
+            return Err(kept(&stays, "it is to outlive the others"));
+        }
+        let mut forgotten = 0;
+        for id in &self.points {
+            // Another plan was faster.
+            let Some(point) = apply.tables.row::<PointRow>(id.as_bytes())? else { continue };
+            self.check(apply, &point, &stays, &rules, &ties)?;
+            self.forget(apply, point)?;
+            forgotten += 1;
+        }
+        Ok(Outcome::Number(forgotten))
+    }
+
+    pub(super) fn subject(&self) -> String {
+        let (count, ids) = (self.points.len(), digest(self.points.iter().map(PointId::as_bytes)));
+        format!("{count} of {} by revision {}: {ids}", self.policy, self.revision)
+    }
+
+    fn rules(&self, apply: &Apply<'_, '_>) -> Result<Rules> {
+        let Some(policy) = apply.tables.row::<PolicyRow>(self.policy.as_str().as_bytes())? else {
+            let message = format!("there is no policy `{}`", self.policy);
+            return Err(Error::new(Code::PolicyMissing, message));
+        };
+        let class = match &policy.class {
+            Some(class) => apply.tables.row::<ClassRow>(class.as_str().as_bytes())?,
+            None => None,
+        };
+        let rules = Rules::of(&policy, class.as_ref()).filter(|rules| {
+            (rules.revision, rules.class_revision) == (self.revision, self.class_revision)
+                && rules.since == self.since
+        });
+        rules.ok_or_else(|| conflict(format!("the rules of `{}` have changed", self.policy)))
+    }
+
+    fn check(
+        &self,
+        apply: &Apply<'_, '_>,
+        point: &PointRow,
+        stays: &PointRow,
+        rules: &Rules,
+        ties: &Ties,
+    ) -> Result<()> {
+        if !may_go(point) {
+            return Err(kept(point, "it did not come about by a backup of its policy"));
+        }
+        if point.policy.as_ref() != Some(&self.policy) || !outlives(stays, point) {
+            return Err(kept(point, &format!("it is not outlived by {}", stays.id)));
+        }
+        if let Some(tie) = ties.of(point).first() {
+            return Err(kept(point, &tie.why));
+        }
+        let newest = apply.tables.raw(Table::Meta, &policy_key(&self.policy, &point.agent))?;
+        if newest.as_deref() == Some(point.id.as_bytes().as_slice()) {
+            return Err(kept(point, "the next backup goes on from it"));
+        }
+        let protected = rules.retention.protect_for();
+        if apply.time.since(point.committed) < protected {
+            let until = point.committed.plus(protected);
+            return Err(kept(point, &format!("it is protected until {until}")));
+        }
+        Ok(())
+    }
+
+    fn forget(&self, apply: &mut Apply<'_, '_>, point: PointRow) -> Result<()> {
+        let order = time_key(point.committed, point.id.as_bytes());
+        apply.tables.remove(Table::PointTime, &order);
+        apply.tables.remove(Table::Point, point.id.as_bytes());
+        let why = format!("the retention of {} at revision {}", self.policy, self.revision);
+        let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
+        apply.tables.put(&ForgottenRow { point, when, by, why })
+    }
+}
+
+/// Which ones they are, for the audit log, which has no room for all of them: BLAKE3 of their ids,
+/// one after the other in their order. What is left of each says its id.
+pub(super) fn digest<'a>(ids: impl Iterator<Item = &'a [u8; 16]>) -> blake3::Hash {
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    for id in ids {
+        hasher.update(id);
+    }
+    hasher.finalize()
+}
+
+fn kept(point: &PointRow, why: &str) -> Error {
+    Error::new(Code::PointKept, format!("the point {} is not forgotten: {why}", point.id))
+}
+
+impl Apply<'_, '_> {
+    pub(super) fn point(&self, id: &PointId) -> Result<PointRow> {
+        if let Some(point) = self.tables.row::<PointRow>(id.as_bytes())? {
+            return Ok(point);
+        }
+        let forgotten = self.tables.row::<ForgottenRow>(id.as_bytes())?;
+        Err(no_point(id, forgotten.as_ref()))
+    }
+
+    /// While another side may have points of its own nothing is taken from either.
+    fn insist_on_undivided(&mut self) -> Result<()> {
+        let Some(epoch) = self.epoch()? else { return Ok(()) };
+        let mut lost = None;
+        self.tables.look::<MemberRow>(&[], |member| {
+            if epoch.has_lost(&member) {
+                lost = Some(member.region);
+            }
+        })?;
+        if lost.is_none() && epoch.suspended.is_empty() {
+            return Ok(());
+        }
+        Err(parted(lost.as_ref()))
+    }
+
+    fn ties(&self) -> Result<Ties> {
+        let (mut ties, now) = (Ties::default(), self.time);
+        self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
+        self.tables.look::<SessionRow>(&[], |session| ties.session(&session, now))?;
+        self.tables.each(Table::RunOpen, &[], |(id, _)| {
+            if let Some(run) = self.tables.row::<RunRow>(&id)? {
+                ties.open_run(&run);
+            }
+            Ok(())
+        })?;
+        Ok(ties)
+    }
+}
+
+/// What is said while a region is not back.
+pub(crate) fn parted(lost: Option<&Name>) -> Error {
+    let region = lost.map_or_else(|| "a region".to_owned(), |region| format!("`{region}`"));
+    Error::new(Code::RegionParted, format!("{region} is parted from this side"))
+}
+
+/// What is said of a point that is not there.
+pub(crate) fn no_point(id: &PointId, forgotten: Option<&ForgottenRow>) -> Error {
+    match forgotten {
+        None => Error::new(Code::PointMissing, format!("there is no point {id}")),
+        Some(row) => {
+            let ForgottenRow { when, by, why, .. } = row;
+            let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
+            Error::new(Code::PointMissing, message)
+        }
+    }
+}

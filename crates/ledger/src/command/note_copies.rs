@@ -1,0 +1,72 @@
+//! Says how far locations are that are brought what they lack. A required one that lacks nothing
+//! any more needs no row.
+//!
+//! Only what is said of the place as it is now counts: a leader that was paused while a location
+//! was moved speaks of another one.
+
+use super::{Apply, Outcome};
+use crate::{
+    row::{CopyRow, CopyState, VaultRow, copies::copy_key},
+    tables::Table,
+};
+use holdfast_common::{Code, Error, Name, Result, limits};
+use minicbor::{Decode, Encode};
+
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct NoteCopies {
+    #[n(0)]
+    pub copies: Vec<CopyRow>,
+}
+
+impl NoteCopies {
+    pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        apply.insist_on_system()?;
+        if self.copies.len() > limits::COPIES_NOTED_MAX {
+            return Err(Error::new(Code::LimitExceeded, "too many copies are told of at once"));
+        }
+        let mut outcome = Outcome::Unchanged;
+        for copy in &self.copies {
+            let known: Option<CopyRow> =
+                apply.tables.row(&copy_key(&copy.vault, &copy.location))?;
+            let Some(known) = known.filter(|known| known.opened == copy.opened) else { continue };
+            let is_required = apply.vault(&copy.vault)?.required.contains(&copy.location);
+            outcome = Outcome::Done;
+            if is_required && copy.state == CopyState::Current {
+                apply.tables.remove(Table::Copy, &copy_key(&copy.vault, &copy.location));
+                continue;
+            }
+            let since = if known.state == copy.state { known.since } else { apply.time };
+            let anew = known.anew.filter(|_| copy.whole.is_none());
+            apply.tables.put(&CopyRow { since, left: known.left, anew, ..copy.clone() })?;
+        }
+        Ok(outcome)
+    }
+
+    pub(super) fn subject(&self) -> String {
+        let of = |copy: &CopyRow| format!("{} {}", copy.location, copy.state.name());
+        self.copies.iter().map(of).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Apply<'_, '_> {
+    /// A location may lack something of a vault from here on.
+    pub(super) fn open_copies(&mut self, vault: &VaultRow, location: &Name) -> Result<()> {
+        let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
+        let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
+        let known = known.unwrap_or_else(|| opened.clone());
+        let CopyRow { whole, left, anew, .. } = known;
+        self.tables.put(&CopyRow { whole, left, anew, ..opened })
+    }
+
+    /// The same of a place of which nothing is known, whatever was said of the one before.
+    pub(super) fn open_copies_anew(
+        &mut self,
+        vault: &VaultRow,
+        location: &Name,
+        left: Option<String>,
+    ) -> Result<()> {
+        let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
+        self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
+    }
+}

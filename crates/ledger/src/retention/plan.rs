@@ -1,0 +1,165 @@
+//! The plan for the points of one source: every reason to stay, for each of them.
+//!
+//! A calendar rule keeps the newest point of each of the newest periods that have any; so a source
+//! that was silent for a year loses nothing by it. Whatever keeps a point looks at newer ones only:
+//! what was found of the newest part of a history holds for all of it.
+
+use super::{Reason, calendar};
+use crate::row::{PointRow, PointState, Retention, point::time_key};
+use holdfast_common::{ChunkId, PointId, Timestamp};
+
+/// What is known of a point where it is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub id: PointId,
+    pub committed: Timestamp,
+    pub state: PointState,
+    /// Counted by the rules.
+    pub scheduled: bool,
+    /// A checkpoint on the way to what is counted: worth nothing once its source has that.
+    pub step: bool,
+    pub root: Option<ChunkId>,
+    /// What keeps it beside the rules.
+    pub ties: Vec<Reason>,
+}
+
+impl Candidate {
+    pub fn of(point: &PointRow, ties: Vec<Reason>) -> Self {
+        Self {
+            id: point.id,
+            committed: point.committed,
+            state: point.state,
+            scheduled: super::is_scheduled(point),
+            step: super::is_step(point),
+            root: point.root,
+            ties,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.scheduled && self.state == PointState::Complete
+    }
+}
+
+/// What becomes of a point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub id: PointId,
+    pub committed: Timestamp,
+    /// Why it stays: in a fixed order, each once.
+    pub reasons: Vec<Reason>,
+    /// The point that is left of the source when this one goes.
+    pub outlived_by: Option<PointId>,
+}
+
+impl Verdict {
+    pub fn goes(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// The plan for all points of one source of one policy, newest first. Without rules all stay.
+pub fn plan(mut points: Vec<Candidate>, rules: Option<&Retention>, now: Timestamp) -> Vec<Verdict> {
+    points.sort_by_key(|point| time_key(point.committed, point.id.as_bytes()));
+    let mut plan = Plan { kept: points.iter().map(|point| point.ties.clone()).collect(), points };
+    plan.keep_newest();
+    match rules.filter(|rules| rules.keeps()) {
+        Some(rules) => plan.keep_by(rules, now),
+        None => plan.kept.iter_mut().for_each(|kept| kept.push(Reason::NoRules)),
+    }
+    plan.verdicts()
+}
+
+/// The number of the period that a time lies in.
+type Period = fn(Timestamp) -> i64;
+
+struct Plan {
+    points: Vec<Candidate>,
+    kept: Vec<Vec<Reason>>,
+}
+
+impl Plan {
+    /// What is never removed, and what the rules say nothing of.
+    fn keep_newest(&mut self) {
+        let newest = self.points.iter().position(|point| point.scheduled);
+        let complete = self.points.iter().position(Candidate::is_complete);
+        for at in [newest, complete].into_iter().flatten() {
+            self.kept[at].push(Reason::Newest);
+        }
+        for (at, point) in self.points.iter().enumerate() {
+            // A checkpoint stands in for nothing, and is worth nothing once its source has more.
+            let is_outdone = point.step && complete.is_some_and(|complete| complete < at);
+            if !point.scheduled && !is_outdone {
+                self.kept[at].push(Reason::Unscheduled);
+            }
+        }
+    }
+
+    fn keep_by(&mut self, rules: &Retention, now: Timestamp) {
+        for (at, point) in self.points.iter().enumerate() {
+            let age = now.since(point.committed);
+            if age < rules.protect_for() {
+                self.kept[at].push(Reason::Protected);
+            }
+            if point.scheduled && rules.within().is_some_and(|within| age <= within) {
+                self.kept[at].push(Reason::Within);
+            }
+        }
+        let calendar: [(Option<u32>, Reason, Period); 5] = [
+            (rules.hourly, Reason::Hourly, calendar::hour),
+            (rules.daily, Reason::Daily, calendar::day),
+            (rules.weekly, Reason::Weekly, calendar::week),
+            (rules.monthly, Reason::Monthly, calendar::month),
+            (rules.yearly, Reason::Yearly, calendar::year),
+        ];
+        for (count, reason, period) in calendar {
+            let is_same = |a: &Candidate, b: &Candidate| period(a.committed) == period(b.committed);
+            self.keep_turns(count, reason, is_same);
+        }
+        self.keep_turns(rules.last, Reason::Last, |_, _| false);
+        let is_same = |a: &Candidate, b: &Candidate| a.root.is_some() && a.root == b.root;
+        self.keep_turns(rules.versions, Reason::Versions, is_same);
+    }
+
+    /// Keeps the newest `count` of those scheduled that differ from the next newer one.
+    fn keep_turns(
+        &mut self,
+        count: Option<u32>,
+        reason: Reason,
+        is_same: impl Fn(&Candidate, &Candidate) -> bool,
+    ) {
+        let (mut left, mut newer) = (count.unwrap_or(0), None);
+        for (at, point) in self.points.iter().enumerate().filter(|(_, point)| point.scheduled) {
+            if left == 0 {
+                return;
+            }
+            if !newer.replace(point).is_some_and(|newer| is_same(newer, point)) {
+                self.kept[at].push(reason);
+                left -= 1;
+            }
+        }
+    }
+
+    fn verdicts(self) -> Vec<Verdict> {
+        let newest = self.points.iter().find(|point| point.scheduled).map(|point| point.id);
+        let mut complete = None;
+        let mut verdicts = Vec::with_capacity(self.points.len());
+        for (point, mut reasons) in self.points.into_iter().zip(self.kept) {
+            reasons.sort_unstable();
+            reasons.dedup();
+            // What skipped something may be outlived by another that did.
+            let goes = reasons.is_empty();
+            let outlived_by = goes.then(|| complete.or(newest)).flatten();
+            verdicts.push(Verdict {
+                id: point.id,
+                committed: point.committed,
+                reasons,
+                outlived_by,
+            });
+            if complete.is_none() && point.scheduled && point.state == PointState::Complete {
+                complete = Some(point.id);
+            }
+        }
+        verdicts
+    }
+}

@@ -1,0 +1,113 @@
+//! What keeps a point beside the rules: holds, readers, and whoever goes on from it.
+//!
+//! Made of rows, by whoever plans and again when a plan is carried out.
+
+use super::Reason;
+use crate::row::{Held, HoldRow, PointRow, RunRow, SessionKind, SessionRow};
+use core::time::Duration;
+use holdfast_common::{AgentId, Name, PointId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All of them at one moment of ledger time.
+#[derive(Clone, Debug, Default)]
+pub struct Ties {
+    points: BTreeMap<PointId, String>,
+    policies: BTreeMap<Name, String>,
+    agents: BTreeMap<AgentId, String>,
+    used: BTreeSet<PointId>,
+    newest: BTreeSet<PointId>,
+}
+
+/// One of them, and what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    pub reason: Reason,
+    pub why: String,
+}
+
+impl Ties {
+    pub fn hold(&mut self, hold: HoldRow, now: Timestamp, grace: Duration) {
+        if !hold.keeps(now, grace) {
+            return;
+        }
+        match hold.what {
+            Held::Agent(agent) => self.agents.insert(agent, hold.reason),
+            Held::Point(point) => self.points.insert(point, hold.reason),
+            Held::Policy(policy) => self.policies.insert(policy, hold.reason),
+        };
+    }
+
+    /// A session holds what it reads, and what it goes on from. One whose lease ran out holds
+    /// nothing: it is gone, or its run is open still.
+    pub fn session(&mut self, session: &SessionRow, now: Timestamp) {
+        if session.lease_until < now {
+            return;
+        }
+        match session.kind {
+            SessionKind::Read => self.used.insert(session.point),
+            SessionKind::Write => session.previous.is_some_and(|point| self.used.insert(point)),
+        };
+    }
+
+    /// A run that has not ended holds what it restores.
+    pub fn open_run(&mut self, run: &RunRow) {
+        if let Some(restore) = &run.restore {
+            self.used.insert(restore.point);
+        }
+    }
+
+    /// What the next backup of a source goes on from.
+    pub fn newest(&mut self, point: PointId) {
+        self.newest.insert(point);
+    }
+
+    pub fn of(&self, point: &PointRow) -> Vec<Tie> {
+        let policy = point.policy.as_ref().and_then(|policy| self.policies.get(policy));
+        let held = [self.points.get(&point.id), policy, self.agents.get(&point.agent)];
+        let held = held.into_iter().flatten().map(|why| tie(Reason::Held, why));
+        let used = self.used.contains(&point.id).then(|| tie(Reason::InUse, "it is being read"));
+        let newest = self.newest.contains(&point.id);
+        let newest = newest.then(|| tie(Reason::Newest, "the next backup goes on from it"));
+        held.chain(used).chain(newest).collect()
+    }
+}
+
+fn tie(reason: Reason, why: &str) -> Tie {
+    Tie { reason, why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{SessionId, VaultId};
+
+    fn session(kind: SessionKind, lease_until: i64) -> SessionRow {
+        SessionRow {
+            id: SessionId::from_bytes([1; 16]),
+            kind,
+            vault: VaultId::from_bytes([2; 16]),
+            run: None,
+            agent: None,
+            begun: 1,
+            lease_until: Timestamp::from_nanos(lease_until),
+            point: PointId::from_bytes([3; 16]),
+            previous: Some(PointId::from_bytes([4; 16])),
+        }
+    }
+
+    #[test]
+    fn a_reader_uses_its_point_and_a_backup_what_it_goes_on_from_while_the_lease_lasts() {
+        let now = Timestamp::from_nanos(10);
+        for (kind, lease_until, used) in [
+            (SessionKind::Read, 10, Some(3)),
+            (SessionKind::Write, 10, Some(4)),
+            (SessionKind::Read, 9, None),
+            (SessionKind::Write, 9, None),
+        ] {
+            let mut ties = Ties::default();
+            ties.session(&session(kind, lease_until), now);
+            let used = used.map(|byte| PointId::from_bytes([byte; 16]));
+            assert_eq!(ties.used.into_iter().collect::<Vec<_>>(), Vec::from_iter(used));
+        }
+    }
+}

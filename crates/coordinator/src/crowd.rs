@@ -126,7 +126,13 @@ pub(crate) fn name(text: &str) -> Name {
 /// What is left of a point.
 pub(crate) fn forgotten(number: u64) -> ForgottenRow {
     let (when, by) = (moment(number), Actor::System);
-    ForgottenRow { point: Crowd::row(number), when, by, why: "the retention of docs".to_owned() }
+    ForgottenRow {
+        point: Crowd::row(number),
+        when,
+        by,
+        why: "the retention of docs".to_owned(),
+        gone: None,
+    }
 }
 
 pub(crate) fn vault() -> VaultRow {

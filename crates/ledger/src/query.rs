@@ -393,7 +393,7 @@ impl<'a> Query<'a> {
     pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
         let mut ties = Ties::default();
         self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
-        self.sessions()?.iter().for_each(|session| ties.session(session, now));
+        self.sessions()?.iter().for_each(|session| ties.session(session));
         self.open_runs()?.iter().for_each(|run| ties.open_run(run));
         for point in self.newest_points() {
             ties.newest(point?.id);
@@ -437,6 +437,11 @@ impl<'a> Query<'a> {
             Some(row) => Ok(row.state == PackState::Doomed),
             None => self.is_gone(vault, pack),
         }
+    }
+
+    /// Whether the objects of a forgotten point were seen gone: nobody brings them back either.
+    pub fn is_point_gone(&self, point: &PointId) -> Result<bool> {
+        Ok(self.forgotten(point)?.is_some_and(|row| row.gone.is_some()))
     }
 
     /// Whether a pack was collected, and lies nowhere any more.

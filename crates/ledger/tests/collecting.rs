@@ -9,14 +9,16 @@ use holdfast_common::Code;
 use holdfast_ledger::{
     Actor, LEVEL,
     command::*,
+    envelope::Refusal,
     row::{MemberRole, PackHome, PackState, PointState, Stage},
 };
 use story::{
     Story, agent,
-    collecting::{begin_collection, bury, clear, condemn, doom, end_collection, seal, spare},
+    collecting::{begin_collection, bury, clear, condemn, end_collection, seal, spare},
     ids, intend,
     members::{claim_epoch, forget, raise},
     recovering::import,
+    retaining::forget as forget_points,
     store,
 };
 
@@ -58,7 +60,7 @@ fn what_a_round_condemns_and_nobody_wants_goes_and_its_name_stays_taken() {
     let round = story.sealed(&[1]);
     assert_eq!(state(&story, 1), Some((PackState::Stored, true)));
     story.done(Actor::System, clear(round));
-    assert_eq!(story.number(doom(round, &[1, 2])), 1, "only what it condemned");
+    assert_eq!(story.number(story.doom(round, &[1, 2])), 1, "only what it condemned");
     assert_eq!(state(&story, 1), Some((PackState::Doomed, false)));
     assert_eq!(story.number(bury(&[1, 2])), 1);
     assert_eq!(state(&story, 1), None);
@@ -72,13 +74,41 @@ fn what_a_round_condemns_and_nobody_wants_goes_and_its_name_stays_taken() {
 }
 
 #[test]
+fn objects_of_forgotten_points_are_seen_gone_once_and_those_of_others_never() {
+    let mut story = Story::with_points(&[1, 2]);
+    story.done(Actor::System, forget_points(&[1], 2));
+    let points = vec![ids::point(1), ids::point(2)];
+    let gone = |story: &Story| story.query().is_point_gone(&ids::point(1)).unwrap();
+    assert!(!gone(&story));
+    assert_eq!(story.number(BuryPacks { points: points.clone(), ..bury(&[]) }), 1);
+    assert!(gone(&story) && !story.query().is_point_gone(&ids::point(2)).unwrap());
+    assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
+    assert!(story.query().point(&ids::point(2)).is_ok());
+}
+
+#[test]
+fn an_operator_may_begin_a_round_and_no_agent_may() {
+    let mut story = stored(1);
+    story.refused(of(2), begin_collection(), Code::AuthDenied);
+    let admin = Actor::Operator(story::name("admin"));
+    story.done(admin.clone(), begin_collection());
+    let round = story.query().collection(&ids::vault()).unwrap().unwrap().round;
+    story.refused(admin.clone(), condemn(round, &[1]), Code::AuthDenied);
+    let (code, message) = ("object.missing".to_owned(), "a reach is not there".to_owned());
+    let problem = Some(Refusal { code, message, next: None });
+    story.done(Actor::System, EndCollection { problem: problem.clone(), ..end_collection(round) });
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.problem, row.ended), (Stage::Over, problem, Some(story.now())));
+}
+
+#[test]
 fn a_doomed_pack_is_never_stored_found_lost_announced_or_taken_in_again() {
     let mut story = stored(1);
     story.begin(2, 2);
     let round = story.sealed(&[1]);
     end(&mut story, 2);
     story.done(Actor::System, clear(round));
-    story.done(Actor::System, doom(round, &[1]));
+    story.done(Actor::System, story.doom(round, &[1]));
     story.begin(3, 3);
     story.refused(of(3), intend(3, &[1], PackHome::Object), Code::PackRefused);
     story.refused(of(3), store(3, 1, None), Code::PackRefused);
@@ -169,12 +199,15 @@ fn a_point_that_is_taken_in_makes_a_cleared_round_wait_and_mark_again() {
     let round = story.sealed(&[1]);
     story.done(Actor::System, clear(round));
     story.backup(2, 2);
-    assert_eq!(story.number(doom(round, &[])), 0, "a backup takes nothing back");
+    assert_eq!(story.number(story.doom(round, &[])), 0, "a backup takes nothing back");
+    let before = story.doom(round, &[1]);
     story.done(Actor::System, import(1, 4, 500));
-    story.refused_to_collect(doom(round, &[1]), Code::CollectionOver);
+    story.refused_to_collect(before.clone(), Code::CollectionOver);
     story.done(Actor::System, clear(round));
+    // Whoever marked before may have slept.
+    story.refused_to_collect(before, Code::CollectionOver);
     assert_eq!(story.number(spare(&[1])), 1);
-    assert_eq!(story.number(doom(round, &[1])), 0);
+    assert_eq!(story.number(story.doom(round, &[1])), 0);
 }
 
 #[test]
@@ -185,7 +218,7 @@ fn whoever_announces_a_condemned_pack_has_it_back() {
     story.begin(2, 2);
     story.done(of(2), intend(2, &[1], PackHome::Object));
     assert_eq!(state(&story, 1), Some((PackState::Stored, false)));
-    assert_eq!(story.number(doom(round, &[1])), 0);
+    assert_eq!(story.number(story.doom(round, &[1])), 0);
 }
 
 #[test]
@@ -232,7 +265,7 @@ fn steps_of_a_round_come_in_their_order_and_only_in_the_newest() {
     let mut story = stored(1);
     let old = story.number(begin_collection());
     story.refused_to_collect(clear(old), Code::CollectionOver);
-    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
+    story.refused_to_collect(story.doom(old, &[1]), Code::CollectionOver);
     story.done(Actor::System, condemn(old, &[1]));
     story.done(Actor::System, seal(old));
     story.refused_to_collect(condemn(old, &[1]), Code::CollectionOver);
@@ -245,8 +278,8 @@ fn steps_of_a_round_come_in_their_order_and_only_in_the_newest() {
     story.done(Actor::System, seal(new));
     story.refused_to_collect(clear(old), Code::CollectionOver);
     story.done(Actor::System, clear(new));
-    story.refused_to_collect(doom(old, &[1]), Code::CollectionOver);
-    assert_eq!(story.number(doom(new, &[1])), 0, "another round condemned it");
+    story.refused_to_collect(story.doom(old, &[1]), Code::CollectionOver);
+    assert_eq!(story.number(story.doom(new, &[1])), 0, "another round condemned it");
     assert_eq!(state(&story, 1), Some((PackState::Stored, true)), "and it stays absent");
 }
 
@@ -260,7 +293,7 @@ fn nobody_but_the_cluster_itself_collects() {
         seal(round).into(),
         clear(round).into(),
         spare(&[1]).into(),
-        doom(round, &[1]).into(),
+        story.doom(round, &[1]).into(),
         bury(&[1]).into(),
         end_collection(round).into(),
     ];
@@ -277,7 +310,7 @@ fn nothing_is_collected_while_a_region_may_have_done_something_alone() {
     story.done(Actor::System, clear(round));
     story.done(Actor::System, claim_epoch(2, 2));
     story.refused_to_collect(begin_collection(), Code::CollectionPaused);
-    story.refused_to_collect(doom(round, &[1]), Code::CollectionPaused);
+    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionPaused);
     story.done(Actor::System, forget(2));
     story.number(begin_collection());
 }
@@ -295,7 +328,7 @@ fn a_commit_that_has_not_seen_what_was_doomed_is_refused() {
     end(&mut story, 2);
     story.done(Actor::System, seal(round));
     story.done(Actor::System, clear(round));
-    story.done(Actor::System, doom(round, &[1]));
+    story.done(Actor::System, story.doom(round, &[1]));
     let doomed_at = story.query().collection(&ids::vault()).unwrap().unwrap().doomed_at;
     story.begin(3, 3);
     let of_third = |whole_at| CommitPoint {

@@ -64,6 +64,8 @@ struct Collector {
     round: u64,
     step: usize,
     plan: Packs,
+    /// After which entry its second mark was made.
+    cleared: u64,
 }
 
 struct World {
@@ -320,10 +322,11 @@ impl World {
         if at == 1 && self.collectors[at].step == 0 && self.dice.below(6) > 0 {
             return;
         }
-        let Collector { round, step, plan } = std::mem::take(&mut self.collectors[at]);
+        let Collector { round, step, plan, mut cleared } = std::mem::take(&mut self.collectors[at]);
         let (vault, system) = (ids::vault(), Actor::System);
         let named: Vec<u8> = plan.iter().copied().collect();
         let (step, round, plan) = match step {
+            0 if self.dice.below(3) == 0 && self.open_round().is_some() => self.join(),
             0 => match self.say(system, collecting::begin_collection()) {
                 Ok(Outcome::Number(round)) => (1, round, plan),
                 other => panic!("{other:?}"),
@@ -336,7 +339,11 @@ impl World {
             2 => (3, round, self.condemn(round, &named)),
             3 => (self.next(4, collecting::seal(round)), round, Packs::new()),
             4 => match self.say(system, collecting::clear(round)) {
-                Ok(_) => (5, round, Packs::new()),
+                Ok(Outcome::At(at)) => {
+                    cleared = at;
+                    (5, round, Packs::new())
+                }
+                Ok(other) => panic!("{other:?}"),
                 Err(Code::CollectionEarly) => (4, round, Packs::new()),
                 Err(_) => (0, 0, Packs::new()),
             },
@@ -350,7 +357,7 @@ impl World {
                 let all = self.rows().into_iter().filter(|row| row.condemned == Some(round));
                 (7, round, all.map(|row| byte(&row.id)).filter(|p| !plan.contains(p)).collect())
             }
-            _ => match self.say(system, collecting::doom(round, &named)) {
+            _ => match self.say(system, collecting::doom(round, &named, cleared)) {
                 Ok(Outcome::Number(doomed)) => {
                     self.doomed += doomed as usize;
                     (self.next(0, collecting::end_collection(round)), 0, Packs::new())
@@ -358,7 +365,29 @@ impl World {
                 _ => (4, round, Packs::new()),
             },
         };
-        self.collectors[at] = Collector { round, step, plan };
+        match step {
+            0 => cleared = 0,
+            5 if cleared == 0 => cleared = self.open_round().map_or(0, |row| row.cleared),
+            _ => {}
+        }
+        self.collectors[at] = Collector { round, step, plan, cleared };
+    }
+
+    fn open_round(&self) -> Option<CollectionRow> {
+        let row = self.story.query().collection(&ids::vault()).unwrap();
+        row.filter(|row| row.stage != Stage::Over)
+    }
+
+    /// The next leader goes on with a round where its row is.
+    fn join(&self) -> (usize, u64, Packs) {
+        let row = self.open_round().unwrap();
+        let step = match row.stage {
+            Stage::Marking => 1,
+            Stage::Sealed => 4,
+            Stage::Clear => 5,
+            Stage::Over => 0,
+        };
+        (step, row.round, Packs::new())
     }
 
     fn condemn(&mut self, round: u64, packs: &[u8]) -> Packs {

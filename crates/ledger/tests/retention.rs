@@ -6,7 +6,7 @@ use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
     Actor, Command, Outcome, Table,
     command::{
-        BeginRead, CancelRun, DeleteResource, ForgetPoints, ForgetRuns, Note, NoteKind,
+        BeginRead, CancelRun, DeleteResource, EndSession, ForgetPoints, ForgetRuns, Note, NoteKind,
         RemoveMember, RevokeAgent, StartRun,
     },
     level::RETENTION,
@@ -316,6 +316,8 @@ fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
     story.done(admin(), read);
     story.refused(admin(), forget(&[1], 2), Code::PointKept);
     story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS + 1));
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.done(Actor::System, EndSession { session: ids::session(9) });
     story.done(admin(), forget(&[1], 2));
     // A restore that waits for its agent has no session yet.
     let restore = story::restore_row(ids::point(2));
@@ -425,7 +427,7 @@ fn runs_go_long_after_their_end_and_after_their_points() {
 fn what_is_left_of_a_point_keeps_its_bytes() {
     let point = story::commit(1, 3, agent(1), PointState::Complete).point;
     let when = holdfast_common::Timestamp::from_nanos(9);
-    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned() };
+    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned(), gone: None };
     let stored = story::unhex(FORGOTTEN);
     assert_eq!(record::to_bytes(&row), stored, "{:02x?}", record::to_bytes(&row));
     assert_eq!(record::from_bytes::<ForgottenRow>("forgotten point", &stored).unwrap(), row);

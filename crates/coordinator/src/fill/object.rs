@@ -136,6 +136,7 @@ impl Filling<'_> {
     fn is_collected(&self, object: Object) -> Result<bool> {
         match object {
             Object::Pack(id) => self.query.is_collected(&self.vault.id, &id),
+            Object::Point(id) | Object::Reach(id) => self.query.is_point_gone(&id),
             _ => Ok(false),
         }
     }

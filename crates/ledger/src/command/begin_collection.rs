@@ -1,4 +1,5 @@
-//! Opens a round of collection in a vault. One that was broken off ends with it.
+//! Opens a round of collection in a vault, for whoever leads or for an operator who asks for it.
+//! One that is open ends with it.
 //!
 //! From this entry on points that come into the vault are noted. Marks are made of what the tables
 //! hold at this entry or later; what is announced after it is not looked at.
@@ -17,7 +18,7 @@ pub struct BeginCollection {
 
 impl BeginCollection {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        apply.insist_on_system()?;
+        apply.insist_on_operator()?;
         apply.insist_on_quiet_epoch()?;
         let vault = apply.vault(&self.vault)?;
         let newest = apply.newest_round(&self.vault)?;
@@ -35,6 +36,9 @@ impl BeginCollection {
             doomed: 0,
             doomed_bytes: 0,
             doomed_at: newest.map_or(0, |row| row.doomed_at),
+            ended: None,
+            problem: None,
+            cleared: 0,
         })?;
         Ok(Outcome::Number(apply.index))
     }

@@ -1,12 +1,12 @@
-//! Says that doomed packs were seen gone from every location that could hold them. Their rows go;
-//! that their names are taken stays.
+//! Says that doomed packs, and objects of forgotten points, were seen gone from every location that
+//! could hold them. The rows of packs go; that their names are taken stays.
 
 use super::{Apply, Outcome, condemn_packs::insist_on_bound};
 use crate::{
-    row::{GoneRow, PackRow, PackState, pack::pack_key},
+    row::{ForgottenRow, GoneRow, PackRow, PackState, pack::pack_key},
     tables::Table,
 };
-use holdfast_common::{PackId, Result, VaultId};
+use holdfast_common::{Code, Error, PackId, PointId, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -16,12 +16,18 @@ pub struct BuryPacks {
     pub vault: VaultId,
     #[n(1)]
     pub packs: Vec<PackId>,
+    /// Their records and reaches are gone too.
+    #[n(2)]
+    pub points: Vec<PointId>,
 }
 
 impl BuryPacks {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         apply.insist_on_system()?;
         insist_on_bound(&self.packs)?;
+        if self.points.len() > limits::PACKS_COLLECTED_MAX {
+            return Err(Error::new(Code::LimitExceeded, "too many points are named at once"));
+        }
         let mut buried = 0;
         for id in &self.packs {
             let key = pack_key(&self.vault, id);
@@ -29,6 +35,14 @@ impl BuryPacks {
             if pack.is_some_and(|pack| pack.state == PackState::Doomed) {
                 apply.tables.remove(Table::Pack, &key);
                 apply.tables.put(&GoneRow { vault: self.vault, pack: *id, when: apply.time })?;
+                buried += 1;
+            }
+        }
+        for id in &self.points {
+            let row = apply.tables.row::<ForgottenRow>(id.as_bytes())?;
+            let is_its = |row: &ForgottenRow| row.point.vault == self.vault && row.gone.is_none();
+            if let Some(row) = row.filter(is_its) {
+                apply.tables.put(&ForgottenRow { gone: Some(apply.time), ..row })?;
                 buried += 1;
             }
         }

@@ -30,7 +30,8 @@ impl ClearCollection {
             let message = format!("{older} backups are under way that began before");
             return Err(Error::new(Code::CollectionEarly, message));
         }
-        apply.tables.put(&CollectionRow { stage: Stage::Clear, ..round })?;
+        let cleared = apply.index;
+        apply.tables.put(&CollectionRow { stage: Stage::Clear, cleared, ..round })?;
         Ok(Outcome::At(apply.index))
     }
 }

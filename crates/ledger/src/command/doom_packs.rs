@@ -2,9 +2,10 @@
 //! be deleted from here on, by anybody, at any time, and its name is never used again.
 //!
 //! A pack that is not condemned by this round any more is left alone; how many are doomed is the
-//! outcome.
+//! outcome. Whoever made his second mark before the round was cleared for the last time is refused:
+//! a point was taken in since, and he may have slept.
 
-use super::{Apply, Outcome, condemn_packs::insist_on_bound};
+use super::{Apply, Outcome, condemn_packs::insist_on_bound, rounds::over};
 use crate::row::{CollectionRow, PackRow, PackState, Stage, pack::pack_key};
 use holdfast_common::{PackId, Result, VaultId};
 use minicbor::{Decode, Encode};
@@ -18,12 +19,18 @@ pub struct DoomPacks {
     pub round: u64,
     #[n(2)]
     pub packs: Vec<PackId>,
+    /// Where the round was cleared: the second mark was made after it.
+    #[n(3)]
+    pub cleared: u64,
 }
 
 impl DoomPacks {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         insist_on_bound(&self.packs)?;
         let mut round = apply.round_at(&self.vault, self.round, Stage::Clear)?;
+        if round.cleared != self.cleared {
+            return Err(over(self.round));
+        }
         apply.insist_on_quiet_epoch()?;
         let mut doomed = 0;
         for id in &self.packs {

@@ -1,8 +1,11 @@
-//! Ends a round, at whatever stage it is. What it condemned and did not doom stays absent for
-//! offers until the next round condemns or spares it.
+//! Ends a round, at whatever stage it is: it is done, or cannot be. What it condemned and did not
+//! doom stays absent for offers until the next round condemns or spares it.
 
 use super::{Apply, Outcome};
-use crate::row::{CollectionRow, Stage};
+use crate::{
+    envelope::Refusal,
+    row::{CollectionRow, Stage},
+};
 use holdfast_common::{Result, VaultId};
 use minicbor::{Decode, Encode};
 
@@ -13,6 +16,9 @@ pub struct EndCollection {
     pub vault: VaultId,
     #[n(1)]
     pub round: u64,
+    /// Why it ends before it is done.
+    #[n(2)]
+    pub problem: Option<Refusal>,
 }
 
 impl EndCollection {
@@ -21,7 +27,8 @@ impl EndCollection {
         match apply.newest_round(&self.vault)? {
             Some(row) if row.round == self.round && row.stage != Stage::Over => {
                 apply.forget_new_points(&self.vault)?;
-                apply.tables.put(&CollectionRow { stage: Stage::Over, ..row })?;
+                let (ended, problem) = (Some(apply.time), self.problem.clone());
+                apply.tables.put(&CollectionRow { stage: Stage::Over, ended, problem, ..row })?;
                 Ok(Outcome::Done)
             }
             _ => Ok(Outcome::Unchanged),

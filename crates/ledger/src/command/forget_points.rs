@@ -122,7 +122,7 @@ impl ForgetPoints {
         apply.tables.remove(Table::Point, point.id.as_bytes());
         let why = format!("the retention of {} at revision {}", self.policy, self.revision);
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
-        apply.tables.put(&ForgottenRow { point, when, by, why })
+        apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
     }
 }
 
@@ -169,7 +169,7 @@ impl Apply<'_, '_> {
     fn ties(&self) -> Result<Ties> {
         let (mut ties, now) = (Ties::default(), self.time);
         self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
-        self.tables.look::<SessionRow>(&[], |session| ties.session(&session, now))?;
+        self.tables.look::<SessionRow>(&[], |session| ties.session(&session))?;
         self.tables.each(Table::RunOpen, &[], |(id, _)| {
             if let Some(run) = self.tables.row::<RunRow>(&id)? {
                 ties.open_run(&run);

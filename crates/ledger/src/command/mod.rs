@@ -266,7 +266,7 @@ commands! {
     79 ClearCollection "collection.clear" |c| c.round;
     80 SparePacks "packs.spare" |c| c.packs.len();
     81 DoomPacks "packs.doom" |c| format!("{} in round {}", c.packs.len(), c.round);
-    82 BuryPacks "packs.bury" |c| c.packs.len();
+    82 BuryPacks "packs.bury" |c| c.packs.len() + c.points.len();
     83 EndCollection "collection.end" |c| c.round;
 }
 

@@ -116,6 +116,6 @@ fn dead(pack: &PackId) -> Error {
     )
 }
 
-fn over(round: u64) -> Error {
+pub(super) fn over(round: u64) -> Error {
     Error::new(Code::CollectionOver, format!("the round {round} is over, or at another stage"))
 }

@@ -6,6 +6,7 @@
 //! hit anything that was stored anew under the same name.
 
 use super::row;
+use crate::envelope::Refusal;
 use holdfast_common::{PackId, PointId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
@@ -55,6 +56,14 @@ pub struct CollectionRow {
     /// The index at which something was last doomed in this vault, by whatever round; 0 for never.
     #[n(10)]
     pub doomed_at: u64,
+    #[n(11)]
+    pub ended: Option<Timestamp>,
+    /// Why it ended before it was done.
+    #[n(12)]
+    pub problem: Option<Refusal>,
+    /// The index at which it was cleared last; 0 before. A second mark is made after it.
+    #[n(13)]
+    pub cleared: u64,
 }
 
 row!(CollectionRow, Collection, "collection", |row| row.vault.as_bytes());
@@ -138,10 +147,13 @@ mod tests {
             doomed: 13,
             doomed_bytes: 14,
             doomed_at: 15,
+            ended: None,
+            problem: None,
+            cleared: 16,
         };
         let id = "01".repeat(16);
         let stored =
-            format!("ab0050{id}01070208030304090 50a060b070c080d090e0a0f").replace(" ", "");
+            format!("ac0050{id}01070208030304090 50a060b070c080d090e0a0f0d10").replace(" ", "");
         assert_eq!(hex(&record::to_bytes(&row)), stored);
         let point = PointId::from_bytes([6; 16]);
         let new = NewPointRow { vault: vault(), index: 7, point };

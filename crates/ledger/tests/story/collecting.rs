@@ -24,16 +24,17 @@ pub(crate) fn spare(packs: &[u8]) -> SparePacks {
     SparePacks { vault: ids::vault(), packs: named(packs) }
 }
 
-pub(crate) fn doom(round: u64, packs: &[u8]) -> DoomPacks {
-    DoomPacks { vault: ids::vault(), round, packs: named(packs) }
+/// By a second mark that was made after this entry.
+pub(crate) fn doom(round: u64, packs: &[u8], cleared: u64) -> DoomPacks {
+    DoomPacks { vault: ids::vault(), round, packs: named(packs), cleared }
 }
 
 pub(crate) fn bury(packs: &[u8]) -> BuryPacks {
-    BuryPacks { vault: ids::vault(), packs: named(packs) }
+    BuryPacks { vault: ids::vault(), packs: named(packs), points: vec![] }
 }
 
 pub(crate) fn end_collection(round: u64) -> EndCollection {
-    EndCollection { vault: ids::vault(), round }
+    EndCollection { vault: ids::vault(), round, problem: None }
 }
 
 fn named(packs: &[u8]) -> Vec<holdfast_common::PackId> {
@@ -47,6 +48,12 @@ impl Story {
         let outcome = self.done(Actor::System, command);
         let Outcome::Number(number) = outcome else { unreachable!("{outcome:?} is no number") };
         number
+    }
+
+    /// By a second mark that was made just now.
+    pub(crate) fn doom(&self, round: u64, packs: &[u8]) -> DoomPacks {
+        let row = self.query().collection(&ids::vault()).unwrap().unwrap();
+        doom(round, packs, row.cleared)
     }
 
     /// A round that has condemned these packs and was sealed.
@@ -74,7 +81,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("seal_collection", seal(7).into()),
         ("clear_collection", clear(7).into()),
         ("spare_packs", spare(&[1]).into()),
-        ("doom_packs", doom(7, &[2]).into()),
+        ("doom_packs", doom(7, &[2], 8).into()),
         ("bury_packs", bury(&[2]).into()),
         ("end_collection", end_collection(7).into()),
     ]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build check fix test demo bench bench-ledger bench-memory setup torture
+.PHONY: help build check fix test demo bench bench-ledger bench-copies bench-memory setup torture
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,7 @@ test: build ## unit, property and process tests
 demo: build ## the whole story on made-up data, in about a minute
 	cargo run --locked --quiet -p holdfast-cli -- demo
 
-torture: setup ## the long rest: [SEED=number] [ONLY=kill,cuts,simulation,members,fuzz,versions,broken], see docs/torture.md
+torture: setup ## the long rest: [SEED=number] [ONLY=kill,cuts,simulation,members,copies,fuzz,versions,broken], see docs/torture.md
 	@SEED=$(SEED) ONLY=$(ONLY) tests/torture
 
 PEERS ?= restic,borg,rustic
@@ -53,6 +53,10 @@ bench-ledger: setup ## clusters of three beside etcd, a member with a million ro
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench ledger $(LEDGER_OPTIONS)
 	target/release/holdfast-bench ledger-rows $(ROWS_OPTIONS)
+
+bench-copies: setup ## what a location that follows, and a second required one, cost a backup: bench/COPIES.md
+	cargo build --locked --release -p holdfast-cli -p holdfast-bench
+	target/release/holdfast-bench copies
 
 bench-memory: setup ## Holdfast's memory at 1 and 10 times the data and at 1,000,000 files: bench/MEMORY.md
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench

@@ -52,6 +52,8 @@ pub enum Command {
     ///
     /// The rows come by the commands that make real ones, some minutes before anything is measured.
     LedgerRows(RowsOptions),
+    /// Measure what further copies cost a backup, and how far behind they are, and write a report
+    Copies(CopiesOptions),
     /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
     Memory(MemoryOptions),
     /// What each stage must cost over a data set, on one core, and what it costs in a backup
@@ -115,6 +117,19 @@ pub struct RowsOptions {
     /// A remark for the head of this part; may be repeated
     #[arg(long)]
     pub note: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub struct CopiesOptions {
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Emptied first, and again at the end; needs about three times the data
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/COPIES.md")]
+    pub report: PathBuf,
 }
 
 #[derive(clap::Args)]

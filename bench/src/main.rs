@@ -9,6 +9,7 @@
 
 mod arguments;
 mod chance;
+mod copies;
 mod dataset;
 mod files;
 mod ledger;
@@ -48,6 +49,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Run(options) => side::run(&options),
         Command::Ledger(options) => ledger::run(&options),
         Command::LedgerRows(options) => ledger::rows::run(&options),
+        Command::Copies(options) => copies::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::Stages { dir } => tell(&stages::measure(&dir)?),
     }

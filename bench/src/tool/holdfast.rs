@@ -39,6 +39,11 @@ impl Holdfast {
 
     /// A new cluster with one agent, asleep.
     pub fn found(&self, dir: &Path) -> Result<House> {
+        self.found_over(dir, &["location"])
+    }
+
+    /// The same with several directories that are required.
+    pub fn found_over(&self, dir: &Path, locations: &[&str]) -> Result<House> {
         files::make_dir(dir)?;
         let mut house = House {
             program: self.program.clone(),
@@ -46,7 +51,7 @@ impl Holdfast {
             address: free_address()?,
             services: Vec::new(),
         };
-        house.found()?;
+        house.found(locations)?;
         Ok(house)
     }
 }
@@ -107,6 +112,38 @@ impl House {
         self.measure(&self.line("verify --all --level full", &[]), "verify.log")
     }
 
+    /// A backup, and what it cost until it ended.
+    pub fn back_up_at_once(&self, source: &Path) -> Result<Usage> {
+        self.line("backup --path {}", &[source]).measure(&self.dir.join("backup.log"))
+    }
+
+    pub fn location(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A further directory follows from now on.
+    pub fn follow(&self, name: &str) -> Result<()> {
+        let (location, file) = (self.location(name), self.dir.join("vault.toml"));
+        let add = format!("location add {name} local:{{}}");
+        self.line(&add, &[&location]).output()?;
+        let locations = format!("{{ required = [\"main\"], following = [\"{name}\"] }}");
+        let text = format!("kind = \"vault\"\nname = \"main\"\n[spec]\nlocations = {locations}\n");
+        std::fs::write(&file, text).map_err(|error| files::failed("write", &file, &error))?;
+        self.line("apply -f {}", &[&file]).output().map(drop)
+    }
+
+    /// Whether every point lies in every location that follows.
+    pub fn is_followed(&self) -> Result<bool> {
+        let told = self.line("--output json points", &[]).output()?;
+        let told: serde_json::Value = serde_json::from_str(&told)
+            .map_err(|error| Error::io("the points are not told", &error.into()))?;
+        let is_copied = |point: &serde_json::Value| {
+            point["locations"].as_array().is_some_and(|locations| locations.len() > 1)
+        };
+        let points = told["points"].as_array();
+        Ok(points.is_some_and(|points| !points.is_empty() && points.iter().all(is_copied)))
+    }
+
     /// A backup, and what the agent's threads and the whole coordinator spent on it.
     pub fn profile(&self, source: &Path) -> Result<(Usage, Spent)> {
         let agent = self.services.last().map_or(0, Service::id);
@@ -114,15 +151,22 @@ impl House {
     }
 
     /// Cluster, first start, enrolment.
-    fn found(&mut self) -> Result<()> {
-        let (house, location, kek) =
-            (self.dir.join("c"), self.dir.join("location"), self.dir.join("kek"));
-        let words = format!(
+    fn found(&mut self, locations: &[&str]) -> Result<()> {
+        let (house, kek) = (self.dir.join("c"), self.dir.join("kek"));
+        let mut words = format!(
             "cluster init --dir {{}} --name one --region local --listen {} \
-             --location main=local:{{}} --kek file:{{}} --custody coordinator",
+             --kek file:{{}} --custody coordinator",
             self.address
         );
-        CommandLine::new(&self.program, &words, &[&house, &location, &kek]).output()?;
+        let mut paths = vec![house, kek];
+        for (at, name) in locations.iter().enumerate() {
+            // The first is `main`, as it always was.
+            let called = if at == 0 { "main" } else { name };
+            words.push_str(&format!(" --location {called}=local:{{}}"));
+            paths.push(self.location(name));
+        }
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        CommandLine::new(&self.program, &words, &paths).output()?;
         self.start_coordinator()?;
         let token = self.line("agent token", &[]).output()?;
         let words = format!(

@@ -132,7 +132,7 @@ pub const WRITE_BUDGET_BYTES: usize = 96 * MIB;
 pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects on their way into a location that is filled up; their bytes are of the read budget.
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
-/// What copies into locations hold in memory, all together.
+/// What copies into one location hold in memory.
 pub const COPY_BUDGET_BYTES: usize = 32 * MIB;
 /// Objects that a location did not list and that are looked for one by one.
 pub const OBJECTS_LACKED_MAX: usize = 20_000;

@@ -50,8 +50,6 @@ pub(crate) struct House {
     pub(crate) shipping: Shipping,
     /// How far this member is in bringing locations what they lack, when it leads.
     pub(crate) copies: Figures,
-    /// Bytes of objects on their way into locations that lack them.
-    pub(crate) copying: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

@@ -409,7 +409,6 @@ pub(crate) fn house(
         reads: Default::default(),
         shipping: Default::default(),
         copies: Default::default(),
-        copying: Budget::new(limits::COPY_BUDGET_BYTES),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

@@ -41,7 +41,7 @@ pub(crate) async fn attempt(url: &LocationUrl, clock: &dyn Clock, tasks: &Tasks)
 }
 
 async fn attempt_once(url: LocationUrl, clock: &dyn Clock, tasks: &Tasks) -> Trial {
-    let opened = tasks.run_blocking("location", move || url::open(&url)).await;
+    let opened = tasks.run_blocking("location", move || url::visit(&url)).await;
     let store: Arc<dyn ObjectStore> = match opened {
         Ok(store) => store,
         Err(error) => return failed("open", error),

@@ -163,6 +163,7 @@ fn insist_on_distinct(required: &[Name]) -> Result<()> {
 async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Result<()> {
     let places = house.places.open_all(vault).await?;
     house.places.insist_on_grounds_of(vault)?;
+    house.places.insist_on_fences(vault).await?;
     for (name, store) in &places {
         if store.head(&layout::ObjectName::vault().as_str().parse()?).await?.is_some() {
             return Err(Error::new(

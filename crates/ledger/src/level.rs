@@ -12,6 +12,7 @@
 
 use crate::{
     Command, Envelope,
+    command::NoteKind,
     row::{Duty, TokenKind},
 };
 use core::ops::RangeInclusive;
@@ -44,14 +45,16 @@ pub const COPIES: u32 = 5;
 pub const RETENTION: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on it is noted who had a location tried.
+const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
 const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
     (1, 1..=33),
     (2, 34..=51),
     (3, 52..=52),
     (4, 53..=55),
-    (5, 56..=65),
-    (6, 66..=75),
+    (5, 56..=59),
+    (6, 60..=75),
     (7, 76..=99),
 ];
 /// Where an envelope has its command.
@@ -82,6 +85,8 @@ impl Command {
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
             Self::PutPolicy(put) if put.policy.speaks_of_retention() => RETENTION,
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,
+            Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
+            Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -5,7 +5,8 @@
 //! judged by the directory above it, in which it would be made. A disk of its own that is mounted
 //! beneath a location is another place. One file system that is mounted over a network twice may
 //! have two devices: that is not seen. In an object store it is the server, the container and the
-//! prefix; one server under two names is not seen either.
+//! prefix: each of a vendor's own hosts is one server, and of others the host and the port, however
+//! they are written. One server under two names is not seen either.
 
 use crate::place::Place;
 use std::{

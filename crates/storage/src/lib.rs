@@ -12,9 +12,11 @@
 //! durable, a name is written once, and a read gives the object's bytes or an error. It never
 //! interprets what it keeps, never deletes on its own, and holds no key.
 
+mod blocking;
 mod clouds;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod endpoint;
 mod ground;
 pub mod layers;
 pub mod local;

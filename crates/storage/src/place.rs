@@ -36,12 +36,16 @@ impl Place {
             return Err("it is too long".to_owned());
         }
         let mut options = BTreeMap::new();
-        for option in query.split('&').filter(|option| !option.is_empty()) {
+        // What is not known is not repeated: it may be a secret.
+        let given = query.split('&').filter(|option| !option.is_empty());
+        for (at, option) in given.enumerate() {
+            let number = at + 1;
             let Some((name, value)) = option.split_once('=') else {
-                return Err(format!("the option `{option}` has no value"));
+                return Err(format!("what is number {number} behind the `?` has no value"));
             };
             if !known.contains(&name) {
-                return Err(format!("`{name}` is no option here: {}", known.join(", ")));
+                let known = known.join(", ");
+                return Err(format!("what is number {number} is no option here: {known}"));
             }
             let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic());
             if value.is_empty() || value.len() > OPTION_BYTES_MAX || !is_plain {

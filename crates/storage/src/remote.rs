@@ -27,6 +27,15 @@ pub(crate) fn scratch(place: &Place) -> String {
     place.key(&format!("tmp/probe-{}", hex::encode(random)))
 }
 
+/// What an answer says of an object that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absence {
+    No,
+    /// It is not there, or nothing of the location is: a listing tells.
+    Perhaps,
+    Sure,
+}
+
 /// Whether of several writers of a key one wins, and nobody after it. Who failed for another reason
 /// proves nothing; so at least one round must have had a winner and a loser.
 pub(crate) async fn writes_once(trial: &dyn Trial, place: &Place) -> Result<bool> {

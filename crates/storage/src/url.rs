@@ -19,6 +19,8 @@ struct Kind {
     settle: fn(&str) -> Result<String, String>,
     ground: fn(&str) -> Option<Ground>,
     open: fn(&str) -> Result<Arc<dyn ObjectStore>>,
+    /// The same, and changes nothing by it.
+    visit: fn(&str) -> Result<Arc<dyn ObjectStore>>,
     create: fn(&str) -> Result<Arc<dyn ObjectStore>>,
 }
 
@@ -29,6 +31,7 @@ static KINDS: &[Kind] = &[
         settle: settle_path,
         ground: |place| Ground::of(Path::new(place)).ok(),
         open: |place| Ok(Arc::new(LocalStore::open(Path::new(place))?)),
+        visit: |place| Ok(Arc::new(LocalStore::visit(Path::new(place))?)),
         create: |place| Ok(Arc::new(LocalStore::create(Path::new(place))?)),
     },
     Kind {
@@ -37,6 +40,7 @@ static KINDS: &[Kind] = &[
         settle: s3::settle,
         ground: s3::ground,
         open: |place| Ok(Arc::new(S3Store::open(place)?)),
+        visit: |place| Ok(Arc::new(S3Store::open(place)?)),
         // A bucket is made by whoever pays for it.
         create: |place| Ok(Arc::new(S3Store::open(place)?)),
     },
@@ -46,6 +50,7 @@ static KINDS: &[Kind] = &[
         settle: clouds::gcs::settle,
         ground: clouds::gcs::ground,
         open: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
+        visit: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
         create: |place| Ok(Arc::new(CloudStore::gcs(place)?)),
     },
     Kind {
@@ -54,6 +59,7 @@ static KINDS: &[Kind] = &[
         settle: clouds::azure::settle,
         ground: clouds::azure::ground,
         open: |place| Ok(Arc::new(CloudStore::azure(place)?)),
+        visit: |place| Ok(Arc::new(CloudStore::azure(place)?)),
         create: |place| Ok(Arc::new(CloudStore::azure(place)?)),
     },
 ];
@@ -90,6 +96,11 @@ pub fn open(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
     (url.kind.open)(&url.place)
 }
 
+/// Opens a place that may be somebody else's, to try it: nothing that lies there is swept away.
+pub fn visit(url: &LocationUrl) -> Result<Arc<dyn ObjectStore>> {
+    (url.kind.visit)(&url.place)
+}
+
 /// What a location stands on, as far as that can be told from here.
 pub fn ground(url: &LocationUrl) -> Option<Ground> {
     (url.kind.ground)(&url.place)
@@ -114,7 +125,7 @@ impl FromStr for LocationUrl {
     fn from_str(text: &str) -> Result<Self> {
         let (scheme, place) = split(text)?;
         let Some(kind) = KINDS.iter().find(|kind| kind.scheme == scheme) else {
-            return Err(malformed(text, &format!("`{scheme}` is not a kind of location")));
+            return Err(malformed(text, "what it begins with is not a kind of location"));
         };
         let place = (kind.settle)(place).map_err(|why| malformed(text, &why))?;
         Ok(Self { kind, place })
@@ -154,9 +165,20 @@ fn settle_path(place: &str) -> Result<String, String> {
     Ok(settled.to_string_lossy().into_owned())
 }
 
+/// What may be shown of a text that is no location: people type passwords, keys and signatures in
+/// front of a host and behind a question mark.
+fn shown(text: &str) -> String {
+    let (way, query) = text.split_once('?').map_or((text, ""), |(way, _)| (way, "?…"));
+    let Some((before, host)) = way.rsplit_once('@') else { return format!("{way}{query}") };
+    match before.split_once(':') {
+        Some((scheme, _)) => format!("{scheme}:…@{host}{query}"),
+        None => format!("…@{host}{query}"),
+    }
+}
+
 fn malformed(text: &str, why: &str) -> Error {
     let forms: Vec<&str> = KINDS.iter().map(|kind| kind.form).collect();
-    let message = format!("`{}` is not a location: {why}", text.escape_debug());
+    let message = format!("`{}` is not a location: {why}", shown(text).escape_debug());
     Error::new(Code::UsageMalformed, message)
         .next(format!("supported now: {}, file:///PATH, /PATH", forms.join(", ")))
 }
@@ -252,6 +274,61 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_server_in_two_spellings_is_one_ground() {
+        let ground = |text: &str| ground(&text.parse().unwrap()).unwrap();
+        for (one, other) in [
+            ("s3:abc/v?endpoint=https://s3.example", "s3:abc/v?endpoint=https://S3.Example.:443"),
+            ("s3:abc?endpoint=http://s3.example:80", "s3:abc/v?endpoint=https://s3.example"),
+            ("s3:abc/v", "s3:abc?endpoint=https://s3.eu-central-1.amazonaws.com"),
+            ("s3:abc?endpoint=https://s3.amazonaws.com", "s3:abc/v?region=eu-central-1"),
+            ("s3:abc?region=cn-north-1", "s3:abc?endpoint=https://s3.cn-north-1.amazonaws.com.cn"),
+            ("gcs:abc/v", "gcs:abc?endpoint=https://storage.googleapis.com"),
+            ("gcs:abc/v", "s3:abc?endpoint=https://storage.googleapis.com"),
+            ("gcs:abc?endpoint=http://[::1]", "gcs:abc?endpoint=http://[0:0:0:0:0:0:0:1]:80"),
+            ("azure:clinic/one", "azure:clinic/one?endpoint=https://CLINIC.blob.core.windows.net"),
+        ] {
+            assert!(ground(one).meets(&ground(other)), "{one} {other}");
+        }
+        for (one, other) in [
+            ("s3:abc", "gcs:abc"),
+            ("s3:abc", "s3:abc?region=cn-north-1"),
+            ("s3:abc?endpoint=http://a:9000", "s3:abc?endpoint=http://a:9001"),
+            ("s3:abc", "s3:abc?endpoint=https://s3.amazonaws.com.example"),
+            (
+                "azure:clinic/one",
+                "azure:clinic/one?endpoint=https://clinic.blob.core.chinacloudapi.cn",
+            ),
+        ] {
+            assert!(!ground(one).meets(&ground(other)), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_secret_that_was_typed() {
+        for text in [
+            "s3://AKIA:hush@bucket/vault",
+            "s3:bucket?endpoint=https://user:hush@host",
+            "s3:bucket?endpoint=https://host/hush",
+            "s3:bucket?secret_access_key=hush",
+            "s3:bucket?hush",
+            "s3:bucket?hush==",
+            "s3:bucket?storage_class=hush",
+            "s3:bucket?secret=x&hush=y",
+            "gcs:bucket?service_account={hush}",
+            "azure:clinic/vaults?sv=2024-01-01&sig=hush",
+            "azure:clinic/vaults?key=hush",
+            "azure:clinic/vaults?Hush/hush+hush==",
+            "https://clinic.blob.core.windows.net/vaults?sig=hush",
+            "https://user:hush@host/vaults",
+            "user:hush@host",
+            "/srv/vault?sig=hush\0",
+        ] {
+            let error = text.parse::<LocationUrl>().unwrap_err();
+            assert!(!format!("{error:?} {error}").contains("hush"), "{text}: {error:?}");
+        }
+    }
+
     const GCS: &str = "gcs:bucket?endpoint=http://b&service_account=/a";
 
     #[test]
@@ -264,5 +341,28 @@ mod tests {
         create(&url).unwrap();
         open(&url).unwrap();
         assert!(place.is_dir());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_tried_is_left_as_it_was_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let url: LocationUrl = format!("local:{}", dir.path().display()).parse().unwrap();
+        let names = |place: &Path| {
+            let entries = std::fs::read_dir(place).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<Vec<_>>()
+        };
+        let try_it = async || visit(&url).unwrap().probe().await.unwrap().is_usable();
+        assert!(try_it().await);
+        assert_eq!(names(dir.path()), [""; 0], "no tmp/ stays where none was");
+
+        // What a location that is in use left behind is swept by whoever opens it.
+        let left = format!("put-{}", "0".repeat(32));
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        std::fs::write(dir.path().join("tmp").join(&left), "left").unwrap();
+        assert!(try_it().await);
+        assert_eq!(names(&dir.path().join("tmp")), [left.as_str()]);
+        open(&url).unwrap();
+        assert_eq!(names(&dir.path().join("tmp")), [""; 0]);
     }
 }

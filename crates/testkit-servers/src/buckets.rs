@@ -29,6 +29,10 @@ elif what == "keys":
     for page in pages:
         for found in page.get("Contents", []):
             print(found["Key"])
+elif what == "versions":
+    found = s3.list_object_versions(Bucket=bucket)
+    for version in found.get("Versions", []) + found.get("DeleteMarkers", []):
+        print(version["Key"], version["VersionId"])
 elif what == "put":
     s3.put_object(Bucket=bucket, Key=rest[0], Body=rest[1].encode())
 elif what == "head":
@@ -57,6 +61,11 @@ impl Bucket {
     /// All keys, as another client sees them.
     pub fn keys(&self) -> Vec<String> {
         self.ask(&["keys"]).lines().map(str::to_owned).collect()
+    }
+
+    /// All versions, and marks of deletions, up to a page of them.
+    pub fn versions(&self) -> Vec<String> {
+        self.ask(&["versions"]).lines().map(str::to_owned).collect()
     }
 
     /// Puts an object past Holdfast.

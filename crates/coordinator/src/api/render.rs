@@ -314,6 +314,7 @@ pub(super) fn trial(location: String, url: &LocationUrl, trial: &Trial) -> v1::L
         Locking::Ignored => "ignored",
         Locking::Enforced => "enforced",
     };
+    let untried = trial.probe.locking_refused.as_ref();
     v1::LocationTrial {
         location,
         url: url.to_string(),
@@ -326,15 +327,13 @@ pub(super) fn trial(location: String, url: &LocationUrl, trial: &Trial) -> v1::L
         free_bytes,
         clock_skew_ms: trial.skew_ms,
         permissions_missing: trial.permissions_missing(url.scheme()),
+        object_lock_code: untried.map(|error| error.code.name().to_owned()).unwrap_or_default(),
+        object_lock_detail: untried.map(detail).unwrap_or_default(),
     }
 }
 
 fn check(check: &Check) -> v1::LocationCheck {
     let refused = check.refused.as_ref();
-    let detail = |error: &Error| match &error.cause {
-        Some(cause) => format!("{}: {cause}", error.message),
-        None => error.message.clone(),
-    };
     v1::LocationCheck {
         name: check.name.to_owned(),
         ok: refused.is_none(),
@@ -342,6 +341,13 @@ fn check(check: &Check) -> v1::LocationCheck {
         code: refused.map(|error| error.code.name().to_owned()).unwrap_or_default(),
         detail: refused.map(detail).unwrap_or_default(),
         next: refused.map(|error| error.advice().to_owned()).unwrap_or_default(),
+    }
+}
+
+fn detail(error: &Error) -> String {
+    match &error.cause {
+        Some(cause) => format!("{}: {cause}", error.message),
+        None => error.message.clone(),
     }
 }
 

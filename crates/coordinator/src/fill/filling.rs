@@ -72,22 +72,21 @@ impl<'a> Filling<'a> {
     }
 
     /// Whatever coordinators wrote by themselves behind the marks.
-    pub(super) async fn tail(&self, marks: Marks) -> Result<(Filled, Marks)> {
+    pub(super) async fn tail(&self, marks: Marks) -> Result<Marks> {
         self.show_all().await?;
-        let (mut filled, mut next) = (Filled::default(), Marks::default());
+        let mut next = Marks::default();
         for (prefix, mark) in marks.prefixes() {
             let mut walk = Walk::behind(self.from, self.to, prefix, mark.clone())?;
-            let mut last = mark;
+            let mut is_whole = true;
             while let Some(held) = walk.lacking().await? {
-                let fate = self.bring(&held).await?;
-                self.note(&mut filled, &held, fate)?;
+                if let Fate::Left(why) = self.bring(&held).await? {
+                    tracing::warn!(object = %held.name, why, "not copied; looked for again");
+                    is_whole = false;
+                }
             }
-            if let Some(seen) = walk.last_seen() {
-                last = Some(seen);
-            }
-            next.set(prefix, last);
+            next.set(prefix, walk.last_seen().filter(|_| is_whole).or(mark));
         }
-        Ok((filled, next))
+        Ok(next)
     }
 
     async fn bring_lacking(&self, walk: Walk<'_>, hint: Hint) -> Result<Filled> {

@@ -58,6 +58,11 @@ impl Marks {
         ]
     }
 
+    /// Nothing of the log behind this name counts as seen.
+    pub(super) fn not_behind(self, settled: &ObjectName) -> Self {
+        Self { log: self.log.map(|log| log.min(settled.clone())), ..self }
+    }
+
     pub(super) fn set(&mut self, prefix: &str, last: Option<ObjectName>) {
         match prefix {
             LOG => self.log = last,

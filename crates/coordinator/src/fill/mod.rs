@@ -20,7 +20,7 @@ mod sealed;
 #[cfg(test)]
 mod tests;
 
-use crate::{budget::Budget, house::House, places::Place};
+use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
 use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
@@ -155,9 +155,12 @@ pub(crate) async fn tail(
     vault: &VaultRow,
     way: Way<'_>,
     marks: Marks,
-) -> Result<(Filled, Marks)> {
+) -> Result<Marks> {
     let insist = || house.ledger.peers().insist_on_epoch();
-    Filling::of(house, vault, way, &|_| {}, &insist)?.tail(marks).await
+    // Whoever leads now may write extents from there on, whatever an earlier leader wrote.
+    let settled = ship::settled(house)?;
+    let filling = Filling::of(house, vault, way, &|_| {}, &insist)?;
+    Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
 }
 
 /// Says of every point whose objects lie in the location that it lies there too; how many it was
@@ -165,7 +168,7 @@ pub(crate) async fn tail(
 pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Name) -> Result<u64> {
     house.places.prove(vault, location).await?;
     let place = (location.clone(), house.places.location(location).await?);
-    Ok(place_points_shown(house, vault, &place, None).await?.0)
+    Ok(place_points_shown(house, vault, (&place, &house.outgoing), None).await?.0)
 }
 
 /// The same of a place that has shown that it is the vault's, and what it lacks; `opened` is the
@@ -173,10 +176,10 @@ pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Nam
 pub(crate) async fn place_points_shown(
     house: &House,
     vault: &VaultRow,
-    place: &Place,
+    (place, budget): (&Place, &Budget),
     opened: Option<u64>,
 ) -> Result<(u64, Lacking)> {
-    let (query, budget, tasks) = (house.ledger.query(), &house.outgoing, &house.tasks);
+    let (query, tasks) = (house.ledger.query(), &house.tasks);
     let mut survey = Survey::begin(query, vault, place, budget, tasks).await?;
     let mut placed = 0;
     loop {

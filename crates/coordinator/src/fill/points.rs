@@ -47,6 +47,11 @@ pub(crate) struct Lacking {
 }
 
 impl Lacking {
+    /// Whether there are no more than the first ones.
+    pub(crate) fn all_are_named(&self) -> bool {
+        self.count <= (self.packs.len() + self.points.len() + self.homes.len()) as u64
+    }
+
     /// What is in a live point's object counts with the point.
     fn note(&mut self, pack: &PackRow, gone: &BTreeSet<PointId>) {
         let room = self.packs.len() + self.homes.len() < limits::OBJECTS_LACKED_MAX;

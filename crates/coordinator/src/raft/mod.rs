@@ -28,7 +28,7 @@ mod room;
 mod simulation;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod types;
 mod upkeep;

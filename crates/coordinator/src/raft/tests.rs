@@ -29,7 +29,7 @@ pub(super) async fn open_knowing(directory: &Path, level_max: u32) -> Result<Led
     Ledger::open(directory, &node, peers, Room::open(directory, 0), (clock, entropy)).await
 }
 
-pub(super) async fn founded(directory: &Path) -> Ledger {
+pub(crate) async fn founded(directory: &Path) -> Ledger {
     let ledger = open(directory).await.unwrap();
     ledger.found(&node()).await.unwrap();
     ledger.wait_for_leader().await.unwrap();

@@ -9,19 +9,23 @@
 //! Whatever goes wrong is told and tried again, further and further apart; what came meanwhile
 //! waits in the queue, or is looked for.
 
-use super::queue::{Backlog, Batch, Queue};
+use super::{
+    found::Found,
+    queue::{Backlog, Batch, Queue},
+};
 use crate::{
-    fill::{self, Filled, Lacking, Marks, Pace, Progress, Way},
+    budget::Budget,
+    fill::{self, Filled, Lacking, LeftObject, Marks, Pace, Progress},
     house::House,
-    places::{Place, show},
+    shipped::ship,
 };
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor,
-    command::{NoteCopies, PlacePoints, TakeBack},
-    row::{CopyProblem, CopyRow, CopyState, VaultRow},
+    command::{LosePack, NoteCopies, PlacePoints, TakeBack},
+    row::{CopyProblem, CopyRow, CopyState, PackState, VaultRow},
 };
-use holdfast_repository::layout::ObjectName;
+use holdfast_repository::layout::{Object, ObjectName};
 use std::{
     sync::{
         Arc,
@@ -34,7 +38,10 @@ use tokio::time::Instant;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long one that was passed over is looked after before it is required again.
-const RETURN_AFTER: Duration = Duration::from_secs(3);
+const RETURN_AFTER: Duration = Duration::from_secs(10);
+/// Whoever is no further behind than this has what there is.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// How often the ledger is told how far this is, while it is not there yet.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often people see how far this is.
@@ -43,9 +50,9 @@ const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 const TAIL_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) struct Copier {
-    house: Arc<House>,
+    pub(super) house: Arc<House>,
     /// How it is now.
-    row: CopyRow,
+    pub(super) row: CopyRow,
     /// What is being done.
     state: CopyState,
     /// As the ledger was told last, and when.
@@ -64,6 +71,8 @@ pub(super) struct Copier {
     tailed: Option<(u64, Instant)>,
     /// Since when somebody looks after this location here.
     begun: Instant,
+    /// A place that is slow holds up no other one.
+    budget: Arc<Budget>,
     /// It was away, and nothing was brought since: then it still is, for all that is known.
     still_away: Option<u64>,
 }
@@ -85,6 +94,7 @@ impl Copier {
             marks: None,
             tailed: None,
             begun: Instant::now(),
+            budget: Arc::new(Budget::new(limits::COPY_BUDGET_BYTES)),
             still_away: None,
         }
     }
@@ -128,64 +138,96 @@ impl Copier {
     /// Looks through everything. What is stored from now on is in the queue.
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
-        if vault.required.contains(&self.row.location) {
-            // What was on its way when it came to be required lies in the others by then.
-            self.house.shipped(self.row.opened).await?;
-        }
-        let (from, to) = self.places(&vault).await?;
+        let found = self.places(&vault).await?;
         self.pending = None;
         drop(self.queue.take());
         let backlog = self.behind().await?;
         self.work_on(backlog);
         self.change(CopyState::Looking);
         let mut filled = Filled::default();
-        if !from.is_empty() {
+        if !found.from.is_empty() {
             let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
-            let (vault, to) = (vault.clone(), to.clone());
+            let (vault, found, budget) = (vault.clone(), found.clone(), self.budget.clone());
             let bring = async move {
                 let told = |progress| left.store(left_of(progress), Relaxed);
-                let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
-                fill::fill_shown(&house, &vault, way, &told).await
+                fill::fill_shown(&house, &vault, found.way(&pace, &budget), &told).await
             };
             self.change(CopyState::Copying);
             filled = self.watched(Box::pin(bring)).await?;
         }
+        self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
-        let placed = fill::place_points_shown(&self.house, &vault, &to, opened);
-        let (_, lacking) = Box::pin(placed).await?;
-        insist_on_all(&filled)?;
-        self.insist_on_whole(&to, &lacking).await?;
+        let place = (&found.to, &*self.budget);
+        let (_, lacking) =
+            Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
+        insist_on_all(&filled, found.is_all)?;
+        self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
     }
 
+    /// What was on its way when a location came to be required lies in the others when everything
+    /// up to then was shipped.
+    async fn bring_what_was_shipped(&self, vault: &VaultRow, found: &Found) -> Result<()> {
+        let holds_log = ship::catalog_vault(&self.house).is_ok_and(|holder| holder.id == vault.id);
+        if !vault.required.contains(&self.row.location) || found.from.is_empty() || !holds_log {
+            return Ok(());
+        }
+        self.house.shipped(self.row.opened).await?;
+        let way = found.way(&self.pace, &self.budget);
+        Box::pin(fill::tail(&self.house, vault, way, Marks::default())).await.map(drop)
+    }
+
     /// Everything that the ledger relies on is there, or came while it was looked for: what no
     /// source could show is missing all the same.
-    async fn insist_on_whole(&self, to: &Place, lacking: &Lacking) -> Result<()> {
-        if lacking.count == 0 {
-            return Ok(());
-        }
+    async fn insist_on_whole(
+        &self,
+        vault: &VaultRow,
+        found: &Found,
+        lacking: &Lacking,
+    ) -> Result<()> {
         let applied = *self.house.ledger.applied().borrow();
         self.queue.heard(applied).await;
-        if self.queue.awaits(lacking) {
+        // Into a required location it was put when it was stored; nobody brings what is queued.
+        let follows = !vault.required.contains(&self.row.location);
+        if lacking.count == 0 || follows && self.queue.awaits(lacking) {
             return Ok(());
         }
-        let names = lacking.packs.iter().map(ObjectName::pack).chain(
-            lacking.points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]),
-        );
-        let names = names.chain(lacking.homes.iter().map(ObjectName::point));
-        for name in names {
-            let is_awaited = self.queue.has(&name);
-            if !is_awaited && to.1.head(&name.as_str().parse()?).await?.is_none() {
-                let message = format!(
-                    "{} objects are in no location that can be read, first {name}",
-                    lacking.count
-                );
-                return Err(Error::new(Code::LocationBehind, message)
-                    .next("see to the vault's other locations: `holdfast location list`"));
+        for id in &lacking.packs {
+            let name = ObjectName::pack(id);
+            let row = self.house.ledger.query().pack(&vault.id, id)?;
+            let length = row.filter(|row| row.state == PackState::Stored).map(|row| row.length);
+            let Some(length) = length.filter(|_| !(follows && self.queue.has(&name))) else {
+                continue;
+            };
+            if found.has(&name, length).await? {
+                continue;
             }
+            if !found.is_all || found.another_has(&name, length).await? {
+                return Err(lacks(lacking.count, &name));
+            }
+            // No backup may rest on it any more, whatever lost it.
+            tracing::error!(object = %name, "no location has it");
+            let (vault, pack) = (vault.id, *id);
+            self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
         }
-        Ok(())
+        let of_points = |id| [ObjectName::reach(id), ObjectName::point(id)];
+        let names = lacking.points.iter().flat_map(of_points);
+        for name in names.chain(lacking.homes.iter().map(ObjectName::point)) {
+            let is_queued = follows && self.queue.has(&name);
+            if is_queued || found.to.1.head(&name.as_str().parse()?).await?.is_some() {
+                continue;
+            }
+            if !found.is_all {
+                return Err(lacks(lacking.count, &name));
+            }
+            // It is not said to lie here, and nothing else is held up by it.
+            tracing::error!(object = %name, "no location has it");
+        }
+        match lacking.all_are_named() {
+            true => Ok(()),
+            false => Err(Error::new(Code::LocationBehind, "what it lacks is looked for again")),
+        }
     }
 
     /// Committed points that are not known to lie there.
@@ -205,43 +247,6 @@ impl Copier {
         self.house.tasks.run_blocking("points", count).await
     }
 
-    /// Where what it lacks is, and the location itself.
-    async fn places(&self, vault: &VaultRow) -> Result<(Vec<Place>, Place)> {
-        let (house, location) = (&self.house, &self.row.location);
-        let to = (location.clone(), house.places.location(location).await?);
-        show(vault, &to).await?;
-        let others = vault.holding().filter(|name| *name != location).cloned().collect();
-        let (others, mut closed) = house.places.open_of(vault, others).await;
-        let mut from = Vec::with_capacity(others.len());
-        for place in others {
-            // One that is away must not keep the others from being read.
-            match show(vault, &place).await {
-                Ok(()) => from.push(place),
-                Err(error) => {
-                    house.places.close(&place.0);
-                    closed = Some(error);
-                }
-            }
-        }
-        let left = match &self.row.left {
-            Some(url) => Some(house.places.open_left(location, url).await),
-            None => None,
-        };
-        match left {
-            Some(Ok(place)) if show(vault, &place).await.is_ok() => from.push(place),
-            // Nobody else has what it had.
-            Some(Err(error)) if from.is_empty() => return Err(error),
-            _ => {}
-        }
-        match closed {
-            Some(error) if from.is_empty() => {
-                let message = "no other location that has what it lacks can be read";
-                Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
-            }
-            _ => Ok((from, to)),
-        }
-    }
-
     /// Brings what comes; returns when that is too much to be told one by one.
     async fn follow(&mut self) -> Result<()> {
         loop {
@@ -251,8 +256,14 @@ impl Copier {
             match &self.pending {
                 Some(batch) if batch.everything => return Ok(()),
                 Some(_) => {
+                    let taken = Instant::now();
                     self.bring().await?;
                     self.pending = None;
+                    self.tail().await?;
+                    // Something always comes while backups go on: a moment behind is not behind.
+                    if taken.elapsed() < CLOSE {
+                        self.settle().await?;
+                    }
                 }
                 None => {
                     self.tail().await?;
@@ -293,15 +304,16 @@ impl Copier {
             return Ok(());
         }
         let vault = self.vault()?;
-        let (from, to) = self.places(&vault).await?;
+        let found = self.places(&vault).await?;
         let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
+        let (budget, is_all) = (self.budget.clone(), found.is_all);
         let copy = async move {
             let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
-            let way = Way { from: &from, to: &to, pace: &pace, budget: &house.copying };
+            let way = found.way(&pace, &budget);
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
         let filled = self.watched(Box::pin(copy)).await?;
-        insist_on_all(&filled).inspect_err(|_| self.marks = None)
+        insist_on_all(&filled, is_all).inspect_err(|_| self.marks = None)
     }
 
     /// Keys, epochs, the ledger's log and its snapshots.
@@ -312,10 +324,9 @@ impl Copier {
             return Ok(());
         };
         let vault = self.vault()?;
-        let (from, to) = self.places(&vault).await?;
-        let (pace, budget) = (&*self.pace, &self.house.copying);
-        let way = Way { from: &from, to: &to, pace, budget };
-        let (_, marks) = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
+        let found = self.places(&vault).await?;
+        let way = found.way(&self.pace, &self.budget);
+        let marks = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
         Ok(())
     }
@@ -346,6 +357,7 @@ impl Copier {
     }
 
     async fn be_away(&mut self, error: &Error) {
+        self.begun = Instant::now();
         // Another disk may lie there when it is back.
         if error.code != Code::LocationIoFailed {
             self.marks = None;
@@ -425,8 +437,21 @@ fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
 }
 
-/// Refuses to call whole what lacks something that the ledger relies on.
-fn insist_on_all(filled: &Filled) -> Result<()> {
+fn lacks(count: u64, first: &ObjectName) -> Error {
+    let message = format!("{count} objects are in no location that can be read, first {first}");
+    Error::new(Code::LocationBehind, message)
+        .next("see to the vault's other locations: `holdfast location list`")
+}
+
+/// Refuses to call whole what lacks something that the ledger relies on. A point that is whole in
+/// none of all the vault's places is never said to lie here; it holds nothing else up.
+fn insist_on_all(filled: &Filled, is_all: bool) -> Result<()> {
+    let is_point =
+        |left: &LeftObject| matches!(left.name.object(), Object::Point(_) | Object::Reach(_));
+    let is_told = filled.lacks.count == filled.lacks.first.len() as u64;
+    if is_all && is_told && filled.lacks.first.iter().all(is_point) {
+        return Ok(());
+    }
     let Some(first) = filled.lacks.first.first() else { return Ok(()) };
     let message = format!("{} objects are whole in no location, first {first}", filled.lacks.count);
     Err(Error::new(Code::ObjectDamaged, message).next("holdfast verify --all --level storage"))

@@ -14,6 +14,7 @@
 
 mod copier;
 mod figures;
+mod found;
 mod queue;
 
 use crate::{

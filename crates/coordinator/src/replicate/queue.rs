@@ -141,8 +141,8 @@ impl Queue {
             (batch.objects.iter().collect(), batch.points.iter().collect());
         batch.everything
             || lacking.packs.iter().all(|id| objects.contains(&ObjectName::pack(id)))
-                && lacking.points.iter().all(|id| points.contains(id))
-                && lacking.count == (lacking.packs.len() + lacking.points.len()) as u64
+                && lacking.points.iter().chain(&lacking.homes).all(|id| points.contains(id))
+                && lacking.all_are_named()
     }
 
     /// Whether an object is still to be brought.

@@ -376,6 +376,11 @@ pub(crate) fn catalog_vault(house: &House) -> Result<VaultRow> {
     house.places.in_use(&oldest.ok_or_else(nowhere)?)
 }
 
+/// The name behind which whoever leads now may write extents of the log still.
+pub(crate) fn settled(house: &House) -> Result<layout::ObjectName> {
+    Ok(layout::ObjectName::log(epoch(house)?, *house.shipping.shipped.borrow()))
+}
+
 /// A new extent that begins at `from`, with its last index.
 async fn new_extent(
     house: &House,

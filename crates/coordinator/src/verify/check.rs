@@ -106,9 +106,11 @@ pub(super) async fn check_everywhere(
             }
         }
     }
+    let mut is_nowhere = true;
     if good.is_none() && !bad.is_empty() {
         let bad: Vec<Name> = bad.iter().map(|at| places[*at].0.clone()).collect();
-        good = heal::find_good(house, vault, &bad, &object.name, &object.hash).await;
+        (good, is_nowhere) =
+            heal::find_good(house, vault, &bad, &object.name, &object.hash).await?;
     }
     let mut fate = Fate::Whole;
     for (at, problem) in bad.into_iter().zip(problems) {
@@ -123,6 +125,8 @@ pub(super) async fn check_everywhere(
                 house.ledger.propose(Actor::System, note).await?;
             }
             (Some(_), _) => fate = Fate::Damaged,
+            // One that could not be read may have it.
+            (None, _) if !is_nowhere => fate = Fate::Damaged,
             (None, pack) => {
                 fate = Fate::Lost;
                 if let Some(pack) = pack {

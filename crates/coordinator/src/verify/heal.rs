@@ -9,7 +9,7 @@ use crate::{
     places::Place,
 };
 use bytes::Bytes;
-use holdfast_common::{Name, limits};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_repository::layout::{self, Object};
 use holdfast_storage::ObjectName;
 
@@ -29,10 +29,13 @@ pub(super) async fn heal(
         tracing::error!(object = %name, %location, %vault, %error, "not healed");
         return false;
     }
-    let object = layout::ObjectName::parse(name.as_str());
-    if let Ok(Object::Pack(pack)) = object
-        && house.ledger.query().is_collected(&of.id, &pack).unwrap_or(true)
-    {
+    let query = house.ledger.query();
+    let is_collected = match layout::ObjectName::parse(name.as_str()) {
+        Ok(Object::Pack(pack)) => query.is_collected(&of.id, &pack),
+        Ok(Object::Point(point) | Object::Reach(point)) => query.is_point_gone(&point),
+        _ => Ok(false),
+    };
+    if is_collected.unwrap_or(true) {
         tracing::warn!(object = %name, %location, %vault, "collected meanwhile; not healed");
         return false;
     }
@@ -49,23 +52,32 @@ pub(super) async fn heal(
 }
 
 /// Looks where nobody looked yet: at some levels objects are not read, and one that follows may
-/// have what it need not have.
+/// have what it need not have. Without a good one: whether all of them said that they have none.
 pub(super) async fn find_good(
     house: &House,
     vault: &Vault,
     bad: &[Name],
     name: &ObjectName,
     hash: &[u8; 32],
-) -> Option<Good> {
-    for (location, store) in house.places.readable(&vault.row).await.ok()? {
+) -> Result<(Option<Good>, bool)> {
+    let mut is_nowhere = true;
+    for (location, store) in house.places.readable(&vault.row).await? {
         if bad.contains(&location) {
             continue;
         }
-        if let Ok(bytes) = store.get(name, limits::REACH_BYTES_MAX).await
-            && house.hash(bytes.clone()).await.is_ok_and(|found| found == *hash)
-        {
-            return Some((location.to_string(), bytes));
+        match store.get(name, limits::REACH_BYTES_MAX).await {
+            Ok(bytes) => {
+                if house.hash(bytes.clone()).await? == *hash {
+                    return Ok((Some((location.to_string(), bytes)), false));
+                }
+            }
+            Err(error) => is_nowhere &= is_an_answer(&error),
         }
     }
-    None
+    Ok((None, is_nowhere))
+}
+
+/// The location was asked, and does not have it.
+fn is_an_answer(error: &Error) -> bool {
+    matches!(error.code, Code::ObjectMissing | Code::ObjectDamaged | Code::LimitExceeded)
 }

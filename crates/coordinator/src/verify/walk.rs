@@ -18,7 +18,7 @@ use super::{
 use crate::house::{House, Vault};
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
-use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow, VaultRow};
+use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
 use holdfast_repository::{ChunkNumber, Reach};
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -174,11 +174,11 @@ impl<'a> Walk<'a> {
             return Ok(from..from);
         }
         let level: Level = self.request.level;
-        let mut names = self.looked.required.required.clone();
-        names.extend_from_slice(following);
-        let required = VaultRow { required: names, ..self.vault.row.clone() };
-        let places = self.house.places.required(&required).await?;
-        let places = (&places[..], self.looked.required.required.len());
+        let mut places = self.house.places.required(&self.looked.required).await?;
+        let required = places.len();
+        let following = following.to_vec();
+        places.extend(self.house.places.open_of(&self.vault.row, following).await.0);
+        let places = (&places[..], required);
         let event = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;

@@ -1,5 +1,5 @@
-//! Notes in the audit log that somebody did what changes no row: took the keys out, healed, vouched
-//! for a clock.
+//! Notes in the audit log that somebody did what changes no table: took the keys out, healed,
+//! tried a place, vouched for a clock.
 
 use super::{Apply, Outcome};
 use holdfast_common::Result;
@@ -23,6 +23,9 @@ pub enum NoteKind {
     ObjectHealed,
     #[n(3)]
     ClockConfirmed,
+    /// Somebody had a coordinator go to a place, with what it is known by.
+    #[n(4)]
+    LocationTested,
 }
 
 impl Note {
@@ -31,6 +34,7 @@ impl Note {
             NoteKind::BundleExported => "bundle.export",
             NoteKind::ObjectHealed => "object.heal",
             NoteKind::ClockConfirmed => "clock.confirm",
+            NoteKind::LocationTested => "location.test",
         }
     }
 

@@ -38,7 +38,8 @@ impl NoteCopies {
             }
             let since = if known.state == copy.state { known.since } else { apply.time };
             let anew = known.anew.filter(|_| copy.whole.is_none());
-            apply.tables.put(&CopyRow { since, left: known.left, anew, ..copy.clone() })?;
+            let left = known.left.filter(|_| copy.whole.is_none());
+            apply.tables.put(&CopyRow { since, left, anew, ..copy.clone() })?;
         }
         Ok(outcome)
     }

@@ -19,6 +19,9 @@ pub struct ReplaceLocation {
     pub location: Name,
     #[n(1)]
     pub url: String,
+    /// The place that is left could not be read: nobody looks for anything there.
+    #[n(2)]
+    pub left_is_gone: Option<bool>,
 }
 
 impl ReplaceLocation {
@@ -28,9 +31,10 @@ impl ReplaceLocation {
             return Ok(Outcome::Unchanged);
         }
         insist_on_own_place(apply, &self.location, &self.url)?;
-        let (revision, url, left) = (old.revision + 1, self.url.clone(), old.url.clone());
+        let (revision, url) = (old.revision + 1, self.url.clone());
+        let left = (self.left_is_gone != Some(true)).then(|| old.url.clone());
         apply.tables.put(&LocationRow { revision, url, ..old })?;
-        lacks_something(apply, &self.location, Place::Anew(Some(left)))?;
+        lacks_something(apply, &self.location, Place::Anew(left))?;
         Ok(Outcome::Done)
     }
 }

@@ -287,7 +287,7 @@ pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
 }
 
 pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
-    ReplaceLocation { location: name(location), url: url.to_owned() }
+    ReplaceLocation { location: name(location), url: url.to_owned(), left_is_gone: None }
 }
 
 /// `main` is required, and `far` follows.
@@ -570,18 +570,19 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
-    [samples, location_samples(), members::samples(), late_samples()].concat()
-}
-
-/// In the order in which their bytes were frozen.
-fn late_samples() -> Vec<(&'static str, Command)> {
-    [recovering::samples(), retaining::samples(), collecting::samples()].concat()
+    // In the order in which their bytes were frozen.
+    let late = [recovering::samples(), retaining::samples(), collecting::samples()].concat();
+    [samples, location_samples(), members::samples(), late].concat()
 }
 
 fn location_samples() -> Vec<(&'static str, Command)> {
+    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
     let main = || name("main");
     let placed = commit(1, 1, agent(1), PointState::Complete);
+    let left_is_gone = Some(true);
+    let gone = ReplaceLocation { left_is_gone, ..replace_location("main", "local:/mnt/new") };
     vec![
+        ("note_of_a_trial", tested.into()),
         ("disable_location", DisableLocation { location: main() }.into()),
         ("enable_location", EnableLocation { location: main() }.into()),
         ("replace_location", replace_location("main", "local:/mnt/backup").into()),
@@ -591,6 +592,7 @@ fn location_samples() -> Vec<(&'static str, Command)> {
         ("note_copies", note_copies(7, CopyState::Away).into()),
         ("pass_over", PassOver { vault: ids::vault(), location: main() }.into()),
         ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
+        ("replace_gone", gone.into()),
         ("rebuild_location", RebuildLocation { location: main() }.into()),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! Credentials are the account's key in a file, or what is found where the process runs: a key, a
 //! shared access signature or an application in `AZURE_…` variables, or the managed identity of an
-//! instance.
+//! instance. What is found goes to Azure alone: the URL names a file for any other endpoint.
 //!
 //! An endpoint is the account's own (`https://ACCOUNT.blob.…`), or it serves many and has the
 //! account in its paths; its name tells, unless `path_style` does.
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Ground,
+    endpoint::Endpoint,
     place::{Place, is_endpoint},
 };
 use holdfast_common::Result;
@@ -44,16 +45,23 @@ pub(crate) fn settle(text: &str) -> Result<String, String> {
 
 pub(crate) fn ground(text: &str) -> Option<Ground> {
     let place = parse(text).ok()?;
-    Some(Ground::in_container(place.option("endpoint").unwrap_or("azure"), &place))
+    let there = Endpoint::of(&service(&place));
+    let server = there.azure().map_or_else(|| there.server(), str::to_owned);
+    Some(Ground::in_container(&server, &place))
 }
 
 pub(super) fn connect(place: &Place) -> Result<Arc<dyn Cloud>> {
     let (account, container) = parts(place);
     let service = service(place);
+    let there = Endpoint::of(&service);
+    there.insist_on_tls()?;
     let found = match place.option("key_file") {
         Some(file) => MicrosoftAzureBuilder::new().with_access_key(key_in(file)?.trim()),
         // Of the environment only who we are is taken, not where to go.
-        None => MicrosoftAzureBuilder::from_env().with_use_emulator(false),
+        None if there.azure().is_some() => {
+            MicrosoftAzureBuilder::from_env().with_use_emulator(false)
+        }
+        None => return Err(there.not_for("Azure", "key_file=FILE")),
     };
     let built = found
         .with_account(account)

@@ -3,10 +3,11 @@
 //! Every call is tried once here; whoever wants more wraps the store in `Retry`, which counts and
 //! waits in one place for all kinds of locations.
 
-use core::{pin::Pin, time::Duration};
+use core::{fmt, pin::Pin, time::Duration};
 use holdfast_common::{Code, Error, Result};
 use object_store::{ClientOptions, RetryConfig, list::PaginatedListStore};
-use std::{fs, io, os::unix::fs::PermissionsExt};
+use rustix::fs::{Mode, OFlags};
+use std::{fs::File, io::Read, os::unix::fs::PermissionsExt};
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Without a byte for so long an answer will not come, or has stalled.
@@ -43,24 +44,39 @@ pub(super) fn patience(endpoint: &str) -> ClientOptions {
         .with_timeout(CALL_MAX)
 }
 
-/// The text of a file that holds a key. Others must not be able to read it.
+/// The text of a file that holds a key. Others must not be able to read it. It is opened once, so
+/// that what is looked at is what is read, and never waited for: it may be a pipe.
 pub(super) fn key_in(path: &str) -> Result<String> {
-    let unread = |error: io::Error| {
-        let message = format!("reading the key in {path}");
-        Error::new(Code::LocationCredentialsMissing, message).cause(error)
-    };
-    let found = fs::metadata(path).map_err(unread)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let file = File::from(opened.map_err(|errno| unread(path, &errno))?);
+    let found = file.metadata().map_err(|error| unread(path, &error))?;
+    if !found.is_file() {
+        return Err(no_key(format!("{path} is not a file, and holds no key")));
+    }
     if found.permissions().mode() & 0o007 != 0 {
         let message = format!("everybody on this host may use the key in {path}");
-        return Err(
-            Error::new(Code::LocationCredentialsRefused, message).next(format!("chmod o= {path}"))
-        );
+        return Err(no_key(message).next(format!("chmod o= {path}")));
     }
-    if found.len() > KEY_BYTES_MAX {
-        let message = format!("{path} is too long for a key");
-        return Err(Error::new(Code::LocationCredentialsRefused, message));
+    key_of(&file, path, KEY_BYTES_MAX)
+}
+
+/// All that comes of it, up to a bound: what a file says of its length may not be so.
+fn key_of(file: &File, path: &str, bytes_max: u64) -> Result<String> {
+    let mut text = String::new();
+    file.take(bytes_max + 1).read_to_string(&mut text).map_err(|error| unread(path, &error))?;
+    if text.len() as u64 > bytes_max {
+        return Err(no_key(format!("{path} is too long for a key")));
     }
-    fs::read_to_string(path).map_err(unread)
+    Ok(text)
+}
+
+fn unread(path: &str, error: &dyn fmt::Display) -> Error {
+    Error::new(Code::LocationCredentialsMissing, format!("reading the key in {path}")).cause(error)
+}
+
+fn no_key(message: String) -> Error {
+    Error::new(Code::LocationCredentialsRefused, message)
 }
 
 /// The client was not made: what it was given is no key, no account, no file.
@@ -71,6 +87,34 @@ pub(super) fn unmade(error: object_store::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, path::Path};
+
+    /// What `key_in` says of a path, unless it hangs.
+    fn told(path: &str) -> Option<Result<String>> {
+        let (path, (tell, told)) = (path.to_owned(), std::sync::mpsc::sync_channel(1));
+        std::thread::spawn(move || tell.send(key_in(&path)));
+        told.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    #[test]
+    fn what_is_no_plain_file_holds_no_key_and_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let told = told(path.to_str().unwrap());
+            let error = told.unwrap_or_else(|| panic!("{} hangs", path.display())).unwrap_err();
+            assert_eq!(error.code, Code::LocationCredentialsRefused, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_tells_no_length_is_read_up_to_a_bound() {
+        let path = "/proc/self/smaps";
+        let error = key_of(&fs::File::open(path).unwrap(), path, 64).unwrap_err();
+        assert_eq!(error.code, Code::LocationCredentialsRefused, "{error:?}");
+    }
 
     #[test]
     fn a_key_that_everybody_can_read_is_refused() {

@@ -2,7 +2,8 @@
 //!
 //! Credentials are a service account's file, or what is found where the process runs: the file that
 //! `GOOGLE_APPLICATION_CREDENTIALS` or `GOOGLE_SERVICE_ACCOUNT` names, the one of `gcloud`, or the
-//! metadata server of an instance.
+//! metadata server of an instance. What is found goes to Google alone: the URL names a file for any
+//! other endpoint.
 
 use super::{
     client::{Cloud, Identified, ONCE, key_in, patience, unmade},
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::{
     Ground,
+    endpoint::{Endpoint, GOOGLE},
     place::{Place, is_endpoint},
 };
 use holdfast_common::Result;
@@ -18,7 +20,6 @@ use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 use std::sync::Arc;
 
 const KNOWN: &[&str] = &["endpoint", "service_account"];
-const GOOGLE: &str = "https://storage.googleapis.com";
 
 pub(super) fn parse(text: &str) -> Result<Place, String> {
     let place = Place::parse(text, 1, KNOWN)?;
@@ -37,14 +38,19 @@ pub(crate) fn settle(text: &str) -> Result<String, String> {
 
 pub(crate) fn ground(text: &str) -> Option<Ground> {
     let place = parse(text).ok()?;
-    Some(Ground::in_container(place.option("endpoint").unwrap_or("gcs"), &place))
+    let there = Endpoint::of(place.option("endpoint").unwrap_or(GOOGLE));
+    let server = there.google().map_or_else(|| there.server(), str::to_owned);
+    Some(Ground::in_container(&server, &place))
 }
 
 pub(super) fn connect(place: &Place) -> Result<Arc<dyn Cloud>> {
     let endpoint = place.option("endpoint").unwrap_or(GOOGLE);
+    let there = Endpoint::of(endpoint);
+    there.insist_on_tls()?;
     let found = match place.option("service_account") {
         Some(file) => GoogleCloudStorageBuilder::new().with_service_account_key(key_in(file)?),
-        None => GoogleCloudStorageBuilder::from_env(),
+        None if there.google().is_some() => GoogleCloudStorageBuilder::from_env(),
+        None => return Err(there.not_for("Google", "service_account=FILE")),
     };
     let built = found
         .with_bucket_name(&place.container)

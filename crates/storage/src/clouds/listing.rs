@@ -2,18 +2,41 @@
 //!
 //! Both clouds list in byte order and can begin behind a name; the emulator of one cannot, and
 //! begins at the beginning. So what comes is looked at: rows up to `after` are left out, and a page
-//! of which nothing is left is followed by the next one.
+//! of which nothing is left is followed by the next one. A server may give such pages for ever: one
+//! that was there before ends the listing with an error.
 
 use super::{CloudStore, meta, refusal::refused, witness::Sieve};
 use crate::{
     ObjectName, ObjectPrefix,
     store::{ObjectMeta, ObjectStore},
 };
-use holdfast_common::{Result, limits};
+use holdfast_common::{Code, Error, Result, limits};
 use object_store::{
     Extensions,
     list::{PaginatedListOptions, PaginatedListResult},
 };
+
+/// The marks of the pages of one listing. One of them is kept, and another one after twice as many
+/// pages: whatever goes in a circle comes by it.
+#[derive(Default)]
+struct Marks {
+    kept: Option<String>,
+    seen: u64,
+}
+
+impl Marks {
+    fn insist_on_new(&mut self, mark: Option<&str>) -> Result<()> {
+        if mark == self.kept.as_deref() {
+            let message = "the server lists what was listed before";
+            return Err(Error::new(Code::LocationRequestRefused, message));
+        }
+        self.seen += 1;
+        if self.seen.is_power_of_two() {
+            self.kept = mark.map(str::to_owned);
+        }
+        Ok(())
+    }
+}
 
 impl CloudStore {
     pub(super) async fn page(
@@ -27,7 +50,7 @@ impl CloudStore {
         if !is_within && after.is_some_and(|after| after.as_str() > prefix.as_str()) {
             return Ok(Vec::new());
         }
-        let (mut rows, mut token) = (Vec::new(), None);
+        let (mut rows, mut token, mut marks) = (Vec::new(), None, Marks::default());
         if !is_within && let Ok(name) = prefix.as_str().parse() {
             // The client leaves out a name that is all of the prefix.
             rows.extend(self.head(&name).await?);
@@ -46,6 +69,7 @@ impl CloudStore {
                 rows.truncate(limit);
                 return Ok(rows);
             }
+            marks.insist_on_new(token.as_deref())?;
         }
     }
 

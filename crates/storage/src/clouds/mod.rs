@@ -23,9 +23,10 @@ mod witness;
 
 use crate::{
     ObjectName, ObjectPrefix,
+    blocking::blocking,
     place::Place,
     refusal::{check_object, check_range, check_whole, missing},
-    remote,
+    remote::{self, Absence},
     store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -36,7 +37,7 @@ use futures::StreamExt;
 use holdfast_common::{Code, Error, Result, Timestamp};
 use md5::{Digest, Md5};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt, PutMode, path::Path};
-use refusal::{Taken, is_absent, is_taken, may_be_past_end, refused, unidentified, unread};
+use refusal::{Taken, absence, is_taken, may_be_past_end, refused, unidentified};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use witness::Echo;
@@ -72,9 +73,15 @@ impl CloudStore {
 
     /// The client, with credentials at hand.
     async fn cloud(&self) -> Result<&dyn Cloud> {
-        let cloud = self.cloud.get_or_try_init(async || (self.connect)(&self.place)).await?;
+        let cloud = self.cloud.get_or_try_init(|| self.connected()).await?;
         cloud.identify().await.map_err(|error| unidentified(&error))?;
         Ok(cloud.as_ref())
+    }
+
+    /// Keys are read from files, which may hang.
+    async fn connected(&self) -> Result<Arc<dyn Cloud>> {
+        let (connect, place) = (self.connect, self.place.clone());
+        blocking(move || connect(&place)).await
     }
 
     fn path(&self, name: &ObjectName) -> Path {
@@ -102,8 +109,26 @@ impl CloudStore {
     async fn lies(&self, key: &str) -> Result<bool> {
         match self.cloud().await?.head(&Path::from(key)).await {
             Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) if self.is_absent(&error).await? => Ok(false),
             Err(error) => Err(refused(&format!("looking at {key}"), &error)),
+        }
+    }
+
+    /// The error of a read: absent, or refused.
+    async fn unread(&self, name: &ObjectName, error: &object_store::Error) -> Error {
+        match self.is_absent(error).await {
+            Ok(true) => missing(name),
+            Ok(false) => refused(&format!("reading {name}"), error),
+            Err(other) => other,
+        }
+    }
+
+    /// An object is absent from a container that is there, and can be listed.
+    async fn is_absent(&self, error: &object_store::Error) -> Result<bool> {
+        match absence(error) {
+            Absence::No => Ok(false),
+            Absence::Perhaps => self.keys("", None, 1, None).await.map(|_| true),
+            Absence::Sure => Ok(true),
         }
     }
 
@@ -197,8 +222,10 @@ impl ObjectStore for CloudStore {
 
     fn get<'a>(&'a self, name: &'a ObjectName, bytes_max: usize) -> Pending<'a, Bytes> {
         Box::pin(async move {
-            let got = self.cloud().await?.get(&self.path(name)).await;
-            let found = got.map_err(|error| unread(name, &error))?;
+            let found = match self.cloud().await?.get(&self.path(name)).await {
+                Ok(found) => found,
+                Err(error) => return Err(self.unread(name, &error).await),
+            };
             let length = check_whole(name, found.meta.size, bytes_max)?;
             whole(name, found, length).await
         })
@@ -221,7 +248,7 @@ impl ObjectStore for CloudStore {
                     check_range(name, &range, meta.length)?;
                     return Err(refused(&format!("reading {name}"), &error));
                 }
-                Err(error) => return Err(unread(name, &error)),
+                Err(error) => return Err(self.unread(name, &error).await),
             };
             check_range(name, &range, found.meta.size)?;
             whole(name, found, wanted).await
@@ -232,7 +259,7 @@ impl ObjectStore for CloudStore {
         Box::pin(async move {
             match self.cloud().await?.head(&self.path(name)).await {
                 Ok(found) => Ok(Some(meta(name.clone(), &found))),
-                Err(error) if is_absent(&error) => Ok(None),
+                Err(error) if self.is_absent(&error).await? => Ok(None),
                 Err(error) => Err(refused(&format!("looking at {name}"), &error)),
             }
         })
@@ -251,7 +278,7 @@ impl ObjectStore for CloudStore {
         Box::pin(async move {
             match self.cloud().await?.delete(&self.path(name)).await {
                 Ok(()) => Ok(true),
-                Err(error) if is_absent(&error) => Ok(false),
+                Err(error) if self.is_absent(&error).await? => Ok(false),
                 Err(error) => Err(refused(&format!("deleting {name}"), &error)),
             }
         })

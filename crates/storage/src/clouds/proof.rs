@@ -10,12 +10,12 @@
 
 use super::{
     CloudStore,
-    refusal::{is_absent, refused},
+    refusal::{absence, refused},
     time_of,
 };
 use crate::{
     layers::Operation,
-    remote::{Trial, scratch, writes_once},
+    remote::{Absence, Trial, scratch, writes_once},
     store::{Keeps, Pending, Probe},
 };
 use bytes::Bytes;
@@ -33,7 +33,7 @@ impl Trial for CloudStore {
         Box::pin(async move {
             match self.cloud().await?.delete(&Path::from(key)).await {
                 Ok(()) => Ok(()),
-                Err(error) if is_absent(&error) => Ok(()),
+                Err(error) if absence(&error) != Absence::No => Ok(()),
                 Err(error) => Err(refused("deleting what was tried", &error)),
             }
         })

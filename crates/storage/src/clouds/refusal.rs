@@ -4,8 +4,7 @@
 //! beneath them, with the server's own word for what is wrong; nothing of the request is in it,
 //! which has been signed with a secret.
 
-use crate::ObjectName;
-use crate::refusal::missing;
+use crate::remote::Absence;
 use core::{error::Error as StdError, fmt, iter};
 use holdfast_common::{Code, Error};
 
@@ -111,15 +110,19 @@ pub(super) fn is_taken(error: &object_store::Error) -> Taken {
     }
 }
 
-/// The server answered that there is no such object.
-pub(super) fn is_absent(error: &object_store::Error) -> bool {
-    if let object_store::Error::NotFound { .. } = error {
-        return true;
+/// Whether the server answered that there is no such object. Google's answer to a head says no more
+/// than that something is not there.
+pub(super) fn absence(error: &object_store::Error) -> Absence {
+    let Some(refusal) = Refusal::beneath(error) else {
+        let is_absent = matches!(error, object_store::Error::NotFound { .. });
+        return if is_absent { Absence::Perhaps } else { Absence::No };
+    };
+    match (refusal.status, refusal.code.as_str()) {
+        (Some(404), "BlobNotFound" | "NoSuchKey") => Absence::Sure,
+        (Some(404), "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted") => Absence::No,
+        (Some(404), _) => Absence::Perhaps,
+        _ => Absence::No,
     }
-    let is_other = ["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"];
-    Refusal::beneath(error).is_some_and(|refusal| {
-        refusal.status == Some(404) && !is_other.contains(&refusal.code.as_str())
-    })
 }
 
 /// The range that was asked for may lie behind the object's end: the server says so, or answers in
@@ -139,11 +142,6 @@ pub(super) fn refused(what: &str, error: &object_store::Error) -> Error {
             .next("let the identity that the coordinators use read, write, list and delete there"),
         _ => said,
     }
-}
-
-/// The error of a read: absent, or refused.
-pub(super) fn unread(name: &ObjectName, error: &object_store::Error) -> Error {
-    if is_absent(error) { missing(name) } else { refused(&format!("reading {name}"), error) }
 }
 
 /// No credentials could be had. An instance's own service that says no, or is not there, means
@@ -249,21 +247,21 @@ mod tests {
     #[test]
     fn absent_and_taken_are_told_from_refused() {
         for (status, code, absent, taken) in [
-            (404, "BlobNotFound", true, Taken::No),
-            (404, "NoSuchKey", true, Taken::No),
-            (404, "", true, Taken::No),
-            (404, "ContainerNotFound", false, Taken::No),
-            (404, "NoSuchBucket", false, Taken::No),
-            (409, "BlobAlreadyExists", false, Taken::Yes),
-            (409, "BlobImmutableDueToPolicy", false, Taken::Perhaps),
-            (412, "PreconditionFailed", false, Taken::Yes),
-            (403, "AccessDenied", false, Taken::No),
+            (404, "BlobNotFound", Absence::Sure, Taken::No),
+            (404, "NoSuchKey", Absence::Sure, Taken::No),
+            (404, "", Absence::Perhaps, Taken::No),
+            (404, "ContainerNotFound", Absence::No, Taken::No),
+            (404, "NoSuchBucket", Absence::No, Taken::No),
+            (409, "BlobAlreadyExists", Absence::No, Taken::Yes),
+            (409, "BlobImmutableDueToPolicy", Absence::No, Taken::Perhaps),
+            (412, "PreconditionFailed", Absence::No, Taken::Yes),
+            (403, "AccessDenied", Absence::No, Taken::No),
         ] {
             let error = answer(status, code);
-            assert_eq!((is_absent(&error), is_taken(&error)), (absent, taken), "{status} {code}");
+            assert_eq!((absence(&error), is_taken(&error)), (absent, taken), "{status} {code}");
         }
-        let named = Refusal::answered(404, Some("ContainerNotFound"), "", false);
-        assert!(!is_absent(&error(named)), "a head has its code in the head");
+        let named = error(Refusal::answered(404, Some("ContainerNotFound"), "", false));
+        assert_eq!(absence(&named), Absence::No, "a head has its code in the head");
         let words = "Bulk delete request failed for key a: Forbidden (code: 403)";
         let part = object_store::Error::Generic { store: "tests", source: words.into() };
         assert_eq!(refused("deleting", &part).code, Code::LocationRefused);

@@ -151,6 +151,17 @@ impl Directory {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
+    pub(super) fn has_tmp(&self) -> Result<bool> {
+        let refused = |errno| refusal::errno("looking for the location's tmp/", errno);
+        temporary::has_tmp(self.root()).map_err(refused)
+    }
+
+    /// Unless somebody has put something there meanwhile.
+    pub(super) fn remove_tmp(&self) -> Result<()> {
+        let refused = |errno| refusal::errno("removing the location's tmp/", errno);
+        temporary::remove_tmp(self.root()).map_err(refused)
+    }
+
     pub(super) fn prove_create_only(&self) -> Result<bool> {
         temporary::prove_create_only(self.root(), self.sync)
     }

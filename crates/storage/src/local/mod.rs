@@ -18,13 +18,14 @@ mod listing;
 mod temporary;
 mod unbuffered;
 
+use crate::blocking::blocking;
 use crate::layers::Operation;
 use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range};
 use directory::Directory;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::Result;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,14 +42,29 @@ impl LocalStore {
         Ok(Self { directory: Arc::new(directory) })
     }
 
+    /// Opens one that may be somebody else's, and clears nothing.
+    pub fn visit(root: &Path) -> Result<Self> {
+        Ok(Self { directory: Arc::new(Directory::open(root)?) })
+    }
+
     /// The same, making the directory durably first if it is not there.
     pub fn create(root: &Path) -> Result<Self> {
         beneath::make_root(root)?;
-        Self::open(root)
+        Self::visit(root)
     }
 
-    /// All that can be seen of the directory, for people.
+    /// All that can be seen of the directory, for people. Where there was no `tmp/`, none stays.
     async fn look(&self) -> Result<Probe> {
+        let is_new = !self.blocking(Directory::has_tmp).await?;
+        let probe = self.look_inside().await;
+        // Where nothing can be written nothing was made, and what was tried is what counts.
+        if is_new && let Err(error) = self.blocking(Directory::remove_tmp).await {
+            tracing::debug!(%error, "what was made for a trial stays");
+        }
+        probe
+    }
+
+    async fn look_inside(&self) -> Result<Probe> {
         let free = self.blocking(Directory::free_bytes).await?;
         let mut probe = Probe { free_bytes: Some(free), ..Probe::default() };
         let write = self.blocking(Directory::prove_create_only);
@@ -74,18 +90,7 @@ impl LocalStore {
         work: impl FnOnce(&Directory) -> Result<T> + Send + 'static,
     ) -> Pending<'a, T> {
         let directory = Arc::clone(&self.directory);
-        Box::pin(async move {
-            match tokio::task::spawn_blocking(move || work(&directory)).await {
-                Ok(outcome) => outcome,
-                Err(error) if error.is_panic() => {
-                    Err(Error::new(Code::InternalBug, "work on a location panicked").cause(error))
-                }
-                Err(error) => {
-                    let message = "the process is stopping, the location was not asked";
-                    Err(Error::new(Code::LocationIoFailed, message).cause(error))
-                }
-            }
-        })
+        Box::pin(blocking(move || work(&directory)))
     }
 }
 

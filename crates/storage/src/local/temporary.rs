@@ -172,6 +172,22 @@ fn is_ours(name: &str) -> bool {
     })
 }
 
+pub(super) fn has_tmp(root: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(root, TMP, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Only when it is empty, or gone.
+pub(super) fn remove_tmp(root: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(root, TMP, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 fn open_tmp(root: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     match beneath::open_folder(root, TMP) {
         Err(Errno::NOENT) => {}

@@ -3,8 +3,9 @@
 //! Every call is tried once here; whoever wants more wraps the store in `Retry`, which counts and
 //! waits in one place for all kinds of locations.
 
-use super::options::Options;
+use super::{identity::Discreet, options::Options};
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::{
     Client,
     config::{
@@ -45,8 +46,13 @@ pub(super) async fn connect(options: &Options) -> Client {
     if let Some(keys) = &options.keys {
         chain = chain.credentials_provider(keys.clone());
     }
+    let mut found = chain.load().await;
+    if let Some(keys) = found.credentials_provider() {
+        let keys = SharedCredentialsProvider::new(Discreet::new(keys, options));
+        found = found.into_builder().credentials_provider(keys).build();
+    }
     // The signature holds the hash of what is sent; and whoever reads checks by itself.
-    let mut config = aws_sdk_s3::config::Builder::from(&chain.load().await)
+    let mut config = aws_sdk_s3::config::Builder::from(&found)
         .force_path_style(options.path_style)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

@@ -12,15 +12,17 @@
 //! server does not enforce is not relied on: see `proof`.
 
 mod client;
+mod identity;
 mod options;
 mod proof;
 mod refusal;
 
 use crate::{
     ObjectName, ObjectPrefix,
+    endpoint::{Endpoint, partition},
     place::Place,
     refusal::{check_object, check_range, check_whole, missing},
-    remote::{compare, confirm},
+    remote::{Absence, compare, confirm},
     store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt},
 };
 use aws_credential_types::Credentials;
@@ -36,7 +38,7 @@ use core::{fmt, ops::Range};
 use holdfast_common::{Code, Error, Result, Timestamp, limits};
 use options::Options;
 use proof::{Check, Proof};
-use refusal::{Taken, is_absent, is_taken, refused};
+use refusal::{Taken, absence, is_taken, refused};
 use tokio::sync::OnceCell;
 
 pub struct S3Store {
@@ -53,8 +55,15 @@ pub(crate) fn settle(text: &str) -> Result<String, String> {
 /// What two locations must not share: the server, the bucket, and the prefix.
 pub(crate) fn ground(text: &str) -> Option<crate::Ground> {
     let options = Options::parse(text).ok()?;
-    let server = options.endpoint.as_deref().unwrap_or("s3");
-    Some(crate::Ground::in_container(server, &options.place))
+    let server = match options.endpoint.as_deref().map(Endpoint::of) {
+        None => partition(options.region.as_deref().unwrap_or_default()).to_owned(),
+        // Google's buckets can be spoken to as if they were Amazon's.
+        Some(there) => match there.amazon().or(there.google()) {
+            Some(cloud) => cloud.to_owned(),
+            None => there.server(),
+        },
+    };
+    Some(crate::Ground::in_container(&server, &options.place))
 }
 
 impl S3Store {
@@ -101,8 +110,10 @@ impl S3Store {
     /// The same with the hash that this location was seen to look at.
     async fn put_checked(&self, key: &str, bytes: &Bytes) -> Result<PutObjectFluentBuilder> {
         let put = self.put(key, bytes.clone()).await;
-        Ok(match self.proof().await?.check {
+        let proof = self.proof().await?;
+        Ok(match proof.check {
             Some(check @ (Check::Md5 | Check::Sha256)) => check.attach(put, bytes),
+            Some(Check::Signature) | None if proof.may_lock => Check::Md5.attach(put, bytes),
             Some(Check::Signature) | None => put,
         })
     }
@@ -130,11 +141,24 @@ impl S3Store {
     }
 
     /// The error of a read: absent, or refused.
-    fn unread<E>(name: &ObjectName, error: &SdkError<E, HttpResponse>) -> Error
+    async fn unread<E>(&self, name: &ObjectName, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: aws_sdk_s3::error::ProvideErrorMetadata + core::error::Error + 'static,
     {
-        if is_absent(error) { missing(name) } else { refused(&format!("reading {name}"), error) }
+        match self.is_absent(absence(error)).await {
+            Ok(true) => missing(name),
+            Ok(false) => refused(&format!("reading {name}"), error),
+            Err(other) => other,
+        }
+    }
+
+    /// An object is absent from a bucket that is there, and can be listed.
+    async fn is_absent(&self, absence: Absence) -> Result<bool> {
+        match absence {
+            Absence::No => Ok(false),
+            Absence::Perhaps => self.keys("", None, 1).await.map(|_| true),
+            Absence::Sure => Ok(true),
+        }
     }
 
     /// A page of keys below `prefix` and after `after`, and whether more follow.
@@ -221,7 +245,11 @@ impl ObjectStore for S3Store {
         Box::pin(async move {
             let (bucket, key) = (&self.place().container, self.place().key(name.as_str()));
             let get = self.client().await.get_object().bucket(bucket).key(key);
-            let output = get.send().await.map_err(|error| Self::unread(name, &error))?;
+            let output = get.send().await;
+            let output = match output {
+                Ok(output) => output,
+                Err(error) => return Err(self.unread(name, &error).await),
+            };
             let length = check_whole(name, length_of(output.content_length)?, bytes_max)?;
             whole(&format!("object {name}"), output, length).await
         })
@@ -245,7 +273,7 @@ impl ObjectStore for S3Store {
                     check_range(name, &range, meta.length)?;
                     return Err(refused(&format!("reading {name}"), &error));
                 }
-                Err(error) => return Err(Self::unread(name, &error)),
+                Err(error) => return Err(self.unread(name, &error).await),
             };
             let got = length_of(output.content_length)?;
             check_range(name, &range, range.start.saturating_add(got))?;
@@ -262,7 +290,7 @@ impl ObjectStore for S3Store {
                     length: length_of(found.content_length)?,
                     modified: time_of(found.last_modified.as_ref()),
                 })),
-                Err(error) if is_absent(&error) => Ok(None),
+                Err(error) if self.is_absent(absence(&error)).await? => Ok(None),
                 Err(error) => Err(refused(&format!("looking at {name}"), &error)),
             }
         })
@@ -318,7 +346,7 @@ impl ObjectStore for S3Store {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         Box::pin(async move {
-            let Proof { create_only, check } = self.proof().await?;
+            let Proof { create_only, check, .. } = self.proof().await?;
             Ok(Keeps { create_only, checked: check.is_some() })
         })
     }

@@ -84,7 +84,7 @@ fn storage_class(text: &str) -> Result<StorageClass, String> {
         StorageClass::Glacier | StorageClass::DeepArchive => Err(format!(
             "objects of the storage class `{text}` are given hours after they were asked for"
         )),
-        _ => Err(format!("`{text}` is no storage class that is known here")),
+        _ => Err("it is no storage class that is known here".to_owned()),
     }
 }
 

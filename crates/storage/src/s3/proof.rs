@@ -35,15 +35,18 @@ use aws_sdk_s3::{
 use aws_smithy_runtime_api::box_error::BoxError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use holdfast_common::{Result, Timestamp};
+use holdfast_common::{Code, Error, Result, Timestamp};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::time::Instant;
 
-const LOCK_SECS: i64 = 3;
+const LOCK_MIN: Duration = Duration::from_secs(3);
+/// Within what a trial is given.
+const LOCK_MAX: Duration = Duration::from_secs(20);
 const TRIED: &[u8] = b"what is tried here";
 const OTHER: &[u8] = b"what is not sent";
 
@@ -53,6 +56,9 @@ pub(super) struct Proof {
     pub(super) create_only: bool,
     /// The cheapest one that the server looks at.
     pub(super) check: Option<Check>,
+    /// Objects can be locked there, and then are by a default, or may be: such a bucket demands an
+    /// MD5 with each put.
+    pub(super) may_lock: bool,
 }
 
 /// How bytes that were changed on their way are found out by the server.
@@ -127,7 +133,7 @@ impl Intercept for DateOf {
 impl Trial for S3Store {
     fn create<'a>(&'a self, key: &'a str, bytes: Bytes) -> Pending<'a, bool> {
         Box::pin(async move {
-            match self.put(key, bytes).await.if_none_match("*").send().await {
+            match self.put_tried(key, bytes).await.if_none_match("*").send().await {
                 Ok(_) => Ok(true),
                 Err(error) if is_taken(&error) == Taken::Yes => Ok(false),
                 Err(error) => Err(refused("writing", &error)),
@@ -139,8 +145,12 @@ impl Trial for S3Store {
         Box::pin(async move {
             let bucket = &self.place().container;
             let delete = self.client().await.delete_object().bucket(bucket).key(key);
-            let deleted = delete.send().await.map(drop);
-            deleted.map_err(|error| refused("deleting what was tried", &error))
+            let deleted = delete.send().await;
+            let deleted = deleted.map_err(|error| refused("deleting what was tried", &error))?;
+            if deleted.version_id.is_some() {
+                self.forget_versions(key).await;
+            }
+            Ok(())
         })
     }
 }
@@ -149,19 +159,39 @@ impl S3Store {
     /// What puts rely on.
     pub(super) async fn prove(&self) -> Result<Proof> {
         let create_only = writes_once(self, self.place()).await?;
+        let may_lock = self.may_lock().await?;
         for check in Check::ALL {
             if self.looks_at(check).await? {
-                return Ok(Proof { create_only, check: Some(check) });
+                return Ok(Proof { create_only, check: Some(check), may_lock });
             }
         }
-        Ok(Proof { create_only, check: None })
+        Ok(Proof { create_only, check: None, may_lock })
+    }
+
+    /// Whether the bucket says so; or does not say, to an identity that may not ask.
+    async fn may_lock(&self) -> Result<bool> {
+        let bucket = &self.place().container;
+        let asked = self.client().await.get_object_lock_configuration().bucket(bucket).send();
+        match asked.await {
+            Ok(found) => Ok(found.object_lock_configuration.is_some()),
+            Err(error) => match refused("asking for locks", &error) {
+                error if error.is_retryable() => Err(error),
+                error => Ok(error.code == Code::LocationRefused),
+            },
+        }
+    }
+
+    /// A put of something small that is tried, which every bucket takes.
+    async fn put_tried(&self, key: &str, bytes: Bytes) -> PutObjectFluentBuilder {
+        Check::Md5.attach(self.put(key, bytes.clone()).await, &bytes)
     }
 
     /// Bytes that are sent with the hash of others are refused for that, and with their own taken.
     async fn looks_at(&self, check: Check) -> Result<bool> {
         let key = scratch(self.place());
-        let put =
-            async |of: &[u8]| check.attach(self.put(&key, Bytes::from_static(TRIED)).await, of);
+        let put = async |of: &[u8]| {
+            check.attach(self.put_tried(&key, Bytes::from_static(TRIED)).await, of)
+        };
         let wrong = put(OTHER).await;
         let outcome = match check {
             Check::Signature => wrong.customize().interceptor(SignOther).send().await,
@@ -187,7 +217,7 @@ impl S3Store {
         let key = scratch(self.place());
         let bucket = &self.place().container;
         let client = self.client().await;
-        let put = self.put(&key, Bytes::from_static(TRIED)).await;
+        let put = self.put_tried(&key, Bytes::from_static(TRIED)).await;
         let put = async { put.send().await.map_err(|error| refused("writing", &error)) };
         if probe.note(Operation::Put, Box::pin(put)).await?.is_none() {
             probe.write_refused = probe.refused.pop().map(|(_, error)| error);
@@ -212,6 +242,25 @@ impl S3Store {
             Err(error) => probe.locking_refused = Some(error),
         }
         Ok(probe)
+    }
+
+    /// Where older versions are kept, what was tried goes for good, with the marks of its deletion.
+    /// Who may not delete versions leaves them, which costs a little room.
+    async fn forget_versions(&self, key: &str) {
+        let bucket = &self.place().container;
+        let asked = self.client().await.list_object_versions().bucket(bucket).prefix(key).send();
+        let Ok(found) = asked.await else { return };
+        let versions = found.versions.unwrap_or_default().into_iter();
+        let marks = found.delete_markers.unwrap_or_default().into_iter();
+        let versions = versions.map(|version| version.version_id);
+        let versions: Vec<String> =
+            versions.chain(marks.map(|mark| mark.version_id)).flatten().collect();
+        for version in versions {
+            if let Err(error) = self.delete_version(key, &version).await {
+                let error = refused("deleting a version", &error);
+                tracing::debug!(%error, "a version of what was tried stays");
+            }
+        }
     }
 
     /// What time it is there, by the head of an answer.
@@ -243,11 +292,14 @@ impl S3Store {
             return Ok(Locking::Off);
         }
         let key = scratch(self.place());
+        let begun = Instant::now();
         let Some(free) = self.put_version(&key, None).await? else { return Ok(Locking::Ignored) };
         // Only who may delete a version is refused for its lock.
         self.delete_version(&key, &free).await.map_err(|error| refused("deleting", &error))?;
+        let lock = lock_for(begun.elapsed());
         let Some(now) = self.now().await else { return Ok(Locking::Ignored) };
-        let until = now.as_nanos() / 1_000_000_000 + LOCK_SECS;
+        let locked = Instant::now();
+        let until = now.as_nanos() / 1_000_000_000 + i64::try_from(lock.as_secs()).unwrap_or(0);
         let Some(version) = self.put_version(&key, Some(until)).await? else {
             return Ok(Locking::Ignored);
         };
@@ -256,8 +308,12 @@ impl S3Store {
         let kept = kept.and_then(|kept| kept.retain_until_date).map(|until| until.secs());
         let deleted = self.delete_version(&key, &version).await;
         let status = deleted.as_ref().err().and_then(super::refusal::status);
+        if deleted.is_ok() && locked.elapsed() + Duration::from_secs(1) >= lock {
+            let message = "the line is too slow: the lock had ended before it was tried";
+            return Err(Error::new(Code::LocationRequestRefused, message));
+        }
         if deleted.is_err() {
-            tokio::time::sleep(Duration::from_secs(LOCK_SECS.unsigned_abs() + 1)).await;
+            tokio::time::sleep_until(locked + lock + Duration::from_secs(1)).await;
             let gone = self.delete_version(&key, &version).await;
             gone.map_err(|error| refused("deleting a version", &error))?;
         }
@@ -267,8 +323,9 @@ impl S3Store {
 
     /// What was tried, as a version of its own; none where versions are not told.
     async fn put_version(&self, key: &str, until: Option<i64>) -> Result<Option<String>> {
-        let put = Check::Md5.attach(self.put(key, Bytes::from_static(TRIED)).await, TRIED);
-        let put = put
+        let put = self
+            .put_tried(key, Bytes::from_static(TRIED))
+            .await
             .set_object_lock_mode(until.map(|_| ObjectLockMode::Compliance))
             .set_object_lock_retain_until_date(until.map(DateTime::from_secs));
         let put = put.send().await.map_err(|error| refused("writing a locked object", &error))?;
@@ -287,6 +344,13 @@ impl S3Store {
         let delete = self.client().await.delete_object().bucket(bucket).key(key);
         delete.version_id(version).send().await.map(drop)
     }
+}
+
+/// How long a lock must last to be tried where two calls took so long: it is put, read and tried,
+/// each in a call of its own.
+fn lock_for(two_calls: Duration) -> Duration {
+    let wanted = LOCK_MIN + two_calls * 4;
+    Duration::from_secs(wanted.min(LOCK_MAX).as_secs())
 }
 
 /// The codes of a refusal because of the hash alone.

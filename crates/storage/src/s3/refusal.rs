@@ -1,5 +1,6 @@
 //! What an S3 server, or the way to it, said no to: a code that tells what to do.
 
+use crate::remote::Absence;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -11,9 +12,15 @@ use holdfast_common::{Code, Error};
 /// What a server says is shown, up to a bound.
 const SAID_MAX: usize = 300;
 
-/// The server answered that there is no such object, or none under this name.
-pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    status(error) == Some(404) && !matches!(error.code(), Some("NoSuchBucket"))
+/// Whether the server answered that there is no such object. An answer to a head has no code: it
+/// may be the bucket that is not there.
+pub(super) fn absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Absence {
+    match (status(error), error.code()) {
+        (Some(404), Some("NoSuchKey")) => Absence::Sure,
+        (Some(404), Some("NoSuchBucket")) => Absence::No,
+        (Some(404), _) => Absence::Perhaps,
+        _ => Absence::No,
+    }
 }
 
 /// A put found its name taken, or somebody else putting under it at this moment.
@@ -43,7 +50,7 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let Some(status) = status(error) else { return unanswered(what, error) };
-    let region = || error.raw_response()?.headers().get("x-amz-bucket-region");
+    let region = error.raw_response().and_then(|found| found.headers().get("x-amz-bucket-region"));
     let said = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message} ({status})"),
         (Some(code), None) => format!("{code} ({status})"),
@@ -65,8 +72,10 @@ where
         | ("IllegalLocationConstraintException", _)
         | (_, 301 | 307) => {
             let error = new(Code::LocationRegionWrong);
-            match region() {
-                Some(region) => error.next(format!("add ?region={region} to the location's URL")),
+            match region {
+                Some(region) => error
+                    .cause(short(&format!("the bucket is in {region}: {said}")))
+                    .next(format!("add ?region={region} to the location's URL")),
                 None => error,
             }
         }

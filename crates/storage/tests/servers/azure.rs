@@ -1,10 +1,7 @@
 //! Azure's blobs, on Azurite. It looks at keys, says the hash of what it takes, and cannot begin a
 //! listing in the middle.
 
-use crate::{
-    credentials::{KeyFile, own_environment},
-    faults::retried,
-};
+use crate::{credentials::KeyFile, faults::retried};
 use bytes::Bytes;
 use holdfast_common::Code;
 use holdfast_storage::{
@@ -89,9 +86,7 @@ async fn what_is_wrong_is_told_apart_and_no_error_has_the_key() {
         let codes: Vec<Code> = refusals.iter().map(|error| error.code).collect();
         assert_eq!(codes, [code; 7], "{refusals:?}");
         let deleted = store.delete(&name).await.map_err(|error| error.code);
-        // What lies in no container is not there.
-        let due = if code == Code::LocationBucketMissing { Ok(false) } else { Err(code) };
-        assert_eq!(deleted, due);
+        assert_eq!(deleted, Err(code), "what lies in no container is not just not there");
         let probe = store.probe().await;
         let told = probe.map(|probe| probe.write_refused.unwrap().code);
         assert_eq!(told.unwrap_or_else(|error| error.code), code);
@@ -166,35 +161,4 @@ async fn each_fault_alone_is_a_clear_error_that_may_be_tried_again() {
         proxy.set(Weather::default());
         assert_eq!(store.get(&name, bytes.len()).await.unwrap(), bytes, "after {fault:?}");
     }
-}
-
-/// Run by the two tests below, in an environment of their own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs an environment of its own"]
-async fn with_what_the_environment_has() {
-    let container = Azurite::shared().container("environment");
-    let store = CloudStore::azure(&place(&container, "")).unwrap();
-    let put = store.put_new(&"vault".parse().unwrap(), Bytes::from_static(b"v")).await;
-    println!("put: {}", put.map_or_else(|error| error.code.name(), |_| "done"));
-}
-
-#[test]
-fn without_credentials_it_says_so() {
-    // Where an instance would get them nobody listens.
-    let environment = [("IDENTITY_ENDPOINT", "http://127.0.0.1:9/token")];
-    let said = own_environment("azure::with_what_the_environment_has", &environment);
-    assert!(said.contains("put: location.credentials_missing"), "{said}");
-}
-
-#[test]
-fn of_the_environment_it_takes_the_key_and_not_the_way() {
-    let environment = [
-        ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
-        ("AZURE_STORAGE_ACCOUNT_NAME", "other"),
-        ("AZURE_CONTAINER_NAME", "other"),
-        ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9"),
-        ("AZURE_STORAGE_USE_EMULATOR", "true"),
-    ];
-    let said = own_environment("azure::with_what_the_environment_has", &environment);
-    assert!(said.contains("put: done"), "{said}");
 }

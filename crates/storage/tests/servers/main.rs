@@ -5,7 +5,12 @@
 
 mod azure;
 mod credentials;
+mod double;
 mod faults;
 mod gcs;
+mod identity;
 mod liar;
+mod listing;
+mod locks;
+mod region;
 mod s3;

@@ -46,6 +46,18 @@ async fn a_bucket_that_keeps_versions_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tried_leaves_no_version_behind() {
+    for bucket in [Ministack::shared().bucket("probed"), Ceph::shared().bucket("probed")] {
+        bucket.version();
+        let store = store(&bucket, "/vault", "");
+        store.keeps().await.unwrap();
+        let probe = store.probe().await.unwrap();
+        assert_eq!(probe.versioned, Some(true), "{probe:?}");
+        assert_eq!(bucket.versions(), [""; 0], "at {}", bucket.endpoint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_enforces_is_found_out() {
     let ceph = store(&Ceph::shared().bucket("keeps"), "", "");
     assert_eq!(ceph.keeps().await.unwrap(), Keeps::ALL);
@@ -120,6 +132,14 @@ async fn a_bucket_that_is_not_there_and_a_server_that_is_not_there_are_told_apar
         assert_eq!(put.code, code, "{put:?}");
         let get = store.get(&name, 10).await.unwrap_err();
         assert_eq!(get.code, code, "{get:?}");
+        let head = store.head(&name).await.unwrap_err();
+        let deleted = store.delete(&name).await.unwrap_err();
+        // The answer to a head has no word for what is wrong; only what seems absent is looked for.
+        let due = match code {
+            Code::LocationCredentialsRefused => Code::LocationRefused,
+            code => code,
+        };
+        assert_eq!((head.code, deleted.code), (due, due), "{head:?} {deleted:?}");
         let text = format!("{put:?} {get:?}");
         assert!(!text.contains(&bucket.secret), "a secret in an error: {text}");
     }

@@ -279,6 +279,24 @@ fn damage_in_a_bucket_is_found_and_healed_from_another_location() {
 }
 
 #[test]
+fn no_vault_is_made_over_a_place_that_is_no_fence() {
+    // Ceph lets every writer of a name win where it keeps versions.
+    let (bucket, no_fence) = (Ceph::shared().bucket("fence"), Ceph::shared().bucket("no-fence"));
+    no_fence.version();
+    let same_keys = Bucket { name: no_fence.name.clone(), ..bucket.clone() };
+    let cluster = Cluster::over(&bucket, &[("main", url(&bucket))]);
+    cluster.run(&["location", "add", "loose", &url(&same_keys)]).fails(4, "location.fence_absent");
+    cluster.run(&["location", "add", "loose", &url(&same_keys), "--untested"]).ok();
+    let file = cluster.scratch.join("vault.toml");
+    let vault = "kind=\"vault\"\nname=\"loose\"\n[spec]\nsharing=\"agent\"\n\
+                 custody=\"coordinator\"\nlocations={required=[\"loose\"]}\n";
+    write(&file, vault);
+    let apply = cluster.run(&["apply", "-f", file.to_str().unwrap()]);
+    apply.fails(4, "location.fence_absent");
+    assert_eq!(no_fence.keys(), [""; 0], "nothing was written there");
+}
+
+#[test]
 fn a_bucket_that_refuses_says_why_at_a_backup() {
     let bucket = Ceph::shared().bucket("refuses");
     let mut cluster = Cluster::over(&bucket, &[("main", url(&bucket))]);

@@ -282,6 +282,41 @@ fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name(
 }
 
 #[test]
+fn what_was_lost_with_the_only_required_location_is_found_out_and_backups_do_not_rest_on_it() {
+    let mut scene = Scene::new();
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    let kept = scene.backup(2);
+    let large = scene.scratch.join("large");
+    scene.wait_until_held(&kept, &["main", "far"]);
+    // `far` is away while more is stored, and then that is all there is.
+    let vault = scene.scratch.join("vault");
+    fs::rename(scene.far.join("vault"), &vault).unwrap();
+    write(&large, noise(77, 2_000_000));
+    fs::copy(&large, scene.source.join("lost-with-main")).unwrap();
+    let lost = scene.dev.backup(&scene.source);
+    scene.wait_for("far", "away");
+    fs::remove_dir_all(scene.dev.dir.join("location")).unwrap();
+    fs::rename(&vault, scene.far.join("vault")).unwrap();
+    scene.restart();
+    let url = format!("local:{}", scene.scratch.join("new").display());
+    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    wait_until("`main` has what there is", PATIENCE, || {
+        scene.copies("main").is_null().then_some(())
+    });
+    assert_eq!(scene.holding(&kept), ["main", "far"]);
+    let told = scene.dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+    assert!(told["damaged"].to_string().contains(&lost), "{told:#}");
+    wait_until("`main` has what there is", PATIENCE, || {
+        scene.copies("main").is_null().then_some(())
+    });
+    // What was lost is sent again.
+    let next = scene.dev.backup(&scene.source);
+    scene.wait_until_held(&next, &["main", "far"]);
+    scene.restore_from(&scene.far, &next);
+    scene.restore_from(&scene.scratch.join("new"), &next);
+}
+
+#[test]
 fn one_that_was_dropped_and_emptied_confirms_nothing_when_it_follows_again() {
     let scene = Scene::new();
     scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
@@ -362,6 +397,7 @@ fn without_far(locations: &str) -> Scene {
     scene.wait_for("far", "current");
     scene.declare(locations).ok();
     wait_until("it lacks nothing", PATIENCE, || scene.copies("far").is_null().then_some(()));
+    scene.backup(1);
     fs::rename(&scene.far, scene.scratch.join("away")).unwrap();
     scene.restart();
     scene
@@ -393,7 +429,9 @@ fn a_backup_waits_for_a_required_location_as_long_as_the_vault_says() {
 #[test]
 fn a_vault_goes_on_without_one_that_is_away_and_requires_it_again_when_it_has_everything() {
     let scene = without_far(r#"required = ["main", "far"], enough = 1"#);
-    let alone = scene.backup(3);
+    // Too small for a pack of its own: the location is found away when the point itself is put.
+    write(&scene.source.join("tiny"), "a few more words");
+    let alone = scene.dev.backup(&scene.source);
     assert_eq!(scene.holding(&alone), ["main"]);
     assert!(scene.alarms().contains(&"location.passed_over".to_owned()), "{:?}", scene.alarms());
     assert_eq!(scene.copies("far")["role"], "returns");

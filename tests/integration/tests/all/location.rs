@@ -115,7 +115,13 @@ fn a_place_that_cannot_be_used_is_refused_with_the_finding() {
     assert_eq!(trial["checks"][0]["code"], "location.access_refused", "{trial:#}");
     assert_eq!(trial["permissions_missing"], Value::Array(vec!["write".into()]));
     assert_eq!((&trial["usable"], &trial["location"]), (&false.into(), &Value::Null));
+    let noted = |dev: &Dev| {
+        let audit = dev.run(&["audit", "list"]).ok();
+        audit.text().matches(&format!("location.test: {locked}")).count()
+    };
+    assert_eq!(noted(&dev), 1, "who had a coordinator go there is known");
     let refused = dev.json(&["location", "add", "locked", &locked]).ends(4).error();
+    assert_eq!(noted(&dev), 2);
     assert_eq!(refused["code"], "location.access_refused", "{refused}");
     assert!(refused["cause"].as_str().unwrap().contains("Read-only"), "{refused}");
     let told = dev.json(&["location", "list"]).ok().object();
@@ -307,6 +313,22 @@ fn a_location_is_removed_when_no_vault_requires_it_and_its_objects_stay() {
     assert_eq!(told["locations"].as_array().unwrap().len(), 1, "{told:#}");
     let audit = dev.run(&["audit", "list"]).ok();
     assert!(audit.text().contains("location/far"), "{}", audit.text());
+}
+
+#[test]
+fn a_location_without_its_vaults_own_object_does_not_look_healthy() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let listed = |name: &str| listed(&dev.json(&["location", "list"]).ok().object(), name);
+    let main = listed("main");
+    let root = PathBuf::from(main["url"].as_str().unwrap().strip_prefix("local:").unwrap());
+    assert_eq!(main["answers"], Value::Bool(true));
+    std::fs::rename(root.join("vault"), scratch.join("aside")).unwrap();
+    let lost = listed("main");
+    assert_eq!(lost["answers"], Value::Bool(false), "{lost:#}");
+    assert_eq!(lost["last_error"]["code"], "location.vault_absent", "{lost:#}");
+    std::fs::rename(scratch.join("aside"), root.join("vault")).unwrap();
+    assert_eq!(listed("main")["answers"], Value::Bool(true));
 }
 
 #[test]

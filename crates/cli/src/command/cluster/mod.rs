@@ -230,7 +230,7 @@ fn members_table(status: &v1::StatusResponse) -> String {
 
 fn location(text: &str) -> Result<(Name, String)> {
     let (name, url) = text.split_once('=').ok_or_else(|| {
-        Error::new(Code::UsageMalformed, format!("`{text}` is not NAME=URL"))
+        Error::new(Code::UsageMalformed, "a location is written NAME=URL")
             .next("write it as main=local:/srv/vault")
     })?;
     Ok((name.parse()?, url.to_owned()))

@@ -25,6 +25,10 @@ pub(super) fn trial_fields(trial: &v1::LocationTrial) -> Value {
         "checked": trial.checked,
         "versioned": trial.versioned,
         "object_lock": trial.object_lock,
+        "object_lock_refused": text(&trial.object_lock_code).map(|code| json!({
+            "code": code,
+            "detail": trial.object_lock_detail,
+        })),
         "free_bytes": trial.free_bytes,
         "clock_skew_ms": trial.clock_skew_ms,
         "permissions_missing": trial.permissions_missing,
@@ -83,7 +87,11 @@ fn keeps(trial: &v1::LocationTrial) -> Vec<String> {
             let kept = if versioned { "kept" } else { "not kept" };
             lines.push(format!("older versions        {kept}"));
         }
-        lines.push(format!("object lock           {}", trial.object_lock));
+        let lock = match &*trial.object_lock_code {
+            "" => trial.object_lock.clone(),
+            code => format!("not tried: {code}: {}", trial.object_lock_detail),
+        };
+        lines.push(format!("object lock           {lock}"));
     }
     if let Some(free) = trial.free_bytes {
         lines.push(format!("free                  {}", figures::size(free)));
@@ -183,4 +191,24 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
         parts.push(format!("newest errors\n{}", errors.join("\n")));
     }
     parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_lock_could_not_be_tried_is_told() {
+        let mut trial = v1::LocationTrial { usable: true, ..v1::LocationTrial::default() };
+        trial.object_lock = "off".to_owned();
+        assert!(trial_text(&trial).contains("object lock           off"));
+        assert_eq!(trial_fields(&trial)["object_lock_refused"], Value::Null);
+        trial.object_lock_code = "location.access_refused".to_owned();
+        trial.object_lock_detail = "writing a locked object: AccessDenied".to_owned();
+        let due = "not tried: location.access_refused: writing a locked object: AccessDenied";
+        assert!(trial_text(&trial).contains(due), "{}", trial_text(&trial));
+        let told = &trial_fields(&trial)["object_lock_refused"];
+        assert_eq!(told["code"], "location.access_refused");
+        assert_eq!(told["detail"], "writing a locked object: AccessDenied");
+    }
 }

@@ -18,7 +18,10 @@ use futures::future::join_all;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor,
-    command::{DisableLocation, EnableLocation, Outcome, PutLocation, ReplaceLocation},
+    command::{
+        DisableLocation, EnableLocation, Note, NoteKind, Outcome, PutLocation, ReplaceLocation,
+    },
+    level::COPIES,
     row::{LocationRow, VaultRow},
 };
 use holdfast_storage::{LocationUrl, url};
@@ -34,6 +37,7 @@ const LEFT_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn test(
     house: &House,
+    actor: Actor,
     request: v1::TestLocationRequest,
 ) -> Result<v1::TestLocationResponse> {
     let (name, text) = match (&*request.name, &*request.url) {
@@ -46,12 +50,15 @@ pub(super) async fn test(
         _ => return Err(Error::new(Code::UsageMalformed, "either a name or a URL is tested")),
     };
     let url = LocationUrl::resolve(&text, &house.base)?;
-    let trial = try_out(house, &url).await;
+    let trial = try_out(house, actor, &url).await?;
     Ok(v1::TestLocationResponse { trial: Some(render::trial(name, &url, &trial)) })
 }
 
-async fn try_out(house: &House, url: &LocationUrl) -> Trial {
-    trial::attempt(url, house.clock.as_ref(), &house.tasks).await
+/// Goes there with what this host is known by: whoever has it do so is noted first.
+async fn try_out(house: &House, actor: Actor, url: &LocationUrl) -> Result<Trial> {
+    let note = Note { kind: NoteKind::LocationTested, subject: url.to_string() };
+    house.ledger.propose(actor, note).await?;
+    Ok(trial::attempt(url, house.clock.as_ref(), &house.tasks).await)
 }
 
 pub(super) async fn add(
@@ -77,7 +84,7 @@ pub(super) async fn add(
     let url = LocationUrl::resolve(&location.url, &house.base)?;
     let mut tried = None;
     if !request.untested {
-        let trial = try_out(house, &url).await;
+        let trial = try_out(house, actor.clone(), &url).await?;
         trial.insist_on_usable(&name)?;
         tried = Some(render::trial(name.to_string(), &url, &trial));
     }
@@ -181,7 +188,7 @@ pub(super) async fn replace(
         copies::give_to_all(house, &name, &url).await?;
     }
     let (to, vaults) = insist_on_vaults(house, &name, &url).await?;
-    let trial = try_out(house, &url).await;
+    let trial = try_out(house, actor.clone(), &url).await?;
     trial.insist_on_usable(&name)?;
     let left = place_left(house, &old).await;
     let is_alone = |vault: &VaultRow| vault.holding().count() == 1;
@@ -192,7 +199,9 @@ pub(super) async fn replace(
             .next("what was stored since it was copied would be lost: bring it back first"));
     }
     let before = bring(house, &to, left.as_ref()).await?;
-    let replace = ReplaceLocation { location: name.clone(), url: url.to_string() };
+    let knows = house.ledger.query().level()? >= COPIES;
+    let left_is_gone = (knows && left.is_none()).then_some(true);
+    let replace = ReplaceLocation { location: name.clone(), url: url.to_string(), left_is_gone };
     house.ledger.propose(actor, replace).await?;
     let after = bring_rest(house, &to, left.as_ref()).await.map_err(|error| {
         let message = format!("`{name}` lies at {url} now, and was not brought all it lacks");

@@ -78,7 +78,8 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::TestLocationRequest>,
     ) -> Answer<v1::TestLocationResponse> {
-        answer(locations::test(&self.house, request.into_inner()).await)
+        let actor = caller(&request).actor();
+        answer(locations::test(&self.house, actor, request.into_inner()).await)
     }
 
     async fn add_location(

@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn replace(called: &str, url: &str) -> Command {
-        ReplaceLocation { location: name(called), url: url.to_owned() }.into()
+        ReplaceLocation { location: name(called), url: url.to_owned(), left_is_gone: None }.into()
     }
 
     fn disable(called: &str) -> Command {

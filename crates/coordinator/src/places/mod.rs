@@ -14,35 +14,37 @@
 //!   Retry → Meter → store      the meter's counts outlive a store that is opened anew
 //! ```
 
+mod gates;
+mod proofs;
+mod putting;
+#[cfg(test)]
+mod tests;
+
 use crate::raft::Ledger;
-use bytes::Bytes;
-use holdfast_common::{Code, Entropy, Error, Name, Result, VaultId, limits};
-use holdfast_ledger::{
-    Actor,
-    command::PassOver,
-    row::{LocationRow, VaultRow},
-};
+use gates::Gates;
+use holdfast_common::{Code, Entropy, Error, Name, Result, limits};
+use holdfast_ledger::row::{LocationRow, VaultRow};
 use holdfast_repository::{VaultObject, layout};
-use holdfast_runtime::tasks::Tasks;
+use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_storage::{
     Ground, Keeps, Meter, ObjectStore,
     layers::{
         meter::Counts,
         retry::{Retry, RetryOptions},
     },
-    placement::{put_each, refusal},
     url,
 };
+use proofs::{Proofs, Unproven};
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
 
-/// Between two tries while a location is away that is waited for.
-const PAUSE_WHILE_AWAY: Duration = Duration::from_secs(1);
+const LOOK: &str = "location look";
+/// What a new location waits for the others to say where they stand.
+const GROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) type Place = (Name, Arc<dyn ObjectStore>);
 
@@ -54,8 +56,10 @@ pub(crate) struct Places {
     open: Mutex<HashMap<(Name, String), Opened>>,
     /// Since this member started.
     counts: Mutex<HashMap<(Name, String), Arc<Counts>>>,
-    /// Those that showed the vault's own object.
-    proven: Mutex<HashSet<(Name, String, VaultId)>>,
+    opening: Gates,
+    looking: Gates,
+    /// Of those that showed the vault's own object.
+    proofs: Proofs,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -76,8 +80,9 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        let (open, proven, counts) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { ledger, base, open, proven, counts, entropy, tasks }
+        let (open, proofs, counts) = (Mutex::default(), Proofs::default(), Mutex::default());
+        let (opening, looking) = (Gates::default(), Gates::default());
+        Self { ledger, base, open, counts, opening, looking, proofs, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
@@ -85,15 +90,23 @@ impl Places {
     }
 
     async fn opened(&self, name: &Name) -> Result<Opened> {
-        let key = (name.clone(), self.url(name)?);
+        let row = self.used(name)?;
+        let key = standing(&row);
+        if let Some(opened) = self.lock().get(&key) {
+            return Ok(opened.clone());
+        }
+        let pass = self.opening.enter(&key).await;
         if let Some(opened) = self.lock().get(&key) {
             return Ok(opened.clone());
         }
         // Opened, never made: an empty mount point is not the location. One that hangs holds up
         // nobody else.
-        let counts = self.counts(&key);
-        let url = url::LocationUrl::resolve(&key.1, &self.base)?;
-        let open = move || Ok((url::open(&url)?, url::ground(&url)));
+        let counts = self.counted(&row);
+        let url = url::LocationUrl::resolve(&row.url, &self.base)?;
+        let open = move || {
+            let _until_it_ends = pass;
+            Ok((url::open(&url)?, url::ground(&url)))
+        };
         let opened = self.tasks.run_blocking("location", open).await;
         let opened = opened.map_err(|error| absent(name, error));
         let (store, ground) = opened.inspect_err(|error| counts.note_error(error))?;
@@ -113,19 +126,38 @@ impl Places {
         self.counts(&(row.name.clone(), row.url.clone()))
     }
 
-    /// Asks a location for something small, once; what room is left there, where that is known.
+    /// Asks a location for something small, once; what room is left there, where that is known. It
+    /// may take longer than whoever asks waits, and then nobody asks beside it.
     pub(crate) async fn look(&self, row: &LocationRow) -> Result<Option<u64>> {
-        let name = layout::ObjectName::vault().as_str().parse()?;
-        self.opened(&row.name).await?.once.head(&name).await?;
+        let pass = self.looking.enter(&(row.name.clone(), row.url.clone())).await;
+        let once = self.opened(&row.name).await?.once;
         let url = url::LocationUrl::resolve(&row.url, &self.base)?;
-        self.tasks.run_blocking("location", move || url::free_bytes(&url)).await
+        let requires = |vault: &VaultRow| vault.required.contains(&row.name);
+        let is_of_a_vault = self.ledger.query().vaults()?.iter().any(requires);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let (name, tasks) = (row.name.clone(), self.tasks.clone());
+        self.tasks.spawn(LOOK, OnError::Log, async move {
+            let _until_it_ends = pass;
+            let looked = seen(once, (name, is_of_a_vault), url, &tasks);
+            let stopped = tasks.token().cancelled();
+            // Whoever asked may be gone.
+            drop(tell.send(tokio::select! { seen = looked => seen, () = stopped => Ok(None) }));
+            Ok(())
+        });
+        told.await.unwrap_or_else(|_| {
+            Err(Error::new(Code::LocationIoFailed, "the process is stopping, it was not asked"))
+        })
     }
 
     /// Where a location lies, if it is in use.
     fn url(&self, name: &Name) -> Result<String> {
+        Ok(self.used(name)?.url)
+    }
+
+    fn used(&self, name: &Name) -> Result<LocationRow> {
         let row = self.row(name)?;
         match row.disabled {
-            None => Ok(row.url),
+            None => Ok(row),
             Some(_) => Err(disabled(name)),
         }
     }
@@ -232,117 +264,18 @@ impl Places {
     /// Where a location lay before, opened for whoever looks for what it had.
     pub(crate) async fn open_left(&self, name: &Name, left: &str) -> Result<Place> {
         let url = url::LocationUrl::resolve(left, &self.base)?;
-        let store = self.tasks.run_blocking("location", move || url::open(&url)).await?;
+        let pass = self.opening.enter(&(name.clone(), left.to_owned())).await;
+        let open = move || {
+            let _until_it_ends = pass;
+            url::open(&url)
+        };
+        let store = self.tasks.run_blocking("location", open).await?;
         Ok((name.clone(), store))
     }
 
     /// Whoever wants it next opens it anew.
     pub(crate) fn close(&self, name: &Name) {
         self.lock().retain(|(open, _), _| open != name);
-    }
-
-    /// Durable in every required location, or an error that names those where it is not. Where the
-    /// vault may go on without one that is away, that is passed over, and not required any more.
-    pub(crate) async fn put(&self, vault: &VaultRow, name: &str, bytes: Bytes) -> Result<()> {
-        let name = name.parse()?;
-        let (asked, deadline) = (vault, Instant::now() + vault.wait());
-        loop {
-            // One that is not required any more is waited for no longer.
-            let vault = &self.required_still(asked)?;
-            let places = self.urls(vault);
-            self.insist_on_use(vault)?;
-            self.ledger.peers().insist_on_epoch()?;
-            let (there, mut away) = self.proven_of(vault).await;
-            self.insist_apart(vault)?;
-            let puts = put_each(&there, &name, &bytes).await;
-            away.extend(puts.into_iter().filter_map(|(name, put)| Some((name, put.err()?))));
-            if let Some(refusal) = refusal(&name, &away, vault.required.len()) {
-                if away.iter().all(|(_, error)| is_away(error)) && Instant::now() < deadline {
-                    tokio::time::sleep(PAUSE_WHILE_AWAY).await;
-                    continue;
-                }
-                if !self.pass_over(vault, &away).await {
-                    return Err(refusal);
-                }
-            }
-            // One that was said to lie elsewhere meanwhile does not have it there.
-            if self.urls(vault) == places {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The vault with those of its required locations that still are.
-    fn required_still(&self, vault: &VaultRow) -> Result<VaultRow> {
-        // One that is being made is in no ledger yet.
-        let now: Option<VaultRow> = self.ledger.query().row(vault.id.as_bytes())?;
-        let Some(now) = now else { return Ok(vault.clone()) };
-        let is_still = |name: &&Name| now.required.contains(name);
-        let required: Vec<Name> = vault.required.iter().filter(is_still).cloned().collect();
-        match required.is_empty() {
-            true => Ok(vault.clone()),
-            false => Ok(VaultRow { required, ..vault.clone() }),
-        }
-    }
-
-    /// The required locations that have shown that they are the vault's, and those that did not.
-    async fn proven_of(&self, vault: &VaultRow) -> (Vec<Place>, Vec<(Name, Error)>) {
-        let (mut there, mut away) = (Vec::with_capacity(vault.required.len()), Vec::new());
-        for name in &vault.required {
-            let proven = async {
-                self.prove(vault, name).await?;
-                self.location(name).await
-            };
-            match proven.await {
-                Ok(store) => there.push((name.clone(), store)),
-                Err(error) => away.push((name.clone(), error)),
-            }
-        }
-        (there, away)
-    }
-
-    /// Whether the vault goes on without those that are away: as many as it was declared to, and
-    /// never without all of them.
-    async fn pass_over(&self, vault: &VaultRow, away: &[(Name, Error)]) -> bool {
-        if !away.iter().all(|(_, error)| is_away(error)) || !vault.can_spare(away.len()) {
-            return false;
-        }
-        for (location, error) in away {
-            let command = PassOver { vault: vault.id, location: location.clone() };
-            if let Err(refused) = self.ledger.propose(Actor::System, command).await {
-                tracing::debug!(%refused, %location, "it stays required");
-                return false;
-            }
-            tracing::warn!(%location, vault = %vault.name, %error, "passed over: it is away");
-        }
-        true
-    }
-
-    /// Passes over what does not answer, when something has waited for it long enough.
-    pub(crate) async fn pass_over_silent(&self, vault: &VaultRow) {
-        if !vault.can_spare(1) {
-            return;
-        }
-        let (there, mut away) = self.proven_of(vault).await;
-        for (name, store) in there {
-            if let Err(error) = show(vault, &(name.clone(), store)).await {
-                away.push((name, error));
-            }
-        }
-        if !away.is_empty() {
-            self.pass_over(vault, &away).await;
-        }
-    }
-
-    /// Puts the vault's own object where it lies once more: a place that can be read may refuse to
-    /// be written.
-    pub(crate) async fn write_again(&self, vault: &VaultRow, name: &Name) -> Result<()> {
-        let (store, own) = (self.location(name).await?, layout::ObjectName::vault());
-        let own = own.as_str().parse()?;
-        show(vault, &(name.clone(), store.clone())).await?;
-        let bytes = store.get(&own, limits::RECORD_BYTES_MAX).await?;
-        self.ledger.peers().insist_on_epoch()?;
-        store.replace(&own, bytes).await
     }
 
     /// Where the required locations of a vault lie.
@@ -362,14 +295,12 @@ impl Places {
     pub(crate) fn shared(&self, vault: &VaultRow) -> Option<Shared> {
         // A name that stands there twice is one location.
         let names: BTreeSet<_> = vault.required.iter().collect();
-        let urls: Vec<_> =
-            names.into_iter().filter_map(|name| Some((name, self.url(name).ok()?))).collect();
+        let places: Vec<_> =
+            names.into_iter().filter_map(|name| Some(standing(&self.used(name).ok()?))).collect();
         let open = self.lock();
-        let ground = |(name, url): &(&Name, String)| {
-            open.get(&((*name).clone(), url.clone()))?.ground.clone()
-        };
+        let ground = |place: &(Name, String)| open.get(place)?.ground.clone();
         let grounds: Vec<_> =
-            urls.iter().filter_map(|place| Some((place.0.clone(), ground(place)?))).collect();
+            places.iter().filter_map(|place| Some((place.0.clone(), ground(place)?))).collect();
         Shared::among(&grounds)
     }
 
@@ -380,17 +311,25 @@ impl Places {
         name: &Name,
         url: &url::LocationUrl,
     ) -> Result<()> {
-        let mut others = Vec::new();
+        let (mut others, mut unknown) = (Vec::new(), Vec::new());
         for row in self.ledger.query().locations()? {
             if row.name != *name {
                 let other = url::LocationUrl::resolve(&row.url, &self.base)?;
-                let known = self.lock().get(&(row.name.clone(), row.url)).cloned();
+                let known = self.lock().get(&standing(&row)).cloned();
+                if known.is_none() {
+                    unknown.push(row.name.to_string());
+                }
                 others.push((row.name, other, known.and_then(|opened| opened.ground)));
             }
         }
         let this = (name.clone(), url.clone());
         let compare = move || insist_on_own_ground(&this, &others);
-        self.tasks.run_blocking("location", compare).await
+        let compared = self.tasks.run_blocking("location", compare);
+        tokio::time::timeout(GROUND_PATIENCE, compared).await.unwrap_or_else(|_| {
+            let others = unknown.join(", ");
+            let message = format!("whether `{name}` is another place than {others} is not known");
+            Err(Error::new(Code::LocationIoFailed, message).cause("one of them does not answer"))
+        })
     }
 
     /// Every required location is the vault's. Each is looked at once.
@@ -401,22 +340,70 @@ impl Places {
         Ok(())
     }
 
+    /// The location is the vault's, and a fence: whoever writes there asks first.
     pub(crate) async fn prove(&self, vault: &VaultRow, name: &Name) -> Result<()> {
-        let url = self.url(name)?;
-        let key = (name.clone(), url.clone(), vault.id);
-        let proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        if !proven().contains(&key) {
-            // Opened anew: a store that was opened before its disk was mounted never sees it.
-            self.lock().remove(&(name.clone(), url));
-            show(vault, &(name.clone(), self.location(name).await?)).await?;
-            // One that cannot be written now is not a fence, and not none: puts say why.
-            if let Ok(keeps) = self.opened(name).await?.once.keeps().await {
-                insist_on_fence(vault, name, keeps)?;
-                proven().insert(key);
+        self.proof(vault, name).await.map_err(|unproven| unproven.error)
+    }
+
+    /// Each required location is the vault's, for whoever reads: one that cannot be written now,
+    /// because it is full, is read nevertheless.
+    pub(crate) async fn show_all(&self, vault: &VaultRow) -> Result<()> {
+        for name in &vault.required {
+            match self.proof(vault, name).await {
+                Err(unproven) if !unproven.is_readable => return Err(unproven.error),
+                _ => {}
             }
         }
         Ok(())
     }
+
+    async fn proof(&self, vault: &VaultRow, name: &Name) -> Result<(), Unproven> {
+        let (name, place) = standing(&self.used(name).map_err(unreadable)?);
+        let key = (name.clone(), place.clone(), vault.id);
+        let prove = async {
+            // Opened anew: a store that was opened before its disk was mounted never sees it.
+            self.lock().remove(&(name.clone(), place));
+            let store = self.location(&name).await.map_err(unreadable)?;
+            show(vault, &(name.clone(), store.clone())).await.map_err(unreadable)?;
+            match store.keeps().await {
+                Ok(keeps) => insist_on_fence(vault, &name, keeps).map_err(unreadable),
+                Err(error) => Err(Unproven { error, is_readable: true }),
+            }
+        };
+        self.proofs.once(key, prove).await
+    }
+
+    /// Each required location writes a name once, before a vault is made over it.
+    pub(crate) async fn insist_on_fences(&self, vault: &VaultRow) -> Result<()> {
+        for name in &vault.required {
+            insist_on_fence(vault, name, self.location(name).await?.keeps().await?)?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: Error) -> Unproven {
+    Unproven { error, is_readable: false }
+}
+
+/// A location as it is now: when it moved, lost everything or was out of use, it is another one.
+fn standing(row: &LocationRow) -> (Name, String) {
+    (row.name.clone(), format!("{} #{}", row.url, row.revision))
+}
+
+/// The room that is left in a place that answers; that of a vault has the vault's own object.
+async fn seen(
+    store: Arc<dyn ObjectStore>,
+    (name, is_of_a_vault): (Name, bool),
+    url: url::LocationUrl,
+    tasks: &Tasks,
+) -> Result<Option<u64>> {
+    let found = store.head(&layout::ObjectName::vault().as_str().parse()?).await?;
+    if found.is_none() && is_of_a_vault {
+        let message = format!("the location `{name}` does not hold its vault's own object");
+        return Err(Error::new(Code::LocationEmpty, message));
+    }
+    tasks.run_blocking("location", move || url::free_bytes(&url)).await
 }
 
 /// A place that is not there is a location's fault, and not that of a path that somebody typed.
@@ -425,20 +412,6 @@ fn absent(name: &Name, error: Error) -> Error {
         return error;
     }
     Error::new(Code::LocationEmpty, format!("the location `{name}` is not there")).cause(error)
-}
-
-/// It may be there again later; what is wrong with it by its nature is not passed over.
-fn is_away(error: &Error) -> bool {
-    matches!(
-        error.code,
-        Code::LocationBucketMissing
-            | Code::LocationCredentialsMissing
-            | Code::LocationCredentialsRefused
-            | Code::LocationEmpty
-            | Code::LocationFull
-            | Code::LocationIoFailed
-            | Code::LocationRefused
-    )
 }
 
 fn disabled(name: &Name) -> Error {
@@ -528,37 +501,4 @@ pub(crate) async fn show(vault: &VaultRow, (location, store): &Place) -> Result<
 /// Makes a location that was just declared, and opens it.
 pub(crate) fn make(text: &str, base: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     url::create(&url::LocationUrl::resolve(text, base)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crowd::name;
-    use holdfast_ledger::row::{Custody, Sharing};
-
-    #[test]
-    fn a_vault_may_not_require_a_place_where_a_name_is_written_twice() {
-        let vault = VaultRow {
-            id: VaultId::from_bytes([1; 16]),
-            name: name("main"),
-            sharing: Sharing::Agent,
-            custody: Custody::Coordinator,
-            required: vec![name("far")],
-            key_version: 1,
-            key_object: Vec::new().into(),
-            created: holdfast_common::Timestamp::ZERO,
-            revision: 1,
-            next_number: 0,
-            packs: 0,
-            grown: None,
-            beside: None,
-        };
-        insist_on_fence(&vault, &name("far"), Keeps::ALL).unwrap();
-        let read_back = Keeps { checked: false, ..Keeps::ALL };
-        insist_on_fence(&vault, &name("far"), read_back).unwrap();
-        let no_fence = Keeps { create_only: false, ..Keeps::ALL };
-        let error = insist_on_fence(&vault, &name("far"), no_fence).unwrap_err();
-        assert_eq!(error.code, Code::LocationUnfenced);
-        assert!(error.message.contains("`main` requires `far`"), "{error}");
-    }
 }

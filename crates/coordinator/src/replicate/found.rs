@@ -1,0 +1,99 @@
+//! Where what a location lacks can be read, as far as it can be read now.
+
+use super::copier::Copier;
+use crate::{
+    budget::Budget,
+    fill::{Pace, Way},
+    places::{Place, show},
+};
+use holdfast_common::{Code, Error, Name, Result};
+use holdfast_ledger::row::VaultRow;
+use holdfast_repository::layout::ObjectName;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What another location is given to show itself.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where what a location lacks is, and the location itself.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) from: Vec<Place>,
+    pub(super) to: Place,
+    /// Every place that may have something of the vault could be read.
+    pub(super) is_all: bool,
+}
+
+impl Found {
+    /// Whether the location has an object of this length.
+    pub(super) async fn has(&self, name: &ObjectName, length: u32) -> Result<bool> {
+        is_in(&self.to, name, length).await
+    }
+
+    /// Whether it could be read from elsewhere.
+    pub(super) async fn another_has(&self, name: &ObjectName, length: u32) -> Result<bool> {
+        for place in &self.from {
+            if is_in(place, name, length).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn way<'a>(&'a self, pace: &'a Pace, budget: &'a Budget) -> Way<'a> {
+        Way { from: &self.from, to: &self.to, pace, budget }
+    }
+}
+
+async fn is_in((_, store): &Place, name: &ObjectName, length: u32) -> Result<bool> {
+    let there = store.head(&name.as_str().parse()?).await?;
+    Ok(there.is_some_and(|there| there.length == u64::from(length)))
+}
+
+fn silent(name: &Name) -> Error {
+    Error::new(Code::LocationIoFailed, format!("the location `{name}` does not answer"))
+}
+
+impl Copier {
+    /// Where what it lacks is, and the location itself.
+    pub(super) async fn places(&self, vault: &VaultRow) -> Result<Found> {
+        let (house, location) = (&self.house, &self.row.location);
+        let to = (location.clone(), house.places.location(location).await?);
+        show(vault, &to).await?;
+        let others: Vec<Name> = vault.holding().filter(|name| *name != location).cloned().collect();
+        let (mut from, mut closed) = (Vec::with_capacity(others.len()), None);
+        // One that is away, or does not answer, must not keep the others from being read.
+        for name in others {
+            match timeout(SOURCE_PATIENCE, self.source(vault, &name)).await {
+                Ok(Ok(place)) => from.push(place),
+                Ok(Err(error)) => closed = Some(error),
+                Err(_) => closed = Some(silent(&name)),
+            }
+        }
+        if let Some(url) = &self.row.left {
+            let left = async {
+                let place = house.places.open_left(location, url).await?;
+                show(vault, &place).await.map(|()| place)
+            };
+            match timeout(SOURCE_PATIENCE, left).await {
+                Ok(Ok(place)) => from.push(place),
+                // What nobody else has may be there.
+                Ok(Err(error)) => closed = Some(error),
+                Err(_) => closed = Some(silent(location)),
+            }
+        }
+        match closed {
+            Some(error) if from.is_empty() => {
+                let message = "no other location that has what it lacks can be read";
+                Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
+            }
+            closed => Ok(Found { from, to, is_all: closed.is_none() }),
+        }
+    }
+
+    async fn source(&self, vault: &VaultRow, name: &Name) -> Result<Place> {
+        let place = (name.clone(), self.house.places.location(name).await?);
+        show(vault, &place).await.inspect_err(|_| self.house.places.close(name))?;
+        Ok(place)
+    }
+}

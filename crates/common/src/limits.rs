@@ -237,6 +237,16 @@ pub const RUNS_FORGOTTEN_MAX: usize = 256;
 pub const COLLECT_LIVE_PERCENT_MIN: u32 = 50;
 /// Packs shorter than this are merged when there are enough of them.
 pub const COLLECT_PACK_BYTES_MIN: u32 = 4 << 20;
+/// Rounds begin by themselves so often.
+pub const COLLECT_EVERY_SECS: u64 = 24 * 3600;
+/// After one that could not be made, the next is tried.
+pub const COLLECT_AGAIN_SECS: u64 = 3600;
+/// So long after its entry an object is deleted: who took the lead elsewhere is seen by then.
+pub const COLLECT_DELAY_SECS: u64 = 24 * 3600;
+/// What the ledger keeps of why a round ended.
+pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
+/// Forgotten points whose objects are looked for in one pass over the rows of packs.
+pub const POINTS_DELETED_MAX: usize = 10_000;
 /// Packs of which one command says that they are condemned, spared, doomed or gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
 

@@ -9,6 +9,7 @@ use crate::{
     budget::Budget,
     catalog,
     cluster::{levels, members, seed, witness},
+    collect,
     house::{House, Keys},
     identity::certificates,
     keys::custody::Custodian,
@@ -212,6 +213,8 @@ fn spawn_work(
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
     tasks.spawn("retention", OnError::Shutdown, retention);
+    tasks.spawn("collection", OnError::Shutdown, collect::keep(house.clone(), token.clone()));
+    tasks.spawn("deletion", OnError::Shutdown, collect::delete(house.clone(), token.clone()));
     tasks.spawn(
         "replication",
         OnError::Shutdown,

@@ -107,7 +107,14 @@ impl Ledger {
 
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
-        if matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_)) {
+        let goes = matches!(
+            command,
+            Command::BeginCollection(_)
+                | Command::DoomPacks(_)
+                | Command::ForgetPoints(_)
+                | Command::ForgetRuns(_)
+        );
+        if goes {
             return self.own_time().insist_on_clock();
         }
         Ok(())

@@ -1,0 +1,71 @@
+//! What a round would find, without making one; and what earlier rounds gave up that lies there
+//! still.
+
+use super::marking::{judge, mark_all, plan, writing};
+use crate::house::{House, Vault};
+use holdfast_common::{Result, Timestamp, VaultId};
+use holdfast_ledger::{Query, row::PackState};
+use holdfast_repository::collect::Tally;
+use std::sync::Arc;
+
+/// As of now: what is backed up meanwhile may need some of it after all.
+pub(crate) struct Preview {
+    pub(crate) points: u64,
+    pub(crate) tally: Tally,
+    pub(crate) waiting: Waiting,
+}
+
+/// Packs that were doomed and whose objects are not seen gone from everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) packs: u64,
+    pub(crate) bytes: u64,
+    /// When the first of them may go.
+    pub(crate) from: Option<Timestamp>,
+    /// When all of them may.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// `told` hears how many points were read.
+pub(crate) async fn preview(
+    house: &Arc<House>,
+    vault: &Vault,
+    told: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Preview> {
+    let insist = |points| {
+        told(points);
+        house.ledger.peers().insist_on_epoch()
+    };
+    let mark = mark_all(house, vault, &insist).await?;
+    let points = mark.points();
+    let (at, id) = (house.clone(), vault.row.id);
+    let look = move || {
+        let (query, mut plan, mut after) = (at.ledger.query(), plan(mark), None);
+        let writing = writing(query)?;
+        loop {
+            let page = query.packs(&id, after.as_ref())?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            judge(query, &mut plan, &writing, &page)?;
+        }
+        Ok((*plan.tally(), waiting(query, &id)?))
+    };
+    let (tally, waiting) = house.tasks.run_blocking("packs", look).await?;
+    Ok(Preview { points, tally, waiting })
+}
+
+pub(crate) fn waiting(query: Query<'_>, vault: &VaultId) -> Result<Waiting> {
+    let (mut waiting, mut after) = (Waiting::default(), None);
+    loop {
+        let page = query.packs(vault, after.as_ref())?;
+        let Some(last) = page.last() else { return Ok(waiting) };
+        after = Some(last.id);
+        for pack in page.iter().filter(|pack| pack.state == PackState::Doomed) {
+            let goes = pack.doomed.unwrap_or(Timestamp::ZERO).plus(super::DELAY);
+            waiting.packs += 1;
+            waiting.bytes += u64::from(pack.length);
+            waiting.from = Some(waiting.from.map_or(goes, |from| from.min(goes)));
+            waiting.until = waiting.until.max(Some(goes));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The leader's care for rounds: each step that the row of an open round asks for, and a new round
+//! when the last one is a day old.
+//!
+//! A reconciler without a memory that counts: the stage is in the row, and so is what was condemned
+//! and by which round. A round that cannot be made ends, and says why; one that has to wait for a
+//! backup, a leader or a clock waits.
+
+use super::{
+    insist_on_peace,
+    marking::{judge, mark_all, mark_some, plan, writing},
+    older_sessions,
+};
+use crate::house::{House, Vault};
+use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, limits};
+use holdfast_ledger::{
+    Actor,
+    command::{
+        BeginCollection, ClearCollection, CondemnPacks, DoomPacks, EndCollection, SealCollection,
+        SparePacks,
+    },
+    envelope::Refusal,
+    level::COLLECTED,
+    row::{CollectionRow, PackRow, Stage},
+};
+use holdfast_repository::{
+    ChunkNumber,
+    collect::{Mark, Verdict},
+};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const TICK: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(limits::COLLECT_EVERY_SECS);
+/// After a round that could not be made.
+const AGAIN: Duration = Duration::from_secs(limits::COLLECT_AGAIN_SECS);
+
+pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let looked = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            looked = look(&house) => looked,
+        };
+        if let Err(error) = looked {
+            tracing::debug!(%error, "collection waits; trying again");
+        }
+    }
+}
+
+async fn look(house: &Arc<House>) -> Result<()> {
+    if !house.ledger.leads() || house.ledger.query().level()? < COLLECTED {
+        return Ok(());
+    }
+    insist_on_peace(house)?;
+    for row in house.ledger.query().vaults()? {
+        let newest = house.ledger.query().collection(&row.id)?;
+        match newest.filter(|round| round.stage != Stage::Over) {
+            Some(round) => go_on_or_end(house, &round).await?,
+            None => begin_if_due(house, &row.id).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is begun unasked in a vault without a point: there is nothing to tell garbage by.
+async fn begin_if_due(house: &Arc<House>, vault: &VaultId) -> Result<()> {
+    let query = house.ledger.query();
+    let is_its = |point: Result<holdfast_ledger::row::PointRow>| match point {
+        Ok(point) if point.vault == *vault => Some(Ok(point.committed)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    };
+    let now = house.ledger.now();
+    let due = match query.collection(vault)? {
+        Some(row) => due(&row),
+        // The first one comes a day after the newest point, not at the first start.
+        None => match query.newest_points().find_map(is_its).transpose()? {
+            Some(committed) => committed.plus(EVERY),
+            None => return Ok(()),
+        },
+    };
+    if now < due {
+        return Ok(());
+    }
+    let begin = BeginCollection { vault: *vault };
+    house.ledger.propose(Actor::System, begin).await.map(drop)
+}
+
+fn due(last: &CollectionRow) -> Timestamp {
+    match (&last.problem, last.ended) {
+        (Some(_), Some(ended)) => ended.plus(AGAIN),
+        _ => last.begun.plus(EVERY),
+    }
+}
+
+async fn go_on_or_end(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
+    let Err(error) = go_on(house, round).await else { return Ok(()) };
+    if is_waited_out(&error) {
+        return Err(error);
+    }
+    tracing::warn!(%error, round = round.round, "a round of collection ends before it is done");
+    let problem = Some(Refusal {
+        code: error.code.name().to_owned(),
+        message: bounded(&match &error.cause {
+            Some(cause) => format!("{} ({cause})", error.message),
+            None => error.message.clone(),
+        }),
+        next: Some(bounded(error.advice())),
+    });
+    let end = EndCollection { vault: round.vault, round: round.round, problem };
+    house.ledger.propose(Actor::System, end).await.map(drop)
+}
+
+/// What goes by without anybody doing anything about the round.
+fn is_waited_out(error: &Error) -> bool {
+    error.is_retryable() || matches!(error.code, Code::ClockDoubtful | Code::RegionParted)
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(limits::COLLECT_PROBLEM_CHARS_MAX).collect()
+}
+
+/// The next step of a round.
+async fn go_on(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
+    let step = Step { house, vault: house.vault(&round.vault)?, round: round.round };
+    match round.stage {
+        Stage::Marking => step.condemn(round.below).await,
+        Stage::Sealed => step.clear(round.sealed).await,
+        Stage::Clear => step.doom(round.cleared).await,
+        Stage::Over => Ok(()),
+    }
+}
+
+struct Step<'a> {
+    house: &'a Arc<House>,
+    vault: Vault,
+    round: u64,
+}
+
+impl Step<'_> {
+    /// Marks, and condemns what no point needs. What an older round condemned and a point needs is
+    /// offered again.
+    async fn condemn(&self, below: u64) -> Result<()> {
+        let mark = mark_all(self.house, &self.vault, &self.insist_on(Stage::Marking)).await?;
+        let mut judged = plan(mark);
+        let (mut dead, mut live, mut after) = (Vec::new(), Vec::new(), None);
+        let writing = Arc::new(writing(self.house.ledger.query())?);
+        loop {
+            let (house, vault, writing) = (self.house.clone(), self.vault.row.id, writing.clone());
+            let from = after;
+            let look = move || {
+                let query = house.ledger.query();
+                let page = query.packs(&vault, from.as_ref())?;
+                let verdicts = judge(query, &mut judged, &writing, &page)?;
+                Ok((judged, page, verdicts))
+            };
+            let (back, page, verdicts) = self.house.tasks.run_blocking("packs", look).await?;
+            judged = back;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            let verdicts: std::collections::HashMap<PackId, Verdict> =
+                verdicts.into_iter().collect();
+            for pack in &page {
+                match (verdicts.get(&pack.id), pack.condemned) {
+                    (Some(Verdict::Condemn), condemned)
+                        if condemned != Some(self.round) && pack.base < below =>
+                    {
+                        dead.push(pack.id);
+                    }
+                    (Some(Verdict::Condemn) | None, _) | (Some(_), None) => {}
+                    (Some(_), Some(_)) => live.push(pack.id),
+                }
+            }
+            self.condemn_full(&mut dead).await?;
+            self.spare_full(&mut live).await?;
+        }
+        self.condemn_batch(dead).await?;
+        self.spare(live).await?;
+        let seal = SealCollection { vault: self.vault.row.id, round: self.round };
+        self.house.ledger.propose(Actor::System, seal).await.map(drop)
+    }
+
+    async fn condemn_full(&self, dead: &mut Vec<PackId>) -> Result<()> {
+        while dead.len() >= limits::PACKS_COLLECTED_MAX {
+            let rest = dead.split_off(limits::PACKS_COLLECTED_MAX);
+            self.condemn_batch(std::mem::replace(dead, rest)).await?;
+        }
+        Ok(())
+    }
+
+    async fn spare_full(&self, live: &mut Vec<PackId>) -> Result<()> {
+        while live.len() >= limits::PACKS_COLLECTED_MAX {
+            let rest = live.split_off(limits::PACKS_COLLECTED_MAX);
+            self.spare(std::mem::replace(live, rest)).await?;
+        }
+        Ok(())
+    }
+
+    async fn condemn_batch(&self, packs: Vec<PackId>) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let condemn = CondemnPacks { vault: self.vault.row.id, round: self.round, packs };
+        self.house.ledger.propose(Actor::System, condemn).await.map(drop)
+    }
+
+    async fn spare(&self, packs: Vec<PackId>) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let spare = SparePacks { vault: self.vault.row.id, packs };
+        self.house.ledger.propose(Actor::System, spare).await.map(drop)
+    }
+
+    /// Goes on when those who began before are done. The ledger looks once more.
+    async fn clear(&self, sealed: u64) -> Result<()> {
+        if older_sessions(self.house, &self.vault.row.id, sealed)? > 0 {
+            return Ok(());
+        }
+        let clear = ClearCollection { vault: self.vault.row.id, round: self.round };
+        match self.house.ledger.propose(Actor::System, clear).await {
+            Err(error) if error.code == Code::CollectionEarly => Ok(()),
+            cleared => cleared.map(drop),
+        }
+    }
+
+    /// Marks what came since the round began, spares what that needs, and dooms the rest.
+    async fn doom(&self, cleared: u64) -> Result<()> {
+        let insist = self.insist_on(Stage::Clear);
+        let new = self.house.ledger.query().new_points(&self.vault.row.id)?;
+        let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
+        let mark = Arc::new(mark);
+        let mut spared = HashSet::new();
+        for page in self.condemned_pages() {
+            let (needed, _) = parted(&mark, &page?);
+            spared.extend(needed.iter().copied());
+            for part in needed.chunks(limits::PACKS_COLLECTED_MAX) {
+                self.spare(part.to_vec()).await?;
+            }
+        }
+        for page in self.condemned_pages() {
+            let (needed, packs) = parted(&mark, &page?);
+            // Spared a moment ago, and condemned again by nobody.
+            debug_assert!(needed.is_empty() && packs.iter().all(|id| !spared.contains(id)));
+            if packs.is_empty() {
+                continue;
+            }
+            insist(0)?;
+            for packs in packs.chunks(limits::PACKS_COLLECTED_MAX) {
+                let (vault, packs) = (self.vault.row.id, packs.to_vec());
+                let doom = DoomPacks { vault, round: self.round, packs, cleared };
+                self.house.ledger.propose(Actor::System, doom).await?;
+            }
+        }
+        let (vault, round) = (self.vault.row.id, self.round);
+        let end = EndCollection { vault, round, problem: None };
+        self.house.ledger.propose(Actor::System, end).await?;
+        self.tell();
+        Ok(())
+    }
+
+    /// What this round condemned and nobody took back, a page of rows at a time.
+    fn condemned_pages(&self) -> impl Iterator<Item = Result<Vec<PackRow>>> {
+        let (query, vault, round) = (self.house.ledger.query(), self.vault.row.id, self.round);
+        let mut after = None;
+        std::iter::from_fn(move || {
+            let mut page = match query.packs(&vault, after.as_ref()) {
+                Ok(page) => page,
+                Err(error) => return Some(Err(error)),
+            };
+            after = Some(page.last()?.id);
+            page.retain(|pack| pack.condemned == Some(round));
+            Some(Ok(page))
+        })
+    }
+
+    fn tell(&self) {
+        if let Ok(Some(row)) = self.house.ledger.query().collection(&self.vault.row.id) {
+            let CollectionRow { condemned, spared, doomed, doomed_bytes, .. } = row;
+            let vault = &self.vault.row.name;
+            tracing::info!(%vault, condemned, spared, doomed, doomed_bytes, "a round is over");
+        }
+    }
+
+    /// Refuses when the round is not at this stage any more, or nothing may be collected now.
+    fn insist_on(&self, stage: Stage) -> impl Fn(u64) -> Result<()> + Send + Sync + use<'_> {
+        move |_points| {
+            insist_on_peace(self.house)?;
+            let row = self.house.ledger.query().collection(&self.vault.row.id)?;
+            let is_it = |row: &CollectionRow| row.round == self.round && row.stage == stage;
+            match self.house.ledger.leads() && row.as_ref().is_some_and(is_it) {
+                true => Ok(()),
+                false => Err(Error::new(Code::CollectionOver, "somebody else goes on with it")),
+            }
+        }
+    }
+}
+
+/// Those that a mark needs, and those that it does not.
+fn parted(mark: &Mark, packs: &[PackRow]) -> (Vec<PackId>, Vec<PackId>) {
+    let is_needed =
+        |pack: &&PackRow| mark.needed().meets(ChunkNumber::from_u64(pack.base), pack.slots);
+    let (needed, dead): (Vec<&PackRow>, Vec<&PackRow>) = packs.iter().partition(is_needed);
+    let ids = |packs: Vec<&PackRow>| packs.into_iter().map(|pack| pack.id).collect();
+    (ids(needed), ids(dead))
+}

@@ -38,11 +38,14 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(2);
 /// When something could not be deleted.
 const AGAIN: Duration = Duration::from_secs(600);
+/// When a location may lack the end of the log, which it is brought soon.
+const AGAIN_SOON: Duration = Duration::from_secs(10);
 /// So many objects of a location are deleted at once.
 const DELETES: usize = 8;
 /// After so many refusals a location is left alone for this time.
 const REFUSALS_MAX: usize = 8;
-/// A location that follows has the log up to an entry when it lacked nothing so long after it.
+/// A location that follows has the log up to an entry when it lacked nothing so long after that lay
+/// in the others.
 const LOG_FOLLOWS: Duration = Duration::from_secs(30);
 
 pub(crate) async fn delete(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
@@ -66,6 +69,8 @@ pub(crate) async fn delete(house: Arc<House>, shutdown: CancellationToken) -> Re
 #[derive(Default)]
 struct Desk {
     seen: Option<(u64, u64)>,
+    /// Up to which entry the log is known to be shipped, and since when.
+    shipped: Option<(u64, Timestamp)>,
     due: Option<Timestamp>,
     again: Option<Duration>,
 }
@@ -107,16 +112,21 @@ impl Desk {
         round: &CollectionRow,
     ) -> Result<()> {
         // Whoever rebuilds the ledger from the locations must not believe in what is gone.
-        house.shipped(round.doomed_at.max(round.sealed)).await?;
-        let mut pass = Pass::new(house, vault);
+        let end = round.doomed_at.max(round.sealed);
+        house.shipped(end).await?;
+        let known = self.shipped.filter(|(known, _)| *known >= end);
+        let (_, shipped) = *self.shipped.insert(known.unwrap_or((end, house.ledger.now())));
+        let mut pass = Pass::new(house, vault, shipped);
         let ended = pass.all(round).await;
         // A leader that comes to it finds the rows as they are.
         self.seen = Some((round.round, round.doomed_at));
         self.due = pass.wait.next;
         let is_whole = ended.is_ok() && pass.problems.is_empty();
-        self.again = (!is_whole).then(|| house.clock.elapsed() + AGAIN);
+        let is_behind = |error: &Error| error.code == Code::LocationBehind;
+        let pause = if pass.problems.values().all(is_behind) { AGAIN_SOON } else { AGAIN };
+        self.again = (!is_whole).then(|| house.clock.elapsed() + pause);
         for (location, error) in &pass.problems {
-            tracing::warn!(%error, %location, "what was collected is not all deleted there yet");
+            tracing::info!(%error, %location, "what was collected is not all deleted there yet");
         }
         if pass.buried > 0 {
             tracing::info!(vault = %vault.name, objects = pass.buried, "collected objects are gone");
@@ -129,6 +139,8 @@ impl Desk {
 struct Pass<'a> {
     house: &'a Arc<House>,
     vault: &'a VaultRow,
+    /// Since when it is known that all that says what goes was shipped.
+    shipped: Timestamp,
     wait: Wait,
     buried: u64,
     /// Locations that did not do it all, and why.
@@ -136,9 +148,9 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(house: &'a Arc<House>, vault: &'a VaultRow) -> Self {
+    fn new(house: &'a Arc<House>, vault: &'a VaultRow, shipped: Timestamp) -> Self {
         let (wait, problems) = (Wait::at(house.ledger.now()), BTreeMap::new());
-        Self { house, vault, wait, buried: 0, problems }
+        Self { house, vault, shipped, wait, buried: 0, problems }
     }
 
     async fn all(&mut self, round: &CollectionRow) -> Result<()> {
@@ -278,15 +290,11 @@ impl<'a> Pass<'a> {
         }
         let row = self.house.ledger.query().copies_in(&self.vault.id, location)?;
         let whole = row.map(|row| self.house.copies.newest(row)).and_then(|row| row.whole);
-        let query = self.house.ledger.query();
-        let ended = query.collection(&self.vault.id)?.and_then(|round| round.ended);
-        match (whole, ended) {
-            (Some(whole), Some(ended)) if whole >= ended.plus(LOG_FOLLOWS) => Ok(()),
-            _ => {
-                let message = format!("`{location}` may lack the end of the ledger's log");
-                Err(Error::new(Code::LocationBehind, message))
-            }
+        if whole.is_some_and(|whole| whole >= self.shipped.plus(LOG_FOLLOWS)) {
+            return Ok(());
         }
+        let message = format!("`{location}` may lack the end of the ledger's log");
+        Err(Error::new(Code::LocationBehind, message))
     }
 }
 

@@ -4,7 +4,10 @@
 use super::marking::{judge, mark_all, plan, writing};
 use crate::house::{House, Vault};
 use holdfast_common::{Result, Timestamp, VaultId};
-use holdfast_ledger::{Query, row::PackState};
+use holdfast_ledger::{
+    Query,
+    row::{PackHome, PackRow, PackState},
+};
 use holdfast_repository::collect::Tally;
 use std::sync::Arc;
 
@@ -15,7 +18,8 @@ pub(crate) struct Preview {
     pub(crate) waiting: Waiting,
 }
 
-/// Packs that were doomed and whose objects are not seen gone from everywhere.
+/// Packs that were doomed and whose objects are not seen gone from everywhere. What lies in a point's
+/// object goes with that, and is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) packs: u64,
@@ -60,7 +64,9 @@ pub(crate) fn waiting(query: Query<'_>, vault: &VaultId) -> Result<Waiting> {
         let page = query.packs(vault, after.as_ref())?;
         let Some(last) = page.last() else { return Ok(waiting) };
         after = Some(last.id);
-        for pack in page.iter().filter(|pack| pack.state == PackState::Doomed) {
+        let waits =
+            |pack: &&PackRow| pack.state == PackState::Doomed && pack.home == PackHome::Object;
+        for pack in page.iter().filter(waits) {
             let goes = pack.doomed.unwrap_or(Timestamp::ZERO).plus(super::DELAY);
             waiting.packs += 1;
             waiting.bytes += u64::from(pack.length);

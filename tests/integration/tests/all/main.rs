@@ -18,6 +18,7 @@ mod buckets;
 mod canary;
 mod clock;
 mod cluster;
+mod collecting;
 mod damage;
 mod dev;
 mod doubles;

@@ -1,5 +1,5 @@
-//! `holdfast collect`: what no point needs is given up, and goes a day later; with `--dry-run` it is
-//! only said what that would be.
+//! `holdfast collect`: what no point needs is given up, and goes a day later; with `--dry-run` it
+//! is only said what that would be.
 //!
 //! The coordinators collect by themselves once a day. This command asks for it now, and shows how
 //! far it is until the round is over; whoever stops it stops only the showing.

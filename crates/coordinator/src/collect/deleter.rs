@@ -1,5 +1,5 @@
-//! Carries out what the ledger has agreed on: objects of doomed packs and of forgotten points go from
-//! every location, a day after their entry.
+//! Carries out what the ledger has agreed on: objects of doomed packs and of forgotten points go
+//! from every location, a day after their entry.
 //!
 //! ```text
 //!   a part of what is due ─→ each location of the vault: is it this vault's? is no epoch claimed?
@@ -129,7 +129,8 @@ impl Desk {
             tracing::info!(%error, %location, "what was collected is not all deleted there yet");
         }
         if pass.buried > 0 {
-            tracing::info!(vault = %vault.name, objects = pass.buried, "collected objects are gone");
+            let (vault, objects) = (&vault.name, pass.buried);
+            tracing::info!(%vault, objects, "collected objects are gone");
         }
         ended
     }

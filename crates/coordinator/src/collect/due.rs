@@ -1,4 +1,4 @@
-//! What may be deleted now: packs that were doomed, and points that were forgotten, long enough ago.
+//! What may be deleted now: packs that were doomed and points that were forgotten, long enough ago.
 //!
 //! ```text
 //!   rows of packs, from where the last part ended ─→ doomed, old enough ─→ a part of packs
@@ -173,5 +173,123 @@ impl Wait {
         let then = when.plus(super::DELAY);
         self.next = Some(self.next.map_or(then, |next| next.min(then)));
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, forgotten, id, moment, pack};
+    use std::time::Duration;
+
+    const DAY: Duration = crate::collect::DELAY;
+
+    fn named(number: u8) -> PackId {
+        PackId::from_bytes([number; 32])
+    }
+
+    fn point(number: u64) -> PointId {
+        PointId::from_bytes(id(number))
+    }
+
+    fn doomed(number: u8, when: u64) -> PackRow {
+        let (state, doomed) = (PackState::Doomed, Some(moment(when)));
+        PackRow { state, doomed, vault: VAULT, ..pack([number; 32]) }
+    }
+
+    fn within(row: PackRow, home: u64) -> PackRow {
+        PackRow { home: PackHome::Point(point(home), 0), ..row }
+    }
+
+    fn stored(number: u8) -> PackRow {
+        PackRow { state: PackState::Stored, doomed: None, ..doomed(number, 0) }
+    }
+
+    /// A day after a moment.
+    fn later(than: u64) -> Wait {
+        Wait::at(moment(than).plus(DAY))
+    }
+
+    #[test]
+    fn doomed_packs_go_a_day_after_their_entry_and_no_others() {
+        let mut crowd = Crowd::default();
+        crowd.put(&doomed(1, 5));
+        crowd.put(&doomed(2, 6));
+        crowd.put(&doomed(3, 9));
+        crowd.put(&stored(4));
+        crowd.put(&PackRow { condemned: Some(7), ..stored(5) });
+        crowd.put(&PackRow { state: PackState::Lost, ..stored(6) });
+        crowd.put(&within(doomed(7, 5), 1));
+        crowd.ask(|query| {
+            let mut wait = later(6);
+            let due = due_packs(query, &VAULT, &mut wait, None).unwrap();
+            assert_eq!((due.packs, due.after), (vec![named(1), named(2)], None));
+            assert_eq!(wait.next, Some(moment(9).plus(DAY)));
+            let mut early = Wait::at(moment(5).plus(DAY - Duration::from_nanos(1)));
+            assert!(due_packs(query, &VAULT, &mut early, None).unwrap().packs.is_empty());
+            assert_eq!(early.next, Some(moment(5).plus(DAY)));
+            let rest = due_packs(query, &VAULT, &mut wait, Some(named(1))).unwrap();
+            assert_eq!(rest.packs, [named(2)]);
+        });
+    }
+
+    #[test]
+    fn parts_are_bounded_and_go_on_where_the_last_one_ended() {
+        let mut crowd = Crowd::default();
+        let all = limits::PACKS_COLLECTED_MAX + 3;
+        for number in 0..all {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            crowd.put(&PackRow { id: PackId::from_bytes(bytes), ..doomed(0, 1) });
+        }
+        crowd.ask(|query| {
+            let mut wait = later(1);
+            let first = due_packs(query, &VAULT, &mut wait, None).unwrap();
+            assert_eq!(first.packs.len(), limits::PACKS_COLLECTED_MAX);
+            let second = due_packs(query, &VAULT, &mut wait, first.after).unwrap();
+            assert_eq!((second.packs.len(), second.after), (3, None));
+        });
+    }
+
+    #[test]
+    fn a_forgotten_point_stays_for_whatever_lives_in_its_object() {
+        let mut crowd = Crowd::default();
+        // It was forgotten at the moment of its number.
+        for number in 1..=4 {
+            crowd.put(&ForgottenRow { when: moment(number), ..forgotten(number) });
+        }
+        crowd.put(&ForgottenRow { gone: Some(moment(9)), when: moment(1), ..forgotten(5) });
+        crowd.put(&within(doomed(1, 5), 1));
+        crowd.put(&within(doomed(2, 5), 2));
+        crowd.put(&within(stored(3), 2));
+        crowd.put(&within(doomed(4, 8), 3));
+        crowd.ask(|query| {
+            let due = |wait: &mut Wait, before| {
+                due_points(query, &VAULT, wait, moment(before), None).unwrap().points
+            };
+            let first = DuePoint { id: point(1), packs: vec![named(1)] };
+            let bare = DuePoint { id: point(4), packs: Vec::new() };
+            let mut wait = later(6);
+            assert_eq!(due(&mut wait, 7), [first, bare]);
+            assert_eq!(wait.next, Some(moment(8).plus(DAY)), "the pack of the third");
+            assert_eq!(due(&mut later(6), 2).len(), 1, "the others were forgotten after the round");
+            assert_eq!(due(&mut later(3), 7), [], "its pack was doomed later");
+        });
+    }
+
+    #[test]
+    fn a_point_that_never_came_to_be_is_known_by_the_packs_that_were_announced_in_it() {
+        let mut crowd = Crowd::default();
+        crowd.point(1, |_| ());
+        crowd.put(&within(doomed(1, 5), 1));
+        crowd.put(&within(doomed(2, 5), 2));
+        crowd.put(&within(stored(0), 3));
+        crowd.put(&within(doomed(3, 5), 3));
+        crowd.ask(|query| {
+            let due = due_points(query, &VAULT, &mut later(5), moment(9), None).unwrap();
+            assert_eq!(due.points, [DuePoint { id: point(2), packs: vec![named(2)] }]);
+            let rest = due_points(query, &VAULT, &mut later(5), moment(9), Some(point(0))).unwrap();
+            assert_eq!(rest.points, [], "they came with the first part");
+        });
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Preview {
     pub(crate) waiting: Waiting,
 }
 
-/// Packs that were doomed and whose objects are not seen gone from everywhere. What lies in a point's
-/// object goes with that, and is not counted.
+/// Packs that were doomed and whose objects are not seen gone from everywhere. What lies in the
+/// object of a point goes with that, and is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) packs: u64,

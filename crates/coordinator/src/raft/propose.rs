@@ -107,14 +107,8 @@ impl Ledger {
 
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
-        let goes = matches!(
-            command,
-            Command::BeginCollection(_)
-                | Command::DoomPacks(_)
-                | Command::ForgetPoints(_)
-                | Command::ForgetRuns(_)
-        );
-        if goes {
+        let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
+        if forgets || matches!(command, Command::BeginCollection(_) | Command::DoomPacks(_)) {
             return self.own_time().insist_on_clock();
         }
         Ok(())

@@ -301,3 +301,67 @@ fn every_point_survives_kills_at_any_moment_of_collections() {
     let records = scene.objects("points").len();
     assert!(records < right.len(), "{records} records are left of {}", right.len());
 }
+
+#[test]
+fn a_reach_that_cannot_be_read_ends_the_round_and_nothing_is_given_up() {
+    let mut scene = Scene::start();
+    scene.back_up(1);
+    let newest = scene.back_up(2);
+    scene.run(&["retain", "docs", "--yes"]).ok();
+    let reach = scene.scratch.join("d/location/reach").join(&newest);
+    let aside = scene.scratch.join("aside");
+    std::fs::rename(&reach, &aside).unwrap();
+    let told = scene.run(&["collect", "--dry-run"]).ends(7).error();
+    assert!(told["message"].as_str().unwrap().contains(&newest), "{told}");
+    // A round begins by itself a day after the newest point.
+    scene.pass_hours(25);
+    let ended = || {
+        let audit = scene.run(&["audit", "list"]).ok().object();
+        let mut rows = audit["entries"].as_array().unwrap().iter();
+        rows.any(|row| row["action"] == "collection.end").then_some(())
+    };
+    wait_until("the round ends", PATIENCE, ended);
+    std::fs::rename(&aside, &reach).unwrap();
+    let found = scene.found();
+    assert!(found["unneeded"]["packs"].as_u64().unwrap() > 0, "{found:#}");
+    let round = &found["newest"];
+    assert_eq!((&round["stage"], &round["condemned"]), (&json!("over"), &json!(0)), "{round:#}");
+    let problem = &round["problem"];
+    assert!(problem["message"].as_str().unwrap().contains(&newest), "{problem:#}");
+    assert_eq!(scene.collect()["problem"], Value::Null);
+    scene.restores(&newest, &scene.source());
+}
+
+#[test]
+fn what_is_disabled_or_not_mounted_is_not_taken_for_empty() {
+    let mut scene = Scene::start();
+    scene.add_far();
+    scene.back_up(1);
+    let newest = scene.back_up(2);
+    wait_until("it is in both", PATIENCE, || scene.is_in_far(&newest).then_some(()));
+    let far = Objects::of(&scene.scratch.join("far"));
+    let before = far.below("packs").len();
+    scene.run(&["location", "disable", "far", "--yes"]).ok();
+    scene.run(&["retain", "docs", "--yes"]).ok();
+    let given_up = scene.collect()["waiting"]["packs"].as_u64().unwrap();
+    assert_eq!(given_up, 2);
+    scene.pass_hours(25);
+    let gone = || (scene.objects("packs").len() == 2).then_some(());
+    wait_until("they go from where they can", PATIENCE, gone);
+    assert_eq!(scene.found()["newest"]["waiting"]["packs"], 2, "they lie in the other one");
+    assert_eq!(far.below("packs").len(), before);
+
+    // Another directory lies where it was, for as long as it is away.
+    let (there, aside) = (scene.scratch.join("far"), scene.scratch.join("aside"));
+    std::fs::rename(&there, &aside).unwrap();
+    std::fs::create_dir(&there).unwrap();
+    let enabled = scene.run(&["location", "enable", "far"]);
+    assert_ne!(enabled.code, 0);
+    assert_eq!(scene.found()["newest"]["waiting"]["packs"], 2);
+    std::fs::remove_dir(&there).unwrap();
+    std::fs::rename(&aside, &there).unwrap();
+    scene.run(&["location", "enable", "far"]).ok();
+    scene.nothing_waits();
+    assert_eq!(far.below("packs").len(), 2);
+    scene.restores_from_each(&newest, &scene.source(), &Tree::of(&scene.source()));
+}

@@ -25,7 +25,7 @@ use holdfast_ledger::{
     Actor,
     command::BuryPacks,
     level::COLLECTED,
-    row::{CollectionRow, Stage, VaultRow},
+    row::{CollectionRow, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
 use std::{
@@ -86,10 +86,6 @@ async fn look(house: &Arc<House>, desks: &mut BTreeMap<VaultId, Desk>) -> Result
     insist_on_peace(house)?;
     for vault in house.ledger.query().vaults()? {
         let Some(round) = house.ledger.query().collection(&vault.id)? else { continue };
-        // While a round is open its own commands have the rows.
-        if round.stage != Stage::Over {
-            continue;
-        }
         let desk = desks.entry(vault.id).or_default();
         if desk.is_due(house, &round) {
             desk.go(house, &vault, &round).await?;
@@ -112,7 +108,7 @@ impl Desk {
         round: &CollectionRow,
     ) -> Result<()> {
         // Whoever rebuilds the ledger from the locations must not believe in what is gone.
-        let end = round.doomed_at.max(round.sealed);
+        let end = round.doomed_at.max(round.round);
         house.shipped(end).await?;
         let known = self.shipped.filter(|(known, _)| *known >= end);
         let (_, shipped) = *self.shipped.insert(known.unwrap_or((end, house.ledger.now())));
@@ -258,8 +254,9 @@ impl<'a> Pass<'a> {
     ) -> Result<BTreeSet<ObjectName>> {
         self.insist_on_log(location)?;
         let place = (location.clone(), self.house.places.location(location).await?);
-        // In what is not mounted everything looks gone.
-        show(self.vault, &place).await?;
+        // In what is not mounted everything looks gone: it is asked before, and after.
+        let shows = || show(self.vault, &place);
+        shows().await?;
         let epoch = self.house.ledger.epoch()?;
         insist_unclaimed(self.house, std::slice::from_ref(&place), epoch).await?;
         let (house, place_of) = (self.house, &place);
@@ -280,7 +277,7 @@ impl<'a> Pass<'a> {
             }
         }
         drop(deletes);
-        show(self.vault, &place).await?;
+        shows().await?;
         Ok(gone)
     }
 

@@ -74,7 +74,7 @@ pub(super) struct DuePoints {
 }
 
 /// `before` is when the newest round began: what was forgotten later waits for the next one, with
-/// whose end all of it was shipped. Points that never came to be come with the first part.
+/// whose beginning all of it was shipped. Points that never came to be come with the first part.
 pub(super) fn due_points(
     query: Query<'_>,
     vault: &VaultId,

@@ -11,7 +11,7 @@ use super::{
     older_sessions,
 };
 use crate::house::{House, Vault};
-use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, limits};
+use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, codes::Exit, limits};
 use holdfast_ledger::{
     Actor,
     command::{
@@ -114,9 +114,18 @@ async fn go_on_or_end(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
     house.ledger.propose(Actor::System, end).await.map(drop)
 }
 
-/// What goes by without anybody doing anything about the round.
+/// What goes by without anybody doing anything about the round. A location that is away does not
+/// belong to it: whoever waits for the round is to hear of that.
 fn is_waited_out(error: &Error) -> bool {
-    error.is_retryable() || matches!(error.code, Code::ClockDoubtful | Code::RegionParted)
+    matches!(
+        error.code,
+        Code::ClockDoubtful
+            | Code::ClusterBusy
+            | Code::ClusterLeaderless
+            | Code::ClusterUnreachable
+            | Code::CollectionOver
+            | Code::RegionParted
+    ) || error.code.exit() == Exit::NoSpace
 }
 
 fn bounded(text: &str) -> String {

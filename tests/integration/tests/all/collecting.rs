@@ -333,7 +333,7 @@ fn a_reach_that_cannot_be_read_ends_the_round_and_nothing_is_given_up() {
 }
 
 #[test]
-fn what_is_disabled_or_not_mounted_is_not_taken_for_empty() {
+fn a_disabled_location_keeps_what_was_given_up_until_it_is_in_use_again() {
     let mut scene = Scene::start();
     scene.add_far();
     scene.back_up(1);
@@ -351,17 +351,57 @@ fn what_is_disabled_or_not_mounted_is_not_taken_for_empty() {
     assert_eq!(scene.found()["newest"]["waiting"]["packs"], 2, "they lie in the other one");
     assert_eq!(far.below("packs").len(), before);
 
-    // Another directory lies where it was, for as long as it is away.
-    let (there, aside) = (scene.scratch.join("far"), scene.scratch.join("aside"));
-    std::fs::rename(&there, &aside).unwrap();
-    std::fs::create_dir(&there).unwrap();
-    let enabled = scene.run(&["location", "enable", "far"]);
-    assert_ne!(enabled.code, 0);
-    assert_eq!(scene.found()["newest"]["waiting"]["packs"], 2);
-    std::fs::remove_dir(&there).unwrap();
-    std::fs::rename(&aside, &there).unwrap();
     scene.run(&["location", "enable", "far"]).ok();
     scene.nothing_waits();
     assert_eq!(far.below("packs").len(), 2);
     scene.restores_from_each(&newest, &scene.source(), &Tree::of(&scene.source()));
+}
+
+#[test]
+fn what_is_not_mounted_is_not_taken_for_empty() {
+    let mut scene = Scene::start();
+    // A vault of its own: the ledger's log lies elsewhere, and is shipped all the time.
+    let (there, aside) = (scene.scratch.join("second"), scene.scratch.join("aside"));
+    let url = format!("local:{}", there.display());
+    scene.run(&["location", "add", "second", &url]).ok();
+    let file = scene.scratch.join("applied.toml");
+    let spec = "[spec]\nlocations = { required = [\"second\"] }\n";
+    write(&file, format!("kind = \"vault\"\nname = \"other\"\n{spec}"));
+    scene.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let rules = format!("vault = \"other\"\n{RULES}");
+    let policy = retaining::policy("local", &scene.source(), &rules);
+    write(&file, policy.replace("\"docs\"", "\"others\""));
+    scene.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    for seed in [1, 2] {
+        write(&scene.source().join("large"), noise(seed, 700_000));
+        scene.run(&["backup", "others"]).ok();
+    }
+    scene.run(&["retain", "others", "--yes"]).ok();
+    scene.run(&["collect", "--vault", "other", "--yes"]).ok();
+    let waiting = |scene: &Scene| {
+        let told = scene.run(&["collect", "--vault", "other", "--dry-run"]).ok().object();
+        told["vaults"][0]["newest"]["waiting"]["packs"].as_u64().unwrap()
+    };
+    assert_eq!(waiting(&scene), 2);
+    // Another directory lies where the location was, for as long as that is away.
+    scene.kill_dev();
+    std::fs::rename(&there, &aside).unwrap();
+    std::fs::create_dir(&there).unwrap();
+    scene.start_dev();
+    scene.pass_hours(25);
+    let tried = || {
+        let log = scene.dev.as_ref().unwrap().log();
+        log.contains("what was collected is not all deleted there yet").then_some(())
+    };
+    wait_until("it was tried", PATIENCE, tried);
+    std::fs::remove_dir(&there).unwrap();
+    std::fs::rename(&aside, &there).unwrap();
+    let packs = Objects::of(&there);
+    assert_eq!(packs.below("packs").len(), 4);
+    scene.kill_dev();
+    scene.start_dev();
+    let gone = || (waiting(&scene) == 0).then_some(());
+    wait_until("they go when it is back", PATIENCE, gone);
+    assert_eq!(packs.below("packs").len(), 2);
+    scene.run(&["verify", "--all", "--level", "storage"]).ok();
 }

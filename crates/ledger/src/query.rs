@@ -391,7 +391,7 @@ impl<'a> Query<'a> {
 
     /// What keeps points beside the rules, from whoever waits so long after the end of a hold.
     pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
-        let mut ties = Ties::default();
+        let mut ties = Ties::at(self.level()?, now);
         self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
         self.sessions()?.iter().for_each(|session| ties.session(session));
         self.open_runs()?.iter().for_each(|run| ties.open_run(run));

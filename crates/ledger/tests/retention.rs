@@ -4,7 +4,7 @@ mod story;
 
 use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
-    Actor, Command, Outcome, Table,
+    Actor, Command, LEVEL, Outcome, Table,
     command::{
         BeginRead, CancelRun, DeleteResource, EndSession, ForgetPoints, ForgetRuns, Note, NoteKind,
         RemoveMember, RevokeAgent, StartRun,
@@ -307,6 +307,7 @@ fn whatever_turns_over_what_rules_stand_on_is_noted_with_its_time() {
 #[test]
 fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
     let mut story = Story::with_points(&[1, 2]);
+    story.done(Actor::System, raise(LEVEL, &[1]));
     let read = BeginRead {
         session: ids::session(9),
         point: ids::point(1),

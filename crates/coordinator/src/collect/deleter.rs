@@ -37,7 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(2);
 /// When something could not be deleted.
-const AGAIN: Duration = Duration::from_secs(600);
+const AGAIN_MIN: Duration = Duration::from_secs(600);
+const AGAIN_MAX: Duration = Duration::from_secs(6 * 3600);
 /// When a location may lack the end of the log, which it is brought soon.
 const AGAIN_SOON: Duration = Duration::from_secs(10);
 /// So many objects of a location are deleted at once.
@@ -68,12 +69,18 @@ pub(crate) async fn delete(house: Arc<House>, shutdown: CancellationToken) -> Re
 /// What was seen of a vault last, and when to look again.
 #[derive(Default)]
 struct Desk {
-    seen: Option<(u64, u64)>,
+    seen: Option<Sign>,
     /// Up to which entry the log is known to be shipped, and since when.
     shipped: Option<(u64, Timestamp)>,
     due: Option<Timestamp>,
     again: Option<Duration>,
+    /// Between two tries, longer and longer.
+    pause: Duration,
 }
+
+/// What differs when there may be more to delete: the round, what was doomed last, and which
+/// locations are in use.
+type Sign = (u64, u64, Vec<(Name, bool)>);
 
 async fn look(house: &Arc<House>, desks: &mut BTreeMap<VaultId, Desk>) -> Result<()> {
     if !house.ledger.leads() {
@@ -84,19 +91,30 @@ async fn look(house: &Arc<House>, desks: &mut BTreeMap<VaultId, Desk>) -> Result
         return Ok(());
     }
     insist_on_peace(house)?;
+    let mut first = Ok(());
     for vault in house.ledger.query().vaults()? {
         let Some(round) = house.ledger.query().collection(&vault.id)? else { continue };
         let desk = desks.entry(vault.id).or_default();
-        if desk.is_due(house, &round) {
-            desk.go(house, &vault, &round).await?;
+        let sign = sign(house, &vault, &round)?;
+        if desk.is_due(house, &sign) {
+            let gone = desk.go(house, &vault, &round).await;
+            desk.seen = Some(sign);
+            // What one vault waits for keeps nothing from going in another.
+            first = first.and(gone);
         }
     }
-    Ok(())
+    first
+}
+
+fn sign(house: &House, vault: &VaultRow, round: &CollectionRow) -> Result<Sign> {
+    let in_use = |name: &Name| Ok((name.clone(), house.places.row(name)?.disabled.is_none()));
+    let places = vault.holding().map(in_use).collect::<Result<_>>()?;
+    Ok((round.round, round.doomed_at, places))
 }
 
 impl Desk {
-    fn is_due(&self, house: &House, round: &CollectionRow) -> bool {
-        let is_new = self.seen != Some((round.round, round.doomed_at));
+    fn is_due(&self, house: &House, sign: &Sign) -> bool {
+        let is_new = self.seen.as_ref() != Some(sign);
         let is_old = self.due.is_some_and(|due| due <= house.ledger.now());
         is_new || is_old || self.again.is_some_and(|again| again <= house.clock.elapsed())
     }
@@ -109,18 +127,18 @@ impl Desk {
     ) -> Result<()> {
         // Whoever rebuilds the ledger from the locations must not believe in what is gone.
         let end = round.doomed_at.max(round.round);
+        self.again = Some(house.clock.elapsed() + AGAIN_SOON);
         house.shipped(end).await?;
         let known = self.shipped.filter(|(known, _)| *known >= end);
         let (_, shipped) = *self.shipped.insert(known.unwrap_or((end, house.ledger.now())));
         let mut pass = Pass::new(house, vault, shipped);
         let ended = pass.all(round).await;
-        // A leader that comes to it finds the rows as they are.
-        self.seen = Some((round.round, round.doomed_at));
         self.due = pass.wait.next;
         let is_whole = ended.is_ok() && pass.problems.is_empty();
         let is_behind = |error: &Error| error.code == Code::LocationBehind;
-        let pause = if pass.problems.values().all(is_behind) { AGAIN_SOON } else { AGAIN };
-        self.again = (!is_whole).then(|| house.clock.elapsed() + pause);
+        let is_soon = pass.problems.values().all(is_behind);
+        self.pause = if is_whole || is_soon { AGAIN_SOON } else { longer(self.pause) };
+        self.again = (!is_whole).then(|| house.clock.elapsed() + self.pause);
         for (location, error) in &pass.problems {
             tracing::info!(%error, %location, "what was collected is not all deleted there yet");
         }
@@ -130,6 +148,10 @@ impl Desk {
         }
         ended
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).clamp(AGAIN_MIN, AGAIN_MAX)
 }
 
 /// One time over all that is due in a vault.

@@ -55,14 +55,17 @@ async fn look(house: &Arc<House>) -> Result<()> {
         return Ok(());
     }
     insist_on_peace(house)?;
+    let mut first = Ok(());
     for row in house.ledger.query().vaults()? {
         let newest = house.ledger.query().collection(&row.id)?;
-        match newest.filter(|round| round.stage != Stage::Over) {
-            Some(round) => go_on_or_end(house, &round).await?,
-            None => begin_if_due(house, &row.id).await?,
-        }
+        let looked = match newest.filter(|round| round.stage != Stage::Over) {
+            Some(round) => go_on_or_end(house, &round).await,
+            None => begin_if_due(house, &row.id).await,
+        };
+        // What one vault waits for keeps nothing from going on in another.
+        first = first.and(looked);
     }
-    Ok(())
+    first
 }
 
 /// Nothing is begun unasked in a vault without a point: there is nothing to tell garbage by.

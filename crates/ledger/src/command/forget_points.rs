@@ -167,7 +167,7 @@ impl Apply<'_, '_> {
     }
 
     fn ties(&self) -> Result<Ties> {
-        let (mut ties, now) = (Ties::default(), self.time);
+        let (mut ties, now) = (Ties::at(self.level()?, self.time), self.time);
         self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
         self.tables.look::<SessionRow>(&[], |session| ties.session(&session))?;
         self.tables.each(Table::RunOpen, &[], |(id, _)| {

@@ -3,6 +3,7 @@
 //! Made of rows, by whoever plans and again when a plan is carried out.
 
 use super::Reason;
+use crate::level::COLLECTED;
 use crate::row::{Held, HoldRow, PointRow, RunRow, SessionKind, SessionRow};
 use core::time::Duration;
 use holdfast_common::{AgentId, Name, PointId, Timestamp};
@@ -16,6 +17,8 @@ pub struct Ties {
     agents: BTreeMap<AgentId, String>,
     used: BTreeSet<PointId>,
     newest: BTreeSet<PointId>,
+    /// Set below the level of collection: sessions hold as long as their leases last then.
+    leases_at: Option<Timestamp>,
 }
 
 /// One of them, and what is to be said of it.
@@ -26,6 +29,11 @@ pub struct Tie {
 }
 
 impl Ties {
+    /// Of a ledger at a level.
+    pub fn at(level: u32, now: Timestamp) -> Self {
+        Self { leases_at: (level < COLLECTED).then_some(now), ..Self::default() }
+    }
+
     pub fn hold(&mut self, hold: HoldRow, now: Timestamp, grace: Duration) {
         if !hold.keeps(now, grace) {
             return;
@@ -40,6 +48,9 @@ impl Ties {
     /// A session holds what it reads, and what it goes on from, until an entry ends it. That its
     /// lease ran out says nothing: another leader's clock may be behind, and renew it.
     pub fn session(&mut self, session: &SessionRow) {
+        if self.leases_at.is_some_and(|now| session.lease_until < now) {
+            return;
+        }
         match session.kind {
             SessionKind::Read => self.used.insert(session.point),
             SessionKind::Write => session.previous.is_some_and(|point| self.used.insert(point)),
@@ -49,7 +60,9 @@ impl Ties {
     /// A run that has not ended holds what it restores, and its newest checkpoint: what its session
     /// was told before that is in no other reach.
     pub fn open_run(&mut self, run: &RunRow) {
-        self.used.extend(run.checkpoint);
+        if self.leases_at.is_none() {
+            self.used.extend(run.checkpoint);
+        }
         if let Some(restore) = &run.restore {
             self.used.insert(restore.point);
         }
@@ -114,9 +127,13 @@ mod tests {
     #[test]
     fn a_reader_uses_its_point_and_a_backup_what_it_goes_on_from_whatever_its_lease_says() {
         for (kind, used) in [(SessionKind::Read, 3), (SessionKind::Write, 4)] {
-            let mut ties = Ties::default();
+            let mut ties = Ties::at(COLLECTED, Timestamp::from_nanos(10));
             ties.session(&session(kind));
             assert_eq!(Vec::from_iter(ties.used), [PointId::from_bytes([used; 16])]);
+            // Members of an older level compute it so.
+            let mut ties = Ties::at(COLLECTED - 1, Timestamp::from_nanos(10));
+            ties.session(&session(kind));
+            assert!(ties.used.is_empty());
         }
     }
 }

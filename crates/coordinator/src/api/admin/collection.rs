@@ -143,6 +143,23 @@ pub(super) async fn list(
     Ok(v1::ListCollectionsResponse { rounds })
 }
 
+/// Vaults whose newest round could not be made.
+pub(super) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
+    let query = house.ledger.query();
+    let mut alarms = Vec::new();
+    for vault in query.vaults()? {
+        let Some(round) = query.collection(&vault.id)? else { continue };
+        let Some(problem) = round.problem else { continue };
+        alarms.push(v1::Alarm {
+            code: problem.code,
+            subject: format!("{}: nothing is collected: {}", vault.name, problem.message),
+            since_ns: round.ended.map(Timestamp::as_nanos),
+            next: problem.next.unwrap_or_else(|| "holdfast collect --dry-run".to_owned()),
+        });
+    }
+    Ok(alarms)
+}
+
 fn wanted(house: &House, vault: &str) -> Result<Vec<VaultRow>> {
     let mut vaults = house.ledger.query().vaults()?;
     if let Some(name) = parse::name_if_any(Some(vault))? {

@@ -165,6 +165,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
     alarms.extend(disabled(house)?);
+    alarms.extend(super::collection::alarms(house)?);
     alarms.extend(copies::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);

@@ -194,7 +194,8 @@ fn round_fields(round: &v1::Collection) -> Value {
 fn text(plan: &Plan, rounds: &[v1::Collection]) -> String {
     let mut lines = Vec::new();
     for vault in &plan.vaults {
-        lines.push(format!("vault {}, {} points", vault.vault, vault.points));
+        let s = if vault.points == 1 { "" } else { "s" };
+        lines.push(format!("vault {}, {} point{s}", vault.vault, vault.points));
         let mut table = Table::new(["packs", ">count", ">size", ">needed"]);
         for (what, of) in [
             ("needed", vault.needed),
@@ -206,18 +207,18 @@ fn text(plan: &Plan, rounds: &[v1::Collection]) -> String {
             let live = figures::size(of.live_bytes);
             table.row([what.to_owned(), of.packs.to_string(), figures::size(of.bytes), live]);
         }
-        lines.push(table.render());
+        lines.extend([table.render(), String::new()]);
         let mut table = Table::new(["location", "role", ">frees"]);
         for at in &vault.locations {
             let role = if at.disabled { format!("{}, disabled", at.role) } else { at.role.clone() };
             table.row([at.name.clone(), role, figures::size(at.frees_bytes)]);
         }
-        lines.push(table.render());
+        lines.extend([table.render(), String::new()]);
         let round = rounds.iter().find(|round| round.vault == vault.vault);
         lines.extend(round.or(vault.newest.as_ref()).map(said));
         lines.push(String::new());
     }
-    lines.push(format!("{} no point needs", figures::size(plan.frees_bytes())));
+    lines.push(format!("not needed by any point: {}", figures::size(plan.frees_bytes())));
     if !plan.suspended.is_empty() {
         lines.push(format!("nothing is collected now: {}", plan.suspended));
     }
@@ -242,7 +243,7 @@ fn said(round: &v1::Collection) -> String {
         let (bytes, until) =
             (figures::size(round.waiting_bytes), figures::time_if_any(round.waiting_until_ns));
         said.push_str(&format!(
-            "; {} packs, {bytes}, are deleted by {until}, where their locations answer",
+            "; {} packs, {bytes}, will be deleted by {until}, where their locations answer",
             round.waiting_packs
         ));
     }

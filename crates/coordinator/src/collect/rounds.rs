@@ -26,7 +26,7 @@ use holdfast_repository::{
     ChunkNumber,
     collect::{Mark, Verdict},
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -173,8 +173,7 @@ impl Step<'_> {
             judged = back;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            let verdicts: std::collections::HashMap<PackId, Verdict> =
-                verdicts.into_iter().collect();
+            let verdicts: HashMap<PackId, Verdict> = verdicts.into_iter().collect();
             for pack in &page {
                 match (verdicts.get(&pack.id), pack.condemned) {
                     (Some(Verdict::Condemn), condemned)
@@ -245,18 +244,14 @@ impl Step<'_> {
         let new = self.house.ledger.query().new_points(&self.vault.row.id)?;
         let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
         let mark = Arc::new(mark);
-        let mut spared = HashSet::new();
         for page in self.condemned_pages() {
             let (needed, _) = parted(&mark, &page?);
-            spared.extend(needed.iter().copied());
             for part in needed.chunks(limits::PACKS_COLLECTED_MAX) {
                 self.spare(part.to_vec()).await?;
             }
         }
         for page in self.condemned_pages() {
-            let (needed, packs) = parted(&mark, &page?);
-            // Spared a moment ago, and condemned again by nobody.
-            debug_assert!(needed.is_empty() && packs.iter().all(|id| !spared.contains(id)));
+            let (_, packs) = parted(&mark, &page?);
             if packs.is_empty() {
                 continue;
             }

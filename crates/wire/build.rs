@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "locations",
         "retention",
         "collection",
+        "keys",
         "ingest",
         "restore",
         "admin",

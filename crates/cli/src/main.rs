@@ -32,13 +32,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     holdfast_runtime::memory::settle();
+    let undumped = holdfast_runtime::memory::keep_out_of_dumps();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refusal) => return fault::usage(&refusal),
+        Err(refusal) => return fault::usage(refusal),
     };
     let output = Output::new(arguments.output);
     if let Err(error) = arguments.start_log() {
         return fault::report(&output, &error);
+    }
+    if let Err(error) = undumped {
+        tracing::warn!(%error, "a crash may write keys to a disk: this process can be dumped");
     }
     let ending = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {

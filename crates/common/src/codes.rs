@@ -106,8 +106,10 @@ codes! {
     LocationEmpty "location.vault_absent" Refused false "mount what belongs there; nothing was written";
     LocationFull "location.space_exhausted" NoSpace true "free space at the location and run the command again";
     LocationIoFailed "location.io_failed" Unreachable true "check the location with `holdfast verify --all --level storage`";
+    LocationLockAbsent "location.lock_absent" Refused false "keep the vault in a bucket with object lock: `holdfast location test`; see docs/lock-objects.md";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
     LocationPassedOver "location.passed_over" Failed false "see to the location; it is required again when it lacks nothing";
+    LocationReadOnly "location.read_only" Refused false "leave `at=` out of the location's URL: what was there at a moment can only be read";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";
     LocationRequestRefused "location.request_refused" Refused false "mend what the server refused in the location's URL or at the bucket";
@@ -122,6 +124,7 @@ codes! {
     MemberWitness "member.duty_witness" Unreachable true "call another member; see `holdfast cluster status`";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
+    ObjectLocked "object.lock_holds" Refused false "wait until the lock ends; until then nobody can delete it";
     ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";
     PackDamaged "pack.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     PackForeign "pack.vault_foreign" Refused false "the pack belongs to another vault";

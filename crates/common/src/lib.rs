@@ -11,6 +11,7 @@ pub mod error;
 pub mod id;
 pub mod kind;
 pub mod limits;
+pub mod lock;
 pub mod name;
 pub mod record;
 pub mod secret;
@@ -24,5 +25,6 @@ pub use id::{
     SessionId, VaultId,
 };
 pub use kind::ChunkKind;
+pub use lock::{Lock, LockClass};
 pub use name::Name;
 pub use secret::Secret;

@@ -32,6 +32,8 @@ pub const INLINE_PACK_BYTES_MAX: usize = 256 * KIB;
 pub const CAPSULE_BYTES_MAX: usize = 4 * KIB;
 /// Eight digits in the names of key objects.
 pub const KEY_VERSION_MAX: u32 = 99_999_999;
+/// Versions of one vault's keys. An agent is told how each followed the one before.
+pub const KEY_VERSIONS_MAX: usize = 256;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
 /// A file that holds a KEK or a passphrase.
 pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
@@ -201,20 +203,44 @@ pub const AGENTS_SEEN_MAX: usize = 1024;
 pub const POINTS_PLACED_MAX: usize = 1000;
 /// The longest that a vault may have its backups wait for a location that is away.
 pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
+/// What the ledger keeps of a sentence about a location.
+pub const PROBLEM_CHARS_MAX: usize = 500;
+/// How long locks may be that a vault wants: what nobody can take back is neither a slip of a
+/// second nor one of a century.
+pub const LOCK_SECS_MIN: u64 = 60;
+pub const LOCK_SECS_MAX: u64 = 10 * 366 * 86_400;
 /// A location that follows is late when a point of this age does not lie there.
 pub const COPIES_LAG_SECS_MAX: u64 = 15 * 60;
 /// Locations of which one command says how far their copies are.
 pub const COPIES_NOTED_MAX: usize = 32;
+/// What is read back a day in each location of a vault that does not say.
+pub const CHECK_BYTES_PER_DAY: u64 = 8 << 30;
+/// Slower than this, a vault of some size is never read to its end.
+pub const CHECK_BYTES_PER_DAY_MIN: u64 = 64 << 20;
+/// How long after one pass over a location began the next one begins, at the earliest.
+pub const CHECK_EVERY_HOURS: u32 = 24;
+pub const CHECK_EVERY_HOURS_MAX: u32 = 366 * 24;
+/// What an object counts for that is smaller: each is a call too.
+pub const CHECK_OBJECT_BYTES_MIN: u64 = 4 * KIB as u64;
+/// Damage that one command tells of, and that is kept of one location.
+pub const DAMAGE_NOTED_MAX: usize = 128;
+pub const DAMAGE_KEPT_MAX: usize = 1024;
+/// Points that are kept by their ids with what they need and is damaged.
+pub const DAMAGE_POINTS_MAX: usize = 16;
 
 // Retention.
 /// Nothing is forgotten before it is so old, unless its policy says otherwise.
 pub const PROTECT_SECS: u64 = 14 * 24 * 3600;
 /// Rules that were changed are carried out by themselves after so long: there is time to look.
 pub const RETENTION_SETTLES_SECS: u64 = 24 * 3600;
+/// A point with more than so many times the entries of the newest is not let go: that may be junk.
+pub const ENTRIES_FEWER_TIMES: u64 = 10;
 /// Points that one command forgets; all of them go in one batch.
 pub const POINTS_FORGOTTEN_MAX: usize = 256;
 /// Points that are in memory while it is planned what goes; policies that do not fit come next.
 pub const POINTS_PLANNED_MAX: usize = 200_000;
+/// Checkpoints that nobody needs any more and that one plan lets go beside; others come next.
+pub const STEPS_PLANNED_MAX: usize = 20_000;
 /// Points whose reach is read to say how much a plan frees; of a larger vault it is not said.
 pub const REACHES_WEIGHED_MAX: usize = 4_096;
 /// Points that one call may ask to forget.
@@ -389,6 +415,11 @@ const _: () = {
             && FINDINGS_KEPT_MAX < LIST_PAGE_ROWS
             && 2 * FINDINGS_BYTES_MAX < MESSAGE_BYTES_MAX
     );
+    assert!(
+        DAMAGE_NOTED_MAX * (2 * OBJECT_NAME_BYTES_MAX + 17 * DAMAGE_POINTS_MAX + 256) + KIB
+            < LEDGER_COMMAND_BYTES_MAX
+    );
+    assert!(CHECK_BYTES_PER_DAY_MIN <= CHECK_BYTES_PER_DAY);
     assert!(APPEND_BYTES_MAX + LEDGER_COMMAND_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(4 * TABLE_LAYER_BYTES < TABLE_LAYERS_BYTES_MAX);
     assert!(LEDGER_LAST_BYTES < LEDGER_RESERVE_BYTES);

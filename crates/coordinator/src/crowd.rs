@@ -56,6 +56,7 @@ impl Crowd {
             id_scope: 0,
             recovered: None,
             root: None,
+            lost: None,
         }
     }
 
@@ -150,6 +151,9 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        checks: None,
+        lock: None,
+        losses: None,
     }
 }
 

@@ -12,13 +12,14 @@ use crate::{
     raft::Ledger,
     reading::Reads,
     replicate::Figures,
+    scrub::Reading,
     shipped::ship::Shipping,
 };
 use bytes::Bytes;
 use holdfast_common::{
     AgentId, Clock, ClusterId, Code, Entropy, Error, Name, Result, Timestamp, VaultId,
 };
-use holdfast_keyring::{ClusterRecoveryKey, KekSource};
+use holdfast_keyring::ClusterRecoveryKey;
 use holdfast_ledger::row::{Duty, VaultRow};
 use holdfast_runtime::{context::Context, pki::CertificateAuthority, tasks::Tasks};
 use std::{
@@ -38,6 +39,8 @@ pub(crate) struct House {
     pub(crate) trial: bool,
     /// How long rules that were changed, and holds that ended, are not carried out unasked.
     pub(crate) retention_settles: Duration,
+    /// What this member was told.
+    pub(crate) config: PathBuf,
     /// Relative `local:` paths start here.
     pub(crate) base: PathBuf,
     pub(crate) ledger: Ledger,
@@ -50,6 +53,8 @@ pub(crate) struct House {
     pub(crate) shipping: Shipping,
     /// How far this member is in bringing locations what they lack, when it leads.
     pub(crate) copies: Figures,
+    /// How far it is in reading locations back, when it leads.
+    pub(crate) checks: Reading,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.
@@ -79,8 +84,6 @@ pub(crate) struct House {
 pub(crate) struct Keys {
     pub(crate) custodian: Custodian,
     pub(crate) authority: CertificateAuthority,
-    /// Where the KEK comes from.
-    pub(crate) kek_source: KekSource,
     /// Opens extents of the shipped log and claimed epochs.
     pub(crate) recovery: ClusterRecoveryKey,
 }
@@ -108,7 +111,7 @@ impl House {
     /// A vault with its keys and its index, which is loaded in the background.
     pub(crate) fn vault(&self, id: &VaultId) -> Result<Vault> {
         let row = self.ledger.query().vault(id)?;
-        let custody = self.keys()?.custodian.vault(&row)?;
+        let custody = self.keys()?.custodian.vault(&row, &self.ledger)?;
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         let catalog = match catalogs.get(id) {
             Some(catalog) => catalog.clone(),

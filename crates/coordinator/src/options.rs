@@ -66,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) level_max: u32,
     /// Where this member reaches others, whatever they say.
     pub(crate) peers: Addresses,
+    /// The file itself.
+    pub(crate) file: PathBuf,
     /// The directory of the file: relative paths of locations start here.
     pub(crate) base: PathBuf,
 }
@@ -110,6 +112,7 @@ impl Options {
                 .map(numbered)
                 .collect::<Result<_, _>>()
                 .map_err(malformed)?,
+            file: base.join(path.file_name().unwrap_or_default()),
             base,
         })
     }

@@ -12,18 +12,18 @@ use crate::{
     collect,
     house::{House, Keys},
     identity::certificates,
-    keys::custody::Custodian,
-    keys::secrets,
+    keys::{self, custody::Custodian, secrets},
+    locks,
     options::{Options, environment},
     places::Places,
     raft::{Ledger, Node, Peers, Room},
-    region, replicate, retain, shipped,
+    region, replicate, retain, scrub, shipped,
     shipped::ship,
 };
 use holdfast_common::{
     AgentId, Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
 };
-use holdfast_keyring::{Argon, ClusterRecoveryKey, KekSource};
+use holdfast_keyring::{Argon, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_ledger::{LEVEL, row::ClusterRow};
 use holdfast_runtime::{
     identity::IdentityKind,
@@ -99,7 +99,7 @@ async fn live(
     }
     let cluster = cluster(config, &ledger, seed.as_ref())?;
     insist_on_duty(config, &ledger)?;
-    let keys = unlock(config, &cluster, entropy.clone())?;
+    let keys = unlock(config, (&cluster, &ledger), entropy.clone())?;
     let tasks = Tasks::new("coordinator");
     let listener = Listener::bind(&config.listen).await?;
     let address = listener.address();
@@ -206,6 +206,7 @@ fn spawn_work(
     tasks.spawn("index news", OnError::Shutdown, catalog::follow(house.clone(), token.clone()));
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
+    tasks.spawn("kek", OnError::Shutdown, keys::follow::keep(house.clone(), token.clone()));
     tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
@@ -220,6 +221,8 @@ fn spawn_work(
         OnError::Shutdown,
         replicate::replicate(house.clone(), token.clone()),
     );
+    tasks.spawn("locks", OnError::Shutdown, locks::lock(house.clone(), token.clone()));
+    tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);
 }
@@ -366,7 +369,7 @@ fn insist_on_duty(config: &Options, ledger: &Ledger) -> Result<()> {
 /// What the KEK opens first; a wrong one ends here. A witness has none, and opens nothing.
 fn unlock(
     config: &Options,
-    cluster: &ClusterRow,
+    (cluster, ledger): (&ClusterRow, &Ledger),
     entropy: Arc<dyn Entropy>,
 ) -> Result<Option<Keys>> {
     let Some(source) = &config.kek else { return Ok(None) };
@@ -379,12 +382,32 @@ fn unlock(
     if source.is_readable_by_others().unwrap_or(false) {
         tracing::warn!("the KEK can be read by others than its owner");
     }
-    let kek = source.load(&environment, derivation.as_ref())?;
-    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
+    let given = source.load(&environment, derivation.as_ref());
+    let opened = given.and_then(|kek| {
+        secrets::open_ca_key(&kek, &cluster.ca_key_wrapped).map(|key| (kek, source, key))
+    });
+    let (kek, source, key) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let told = unlock_as_told(cluster, ledger).ok().flatten();
+            told.ok_or_else(|| keys::lost::without_kek(error, config))?
+        }
+    };
     let authority = CertificateAuthority::from_parts(&cluster.ca_certificate, &key)?;
     let recovery = secrets::open_recovery_key(&kek, &cluster.recovery_key_wrapped)?;
-    let custodian = Custodian::new(kek, entropy);
-    Ok(Some(Keys { custodian, authority, kek_source: source, recovery }))
+    let custodian = Custodian::new(kek, source, entropy);
+    Ok(Some(Keys { custodian, authority, recovery }))
+}
+
+type Opened = (Kek, KekSource, secrets::Zeroizing<Vec<u8>>);
+
+/// A member that was down while the KEK was changed finds it where the ledger says.
+fn unlock_as_told(cluster: &ClusterRow, ledger: &Ledger) -> Result<Option<Opened>> {
+    let Some(row) = keys::follow::in_use(&ledger.query())? else { return Ok(None) };
+    let derivation = cluster.kek_derivation.as_ref().map_or(&[][..], |bytes| &bytes[..]);
+    let (kek, source) = keys::follow::find(&row, derivation)?;
+    let key = secrets::open_ca_key(&kek, &cluster.ca_key_wrapped)?;
+    Ok(Some((kek, source, key)))
 }
 
 /// Everything the services share, before anybody listens.
@@ -404,6 +427,7 @@ pub(crate) fn house(
         retention_settles: config.retention_settles,
         places: Places::new(ledger.clone(), config.base.clone(), entropy.clone(), tasks.clone()),
         base: config.base,
+        config: config.file,
         ledger,
         keys,
         first_peers: Default::default(),
@@ -412,6 +436,7 @@ pub(crate) fn house(
         reads: Default::default(),
         shipping: Default::default(),
         copies: Default::default(),
+        checks: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::{Outcome, PutVault},
-    row::{Beside, Custody, PointRow, Sharing, VaultRow},
+    row::{Beside, Checks, Custody, LockTerms, Sharing, VaultRow},
 };
 use holdfast_repository::{
     ChunkParameters, VaultObject,
@@ -31,6 +31,10 @@ pub(crate) struct Settings {
 pub(crate) struct Lying {
     pub(crate) required: Vec<Name>,
     pub(crate) beside: Option<Beside>,
+    /// How what it keeps is locked there.
+    pub(crate) lock: Option<LockTerms>,
+    /// How it is read back there.
+    pub(crate) checks: Option<Checks>,
 }
 
 /// Makes a vault, or changes what may change of one.
@@ -43,8 +47,8 @@ pub(crate) async fn put(
     let Settings { sharing, custody, lying } = settings;
     insist_on_distinct(&lying.required)?;
     if let Ok(old) = house.ledger.query().vault_named(&name) {
-        let Lying { required, beside } = lying;
-        let vault = VaultRow { sharing, custody, required, beside, ..old.clone() };
+        let Lying { required, beside, checks, lock } = lying;
+        let vault = VaultRow { sharing, custody, required, beside, checks, lock, ..old.clone() };
         welcome(house, &old, &vault).await?;
         return house.ledger.propose(actor, PutVault { vault }).await;
     }
@@ -63,13 +67,13 @@ pub(crate) async fn make(
     house: &House,
     actor: Actor,
     name: Name,
-    (sharing, Lying { required, beside }): (Sharing, Lying),
+    (sharing, Lying { required, beside, checks, lock }): (Sharing, Lying),
     operator: Option<&Kek>,
 ) -> Result<Outcome> {
     let entropy = house.entropy.as_ref();
     let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
     let version = keys.newest();
-    let kek = house.keys()?.custodian.kek();
+    let kek = &house.keys()?.custodian.kek();
     let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
     let vault = VaultRow {
         id: keys.vault(),
@@ -88,6 +92,9 @@ pub(crate) async fn make(
         packs: 0,
         grown: None,
         beside,
+        lock,
+        checks,
+        losses: None,
     };
     write_objects(house, &vault, &object).await?;
     house.ledger.propose(actor, PutVault { vault }).await
@@ -132,14 +139,8 @@ async fn insist_on_own_or_empty(
 ) -> Result<()> {
     let query = house.ledger.query();
     for meta in store.list(&"".parse()?, None, LOOKED_AT).await? {
-        let is_known = match layout::ObjectName::parse(meta.name.as_str())? {
-            Object::Pack(id) => query.pack(&vault.id, &id)?.is_some(),
-            Object::Point(id) | Object::Reach(id) => {
-                let row = query.row::<PointRow>(id.as_bytes())?;
-                row.is_some_and(|row| row.vault == vault.id)
-            }
-            _ => true,
-        };
+        let object = layout::ObjectName::parse(meta.name.as_str())?;
+        let is_known = is_known(query, &vault.id, object)?;
         if !is_known {
             let message =
                 format!("the location `{name}` belongs to no vault and holds {}", meta.name);
@@ -147,6 +148,17 @@ async fn insist_on_own_or_empty(
         }
     }
     Ok(())
+}
+
+fn is_known(query: Query<'_>, vault: &VaultId, object: Object) -> Result<bool> {
+    Ok(match object {
+        Object::Pack(id) => query.pack(vault, &id)?.is_some(),
+        // Of one that was forgotten too: its objects stay.
+        Object::Point(id) | Object::Reach(id) => {
+            query.point_even_forgotten(&id)?.is_some_and(|row| row.vault == *vault)
+        }
+        _ => true,
+    })
 }
 
 /// How many names are looked at to see that a place is empty.
@@ -183,4 +195,28 @@ async fn write_objects(house: &House, vault: &VaultRow, keys: &KeyObject) -> Res
 fn description(vault: &VaultRow) -> Bytes {
     let (id, created, chunks) = (vault.id, vault.created, ChunkParameters::default());
     Bytes::from(VaultObject { id, created, chunks }.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{self, Crowd, VAULT, id};
+    use holdfast_common::PointId;
+
+    #[test]
+    fn what_was_forgotten_is_known_still_where_a_location_says_nothing_of_itself() {
+        let mut crowd = Crowd::default();
+        crowd.point(1, |_| ());
+        crowd.put(&crowd::forgotten(2));
+        let point = |number| PointId::from_bytes(id(number));
+        crowd.ask(|query| {
+            for (number, known) in [(1, true), (2, true), (3, false)] {
+                for object in [Object::Point(point(number)), Object::Reach(point(number))] {
+                    assert_eq!(is_known(query, &VAULT, object).unwrap(), known, "{object:?}");
+                }
+            }
+            let other = VaultId::from_bytes([1; 16]);
+            assert!(!is_known(query, &other, Object::Point(point(2))).unwrap());
+        });
+    }
 }

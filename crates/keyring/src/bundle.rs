@@ -10,7 +10,7 @@
 
 use crate::{
     Argon, ChunkingKey, ClusterRecoveryKey, CoordinatorKey, Custody, IdentityPublicKey,
-    IndexPrivateKey, RootIdKey, VaultKeys, VaultPrivateKey, aead, secret_record,
+    IndexPrivateKey, RootIdKey, Succession, VaultKeys, VaultPrivateKey, aead, secret_record,
     vault_keys::{Pairs, VaultHalf, version_fits},
 };
 use holdfast_common::{
@@ -196,6 +196,8 @@ struct Version {
     vault_private: Option<Secret<32>>,
     #[cbor(n(2), with = "crate::secret_record")]
     index_private: Secret<32>,
+    #[n(3)]
+    succession: Option<Succession>,
 }
 
 impl Contents {
@@ -263,7 +265,8 @@ impl Version {
             VaultHalf::Private(private) => Some(private.secret().duplicate()),
             VaultHalf::Public(_) | VaultHalf::Unknown => None,
         };
-        Self { version, vault_private, index_private: pairs.index.secret().duplicate() }
+        let (index_private, succession) = (pairs.index.secret().duplicate(), pairs.succession);
+        Self { version, vault_private, index_private, succession }
     }
 
     fn held(self, vault: VaultId) -> Pairs {
@@ -273,6 +276,7 @@ impl Version {
                 .vault_private
                 .map_or(VaultHalf::Unknown, |s| VaultHalf::Private(private(s))),
             index: IndexPrivateKey::from_secret(vault, self.version, self.index_private),
+            succession: self.succession,
         }
     }
 }

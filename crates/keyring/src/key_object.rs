@@ -6,8 +6,8 @@
 //! the parts unwrapped: where the private half opens it must match them, or nothing is given out.
 
 use crate::{
-    Argon, ChunkingKey, CoordinatorKey, IndexPrivateKey, Kek, KekId, RootIdKey, VaultKeys,
-    VaultPrivateKey, VaultPublicKey, aead,
+    Argon, ChunkingKey, CoordinatorKey, IndexPrivateKey, Kek, KekId, RootIdKey, Succession,
+    VaultKeys, VaultPrivateKey, VaultPublicKey, aead,
     vault_keys::{Pairs, VaultHalf, version_fits},
 };
 use holdfast_common::{Code, Entropy, Error, Result, Secret, VaultId, limits, record};
@@ -48,6 +48,9 @@ pub struct KeyObject {
     operator_kek: Option<KekId>,
     #[n(10)]
     derivation: Option<Argon>,
+    /// By which an older version vouches for this one.
+    #[n(11)]
+    succession: Option<Succession>,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -66,6 +69,47 @@ struct Parts {
 }
 
 type Wrapped = [u8; 32 + aead::FIELD_OVERHEAD_BYTES];
+
+/// A vault private key under the operator's KEK, as it is to stand in a key object: what operators
+/// make where their key is, and coordinators cannot open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperatorsHalf {
+    pub version: u32,
+    pub kek_version: u32,
+    pub vault_public: [u8; 32],
+    pub index_public: [u8; 32],
+    pub operator_kek: KekId,
+    pub wrapped: [u8; 32 + aead::FIELD_OVERHEAD_BYTES],
+}
+
+impl OperatorsHalf {
+    pub fn wrap(
+        private: &VaultPrivateKey,
+        index_public: [u8; 32],
+        kek_version: u32,
+        operator: &Kek,
+        entropy: &dyn Entropy,
+    ) -> Result<Self> {
+        if operator.derivation.is_some() {
+            return Err(Error::new(
+                Code::UsageMalformed,
+                "an operator's KEK cannot be derived from a passphrase",
+            )
+            .next("make a key file and name it with file:PATH"));
+        }
+        version_fits(kek_version)?;
+        let public = private.public();
+        let binding = Binding::of(&public, index_public, kek_version);
+        Ok(Self {
+            version: public.version,
+            kek_version,
+            vault_public: public.key,
+            index_public,
+            operator_kek: operator.id,
+            wrapped: binding.wrap(operator, Part::VaultPrivate, private.secret(), entropy),
+        })
+    }
+}
 
 /// Number of a part, as its additional data names it.
 #[derive(Clone, Copy)]
@@ -99,37 +143,71 @@ impl KeyObject {
         operator: Option<&Kek>,
         entropy: &dyn Entropy,
     ) -> Result<Self> {
-        if let Some(operator) = operator {
-            operator_kek_can_stand_in_a_key_object(kek, operator)?;
+        let private = keys.private(version)?;
+        let index_public = keys.index_public(version)?.key;
+        match operator {
+            Some(operator) => {
+                let half =
+                    OperatorsHalf::wrap(private, index_public, kek_version, operator, entropy)?;
+                Self::wrap_beside(keys, &half, kek, entropy)
+            }
+            None => {
+                let binding = Binding::of(&private.public(), index_public, kek_version);
+                let part = binding.wrap(kek, Part::VaultPrivate, private.secret(), entropy);
+                Self::wrap_with(keys, &binding, (part, None), kek, entropy)
+            }
         }
+    }
+
+    /// Wraps what coordinators hold of a version beside the half that only operators open.
+    pub fn wrap_beside(
+        keys: &VaultKeys,
+        half: &OperatorsHalf,
+        kek: &Kek,
+        entropy: &dyn Entropy,
+    ) -> Result<Self> {
+        if half.operator_kek == kek.id {
+            let message = "the operator's KEK is the coordinators' own";
+            return Err(Error::new(Code::UsageMalformed, message)
+                .next("make a key file that only operators hold"));
+        }
+        let OperatorsHalf { kek_version, vault_public: key, index_public, .. } = *half;
+        let public = VaultPublicKey { vault: keys.vault(), version: half.version, key };
+        insist_on_public(&keys.public(half.version)?.key, &key)?;
+        insist_on_public(&keys.index_public(half.version)?.key, &index_public)?;
+        let binding = Binding::of(&public, index_public, kek_version);
+        Self::wrap_with(keys, &binding, (half.wrapped, Some(half.operator_kek)), kek, entropy)
+    }
+
+    fn wrap_with(
+        keys: &VaultKeys,
+        binding: &Binding,
+        (vault_private, operator_kek): (Wrapped, Option<KekId>),
+        kek: &Kek,
+        entropy: &dyn Entropy,
+    ) -> Result<Self> {
+        let Binding { vault, version, kek_version, vault_public, index_public } = *binding;
         version_fits(kek_version)?;
-        let (private, index) = (keys.private(version)?, keys.index_private(version)?);
-        let binding = Binding {
-            vault: keys.vault(),
-            version,
-            kek_version,
-            vault_public: private.public().key,
-            index_public: index.public().key,
-        };
-        let wrap = |kek: &Kek, part, secret| binding.wrap(kek, part, secret, entropy);
+        let wrap = |part, secret| binding.wrap(kek, part, secret, entropy);
         Ok(Self {
             format: FORMAT,
-            vault: keys.vault(),
+            vault,
             version,
             kek_version,
             kek: kek.id,
-            custody: operator.map_or(Custody::Coordinator, |_| Custody::Operator),
-            vault_public: private.public().key,
-            index_public: index.public().key,
+            custody: operator_kek.map_or(Custody::Coordinator, |_| Custody::Operator),
+            vault_public,
+            index_public,
             parts: Parts {
-                vault_private: wrap(operator.unwrap_or(kek), Part::VaultPrivate, private.secret()),
-                index_private: wrap(kek, Part::IndexPrivate, index.secret()),
-                coordinator: wrap(kek, Part::Coordinator, keys.coordinator().secret()),
-                id: wrap(kek, Part::Id, keys.id().secret()),
-                chunking: wrap(kek, Part::Chunking, keys.chunking().secret()),
+                vault_private,
+                index_private: wrap(Part::IndexPrivate, keys.index_private(version)?.secret()),
+                coordinator: wrap(Part::Coordinator, keys.coordinator().secret()),
+                id: wrap(Part::Id, keys.id().secret()),
+                chunking: wrap(Part::Chunking, keys.chunking().secret()),
             },
-            operator_kek: operator.map(|operator| operator.id),
+            operator_kek,
             derivation: kek.derivation,
+            succession: keys.succession(version)?,
         })
     }
 
@@ -183,6 +261,15 @@ impl KeyObject {
         self.custody
     }
 
+    /// By which an older version vouches for this one.
+    pub fn succession(&self) -> Option<Succession> {
+        self.succession
+    }
+
+    pub fn index_public(&self) -> [u8; 32] {
+        self.index_public
+    }
+
     /// How the KEK follows from its passphrase, when it does.
     pub fn derivation(&self) -> Option<&Argon> {
         self.derivation.as_ref()
@@ -214,7 +301,8 @@ impl KeyObject {
             Custody::Operator => VaultHalf::Public(self.public()),
         };
         let mut keys = VaultKeys::new(self.vault, id, chunking, coordinator);
-        keys.insert(self.version, Pairs { vault, index });
+        let succession = self.succession;
+        keys.insert(self.version, Pairs { vault, index, succession });
         Ok(keys)
     }
 
@@ -229,7 +317,7 @@ impl KeyObject {
         self.vault_private(operator)
     }
 
-    fn public(&self) -> VaultPublicKey {
+    pub fn public(&self) -> VaultPublicKey {
         VaultPublicKey { vault: self.vault, version: self.version, key: self.vault_public }
     }
 
@@ -247,6 +335,11 @@ impl KeyObject {
 }
 
 impl Binding {
+    fn of(public: &VaultPublicKey, index_public: [u8; 32], kek_version: u32) -> Self {
+        let VaultPublicKey { vault, version, key: vault_public } = *public;
+        Self { vault, version, kek_version, vault_public, index_public }
+    }
+
     fn wrap(&self, kek: &Kek, part: Part, secret: &Secret<32>, entropy: &dyn Entropy) -> Wrapped {
         let field = aead::seal(kek.expose(), &self.additional_data(part), secret.expose(), entropy);
         match Wrapped::try_from(field) {
@@ -305,23 +398,6 @@ fn insist_on_public(written: &[u8; 32], derived: &[u8; 32]) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::KeyWrong, "a public key of the key object is not that of its pair"))
-}
-
-/// The format has room for one derivation, the coordinators'; and one key for both is no custody.
-fn operator_kek_can_stand_in_a_key_object(kek: &Kek, operator: &Kek) -> Result<()> {
-    if operator.derivation.is_some() {
-        return Err(Error::new(
-            Code::UsageMalformed,
-            "an operator's KEK cannot be derived from a passphrase",
-        )
-        .next("make a key file and name it with file:PATH"));
-    }
-    if operator.id == kek.id {
-        let message = "the operator's KEK is the coordinators' own";
-        return Err(Error::new(Code::UsageMalformed, message)
-            .next("make a key file that only operators hold"));
-    }
-    Ok(())
 }
 
 const FORMAT: u32 = 1;

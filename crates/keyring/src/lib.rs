@@ -28,6 +28,7 @@ pub mod kek;
 pub mod key_object;
 pub mod run_key;
 mod secret_record;
+mod succession;
 mod suite;
 pub mod vault;
 pub mod vault_keys;
@@ -40,8 +41,9 @@ pub use grant::{GrantReceiver, GrantSender, OneTimeKey};
 pub use id_key::{ChunkingKey, IdKey, RootIdKey};
 pub use identity::{IdentityKey, IdentityPublicKey};
 pub use kek::{Argon, Kek, KekId, KekSource};
-pub use key_object::{Custody, KeyObject};
+pub use key_object::{Custody, KeyObject, OperatorsHalf};
 pub use run_key::{RunKey, RunText};
+pub use succession::Succession;
 pub use vault::{
     Capsule, CoordinatorKey, IndexPrivateKey, IndexPublicKey, VaultPrivateKey, VaultPublicKey,
 };

@@ -7,7 +7,7 @@
 
 use crate::{
     Capsule, ChunkingKey, CoordinatorKey, DataKey, IndexPrivateKey, IndexPublicKey, RootIdKey,
-    VaultPrivateKey, VaultPublicKey,
+    Succession, VaultPrivateKey, VaultPublicKey,
 };
 use holdfast_common::{Code, Entropy, Error, Result, Secret, VaultId, limits};
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -27,6 +27,8 @@ pub struct VaultKeys {
 pub(crate) struct Pairs {
     pub(crate) vault: VaultHalf,
     pub(crate) index: IndexPrivateKey,
+    /// By which an older version vouches for this one; the first has none.
+    pub(crate) succession: Option<Succession>,
 }
 
 /// What is known of a vault pair, least first.
@@ -68,8 +70,10 @@ impl VaultKeys {
             ChunkingKey::from_secret(Secret::random(entropy)),
             CoordinatorKey::from_secret(Secret::random(entropy)),
         );
-        keys.add_version(FIRST_VERSION, entropy);
-        keys
+        match keys.add_version(FIRST_VERSION, None, entropy) {
+            Ok(()) => keys,
+            Err(error) => unreachable!("nobody vouches for the first version: {error}"),
+        }
     }
 
     pub(crate) fn new(
@@ -107,12 +111,32 @@ impl VaultKeys {
         self.versions.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Adds a version of both pairs and says which one it is.
-    pub fn rotate(&mut self, entropy: &dyn Entropy) -> Result<u32> {
-        let version = self.newest() + 1;
+    /// Adds a version of both pairs, for which the newest one vouches. Its private half has to be
+    /// held.
+    pub fn rotate(&mut self, version: u32, entropy: &dyn Entropy) -> Result<()> {
         version_fits(version)?;
-        self.add_version(version, entropy);
-        Ok(version)
+        let newest = self.private(self.newest())?.duplicate();
+        self.add_version(version, Some(&newest), entropy)
+    }
+
+    /// Adds a version whose private half an operator made and keeps, if the newest one vouches.
+    pub fn follow(
+        &mut self,
+        public: VaultPublicKey,
+        index: IndexPrivateKey,
+        succession: Succession,
+    ) -> Result<()> {
+        self.insist_on_vault(public.vault)?;
+        version_fits(public.version)?;
+        succession.verify(&self.public(self.newest())?, &public)?;
+        let (vault, succession) = (VaultHalf::Public(public), Some(succession));
+        self.insert(public.version, Pairs { vault, index, succession });
+        Ok(())
+    }
+
+    /// By which an older version vouches for this one.
+    pub fn succession(&self, version: u32) -> Result<Option<Succession>> {
+        Ok(self.pairs(version)?.succession)
     }
 
     pub fn public(&self, version: u32) -> Result<VaultPublicKey> {
@@ -180,10 +204,18 @@ impl VaultKeys {
         self.versions.iter().map(|(version, pairs)| (*version, pairs))
     }
 
-    fn add_version(&mut self, version: u32, entropy: &dyn Entropy) {
-        let vault = VaultHalf::Private(VaultPrivateKey::generate(self.vault, version, entropy));
+    fn add_version(
+        &mut self,
+        version: u32,
+        before: Option<&VaultPrivateKey>,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let vault = VaultPrivateKey::generate(self.vault, version, entropy);
+        let succession = before.map(|before| Succession::sign(before, &vault.public()));
+        let succession = succession.transpose()?;
         let index = IndexPrivateKey::generate(self.vault, version, entropy);
-        self.insert(version, Pairs { vault, index });
+        self.insert(version, Pairs { vault: VaultHalf::Private(vault), index, succession });
+        Ok(())
     }
 
     /// Keeps whichever form of the pair knows more.
@@ -192,10 +224,13 @@ impl VaultKeys {
             Entry::Vacant(vacant) => {
                 vacant.insert(pairs);
             }
-            Entry::Occupied(mut known) if pairs.vault.rank() > known.get().vault.rank() => {
-                known.insert(pairs);
+            Entry::Occupied(mut known) => {
+                let succession = known.get().succession.or(pairs.succession);
+                if pairs.vault.rank() > known.get().vault.rank() {
+                    known.insert(pairs);
+                }
+                known.get_mut().succession = succession;
             }
-            Entry::Occupied(_) => {}
         }
     }
 

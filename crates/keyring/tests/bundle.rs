@@ -31,7 +31,7 @@ fn operators_vault() -> (VaultKeys, KeyObject) {
 
 fn contents() -> BundleContents {
     let mut main = VaultKeys::generate(MAIN, &Seeded::new(1));
-    main.rotate(&Seeded::new(4)).unwrap();
+    main.rotate(2, &Seeded::new(4)).unwrap();
     let vault =
         |name: &str, custody, keys| BundledVault { name: name.parse().unwrap(), custody, keys };
     BundleContents {

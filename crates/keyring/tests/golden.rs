@@ -120,3 +120,14 @@ fn signed_point() {
     let bytes = frozen("signature", include_str!("golden/signed-point.hex"), &written);
     key.public().verify_point(b"a record", bytes[32..].try_into().unwrap()).unwrap();
 }
+
+#[test]
+fn key_object_of_a_rotated_version() {
+    let mut keys = keys();
+    keys.rotate(2, &Seeded::new(4)).unwrap();
+    let object = KeyObject::wrap(&keys, 2, &kek(1), 7, None, &Seeded::new(2)).unwrap();
+    let golden = include_str!("golden/key-object-rotated.hex");
+    let object = KeyObject::from_bytes(&frozen("key object", golden, &object.to_bytes())).unwrap();
+    let (before, next) = (keys.public(1).unwrap(), object.public());
+    object.succession().unwrap().verify(&before, &next).unwrap();
+}

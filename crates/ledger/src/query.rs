@@ -3,15 +3,15 @@
 use crate::{
     StateKv,
     audit::{AuditHead, AuditRow},
-    command::{NEWEST_POINT, no_point, parted},
+    command::{NEWEST_POINT, no_point},
     kv::KeyValue,
     pages::Pages,
-    retention::{Rules, Ties},
     row::{
-        AgentRow, BundleRow, ClassRow, ClusterRow, CollectionRow, CopyRow, EpochRow, FindingRow,
-        ForgottenRow, GoneRow, HoldRow, LevelRow, LocationRow, LostHistoryRow, MemberRow,
-        NewPointRow, OfficeRow, OperatorRow, PackHome, PackRow, PackState, PointRow, PolicyRow,
+        AgentRow, BundleRow, CheckRow, ClusterRow, CollectionRow, CopyRow, DamageRow, EpochRow,
+        FindingRow, GoneRow, KekRow, KeyVersionRow, LevelRow, LocationRow, LockRow, LostHistoryRow,
+        MemberRow, NewPointRow, OfficeRow, OperatorRow, PackRow, PackState, PointRow, PolicyRow,
         RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        check::{check_key, damage_prefix},
         cluster::CLUSTER_KEY,
         copies::copy_key,
         finding,
@@ -21,19 +21,17 @@ use crate::{
         pack::pack_key,
         point::time_key,
         recovery::SHIPPED_SNAPSHOT_KEY,
-        retention::{UPSET_KEY, Upset},
     },
     tables::{Row, Table, full_key},
 };
 use holdfast_common::{
-    AgentId, Code, Error, HoldId, Name, PackId, PointId, Result, RunId, SessionId, Timestamp,
+    AgentId, Code, Error, Name, PackId, PointId, Result, RunId, SegmentId, SessionId, Timestamp,
     VaultId, limits, record,
 };
-use std::time::Duration;
 
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
-    kv: &'a dyn StateKv,
+    pub(crate) kv: &'a dyn StateKv,
 }
 
 impl<'a> Query<'a> {
@@ -62,7 +60,7 @@ impl<'a> Query<'a> {
     }
 
     /// Every row whose key begins with `prefix`.
-    fn every<R: Row>(&self, prefix: &[u8]) -> Result<Vec<R>> {
+    pub(crate) fn every<R: Row>(&self, prefix: &[u8]) -> Result<Vec<R>> {
         Pages::over(self.kv, R::TABLE, prefix, None).map(|row| decoded(row?)).collect()
     }
 
@@ -71,6 +69,16 @@ impl<'a> Query<'a> {
             Error::new(Code::ConfigMalformed, "this ledger belongs to no cluster yet")
                 .next("run `holdfast cluster init` first")
         })
+    }
+
+    /// The versions of a vault's keys that newer ones followed, oldest first.
+    pub fn key_versions(&self, vault: &VaultId) -> Result<Vec<KeyVersionRow>> {
+        self.every(vault.as_bytes())
+    }
+
+    /// Every KEK that there ever was; none as long as it was never changed.
+    pub fn keks(&self) -> Result<Vec<KekRow>> {
+        self.every(&[])
     }
 
     pub fn agent(&self, id: &AgentId) -> Result<AgentRow> {
@@ -183,6 +191,43 @@ impl<'a> Query<'a> {
         self.every(&[])
     }
 
+    /// What is locked in the locations of vaults that want it.
+    pub fn locks(&self) -> Result<Vec<LockRow>> {
+        self.every(&[])
+    }
+
+    /// The same of one location; none where nothing is to be locked.
+    pub fn locks_in(&self, vault: &VaultId, location: &Name) -> Result<Option<LockRow>> {
+        self.row(&copy_key(vault, location))
+    }
+
+    /// What is remembered of reading a location back; none where that never began.
+    pub fn check_of(&self, vault: &VaultId, location: &Name) -> Result<Option<CheckRow>> {
+        self.row(&check_key(vault, location))
+    }
+
+    /// What was found damaged and not mended: in one location of a vault, or everywhere.
+    pub fn damage(&self, place: Option<(&VaultId, &Name)>) -> Result<Vec<DamageRow>> {
+        let prefix = place.map(|(vault, location)| damage_prefix(vault, location));
+        self.every(&prefix.unwrap_or_default())
+    }
+
+    /// Some points in the order of their ids.
+    pub fn points_behind(&self, after: Option<&PointId>, count: usize) -> Result<Vec<PointRow>> {
+        self.rows(&[], after.map(|id| id.as_bytes().as_slice()), count)
+    }
+
+    /// Some segments of a vault in the order of their ids.
+    pub fn segments_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&SegmentId>,
+        count: usize,
+    ) -> Result<Vec<SegmentRow>> {
+        let after = after.map(|id| [vault.as_bytes().as_slice(), id.as_bytes()].concat());
+        self.rows(vault.as_bytes(), after.as_deref(), count)
+    }
+
     pub fn vaults(&self) -> Result<Vec<VaultRow>> {
         self.every(&[])
     }
@@ -220,6 +265,11 @@ impl<'a> Query<'a> {
     /// All runs, newest first.
     pub fn runs(&self) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
         self.newest_first(Table::RunTime, None)
+    }
+
+    /// Runs that were queued before a time, newest first.
+    pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
+        self.newest_first(Table::RunTime, Some(before))
     }
 
     /// Runs whose id, as it is printed, begins with `beginning`; in the order of their ids.
@@ -260,7 +310,7 @@ impl<'a> Query<'a> {
     }
 
     /// Rows whose key is an id that begins like this: a range of the table, never all of it.
-    fn alike<R: Row>(
+    pub(crate) fn alike<R: Row>(
         self,
         beginning: &str,
         id: fn(&R) -> String,
@@ -285,122 +335,6 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// What is left of a point that was forgotten.
-    pub fn forgotten(&self, id: &PointId) -> Result<Option<ForgottenRow>> {
-        self.row(id.as_bytes())
-    }
-
-    /// A point's row, of one that was forgotten too: its object may be relied on still.
-    pub fn point_even_forgotten(&self, id: &PointId) -> Result<Option<PointRow>> {
-        match self.row::<PointRow>(id.as_bytes())? {
-            Some(point) => Ok(Some(point)),
-            None => Ok(self.forgotten(id)?.map(|row| row.point)),
-        }
-    }
-
-    /// Points that were forgotten and whose id, as it is printed, begins with `beginning`.
-    pub fn forgotten_like(
-        &self,
-        beginning: &str,
-    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
-        self.alike(beginning, |row: &ForgottenRow| row.point.id.to_string())
-    }
-
-    /// Points that were forgotten, in the order of their ids, behind one of them.
-    pub fn forgotten_after(
-        &self,
-        after: Option<&PointId>,
-    ) -> impl Iterator<Item = Result<ForgottenRow>> + use<'a> {
-        let after = after.map(|id| id.as_bytes().as_slice());
-        Pages::over(self.kv, Table::Forgotten, &[], after).map(|row| decoded(row?))
-    }
-
-    /// Those that ended lately too.
-    pub fn holds(&self) -> Result<Vec<HoldRow>> {
-        self.every(&[])
-    }
-
-    /// The same in the order of their ids, behind one of them.
-    pub fn holds_after(
-        &self,
-        after: Option<&HoldId>,
-    ) -> impl Iterator<Item = Result<HoldRow>> + use<'a> {
-        let after = after.map(|id| id.as_bytes().as_slice());
-        Pages::over(self.kv, Table::Hold, &[], after).map(|row| decoded(row?))
-    }
-
-    /// When something last turned over that on which all rules of retention stand.
-    pub fn rules_upset(&self) -> Result<Timestamp> {
-        match self.kv.read(&full_key(Table::Meta, UPSET_KEY))? {
-            Some(bytes) => Ok(record::from_bytes::<Upset>("upset", &bytes)?.when),
-            None => Ok(Timestamp::ZERO),
-        }
-    }
-
-    /// Whether some pack of a vault lies whole in no location, as far as is known.
-    pub fn has_lost_packs(&self, vault: &VaultId) -> Result<bool> {
-        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
-        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
-            if pack?.state == PackState::Lost {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a pack that is relied on lies inside the object of a point.
-    pub fn has_packs_within(&self, vault: &VaultId, point: &PointId) -> Result<bool> {
-        let packs = Pages::over(self.kv, Table::Pack, vault.as_bytes(), None);
-        for pack in packs.map(|row| decoded::<PackRow>(row?)) {
-            let pack = pack?;
-            let is_within = matches!(pack.home, PackHome::Point(home, _) if home == *point);
-            if is_within && pack.state == PackState::Stored {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    pub fn classes(&self) -> Result<Vec<ClassRow>> {
-        self.every(&[])
-    }
-
-    /// Runs that were queued before a time, newest first.
-    pub fn runs_before(&self, before: Timestamp) -> impl Iterator<Item = Result<RunRow>> + use<'a> {
-        self.newest_first(Table::RunTime, Some(before))
-    }
-
-    /// Refuses what nobody may do while another side may have points of its own.
-    pub fn insist_on_undivided(&self) -> Result<()> {
-        let Some(epoch) = self.epoch()? else { return Ok(()) };
-        let lost = self.members()?.into_iter().find(|member| epoch.has_lost(member));
-        match lost.is_none() && epoch.suspended.is_empty() {
-            true => Ok(()),
-            false => Err(parted(lost.map(|member| member.region).as_ref())),
-        }
-    }
-
-    /// The rules that hold for a policy.
-    pub fn rules(&self, policy: &PolicyRow) -> Result<Option<Rules>> {
-        let class = match &policy.class {
-            Some(class) => self.row::<ClassRow>(class.as_str().as_bytes())?,
-            None => None,
-        };
-        Ok(Rules::of(policy, class.as_ref()))
-    }
-
-    /// What keeps points beside the rules, from whoever waits so long after the end of a hold.
-    pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
-        let mut ties = Ties::at(self.level()?, now);
-        self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
-        self.sessions()?.iter().for_each(|session| ties.session(session));
-        self.open_runs()?.iter().for_each(|run| ties.open_run(run));
-        for point in self.newest_points() {
-            ties.newest(point?.id);
-        }
-        Ok(ties)
-    }
-
     pub fn session(&self, id: &SessionId) -> Result<SessionRow> {
         self.row(id.as_bytes())?
             .ok_or_else(|| Error::new(Code::SessionMissing, format!("there is no session {id}")))
@@ -416,8 +350,18 @@ impl<'a> Query<'a> {
 
     /// Packs of a vault in the order of their ids, a page at a time.
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
+        self.packs_behind(vault, after, limits::LIST_PAGE_ROWS)
+    }
+
+    /// Some of them.
+    pub fn packs_behind(
+        &self,
+        vault: &VaultId,
+        after: Option<&PackId>,
+        count: usize,
+    ) -> Result<Vec<PackRow>> {
         let after = after.map(|id| pack_key(vault, id));
-        self.rows(vault.as_bytes(), after.as_deref(), limits::LIST_PAGE_ROWS)
+        self.rows(vault.as_bytes(), after.as_deref(), count)
     }
 
     /// The newest round of collection in a vault, over or not.
@@ -480,6 +424,6 @@ impl<'a> Query<'a> {
     }
 }
 
-fn decoded<R: Row>((_, value): KeyValue) -> Result<R> {
+pub(crate) fn decoded<R: Row>((_, value): KeyValue) -> Result<R> {
     record::from_bytes(R::WHAT, &value)
 }

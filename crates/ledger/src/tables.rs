@@ -43,12 +43,19 @@ pub enum Table {
     Level = 34,
     Finding = 35,
     Copy = 36,
+    /// Keys of packs that are lost.
+    LostPack = 45,
     Hold = 46,
     Forgotten = 47,
     Class = 48,
     Collection = 49,
     NewPoint = 50,
     Gone = 51,
+    Lock = 70,
+    Check = 60,
+    Damage = 61,
+    KeyVersion = 64,
+    Kek = 65,
 }
 
 /// A row: its table, and the key that finds it there.

@@ -6,19 +6,20 @@ use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
     Actor, Command, LEVEL, Outcome, Table,
     command::{
-        BeginRead, CancelRun, DeleteResource, EndSession, ForgetPoints, ForgetRuns, Note, NoteKind,
-        RemoveMember, RevokeAgent, StartRun,
+        BeginRead, CancelRun, DeleteResource, EndSession, ForgetRuns, Note, NoteKind,
+        OutlivedPoints, PutPolicy, RemoveMember, RevokeAgent, StartRun,
     },
     level::RETENTION,
     retention::Reason,
-    row::{ForgottenRow, Held, MemberRole, PointState, Retention, RunRow},
+    row::{ForgottenRow, Held, MemberRole, PointState, PolicyRow, Retention, RunRow},
 };
-use std::time::Duration;
+use proptest::test_runner::{Config, TestRunner};
+use std::{cell::Cell, time::Duration};
 use story::{
     Story, agent, ids,
     members::{back, claim_epoch, forget as forget_region, raise},
     name,
-    retaining::{class, forget, hold, last, of_class, policy, release},
+    retaining::{class, forget, hold, last, of_class, of_one, policy, release},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -106,7 +107,7 @@ fn only_what_a_newer_and_equally_good_point_of_its_source_outlives_goes() {
 fn nothing_goes_before_it_is_as_old_as_it_must_be_by_ledger_time() {
     let mut story = Story::with_points(&[1, 2]);
     story.done(admin(), policy(Some(Retention { protect_secs: None, ..last(1) })));
-    let forget = story.planned(&[1], 2);
+    let forget = of_one(story.planned(&[1], 2));
     story.refused(admin(), forget.clone(), Code::PointKept);
     story.pass(14 * DAY - Duration::from_secs(2));
     story.refused(admin(), forget.clone(), Code::PointKept);
@@ -119,24 +120,25 @@ fn a_plan_by_other_rules_than_those_in_force_is_refused() {
     let mut story = Story::with_points(&[1, 2]);
     story.done(admin(), policy(Some(last(2))));
     let planned = story.planned(&[1], 2);
-    let other = ForgetPoints { revision: 1, ..planned.clone() };
-    story.refused(admin(), other, Code::ResourceConflict);
-    let other = ForgetPoints { since: planned.since.minus(DAY), ..planned };
-    story.refused(admin(), other, Code::ResourceConflict);
+    let other = OutlivedPoints { revision: 1, ..planned.clone() };
+    story.refused(admin(), of_one(other), Code::ResourceConflict);
+    let other = OutlivedPoints { since: planned.since.minus(DAY), ..planned };
+    story.refused(admin(), of_one(other), Code::ResourceConflict);
     story.done(admin(), class(Some(last(1))));
     story.done(admin(), of_class("gold"));
     let planned = story.planned(&[1], 2);
-    let other = ForgetPoints { class_revision: Some(2), ..planned.clone() };
-    story.refused(admin(), other, Code::ResourceConflict);
+    let other = OutlivedPoints { class_revision: Some(2), ..planned.clone() };
+    story.refused(admin(), of_one(other), Code::ResourceConflict);
     story.done(admin(), class(Some(last(3))));
-    story.refused(admin(), planned, Code::ResourceConflict);
-    story.done(admin(), story.planned(&[1], 2));
+    story.refused(admin(), of_one(planned), Code::ResourceConflict);
+    let planned = of_one(story.planned(&[1], 2));
+    story.done(admin(), planned);
     // A policy that says nothing keeps everything.
     let planned = story.planned(&[2], 3);
     story.done(admin(), policy(None));
     story.backup_docs(3, PointState::Complete);
-    let silent = ForgetPoints { revision: 4, class_revision: None, ..planned };
-    story.refused(admin(), silent, Code::ResourceConflict);
+    let silent = OutlivedPoints { revision: 4, class_revision: None, ..planned };
+    story.refused(admin(), of_one(silent), Code::ResourceConflict);
     story.done(admin(), DeleteResource { kind: "policy".into(), name: name("docs") });
     story.refused(admin(), forget(&[2], 3), Code::PolicyMissing);
 }
@@ -148,7 +150,7 @@ fn a_plan_by_a_policy_that_was_deleted_and_made_anew_is_refused() {
     story.done(admin(), DeleteResource { kind: "policy".into(), name: name("docs") });
     story.done(admin(), policy(Some(last(9))));
     assert_eq!(story.planned(&[1], 2).revision, planned.revision);
-    story.refused(admin(), planned, Code::ResourceConflict);
+    story.refused(admin(), of_one(planned), Code::ResourceConflict);
 }
 
 #[test]
@@ -388,6 +390,39 @@ fn a_class_gives_its_rules_to_policies_that_have_none() {
 }
 
 #[test]
+fn of_what_a_policy_and_its_class_protect_the_longer_time_counts() {
+    let mut story = Story::with_points(&[]);
+    let protects = |days: Option<u64>| Retention {
+        protect_secs: days.map(|days| days * DAY.as_secs()),
+        ..last(1)
+    };
+    let only = |days: u64| Retention { last: None, ..protects(Some(days)) };
+    let rules = |story: &Story| {
+        let policy = story.query().policy(&name("docs")).unwrap();
+        story.query().rules(&policy).unwrap().unwrap().retention
+    };
+    let put = |own: Option<Retention>| {
+        let PutPolicy { policy } = of_class("gold");
+        PutPolicy { policy: PolicyRow { retention: own, ..policy } }
+    };
+    story.done(admin(), class(Some(Retention { last: Some(5), ..protects(Some(90)) })));
+    for (own, days) in [(None, 90), (Some(0), 90), (Some(14), 90), (Some(100), 100)] {
+        story.done(admin(), put(Some(protects(own))));
+        assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(1), days * DAY));
+    }
+    // What says no more than that has the rules of its class.
+    story.done(admin(), put(Some(only(100))));
+    assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(5), 100 * DAY));
+    story.done(admin(), class(Some(only(120))));
+    assert!(!rules(&story).keeps(), "nothing goes by rules that keep nothing");
+    story.done(admin(), put(Some(protects(None))));
+    assert_eq!((rules(&story).last, rules(&story).protect_for()), (Some(1), 120 * DAY));
+    story.refused(admin(), policy(Some(only(9))), Code::ResourceMalformed);
+    let nothing = Retention { last: Some(0), ..only(9) };
+    story.refused(admin(), put(Some(nothing)), Code::ResourceMalformed);
+}
+
+#[test]
 fn the_same_rules_once_more_are_as_old_as_they_were() {
     let mut story = Story::with_points(&[]);
     let since = |story: &Story| story.query().policy(&name("docs")).unwrap().retained_since;
@@ -421,6 +456,23 @@ fn runs_go_long_after_their_end_and_after_their_points() {
     story.pass(Duration::from_secs(limits::RUNS_KEPT_SECS));
     story.pass(DAY);
     story.refused(Actor::System, forget_run(3), Code::ResourceConflict);
+}
+
+/// Of points that are there, whatever is said of them in whatever order; and much of it goes.
+#[test]
+fn whatever_is_said_of_points_a_newer_one_as_good_outlives_each_that_goes() {
+    let mut runner =
+        TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+    let script = proptest::collection::vec((0..16u8, 0..6u8, 0..6u8), 20..60);
+    let gone = Cell::new(0);
+    let told = runner.run(&script, |script| {
+        let mut story = Story::with_points(&[1, 2, 3]);
+        script.iter().for_each(|step| story::retaining::step(&mut story, *step));
+        gone.set(gone.get() + story.query().forgotten_after(None).count());
+        Ok(())
+    });
+    told.unwrap();
+    assert!(gone.get() > 64, "only {} went", gone.get());
 }
 
 /// The stored form of what is left of a point: it must decode for ever.

@@ -5,11 +5,11 @@
 //! had not settled. Its size has a bound, so that "full" can be tested too. It is never offered as
 //! a location of a vault: what lies here dies with the process.
 
-use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix, refusal};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
-use holdfast_common::{Clock, Code, Error, Result, Timestamp, limits};
+use holdfast_common::{Clock, Code, Error, Lock, Result, Timestamp, limits};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +19,13 @@ pub struct MemoryOptions {
     pub bytes_max: u64,
     /// How long an object is visible before it is durable and acknowledged.
     pub settle: Duration,
+    /// Objects can be locked in it.
+    pub locks: bool,
 }
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { bytes_max: 1 << 30, settle: Duration::ZERO }
+        Self { bytes_max: 1 << 30, settle: Duration::ZERO, locks: false }
     }
 }
 
@@ -45,6 +47,7 @@ struct Object {
     hash: blake3::Hash,
     modified: Timestamp,
     durable: bool,
+    lock: Option<Lock>,
 }
 
 impl MemoryStore {
@@ -93,13 +96,14 @@ impl MemoryStore {
             return Err(full(&receipt.name));
         }
         shelf.bytes = others + receipt.length;
-        let object = self.object(receipt, bytes, true);
+        let lock = shelf.objects.get(&receipt.name).and_then(|held| held.lock);
+        let object = Object { lock, ..self.object(receipt, bytes, true) };
         shelf.objects.insert(receipt.name.clone(), object);
         Ok(())
     }
 
     fn object(&self, receipt: &Receipt, bytes: Bytes, durable: bool) -> Object {
-        Object { bytes, hash: receipt.blake3, modified: self.clock.now(), durable }
+        Object { bytes, hash: receipt.blake3, modified: self.clock.now(), durable, lock: None }
     }
 
     async fn settle(&self, name: &ObjectName, crashes: u64) -> Result<()> {
@@ -207,9 +211,30 @@ impl ObjectStore for MemoryStore {
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool> {
         Box::pin(async move {
             let mut shelf = self.shelf();
+            let now = self.clock.now();
+            let lock = shelf.objects.get(name).and_then(|object| object.lock);
+            if let Some(lock) = lock.filter(|lock| lock.until > now) {
+                let message = format!("{name} is locked until {}", lock.until);
+                return Err(Error::new(Code::ObjectLocked, message));
+            }
             let Some(object) = shelf.objects.remove(name) else { return Ok(false) };
             shelf.bytes -= object.bytes.len() as u64;
             Ok(true)
+        })
+    }
+
+    fn locking(&self) -> Pending<'_, Locking> {
+        let locking = if self.options.locks { Locking::Enforced } else { Locking::Off };
+        Box::pin(async move { Ok(locking) })
+    }
+
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        Box::pin(async move {
+            let mut shelf = self.shelf();
+            let object = shelf.objects.get_mut(name).ok_or_else(|| refusal::missing(name))?;
+            let held = object.lock.unwrap_or(lock);
+            let (class, until) = (held.class.max(lock.class), held.until.max(lock.until));
+            Ok(*object.lock.insert(Lock { class, until }))
         })
     }
 

@@ -8,7 +8,7 @@
 use crate::{ObjectName, ObjectPrefix, layers::Operation};
 use bytes::Bytes;
 use core::{fmt, ops::Range, pin::Pin, time::Duration};
-use holdfast_common::{Code, Error, Result, Timestamp};
+use holdfast_common::{Code, Error, Lock, Result, Timestamp};
 
 /// A call under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -42,11 +42,23 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Pending<'a, Vec<ObjectMeta>>;
 
-    /// Removes an object for good; says whether it was there.
+    /// Removes an object; says whether it was there. One that is locked is `ObjectLocked`.
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Pending<'a, bool>;
 
     /// What the location was seen to enforce; it is tried once, and known from then on.
     fn keeps(&self) -> Pending<'_, Keeps>;
+
+    /// Whether a lock was seen to hold there; it is tried once, and known from then on.
+    fn locking(&self) -> Pending<'_, Locking> {
+        Box::pin(async { Ok(Locking::Off) })
+    }
+
+    /// Locks an object until a day at least, and gives the lock that reads back, which covers what
+    /// was asked for. One that is stronger or longer already stays.
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        let message = format!("{name} lies where nothing can be locked until {}", lock.until);
+        Box::pin(async { Err(Error::new(Code::LocationLockAbsent, message)) })
+    }
 
     /// Tries what a location must be able to do, anew and for people to read. Leaves nothing
     /// behind, where it may delete.

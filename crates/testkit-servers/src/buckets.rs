@@ -33,8 +33,26 @@ elif what == "versions":
     found = s3.list_object_versions(Bucket=bucket)
     for version in found.get("Versions", []) + found.get("DeleteMarkers", []):
         print(version["Key"], version["VersionId"])
+elif what == "ravage":
+    from botocore.exceptions import ClientError
+    found = [page.get(kind, []) for page in
+             s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+             for kind in ("Versions", "DeleteMarkers")]
+    for version in sum(found, []):
+        try:
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"],
+                             BypassGovernanceRetention=True)
+        except ClientError as error:
+            print(version["Key"], error.response["Error"]["Code"])
+    for at, key in enumerate(sorted({version["Key"] for version in sum(found, [])})):
+        if at % 2:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"pay or lose it")
+        else:
+            s3.delete_object(Bucket=bucket, Key=key)
 elif what == "put":
     s3.put_object(Bucket=bucket, Key=rest[0], Body=rest[1].encode())
+elif what == "delete":
+    s3.delete_object(Bucket=bucket, Key=rest[0])
 elif what == "head":
     found = s3.head_object(Bucket=bucket, Key=rest[0])
     print(json.dumps({"class": found.get("StorageClass"), "sse": found.get("ServerSideEncryption"),
@@ -63,6 +81,14 @@ impl Bucket {
         self.ask(&["keys"]).lines().map(str::to_owned).collect()
     }
 
+    /// What whoever has the keys can do to it: every version is deleted, locks are got around where
+    /// that may be, and what is left is hidden below other bytes and marks of deletions. Gives the
+    /// keys of versions whose deletion was refused.
+    pub fn ravage(&self) -> Vec<String> {
+        let key_of = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        self.ask(&["ravage"]).lines().map(key_of).collect()
+    }
+
     /// All versions, and marks of deletions, up to a page of them.
     pub fn versions(&self) -> Vec<String> {
         self.ask(&["versions"]).lines().map(str::to_owned).collect()
@@ -71,6 +97,11 @@ impl Bucket {
     /// Puts an object past Holdfast.
     pub fn put(&self, key: &str, text: &str) {
         self.ask(&["put", key, text]);
+    }
+
+    /// Deletes an object past Holdfast; where versions are kept they stay.
+    pub fn delete(&self, key: &str) {
+        self.ask(&["delete", key]);
     }
 
     /// How an object is stored, as JSON: `class`, `sse`, `kms`.

@@ -139,6 +139,7 @@ impl Agent {
             id_scope: 1,
             recovered: None,
             root: None,
+            lost: None,
         };
         let (bytes_new, chunks_new) = (PACKS << 24, PACKS * 200);
         let counts = RunCounts {

@@ -5,9 +5,10 @@
 //! host has pinned for the vault, and to no other that a coordinator may name.
 
 use super::pins::VaultPins;
-use holdfast_common::{Code, Error};
-use holdfast_common::{Entropy, PointId, Result, Secret, SessionId, VaultId};
-use holdfast_keyring::{Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, VaultPublicKey};
+use holdfast_common::{Code, Entropy, Error, PointId, Result, Secret, SessionId, VaultId, limits};
+use holdfast_keyring::{
+    Capsule, ChunkingKey, DataKey, IdKey, IndexPublicKey, Succession, VaultPublicKey,
+};
 use holdfast_repository::point::IdKeyScope;
 use holdfast_seal::{ChunkParameters, Chunker, GearTable};
 use holdfast_wire::{parse, v1};
@@ -51,7 +52,7 @@ impl Session {
         let cutting = cutting(&vault, &message.id_key, &message.chunking_key, &parameters);
         let chunking = ChunkingKey::from_secret(secret("the chunking key", &message.chunking_key)?);
         let gear = GearTable::new(chunking.gear_table());
-        pins.insist(&public)?;
+        pins.insist(&public, &successions(&message.successions, vault)?)?;
         let (data_key, capsule) = public.encapsulate(entropy)?;
         Ok(Self {
             id: parse::session_id(&message.session_id)?,
@@ -68,6 +69,24 @@ impl Session {
             cutting,
         })
     }
+}
+
+/// How each version of the key is said to have followed another.
+fn successions(
+    told: &[v1::KeySuccession],
+    vault: VaultId,
+) -> Result<Vec<(Succession, VaultPublicKey)>> {
+    if told.len() > limits::KEY_VERSIONS_MAX {
+        let message = format!("{} versions of one vault's key", told.len());
+        return Err(Error::new(Code::LimitExceeded, message));
+    }
+    let parsed = told.iter().map(|made| {
+        let key = parse::array("the vault's public key", &made.vault_public)?;
+        let signature = parse::array("the older key's signature", &made.signature)?;
+        let public = VaultPublicKey { vault, version: made.version, key };
+        Ok((Succession { before: made.before, signature }, public))
+    });
+    parsed.collect()
 }
 
 fn sizes(chunks: &v1::ChunkParameters) -> Result<ChunkParameters> {

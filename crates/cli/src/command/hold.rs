@@ -142,16 +142,27 @@ fn check_prefix(text: &str) -> Result<()> {
 
 /// The one in force whose id begins like this.
 fn only(holds: Vec<v1::Hold>, text: &str) -> Result<v1::Hold> {
-    let is_meant =
-        |hold: &v1::Hold| hold.ended_ns.is_none() && hex::encode(&hold.id).starts_with(text);
-    let mut found = holds.into_iter().filter(is_meant);
+    let is_meant = |hold: &v1::Hold| hex::encode(&hold.id).starts_with(text);
+    let meant = holds.into_iter().filter(is_meant);
+    let (ended, open): (Vec<_>, Vec<_>) = meant.partition(|hold| hold.ended_ns.is_some());
+    let mut found = open.into_iter();
     match (found.next(), found.next()) {
-        (None, _) => Err(Error::new(Code::HoldMissing, format!("no hold has the id `{text}`"))),
+        (None, _) => Err(Error::new(Code::HoldMissing, missing(&ended, text))),
         (Some(hold), None) => Ok(hold),
         (Some(_), Some(_)) => {
             let message = format!("more than one hold has an id that begins with `{text}`");
             Err(Error::new(Code::UsageIdMalformed, message).next("give more of its characters"))
         }
+    }
+}
+
+fn missing(ended: &[v1::Hold], text: &str) -> String {
+    match ended.first() {
+        Some(hold) => {
+            let when = figures::time_if_any(hold.ended_ns);
+            format!("the hold {} ended at {when} already", hex::encode(&hold.id))
+        }
+        None => format!("no hold has the id `{text}`"),
     }
 }
 
@@ -226,5 +237,8 @@ mod tests {
         assert_eq!(found("abababab"), Err(Code::UsageIdMalformed));
         assert_eq!(found("cdcdcd"), Err(Code::UsageIdMalformed));
         assert_eq!(found("efefefef"), Err(Code::HoldMissing));
+        assert_eq!(found("cdcdcdcd04"), Err(Code::HoldMissing));
+        let error = only(holds(), "cdcdcdcd04").unwrap_err();
+        assert!(error.message.contains("ended at"), "{error}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long)]
     checkpoints: bool,
     /// What is left of points that were forgotten: when, by whom and why
-    #[arg(long, conflicts_with = "latest")]
+    #[arg(long, conflicts_with_all = ["latest", "from_location"])]
     forgotten: bool,
     #[command(flatten)]
     offline: OfflineArguments,
@@ -132,7 +132,9 @@ fn fields(point: &v1::Point) -> Value {
         "bytes": point.bytes,
         "run": hex::encode(&point.run_id),
         "locations": point.locations.iter().map(|location| json!({
-            "name": location.name, "confirmed": location.confirmed,
+            "name": location.name,
+            "confirmed": location.confirmed,
+            "locked_until": json_time(location.locked_until_ns),
         })).collect::<Vec<_>>(),
     })
 }
@@ -151,7 +153,10 @@ fn text(points: &[v1::Point]) -> String {
     ]);
     for point in points {
         let held = point.locations.iter().map(|location| {
-            format!("{}{}", location.name, if location.confirmed { "" } else { "?" })
+            let until = location.locked_until_ns.map(Timestamp::from_nanos);
+            let lock = until.map(|until| format!(" (locked until {})", figures::time(until)));
+            let doubt = if location.confirmed { "" } else { "?" };
+            format!("{}{doubt}{}", location.name, lock.unwrap_or_default())
         });
         table.row([
             hex::encode(&point.id),

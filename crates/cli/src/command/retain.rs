@@ -27,6 +27,17 @@ pub struct Arguments {
     /// Say what stays and what goes, and forget nothing
     #[arg(long)]
     dry_run: bool,
+    /// Let points go although the newest of their source holds far less: it is no junk
+    #[arg(long)]
+    despite_anomalies: bool,
+}
+
+/// Which plan is asked for.
+#[derive(Clone)]
+struct Asked {
+    policy: String,
+    weigh: bool,
+    despite_anomalies: bool,
 }
 
 /// A plan as it was shown.
@@ -35,7 +46,8 @@ struct Shown {
     points: Vec<v1::RetainedPoint>,
     frees_bytes: Option<u64>,
     unweighed: String,
-    suspended: String,
+    /// Why nothing is forgotten now.
+    suspended: Option<Error>,
     cut: String,
 }
 
@@ -48,12 +60,22 @@ struct Forgotten {
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
-    let policy = arguments.policy.map(|name| name.to_string()).unwrap_or_default();
+    let Arguments { policy, dry_run, despite_anomalies } = arguments;
+    let asked = Asked {
+        policy: policy.map(|name| name.to_string()).unwrap_or_default(),
+        // Nobody reads it, where nobody is asked.
+        weigh: dry_run || !demand.yes || demand.output.is_json(),
+        despite_anomalies,
+    };
     let client = demand.client().await?;
-    let shown = plan(&client, &policy).await?;
+    let shown = plan(&client, &asked).await?;
     let going: Vec<_> = shown.points.iter().filter(|point| goes(point)).collect();
     let mut forgotten = Forgotten::default();
-    if !arguments.dry_run && !going.is_empty() {
+    if !dry_run && !going.is_empty() {
+        // Before anybody thinks about it.
+        if let Some(error) = &shown.suspended {
+            return Err(error.clone());
+        }
         if !demand.yes {
             demand.output.remark(&text(&shown));
         }
@@ -62,14 +84,13 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
             count => format!("forget {count} points"),
         };
         confirm(demand, &format!("{what}, which cannot be restored any more then"))?;
-        forgotten = forget(&client, &policy, &going).await;
+        forgotten = forget(&client, &asked, &going).await;
     }
     if forgotten.points.is_empty()
         && let Some(error) = forgotten.stopped
     {
         return Err(error);
     }
-    let dry_run = arguments.dry_run;
     demand.output.answer(
         || fields(&shown, &forgotten, dry_run),
         || match dry_run {
@@ -90,11 +111,12 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
 
 /// What was shown to go, a part at a time. What went before something went wrong is told all the
 /// same.
-async fn forget(client: &Client, policy: &str, going: &[&v1::RetainedPoint]) -> Forgotten {
+async fn forget(client: &Client, asked: &Asked, going: &[&v1::RetainedPoint]) -> Forgotten {
     let mut forgotten = Forgotten::default();
     for part in going.chunks(limits::POINTS_ASKED_MAX) {
         let points = part.iter().map(|point| point.id.clone()).collect();
-        let question = v1::ForgetPointsRequest { policy: policy.to_owned(), points };
+        let Asked { policy, despite_anomalies, .. } = asked.clone();
+        let question = v1::ForgetPointsRequest { policy, points, despite_anomalies };
         let ask = async |mut admin: Admin, question| admin.forget_points(question).await;
         match client.ask_once(question, ask).await {
             Ok(done) => {
@@ -110,8 +132,9 @@ async fn forget(client: &Client, policy: &str, going: &[&v1::RetainedPoint]) -> 
     forgotten
 }
 
-async fn plan(client: &Client, policy: &str) -> Result<Shown> {
-    let question = v1::PlanRetentionRequest { policy: policy.to_owned(), weigh: true };
+async fn plan(client: &Client, asked: &Asked) -> Result<Shown> {
+    let Asked { policy, weigh, despite_anomalies } = asked.clone();
+    let question = v1::PlanRetentionRequest { policy, weigh, despite_anomalies };
     let ask = async |mut admin: Admin, question| admin.plan_retention(question).await;
     let mut events = client.ask(question, ask).await?;
     let mut shown = Shown::default();
@@ -119,7 +142,7 @@ async fn plan(client: &Client, policy: &str) -> Result<Shown> {
         shown.points.extend(event.points);
         shown.frees_bytes = event.frees_bytes;
         shown.unweighed = event.unweighed;
-        shown.suspended = event.suspended;
+        shown.suspended = event.suspended.map(Error::from);
         shown.cut = event.cut;
     }
     Ok(shown)
@@ -155,7 +178,7 @@ fn fields(shown: &Shown, forgotten: &Forgotten, dry_run: bool) -> Value {
         "stopped": forgotten.stopped.as_ref().map(fault::fields),
         "frees_bytes": shown.frees_bytes,
         "unweighed": some(&shown.unweighed),
-        "suspended": some(&shown.suspended),
+        "suspended": shown.suspended.as_ref().map(Error::to_string),
         "cut": some(&shown.cut),
     })
 }
@@ -165,7 +188,7 @@ fn text(shown: &Shown) -> String {
     let mut table = Table::new(columns);
     for point in &shown.points {
         let frees = match (goes(point), shown.frees_bytes) {
-            (true, Some(_)) => figures::size(point.bytes),
+            (true, Some(_)) => figures::size(point.bytes.unwrap_or(0)),
             _ => "-".to_owned(),
         };
         let policy = if point.policy.is_empty() { "-" } else { &point.policy };
@@ -183,6 +206,7 @@ fn text(shown: &Shown) -> String {
     let going = shown.points.iter().filter(|point| goes(point)).count();
     let frees = match shown.frees_bytes {
         Some(bytes) => format!("frees about {} when it is collected", figures::size(bytes)),
+        None if shown.unweighed.is_empty() => "what that frees was not asked for".to_owned(),
         None => format!("what that frees is not known: {}", shown.unweighed),
     };
     let mut lines = vec![table.render(), String::new()];
@@ -192,8 +216,19 @@ fn text(shown: &Shown) -> String {
         lines
             .push(format!("only the newest points of `{policy}` are shown: ask again after these"));
     }
-    if !shown.suspended.is_empty() {
-        lines.push(format!("nothing is forgotten now: {}", shown.suspended));
+    let stays_for =
+        |word: &str| shown.points.iter().any(|point| point.reasons.iter().any(|why| why == word));
+    if stays_for("anomaly") {
+        let line = "anomaly: the newest point holds far less. Where that is right, say \
+                    --despite-anomalies";
+        lines.push(line.to_owned());
+    }
+    if stays_for("damaged") {
+        let line = "damaged: what would be left needs a pack that is lost. Back it up once more";
+        lines.push(line.to_owned());
+    }
+    if let Some(error) = &shown.suspended {
+        lines.push(format!("nothing is forgotten now: {error}"));
     }
     lines.join("\n")
 }
@@ -210,4 +245,5 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast retain --dry-run
   holdfast retain nightly --dry-run --output json
-  holdfast retain nightly --yes";
+  holdfast retain nightly --yes
+  holdfast retain nightly --despite-anomalies --dry-run";

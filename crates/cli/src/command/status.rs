@@ -44,6 +44,7 @@ fn fields(status: &v1::StatusResponse) -> Value {
             "target_s": Value::Null,
             "ok": source.ok,
         })).collect::<Vec<_>>(),
+        "bundle": status.bundle.as_ref().map(|bundle| bundle_fields(status, bundle)),
         "alarms": status.alarms.iter().map(|alarm| json!({
             "code": alarm.code,
             "subject": alarm.subject,
@@ -56,6 +57,27 @@ fn fields(status: &v1::StatusResponse) -> Value {
             "next": note.next,
         })).collect::<Vec<_>>(),
     })
+}
+
+fn bundle_fields(status: &v1::StatusResponse, bundle: &v1::BundleStatus) -> Value {
+    json!({
+        "hash": hex::encode(&bundle.hash),
+        "exported": json_time(Some(bundle.exported_ns)),
+        "verified": json_time(bundle.verified_ns),
+        "age_ms": u64::try_from(bundle_age(status, bundle).as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn bundle_age(status: &v1::StatusResponse, bundle: &v1::BundleStatus) -> core::time::Duration {
+    Timestamp::from_nanos(status.now_ns).since(Timestamp::from_nanos(bundle.exported_ns))
+}
+
+/// One line: how old it is, and whether somebody has seen that it opens.
+fn bundle_text(status: &v1::StatusResponse, bundle: &v1::BundleStatus) -> String {
+    let age = figures::span(bundle_age(status, bundle));
+    let proved = bundle.verified_ns.map(|proved| figures::time(Timestamp::from_nanos(proved)));
+    let proved = proved.map_or_else(|| "never proved".to_owned(), |at| format!("proved {at}"));
+    format!("bundle of the newest keys: {age} old, {proved}")
 }
 
 pub fn cluster_fields(status: &v1::StatusResponse) -> Value {
@@ -133,6 +155,7 @@ fn text(status: &v1::StatusResponse) -> String {
     if !status.sources.is_empty() {
         parts.push(sources_text(status));
     }
+    parts.extend(status.bundle.as_ref().map(|bundle| bundle_text(status, bundle)));
     for alarm in &status.alarms {
         let since = alarm.since_ns.map(|since| figures::time(Timestamp::from_nanos(since)));
         let since = since.map(|since| format!(" since {since}")).unwrap_or_default();

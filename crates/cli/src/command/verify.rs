@@ -77,6 +77,8 @@ struct Found {
     objects: Option<u64>,
     bytes: u64,
     damaged: Vec<Damaged>,
+    /// Since when each location had been read back before this.
+    before: Vec<v1::CheckedBefore>,
     /// Points that nobody could open, and why the first of them.
     unproven: Vec<(Vec<u8>, Error)>,
 }
@@ -188,6 +190,7 @@ async fn objects(
         for damage in event.damaged {
             found.damaged.push(Damaged::parse(damage)?);
         }
+        found.before.extend(event.before);
         if event.done {
             return Ok(found);
         }
@@ -384,7 +387,28 @@ fn fields(arguments: &Arguments, found: &Found) -> Value {
         "bytes": found.bytes,
         "damaged": found.damaged.iter().map(damaged_fields).collect::<Vec<_>>(),
         "unproven": found.unproven.iter().map(|(id, _)| hex::encode(id)).collect::<Vec<_>>(),
+        "before": found.before.iter().map(before_fields).collect::<Vec<_>>(),
     })
+}
+
+/// When a location had been read back before this.
+fn before_fields(before: &v1::CheckedBefore) -> Value {
+    json!({
+        "vault": before.vault,
+        "location": before.location,
+        "oldest": figures::json_time(before.oldest_ns),
+    })
+}
+
+fn before_text(before: &v1::CheckedBefore) -> String {
+    let v1::CheckedBefore { vault, location, oldest_ns } = before;
+    match oldest_ns {
+        Some(_) => {
+            let oldest = figures::time_if_any(*oldest_ns);
+            format!("{location} ({vault}): the oldest check before this was of {oldest}")
+        }
+        None => format!("{location} ({vault}): not all had been read back before this"),
+    }
 }
 
 fn damaged_fields(damaged: &Damaged) -> Value {
@@ -414,6 +438,7 @@ fn text(found: &Found) -> String {
             lines.push("  the point's list of entries is damaged too: more may be affected".into());
         }
     }
+    lines.extend(found.before.iter().map(before_text));
     let verdict = match found.damaged.len() {
         0 => "nothing damaged".to_owned(),
         count => format!("{count} damaged"),

@@ -155,8 +155,11 @@ fn load(sources: &[KekSource], object: &KeyObject) -> Result<Vec<Kek>> {
 }
 
 fn wrong(name: &ObjectName) -> Error {
-    Error::new(Code::KeyWrong, format!("{name} was wrapped with another key"))
-        .next("use the key that this vault was made with")
+    Error::new(Code::KeyWrong, format!("{name} was wrapped with another key")).next(
+        "use the key that this vault was made with, or the one that it was brought under \
+             since; if it is lost, a bundle: --bundle FILE; if no bundle is left either, nobody \
+             can open what was backed up, and it is gone",
+    )
 }
 
 /// Where `env:NAME` looks.

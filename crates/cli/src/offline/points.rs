@@ -148,7 +148,11 @@ impl Offline {
             .to_owned(),
             entries: record.entries,
             bytes: record.bytes,
-            locations: vec![v1::PointLocation { name: self.url.clone(), confirmed: true }],
+            locations: vec![v1::PointLocation {
+                name: self.url.clone(),
+                confirmed: true,
+                locked_until_ns: None,
+            }],
             run_id: id(record.run.as_bytes()),
             skipped: record.skipped,
         }

@@ -4,7 +4,7 @@
 //! a wrong usage is told in that form too when the arguments asked for JSON.
 
 use crate::output::Output;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use holdfast_common::{Code, Error, codes::Exit};
 use serde_json::{Value, json};
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -17,7 +17,8 @@ pub fn report(output: &Output, error: &Error) -> ExitCode {
 }
 
 /// Tells what clap found wrong, or what `--help` and `--version` asked for.
-pub fn usage(refusal: &clap::Error) -> ExitCode {
+pub fn usage(refusal: clap::Error) -> ExitCode {
+    let refusal = without_keys(refusal);
     let asked = matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let _nobody_reads = refusal.print();
     if asked {
@@ -28,6 +29,19 @@ pub fn usage(refusal: &clap::Error) -> ExitCode {
         let _nobody_reads = writeln!(std::io::stderr().lock(), "{}", json_line(&error));
     }
     ExitCode::from(Exit::Usage as u8)
+}
+
+/// People paste keys where the name of a key's source belongs: what was typed there is not shown.
+fn without_keys(mut refusal: clap::Error) -> clap::Error {
+    let is_source = match refusal.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.contains("SOURCE"),
+        _ => false,
+    };
+    if is_source {
+        let hidden = ContextValue::String("…".to_owned());
+        let _what_was_typed = refusal.insert(ContextKind::InvalidValue, hidden);
+    }
+    refusal
 }
 
 pub fn fields(error: &Error) -> Value {

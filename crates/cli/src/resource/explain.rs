@@ -100,7 +100,12 @@ const POLICY: Page = Page {
         may("spec.retention.yearly", "integer", "none", "of years"),
         may("spec.retention.within", "span", "none", "all that is no older, as 30d"),
         may("spec.retention.versions", "integer", "none", "so many states that differ in turn"),
-        may("spec.retention.protect_for", "span", "14d", "nothing goes before it is so old"),
+        may(
+            "spec.retention.protect_for",
+            "span",
+            "the class's, or 14d",
+            "nothing goes before it is so old; of policy and class the longer counts",
+        ),
     ],
     example: r#"kind = "policy"
 name = "nightly"
@@ -134,6 +139,20 @@ const VAULT: Page = Page {
             "integer",
             "no limit",
             "what copies into one location may take of a line",
+        ),
+        may("spec.lock.class", "\"governance\" or \"compliance\"", "no lock", "against whom"),
+        may("spec.lock.for", "span", "no lock", "how long; made longer when half is over"),
+        may(
+            "spec.verify.storage_bytes_per_day",
+            "integer",
+            "8589934592",
+            "what is read back of each location; 0 is nothing",
+        ),
+        may(
+            "spec.verify.storage_every_hours",
+            "integer",
+            "24",
+            "how long after one reading of it all began the next one begins",
         ),
     ],
     example: r#"kind = "vault"

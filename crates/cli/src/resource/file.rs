@@ -3,7 +3,7 @@
 //!
 //! Parsed strictly, rendered so that what `export` writes `apply` takes back unchanged.
 
-use super::retention::RetentionForm;
+use super::retention::{self, RetentionForm};
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_wire::v1::{self, resource::Spec, source_spec::Source};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,19 @@ pub struct VaultForm {
     custody: String,
     #[serde(default)]
     locations: VaultLocationsForm,
+    #[serde(default, skip_serializing_if = "VaultVerifyForm::is_usual")]
+    verify: VaultVerifyForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lock: Option<LockForm>,
+}
+
+/// How what a vault keeps is locked.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockForm {
+    class: String,
+    #[serde(rename = "for")]
+    span: String,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -85,6 +98,22 @@ struct VaultLocationsForm {
     wait_secs: Option<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
     copy_bytes_per_second_max: u64,
+}
+
+/// How what lies in its locations is read back.
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct VaultVerifyForm {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_bytes_per_day: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_every_hours: Option<u32>,
+}
+
+impl VaultVerifyForm {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn is_zero(figure: &u64) -> bool {
@@ -183,12 +212,24 @@ impl Document {
                         wait_secs: spec.wait_secs,
                         copy_bytes_per_second_max: spec.copy_bytes_per_second_max,
                     },
+                    lock: spec.lock.map(|lock| LockForm {
+                        class: lock.class,
+                        span: retention::written(lock.secs),
+                    }),
+                    verify: VaultVerifyForm {
+                        storage_bytes_per_day: spec.check_bytes_per_day,
+                        storage_every_hours: spec.check_every_hours,
+                    },
                 },
             },
         })
     }
 
     fn into_resource(self) -> Result<v1::Resource> {
+        let lock_of = |form: LockForm| {
+            let secs = retention::seconds(&form.span)?;
+            Ok::<_, Error>(v1::LockSpec { class: form.class, secs })
+        };
         let (name, spec) = match self {
             Self::Class { name, spec } => (name, Spec::Class(spec.into_spec()?)),
             Self::Location { name, spec } => {
@@ -205,6 +246,9 @@ impl Document {
                     enough: spec.locations.enough,
                     wait_secs: spec.locations.wait_secs,
                     copy_bytes_per_second_max: spec.locations.copy_bytes_per_second_max,
+                    lock: spec.lock.map(lock_of).transpose()?,
+                    check_bytes_per_day: spec.verify.storage_bytes_per_day,
+                    check_every_hours: spec.verify.storage_every_hours,
                     ..Default::default()
                 }),
             ),

@@ -76,7 +76,7 @@ impl RetentionForm {
 }
 
 /// In the largest unit that says it exactly.
-fn written(seconds: u64) -> String {
+pub(super) fn written(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "m")];
     let fits = |(length, _): &&(u64, &str)| seconds > 0 && seconds.is_multiple_of(*length);
     match units.iter().find(fits) {
@@ -85,7 +85,7 @@ fn written(seconds: u64) -> String {
     }
 }
 
-fn seconds(text: &str) -> Result<u64> {
+pub(super) fn seconds(text: &str) -> Result<u64> {
     let malformed = |why: String| {
         Error::new(Code::ResourceMalformed, format!("`{text}` is not a span"))
             .cause(why)

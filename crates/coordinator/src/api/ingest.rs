@@ -9,6 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::{AgentId, ChunkKind, Code, Error, PointId, Result, limits};
+use holdfast_keyring::VaultKeys;
 use holdfast_repository::PointObject;
 use holdfast_runtime::tasks::{OnError, Tasks};
 use holdfast_wire::{
@@ -91,7 +92,7 @@ impl IngestService {
         let vault = self.house.vault(&session.row.vault)?;
         let version = vault.row.key_version;
         let (key, scope) = id_key(&vault.custody, &vault.row, &agent);
-        let keys = &vault.custody.keys;
+        let keys = vault.custody.keys();
         Ok(v1::BeginResponse {
             session_id: Bytes::copy_from_slice(session.row.id.as_bytes()),
             lease_ms: limits::SESSION_LEASE_SECS * 1000,
@@ -106,6 +107,7 @@ impl IngestService {
             chunks: Some(render::chunk_parameters()),
             previous_point: session.row.previous.map(|p| Bytes::copy_from_slice(p.as_bytes())),
             point_id: Bytes::copy_from_slice(session.row.point.as_bytes()),
+            successions: successions(&keys, version)?,
         })
     }
 
@@ -249,6 +251,21 @@ async fn next_part(
         Some(request) => parse::required("a part", request.part).map(Some),
         None => Ok(None),
     }
+}
+
+/// How each version up to this one followed another: an agent goes from the one that it knows.
+fn successions(keys: &VaultKeys, newest: u32) -> Result<Vec<v1::KeySuccession>> {
+    let mut found = Vec::new();
+    for version in keys.versions().filter(|version| *version <= newest) {
+        let Some(made) = keys.succession(version)? else { continue };
+        found.push(v1::KeySuccession {
+            before: made.before,
+            version,
+            vault_public: Bytes::copy_from_slice(&keys.public(version)?.key),
+            signature: Bytes::copy_from_slice(&made.signature),
+        });
+    }
+    Ok(found)
 }
 
 pub(super) fn kind(number: u32) -> Result<ChunkKind> {

@@ -4,6 +4,7 @@ use super::{access::Caller, caller, own_alarms, refuse};
 use crate::{
     agents::doubles,
     house::House,
+    keys::change,
     raft::{Incoming, LeaderTime},
     region::{self, Epoch},
 };
@@ -164,6 +165,16 @@ impl Raft for RaftService {
         self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
         let shipped = self.house.shipped_here(request.get_ref().index).await;
         answer(shipped.map(|shipped| v1::AwaitShippedResponse { shipped }))
+    }
+
+    async fn has_kek(&self, request: Request<v1::HasKekRequest>) -> Answer<v1::HasKekResponse> {
+        let asked = || {
+            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+            let v1::HasKekRequest { source, derivation, kek_id, .. } = request.get_ref();
+            let kek = parse::array("the KEK's id", kek_id)?;
+            change::insist_on_having(source, derivation, &kek)
+        };
+        answer(asked().map(|()| v1::HasKekResponse {}))
     }
 
     async fn overview(

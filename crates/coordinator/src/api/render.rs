@@ -7,10 +7,10 @@ use crate::{
     vaults::{Lying, Settings},
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
+use holdfast_common::{Code, Error, LockClass, Name, Result, Timestamp, limits};
 use holdfast_ledger::row::{
-    Beside, ClassRow, Custody, ForgottenRow, LocationRow, PointRow, PolicyRow, RestoreCounts,
-    RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
+    Beside, Checks, ClassRow, Custody, ForgottenRow, LocationRow, LockTerms, PointRow, PolicyRow,
+    RestoreCounts, RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
@@ -126,7 +126,10 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
         // Of a place that took another one's name it is not known yet.
         let copies = query.copies_in(&point.vault, name)?;
         let confirmed = is_held(name) && copies.is_none_or(|copies| copies.confirms());
-        locations.push(v1::PointLocation { name: name.to_string(), confirmed });
+        let lock = query.locks_in(&point.vault, name)?.filter(|_| confirmed);
+        let locked_until_ns = lock.and_then(|lock| lock.holds(point)).map(Timestamp::as_nanos);
+        let name = name.to_string();
+        locations.push(v1::PointLocation { name, confirmed, locked_until_ns });
     }
     Ok(v1::Point {
         id: Bytes::copy_from_slice(point.id.as_bytes()),
@@ -146,6 +149,7 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
 
 pub(super) fn vault(row: &VaultRow) -> v1::Resource {
     let beside = row.beside.clone().unwrap_or_default();
+    let checks = row.checks.unwrap_or_default();
     let spec = v1::VaultSpec {
         sharing: match row.sharing {
             Sharing::Agent => "agent".to_owned(),
@@ -161,6 +165,11 @@ pub(super) fn vault(row: &VaultRow) -> v1::Resource {
         enough: beside.enough,
         wait_secs: beside.wait_secs,
         returning: names(&beside.returning),
+        lock: row
+            .lock
+            .map(|lock| v1::LockSpec { class: lock.class.name().to_owned(), secs: lock.secs }),
+        check_bytes_per_day: checks.storage_bytes_per_day,
+        check_every_hours: checks.storage_every_hours,
         id: Bytes::copy_from_slice(row.id.as_bytes()),
         key_version: row.key_version,
     };
@@ -373,8 +382,24 @@ pub(super) fn vault_settings(spec: &v1::VaultSpec) -> Result<Settings> {
         wait_secs: spec.wait_secs,
     };
     let beside = (beside != Beside::default()).then_some(beside);
-    let lying = Lying { required: parse_names(&spec.required)?, beside };
+    let checks = Checks {
+        storage_bytes_per_day: spec.check_bytes_per_day,
+        storage_every_hours: spec.check_every_hours,
+    };
+    let checks = (checks != Checks::default()).then_some(checks);
+    let lock = spec.lock.as_ref().map(lock_terms).transpose()?;
+    let lying = Lying { required: parse_names(&spec.required)?, beside, checks, lock };
     Ok(Settings { sharing, custody, lying })
+}
+
+fn lock_terms(spec: &v1::LockSpec) -> Result<LockTerms> {
+    let Some(class) = LockClass::named(&spec.class) else {
+        let message = format!("`{}` is no class of locks", spec.class);
+        return Err(
+            Error::new(Code::ResourceMalformed, message).next("write governance or compliance")
+        );
+    };
+    Ok(LockTerms { class, secs: spec.secs })
 }
 
 /// What a path or a pattern takes in a row beside itself.

@@ -43,7 +43,9 @@ pub(crate) async fn admit(
     insist_on_known(house.ledger.query().level()?, level_max)?;
     let keys = house.keys()?;
     let (kek_source, sealed_kek) = match duty {
-        Duty::Data => (keys.kek_source.to_string(), sealed_kek(house, keys, &one_time)?),
+        Duty::Data => {
+            (keys.custodian.kek_source().to_string(), sealed_kek(house, keys, &one_time)?)
+        }
         Duty::Witness => (String::new(), Vec::new()),
     };
     let wanted = Wanted { name: name.clone(), region, duty, learner: request.learner };
@@ -120,9 +122,10 @@ async fn agree(house: &House, command: AdmitMember) -> Result<u64> {
 }
 
 fn sealed_kek(house: &House, keys: &Keys, one_time: &[u8; 32]) -> Result<Vec<u8>> {
-    let (KekSource::File(path) | KekSource::PassphraseFile(path)) = &keys.kek_source else {
+    let source = keys.custodian.kek_source();
+    let (KekSource::File(path) | KekSource::PassphraseFile(path)) = source else {
         return Ok(Vec::new());
     };
-    let kek = files::read_private(path)?;
+    let kek = files::read_private(&path)?;
     grant::seal_to(one_time, KEK_CONTEXT, &kek, house.entropy.as_ref())
 }

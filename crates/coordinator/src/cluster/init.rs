@@ -85,6 +85,7 @@ pub async fn init(options: InitOptions) -> Result<()> {
         trial: options.trial,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
+        file: dir.join("coordinator.toml"),
         base: dir.clone(),
     };
     let ledger = serve::open_ledger(&config, clock.clone(), entropy.clone()).await?;
@@ -95,15 +96,15 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let tasks = Tasks::new("init");
     let wrapped = ledger.query().cluster()?.recovery_key_wrapped;
     let recovery = secrets::open_recovery_key(&kek, &wrapped)?;
-    let custodian = Custodian::new(kek, entropy.clone());
-    let keys = Keys { custodian, authority, kek_source: options.kek.clone(), recovery };
+    let custodian = Custodian::new(kek, options.kek.clone(), entropy.clone());
+    let keys = Keys { custodian, authority, recovery };
     let house = serve::house(config.clone(), ledger, Some(keys), (clock, entropy), tasks)?;
     let required = options.locations.iter().map(|(name, _)| name.clone()).collect();
     vaults::make(
         &house,
         Actor::System,
         VAULT.parse()?,
-        (Sharing::Agent, Lying { required, beside: None }),
+        (Sharing::Agent, Lying { required, beside: None, checks: None, lock: None }),
         operator_kek.as_ref(),
     )
     .await?;

@@ -113,6 +113,7 @@ pub async fn join(options: JoinOptions) -> Result<Joined> {
         trial: false,
         level_max: options.level_max.unwrap_or(LEVEL),
         peers: Default::default(),
+        file: dir.join("coordinator.toml"),
         base: dir.clone(),
     };
     files::create_private_dir(&config.data)?;

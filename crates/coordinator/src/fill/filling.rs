@@ -20,14 +20,18 @@ use futures::{
     Stream, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, PointId, Result, limits};
 use holdfast_ledger::{
     Query,
-    row::{PackState, PointRow, SegmentRow, VaultRow},
+    row::{PackHome, PackState, PointRow, SegmentRow, VaultRow},
 };
 use holdfast_repository::layout::{Object, ObjectName};
 use holdfast_runtime::tasks::Tasks;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Objects of forgotten points that no source has whole, of which it is asked at once whether
+/// others need them.
+const HOMES_AT_ONCE: usize = 10_000;
 
 /// One location, those that it is filled from, and what that takes of the house.
 pub(super) struct Filling<'a> {
@@ -54,9 +58,10 @@ impl<'a> Filling<'a> {
         insist: &'a (dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<Self> {
         let keys = house.keys()?;
-        let custody = keys.custodian.vault(vault)?;
-        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery));
+        let custody = keys.custodian.vault(vault, &house.ledger)?;
         let (query, tasks) = (house.ledger.query(), &house.tasks);
+        let older = query.key_versions(&vault.id)?;
+        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery, older));
         Ok(Self { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told })
     }
 
@@ -108,7 +113,7 @@ impl<'a> Filling<'a> {
         looks.try_filter(move |held| std::future::ready(is_wanted(held))).boxed()
     }
 
-    async fn look(&self, name: &ObjectName) -> Result<Held> {
+    pub(super) async fn look(&self, name: &ObjectName) -> Result<Held> {
         let (object, name) = (name.object(), name.as_str().parse()?);
         let mut copies = Vec::with_capacity(self.from.len());
         for (_, store) in self.from {
@@ -127,20 +132,29 @@ impl<'a> Filling<'a> {
         B: Future<Output = Result<(Held, Fate)>> + Send,
     {
         let mut brought = brought.try_buffer_unordered(limits::COPIES_IN_FLIGHT_MAX).boxed();
-        let mut filled = Filled::default();
+        let (mut filled, mut homes) = (Filled::default(), BTreeMap::new());
         while let Some((held, fate)) = brought.try_next().await? {
-            self.note(&mut filled, &held, fate)?;
+            self.note((&mut filled, &mut homes), &held, fate)?;
+            if homes.len() == HOMES_AT_ONCE {
+                self.note_homes(&mut filled, core::mem::take(&mut homes)).await?;
+            }
             let (objects, bytes) = (filled.objects, filled.bytes);
             let (of_objects_hint, of_bytes_hint) = (Some(hint.objects), Some(hint.bytes));
             (self.told)(Progress { objects, bytes, of_objects_hint, of_bytes_hint });
         }
+        self.note_homes(&mut filled, homes).await?;
         for place in self.from.iter().chain([self.to]) {
             show(self.vault, place).await.map_err(|error| went_away(place, error))?;
         }
         Ok(filled)
     }
 
-    fn note(&self, filled: &mut Filled, held: &Held, fate: Fate) -> Result<()> {
+    fn note(
+        &self,
+        (filled, homes): (&mut Filled, &mut BTreeMap<PointId, LeftObject>),
+        held: &Held,
+        fate: Fate,
+    ) -> Result<()> {
         match fate {
             Fate::Copied(bytes) => {
                 filled.objects += 1;
@@ -149,12 +163,41 @@ impl<'a> Filling<'a> {
             Fate::Left(why) => {
                 let name: ObjectName = held.name.as_str().parse()?;
                 tracing::error!(object = %name, why, "no location has it whole");
-                let is_relied_on = self.is_relied_on(held.object)?;
-                let left = if is_relied_on { &mut filled.lacks } else { &mut filled.left };
-                left.note(LeftObject { name, why });
+                let left = LeftObject { name, why };
+                match held.object {
+                    Object::Point(id) if self.query.forgotten(&id)?.is_some() => {
+                        homes.insert(id, left);
+                    }
+                    object => filled.note(self.is_relied_on(object)?, left),
+                }
             }
             Fate::Whole => {}
         }
+        Ok(())
+    }
+
+    /// What lies in the object of a point that was forgotten may be a part of others. All packs are
+    /// walked over for that, once for all that were left.
+    async fn note_homes(
+        &self,
+        filled: &mut Filled,
+        mut homes: BTreeMap<PointId, LeftObject>,
+    ) -> Result<()> {
+        let mut after = None;
+        while !homes.is_empty() {
+            let page = self.query.packs(&self.vault.id, after.as_ref())?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
+                if let PackHome::Point(home, _) = pack.home
+                    && let Some(left) = homes.remove(&home)
+                {
+                    filled.note(true, left);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        homes.into_values().for_each(|left| filled.note(false, left));
         Ok(())
     }
 
@@ -167,12 +210,7 @@ impl<'a> Filling<'a> {
                 let row = self.query.pack(&vault, &id)?;
                 row.is_some_and(|row| row.state == PackState::Stored)
             }
-            // Of one that was forgotten: what lies in its object may be a part of others.
-            Object::Point(id) => match self.query.row::<PointRow>(id.as_bytes())? {
-                Some(row) => row.vault == vault,
-                None => self.query.has_packs_within(&vault, &id)?,
-            },
-            Object::Reach(id) => {
+            Object::Point(id) | Object::Reach(id) => {
                 let row = self.query.row::<PointRow>(id.as_bytes())?;
                 row.is_some_and(|row| row.vault == vault)
             }
@@ -212,6 +250,13 @@ fn lacks(walk: Walk<'_>) -> Lacks<'_> {
         Ok(walk.lacking().await?.map(|held| (held, walk)))
     })
     .boxed()
+}
+
+impl Filled {
+    fn note(&mut self, is_relied_on: bool, object: LeftObject) {
+        let left = if is_relied_on { &mut self.lacks } else { &mut self.left };
+        left.note(object);
+    }
 }
 
 impl Left {

@@ -143,7 +143,8 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    async fn next(&mut self) -> Result<Option<Held>> {
+    /// The next name that any of them has.
+    pub(super) async fn next(&mut self) -> Result<Option<Held>> {
         let mut first: Option<ObjectName> = None;
         for listing in self.sources.iter_mut().chain([&mut self.target]) {
             if let Some(meta) = listing.peek().await?

@@ -14,6 +14,7 @@
 mod filling;
 mod listing;
 mod object;
+mod own;
 mod pace;
 mod points;
 mod sealed;
@@ -26,6 +27,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 pub(crate) use listing::Marks;
+pub(crate) use own::{Own, OwnState, look_at_own, mend_own, own_behind};
 pub(crate) use pace::Pace;
 pub(crate) use points::Lacking;
 use points::Survey;

@@ -3,7 +3,7 @@
 //! What an object must be, the ledger knows of most; of the others their own form says it. The
 //! target's own copy goes only when a whole one takes its name, all at once.
 
-use super::{filling::Filling, listing::Held, sealed::is_unproven};
+use super::{filling::Filling, listing::Held};
 use crate::{
     budget::Share,
     places::Place,
@@ -31,7 +31,7 @@ pub(super) enum Fate {
 }
 
 /// What a location has under a name.
-enum Copy {
+pub(super) enum Copy {
     Bad(String),
     Whole(Bytes, Share),
 }
@@ -60,7 +60,7 @@ impl Filling<'_> {
 
     pub(super) async fn bring(&self, held: &Held) -> Result<Fate> {
         let mut problems = Vec::new();
-        if is_unproven(self.vault, held.object)
+        if self.ledger.is_unproven(self.vault, held.object)
             && let Some(disagreement) = self.disagreement(held).await?
         {
             return Ok(Fate::Left(disagreement));
@@ -90,7 +90,7 @@ impl Filling<'_> {
     }
 
     /// Two sources that say different things, of which neither can be shown to be wrong.
-    async fn disagreement(&self, held: &Held) -> Result<Option<String>> {
+    pub(super) async fn disagreement(&self, held: &Held) -> Result<Option<String>> {
         let mut first: Option<(&Place, blake3::Hash)> = None;
         for (at, length) in held.others() {
             let place = &self.from[at];
@@ -141,7 +141,7 @@ impl Filling<'_> {
         }
     }
 
-    async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {
+    pub(super) async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {
         let bytes_max = usize::try_from(length).unwrap_or(usize::MAX).min(limits::REACH_BYTES_MAX);
         let share = self.budget.wait_for(bytes_max, self.insist).await?;
         let bytes = match place.1.get(&held.name, bytes_max).await {

@@ -77,7 +77,8 @@ impl<'a> Survey<'a> {
         budget: &'a Budget,
         tasks: &'a Tasks,
     ) -> Result<Self> {
-        let (bare, gone) = bare(query, vault.id, place).await?;
+        let homes = homes(query, vault.id).await?;
+        let (bare, gone) = bare(query, vault.id, place, homes).await?;
         let mut lacking = Lacking { count: bare.len() as u64, ..Lacking::default() };
         lacking.points.extend(bare.iter().copied().take(limits::OBJECTS_LACKED_MAX));
         let missing = missing(query, vault.id, place, (&bare, &gone), &mut lacking).await?;
@@ -138,20 +139,47 @@ fn points(query: Query<'_>) -> impl Iterator<Item = Result<PointRow>> + use<'_> 
     query.points_like("")
 }
 
-/// Points without their record or their reach; and of those that were forgotten, whose object is
-/// not there.
+/// Points that were forgotten, and whose object has packs that are relied on: of all that were
+/// forgotten no others are looked for.
+async fn homes(query: Query<'_>, vault: VaultId) -> Result<BTreeSet<PointId>> {
+    let (mut homes, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { return Ok(homes) };
+        after = Some(last.id);
+        for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
+            if let PackHome::Point(home, _) = pack.home
+                && !homes.contains(&home)
+                && query.row::<PointRow>(home.as_bytes())?.is_none()
+            {
+                homes.insert(home);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Points without their record or their reach; and the homes that are not there.
 async fn bare(
     query: Query<'_>,
     vault: VaultId,
     place: &Place,
+    homes: BTreeSet<PointId>,
 ) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
     let (mut records, mut reaches) =
         (Listing::over(place, "points/")?, Listing::over(place, "reach/")?);
-    let mut bare = BTreeSet::new();
+    let (mut bare, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    let mut homes = homes.into_iter().peekable();
     for point in points(query) {
         let point = point?;
         if point.vault != vault {
             continue;
+        }
+        // A listing is walked through once, in order.
+        while let Some(home) = homes.next_if(|home| *home < point.id) {
+            if records.length_of(&ObjectName::point(&home)).await?.is_none() {
+                gone.insert(home);
+            }
         }
         let record = records.length_of(&ObjectName::point(&point.id)).await?;
         let reach = reaches.length_of(&ObjectName::reach(&point.id)).await?;
@@ -159,12 +187,9 @@ async fn bare(
             bare.insert(point.id);
         }
     }
-    let (mut records, mut gone) = (Listing::over(place, "points/")?, BTreeSet::new());
-    for forgotten in query.forgotten_after(None) {
-        let point = forgotten?.point;
-        let name = ObjectName::point(&point.id);
-        if point.vault == vault && records.length_of(&name).await?.is_none() {
-            gone.insert(point.id);
+    for home in homes {
+        if records.length_of(&ObjectName::point(&home)).await?.is_none() {
+            gone.insert(home);
         }
     }
     Ok((bare, gone))

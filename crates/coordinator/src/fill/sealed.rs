@@ -14,7 +14,7 @@ use crate::{
 };
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
-use holdfast_ledger::row::VaultRow;
+use holdfast_ledger::row::{KeyVersionRow, VaultRow};
 use holdfast_repository::layout::Object;
 
 /// Opens what belongs to the ledger of one cluster.
@@ -23,12 +23,18 @@ pub(super) struct LedgerKeys {
     epoch: Secret<32>,
     log: Secret<32>,
     snapshot: Secret<32>,
+    /// Objects of the vault's keys that newer versions followed.
+    older: Vec<KeyVersionRow>,
 }
 
 impl LedgerKeys {
-    pub(super) fn new(cluster: ClusterId, recovery: &ClusterRecoveryKey) -> Self {
+    pub(super) fn new(
+        cluster: ClusterId,
+        recovery: &ClusterRecoveryKey,
+        older: Vec<KeyVersionRow>,
+    ) -> Self {
         let (epoch, log) = (recovery.epoch_key(), recovery.log_key());
-        Self { cluster, epoch, log, snapshot: recovery.snapshot_key() }
+        Self { cluster, epoch, log, snapshot: recovery.snapshot_key(), older }
     }
 
     /// Refuses bytes that cannot be what their name says.
@@ -47,7 +53,7 @@ impl LedgerKeys {
                 keys.insist_on_vault(&vault.id)?;
                 let named = (version, kek_version);
                 insist_on_name((keys.version(), keys.kek_version()) == named)?;
-                insist_on_name(!is_current(vault, named) || *bytes == vault.key_object[..])
+                insist_on_name(self.known(vault, named).is_none_or(|known| known == bytes))
             }
             Object::Log { epoch, from } => {
                 let claim = extent::Claim { cluster: self.cluster, epoch: epoch.into(), from };
@@ -62,21 +68,26 @@ impl LedgerKeys {
             _ => Ok(()),
         }
     }
-}
 
-/// Nothing that is known here tells a right object of this kind from a forged one.
-pub(super) fn is_unproven(vault: &VaultRow, object: Object) -> bool {
-    match object {
-        Object::ClusterKey(_) => true,
-        Object::Keys { version, kek_version } => !is_current(vault, (version, kek_version)),
-        _ => false,
+    /// Nothing that is known here tells a right object of this kind from a forged one.
+    pub(super) fn is_unproven(&self, vault: &VaultRow, object: Object) -> bool {
+        match object {
+            Object::ClusterKey(_) => true,
+            Object::Keys { version, kek_version } => {
+                self.known(vault, (version, kek_version)).is_none()
+            }
+            _ => false,
+        }
     }
-}
 
-/// The ledger itself has the keys of this name.
-fn is_current(vault: &VaultRow, named: (u32, u32)) -> bool {
-    KeyObject::from_bytes(&vault.key_object)
-        .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
+    /// What the ledger itself has as the keys of this name.
+    fn known<'a>(&'a self, vault: &'a VaultRow, named: (u32, u32)) -> Option<&'a [u8]> {
+        let older = self.older.iter().map(|row| &row.key_object[..]);
+        older.chain([&vault.key_object[..]]).find(|bytes| {
+            KeyObject::from_bytes(bytes)
+                .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
+        })
+    }
 }
 
 fn insist_on_name(is_named: bool) -> Result<()> {

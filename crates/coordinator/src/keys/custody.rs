@@ -1,60 +1,112 @@
 //! The coordinators' keys: what opens footers and segments, and, in coordinator custody, capsules.
 //!
-//! Keys are unwrapped once at the start and live in memory, wiped when dropped. Nothing here opens
-//! a chunk: the custodian derives the key of one chunk and hands it on, sealed to its reader.
+//! Keys are unwrapped on first use and live in memory, wiped when dropped. A version that is not
+//! there yet is looked for in the ledger: somebody may have rotated since. Nothing here opens a
+//! chunk: the custodian derives the key of one chunk and hands it on, sealed to its reader.
 
+use crate::raft::Ledger;
 use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,
 };
-use holdfast_keyring::{Capsule, ChunkKey, DataKey, IdKey, Kek, KeyObject, VaultKeys, aead};
-use holdfast_ledger::row::{Sharing, VaultRow};
+use holdfast_keyring::{
+    Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, VaultKeys, aead,
+};
+use holdfast_ledger::{
+    Query,
+    row::{Sharing, VaultRow},
+};
 use holdfast_repository::{
     pack::FooterOpener,
     segment::{SegmentOpener, SegmentSealer},
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 /// Opened capsules that are kept; one session has one.
 const DATA_KEYS_KEPT: usize = 1024;
 
 pub(crate) struct Custodian {
-    kek: Kek,
+    hand: Arc<Hand>,
     vaults: Mutex<HashMap<VaultId, Arc<VaultCustody>>>,
     entropy: Arc<dyn Entropy>,
 }
 
+/// The KEK in use, and where it comes from; another one may follow while the member runs.
+struct Hand(RwLock<(Arc<Kek>, KekSource)>);
+
+impl Hand {
+    fn kek(&self) -> Arc<Kek> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+type Again = Box<dyn Fn() -> Result<VaultKeys> + Send + Sync>;
+
 /// The keys of one vault.
 pub(crate) struct VaultCustody {
-    pub(crate) keys: VaultKeys,
+    keys: RwLock<Arc<VaultKeys>>,
+    /// Reads them out of the ledger anew.
+    again: Option<Again>,
     entropy: Arc<dyn Entropy>,
     opened: Mutex<HashMap<CapsuleId, Arc<DataKey>>>,
 }
 
 impl Custodian {
-    pub(crate) fn new(kek: Kek, entropy: Arc<dyn Entropy>) -> Self {
-        Self { kek, vaults: Mutex::default(), entropy }
+    pub(crate) fn new(kek: Kek, source: KekSource, entropy: Arc<dyn Entropy>) -> Self {
+        let hand = Arc::new(Hand(RwLock::new((Arc::new(kek), source))));
+        Self { hand, vaults: Mutex::default(), entropy }
     }
 
-    pub(crate) fn kek(&self) -> &Kek {
-        &self.kek
+    pub(crate) fn kek(&self) -> Arc<Kek> {
+        self.hand.kek()
     }
 
-    /// The keys of a vault, unwrapped on first use.
-    pub(crate) fn vault(&self, row: &VaultRow) -> Result<Arc<VaultCustody>> {
+    pub(crate) fn kek_source(&self) -> KekSource {
+        self.hand.0.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Everything is wrapped under another KEK; what is open in memory stays as it is.
+    pub(crate) fn take(&self, kek: Kek, source: KekSource) {
+        let mut hand = self.hand.0.write().unwrap_or_else(PoisonError::into_inner);
+        *hand = (Arc::new(kek), source);
+    }
+
+    /// The keys of a vault, unwrapped on first use, and again when there is a newer version.
+    pub(crate) fn vault(&self, row: &VaultRow, ledger: &Ledger) -> Result<Arc<VaultCustody>> {
         let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(custody) = vaults.get(&row.id) {
+            if custody.keys().newest() < row.key_version {
+                custody.renew()?;
+            }
             return Ok(custody.clone());
         }
-        let object = KeyObject::from_bytes(&row.key_object)?;
-        object.insist_on_vault(&row.id)?;
-        let keys = object.unwrap_coordinator(&self.kek)?;
-        let custody = Arc::new(VaultCustody::new(keys, self.entropy.clone()));
+        let keys = all_keys(&ledger.query(), row, &self.kek())?;
+        let (hand, id, ledger) = (self.hand.clone(), row.id, ledger.clone());
+        let again = move || {
+            let query = ledger.query();
+            all_keys(&query, &query.vault(&id)?, &hand.kek())
+        };
+        let custody = VaultCustody::new(keys, self.entropy.clone());
+        let custody = Arc::new(VaultCustody { again: Some(Box::new(again)), ..custody });
         vaults.insert(row.id, custody.clone());
         Ok(custody)
     }
+}
+
+/// Every version of a vault's keys that the ledger has, as far as the coordinators' KEK opens them.
+pub(crate) fn all_keys(query: &Query<'_>, row: &VaultRow, kek: &Kek) -> Result<VaultKeys> {
+    let unwrap = |bytes: &[u8]| {
+        let object = KeyObject::from_bytes(bytes)?;
+        object.insist_on_vault(&row.id)?;
+        object.unwrap_coordinator(kek)
+    };
+    let mut keys = unwrap(&row.key_object)?;
+    for older in query.key_versions(&row.id)? {
+        keys.merge(unwrap(&older.key_object)?)?;
+    }
+    Ok(keys)
 }
 
 /// The id-key that an agent uses in a vault, and the number by which records name its scope.
@@ -63,15 +115,36 @@ pub(crate) fn id_key(
     vault: &VaultRow,
     agent: &holdfast_common::AgentId,
 ) -> (IdKey, u8) {
+    let keys = custody.keys();
     match vault.sharing {
-        Sharing::Agent => (custody.keys.id().for_agent(agent), 1),
-        Sharing::Vault => (custody.keys.id().shared(), 2),
+        Sharing::Agent => (keys.id().for_agent(agent), 1),
+        Sharing::Vault => (keys.id().shared(), 2),
     }
 }
 
 impl VaultCustody {
     pub(crate) fn new(keys: VaultKeys, entropy: Arc<dyn Entropy>) -> Self {
-        Self { keys, entropy, opened: Mutex::default() }
+        let keys = RwLock::new(Arc::new(keys));
+        Self { keys, again: None, entropy, opened: Mutex::default() }
+    }
+
+    pub(crate) fn keys(&self) -> Arc<VaultKeys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn renew(&self) -> Result<()> {
+        let Some(again) = &self.again else { return Ok(()) };
+        let keys = Arc::new(again()?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// The keys with this version, if the ledger has it by now.
+    fn keys_with(&self, version: u32) -> Result<Arc<VaultKeys>> {
+        if self.keys().newest() < version {
+            self.renew()?;
+        }
+        Ok(self.keys())
     }
 
     /// The key of one chunk that was sealed in the session of this capsule.
@@ -90,7 +163,7 @@ impl VaultCustody {
         if let Some(key) = opened.get(&capsule.id()) {
             return Ok(key.clone());
         }
-        let key = Arc::new(self.keys.open(capsule)?);
+        let key = Arc::new(self.keys_with(capsule.vault_key_version())?.open(capsule)?);
         if opened.len() >= DATA_KEYS_KEPT {
             opened.clear();
         }
@@ -101,20 +174,20 @@ impl VaultCustody {
 
 impl FooterOpener for VaultCustody {
     fn open_footer(&self, version: u32, digest: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>> {
-        self.keys.index_private(version)?.open_footer(digest, sealed)
+        self.keys_with(version)?.index_private(version)?.open_footer(digest, sealed)
     }
 }
 
 impl SegmentSealer for VaultCustody {
     fn seal_segment(&self, segment: &SegmentId, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
-        let key = self.keys.coordinator().segment_key(segment);
+        let key = self.keys().coordinator().segment_key(segment);
         Ok(aead::seal(key.expose(), aad, plaintext, self.entropy.as_ref()))
     }
 }
 
 impl SegmentOpener for VaultCustody {
     fn open_segment(&self, segment: &SegmentId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-        let key = self.keys.coordinator().segment_key(segment);
+        let key = self.keys().coordinator().segment_key(segment);
         aead::open(key.expose(), aad, sealed)
     }
 }

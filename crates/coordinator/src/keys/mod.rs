@@ -1,5 +1,44 @@
 //! The keys that a coordinator holds, under the KEK on its disk and open in its memory.
 
+pub(crate) mod change;
 pub(crate) mod custody;
+pub(crate) mod follow;
+mod free;
+pub(crate) mod lost;
 pub(crate) mod rewrap;
+pub(crate) mod rotate;
 pub(crate) mod secrets;
+
+use crate::house::House;
+use holdfast_common::Result;
+use holdfast_keyring::Kek;
+use holdfast_ledger::row::VaultRow;
+use std::sync::Arc;
+
+/// What is free in a vault's locations, and what stands in its ledger.
+pub(crate) struct Numbers {
+    pub(crate) next_version: u32,
+    /// Version, next version of a KEK, key object.
+    pub(crate) versions: Vec<(u32, u32, Vec<u8>)>,
+}
+
+pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Numbers> {
+    let places = &house.places;
+    let next_version = free::free_version(places, row).await?;
+    let older = house.ledger.query().key_versions(&row.id)?;
+    let older = older.into_iter().map(|row| (row.version, Vec::from(row.key_object)));
+    let newest = (row.key_version, Vec::from(row.key_object.clone()));
+    let mut versions = Vec::new();
+    for (version, object) in older.chain([newest]) {
+        versions.push((version, free::free_kek_version(places, row, version).await?, object));
+    }
+    Ok(Numbers { next_version, versions })
+}
+
+impl House {
+    /// The KEK that everything is wrapped under; nothing new goes under one that was left behind.
+    pub(crate) fn kek(&self) -> Result<Arc<Kek>> {
+        follow::follow(self)?;
+        Ok(self.keys()?.custodian.kek())
+    }
+}

@@ -11,24 +11,22 @@
 
 use crate::{
     cluster::init::{absolute_kek, load_or_make_kek},
-    keys::secrets,
+    keys::{free::free_kek_version, secrets},
     options::Options,
     places::Places,
     raft::Ledger,
     serve,
 };
-use holdfast_common::{
-    Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, limits, record,
-};
+use holdfast_common::{Clock, Code, Entropy, Error, Result, SystemClock, SystemEntropy, record};
 use holdfast_keyring::{BundleContents, BundledVault, Kek, KekId, KekSource, KeyObject, VaultKeys};
 use holdfast_ledger::{
-    Actor,
-    command::{RewrapKeys, RewrappedVault},
+    Actor, Query,
+    command::{KekChange, RewrapKeys, RewrappedVault},
+    level::KEYS,
     row::{ClusterRow, Custody, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
 use holdfast_runtime::tasks::Tasks;
-use holdfast_storage::ObjectStore;
 use std::{path::PathBuf, sync::Arc};
 
 /// What `holdfast keys import --config` was told.
@@ -90,20 +88,19 @@ pub(crate) async fn in_ledger(
         // What is disabled is brought what it lacks when it is put to use again.
         let used = places.in_use(row)?;
         let keys = &mut held(&mut contents, row)?.keys;
-        admit_missing(keys, row, operator)?;
+        admit_missing(keys, &ledger.query(), row, operator)?;
         for version in keys.versions() {
             let object =
                 wrap(keys, version, (&kek, operator), (&places, &used), entropy.as_ref()).await?;
             let name = ObjectName::keys(version, object.kek_version())?.into_string();
             places.put(&used, &name, object.to_bytes().into()).await?;
-            if version == row.key_version {
-                let (vault, key_object) = (row.id, object.to_bytes().into());
-                rewrapped.push(RewrappedVault { vault, version, key_object });
-            }
+            let (vault, key_object) = (row.id, object.to_bytes().into());
+            rewrapped.push(RewrappedVault { vault, version, key_object });
             objects.push(name);
         }
     }
-    let command = command(&kek, &contents, rewrapped, entropy.as_ref());
+    let mut command = command(&kek, &contents, rewrapped, entropy.as_ref());
+    command.change = change(ledger, &vaults, (&kek, &options.kek))?;
     ledger.propose(Actor::System, command).await?;
     Ok(Rewrapped { kek: kek.id, objects })
 }
@@ -147,13 +144,21 @@ fn operator_of<'a>(row: &VaultRow, operator: Option<&'a Kek>) -> Result<Option<&
 }
 
 /// A bundle that was made without the operator's key lacks what that key still opens here.
-fn admit_missing(keys: &mut VaultKeys, row: &VaultRow, operator: Option<&Kek>) -> Result<()> {
-    match operator {
-        Some(operator) if keys.private(row.key_version).is_err() => {
-            keys.admit(KeyObject::from_bytes(&row.key_object)?.unwrap_operator(operator)?)
+fn admit_missing(
+    keys: &mut VaultKeys,
+    query: &Query<'_>,
+    row: &VaultRow,
+    operator: Option<&Kek>,
+) -> Result<()> {
+    let Some(operator) = operator else { return Ok(()) };
+    let older = query.key_versions(&row.id)?;
+    for bytes in older.iter().map(|row| &row.key_object).chain([&row.key_object]) {
+        let object = KeyObject::from_bytes(bytes)?;
+        if keys.private(object.version()).is_err() {
+            keys.admit(object.unwrap_operator(operator)?)?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// One version under the first KEK version that no required location has.
@@ -164,26 +169,8 @@ async fn wrap(
     (places, row): (&Places, &VaultRow),
     entropy: &dyn Entropy,
 ) -> Result<KeyObject> {
-    places.prove_all(row).await?;
-    let stores = places.required(row).await?;
-    let (mut kek_version, mut before) = (1, 0);
-    while kek_version != before {
-        before = kek_version;
-        for (_, store) in &stores {
-            kek_version = free(&**store, version, kek_version).await?;
-        }
-    }
+    let kek_version = free_kek_version(places, row, version).await?;
     KeyObject::wrap(keys, version, kek, kek_version, operator, entropy)
-}
-
-async fn free(store: &dyn ObjectStore, version: u32, from: u32) -> Result<u32> {
-    for kek_version in from..=limits::KEY_VERSION_MAX {
-        let name = ObjectName::keys(version, kek_version)?;
-        if store.head(&name.as_str().parse()?).await?.is_none() {
-            return Ok(kek_version);
-        }
-    }
-    Err(Error::new(Code::LimitExceeded, "there is no free version for a KEK"))
 }
 
 fn command(
@@ -198,5 +185,21 @@ fn command(
         recovery_key_wrapped: secrets::seal_recovery_key(kek, &contents.recovery, entropy).into(),
         kek_derivation: kek.derivation.as_ref().map(record::to_bytes).map(Into::into),
         vaults,
+        change: None,
     }
+}
+
+/// What the ledger is told of the KEK that was lost, if it keeps account of them.
+fn change(
+    ledger: &Ledger,
+    vaults: &[VaultRow],
+    (kek, source): (&Kek, &KekSource),
+) -> Result<Option<KekChange>> {
+    let Some(row) = vaults.first() else { return Ok(None) };
+    let before = KeyObject::from_bytes(&row.key_object)?.kek();
+    if ledger.query().level()? < KEYS || before == kek.id {
+        return Ok(None);
+    }
+    let source = absolute_kek(source)?;
+    Ok(Some(KekChange { before: *before.as_bytes(), source }))
 }

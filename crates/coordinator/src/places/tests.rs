@@ -34,6 +34,9 @@ fn vault(required: &str) -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        lock: None,
+        checks: None,
+        losses: None,
     }
 }
 

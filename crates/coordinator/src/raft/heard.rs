@@ -30,10 +30,11 @@ pub(crate) struct Heard {
 pub(crate) enum Listener {
     Copies,
     Index,
+    Locks,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Ear([Mutex<Heard>; 2]);
+pub(super) struct Ear([Mutex<Heard>; 3]);
 
 impl Ear {
     pub(super) fn hear(&self, index: u64, command: Option<&Command>) {

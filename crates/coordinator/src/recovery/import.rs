@@ -23,7 +23,7 @@ use holdfast_keyring::{IdentityPublicKey, VaultKeys, aead};
 use holdfast_ledger::{
     Query,
     command::ImportPoint,
-    row::{PackHome, PackRow, PackState, VaultRow},
+    row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{
     ChunkNumber, PointObject, PointState, Reach,
@@ -47,19 +47,22 @@ pub(crate) async fn find(
     vault: &VaultRow,
     keys: &VaultKeys,
 ) -> Result<Found> {
-    let mut unknown = Vec::new();
+    let (mut unknown, mut forgotten) = (Vec::new(), BTreeSet::new());
     for object in objects(&sources.list("points/").await?) {
-        if let Object::Point(id) = object
-            && query.point_even_forgotten(&id)?.is_none()
-        {
-            unknown.push(id);
+        let Object::Point(id) = object else { continue };
+        if query.row::<PointRow>(id.as_bytes())?.is_some() {
+            continue;
+        }
+        match query.forgotten(&id)? {
+            Some(_) => drop(forgotten.insert(id)),
+            None => unknown.push(id),
         }
     }
     let mut found = Found::default();
     if unknown.is_empty() {
         return Ok(found);
     }
-    let mut search = Search::begin(query, sources, vault, keys).await?;
+    let mut search = Search::begin(query, sources, vault, (keys, forgotten)).await?;
     for point in unknown {
         match search.look(point).await {
             Ok(import) => found.imports.push(import),
@@ -85,6 +88,8 @@ struct Search<'a> {
     /// The locations that were named, as the ledger calls them.
     locations: Vec<Name>,
     present: BTreeSet<PackId>,
+    /// Points that were forgotten, and whose object is there.
+    forgotten: BTreeSet<PointId>,
     /// Numbers of packs that the ledger has and that are there.
     covered: Reach,
     /// Announced, never said to be stored, and there.
@@ -99,7 +104,7 @@ impl<'a> Search<'a> {
         query: Query<'a>,
         sources: &'a Sources,
         vault: &'a VaultRow,
-        keys: &'a VaultKeys,
+        (keys, forgotten): (&'a VaultKeys, BTreeSet<PointId>),
     ) -> Result<Self> {
         let mut present = BTreeSet::new();
         for object in objects(&sources.list("packs/").await?) {
@@ -120,6 +125,7 @@ impl<'a> Search<'a> {
             keys,
             locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
             present,
+            forgotten,
             covered: Reach::new(),
             intended: Vec::new(),
             segmented: BTreeMap::new(),
@@ -139,8 +145,7 @@ impl<'a> Search<'a> {
             for row in page {
                 let is_there = match row.home {
                     PackHome::Object => self.present.contains(&row.id),
-                    // A point that is committed was seen whole; another one is looked at itself.
-                    PackHome::Point(point, _) => self.query.point_even_forgotten(&point)?.is_some(),
+                    PackHome::Point(home, _) => is_home(self.query, &self.forgotten, &home)?,
                 };
                 if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
                     continue;
@@ -326,3 +331,30 @@ impl<'a> Search<'a> {
 
 /// A row and its share of the pack table, with room.
 const SEGMENT_ROW_BYTES_MAX: usize = 128;
+
+/// Whether packs may lie in the object of a point. One that is committed was seen whole, and
+/// another one is looked at itself; one that was forgotten must be among those that are there.
+fn is_home(query: Query<'_>, forgotten: &BTreeSet<PointId>, point: &PointId) -> Result<bool> {
+    let is_live = query.row::<PointRow>(point.as_bytes())?.is_some();
+    Ok(is_live || forgotten.contains(point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{self, Crowd, id};
+
+    #[test]
+    fn packs_in_the_object_of_a_forgotten_point_are_there_where_that_was_listed() {
+        let mut crowd = Crowd::default();
+        crowd.point(1, |_| ());
+        crowd.put(&crowd::forgotten(2));
+        crowd.put(&crowd::forgotten(3));
+        let point = |number| PointId::from_bytes(id(number));
+        let listed = BTreeSet::from([point(2)]);
+        let there = crowd.ask(|query| {
+            [1, 2, 3, 4].map(|number| is_home(query, &listed, &point(number)).unwrap())
+        });
+        assert_eq!(there, [true, true, false, false]);
+    }
+}

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::{init, making::Making, seed},
     keys::rewrap::{self, RewrapOptions},
-    keys::secrets,
+    keys::{custody::all_keys, secrets},
     options::{Options, RETENTION_SETTLES},
     raft::{Ledger, Rebuild, Workshop},
     region::{Claim, Standing},
@@ -24,7 +24,7 @@ use holdfast_common::{
     Clock, Code, Entropy, Error, Name, PointId, Result, SystemClock, SystemEntropy, Timestamp,
     limits,
 };
-use holdfast_keyring::{BundleContents, Kek, KeyObject, VaultKeys};
+use holdfast_keyring::{BundleContents, Kek, VaultKeys};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL, Role,
     command::{ClaimEpoch, MovedLocation, RecoverCluster},
@@ -154,6 +154,7 @@ impl<'a> Recovery<'a> {
             snapshot_every: limits::SNAPSHOT_ENTRIES,
             retention_settles: RETENTION_SETTLES,
             trial: false,
+            file: options.dir.join("coordinator.toml"),
             base: options.dir.clone(),
         };
         let authority = authority(opening, cluster, bundle)?;
@@ -264,7 +265,7 @@ impl<'a> Recovery<'a> {
         let keys = match (held, kek) {
             (Some(keys), _) => keys,
             (None, Some(kek)) => {
-                unwrapped = KeyObject::from_bytes(&vault.key_object)?.unwrap_coordinator(kek)?;
+                unwrapped = all_keys(&rebuild.query(), &vault, kek)?;
                 &unwrapped
             }
             (None, None) => {

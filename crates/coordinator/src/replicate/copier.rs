@@ -18,6 +18,7 @@ use crate::{
     fill::{self, Filled, Lacking, LeftObject, Marks, Pace, Progress},
     house::House,
     shipped::ship,
+    verify::{judge, lose_home},
 };
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
@@ -211,23 +212,50 @@ impl Copier {
             let (vault, pack) = (vault.id, *id);
             self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
         }
-        let of_points = |id| [ObjectName::reach(id), ObjectName::point(id)];
-        let names = lacking.points.iter().flat_map(of_points);
-        for name in names.chain(lacking.homes.iter().map(ObjectName::point)) {
-            let is_queued = follows && self.queue.has(&name);
-            if is_queued || found.to.1.head(&name.as_str().parse()?).await?.is_some() {
-                continue;
+        for id in &lacking.points {
+            for name in [ObjectName::reach(id), ObjectName::point(id)] {
+                if self.is_lost(&name, found, (follows, lacking.count)).await? {
+                    judge(&self.house, *id, false).await?;
+                    if name == ObjectName::point(id) {
+                        lose_home(&self.house, vault.id, *id).await?;
+                    }
+                }
             }
-            if !found.is_all {
-                return Err(lacks(lacking.count, &name));
+        }
+        for id in &lacking.homes {
+            if self.is_lost(&ObjectName::point(id), found, (follows, lacking.count)).await? {
+                lose_home(&self.house, vault.id, *id).await?;
             }
-            // It is not said to lie here, and nothing else is held up by it.
-            tracing::error!(object = %name, "no location has it");
         }
         match lacking.all_are_named() {
             true => Ok(()),
             false => Err(Error::new(Code::LocationBehind, "what it lacks is looked for again")),
         }
+    }
+
+    /// Whether no location has a point's object, all of which could be read. It is not said to lie
+    /// here, and nothing else is held up by it. What a source has, and nobody brought, is damaged
+    /// there: that is for verification to say.
+    async fn is_lost(
+        &self,
+        name: &ObjectName,
+        found: &Found,
+        (follows, lacking): (bool, u64),
+    ) -> Result<bool> {
+        let object = name.as_str().parse()?;
+        if follows && self.queue.has(name) || found.to.1.head(&object).await?.is_some() {
+            return Ok(false);
+        }
+        if !found.is_all {
+            return Err(lacks(lacking, name));
+        }
+        tracing::error!(object = %name, "no location has it whole");
+        for (_, store) in &found.from {
+            if store.head(&object).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Committed points that are not known to lie there.
@@ -368,7 +396,7 @@ impl Copier {
         self.house.places.close(location);
         let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let message = format!("{}{because}", error.message);
-        let message: String = message.chars().take(PROBLEM_CHARS_MAX).collect();
+        let message: String = message.chars().take(limits::PROBLEM_CHARS_MAX).collect();
         self.row.problem = Some(CopyProblem { code: error.code.name().to_owned(), message });
         let is_news =
             self.noted.0.state != CopyState::Away || self.noted.0.problem != self.row.problem;
@@ -429,9 +457,6 @@ impl Copier {
         Ok(())
     }
 }
-
-/// What the ledger keeps of a sentence.
-const PROBLEM_CHARS_MAX: usize = 500;
 
 fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)

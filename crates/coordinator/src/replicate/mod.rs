@@ -26,7 +26,7 @@ pub(crate) use figures::Figures;
 use holdfast_common::{Name, Result, VaultId};
 use holdfast_ledger::row::CopyRow;
 use holdfast_runtime::tasks::OnError;
-use queue::Queue;
+pub(crate) use queue::Queue;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -21,10 +21,10 @@ const OBJECTS_MAX: usize = 16_384;
 
 /// A part of what there is to bring.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Packs and segments.
-    pub(super) objects: Vec<ObjectName>,
-    pub(super) points: Vec<PointId>,
+    pub(crate) objects: Vec<ObjectName>,
+    pub(crate) points: Vec<PointId>,
     /// How many they were before they were too many.
     points_count: u64,
     /// Of the packs.
@@ -32,7 +32,7 @@ pub(super) struct Batch {
     /// When the oldest of the points was committed.
     pub(super) oldest: Option<Timestamp>,
     /// Too much to be told one by one.
-    pub(super) everything: bool,
+    pub(crate) everything: bool,
 }
 
 impl Batch {
@@ -90,7 +90,7 @@ impl Backlog {
 }
 
 #[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     batch: Mutex<Batch>,
     came: Notify,
     /// How far the log was heard.
@@ -99,7 +99,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Takes in what is about a vault.
-    pub(super) fn hear(&self, query: Query<'_>, vault: &VaultId, heard: &Heard) -> Result<()> {
+    pub(crate) fn hear(&self, query: Query<'_>, vault: &VaultId, heard: &Heard) -> Result<()> {
         let mut news = Batch { everything: heard.everything, ..Batch::default() };
         for id in &heard.packs {
             let row = query.pack(vault, id)?.filter(|row| row.state == PackState::Stored);
@@ -128,7 +128,7 @@ impl Queue {
     }
 
     /// Returns when everything up to an entry was heard.
-    pub(super) async fn heard(&self, index: u64) {
+    pub(crate) async fn heard(&self, index: u64) {
         let mut upto = self.upto.subscribe();
         // Whoever tells is there as long as whoever waits.
         drop(upto.wait_for(|upto| *upto >= index).await);
@@ -156,8 +156,12 @@ impl Queue {
     }
 
     /// All that came since the last call.
-    pub(super) fn take(&self) -> Batch {
+    pub(crate) fn take(&self) -> Batch {
         std::mem::take(&mut *self.lock())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     /// How much waits: points, bytes, and when the oldest of the points was committed.
@@ -166,7 +170,7 @@ impl Queue {
     }
 
     /// Returns when something is there.
-    pub(super) async fn came(&self) {
+    pub(crate) async fn came(&self) {
         self.came.notified().await;
     }
 

@@ -1,8 +1,9 @@
 //! How long points are kept: plans, shown and carried out.
 //!
 //! ```text
-//!   rows ─→ plan ─┬─→ shown, with what it would free (`weigh`)
-//!                 └─→ carried out: ForgetPoints, a part of a source at a time
+//!   rows ─→ plan ─→ what stays needs nothing that is lost (`losses`)
+//!                     ├─→ shown, with what it would free (`weigh`)
+//!                     └─→ carried out: ForgetPoints, of many sources at a time
 //! ```
 //!
 //! The leader carries plans out by itself, now and then and when something has changed, but not by
@@ -11,12 +12,14 @@
 //! touched by any of it.
 
 mod carry_out;
+mod losses;
 mod plan;
 mod reconcile;
 mod weigh;
 
 pub(crate) use carry_out::{Carried, carry_out};
-pub(crate) use plan::{Plan, Wanted, plan};
+pub(crate) use losses::look;
+pub(crate) use plan::{Anomalies, Plan, Wanted, plan};
 pub(crate) use reconcile::keep;
 pub(crate) use weigh::{Weight, weigh};
 

@@ -7,13 +7,10 @@
 use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    retention::{self, Candidate, Rules, Ties, Verdict},
+    retention::{self, Candidate, Reason, Rules, Size, Ties, Verdict},
     row::{PointRow, point::time_key},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Which points are planned for.
 #[derive(Clone, Debug)]
@@ -32,9 +29,6 @@ pub(crate) struct Plan {
     pub(crate) rest: Option<Name>,
     /// The policy of which there are older points than were planned for.
     pub(crate) cut: Option<Name>,
-    /// Vaults of which some pack lies whole nowhere, where anything would go: what is the newest
-    /// good point there may be none.
-    pub(crate) lossy: BTreeMap<VaultId, Name>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,59 +37,66 @@ pub(crate) struct SourcePlan {
     pub(crate) vault: VaultId,
     pub(crate) rules: Option<Rules>,
     pub(crate) verdicts: Vec<Verdict>,
+    /// How many times packs of the vault had been lost when the plan began.
+    pub(crate) losses: u64,
+    /// Why nothing of it goes, whatever the rules say.
+    pub(crate) stands_still: Option<Error>,
+}
+
+impl SourcePlan {
+    /// The verdicts on what goes.
+    pub(super) fn going(&self) -> impl Iterator<Item = &Verdict> {
+        self.verdicts.iter().filter(|verdict| verdict.goes())
+    }
+
+    /// Nothing of it goes after all.
+    pub(super) fn stand_still(&mut self, why: Error) {
+        for verdict in self.verdicts.iter_mut().filter(|verdict| verdict.goes()) {
+            (verdict.reasons, verdict.outlived_by) = (vec![Reason::Damaged], None);
+        }
+        self.stands_still = Some(why);
+    }
 }
 
 impl Plan {
     /// The points that go.
     pub(crate) fn gone(&self) -> impl Iterator<Item = PointId> {
-        let verdicts = self.sources.iter().flat_map(|source| &source.verdicts);
-        verdicts.filter(|verdict| verdict.goes()).map(|verdict| verdict.id)
+        self.sources.iter().flat_map(SourcePlan::going).map(|verdict| verdict.id)
     }
 
-    /// Refuses while a vault has lost packs.
-    pub(super) fn insist_on_whole(&self, vault: VaultId) -> Result<()> {
-        self.lossy.get(&vault).map_or(Ok(()), |name| Err(lossy(name)))
-    }
-
-    /// The first reason for which something that would go stays all the same.
+    /// The first reason for which a source stands still.
     pub(crate) fn suspended(&self) -> Option<Error> {
-        self.lossy.values().next().map(lossy)
-    }
-
-    fn find_lossy(&mut self, query: Query<'_>) -> Result<()> {
-        let going = self.sources.iter().filter(|one| one.verdicts.iter().any(Verdict::goes));
-        let vaults: BTreeSet<VaultId> = going.map(|source| source.vault).collect();
-        for vault in vaults {
-            if query.has_lost_packs(&vault)? {
-                self.lossy.insert(vault, query.vault(&vault)?.name);
-            }
-        }
-        Ok(())
+        self.sources.iter().find_map(|source| source.stands_still.clone())
     }
 }
 
-fn lossy(vault: &Name) -> Error {
-    let message = format!("packs of the vault `{vault}` are lost: nothing of it is forgotten");
-    Error::new(Code::PackMissing, message)
+/// Whether it is right that a source holds far less than before, since a person said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anomalies {
+    Accepted,
+    Held,
 }
 
 /// The plan of whoever waits so long after the end of a hold.
 pub(crate) fn plan(
     query: Query<'_>,
-    wanted: &Wanted,
+    (wanted, anomalies): (&Wanted, Anomalies),
     now: Timestamp,
     grace: Duration,
 ) -> Result<Plan> {
     let ties = query.ties(now, grace)?;
-    plan_within(query, wanted, (now, &ties), limits::POINTS_PLANNED_MAX)
+    plan_within(query, (wanted, anomalies), (now, &ties), limits::POINTS_PLANNED_MAX)
 }
 
 fn plan_within(
     query: Query<'_>,
-    wanted: &Wanted,
+    wanted: (&Wanted, Anomalies),
     (now, ties): (Timestamp, &Ties),
     max: usize,
 ) -> Result<Plan> {
+    // Before anything is looked at: what is lost from here on is not in the plan.
+    let losses: BTreeMap<VaultId, u64> =
+        query.vaults()?.into_iter().map(|vault| (vault.id, vault.losses())).collect();
     let mut rules = BTreeMap::new();
     for policy in query.policies()? {
         if let Some(found) = query.rules(&policy)? {
@@ -107,15 +108,14 @@ fn plan_within(
         gathered.take(&point?, &rules, ties)?;
     }
     let sources = gathered.sources.into_iter().map(|(source, points)| {
-        let rules = source.policy.as_ref().and_then(|policy| rules.get(policy)).cloned();
+        let Source { policy, vault, .. } = source;
+        let rules = policy.as_ref().and_then(|policy| rules.get(policy)).cloned();
         let by = rules.as_ref().map(|rules| &rules.retention);
-        let verdicts = retention::plan(points, by, now);
-        SourcePlan { policy: source.policy, vault: source.vault, rules, verdicts }
+        let verdicts = retention::plan(points.together(), by, now);
+        let losses = losses.get(&vault).copied().unwrap_or(0);
+        SourcePlan { policy, vault, rules, verdicts, losses, stands_still: None }
     });
-    let (sources, lossy) = (sources.collect(), BTreeMap::new());
-    let mut plan = Plan { sources, rest: gathered.rest, cut: gathered.cut, lossy };
-    plan.find_lossy(query)?;
-    Ok(plan)
+    Ok(Plan { sources: sources.collect(), rest: gathered.rest, cut: gathered.cut })
 }
 
 /// What points have in common that are decided on together.
@@ -128,18 +128,38 @@ struct Source {
     text: [u8; 32],
 }
 
+/// What is known of one source.
+#[derive(Default)]
+struct Points {
+    counted: Vec<Candidate>,
+    /// Checkpoints that a newer point has outdone: nothing depends on them, and others of them may
+    /// wait for the next plan.
+    steps: Vec<Candidate>,
+    has_complete: bool,
+}
+
+impl Points {
+    fn together(mut self) -> Vec<Candidate> {
+        self.counted.append(&mut self.steps);
+        self.counted
+    }
+}
+
 struct Gathered<'a> {
     wanted: &'a Wanted,
+    anomalies: Anomalies,
     max: usize,
     held: usize,
-    sources: BTreeMap<Source, Vec<Candidate>>,
+    steps: usize,
+    sources: BTreeMap<Source, Points>,
     rest: Option<Name>,
     cut: Option<Name>,
 }
 
 impl<'a> Gathered<'a> {
-    fn none(wanted: &'a Wanted, max: usize) -> Self {
-        Self { wanted, max, held: 0, sources: BTreeMap::new(), rest: None, cut: None }
+    fn none((wanted, anomalies): (&'a Wanted, Anomalies), max: usize) -> Self {
+        let (sources, rest, cut) = Default::default();
+        Self { wanted, anomalies, max, held: 0, steps: 0, sources, rest, cut }
     }
 
     fn take(&mut self, point: &PointRow, rules: &BTreeMap<Name, Rules>, ties: &Ties) -> Result<()> {
@@ -153,7 +173,20 @@ impl<'a> Gathered<'a> {
             text: *blake3::hash(point.source.as_bytes()).as_bytes(),
         };
         let ties = ties.of(point).into_iter().map(|tie| tie.reason).collect();
-        self.sources.entry(source).or_default().push(Candidate::of(point, ties));
+        let mut candidate = Candidate::of(point, ties);
+        if self.anomalies == Anomalies::Accepted {
+            candidate.size = Size::default();
+        }
+        let points = self.sources.entry(source).or_default();
+        if candidate.step && points.has_complete {
+            if self.steps < limits::STEPS_PLANNED_MAX {
+                points.steps.push(candidate);
+                self.steps += 1;
+            }
+            return Ok(());
+        }
+        points.has_complete |= candidate.is_complete();
+        points.counted.push(candidate);
         self.held += 1;
         match self.held > self.max {
             true => self.make_room(),
@@ -189,7 +222,8 @@ impl<'a> Gathered<'a> {
         }
         let last = policies().next_back().cloned().flatten();
         self.sources.retain(|source, _| source.policy != last);
-        self.held = self.sources.values().map(Vec::len).sum();
+        self.held = self.sources.values().map(|points| points.counted.len()).sum();
+        self.steps = self.sources.values().map(|points| points.steps.len()).sum();
         if self.cut == last {
             self.cut = None;
         }
@@ -201,21 +235,22 @@ impl<'a> Gathered<'a> {
     /// the policy is taken any more.
     fn cut_off(&mut self) {
         self.cut = self.sources.keys().next().and_then(|source| source.policy.clone());
-        let last =
-            |points: &[Candidate]| points.last().map(|it| time_key(it.committed, it.id.as_bytes()));
+        let last = |points: &Points| {
+            points.counted.last().map(|it| time_key(it.committed, it.id.as_bytes()))
+        };
         if let Some(points) = self.sources.values_mut().max_by_key(|points| last(points)) {
-            points.pop();
+            points.counted.pop();
             self.held -= 1;
         }
-        self.sources.retain(|_, points| !points.is_empty());
+        self.sources.retain(|_, points| !points.counted.is_empty());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, id, moment, name, pack};
-    use holdfast_ledger::row::{PackRow, PackState, PolicyRow, Retention, SourceSpec};
+    use crate::crowd::{Crowd, id, moment, name};
+    use holdfast_ledger::row::{PointState, PolicyRow, Retention, SourceSpec, VaultRow};
 
     fn policy(text: &str) -> PolicyRow {
         let (paths, exclude) = (vec![b"/srv".to_vec().into()], Vec::new());
@@ -261,7 +296,7 @@ mod tests {
 
     fn planned(crowd: Crowd, wanted: &Wanted, max: usize) -> Result<Plan> {
         let moment = (moment(100), &Ties::default());
-        crowd.ask(|query| plan_within(query, wanted, moment, max))
+        crowd.ask(|query| plan_within(query, (wanted, Anomalies::Held), moment, max))
     }
 
     fn points(numbers: &[u64]) -> Vec<PointId> {
@@ -338,14 +373,40 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_that_has_lost_packs_is_told_where_anything_of_it_would_go() {
-        for (state, lossy) in [(PackState::Stored, false), (PackState::Lost, true)] {
-            let mut crowd = crowd();
-            crowd.put(&crate::crowd::vault());
-            crowd.put(&PackRow { state, ..pack([3; 32]) });
-            let plan = planned(crowd, &Wanted::Every, 100).unwrap();
-            assert_eq!(plan.suspended().is_some(), lossy, "{state:?}");
-            assert_eq!(plan.insist_on_whole(VAULT).is_err(), lossy, "{state:?}");
+    fn a_plan_says_how_many_losses_it_knew_of_and_holds_what_may_be_the_last_that_is_good() {
+        let crowd = |losses| {
+            let mut crowd = Crowd::default();
+            crowd.put(&VaultRow { losses, ..crate::crowd::vault() });
+            crowd.put(&policy("a"));
+            for (number, entries) in [(1, 100), (2, 100), (3, 0)] {
+                crowd.point(number, |row| {
+                    (row.policy, row.entries) = (Some(name("a")), entries);
+                });
+            }
+            crowd
+        };
+        let plan = planned(crowd(Some(4)), &Wanted::Every, 9).unwrap();
+        assert_eq!((plan.sources[0].losses, plan.gone().count()), (4, 0));
+        let at = (moment(100), &Ties::default());
+        let wanted = (&Wanted::Every, Anomalies::Accepted);
+        let plan = crowd(None).ask(|query| plan_within(query, wanted, at, 9)).unwrap();
+        assert_eq!(plan.gone().collect::<Vec<_>>(), points(&[2, 1]));
+        assert_eq!(plan.sources[0].losses, 0);
+    }
+
+    #[test]
+    fn checkpoints_that_were_outdone_take_no_room_from_the_points_of_a_plan() {
+        let mut crowd = Crowd::default();
+        crowd.put(&policy("a"));
+        for number in 1..=20 {
+            crowd.point(number, |row| {
+                row.policy = Some(name("a"));
+                if number % 10 != 0 {
+                    row.state = PointState::Checkpoint;
+                }
+            });
         }
+        let plan = planned(crowd, &Wanted::Every, 2).unwrap();
+        assert_eq!((plan.gone().count(), plan.cut), (19, None));
     }
 }

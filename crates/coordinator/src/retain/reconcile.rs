@@ -4,7 +4,10 @@
 //! time passes; what it finds is in the rows. Old runs go with it. While nothing may be forgotten
 //! it waits, and says so where alarms are told.
 
-use super::{Carried, Wanted, carry_out, carry_out::is_overtaken, insist_on_peace, plan::Plan};
+use super::{
+    Anomalies, Carried, Wanted, carry_out, carry_out::is_overtaken, insist_on_peace, look,
+    plan::Plan,
+};
 use crate::house::House;
 use holdfast_common::{Code, Name, PointId, Result, RunId, Timestamp, limits};
 use holdfast_ledger::{Actor, Query, command::ForgetRuns, level::RETENTION, row::PointRow};
@@ -60,12 +63,18 @@ impl Desk {
         if self.seen.as_ref() == Some(&sign) && !is_due && self.from.is_none() {
             return Ok(());
         }
-        forget_runs(house).await?;
-        self.forget_points(house).await?;
+        let done = self.forget(house).await;
+        // Whatever became of it: what takes long is not begun at once again.
         let now = house.clock.elapsed();
-        (self.looked, self.rests_until) = (now, now + REST_TIMES * now.saturating_sub(begun));
-        self.seen = Some(sign);
+        self.rests_until = now + REST_TIMES * now.saturating_sub(begun);
+        done?;
+        (self.looked, self.seen) = (now, Some(sign));
         Ok(())
+    }
+
+    async fn forget(&mut self, house: &Arc<House>) -> Result<()> {
+        forget_runs(house).await?;
+        self.forget_points(house).await
     }
 
     async fn forget_points(&mut self, house: &Arc<House>) -> Result<()> {
@@ -73,19 +82,21 @@ impl Desk {
         let (at, wanted) = (house.clone(), Wanted::Retained(self.from.clone()));
         let make = move || {
             let query = at.ledger.query();
-            let mut plan = super::plan(query, &wanted, now, settles)?;
+            let mut plan = super::plan(query, (&wanted, Anomalies::Held), now, settles)?;
             keep_settled(&mut plan, query.rules_upset()?, now, settles);
             Ok(plan)
         };
-        let plan = house.tasks.run_blocking("retention", make).await?;
-        let Carried { forgotten, stopped } = carry_out(house, &Actor::System, &plan).await;
+        let mut plan = house.tasks.run_blocking("retention", make).await?;
+        look(house, &mut plan).await?;
+        let carried = carry_out(house, &Actor::System, &plan, Anomalies::Held).await;
+        let Carried { forgotten, stopped } = carried;
         if !forgotten.is_empty() {
             tracing::info!(points = forgotten.len(), "forgotten by retention");
         }
         match stopped {
             Some(error) if is_overtaken(&error) => tracing::debug!(%error, "a plan was overtaken"),
             Some(error) if error.code == Code::PackMissing => {
-                tracing::warn!(%error, "retention waits in this vault");
+                tracing::warn!(%error, "retention waits for a newer point");
             }
             Some(error) => return Err(error),
             None => {}
@@ -129,10 +140,11 @@ async fn forget_runs(house: &Arc<House>) -> Result<()> {
     let (at, now) = (house.clone(), house.ledger.now());
     let find = move || old_runs(at.ledger.query(), now);
     let runs = house.tasks.run_blocking("old runs", find).await?;
-    if runs.is_empty() {
-        return Ok(());
+    for runs in runs.chunks(limits::RUNS_FORGOTTEN_MAX) {
+        let runs = runs.to_vec();
+        house.ledger.propose(Actor::System, ForgetRuns { runs }).await?;
     }
-    house.ledger.propose(Actor::System, ForgetRuns { runs }).await.map(drop)
+    Ok(())
 }
 
 fn old_runs(query: Query<'_>, now: Timestamp) -> Result<Vec<RunId>> {
@@ -156,7 +168,7 @@ fn old_runs(query: Query<'_>, now: Timestamp) -> Result<Vec<RunId>> {
     while let Some(point) = points.next().filter(|_| !old.is_empty()) {
         old.remove(&point?.run);
     }
-    Ok(old.into_iter().take(limits::RUNS_FORGOTTEN_MAX).collect())
+    Ok(old.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -182,6 +194,8 @@ mod tests {
                 class_revision: None,
             }),
             verdicts: Vec::new(),
+            losses: 0,
+            stands_still: None,
         };
         let without = SourcePlan { rules: None, ..source(1) };
         let sources = || vec![source(1), source(2), without.clone()];
@@ -207,24 +221,31 @@ mod tests {
                     row.run = RunId::from_bytes(id(77));
                 }
             });
-            let (point, ended) = (Some(PointId::from_bytes(id(made))), moment(number));
-            let source = SourceSpec::Files {
-                paths: Vec::new(),
-                exclude: Vec::new(),
-                one_file_system: false,
-                include: None,
-            };
-            let run = RunRow::backup(
-                RunId::from_bytes(id(number)),
-                AgentId::from_bytes([1; 16]),
-                VaultId::from_bytes([0; 16]),
-                source,
-            );
-            let (state, created) = (RunState::Done, moment(number));
-            crowd.put(&RunRow { state, created, ended: Some(ended), point, ..run });
+            crowd.put(&run(number, made));
         }
         let late = moment(4).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
         let found = crowd.ask(|query| old_runs(query, late)).unwrap();
         assert_eq!(found, [RunId::from_bytes(id(2))]);
+    }
+    /// One that is done, and names a point.
+    fn run(number: u64, made: u64) -> RunRow {
+        let (paths, exclude) = (Vec::new(), Vec::new());
+        let source = SourceSpec::Files { paths, exclude, one_file_system: false, include: None };
+        let (agent, vault) = (AgentId::from_bytes([1; 16]), VaultId::from_bytes([0; 16]));
+        let run = RunRow::backup(RunId::from_bytes(id(number)), agent, vault, source);
+        let (point, ended) = (Some(PointId::from_bytes(id(made))), Some(moment(number)));
+        RunRow { state: RunState::Done, created: moment(number), ended, point, ..run }
+    }
+
+    #[test]
+    fn all_old_runs_that_were_found_go_and_not_only_as_many_as_one_command_forgets() {
+        let mut crowd = Crowd::default();
+        let count = limits::RUNS_FORGOTTEN_MAX as u64 + 44;
+        for number in 1..=count {
+            crowd.point(number, |row| row.run = RunId::from_bytes(id(9_999)));
+            crowd.put(&run(number, 7_777));
+        }
+        let late = moment(count).plus(Duration::from_secs(limits::RUNS_KEPT_SECS + 1));
+        assert_eq!(crowd.ask(|query| old_runs(query, late)).unwrap().len(), 300);
     }
 }

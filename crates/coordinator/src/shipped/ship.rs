@@ -60,6 +60,8 @@ pub(crate) struct Shipping {
     has_key: AtomicBool,
     /// Up to where agents are told that everything lies in the locations, and what is next.
     told: Mutex<(Option<Position>, Option<Position>)>,
+    /// The log in a location has a gap before this entry: a snapshot behind it is wanted.
+    pub(crate) gap: AtomicU64,
 }
 
 impl Default for Shipping {
@@ -67,7 +69,7 @@ impl Default for Shipping {
         let (shipped, failed) = (watch::channel(0).0, watch::channel(None).0);
         let (wanted, has_key) = (AtomicU64::new(0), AtomicBool::new(false));
         let (urgent, told) = (Notify::new(), Mutex::default());
-        Self { shipped, failed, wanted, urgent, has_key, told }
+        Self { shipped, failed, wanted, urgent, has_key, told, gap: AtomicU64::new(0) }
     }
 }
 

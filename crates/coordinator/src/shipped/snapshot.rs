@@ -16,7 +16,13 @@ use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, limits};
 use holdfast_keyring::aead;
 use holdfast_ledger::{Actor, Query, command::NoteSnapshot, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
-use std::{fs::File, io::Read, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::FileExt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 const MAGIC: &[u8; 8] = b"HFLS\x01\0\0\0";
@@ -118,6 +124,9 @@ fn is_due(house: &House) -> Result<bool> {
         return Ok(true);
     }
     let shipped = query.shipped_snapshot()?;
+    if house.shipping.gap.load(Ordering::Relaxed) > shipped.map_or(0, |shipped| shipped.index) {
+        return Ok(true);
+    }
     let new = *house.ledger.applied().borrow() - shipped.map_or(0, |shipped| shipped.index);
     let since = match shipped {
         Some(shipped) => shipped.when,
@@ -134,7 +143,8 @@ async fn look(house: &House, key: &Secret<32>) -> Result<()> {
         return Ok(());
     }
     let vault = ship::catalog_vault(house)?;
-    let since = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
+    let recovered = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
+    let since = recovered.max(house.shipping.gap.load(Ordering::Relaxed));
     let (index, file) = house.ledger.snapshot_of_now(since).await?;
     ship_file(house, key, &vault, (index, Arc::new(file))).await?;
     house.ledger.propose(Actor::System, NoteSnapshot { index }).await?;

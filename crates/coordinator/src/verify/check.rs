@@ -1,6 +1,9 @@
 //! One object, in every location that must have it.
 
-use super::{Level, heal};
+use super::{
+    Level, Looked, heal,
+    lost::{find, judge, lose_home},
+};
 use crate::{
     house::{House, Vault},
     places::{Place, show},
@@ -9,7 +12,7 @@ use bytes::Bytes;
 use holdfast_common::{ChunkId, Code, Error, Name, PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Actor, Query,
-    command::{FindPack, LosePack, Note, NoteKind},
+    command::{LosePack, Note, NoteKind},
     row::{PackRow, PackState, PointRow, SegmentRow, VaultRow},
 };
 use holdfast_repository::layout::{self, Object};
@@ -17,11 +20,13 @@ use holdfast_storage::ObjectName;
 use holdfast_wire::v1;
 
 /// One object, and how it must look.
-pub(super) struct Expected {
+pub(crate) struct Expected {
     name: ObjectName,
     hash: [u8; 32],
     length: Option<u64>,
     pack: Option<PackRow>,
+    /// The point whose object it is: packs may lie in it.
+    home: Option<PointId>,
     /// The point that it is looked at for, where there is one.
     needed_by: Option<PointId>,
     /// Small and read whole at every level.
@@ -29,21 +34,22 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn point(row: &PointRow) -> Result<Self> {
+    pub(crate) fn point(row: &PointRow) -> Result<Self> {
         Ok(Self { needed_by: Some(row.id), ..Self::home(row)? })
     }
 
     /// A point's object, for what others need of it.
     pub(super) fn home(row: &PointRow) -> Result<Self> {
-        Self::record(&layout::ObjectName::point(&row.id), row.object_hash)
+        let record = Self::record(&layout::ObjectName::point(&row.id), row.object_hash)?;
+        Ok(Self { home: Some(row.id), ..record })
     }
 
-    pub(super) fn reach(row: &PointRow) -> Result<Self> {
+    pub(crate) fn reach(row: &PointRow) -> Result<Self> {
         let record = Self::record(&layout::ObjectName::reach(&row.id), row.reach_hash)?;
         Ok(Self { needed_by: Some(row.id), ..record })
     }
 
-    pub(super) fn pack(row: &PackRow) -> Result<Self> {
+    pub(crate) fn pack(row: &PackRow) -> Result<Self> {
         Ok(Self {
             length: Some(u64::from(row.length)),
             pack: Some(row.clone()),
@@ -52,7 +58,7 @@ impl Expected {
         })
     }
 
-    pub(super) fn segment(row: &SegmentRow) -> Result<Self> {
+    pub(crate) fn segment(row: &SegmentRow) -> Result<Self> {
         Ok(Self {
             length: Some(row.length),
             is_record: false,
@@ -62,13 +68,39 @@ impl Expected {
 
     fn record(name: &layout::ObjectName, hash: [u8; 32]) -> Result<Self> {
         let name = name.as_str().parse()?;
-        Ok(Self { name, hash, length: None, pack: None, needed_by: None, is_record: true })
+        let (length, pack, home, needed_by) = (None, None, None, None);
+        Ok(Self { name, hash, length, pack, home, needed_by, is_record: true })
+    }
+
+    pub(crate) fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    /// The record of a point, or its reach.
+    pub(crate) fn is_of_a_point(&self) -> bool {
+        self.is_record
+    }
+
+    /// No location had it whole when it was looked for.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.pack.as_ref().is_some_and(|row| row.state == PackState::Lost)
+    }
+
+    pub(crate) fn pack_row(&self) -> Option<&PackRow> {
+        self.pack.as_ref()
     }
 
     /// A lost pack counts as found only when its bytes were seen.
     fn is_read_always(&self) -> bool {
-        self.is_record || self.pack.as_ref().is_some_and(|row| row.state == PackState::Lost)
+        self.is_record || self.is_lost()
     }
+}
+
+/// What was found of an object, and what was read of it in each place.
+pub(super) struct Looks {
+    pub(super) event: v1::VerifyEvent,
+    pub(super) read: Vec<u64>,
+    pub(super) fate: Fate,
 }
 
 /// What was found of one object, in all the places that must have it: so many required ones, and
@@ -78,8 +110,8 @@ pub(super) async fn check_everywhere(
     vault: &Vault,
     (places, required): (&[Place], usize),
     (object, level): (&Expected, Level),
-) -> Result<v1::VerifyEvent> {
-    let mut event = v1::VerifyEvent::default();
+) -> Result<Looks> {
+    let (mut event, mut counts) = (v1::VerifyEvent::default(), vec![0; places.len()]);
     let mut good: Option<heal::Good> = None;
     let (mut bad, mut problems) = (Vec::new(), Vec::new());
     for (at, place) in places.iter().enumerate() {
@@ -95,13 +127,13 @@ pub(super) async fn check_everywhere(
         };
         match copy {
             Copy::Bad { problem, read } => {
-                event.bytes += read;
+                counts[at] = read;
                 bad.push(at);
                 problems.push(problem);
             }
             Copy::Unread => {}
             Copy::Whole(bytes) => {
-                event.bytes += bytes.len() as u64;
+                counts[at] = bytes.len() as u64;
                 good.get_or_insert((place.0.to_string(), bytes));
             }
         }
@@ -144,7 +176,49 @@ pub(super) async fn check_everywhere(
         });
     }
     note_fate(house, vault, object, fate).await?;
-    Ok(event)
+    event.bytes = counts.iter().sum();
+    Ok(Looks { event, read: counts, fate })
+}
+
+/// An object read in one place, and left as it is.
+pub(crate) struct One {
+    pub(crate) bytes: u64,
+    pub(crate) is_whole: bool,
+    pub(crate) is_missing: bool,
+}
+
+/// Reads an object in one place.
+pub(crate) async fn look_at(
+    house: &House,
+    vault: &Vault,
+    object: &Expected,
+    place: &Place,
+) -> Result<One> {
+    Ok(match copy_in(house, vault, object, place, Level::Storage).await? {
+        Copy::Bad { problem, read } => {
+            One { bytes: read, is_whole: false, is_missing: problem == "missing" }
+        }
+        Copy::Unread => One { bytes: 0, is_whole: true, is_missing: false },
+        Copy::Whole(bytes) => One { bytes: bytes.len() as u64, is_whole: true, is_missing: false },
+    })
+}
+
+/// Reads an object wherever it must lie, heals it, and notes what is lost; `extra` follows and must
+/// have it too.
+pub(crate) async fn look_everywhere(
+    house: &House,
+    vault: &Vault,
+    object: &Expected,
+    extra: Option<&Name>,
+) -> Result<v1::VerifyEvent> {
+    let looked = Looked::at(house, &vault.row).await?;
+    let mut places = house.places.required(&looked.required).await?;
+    let required = places.len();
+    let extra = extra.into_iter().cloned().collect();
+    places.extend(house.places.open_of(&vault.row, extra).await.0);
+    let places = (&places[..], required);
+    let looks = check_everywhere(house, vault, places, (object, Level::Storage)).await?;
+    Ok(looks.event)
 }
 
 /// What one location has of an object.
@@ -246,8 +320,8 @@ async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<Chu
 }
 
 /// In how many locations an object is whole in the end.
-#[derive(Clone, Copy)]
-enum Fate {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
     /// In some, and could not be healed in others.
     Damaged,
     /// In none.
@@ -255,19 +329,23 @@ enum Fate {
     Whole,
 }
 
-/// A pack that no location has whole is relied on no more; one that all have again is.
+/// What no location has whole is relied on no more; a pack that all have again is.
 async fn note_fate(house: &House, vault: &Vault, object: &Expected, fate: Fate) -> Result<()> {
-    let Some(row) = &object.pack else { return Ok(()) };
-    let (vault, catalog, pack) = (vault.row.id, &vault.catalog, row.id);
-    match (row.state, fate) {
-        (PackState::Lost, Fate::Whole) => {
-            house.ledger.propose(Actor::System, FindPack { vault, pack }).await?;
-            catalog.look_again();
-        }
-        (PackState::Stored, Fate::Lost) => {
-            house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
-        }
-        _ => {}
+    let is_lost = fate == Fate::Lost;
+    if let Some(home) = object.home.filter(|_| is_lost) {
+        lose_home(house, vault.row.id, home).await?;
     }
-    Ok(())
+    if let Some(point) = object.needed_by.filter(|_| is_lost) {
+        judge(house, point, false).await?;
+    }
+    let Some(row) = &object.pack else { return Ok(()) };
+    let (vault_id, pack) = (vault.row.id, row.id);
+    match (row.state, fate) {
+        (PackState::Lost, Fate::Whole) => find(house, vault, pack).await,
+        (PackState::Stored, Fate::Lost) => {
+            let command = LosePack { vault: vault_id, pack };
+            house.ledger.propose(Actor::System, command).await.map(drop)
+        }
+        _ => Ok(()),
+    }
 }

@@ -19,6 +19,11 @@ impl Choice {
         ids.map(|id| query.point(&id?)).collect::<Result<_>>().map(Self::These)
     }
 
+    /// Nothing is left out.
+    pub(super) fn is_everything(&self) -> bool {
+        matches!(self, Self::Every(None))
+    }
+
     pub(super) fn includes(&self, point: &PointRow) -> bool {
         match self {
             Self::Every(Some(policy)) => point.policy.as_ref() == Some(policy),

@@ -9,15 +9,19 @@
 mod check;
 mod choice;
 mod heal;
+mod lost;
+mod remember;
 mod walk;
 
-pub(crate) use check::{hash_of, problem_of};
+pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};
+pub(crate) use lost::{judge, lose_home};
 
 use crate::{house::House, places::show};
 use choice::Choice;
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::{CopyRow, CopyState, VaultRow};
 use holdfast_wire::{status::to_status, v1};
+use remember::Remembered;
 use tokio::sync::mpsc;
 use tonic::Status;
 use walk::Walk;
@@ -60,6 +64,11 @@ impl Looked {
         Ok(Self { required: VaultRow { required, ..vault.clone() }, following })
     }
 
+    /// All of them, what is required first.
+    fn all(&self) -> impl Iterator<Item = &Name> {
+        self.required.required.iter().chain(&self.following)
+    }
+
     /// Those that follow, of some.
     fn following_of(&self, names: &[Name]) -> Vec<Name> {
         self.following.iter().filter(|name| names.contains(name)).cloned().collect()
@@ -90,6 +99,13 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Every byte of everything that is kept.
+    fn is_everything(&self) -> bool {
+        self.level == Level::Storage && self.choice.is_everything()
+    }
+}
+
 type Events = mpsc::Sender<Result<v1::VerifyEvent, Status>>;
 
 pub(crate) async fn verify(house: &House, request: Request, events: Events) {
@@ -116,7 +132,12 @@ async fn run(
         let looked = Looked::at(house, &vault.row).await?;
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
         house.places.show_all(&looked.required).await?;
-        let mut walk = Walk::begin(house, (&vault, looked), request, (&mut *tally, events));
+        let from = tally.damaged.len();
+        let mut remembered = Remembered::begin(house, &vault, &looked)?;
+        tally.before.extend(remembered.before(house, &vault)?);
+        let all: Vec<Name> = looked.all().cloned().collect();
+        let tallies = (&mut *tally, &mut remembered);
+        let mut walk = Walk::begin(house, (&vault, looked), request, (tallies, events));
         for point in points {
             if events.is_closed() {
                 return Ok(());
@@ -125,7 +146,13 @@ async fn run(
         }
         walk.packs().await?;
         walk.segments().await?;
+        if request.is_everything() {
+            walk.own(&all).await?;
+        }
         walk.name_points().await?;
+        let is_everything = request.is_everything() && !events.is_closed();
+        let found = (&tally.damaged[from..], is_everything);
+        remembered.tell(house, &vault, found).await?;
     }
     Ok(())
 }

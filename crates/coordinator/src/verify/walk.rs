@@ -13,12 +13,17 @@
 
 use super::{
     Events, Level, Looked, Request,
-    check::{Expected, check_everywhere},
+    check::{Expected, Fate, Looks, check_everywhere},
+    lost::{self, judge},
+    remember::Remembered,
 };
-use crate::house::{House, Vault};
+use crate::{
+    house::{House, Vault},
+    scrub::{self, Seen, look_at_all_own},
+};
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
-use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow};
+use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
 use holdfast_repository::{ChunkNumber, Reach};
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -28,6 +33,7 @@ pub(super) struct Walk<'a> {
     vault: &'a Vault,
     request: &'a Request,
     tally: &'a mut v1::VerifyEvent,
+    remembered: &'a mut Remembered,
     events: &'a Events,
     /// What the points need, all together.
     reach: Arc<Reach>,
@@ -40,26 +46,44 @@ pub(super) struct Walk<'a> {
     suspects: Suspects,
 }
 
+/// What is told to whoever asked, and what is remembered.
+type Tallies<'a> = (&'a mut v1::VerifyEvent, &'a mut Remembered);
+
 impl<'a> Walk<'a> {
     pub(super) fn begin(
         house: &'a House,
         (vault, looked): (&'a Vault, Looked),
         request: &'a Request,
-        (tally, events): (&'a mut v1::VerifyEvent, &'a Events),
+        ((tally, remembered), events): (Tallies<'a>, &'a Events),
     ) -> Self {
         let (reach, placed, homes, suspects) = Default::default();
-        Self { house, vault, request, tally, events, reach, placed, looked, homes, suspects }
+        Self {
+            house,
+            vault,
+            request,
+            tally,
+            remembered,
+            events,
+            reach,
+            placed,
+            looked,
+            homes,
+            suspects,
+        }
     }
 
     /// A point's own objects; takes in what it needs.
     pub(super) async fn point(&mut self, point: &PointRow) -> Result<()> {
         self.tally.points += 1;
         let following = self.looked.following_of(&point.locations);
-        let found = self.look(&Expected::point(point)?, &following).await?;
-        if !found.is_empty() {
-            self.homes.insert(point.id, found);
+        let record = self.look(&Expected::point(point)?, &following).await?;
+        if !record.damaged.is_empty() {
+            self.homes.insert(point.id, record.damaged);
         }
-        self.look(&Expected::reach(point)?, &following).await?;
+        let reach = self.look(&Expected::reach(point)?, &following).await?;
+        if point.lost.is_some() && record.is_whole && reach.is_whole {
+            judge(self.house, point.id, true).await?;
+        }
         let reach = match self.house.read_reach(self.vault, point).await {
             Ok(reach) => reach,
             Err(error) => {
@@ -97,7 +121,8 @@ impl<'a> Walk<'a> {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             let reach = self.reach.clone();
-            let choose = move || Ok(needed(page, &reach));
+            let is_everything = self.request.is_everything();
+            let choose = move || Ok(needed(page, &reach, is_everything));
             for row in self.house.tasks.run_blocking("reach", choose).await? {
                 if self.events.is_closed() {
                     return Ok(());
@@ -105,13 +130,22 @@ impl<'a> Walk<'a> {
                 let found = match row.home {
                     PackHome::Object => {
                         let following = self.placed(&row);
-                        self.look(&Expected::pack(&row)?, &following).await?
+                        self.look(&Expected::pack(&row)?, &following).await?.damaged
                     }
-                    PackHome::Point(home, _) => self.home(home).await?,
+                    PackHome::Point(home, _) => self.inside(&row, home).await?,
                 };
                 self.suspects.note(&row, found);
             }
         }
+    }
+
+    /// One that was given up with the object that it lies in is relied on again when that is whole.
+    async fn inside(&mut self, row: &PackRow, home: PointId) -> Result<Range<usize>> {
+        let found = self.home(home).await?;
+        if row.state == PackState::Lost && found.is_empty() && !self.events.is_closed() {
+            lost::find(self.house, self.vault, row.id).await?;
+        }
+        Ok(found)
     }
 
     /// A small run's pack lies in a point's object, which another point may need too.
@@ -132,7 +166,7 @@ impl<'a> Walk<'a> {
             return Ok(0..0);
         }
         let following = self.looked.following_of(&row.locations);
-        let found = self.look(&Expected::home(&row)?, &following).await?;
+        let found = self.look(&Expected::home(&row)?, &following).await?.damaged;
         self.homes.insert(home, found.clone());
         Ok(found)
     }
@@ -141,6 +175,30 @@ impl<'a> Walk<'a> {
     pub(super) async fn segments(&mut self) -> Result<()> {
         for segment in self.house.ledger.query().segments(&self.vault.row.id)? {
             self.look(&Expected::segment(&segment)?, &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// What coordinators wrote by themselves, in each of some locations.
+    pub(super) async fn own(&mut self, names: &[Name]) -> Result<()> {
+        let (house, vault) = (self.house, self.vault);
+        let (places, _) = house.places.open_of(&vault.row, names.to_vec()).await;
+        for (at, place) in places.iter().enumerate() {
+            let mut others = places.clone();
+            others.remove(at);
+            let (tally, remembered, events) =
+                (&mut *self.tally, &mut *self.remembered, self.events);
+            let mut tell = |object: &str, Seen { bytes, found }: Seen| {
+                tally.objects += 1;
+                tally.bytes += bytes;
+                let is_whole = found.iter().all(|found| found.healed_from.is_some());
+                remembered.note(&place.0, object, bytes, is_whole);
+                for scrub::Found { damage, healed_from } in found {
+                    tally.damaged.push(told(damage, healed_from));
+                }
+                !events.is_closed()
+            };
+            look_at_all_own(house, vault, (place, &others), &mut tell).await?;
         }
         Ok(())
     }
@@ -167,11 +225,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Which of the findings are about it.
-    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Range<usize>> {
+    async fn look(&mut self, expected: &Expected, following: &[Name]) -> Result<Found> {
         let from = self.tally.damaged.len();
         if self.events.is_closed() {
-            return Ok(from..from);
+            return Ok(Found { damaged: from..from, is_whole: false });
         }
         let level: Level = self.request.level;
         let mut places = self.house.places.required(&self.looked.required).await?;
@@ -179,20 +236,38 @@ impl<'a> Walk<'a> {
         let following = following.to_vec();
         places.extend(self.house.places.open_of(&self.vault.row, following).await.0);
         let places = (&places[..], required);
-        let event = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
+        let looks = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
+        let Looks { event, read, fate } = looks;
+        for (place, bytes) in places.0.iter().zip(read) {
+            let is_left = |damage: &v1::Damage| {
+                damage.location == place.0.as_str() && damage.healed_from.is_none()
+            };
+            // What was not read in a place says nothing of it.
+            let is_whole = bytes > 0 && !event.damaged.iter().any(is_left);
+            let object = expected.name().as_str();
+            self.remembered.note(&place.0, object, bytes, is_whole);
+        }
         self.tally.objects += 1;
         self.tally.bytes += event.bytes;
         self.tally.damaged.extend(event.damaged);
-        let found = from..self.tally.damaged.len();
-        if !found.is_empty() || self.tally.objects.is_multiple_of(64) {
+        let damaged = from..self.tally.damaged.len();
+        if !damaged.is_empty() || self.tally.objects.is_multiple_of(64) {
             let (points, objects, bytes) =
                 (self.tally.points, self.tally.objects, self.tally.bytes);
             let progress = v1::VerifyEvent { points, objects, bytes, ..Default::default() };
             // A caller that has gone is noticed before the next object.
             let _ = self.events.send(Ok(progress)).await;
         }
-        Ok(found)
+        Ok(Found { damaged, is_whole: fate == Fate::Whole })
     }
+}
+
+/// What was seen of one object.
+struct Found {
+    /// Which of the findings are about it.
+    damaged: Range<usize>,
+    /// It is, or it was healed, everywhere.
+    is_whole: bool,
 }
 
 /// Packs that are not whole everywhere, and where the findings about them lie.
@@ -220,6 +295,17 @@ impl Suspects {
     }
 }
 
+/// As it is told to whoever asked.
+fn told(damage: DamageRow, healed_from: Option<Name>) -> v1::Damage {
+    v1::Damage {
+        object: damage.object,
+        location: damage.location.to_string(),
+        problem: damage.problem,
+        healed_from: healed_from.map(|name| name.to_string()),
+        ..Default::default()
+    }
+}
+
 /// Each point once: the first is the one that was looked at, the last the one that is named now.
 fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
     let is_named = |one: Option<&Bytes>| one.is_some_and(|one| one[..] == point.as_bytes()[..]);
@@ -230,10 +316,13 @@ fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
     }
 }
 
-/// The packs of a page that hold a number of the reach.
-fn needed(page: Vec<PackRow>, reach: &Reach) -> Vec<PackRow> {
-    let is_needed = |row: &PackRow| {
-        row.state != PackState::Intended && reach.meets(ChunkNumber::from_u64(row.base), row.slots)
+/// The packs of a page that hold a number of the reach; later points may come to need any that is
+/// stored.
+fn needed(page: Vec<PackRow>, reach: &Reach, is_everything: bool) -> Vec<PackRow> {
+    let is_needed = |row: &PackRow| match row.state {
+        PackState::Intended => false,
+        PackState::Stored if is_everything => true,
+        _ => reach.meets(ChunkNumber::from_u64(row.base), row.slots),
     };
     page.into_iter().filter(is_needed).collect()
 }
@@ -287,12 +376,13 @@ mod tests {
     fn the_packs_of_a_reach_are_those_that_hold_its_numbers() {
         let page = || vec![pack(3, 30, 2), pack(1, 10, 10), pack(2, 20, 10)];
         let ids = |numbers: &[u64]| -> Vec<u64> {
-            needed(page(), &reach(numbers)).iter().map(|row| row.base).collect()
+            needed(page(), &reach(numbers), false).iter().map(|row| row.base).collect()
         };
         assert_eq!(ids(&[3, 10, 19, 30, 31, 99]), [30, 10]);
         assert_eq!(ids(&[29, 32]), [20]);
         assert_eq!(ids(&[]), [0; 0]);
         let announced = PackRow { state: PackState::Intended, ..pack(1, 10, 10) };
-        assert_eq!(needed(vec![announced], &reach(&[10])), []);
+        assert_eq!(needed(vec![announced], &reach(&[10]), true), []);
+        assert_eq!(needed(page(), &reach(&[10]), true).len(), 3, "whatever needs them");
     }
 }

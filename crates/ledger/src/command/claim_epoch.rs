@@ -105,6 +105,7 @@ impl ClaimEpoch {
             for name in &locations {
                 // What it lacks, it is brought when its region comes back.
                 apply.tables.remove(Table::Copy, &copy_key(&vault.id, name));
+                apply.forget_checks(&vault.id, name)?;
             }
             suspended.push(Suspended { vault: vault.id, locations });
             apply.tables.put(&vault.requiring(here))?;

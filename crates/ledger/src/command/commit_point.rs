@@ -43,7 +43,7 @@ impl CommitPoint {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let run = self.own_run(apply, &session)?;
-        let point = PointRow { committed: apply.time, ..self.point.clone() };
+        let point = PointRow { committed: apply.time, lost: None, ..self.point.clone() };
         self.check(&session, &run, apply)?;
         for id in &self.inline_packs {
             let key = pack_key(&session.vault, id);
@@ -52,7 +52,7 @@ impl CommitPoint {
                 return Err(Error::new(Code::PackMissing, message));
             };
             insist_on_alive(&pack)?;
-            apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+            apply.turn_pack(pack, PackState::Stored)?;
         }
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());

@@ -40,8 +40,8 @@ impl DoomPacks {
             };
             doomed += 1;
             round.doomed_bytes += u64::from(pack.length);
-            let (state, when) = (PackState::Doomed, Some(apply.time));
-            apply.tables.put(&PackRow { state, condemned: None, doomed: when, ..pack })?;
+            let (condemned, doomed) = (None, Some(apply.time));
+            apply.turn_pack(PackRow { condemned, doomed, ..pack }, PackState::Doomed)?;
         }
         round.doomed += doomed;
         if doomed > 0 {

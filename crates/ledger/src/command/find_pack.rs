@@ -22,7 +22,7 @@ impl FindPack {
         if pack.state != PackState::Lost {
             return Ok(Outcome::Unchanged);
         }
-        apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+        apply.turn_pack(pack, PackState::Stored)?;
         Ok(Outcome::Done)
     }
 }

@@ -1,16 +1,17 @@
-//! Forgets points of a policy, as its rules say: they leave every list, and a row stays that says
-//! so. No object is touched.
+//! Forgets points, as the rules of their policies say: they leave every list, and a row stays that
+//! says so. No object is touched.
 //!
 //! Whoever proposes it has made a plan; time has passed since. What must never be wrong is checked
 //! here once more, by the time that the ledger stamps: the rules are those that were planned by, a
 //! newer point of the same source stays that is at least as good, everything is old enough, nobody
 //! holds, reads or goes on from any of them, and no region is parted from this one. Which of the
-//! others the rules keep, the plan alone says.
+//! others the rules keep, and that what stays needs no lost pack, the plan alone says: so no pack
+//! may have been lost since. One command is about many sources, and refused as a whole.
 
 use super::{Apply, Outcome, begin_session::policy_key, conflict};
 use crate::{
     Actor,
-    retention::{Rules, Ties, may_go, outlives},
+    retention::{Rules, Size, Ties, may_go, outlives},
     row::{
         ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
         point::time_key,
@@ -19,11 +20,22 @@ use crate::{
 };
 use holdfast_common::{Code, Error, Name, PointId, Result, Timestamp, limits};
 use minicbor::{Decode, Encode};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
 pub struct ForgetPoints {
+    #[n(0)]
+    pub sources: Vec<OutlivedPoints>,
+    /// A person said that what is left may hold far less.
+    #[n(1)]
+    pub despite_anomalies: Option<bool>,
+}
+
+/// Points of one source that go, and the one that stays.
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct OutlivedPoints {
     #[n(0)]
     pub policy: Name,
     /// What was planned by.
@@ -40,35 +52,67 @@ pub struct ForgetPoints {
     /// has the revisions of the old one.
     #[n(5)]
     pub since: Timestamp,
+    /// How many times packs of their vault had been lost: whoever planned has seen that the point
+    /// that stays needs none of them.
+    #[n(6)]
+    pub losses: u64,
 }
 
 impl ForgetPoints {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         apply.insist_on_operator()?;
-        if self.points.len() > limits::POINTS_FORGOTTEN_MAX {
+        let count: usize = self.sources.iter().map(|source| source.points.len().max(1)).sum();
+        if count > limits::POINTS_FORGOTTEN_MAX {
             return Err(Error::new(Code::LimitExceeded, "too many points to forget at once"));
         }
         apply.insist_on_undivided()?;
-        let rules = self.rules(apply)?;
         let ties = apply.ties()?;
+        let despite = self.despite_anomalies == Some(true);
+        let mut forgotten = 0;
+        for source in &self.sources {
+            forgotten += source.apply(apply, &ties, despite)?;
+        }
+        Ok(Outcome::Number(forgotten))
+    }
+
+    /// Which of them went by what, their rows say.
+    pub(super) fn subject(&self) -> String {
+        let points = || self.sources.iter().flat_map(|source| &source.points);
+        let (count, ids) = (points().count(), digest(points().map(PointId::as_bytes)));
+        let policies: BTreeSet<_> =
+            self.sources.iter().map(|source| (&source.policy, source.revision)).collect();
+        let by =
+            policies.first().map(|(policy, revision)| format!("{policy} by revision {revision}"));
+        let more = match policies.len() {
+            0 | 1 => String::new(),
+            count => format!(" and of {} more", count - 1),
+        };
+        format!("{count} of {}{more}: {ids}", by.unwrap_or_default())
+    }
+}
+
+impl OutlivedPoints {
+    fn apply(&self, apply: &mut Apply<'_, '_>, ties: &Ties, despite: bool) -> Result<u64> {
+        let rules = self.rules(apply)?;
         let stays = apply.point(&self.outlived_by)?;
         if self.points.contains(&stays.id) {
             return Err(kept(&stays, "it is to outlive the others"));
+        }
+        if apply.vault(&stays.vault)?.losses() != self.losses {
+            return Err(conflict("packs were lost since it was planned what goes"));
         }
         let mut forgotten = 0;
         for id in &self.points {
             // Another plan was faster.
             let Some(point) = apply.tables.row::<PointRow>(id.as_bytes())? else { continue };
-            self.check(apply, &point, &stays, &rules, &ties)?;
-            self.forget(apply, point)?;
+            self.check(apply, &point, &stays, (&rules, ties))?;
+            if !despite && !Size::of(&stays).stands_in_for(Size::of(&point)) {
+                return Err(kept(&point, &format!("{} holds far less", stays.id)));
+            }
+            self.forget(apply, point, despite)?;
             forgotten += 1;
         }
-        Ok(Outcome::Number(forgotten))
-    }
-
-    pub(super) fn subject(&self) -> String {
-        let (count, ids) = (self.points.len(), digest(self.points.iter().map(PointId::as_bytes)));
-        format!("{count} of {} by revision {}: {ids}", self.policy, self.revision)
+        Ok(forgotten)
     }
 
     fn rules(&self, apply: &Apply<'_, '_>) -> Result<Rules> {
@@ -92,8 +136,7 @@ impl ForgetPoints {
         apply: &Apply<'_, '_>,
         point: &PointRow,
         stays: &PointRow,
-        rules: &Rules,
-        ties: &Ties,
+        (rules, ties): (&Rules, &Ties),
     ) -> Result<()> {
         if !may_go(point) {
             return Err(kept(point, "it did not come about by a backup of its policy"));
@@ -116,11 +159,13 @@ impl ForgetPoints {
         Ok(())
     }
 
-    fn forget(&self, apply: &mut Apply<'_, '_>, point: PointRow) -> Result<()> {
+    fn forget(&self, apply: &mut Apply<'_, '_>, point: PointRow, despite: bool) -> Result<()> {
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.remove(Table::PointTime, &order);
         apply.tables.remove(Table::Point, point.id.as_bytes());
-        let why = format!("the retention of {} at revision {}", self.policy, self.revision);
+        let despite = if despite { ", despite anomalies" } else { "" };
+        let why =
+            format!("the retention of {} at revision {}{despite}", self.policy, self.revision);
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
         apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
     }

@@ -52,7 +52,8 @@ impl ImportPoint {
             vault.next_number = vault.next_number.max(apply.number_behind(pack)?);
         }
         apply.tables.put(&vault)?;
-        let point = PointRow { committed: apply.time, recovered: Some(true), ..self.point.clone() };
+        let (committed, recovered) = (apply.time, Some(true));
+        let point = PointRow { committed, recovered, lost: None, ..self.point.clone() };
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
@@ -66,6 +67,7 @@ impl ImportPoint {
             return Err(conflict("a pack is of another vault than its point"));
         }
         let known = apply.tables.row::<PackRow>(&pack_key(&pack.vault, &pack.id))?;
+        let state = known.as_ref().map_or(PackState::Intended, |known| known.state);
         if known.as_ref().is_some_and(|known| known.base != pack.base || known.slots != pack.slots)
         {
             let message = format!("the pack {} has other numbers here", pack.id);
@@ -75,8 +77,9 @@ impl ImportPoint {
             Some(known) => insist_on_alive(&known)?,
             None => apply.insist_on_living_name(&pack.vault, &pack.id)?,
         }
-        let (state, condemned, doomed) = (PackState::Stored, None, None);
-        apply.tables.put(&PackRow { state, condemned, doomed, ..pack.clone() })
+        let (condemned, doomed) = (None, None);
+        let pack = PackRow { state, condemned, doomed, ..pack.clone() };
+        apply.turn_pack(pack, PackState::Stored)
     }
 
     /// The run that made it has a row here, or gets one.

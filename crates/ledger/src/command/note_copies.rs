@@ -67,6 +67,8 @@ impl Apply<'_, '_> {
         location: &Name,
         left: Option<String>,
     ) -> Result<()> {
+        self.open_lock(vault, location)?;
+        self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
     }

@@ -37,8 +37,9 @@ impl PutPolicy {
         }
         check_source(&policy.source)?;
         check_retention(policy.retention.as_ref())?;
-        if let Some(class) = &policy.class {
-            apply.class(class)?;
+        match &policy.class {
+            Some(class) => drop(apply.class(class)?),
+            None => insist_on_rules(policy.retention.as_ref())?,
         }
         let old = apply.tables.row::<PolicyRow>(&policy.key())?;
         let retained_since = retained_since(old.as_ref(), policy, apply.time);
@@ -61,16 +62,21 @@ fn retained_since(old: Option<&PolicyRow>, new: &PolicyRow, now: Timestamp) -> O
     }
 }
 
-/// Rules that keep nothing are a slip of the pen.
+/// Rules that keep nothing are a slip of the pen; what is protected beyond others may be all that
+/// is said.
 pub(super) fn check_retention(retention: Option<&Retention>) -> Result<()> {
     match retention {
-        Some(retention) if !retention.keeps() => {
-            let message = "this retention keeps no point at all";
-            Err(Error::new(Code::ResourceMalformed, message)
-                .next("say what is kept, as retention = { last = 7, daily = 30 }"))
-        }
+        Some(retention) if !retention.only_protects() => insist_on_rules(Some(retention)),
         _ => Ok(()),
     }
+}
+
+fn insist_on_rules(retention: Option<&Retention>) -> Result<()> {
+    if retention.is_none_or(Retention::keeps) {
+        return Ok(());
+    }
+    Err(Error::new(Code::ResourceMalformed, "this retention keeps no point at all")
+        .next("say what is kept, as retention = { last = 7, daily = 30 }"))
 }
 
 pub(super) fn check_source(source: &SourceSpec) -> Result<()> {

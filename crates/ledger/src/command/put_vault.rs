@@ -3,7 +3,7 @@
 use super::{Apply, Outcome, conflict, take_back::insist_on_current};
 use crate::{
     level::COPIES,
-    row::{Beside, LocationRow, VaultRow, copies::copy_key},
+    row::{Beside, Checks, LocationRow, LockTerms, VaultRow, copies::copy_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Name, Result, limits};
@@ -31,6 +31,8 @@ impl PutVault {
             insist_on_one_role(&self.vault)?;
             insist_on_enough(&self.vault)?;
         }
+        insist_on_terms(&self.vault)?;
+        insist_on_checks(&self.vault)?;
         let Some(id) = apply.tables.raw(Table::VaultName, name)? else {
             let id = self.vault.id.as_bytes().to_vec();
             apply.tables.put_raw(Table::VaultName, name, id)?;
@@ -38,6 +40,7 @@ impl PutVault {
             for name in vault.following() {
                 apply.open_copies_anew(&vault, name, None)?;
             }
+            apply.open_locks(None, &vault)?;
             apply.tables.put(&vault)?;
             return Ok(Outcome::Done);
         };
@@ -65,11 +68,15 @@ impl PutVault {
 struct Wish<'v> {
     required: &'v [Name],
     beside: Beside,
+    lock: Option<LockTerms>,
+    checks: Option<Checks>,
 }
 
 impl<'v> Wish<'v> {
     fn of(vault: &'v VaultRow) -> Self {
-        Self { required: &vault.required, beside: vault.beside.clone().unwrap_or_default() }
+        let beside = vault.beside.clone().unwrap_or_default();
+        let (checks, lock) = (vault.checks, vault.lock);
+        Self { required: &vault.required, beside, checks, lock }
     }
 
     fn is_of(&self, vault: &VaultRow) -> bool {
@@ -79,6 +86,8 @@ impl<'v> Wish<'v> {
         is_same(self.required.iter(), vault.required_as_declared())
             && is_same(self.beside.following.iter(), vault.following_as_declared())
             && settings(&self.beside) == settings(&beside)
+            && self.lock == vault.lock
+            && self.checks == vault.checks
     }
 
     /// One that is passed over goes on being so, if it is still wanted.
@@ -106,10 +115,14 @@ impl<'v> Wish<'v> {
         for name in old.holding() {
             if !required.contains(name) && !following.contains(name) {
                 apply.tables.remove(Table::Copy, &copy_key(&old.id, name));
+                apply.forget_checks(&old.id, name)?;
             }
         }
         let beside = Beside { following, returning, ..self.beside.clone() };
-        apply.tables.put(&old.requiring(required).with_beside(beside))?;
+        let new = old.clone().requiring(required).with_beside(beside);
+        let new = VaultRow { checks: self.checks, lock: self.lock, ..new };
+        apply.open_locks(Some(&old), &new)?;
+        apply.tables.put(&new)?;
         Ok(Outcome::Done)
     }
 }
@@ -130,6 +143,22 @@ fn insist_on_one_role(vault: &VaultRow) -> Result<()> {
     }
 }
 
+/// What is too slow or too far apart to be a check is no setting.
+fn insist_on_checks(vault: &VaultRow) -> Result<()> {
+    let Checks { storage_bytes_per_day, storage_every_hours } = vault.checks.unwrap_or_default();
+    let least = limits::CHECK_BYTES_PER_DAY_MIN;
+    if storage_bytes_per_day.is_some_and(|bytes| bytes != 0 && bytes < least) {
+        let message = format!("`storage_bytes_per_day` is at least {least}, or 0 for nothing");
+        return Err(Error::new(Code::ResourceMalformed, message));
+    }
+    let most = limits::CHECK_EVERY_HOURS_MAX;
+    if storage_every_hours.is_some_and(|hours| hours > most) {
+        let message = format!("`storage_every_hours` is at most {most}");
+        return Err(Error::new(Code::ResourceMalformed, message));
+    }
+    Ok(())
+}
+
 /// Somebody who must wait for more than there are would wait for ever.
 fn insist_on_enough(vault: &VaultRow) -> Result<()> {
     if vault.wait() > Duration::from_secs(limits::LOCATION_WAIT_SECS_MAX) {
@@ -142,6 +171,17 @@ fn insist_on_enough(vault: &VaultRow) -> Result<()> {
         return Ok(());
     }
     let message = format!("`enough` is at least 1, and at most the {count} required locations");
+    Err(Error::new(Code::ResourceMalformed, message))
+}
+
+/// What nobody can take back must not be typed by mistake.
+fn insist_on_terms(vault: &VaultRow) -> Result<()> {
+    let bounds = limits::LOCK_SECS_MIN..=limits::LOCK_SECS_MAX;
+    if vault.lock.is_none_or(|lock| bounds.contains(&lock.secs)) {
+        return Ok(());
+    }
+    let (least, most) = (limits::LOCK_SECS_MIN, limits::LOCK_SECS_MAX / 86_400);
+    let message = format!("a lock is at least {least} seconds and at most {most} days long");
     Err(Error::new(Code::ResourceMalformed, message))
 }
 

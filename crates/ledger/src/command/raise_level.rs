@@ -34,6 +34,7 @@ impl RaiseLevel {
         apply.tables.put(&LevelRow { level: self.level, since: apply.time })?;
         if (before + 1..=self.level).contains(&RETENTION) {
             apply.hold_all_of_revoked()?;
+            apply.list_all_lost()?;
             apply.upset_rules()?;
         }
         Ok(Outcome::Done)

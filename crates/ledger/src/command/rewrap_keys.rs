@@ -6,7 +6,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{ClusterRow, VaultRow, cluster::CLUSTER_KEY},
+    row::{ClusterRow, KeyVersionRow, VaultRow, cluster::CLUSTER_KEY},
     tables::{Row, Table},
 };
 use holdfast_common::{Result, VaultId, limits, record};
@@ -25,9 +25,22 @@ pub struct RewrapKeys {
     /// How the new KEK follows from a passphrase, when it does.
     #[n(3)]
     pub kek_derivation: Option<ByteVec>,
-    /// One for every vault there is.
+    /// One for every version of every vault there is.
     #[n(4)]
     pub vaults: Vec<RewrappedVault>,
+    /// What becomes of the KEK before, where the ledger keeps account of KEKs.
+    #[n(5)]
+    pub change: Option<KekChange>,
+}
+
+/// From which KEK to this one, and where coordinators find it.
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
+#[cbor(map)]
+pub struct KekChange {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub before: [u8; 16],
+    #[n(1)]
+    pub source: String,
 }
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -35,7 +48,7 @@ pub struct RewrapKeys {
 pub struct RewrappedVault {
     #[n(0)]
     pub vault: VaultId,
-    /// Has to be the vault's newest.
+    /// The vault's newest, or one that it followed.
     #[n(1)]
     pub version: u32,
     #[n(2)]
@@ -47,25 +60,26 @@ impl RewrapKeys {
         let Some(cluster) = apply.tables.row::<ClusterRow>(CLUSTER_KEY)? else {
             return Err(conflict("this ledger belongs to no cluster yet"));
         };
-        let mut rewrapped = Vec::new();
+        let (mut rewrapped, mut older) = (Vec::new(), Vec::new());
         for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
             let old: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
-            let is_its_own =
-                |new: &&RewrappedVault| (new.vault, new.version) == (old.id, old.key_version);
-            let Some(new) = self.vaults.iter().find(is_its_own) else {
-                let (name, version) = (&old.name, old.key_version);
-                return Err(conflict(format!(
-                    "version {version} of the keys of the vault `{name}` is not among the new ones"
-                ))
-                .next("use a bundle that was exported after that version was made"));
-            };
+            for row in apply.key_versions(&old.id)? {
+                let key_object = self.new_object(&old, row.version)?;
+                older.push(KeyVersionRow { key_object, ..row });
+            }
             rewrapped.push(VaultRow {
-                key_object: new.key_object.clone(),
+                key_object: self.new_object(&old, old.key_version)?,
                 revision: old.revision + 1,
                 ..old
             });
         }
+        if let Some(KekChange { before, source }) = &self.change {
+            apply.change_kek((*before, self.kek), Some(source.clone()), cluster.created)?;
+        }
         for row in &rewrapped {
+            apply.tables.put(row)?;
+        }
+        for row in &older {
             apply.tables.put(row)?;
         }
         apply.tables.put(&ClusterRow {
@@ -75,5 +89,17 @@ impl RewrapKeys {
             ..cluster
         })?;
         Ok(Outcome::Done)
+    }
+
+    fn new_object(&self, vault: &VaultRow, version: u32) -> Result<ByteVec> {
+        let is_it = |new: &&RewrappedVault| (new.vault, new.version) == (vault.id, version);
+        let found = self.vaults.iter().find(is_it).map(|new| new.key_object.clone());
+        found.ok_or_else(|| {
+            let name = &vault.name;
+            conflict(format!(
+                "version {version} of the keys of the vault `{name}` is not among the new ones"
+            ))
+            .next("use a bundle that was exported after that version was made")
+        })
     }
 }

@@ -32,7 +32,7 @@ impl StorePacks {
             };
             insist_on_alive(&pack)?;
             let pack = apply.owned_by(session.id, pack)?;
-            apply.tables.put(&PackRow { state: PackState::Stored, ..pack })?;
+            apply.turn_pack(pack, PackState::Stored)?;
         }
         Ok(Outcome::Done)
     }

@@ -2,9 +2,10 @@
 //!
 //! A calendar rule keeps the newest point of each of the newest periods that have any; so a source
 //! that was silent for a year loses nothing by it. Whatever keeps a point looks at newer ones only:
-//! what was found of the newest part of a history holds for all of it.
+//! what was found of the newest part of a history holds for all of it. A point that is lost pushes
+//! nothing out, and stays where it would if it were whole.
 
-use super::{Reason, calendar};
+use super::{Reason, Size, calendar};
 use crate::row::{PointRow, PointState, Retention, point::time_key};
 use holdfast_common::{ChunkId, PointId, Timestamp};
 
@@ -18,6 +19,10 @@ pub struct Candidate {
     pub scheduled: bool,
     /// A checkpoint on the way to what is counted: worth nothing once its source has that.
     pub step: bool,
+    /// Its record or its reach lies whole nowhere.
+    pub lost: bool,
+    /// Nothing, where a person said that little is right.
+    pub size: Size,
     pub root: Option<ChunkId>,
     /// What keeps it beside the rules.
     pub ties: Vec<Reason>,
@@ -31,13 +36,16 @@ impl Candidate {
             state: point.state,
             scheduled: super::is_scheduled(point),
             step: super::is_step(point),
+            lost: point.lost.is_some(),
+            size: Size::of(point),
             root: point.root,
             ties,
         }
     }
 
-    fn is_complete(&self) -> bool {
-        self.scheduled && self.state == PointState::Complete
+    /// Whether checkpoints before it are outdone.
+    pub fn is_complete(&self) -> bool {
+        self.scheduled && self.state == PointState::Complete && !self.lost
     }
 }
 
@@ -62,7 +70,7 @@ impl Verdict {
 pub fn plan(mut points: Vec<Candidate>, rules: Option<&Retention>, now: Timestamp) -> Vec<Verdict> {
     points.sort_by_key(|point| time_key(point.committed, point.id.as_bytes()));
     let mut plan = Plan { kept: points.iter().map(|point| point.ties.clone()).collect(), points };
-    plan.keep_newest();
+    plan.keep_unscheduled();
     match rules.filter(|rules| rules.keeps()) {
         Some(rules) => plan.keep_by(rules, now),
         None => plan.kept.iter_mut().for_each(|kept| kept.push(Reason::NoRules)),
@@ -79,13 +87,9 @@ struct Plan {
 }
 
 impl Plan {
-    /// What is never removed, and what the rules say nothing of.
-    fn keep_newest(&mut self) {
-        let newest = self.points.iter().position(|point| point.scheduled);
+    /// What the rules say nothing of.
+    fn keep_unscheduled(&mut self) {
         let complete = self.points.iter().position(Candidate::is_complete);
-        for at in [newest, complete].into_iter().flatten() {
-            self.kept[at].push(Reason::Newest);
-        }
         for (at, point) in self.points.iter().enumerate() {
             // A checkpoint stands in for nothing, and is worth nothing once its source has more.
             let is_outdone = point.step && complete.is_some_and(|complete| complete < at);
@@ -128,38 +132,59 @@ impl Plan {
         reason: Reason,
         is_same: impl Fn(&Candidate, &Candidate) -> bool,
     ) {
-        let (mut left, mut newer) = (count.unwrap_or(0), None);
+        let (mut left, mut newer): (_, Option<&Candidate>) = (count.unwrap_or(0), None);
         for (at, point) in self.points.iter().enumerate().filter(|(_, point)| point.scheduled) {
             if left == 0 {
                 return;
             }
-            if !newer.replace(point).is_some_and(|newer| is_same(newer, point)) {
+            let is_turn = !newer.is_some_and(|newer| is_same(newer, point));
+            if is_turn {
                 self.kept[at].push(reason);
-                left -= 1;
+            }
+            if !point.lost {
+                newer = Some(point);
+                left -= u32::from(is_turn);
             }
         }
     }
 
     fn verdicts(self) -> Vec<Verdict> {
-        let newest = self.points.iter().find(|point| point.scheduled).map(|point| point.id);
-        let mut complete = None;
+        // The newest that is whole and skipped nothing, and the newest that is whole.
+        let (mut complete, mut newest): (Option<Left>, Option<Left>) = (None, None);
         let mut verdicts = Vec::with_capacity(self.points.len());
         for (point, mut reasons) in self.points.into_iter().zip(self.kept) {
+            // What skipped something may be outlived by another that did.
+            let is_partial = point.state == PointState::Partial;
+            let left = [complete, newest.filter(|_| is_partial)];
+            let as_good = || left.into_iter().flatten();
+            let outlived_by = as_good().find(|left| left.size.stands_in_for(point.size));
+            match as_good().next() {
+                None if point.scheduled => reasons.push(Reason::Newest),
+                Some(_) if outlived_by.is_none() && (point.scheduled || point.step) => {
+                    reasons.push(Reason::Anomaly);
+                }
+                _ => {}
+            }
             reasons.sort_unstable();
             reasons.dedup();
-            // What skipped something may be outlived by another that did.
-            let goes = reasons.is_empty();
-            let outlived_by = goes.then(|| complete.or(newest)).flatten();
-            verdicts.push(Verdict {
-                id: point.id,
-                committed: point.committed,
-                reasons,
-                outlived_by,
-            });
-            if complete.is_none() && point.scheduled && point.state == PointState::Complete {
-                complete = Some(point.id);
+            if point.scheduled && !point.lost {
+                let left = Left { id: point.id, size: point.size };
+                newest.get_or_insert(left);
+                if point.is_complete() {
+                    complete.get_or_insert(left);
+                }
             }
+            let outlived_by = outlived_by.filter(|_| reasons.is_empty()).map(|left| left.id);
+            let (id, committed) = (point.id, point.committed);
+            verdicts.push(Verdict { id, committed, reasons, outlived_by });
         }
         verdicts
     }
+}
+
+/// What stays and is whole.
+#[derive(Clone, Copy)]
+struct Left {
+    id: PointId,
+    size: Size,
 }

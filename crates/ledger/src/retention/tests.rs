@@ -21,6 +21,8 @@ fn candidate(number: u32, committed: Timestamp) -> Candidate {
         state: PointState::Complete,
         scheduled: true,
         step: false,
+        lost: false,
+        size: Size { entries: 1, bytes: 1 },
         root: None,
         ties: Vec::new(),
     }
@@ -128,6 +130,67 @@ fn a_checkpoint_goes_once_its_source_has_a_whole_point_after_it_and_never_before
     assert_eq!(reasons, [&[Reason::Unscheduled][..], &counted, &[], &[Reason::Last]]);
 }
 
+/// Whole points, newest first, of so many entries each.
+fn sized(entries: &[u64]) -> Vec<Candidate> {
+    let now = moment("2026-11-23T12:00:00Z");
+    let of_size = |(number, entries): (u32, &u64)| {
+        let committed = now.minus(Duration::from_secs(u64::from(number) * DAY));
+        let size = Size { entries: *entries, bytes: 1 };
+        Candidate { size, ..candidate(number, committed) }
+    };
+    (1..).zip(entries).map(of_size).collect()
+}
+
+fn reasons(points: &[Candidate], rules: &Retention) -> Vec<Vec<Reason>> {
+    let plan = plan(points.to_vec(), Some(rules), moment("2026-11-23T12:00:00Z"));
+    plan.into_iter().map(|one| one.reasons).collect()
+}
+
+#[test]
+fn what_was_good_stays_while_the_newest_has_far_fewer_entries() {
+    use Reason::{Anomaly, Last, Newest};
+    let rules = keeping(|rules| rules.last = Some(1));
+    let newest = vec![Last, Newest];
+    let held = vec![Anomaly];
+    // A disk that is not mounted leaves its mount point.
+    let told = reasons(&sized(&[0, 0, 1000, 1000, 5]), &rules);
+    assert_eq!(told, [newest.clone(), vec![], held.clone(), held.clone(), held.clone()]);
+    let told = reasons(&sized(&[100, 1000, 1001]), &rules);
+    assert_eq!(told, [newest.clone(), vec![], held], "a tenth is not far fewer");
+    let told = reasons(&sized(&[1000, 0, 1000, 1000]), &rules);
+    assert_eq!(told, [newest.clone(), vec![], vec![], vec![]], "it is back");
+    // However few there were: those above what is backed up are always there.
+    let mut small = sized(&[4, 6, 6]);
+    small[0].size.bytes = 0;
+    assert_eq!(reasons(&small, &rules), [newest.clone(), vec![Anomaly], vec![Anomaly]]);
+    small.iter_mut().for_each(|point| point.size.bytes = 0);
+    assert_eq!(reasons(&small, &rules), [newest, vec![], vec![]], "it was always empty");
+}
+
+#[test]
+fn a_point_that_is_lost_counts_for_nothing_and_nothing_goes_because_of_it() {
+    use Reason::{Last, Newest};
+    let lost = |at: &[usize], mut points: Vec<Candidate>| {
+        at.iter().for_each(|at| points[*at].lost = true);
+        points
+    };
+    let rules = keeping(|rules| rules.last = Some(1));
+    let both = vec![Last, Newest];
+    let told = reasons(&lost(&[0], sized(&[1, 1, 1])), &rules);
+    assert_eq!(told, [both.clone(), both.clone(), vec![]], "the one before is the newest good one");
+    let told = reasons(&lost(&[0, 1, 2], sized(&[1, 1, 1])), &rules);
+    let kept = vec![both.clone(), both.clone(), both.clone()];
+    assert_eq!(told, kept, "none is left that another could be outlived by");
+    let plan = plan(lost(&[2], sized(&[1, 1, 1])), Some(&rules), moment("2026-11-23T12:00:00Z"));
+    assert_eq!(plan[2].outlived_by, Some(plan[0].id), "what is lost may go like any other");
+    let mut points = lost(&[1], sized(&[1, 1, 1]));
+    points[2].state = PointState::Checkpoint;
+    (points[2].scheduled, points[2].step) = (false, true);
+    points.remove(0);
+    let told = reasons(&points, &rules);
+    assert_eq!(told[1], [Reason::Unscheduled], "nor does a checkpoint go for a point that is lost");
+}
+
 prop_compose! {
     fn rules()(
         counts in proptest::array::uniform7(option::weighted(0.4, 0..6u32)),
@@ -154,16 +217,21 @@ fn history() -> impl Strategy<Value = Vec<Candidate>> {
         1 => Just((PointState::Complete, false)),
     ];
     let root = option::weighted(0.8, 0..3u8);
-    vec((step, state, root, 0..12u8), 0..60).prop_map(|points| {
+    // Mostly of one size; now and then junk.
+    let entries = prop_oneof![4 => 90..110u64, 1 => 0..20u64];
+    vec((step, state, root, (0..12u8, entries)), 0..60).prop_map(|points| {
         let mut committed = moment("2024-02-28T22:00:00Z");
         let mut history = Vec::new();
-        for (number, (step, (state, scheduled), root, tie)) in (0u32..).zip(points) {
+        for (number, (step, (state, scheduled), root, (tie, entries))) in (0u32..).zip(points) {
             committed = committed.plus(Duration::from_secs(step));
             let root = root.map(|byte| ChunkId::from_bytes([byte; 32]));
             let ties = if tie == 0 { vec![Reason::Held] } else { Vec::new() };
             let point = candidate(number, committed);
             let step = state == PointState::Checkpoint;
-            history.push(Candidate { state, scheduled, step, root, ties, ..point });
+            let lost = tie == 1;
+            let size = Size { entries, bytes: entries };
+            let point = Candidate { root, ties, lost, size, ..point };
+            history.push(Candidate { state, scheduled, step, ..point });
         }
         history
     })
@@ -233,7 +301,7 @@ proptest! {
             let (newer, older) = (find(by), find(gone.id));
             prop_assert!(newer.scheduled && newer.committed >= older.committed);
             let as_good = newer.state == PointState::Complete || older.state == PointState::Partial;
-            prop_assert!(as_good);
+            prop_assert!(as_good && !newer.lost && newer.size.stands_in_for(older.size));
         }
     }
 

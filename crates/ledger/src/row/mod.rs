@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod check;
 pub mod cluster;
 pub mod collection;
 pub mod copies;
@@ -10,7 +11,9 @@ pub mod epoch;
 pub mod finding;
 pub mod forgotten;
 pub mod hold;
+pub mod key;
 pub mod level;
+pub mod locks;
 pub mod member;
 pub mod office;
 pub mod pack;
@@ -26,6 +29,7 @@ pub mod token;
 
 pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
+pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
 pub use collection::{CollectionRow, GoneRow, NewPointRow, Stage};
 pub use copies::{CopyProblem, CopyRow, CopyState};
@@ -33,13 +37,17 @@ pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
 pub use forgotten::ForgottenRow;
 pub use hold::{Held, HoldRow};
+pub use key::{KekRow, KeyVersionRow};
 pub use level::LevelRow;
+pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
-pub use resource::{Beside, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow};
+pub use resource::{
+    Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
+};
 pub use restore::{RestoreCounts, RestoreOptions, RestoreRow};
 pub use retention::{ClassRow, Retention};
 pub use run::{RunCounts, RunKind, RunRow, RunState};

@@ -31,6 +31,13 @@ pub enum PackHome {
     Point(#[n(0)] PointId, #[n(1)] u32),
 }
 
+impl PackHome {
+    /// Whether it is the object of this point.
+    pub fn is_within(&self, point: &PointId) -> bool {
+        matches!(self, Self::Point(home, _) if home == point)
+    }
+}
+
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct PackRow {

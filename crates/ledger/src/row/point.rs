@@ -84,6 +84,9 @@ pub struct PointRow {
     /// Absent where it was committed before anybody asked.
     #[n(18)]
     pub root: Option<ChunkId>,
+    /// Since when its record or its reach is known to lie whole in no location.
+    #[n(19)]
+    pub lost: Option<Timestamp>,
 }
 
 row!(PointRow, Point, "point", |row| row.id.as_bytes());

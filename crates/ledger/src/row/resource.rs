@@ -1,7 +1,7 @@
 //! Declared things: vaults, locations, policies. What `apply -f` sets and `get` shows.
 
-use super::{Retention, row};
-use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
+use super::{LockTerms, Retention, row};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId, limits};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::time::Duration;
 
@@ -60,6 +60,27 @@ pub struct VaultRow {
     /// What there is beside the required locations; never there and empty.
     #[n(12)]
     pub beside: Option<Beside>,
+    /// How it is read back; none: as is usual.
+    #[n(13)]
+    pub checks: Option<Checks>,
+    /// How what it keeps is locked, where locations can.
+    #[n(14)]
+    pub lock: Option<LockTerms>,
+    /// How many times a pack of it was lost; whoever plans what is forgotten says how many he knew.
+    #[n(15)]
+    pub losses: Option<u64>,
+}
+
+/// How what lies in each location of a vault is read back, again and again.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Checks {
+    /// Of each location; 0: nothing is read back by itself.
+    #[n(0)]
+    pub storage_bytes_per_day: Option<u64>,
+    /// How long after one pass began the next one begins, at the earliest.
+    #[n(1)]
+    pub storage_every_hours: Option<u32>,
 }
 
 /// Where a vault's objects lie beside what it requires, and how it gets along without some of that.
@@ -86,6 +107,10 @@ pub struct Beside {
 }
 
 impl VaultRow {
+    pub fn losses(&self) -> u64 {
+        self.losses.unwrap_or(0)
+    }
+
     pub fn following(&self) -> &[Name] {
         self.beside.as_ref().map_or(&[], |beside| &beside.following)
     }
@@ -120,6 +145,18 @@ impl VaultRow {
     pub fn wait(&self) -> Duration {
         let secs = self.beside.as_ref().and_then(|beside| beside.wait_secs);
         Duration::from_secs(secs.unwrap_or(0).into())
+    }
+
+    /// What is read back a day in each location; 0: nothing.
+    pub fn check_bytes_per_day(&self) -> u64 {
+        let bytes = self.checks.and_then(|checks| checks.storage_bytes_per_day);
+        bytes.unwrap_or(limits::CHECK_BYTES_PER_DAY)
+    }
+
+    /// How long after one pass began the next one begins, at the earliest.
+    pub fn check_every(&self) -> Duration {
+        let hours = self.checks.and_then(|checks| checks.storage_every_hours);
+        Duration::from_secs(3600 * u64::from(hours.unwrap_or(limits::CHECK_EVERY_HOURS)))
     }
 
     #[must_use]

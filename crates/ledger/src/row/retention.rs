@@ -49,6 +49,12 @@ impl Retention {
             || self.within_secs.is_some_and(|span| span > 0)
     }
 
+    /// Whether it says no more than how old everything must be that goes.
+    pub fn only_protects(&self) -> bool {
+        let protect_secs = self.protect_secs;
+        protect_secs.is_some() && *self == Self { protect_secs, ..Self::default() }
+    }
+
     pub fn within(&self) -> Option<Duration> {
         self.within_secs.map(Duration::from_secs)
     }

@@ -12,6 +12,7 @@ pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
         recovery_key_wrapped: vec![14].into(),
         kek_derivation: Some(vec![16].into()),
         vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
+        change: None,
     }
 }
 

@@ -13,12 +13,17 @@ use holdfast_ledger::{
 use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) mod checking;
 pub(crate) mod collecting;
+pub(crate) mod copying;
 mod frozen;
+pub(crate) mod keys;
+pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 
+pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
 pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -134,6 +139,11 @@ impl Story {
         assert_eq!(error.code, code, "{error}");
     }
 
+    /// What may be refused.
+    pub(crate) fn try_as_admin(&mut self, command: Command) {
+        self.apply(Actor::Operator(name("admin")), command);
+    }
+
     /// The vault requires other locations, as when one that was given up is back.
     pub(crate) fn require(&mut self, required: &[&str]) {
         let vault = self.query().vault(&ids::vault()).unwrap();
@@ -210,6 +220,9 @@ pub(crate) fn vault() -> VaultRow {
         packs: 0,
         grown: None,
         beside: None,
+        lock: None,
+        checks: None,
+        losses: None,
     }
 }
 
@@ -280,52 +293,6 @@ pub(crate) fn store(session: u8, pack: u8, revision: Option<u64>) -> StorePacks 
     StorePacks { session: ids::session(session), packs: vec![ids::pack(pack)], revision }
 }
 
-/// These points lie in `main` too.
-pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
-    let points = points.iter().map(|number| ids::point(*number)).collect();
-    PlacePoints { vault: ids::vault(), location: name("main"), points, opened: None }
-}
-
-pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
-    ReplaceLocation { location: name(location), url: url.to_owned(), left_is_gone: None }
-}
-
-/// `main` is required, and `far` follows.
-pub(crate) fn vault_beside() -> VaultRow {
-    let beside = Beside {
-        following: vec![name("far")],
-        bytes_per_second_max: 1 << 20,
-        enough: Some(1),
-        wait_secs: Some(60),
-        ..Beside::default()
-    };
-    VaultRow { beside: Some(beside), ..vault() }
-}
-
-/// What a leader says of `far` since the entry that opened its row.
-pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
-    let problem = (state == CopyState::Away).then(|| CopyProblem {
-        code: "location.io_failed".to_owned(),
-        message: "it does not answer".to_owned(),
-    });
-    let is_whole = state == CopyState::Current;
-    let copy = CopyRow {
-        vault: ids::vault(),
-        location: name("far"),
-        opened,
-        state,
-        since: Timestamp::ZERO,
-        whole: is_whole.then_some(Timestamp::from_nanos(6)),
-        oldest: (!is_whole).then_some(Timestamp::from_nanos(5)),
-        points: 2,
-        bytes: 300,
-        problem,
-        left: None,
-        anew: None,
-    };
-    NoteCopies { copies: vec![copy] }
-}
-
 /// Ends a run of which nothing was heard since its beginning.
 pub(crate) fn end_silent(number: u8) -> EndRun {
     let silent_since = Some(Timestamp::from_nanos(1_800_000_000_000_000_000));
@@ -355,6 +322,7 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             id_scope: 1,
             recovered: None,
             root: None,
+            lost: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
@@ -385,8 +353,9 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
         time = time.plus(Duration::from_secs(step));
         if let Command::ForgetPoints(forget) = &mut command {
             // Whoever plans has seen the rules.
-            let policy = Query::over(&kv).policy(&forget.policy).ok();
-            forget.since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+            let policy = Query::over(&kv).policy(&name("docs")).ok();
+            let since = policy.and_then(|policy| policy.retained_since).unwrap_or_default();
+            forget.sources.iter_mut().for_each(|source| source.since = since);
         }
         log.push(envelope(u128::try_from(at).unwrap().to_be_bytes(), actor, time, command));
         let mut tables = Tables::over(&kv);
@@ -496,6 +465,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         ensure(next == vault.next_number || has_gaps, "and end where the vault says")?;
         ensure(next <= vault.next_number, "and not behind it")?;
     }
+    checking::check_invariants(query)?;
     members::check_invariants(query)?;
     retaining::check_invariants(query)?;
     let head = query.audit_head().unwrap();
@@ -571,28 +541,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("place_points", place_points(&[3, 4]).into()),
     ];
     // In the order in which their bytes were frozen.
-    let late = [recovering::samples(), retaining::samples(), collecting::samples()].concat();
-    [samples, location_samples(), members::samples(), late].concat()
-}
-
-fn location_samples() -> Vec<(&'static str, Command)> {
-    let tested = Note { kind: NoteKind::LocationTested, subject: "local:/srv/new".into() };
-    let main = || name("main");
-    let placed = commit(1, 1, agent(1), PointState::Complete);
-    let left_is_gone = Some(true);
-    let gone = ReplaceLocation { left_is_gone, ..replace_location("main", "local:/mnt/new") };
-    vec![
-        ("note_of_a_trial", tested.into()),
-        ("disable_location", DisableLocation { location: main() }.into()),
-        ("enable_location", EnableLocation { location: main() }.into()),
-        ("replace_location", replace_location("main", "local:/mnt/backup").into()),
-        ("put_vault_beside", PutVault { vault: vault_beside() }.into()),
-        ("commit_placed", CommitPoint { revision: Some(3), ..placed }.into()),
-        ("place_opened", PlacePoints { opened: Some(7), ..place_points(&[1]) }.into()),
-        ("note_copies", note_copies(7, CopyState::Away).into()),
-        ("pass_over", PassOver { vault: ids::vault(), location: main() }.into()),
-        ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
-        ("replace_gone", gone.into()),
-        ("rebuild_location", RebuildLocation { location: main() }.into()),
-    ]
+    let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
+    let later = [later, collecting::samples()].concat();
+    [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

@@ -9,6 +9,7 @@ use holdfast_ledger::{
     row::*,
 };
 use proptest::test_runner::TestCaseError;
+use std::time::Duration;
 
 /// Rules that protect nothing.
 pub(crate) fn last(count: u32) -> Retention {
@@ -63,13 +64,22 @@ pub(crate) fn release(number: u8, what: Held) -> ReleaseHold {
 
 /// By the first rules of the policy, that were there when the story began.
 pub(crate) fn forget(points: &[u8], outlived_by: u8) -> ForgetPoints {
-    ForgetPoints {
+    of_one(outlived(points, outlived_by))
+}
+
+pub(crate) fn of_one(source: OutlivedPoints) -> ForgetPoints {
+    ForgetPoints { sources: vec![source], despite_anomalies: None }
+}
+
+pub(crate) fn outlived(points: &[u8], outlived_by: u8) -> OutlivedPoints {
+    OutlivedPoints {
         policy: name("docs"),
         revision: 1,
         class_revision: None,
         outlived_by: ids::point(outlived_by),
         points: points.iter().map(|number| ids::point(*number)).collect(),
         since: Timestamp::from_nanos(1_800_000_000_000_000_000),
+        losses: 0,
     }
 }
 
@@ -85,11 +95,13 @@ impl Story {
     }
 
     /// By the rules that are in force.
-    pub(crate) fn planned(&self, points: &[u8], outlived_by: u8) -> ForgetPoints {
+    pub(crate) fn planned(&self, points: &[u8], outlived_by: u8) -> OutlivedPoints {
         let policy = self.query().policy(&name("docs")).unwrap();
         let Rules { revision, class_revision, since, .. } =
             self.query().rules(&policy).unwrap().unwrap();
-        ForgetPoints { revision, class_revision, since, ..forget(points, outlived_by) }
+        let losses = self.query().vault(&ids::vault()).unwrap().losses();
+        let planned = outlived(points, outlived_by);
+        OutlivedPoints { revision, class_revision, since, losses, ..planned }
     }
 
     /// Runs that are listed as open before all others.
@@ -125,15 +137,25 @@ impl Story {
 
     /// A point under the policy.
     pub(crate) fn backup_docs(&mut self, number: u8, state: PointState) {
+        self.backup_as(number, |point| point.state = state);
+    }
+
+    /// One of so many entries.
+    pub(crate) fn backup_sized(&mut self, number: u8, entries: u64) {
+        self.backup_as(number, |point| point.entries = entries);
+    }
+
+    fn backup_as(&mut self, number: u8, change: impl FnOnce(&mut PointRow)) {
         self.pass(std::time::Duration::from_secs(1));
         let run = RunRow::backup(ids::run(number), agent(1), ids::vault(), source());
         self.done(Actor::System, StartRun { run: RunRow { policy: Some(name("docs")), ..run } });
         let (session, run, point) = (ids::session(number), ids::run(number), ids::point(number));
         self.done(Actor::Agent(agent(1)), BeginSession { session, run, point });
         let previous = self.query().session(&session).unwrap().previous;
-        let mut commit = commit(number, number, agent(1), state);
+        let mut commit = commit(number, number, agent(1), PointState::Complete);
         commit.point.policy = Some(name("docs"));
         commit.point.previous = previous;
+        change(&mut commit.point);
         self.done(Actor::Agent(agent(1)), commit);
     }
 }
@@ -160,6 +182,38 @@ pub(crate) fn act(what: u8, who: u8, number: u8) -> (Actor, Command) {
     }
 }
 
+/// A step of a story that has points; what is forgotten, held and lost is mostly theirs.
+pub(crate) fn step(story: &mut Story, (what, who, number): (u8, u8, u8)) {
+    let next = 10 + u8::try_from(story.query().runs().count()).unwrap_or(u8::MAX - 10);
+    let points: Vec<PointId> =
+        story.query().points(None).filter_map(Result::ok).map(|point| point.id).collect();
+    let pick = |number: u8| points.get(usize::from(number)).map_or(number, |id| id.as_bytes()[0]);
+    let (one, other) = (pick(who), pick(number));
+    let command: Command = match what {
+        0 => policy(Some(last(u32::from(who) + 1))).into(),
+        1 => return story.backup_docs(next, PointState::Partial),
+        2 | 3 => return story.backup_docs(next, PointState::Complete),
+        4 => return story.backup_sized(next, 100 * u64::from(who)),
+        5 => hold(number, Held::Point(ids::point(one))).into(),
+        6 => release(number, Held::Point(ids::point(one))).into(),
+        7 => JudgePoint { point: ids::point(one), is_whole: number % 2 == 0 }.into(),
+        8 => {
+            let (session, purpose) = (ids::session(next), "restore".to_owned());
+            BeginRead { session, point: ids::point(one), purpose, run: None }.into()
+        }
+        9 => {
+            story.pass(Duration::from_secs(400 * u64::from(number)));
+            return;
+        }
+        _ => {
+            let both = vec![story.planned(&[other], one), story.planned(&[pick(who + 1)], one)];
+            let sources = both.into_iter().take(1 + usize::from(what % 2)).collect();
+            ForgetPoints { sources, despite_anomalies: (number == 0).then_some(true) }.into()
+        }
+    };
+    story.try_as_admin(command);
+}
+
 /// What holds of points that were forgotten, whatever was said.
 pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     let live: Vec<PointRow> = query.points(None).collect::<Result<_, _>>().unwrap();
@@ -167,7 +221,9 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
         let gone = gone.unwrap().point;
         let is_live = query.row::<PointRow>(gone.id.as_bytes()).unwrap().is_some();
         super::ensure(!is_live, "a forgotten point is not there")?;
-        let outlived = live.iter().any(|newer| outlives(newer, &gone));
+        // What was lost since was there when the other went.
+        let was_whole = |newer: &PointRow| PointRow { lost: None, ..newer.clone() };
+        let outlived = live.iter().any(|newer| outlives(&was_whole(newer), &gone));
         super::ensure(outlived, "and a newer one that is as good is left of its source")?;
     }
     Ok(())
@@ -205,8 +261,20 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("forget_points", forget(&[1, 2], 3).into()),
         (
             "forget_points_by_class",
-            ForgetPoints { class_revision: Some(4), ..forget(&[1], 3) }.into(),
+            of_one(OutlivedPoints { class_revision: Some(4), ..outlived(&[1], 3) }).into(),
         ),
+        (
+            "forget_points_of_two",
+            ForgetPoints {
+                sources: vec![
+                    OutlivedPoints { losses: 3, ..outlived(&[1], 3) },
+                    OutlivedPoints { policy: name("mail"), ..outlived(&[4], 5) },
+                ],
+                despite_anomalies: Some(true),
+            }
+            .into(),
+        ),
+        ("judge_point", JudgePoint { point: ids::point(3), is_whole: false }.into()),
         ("forget_runs", ForgetRuns { runs: vec![ids::run(1)] }.into()),
     ]
 }

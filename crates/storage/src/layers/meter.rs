@@ -5,11 +5,11 @@
 //! call that is dropped is counted as a call and as nothing else.
 
 use super::Operation;
-use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{array, ops::Range, time::Duration};
-use holdfast_common::{Error, Result};
+use holdfast_common::{Error, Lock, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
@@ -192,6 +192,14 @@ impl ObjectStore for Meter {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         Box::pin(self.count(Operation::Keeps, self.inner.keeps(), |_| 0))
+    }
+
+    fn locking(&self) -> Pending<'_, Locking> {
+        Box::pin(self.count(Operation::Locking, self.inner.locking(), |_| 0))
+    }
+
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        Box::pin(self.count(Operation::Lock, self.inner.lock(name, lock), |_| 0))
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -23,19 +23,23 @@ pub enum Operation {
     Head,
     Keeps,
     List,
+    Lock,
+    Locking,
     Probe,
     Put,
     Replace,
 }
 
 impl Operation {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Delete,
         Self::Get,
         Self::GetRange,
         Self::Head,
         Self::Keeps,
         Self::List,
+        Self::Lock,
+        Self::Locking,
         Self::Probe,
         Self::Put,
         Self::Replace,
@@ -49,6 +53,8 @@ impl Operation {
             Self::Head => "head",
             Self::Keeps => "keeps",
             Self::List => "list",
+            Self::Lock => "lock",
+            Self::Locking => "locking",
             Self::Probe => "probe",
             Self::Put => "put",
             Self::Replace => "replace",

@@ -5,11 +5,11 @@
 //! whose code says that another try may help are tried again. An acknowledgement lost on the way
 //! shows here as `existed` of a put, or as `false` of a delete, whose work was done all the same.
 
-use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
-use holdfast_common::{Entropy, Error, Result};
+use holdfast_common::{Entropy, Error, Lock, Result};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +118,14 @@ impl ObjectStore for Retry {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         Box::pin(async move { self.persist(|| self.inner.keeps()).await })
+    }
+
+    fn locking(&self) -> Pending<'_, Locking> {
+        Box::pin(async move { self.persist(|| self.inner.locking()).await })
+    }
+
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        Box::pin(async move { self.persist(|| self.inner.lock(name, lock)).await })
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

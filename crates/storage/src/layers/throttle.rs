@@ -5,11 +5,11 @@
 //! run; whole objects, whose size is not known before, pay after and let the next one wait. A call
 //! that is dropped while it waits has still paid: the bound holds, the rate errs low.
 
-use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{num::NonZeroU64, num::NonZeroUsize, ops::Range, time::Duration};
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Lock, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -133,6 +133,20 @@ impl ObjectStore for Throttle {
         Box::pin(async move {
             let _turn = self.turn().await?;
             self.inner.keeps().await
+        })
+    }
+
+    fn locking(&self) -> Pending<'_, Locking> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            self.inner.locking().await
+        })
+    }
+
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            self.inner.lock(name, lock).await
         })
     }
 

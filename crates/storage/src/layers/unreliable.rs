@@ -6,11 +6,11 @@
 //! stores that are not atomic), or is slow. The seed is in its `Debug` form and in every error.
 
 use super::Operation;
-use crate::store::{Keeps, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
+use crate::store::{Keeps, Locking, ObjectMeta, ObjectStore, Pending, Probe, Receipt};
 use crate::{ObjectName, ObjectPrefix};
 use bytes::Bytes;
 use core::{fmt, ops::Range, time::Duration};
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Lock, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -199,6 +199,14 @@ impl ObjectStore for Unreliable {
 
     fn keeps(&self) -> Pending<'_, Keeps> {
         Box::pin(self.endure(Operation::Keeps, "", self.inner.keeps()))
+    }
+
+    fn locking(&self) -> Pending<'_, Locking> {
+        Box::pin(self.endure(Operation::Locking, "", self.inner.locking()))
+    }
+
+    fn lock<'a>(&'a self, name: &'a ObjectName, lock: Lock) -> Pending<'a, Lock> {
+        Box::pin(self.endure(Operation::Lock, name.as_str(), self.inner.lock(name, lock)))
     }
 
     fn probe(&self) -> Pending<'_, Probe> {

@@ -6,11 +6,12 @@
 use crate::place::{Place, is_endpoint};
 use aws_credential_types::Credentials;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+use holdfast_common::Timestamp;
 
 /// Where an endpoint of one's own says nothing of a region, it takes this one.
 const REGION_USUAL: &str = "us-east-1";
 const KNOWN: &[&str] =
-    &["endpoint", "kms_key", "path_style", "profile", "region", "sse", "storage_class"];
+    &["at", "endpoint", "kms_key", "path_style", "profile", "region", "sse", "storage_class"];
 
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -23,6 +24,8 @@ pub(super) struct Options {
     pub(super) storage_class: Option<StorageClass>,
     pub(super) encryption: Option<ServerSideEncryption>,
     pub(super) kms_key: Option<String>,
+    /// It is read as it was at this moment.
+    pub(super) at: Option<Timestamp>,
     /// Instead of what is found where the process runs.
     pub(super) keys: Option<Credentials>,
 }
@@ -57,6 +60,8 @@ impl Options {
         let storage_class = place.option("storage_class").map(storage_class).transpose()?;
         let region = option("region").or_else(|| endpoint.as_ref().map(|_| REGION_USUAL.into()));
         let profile = option("profile");
+        let at = place.option("at").map(str::parse).transpose();
+        let at = at.map_err(|_| "at is a moment: 2026-11-20T08:00:00Z".to_owned())?;
         Ok(Self {
             place,
             endpoint,
@@ -66,6 +71,7 @@ impl Options {
             storage_class,
             encryption,
             kms_key,
+            at,
             keys: None,
         })
     }

@@ -236,7 +236,7 @@ impl S3Store {
         (probe.create_only, probe.checked) = (proof.create_only, Some(proof.check.is_some()));
         probe.versioned = self.is_versioned().await.ok();
         // Who may not lock is not refused to write: its locks are not claimed.
-        match self.locking().await {
+        match self.try_locks().await {
             Ok(locking) => probe.locking = locking,
             Err(error) if error.is_retryable() => return Err(error),
             Err(error) => probe.locking_refused = Some(error),
@@ -264,7 +264,7 @@ impl S3Store {
     }
 
     /// What time it is there, by the head of an answer.
-    async fn now(&self) -> Option<Timestamp> {
+    pub(super) async fn now(&self) -> Option<Timestamp> {
         let (bucket, date) = (&self.place().container, DateOf::default());
         let head = self.client().await.head_bucket().bucket(bucket);
         // Any answer has a date, a refusal too.
@@ -282,7 +282,7 @@ impl S3Store {
 
     /// What becomes of a version that is locked, where locks are said to be on. What may not be
     /// tried, or does not come to an end, is not claimed.
-    async fn locking(&self) -> Result<Locking> {
+    pub(super) async fn try_locks(&self) -> Result<Locking> {
         let bucket = &self.place().container;
         let client = self.client().await;
         let asked = client.get_object_lock_configuration().bucket(bucket).send().await;

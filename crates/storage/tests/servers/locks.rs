@@ -2,9 +2,11 @@
 //! behind a line so slow that a short one ends before it is looked at.
 
 use crate::double::{said, serve_with_bodies};
+use crate::s3::store;
 use bytes::Bytes;
-use holdfast_storage::{Locking, ObjectStore, S3Store};
-use holdfast_testkit_servers::{Bucket, Ministack};
+use holdfast_common::{Clock, Code, Lock, LockClass, SystemClock, Timestamp};
+use holdfast_storage::{Locking, ObjectName, ObjectStore, S3Store};
+use holdfast_testkit_servers::{Bucket, Ceph, Ministack};
 use std::{
     collections::HashMap,
     io::{Read, Write},
@@ -102,4 +104,125 @@ async fn a_lock_is_found_out_on_a_slow_line_too() {
     let store = S3Store::open(&place).unwrap().with_keys(&key, &secret);
     let probe = store.probe().await.unwrap();
     assert_eq!(probe.locking, Locking::Enforced, "{probe:?}");
+}
+
+fn now() -> Timestamp {
+    SystemClock::start().now()
+}
+
+/// Every name below a prefix, by pages of two.
+async fn names(store: &dyn ObjectStore, prefix: &str) -> Vec<String> {
+    let (prefix, mut found): (_, Vec<ObjectName>) = (prefix.parse().unwrap(), Vec::new());
+    loop {
+        let page = store.list(&prefix, found.last(), 2).await.unwrap();
+        if page.is_empty() {
+            return found.iter().map(|name| name.as_str().to_owned()).collect();
+        }
+        found.extend(page.into_iter().map(|meta| meta.name));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_all_keys_takes_nothing_away_that_is_locked() {
+    for bucket in
+        [Ceph::shared().locking_bucket("held"), Ministack::shared().locking_bucket("held")]
+    {
+        let at_server = bucket.endpoint.clone();
+        let store = store(&bucket, "/vault", "");
+        let name = |number: u8| -> ObjectName { format!("points/{number:032x}").parse().unwrap() };
+        for number in 0..7 {
+            store.put_new(&name(number), Bytes::from(format!("bytes {number}"))).await.unwrap();
+        }
+        let until = now().plus(Duration::from_secs(30));
+        let class = LockClass::Compliance;
+        for number in 0..6 {
+            let lock = store.lock(&name(number), Lock { class, until }).await.unwrap();
+            assert!(lock.covers(&Lock { class, until }), "{at_server}: {lock:?}");
+        }
+        let before = now();
+        // Times of objects are told by the second.
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+
+        let kept = bucket.ravage();
+        assert_eq!(kept.len(), 6, "{at_server}: {kept:?}");
+        for number in 0..6 {
+            let found = store.get(&name(number), 100).await.map_err(|error| error.code);
+            assert_ne!(found, Ok(Bytes::from(format!("bytes {number}"))), "{at_server}");
+        }
+
+        let past = crate::s3::store(&bucket, "/vault", &format!("&at={before}"));
+        let wanted: Vec<_> = (0..6).map(|number| name(number).as_str().to_owned()).collect();
+        assert_eq!(names(&*past, "points/").await, wanted, "{at_server}");
+        for number in 0..6 {
+            let bytes = format!("bytes {number}");
+            let found = past.get(&name(number), 100).await;
+            assert_eq!(
+                found.map_err(|e| format!("{at_server}: {e:?}")).unwrap(),
+                bytes,
+                "{at_server}"
+            );
+            assert_eq!(
+                past.get_range(&name(number), 6..7).await.unwrap(),
+                bytes[6..],
+                "{at_server}"
+            );
+            assert_eq!(past.head(&name(number)).await.unwrap().unwrap().length, 7);
+        }
+        assert_eq!(past.head(&name(6)).await.unwrap(), None, "it was not locked");
+        assert_eq!(past.get(&name(6), 100).await.unwrap_err().code, Code::ObjectMissing);
+        let early = format!("&at={}", before.minus(Duration::from_secs(3600)));
+        let early = crate::s3::store(&bucket, "/vault", &early);
+        assert_eq!(names(&*early, "points/").await, [""; 0], "{at_server}");
+        let refused = [
+            past.put_new(&name(9), Bytes::new()).await.map(drop),
+            past.replace(&name(0), Bytes::new()).await,
+            past.delete(&name(0)).await.map(drop),
+            past.lock(&name(0), Lock { class, until }).await.map(drop),
+        ];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().code, Code::LocationReadOnly, "{at_server}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_only_grows_and_goes_with_what_replaces_its_object() {
+    let buckets =
+        [Ceph::shared().locking_bucket("grown"), Ministack::shared().locking_bucket("grown")];
+    for bucket in buckets {
+        let at_server = bucket.endpoint.clone();
+        let (store, name) = (store(&bucket, "", ""), "vault".parse().unwrap());
+        assert_eq!(store.locking().await.unwrap(), Locking::Enforced, "{at_server}");
+        store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+        let lock = |class, seconds| Lock { class, until: now().plus(Duration::from_secs(seconds)) };
+        let first = lock(LockClass::Governance, 20);
+        let held = store.lock(&name, first).await.unwrap();
+        assert!(
+            held.covers(&first) && held.class == LockClass::Governance,
+            "{at_server}: {held:?}"
+        );
+        // A shorter one that is weaker changes nothing; a stronger one keeps the later day.
+        let stronger = store.lock(&name, lock(LockClass::Compliance, 5)).await.unwrap();
+        assert_eq!(stronger, Lock { class: LockClass::Compliance, ..held }, "{at_server}");
+        let same = store.lock(&name, lock(LockClass::Governance, 1)).await.unwrap();
+        assert_eq!(same, stronger, "{at_server}");
+
+        assert_eq!(store.delete(&name).await.unwrap_err().code, Code::ObjectLocked);
+        store.replace(&name, Bytes::from_static(b"w")).await.unwrap();
+        let after = store.lock(&name, lock(LockClass::Governance, 1)).await.unwrap();
+        assert_eq!(after, stronger, "{at_server}: what took its place");
+        assert_eq!(bucket.ravage().len(), 2, "{at_server}: both versions stay");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_locked_no_lock_is_claimed() {
+    for bucket in [Ceph::shared().bucket("lockless"), Ministack::shared().bucket("lockless")] {
+        let (store, name) = (store(&bucket, "", ""), "vault".parse().unwrap());
+        store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+        assert_eq!(store.locking().await.unwrap(), Locking::Off);
+        let lock = Lock { class: LockClass::Compliance, until: now() };
+        let refused = store.lock(&name, lock).await.unwrap_err();
+        assert!(!refused.is_retryable(), "{refused}");
+    }
 }

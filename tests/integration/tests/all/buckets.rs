@@ -13,20 +13,20 @@ use std::{
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// A cluster of one whose locations are what is named, with keys in its environment.
-struct Cluster {
-    scratch: Scratch,
+pub(crate) struct Cluster {
+    pub(crate) scratch: Scratch,
     keys: Bucket,
     coordinator: Option<Service>,
     agent: Option<Service>,
 }
 
 /// The location in a bucket, below a prefix.
-fn url(bucket: &Bucket) -> String {
+pub(crate) fn url(bucket: &Bucket) -> String {
     format!("s3:{}/clinic/vault?endpoint={}", bucket.name, bucket.endpoint)
 }
 
 impl Cluster {
-    fn over(keys: &Bucket, locations: &[(&str, String)]) -> Self {
+    pub(crate) fn over(keys: &Bucket, locations: &[(&str, String)]) -> Self {
         let scratch = Scratch::new();
         let mut cluster = Self { scratch, keys: keys.clone(), coordinator: None, agent: None };
         let dir = cluster.scratch.join("c");
@@ -83,20 +83,20 @@ impl Cluster {
         self.scratch.join("c/operator.toml")
     }
 
-    fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.command();
         command.args(["--output", "json"]).args(arguments);
         Outcome::of(Some(&self.context()), &mut command)
     }
 
     /// The same without a cluster.
-    fn alone(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn alone(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.command();
         command.args(["--output", "json"]).args(arguments);
         Outcome::of(None, &mut command)
     }
 
-    fn source(&self, name: &str, seed: u64) -> PathBuf {
+    pub(crate) fn source(&self, name: &str, seed: u64) -> PathBuf {
         let source = self.scratch.join(name);
         for number in 0..6 {
             write(&source.join(number.to_string()), noise(seed + number, 2_500_000));
@@ -104,7 +104,7 @@ impl Cluster {
         source
     }
 
-    fn backup(&self, source: &Path) -> String {
+    pub(crate) fn backup(&self, source: &Path) -> String {
         let told = self.run(&["backup", "--path", source.to_str().unwrap()]).ok().object();
         assert_eq!(told["state"], "done", "{told}");
         told["point"].as_str().unwrap().to_owned()
@@ -117,7 +117,7 @@ impl Cluster {
     }
 }
 
-fn assert_same(source: &Path, to: &Path, name: &str) {
+pub(crate) fn assert_same(source: &Path, to: &Path, name: &str) {
     let back = to.join(source.strip_prefix("/").unwrap());
     Tree::of(source).assert_same(&Tree::of(&back), name);
 }

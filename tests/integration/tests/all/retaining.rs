@@ -7,7 +7,10 @@ use crate::{
 };
 use holdfast_common::PointId;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 pub fn policy(agent: &str, source: &Path, retention: &str) -> String {
     format!(
@@ -66,8 +69,12 @@ impl Scene {
         Tree::of(&self.source).assert_same(&Tree::of(&back), point);
     }
 
+    fn location(&self) -> PathBuf {
+        self.scratch.join("d/location")
+    }
+
     fn objects(&self) -> Vec<PathBuf> {
-        let objects = Objects::of(&self.scratch.join("d/location"));
+        let objects = Objects::of(&self.location());
         ["points", "reach", "packs"].iter().flat_map(|below| objects.below(below)).collect()
     }
 }
@@ -185,7 +192,9 @@ fn what_is_young_and_what_is_held_stays_whatever_the_rules_say() {
     let id = held["id"].as_str().unwrap();
     scene.run(&["hold", "release", id]).fails(4, "confirm.answer_missing");
     scene.run(&["hold", "release", &id[..8], "--reason", "settled", "--yes"]).ok();
-    scene.run(&["hold", "release", id, "--yes"]).fails(3, "hold.id_unknown");
+    let again = scene.run(&["hold", "release", id, "--yes"]).ends(3).error();
+    assert_eq!(again["code"], "hold.id_unknown");
+    assert!(again["message"].as_str().unwrap().contains("ended at 20"), "{again}");
     let listed = scene.run(&["hold", "list"]).ok().object()["holds"].clone();
     assert!(listed[0]["ended"].is_string(), "it is seen for a day: {listed:#}");
     let audit = scene.run(&["audit", "list"]).ok().object();
@@ -204,6 +213,79 @@ fn held_fields(held: &Value) -> Value {
     let mut fields = held.as_object().unwrap().clone();
     fields.remove("schema");
     Value::Object(fields)
+}
+
+const LAST: &str = "retention = { last = 1, protect_for = \"0s\" }";
+
+#[test]
+fn a_newest_point_that_is_lost_lets_no_good_one_go_until_it_is_back() {
+    let scene = Scene::start(LAST);
+    let made: Vec<String> = (1..=2).map(|seed| scene.back_up(seed)).collect();
+    let record = scene.location().join("points").join(&made[1]);
+    let bytes = fs::read(&record).unwrap();
+    fs::remove_file(&record).unwrap();
+    scene.run(&["verify", "--all", "--level", "structure"]).ends(7);
+    let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(plan["forgotten"], json!([]), "{plan:#}");
+    assert_eq!(reasons_of(&plan, &made[0]), ["last", "newest"]);
+    let to = scene.scratch.join("good");
+    scene.run(&["restore", &made[0], "--to", to.to_str().unwrap()]).ok();
+    fs::write(&record, bytes).unwrap();
+    scene.run(&["verify", "--all", "--level", "structure"]).ok();
+    let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(plan["forgotten"], json!([made[0]]), "{plan:#}");
+}
+
+#[test]
+fn what_lay_in_a_lost_points_object_is_sent_again_and_holds_the_rules_up_until_then() {
+    let scene = Scene::start(LAST);
+    // What is small lies in the first one's object, and the second one needs it.
+    let made = [scene.back_up_as_it_is(), scene.back_up(2)];
+    fs::remove_file(scene.location().join("points").join(&made[0])).unwrap();
+    scene.run(&["verify", "--all", "--level", "storage"]).ends(7);
+    let plan = scene.run(&["retain", "docs", "--dry-run"]).ok().object();
+    assert_eq!(reasons_of(&plan, &made[0]), ["damaged"], "{plan:#}");
+    scene.run(&["retain", "docs", "--yes"]).ok();
+    assert_eq!(ids(&scene.run(&["points"]).ok().object()).len(), 2);
+    let whole = scene.back_up(3);
+    scene.restores(&whole);
+    let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    let forgotten = plan["forgotten"].as_array().unwrap();
+    assert_eq!(forgotten.len(), 2, "a pack is lost, and what stays does not need it: {plan:#}");
+}
+
+#[test]
+fn a_pack_that_only_old_points_need_holds_nothing_up_when_it_is_lost() {
+    let scene = Scene::start(LAST);
+    // In the pack of the second one is nothing that the third one has.
+    let old = [scene.back_up_as_it_is(), scene.back_up(1)];
+    let pack = Objects::of(&scene.location()).below("packs").remove(0);
+    let newest = scene.back_up(2);
+    fs::remove_file(pack).unwrap();
+    scene.run(&["verify", "--all", "--level", "structure"]).ends(7);
+    let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(plan["forgotten"].as_array().unwrap().len(), old.len(), "{plan:#}");
+    scene.restores(&newest);
+}
+
+#[test]
+fn a_source_that_seems_empty_lets_the_last_good_point_go_only_when_a_person_says_so() {
+    let scene = Scene::start(LAST);
+    let good = scene.back_up_as_it_is();
+    fs::remove_dir_all(&scene.source).unwrap();
+    fs::create_dir(&scene.source).unwrap();
+    let junk: Vec<String> = (1..=2).map(|_| scene.back_up_as_it_is()).collect();
+    let plan = scene.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(plan["forgotten"], json!([junk[0]]), "{plan:#}");
+    assert_eq!(reasons_of(&plan, &good), ["anomaly"]);
+    assert_eq!(plan["points"][2]["bytes"], 0, "asked for");
+    let despite = ["retain", "docs", "--despite-anomalies", "--yes"];
+    let plan = scene.run(&despite).ok().object();
+    assert_eq!(plan["forgotten"], json!([good]), "{plan:#}");
+    let gone = scene.run(&["points", "--forgotten"]).ok().object();
+    assert!(gone.to_string().contains("despite anomalies"), "{gone:#}");
+    let elsewhere = ["points", "--forgotten", "--from-location", "local:/nowhere"];
+    scene.run(&elsewhere).ends(2);
 }
 
 #[test]

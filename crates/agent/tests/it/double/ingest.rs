@@ -48,6 +48,7 @@ impl v1::ingest_server::Ingest for Service {
             chunks: Some(CHUNKS),
             previous_point: previous.map(|point| Bytes::copy_from_slice(point.as_bytes())),
             point_id: Bytes::copy_from_slice(point.as_bytes()),
+            successions: Vec::new(),
         }))
     }
 

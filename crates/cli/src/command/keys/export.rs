@@ -51,7 +51,11 @@ pub(super) async fn export(
 }
 
 /// The operator's key that was named, or the one that `cluster init` made beside the context.
-fn operator_key(vault: &str, named: Option<KekSource>, demand: &Demand<'_>) -> Result<Kek> {
+pub(super) fn operator_key(
+    vault: &str,
+    named: Option<KekSource>,
+    demand: &Demand<'_>,
+) -> Result<Kek> {
     let beside = demand.context()?.with_file_name("operator.kek");
     let beside = beside.exists().then_some(KekSource::File(beside));
     let Some(source) = named.or(beside) else {

@@ -1,12 +1,15 @@
-//! `holdfast keys`: which keys there are, and the recovery bundle, which is what the worst day
-//! needs: `export` it, `verify` that it opens, `import` it under a new KEK when the old one is
-//! lost.
+//! `holdfast keys`: which keys there are, new versions of them, and the recovery bundle, which is
+//! what the worst day needs: `export` it, `verify` that it opens, `import` it under a new KEK when
+//! the old one is lost.
 //!
 //! A bundle counts when it opens what was backed up, by itself. In operator custody only one that
 //! was made with the operator's key does.
 
 mod export;
 mod import;
+mod list;
+mod rewrap;
+mod rotate;
 
 use crate::{
     client::{Admin, Client},
@@ -35,9 +38,15 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List the vaults' keys
+    /// List the versions of the vaults' keys, the KEKs that wrap them, and the bundles
     #[command(after_help = EXAMPLES)]
     List,
+    /// Give a vault's keys a new version, which seals all new sessions
+    #[command(after_help = EXAMPLES)]
+    Rotate(rotate::Arguments),
+    /// Wrap every key of the cluster under another KEK
+    #[command(after_help = EXAMPLES)]
+    Rewrap(rewrap::Arguments),
     /// Write a recovery bundle, sealed under a passphrase
     #[command(after_help = EXAMPLES)]
     Export {
@@ -65,7 +74,9 @@ enum Verb {
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
-        Verb::List => list(demand).await?,
+        Verb::List => list::list(demand).await?,
+        Verb::Rewrap(arguments) => rewrap::rewrap(arguments, demand).await?,
+        Verb::Rotate(arguments) => rotate::rotate(arguments, demand).await?,
         Verb::Export { to, kek, passphrase } => {
             export::export(&to, kek, &passphrase, demand).await?;
         }
@@ -73,31 +84,6 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         Verb::Import(arguments) => import::import(arguments, demand).await?,
     }
     Ok(Ending::Done)
-}
-
-async fn list(demand: &Demand<'_>) -> Result<()> {
-    let vaults = vaults(&demand.client().await?).await?;
-    demand.output.answer(
-        || {
-            let key = |(name, spec): &(String, v1::VaultSpec)| {
-                json!({
-                    "vault": name,
-                    "vault_id": hex::encode(&spec.id),
-                    "version": spec.key_version,
-                    "custody": spec.custody,
-                })
-            };
-            json!({ "keys": vaults.iter().map(key).collect::<Vec<_>>() })
-        },
-        || {
-            let mut table = Table::new(["vault", ">version", "custody", "vault id"]);
-            for (name, spec) in &vaults {
-                let id = hex::encode(&spec.id);
-                table.row([name.clone(), spec.key_version.to_string(), spec.custody.clone(), id]);
-            }
-            table.render()
-        },
-    )
 }
 
 async fn vaults(client: &Client) -> Result<Vec<(String, v1::VaultSpec)>> {
@@ -195,6 +181,8 @@ fn text(contents: &BundleContents) -> String {
 pub const EXAMPLES: &str = "\
 Examples:
   holdfast keys list
+  holdfast keys rotate main
+  holdfast keys rewrap --to file:/etc/holdfast/kek-2
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

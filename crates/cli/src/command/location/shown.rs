@@ -108,10 +108,13 @@ pub(super) fn fields(location: &v1::LocationStatus) -> Value {
         "disabled_since": json_time(location.disabled_since_ns),
         "required_by": location.required_by,
         "copies": location.copies.iter().map(copy_fields).collect::<Vec<_>>(),
+        "locks": location.locks.iter().map(lock_fields).collect::<Vec<_>>(),
+        "checks": location.checks.iter().map(check_fields).collect::<Vec<_>>(),
         "answers": location.answers,
         "free_bytes": location.free_bytes,
         "calls": location.calls,
         "errors": location.errors,
+        "bytes_read": location.bytes_read,
         "last_error": location.last_error.as_ref().map(|error| json!({
             "code": error.code,
             "message": error.message,
@@ -134,6 +137,83 @@ fn copy_fields(copy: &v1::CopyStatus) -> Value {
         "lag_bytes": copy.bytes,
         "problem": problem,
     })
+}
+
+fn lock_fields(lock: &v1::LockStatus) -> Value {
+    let problem =
+        (!lock.code.is_empty()).then(|| json!({ "code": lock.code, "message": lock.message }));
+    json!({
+        "vault": lock.vault,
+        "class": lock.class,
+        "until": json_time(lock.until_ns),
+        "covers": json_time(lock.covers_ns),
+        "objects": lock.objects,
+        "problem": problem,
+    })
+}
+
+/// One line for each vault that locks what it keeps.
+fn locks_text(location: &v1::LocationStatus, lock: &v1::LockStatus) -> String {
+    let v1::LockStatus { vault, class, objects, .. } = lock;
+    let held = match lock.until_ns {
+        None => "nothing is locked yet".to_owned(),
+        until => {
+            let (until, covers) =
+                (figures::time_if_any(until), figures::time_if_any(lock.covers_ns));
+            format!("{objects} objects until {until}, of points up to {covers}")
+        }
+    };
+    let problem = match lock.code.is_empty() {
+        true => String::new(),
+        false => format!(": {}: {}", lock.code, lock.message),
+    };
+    format!("{} ({class} {vault}): {held}{problem}", location.name)
+}
+
+fn check_fields(check: &v1::CheckStatus) -> Value {
+    let pass = |pass: &v1::CheckPass| {
+        json!({
+            "began": json_time(Some(pass.began_ns)),
+            "ended": json_time(pass.ended_ns),
+            "objects": pass.objects,
+            "bytes": pass.bytes,
+            "damaged": pass.damaged,
+            "healed": pass.healed,
+        })
+    };
+    json!({
+        "vault": check.vault,
+        "state": check.state,
+        "bytes_per_day": check.bytes_per_day,
+        "oldest": json_time(check.oldest_ns),
+        "since": json_time(check.since_ns),
+        "progress": f64::from(check.thousandths) / 1000.0,
+        "pass": check.pass.as_ref().map(pass),
+        "last": check.last.as_ref().map(pass),
+        "damage": check.damage,
+    })
+}
+
+/// One line for each vault that is read back from a location.
+fn check_text(location: &v1::LocationStatus, check: &v1::CheckStatus) -> String {
+    let oldest = match check.oldest_ns {
+        Some(oldest) => format!("the oldest check is of {}", figures::time_if_any(Some(oldest))),
+        None => "not all was read back yet".to_owned(),
+    };
+    let pass = match (&check.pass, check.state.as_str()) {
+        (_, "off") => "off; ".to_owned(),
+        (Some(pass), _) => {
+            let (share, bytes) = (check.thousandths / 10, figures::size(pass.bytes));
+            format!("at {share} %, {bytes} read; ")
+        }
+        (None, _) => String::new(),
+    };
+    let damage = match check.damage {
+        0 => String::new(),
+        1 => "; 1 object is damaged".to_owned(),
+        count => format!("; {count} objects are damaged"),
+    };
+    format!("{} ({}): {pass}{oldest}{damage}", location.name, check.vault)
 }
 
 /// One line for each vault that a location may lack something of.
@@ -162,8 +242,11 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
         ["location", "region", "state", "required by", ">free", ">calls", ">errors", "url"];
     let mut table = Table::new(columns);
     let (mut errors, mut copies) = (Vec::new(), Vec::new());
+    let (mut checks, mut locks) = (Vec::new(), Vec::new());
     for location in locations {
+        checks.extend(location.checks.iter().map(|check| check_text(location, check)));
         copies.extend(location.copies.iter().map(|copy| copies_text(location, copy)));
+        locks.extend(location.locks.iter().map(|lock| locks_text(location, lock)));
         let state = match location.answers {
             Some(false) => "does not answer".to_owned(),
             _ => location.state.clone(),
@@ -186,6 +269,12 @@ pub(super) fn table(locations: &[v1::LocationStatus]) -> String {
     let mut parts = vec![table.render()];
     if !copies.is_empty() {
         parts.push(format!("copies\n{}", copies.join("\n")));
+    }
+    if !locks.is_empty() {
+        parts.push(format!("locks\n{}", locks.join("\n")));
+    }
+    if !checks.is_empty() {
+        parts.push(format!("read back\n{}", checks.join("\n")));
     }
     if !errors.is_empty() {
         parts.push(format!("newest errors\n{}", errors.join("\n")));

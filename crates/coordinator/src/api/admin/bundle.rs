@@ -3,7 +3,10 @@
 //! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
 //! not remembered: the operator adds the private halves and says which bundle came of it.
 
-use crate::{house::House, keys::secrets};
+use crate::{
+    house::House,
+    keys::{custody::all_keys, secrets},
+};
 use bytes::Bytes;
 use holdfast_common::{Result, Timestamp, VaultId, limits};
 use holdfast_keyring::{
@@ -57,13 +60,26 @@ pub(super) async fn complete(
 
 fn operators_objects(house: &House) -> Result<Vec<Bytes>> {
     let vaults = house.ledger.query().vaults()?;
-    let operators = vaults.into_iter().filter(|row| row.custody == row::Custody::Operator);
-    Ok(operators.map(|row| Vec::from(row.key_object).into()).collect())
+    let mut objects = Vec::new();
+    for row in vaults.into_iter().filter(|row| row.custody == row::Custody::Operator) {
+        let older = house.ledger.query().key_versions(&row.id)?;
+        objects.extend(older.into_iter().map(|row| Vec::from(row.key_object).into()));
+        objects.push(Vec::from(row.key_object).into());
+    }
+    Ok(objects)
 }
 
 fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
     let vaults = house.ledger.query().vaults()?;
     Ok(vaults.iter().map(|row| BundledKey { vault: row.id, version: row.key_version }).collect())
+}
+
+/// The newest bundle that opens everything; one that was proved comes before those that were not.
+pub(super) fn newest(house: &House) -> Result<Option<BundleRow>> {
+    let needed = newest_keys(house)?;
+    let mut known = house.ledger.query().bundles()?;
+    known.retain(|row| needed.iter().all(|key| row.keys.contains(key)));
+    Ok(known.into_iter().max_by_key(|row| (row.verified, row.exported)))
 }
 
 /// What is wrong as long as no bundle with the newest keys was proved to open, and lately. A trial
@@ -150,7 +166,7 @@ impl Standing {
 fn export(house: &House, passphrase: &str) -> Result<Vec<u8>> {
     let query = house.ledger.query();
     let cluster = query.cluster()?;
-    let kek = house.keys()?.custodian.kek();
+    let kek = &house.keys()?.custodian.kek();
     let contents = BundleContents {
         created: house.ledger.now(),
         cluster: cluster.id,
@@ -180,7 +196,7 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
             Custody::Coordinator => Custody::Coordinator,
             Custody::Operator => Custody::Operator,
         },
-        keys: object.unwrap_coordinator(house.keys()?.custodian.kek())?,
+        keys: all_keys(&house.ledger.query(), row, &house.keys()?.custodian.kek())?,
     })
 }
 

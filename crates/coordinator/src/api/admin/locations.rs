@@ -5,7 +5,7 @@
 //! lies elsewhere now, is brought what its vaults' other locations hold and it lacks.
 
 use super::{
-    copies, render,
+    checks, copies, locks, render,
     resources::{insist_on_settled, settled_location},
 };
 use crate::{
@@ -24,7 +24,7 @@ use holdfast_ledger::{
     level::COPIES,
     row::{LocationRow, VaultRow},
 };
-use holdfast_storage::{LocationUrl, url};
+use holdfast_storage::{LocationUrl, layers::Operation, url};
 use holdfast_wire::{parse, v1};
 use std::time::Duration;
 
@@ -123,9 +123,12 @@ async fn status(house: &House, row: &LocationRow, vaults: &[VaultRow]) -> v1::Lo
         free_bytes: seen.as_ref().and_then(|seen| seen.as_ref().ok().copied().flatten()),
         calls: figures.calls(),
         errors: figures.errors(),
+        bytes_read: figures.of(Operation::Get).bytes,
         last_error,
         answers: seen.map(|seen| seen.is_ok()),
         copies: copies::of(house, row, vaults).unwrap_or_default(),
+        locks: locks::of(house, row, vaults).unwrap_or_default(),
+        checks: checks::of(house, row, vaults).unwrap_or_default(),
     }
 }
 

@@ -1,12 +1,15 @@
 //! What operators do: one call a method, the work in files by theme.
 
 mod bundle;
+mod checks;
 mod cluster;
 mod collection;
 mod copies;
 mod failback;
+mod keys;
 mod listing;
 mod locations;
+mod locks;
 mod region;
 mod resources;
 mod retention;
@@ -97,6 +100,33 @@ impl Admin for AdminService {
         _: Request<v1::ListLocationsRequest>,
     ) -> Answer<v1::ListLocationsResponse> {
         answer(locations::list(&self.house).await)
+    }
+
+    async fn list_keys(&self, _: Request<v1::ListKeysRequest>) -> Answer<v1::ListKeysResponse> {
+        answer(keys::list(&self.house).await)
+    }
+
+    async fn plan_keys(
+        &self,
+        request: Request<v1::PlanKeysRequest>,
+    ) -> Answer<v1::PlanKeysResponse> {
+        answer(keys::plan(&self.house, request.get_ref()).await)
+    }
+
+    async fn rewrap_keys(
+        &self,
+        request: Request<v1::RewrapKeysRequest>,
+    ) -> Answer<v1::RewrapKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(keys::rewrap(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<v1::RotateKeysRequest>,
+    ) -> Answer<v1::RotateKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(keys::rotate(&self.house, actor, request.into_inner()).await)
     }
 
     async fn disable_location(

@@ -114,7 +114,9 @@ fn same_spec(a: &v1::Resource, b: &v1::Resource) -> bool {
 fn declared(vault: &v1::VaultSpec) -> impl PartialEq + use<> {
     let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let (required, following) = (names(&vault.required), names(&vault.following));
-    (required, following, vault.enough, vault.wait_secs, vault.copy_bytes_per_second_max)
+    let checks = (vault.check_bytes_per_day, vault.check_every_hours);
+    let (waits, lock) = ((vault.enough, vault.wait_secs), vault.lock.clone());
+    (required, following, waits, vault.copy_bytes_per_second_max, checks, lock)
 }
 
 /// A location under the one form of its URL, that is no other location's place.

@@ -3,7 +3,7 @@
 use super::listing::{in_one_message, pages};
 use crate::{
     house::House,
-    retain::{self, Carried, Plan, Wanted, Weight},
+    retain::{self, Anomalies, Carried, Plan, Wanted, Weight},
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, HoldId, Name, PointId, Result, Timestamp, limits};
@@ -34,10 +34,12 @@ async fn tell_plan(
     events: &Listener,
 ) -> Result<()> {
     let leader = house.ledger.leader_time().await?;
-    let plan = Arc::new(make(house, wanted(house, &request.policy)?, leader.now).await?);
-    let suspended = retain::insist_on_peace(house, &leader).err().or_else(|| plan.suspended());
+    let (wanted, anomalies) = (wanted(house, &request.policy)?, said(request.despite_anomalies));
+    let mut plan = make(house, (wanted, anomalies), leader.now).await?;
+    retain::look(house, &mut plan).await?;
+    let suspended = retain::insist_on_peace(house, &leader).err();
     let mut last = v1::RetentionEvent {
-        suspended: suspended.map(told).unwrap_or_default(),
+        suspended: suspended.as_ref().map(v1::ErrorDetail::from),
         cut: plan.cut.as_ref().map(Name::to_string).unwrap_or_default(),
         ..Default::default()
     };
@@ -69,8 +71,8 @@ fn told_points<'a>(house: &'a House, plan: &'a Plan, weight: Option<&'a Weight>)
     Box::new(pages(verdicts.filter_map(move |verdict| {
         // It may have gone since.
         let row = house.ledger.query().row::<PointRow>(verdict.id.as_bytes()).transpose()?;
-        let bytes = weight.and_then(|weight| weight.get(&verdict.id)).copied();
-        Some(row.and_then(|row| retained(house, &row, verdict, bytes.unwrap_or(0))))
+        let bytes = weight.map(|weight| weight.get(&verdict.id).copied().unwrap_or(0));
+        Some(row.and_then(|row| retained(house, &row, verdict, bytes)))
     })))
 }
 
@@ -82,7 +84,7 @@ fn retained(
     house: &House,
     row: &PointRow,
     verdict: &Verdict,
-    bytes: u64,
+    bytes: Option<u64>,
 ) -> Result<v1::RetainedPoint> {
     Ok(v1::RetainedPoint {
         id: Bytes::copy_from_slice(row.id.as_bytes()),
@@ -102,10 +104,18 @@ fn wanted(house: &House, policy: &str) -> Result<Wanted> {
     Ok(Wanted::Policy(name))
 }
 
+fn said(despite_anomalies: bool) -> Anomalies {
+    if despite_anomalies { Anomalies::Accepted } else { Anomalies::Held }
+}
+
 /// What goes at once, when somebody asks for it: a hold that has ended keeps nothing.
-async fn make(house: &Arc<House>, wanted: Wanted, now: Timestamp) -> Result<Plan> {
+async fn make(
+    house: &Arc<House>,
+    (wanted, anomalies): (Wanted, Anomalies),
+    now: Timestamp,
+) -> Result<Plan> {
     let at = house.clone();
-    let make = move || retain::plan(at.ledger.query(), &wanted, now, Duration::ZERO);
+    let make = move || retain::plan(at.ledger.query(), (&wanted, anomalies), now, Duration::ZERO);
     house.tasks.run_blocking("retention", make).await
 }
 
@@ -123,11 +133,14 @@ pub(super) async fn forget(
     house.ledger.catch_up().await?;
     house.ledger.query().insist_on_undivided()?;
     let now = house.ledger.leader_time().await?.now;
-    let mut plan = make(house, wanted(house, &request.policy)?, now).await?;
+    let (wanted, anomalies) = (wanted(house, &request.policy)?, said(request.despite_anomalies));
+    let mut plan = make(house, (wanted, anomalies), now).await?;
     for source in &mut plan.sources {
         source.verdicts.retain(|verdict| asked.contains(&verdict.id));
     }
-    let Carried { forgotten, stopped } = retain::carry_out(house, &actor, &plan).await;
+    retain::look(house, &mut plan).await?;
+    let carried = retain::carry_out(house, &actor, &plan, anomalies).await;
+    let Carried { forgotten, stopped } = carried;
     match stopped {
         Some(error) if forgotten.is_empty() => Err(error),
         stopped => Ok(v1::ForgetPointsResponse {

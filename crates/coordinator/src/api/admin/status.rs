@@ -1,10 +1,11 @@
 //! One glance: cluster, agents, sources, alarms.
 
-use super::copies;
+use super::{checks, copies, locks};
 use crate::{
     agents::{doubles, history},
     catalog::{Catalog, Progress},
     house::House,
+    keys::follow,
     raft::ClockJump,
 };
 use bytes::Bytes;
@@ -54,6 +55,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         alarms,
         notes,
         now_ns: now.as_nanos(),
+        bundle: super::bundle::newest(house)?.as_ref().map(super::keys::bundle),
         level: query.level()?,
     })
 }
@@ -140,6 +142,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(jumped)
         .chain(doubles::alarms(house))
         .chain(shared_places(house))
+        .chain(follow::alarm(house))
         .collect()
 }
 
@@ -167,6 +170,8 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     alarms.extend(disabled(house)?);
     alarms.extend(super::collection::alarms(house)?);
     alarms.extend(copies::alarms(house)?);
+    alarms.extend(locks::alarms(house)?);
+    alarms.extend(checks::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);

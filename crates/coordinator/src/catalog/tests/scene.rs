@@ -78,7 +78,7 @@ impl Vaulted {
         for chunk in chunks {
             builder.push(*chunk, capsule, &[0xf1; 40]).unwrap();
         }
-        let keys = &self.custody.keys;
+        let keys = self.custody.keys();
         let index = keys.index_public(keys.newest()).unwrap();
         let seal = |digest: &[u8; 32], plain: &[u8]| {
             Ok((index.version, index.seal_footer(digest, plain, &SystemEntropy)?))

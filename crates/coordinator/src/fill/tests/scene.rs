@@ -62,7 +62,7 @@ impl Scene {
             vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
-            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key())),
+            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), Vec::new())),
             budget: Budget::new(limits::READ_BUDGET_BYTES),
             tasks: Tasks::new("test"),
             is_superseded: false,
@@ -142,7 +142,7 @@ impl Scene {
     pub(super) fn keys(&self, kek_version: u32) -> Object {
         let entropy = &SystemEntropy;
         let kek = Kek::from_secret(Secret::random(entropy));
-        let object = KeyObject::wrap(&self.custody.keys, 1, &kek, kek_version, None, entropy);
+        let object = KeyObject::wrap(&self.custody.keys(), 1, &kek, kek_version, None, entropy);
         (ObjectName::keys(1, kek_version).unwrap(), object.unwrap().to_bytes().into())
     }
 

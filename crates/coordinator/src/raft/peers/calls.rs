@@ -4,6 +4,7 @@ use super::{Lane, Peers, replication::silent};
 use crate::raft::LeaderTime;
 use bytes::Bytes;
 use holdfast_common::{AgentId, Result, RunId, Timestamp, record};
+use holdfast_keyring::{KekId, KekSource};
 use holdfast_ledger::{Actor, Command, Reply};
 use holdfast_wire::{
     status::from_status,
@@ -99,6 +100,24 @@ impl Peers {
             raft.overview(request).await
         })
         .await
+    }
+
+    /// Whether a member finds this KEK where it is said to be; an error says why not.
+    pub(crate) async fn has_kek(
+        &self,
+        member: u64,
+        source: &KekSource,
+        derivation: &[u8],
+        kek: &KekId,
+    ) -> Result<()> {
+        let request = v1::HasKekRequest {
+            header: self.header(member),
+            source: source.to_string(),
+            derivation: Bytes::copy_from_slice(derivation),
+            kek_id: Bytes::copy_from_slice(kek.as_bytes()),
+        };
+        let call = |mut raft: RaftClient<Channel>| async move { raft.has_kek(request).await };
+        self.ask(member, PATIENCE, call).await.map(drop)
     }
 
     /// Asks the leader to hand over to another member.

@@ -31,6 +31,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
         let key = match &envelope.command {
             Command::DeleteResource(delete) => (topic, delete.name.to_string()),
             Command::ReplaceLocation(replace) => (topic, replace.location.to_string()),
+            Command::JudgePoint(judge) => (topic, judge.point.to_string()),
             Command::AddHold(add) => (topic, add.hold.id.to_string()),
             Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             _ => (topic, subject.clone()),
@@ -80,8 +81,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::RewrapKeys(_) => Some("keys"),
+        Command::RewrapKeys(_) | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
+        Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
         Command::StartRun(_)
         | Command::EndRun(_)
@@ -115,7 +117,9 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::ForgetRegion(_)
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
+        | Command::NoteCheck(_)
         | Command::NoteCopies(_)
+        | Command::NoteLocks(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
         | Command::CertifyMember(_)
@@ -168,6 +172,12 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             "vault" => here.vault_named(&delete.name).is_err(),
             _ => location(here, &delete.name)?.is_none(),
         },
+        Command::JudgePoint(judge) => {
+            here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
+        }
+        Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
+            (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
+        }),
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)
@@ -252,6 +262,9 @@ mod tests {
             packs: 0,
             grown: None,
             beside: None,
+            lock: None,
+            checks: None,
+            losses: None,
         }
     }
 

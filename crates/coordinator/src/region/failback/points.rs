@@ -23,8 +23,8 @@ pub(super) async fn find(house: &House, returns: &[Return]) -> Result<Vec<Found>
         let mut places = vec![back.to.clone()];
         places.extend(back.from.iter().cloned());
         let sources = Sources::among(back.vault.id, named(house, places)?);
-        let custody = house.keys()?.custodian.vault(&back.vault)?;
-        all.push(find_in(house.ledger.query(), &sources, &back.vault, &custody.keys).await?);
+        let custody = house.keys()?.custodian.vault(&back.vault, &house.ledger)?;
+        all.push(find_in(house.ledger.query(), &sources, &back.vault, &custody.keys()).await?);
     }
     Ok(all)
 }

@@ -1,5 +1,6 @@
 //! A cluster of several members: real processes that join, lose each other and come back.
 
+mod checking;
 mod claiming;
 mod clocks;
 mod copying;
@@ -17,7 +18,7 @@ mod placing;
 mod recovering;
 mod regions;
 mod returning;
-mod scene;
+pub(crate) mod scene;
 mod settling;
 mod storm;
 mod three_regions;

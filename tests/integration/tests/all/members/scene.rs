@@ -13,23 +13,23 @@ use std::{
     time::Duration,
 };
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Members {
-    pub(super) scratch: Scratch,
+pub(crate) struct Members {
+    pub(crate) scratch: Scratch,
     /// By name; one that is down is not here.
-    pub(super) running: BTreeMap<String, Service>,
+    pub(crate) running: BTreeMap<String, Service>,
     /// What they hear each other by, where the test has it in hand.
-    pub(super) lines: Option<Lines>,
+    pub(crate) lines: Option<Lines>,
     /// The environment of a member's process.
     environment: BTreeMap<String, Vec<(String, String)>>,
     /// Whether members that start from here on have mounts of their own.
-    pub(super) has_own_mounts: bool,
+    pub(crate) has_own_mounts: bool,
 }
 
 impl Members {
     /// `one`, `two` and `three`, all of them voters.
-    pub(super) fn three() -> Self {
+    pub(crate) fn three() -> Self {
         let mut members = Self::founded();
         for name in ["two", "three"] {
             members.add(name, &[]);
@@ -39,20 +39,20 @@ impl Members {
     }
 
     /// `one` alone.
-    pub(super) fn founded() -> Self {
+    pub(crate) fn founded() -> Self {
         let Cluster { scratch, coordinator } = Cluster::start();
         let running = [("one".to_owned(), coordinator)].into();
         Self { running, ..Self::none(scratch) }
     }
 
     /// Nobody yet.
-    pub(super) fn none(scratch: Scratch) -> Self {
+    pub(crate) fn none(scratch: Scratch) -> Self {
         let (running, environment) = (BTreeMap::new(), BTreeMap::new());
         Self { scratch, running, lines: None, environment, has_own_mounts: false }
     }
 
     /// Three voters that hear each other by lines of the test's.
-    pub(super) fn three_on_lines(seed: u64) -> Self {
+    pub(crate) fn three_on_lines(seed: u64) -> Self {
         let mut members = Self::founded();
         members.put_on_lines(Lines::between(&[1, 2, 3], seed));
         for name in ["two", "three"] {
@@ -63,34 +63,34 @@ impl Members {
     }
 
     /// Of `one` and of all that are started later.
-    pub(super) fn put_on_lines(&mut self, lines: Lines) {
+    pub(crate) fn put_on_lines(&mut self, lines: Lines) {
         assert_eq!(self.stop("one"), Some(0));
         self.lines = Some(lines);
         self.start("one");
     }
 
-    pub(super) fn lines(&self) -> &Lines {
+    pub(crate) fn lines(&self) -> &Lines {
         self.lines.as_ref().unwrap()
     }
 
     /// From its next start on, a member's process has this in its environment.
-    pub(super) fn set_environment(&mut self, name: &str, variables: &[(&'static str, String)]) {
+    pub(crate) fn set_environment(&mut self, name: &str, variables: &[(&'static str, String)]) {
         let owned = variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         self.environment.insert(name.to_owned(), owned.collect());
     }
 
-    pub(super) fn dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
         self.scratch.join(if name == "one" { "c" } else { name })
     }
 
     /// Through whichever member answers.
-    pub(super) fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         let context = self.scratch.join("c/operator.toml");
         holdfast(Some(&context), &[&["--output", "json"], arguments].concat())
     }
 
     /// Through one member only.
-    pub(super) fn run_at(&self, name: &str, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run_at(&self, name: &str, arguments: &[&str]) -> Outcome {
         let text = std::fs::read_to_string(self.scratch.join("c/operator.toml")).unwrap();
         let address = &self.running[name].address;
         let own = format!("endpoints = [\"{address}\"]");
@@ -107,7 +107,7 @@ impl Members {
 
     /// What a member sees in this directory is nothing, and it can put nothing there; or all is as
     /// it was.
-    pub(super) fn cut_off(&self, name: &str, path: &Path, is_cut: bool) {
+    pub(crate) fn cut_off(&self, name: &str, path: &Path, is_cut: bool) {
         let id = self.running[name].id().to_string();
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--target", &id]);
@@ -118,16 +118,16 @@ impl Members {
         assert!(command.arg(path).status().unwrap().success(), "{command:?}");
     }
 
-    pub(super) fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let told = self.run(&["cluster", "token"]).ok().object();
         told["token"].as_str().unwrap().to_owned()
     }
 
-    pub(super) fn join(&self, name: &str, token: &str, more: &[&str]) -> Outcome {
+    pub(crate) fn join(&self, name: &str, token: &str, more: &[&str]) -> Outcome {
         self.join_in("eu", name, token, more)
     }
 
-    pub(super) fn join_in(&self, region: &str, name: &str, token: &str, more: &[&str]) -> Outcome {
+    pub(crate) fn join_in(&self, region: &str, name: &str, token: &str, more: &[&str]) -> Outcome {
         let dir = self.dir(name);
         let coordinator = &self.running.values().next().unwrap().address;
         let arguments = [
@@ -139,12 +139,12 @@ impl Members {
         holdfast(None, &arguments.concat())
     }
 
-    pub(super) fn add(&mut self, name: &str, more: &[&str]) {
+    pub(crate) fn add(&mut self, name: &str, more: &[&str]) {
         self.join(name, &self.token(), more).ok();
         self.start(name);
     }
 
-    pub(super) fn start(&mut self, name: &str) {
+    pub(crate) fn start(&mut self, name: &str) {
         self.use_lines(name);
         let log = self.scratch.join(&format!("{name}.coordinator.log"));
         let mut command = self.command(name);
@@ -160,7 +160,7 @@ impl Members {
     }
 
     /// What runs a member.
-    pub(super) fn command(&self, name: &str) -> Command {
+    pub(crate) fn command(&self, name: &str) -> Command {
         let config = self.dir(name).join("coordinator.toml");
         let mut command = match self.has_own_mounts {
             true => Command::new("unshare"),
@@ -186,36 +186,36 @@ impl Members {
     }
 
     /// The same by a command that was prepared otherwise.
-    pub(super) fn start_command(&mut self, name: &str, command: &mut Command) {
+    pub(crate) fn start_command(&mut self, name: &str, command: &mut Command) {
         let log = self.scratch.join(&format!("{name}.coordinator.log"));
         self.running.insert(name.to_owned(), Service::start_command(command, &log));
     }
 
     /// SIGKILL.
-    pub(super) fn kill(&mut self, name: &str) {
+    pub(crate) fn kill(&mut self, name: &str) {
         self.running.remove(name).unwrap().kill();
     }
 
     /// SIGTERM, and its exit code.
-    pub(super) fn stop(&mut self, name: &str) -> Option<i32> {
+    pub(crate) fn stop(&mut self, name: &str) -> Option<i32> {
         self.running.remove(name).unwrap().stop().code()
     }
 
     /// An agent that has just joined.
-    pub(super) fn agent(&self, name: &str) -> Service {
+    pub(crate) fn agent(&self, name: &str) -> Service {
         self.join_agent(name);
         self.joined_agent(name)
     }
 
     /// One that has joined before.
-    pub(super) fn joined_agent(&self, name: &str) -> Service {
+    pub(crate) fn joined_agent(&self, name: &str) -> Service {
         let config = self.scratch.join(name).join("agent.toml");
         let log = self.scratch.join(&format!("{name}.log"));
         Service::start(&["agent", "--config", config.to_str().unwrap()], &log)
     }
 
     /// One that does not run.
-    pub(super) fn join_agent(&self, name: &str) {
+    pub(crate) fn join_agent(&self, name: &str) {
         let told = self.run(&["agent", "token"]).ok().object();
         let (token, dir) = (told["token"].as_str().unwrap(), self.scratch.join(name));
         let coordinator = &self.running.values().next().unwrap().address;
@@ -224,20 +224,20 @@ impl Members {
         holdfast(None, &[&join[..], &["--dir", dir, "--name", name]].concat()).ok();
     }
 
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.run(&["cluster", "status"]).ok().object()
     }
 
-    pub(super) fn rows(&self) -> Vec<Value> {
+    pub(crate) fn rows(&self) -> Vec<Value> {
         self.status()["members"].as_array().unwrap().clone()
     }
 
-    pub(super) fn row(&self, name: &str) -> Option<Value> {
+    pub(crate) fn row(&self, name: &str) -> Option<Value> {
         self.rows().into_iter().find(|row| row["name"] == name)
     }
 
     /// The name of whoever leads.
-    pub(super) fn leader(&self) -> String {
+    pub(crate) fn leader(&self) -> String {
         let found = || {
             let status = self.run(&["cluster", "status"]);
             let status = (status.code == 0).then(|| status.object())?;
@@ -248,14 +248,14 @@ impl Members {
         wait_until("somebody leads", PATIENCE, found)
     }
 
-    pub(super) fn wait_for_voters(&self, count: usize) {
+    pub(crate) fn wait_for_voters(&self, count: usize) {
         let is_voter = |row: &&Value| row["role"] == "voter" && row["lag"].is_u64();
         let voters = || (self.rows().iter().filter(is_voter).count() == count).then_some(());
         wait_until("so many voters", PATIENCE, voters);
     }
 
     /// All three have the same audit chain, whole.
-    pub(super) fn wait_for_one_chain(&self) {
+    pub(crate) fn wait_for_one_chain(&self) {
         let head = |name| self.run_at(name, &["audit", "verify"]).ok().object()["head"].clone();
         let same = || {
             let heads = ["one", "two", "three"].map(head);
@@ -272,17 +272,17 @@ fn free_address() -> String {
 }
 
 /// Whoever asks the members, where that goes by lines of the test's too.
-pub(super) const OPERATOR: u64 = 99;
+pub(crate) const OPERATOR: u64 = 99;
 
 /// Numbers are given in the order of joining.
 const NUMBERED: [&str; 5] = ["one", "two", "three", "four", "five"];
 
-pub(super) fn number(name: &str) -> u64 {
+pub(crate) fn number(name: &str) -> u64 {
     1 + NUMBERED.iter().position(|known| *known == name).unwrap() as u64
 }
 
 /// The other two of three.
-pub(super) fn others(name: &str) -> [&'static str; 2] {
+pub(crate) fn others(name: &str) -> [&'static str; 2] {
     let mut others = NUMBERED.into_iter().take(3).filter(|other| *other != name);
     [others.next().unwrap(), others.next().unwrap()]
 }

@@ -1,6 +1,11 @@
 //! Where keys come from and what brings a cluster back without them: each kind of KEK, bundles of
 //! both custodies, and a coordinator whose KEK is lost.
 
+mod changing;
+mod losing;
+mod rotating;
+mod traces;
+
 use crate::cluster::Cluster;
 use crate::harness::{Outcome, Scratch, Service, Tree, binary, holdfast, noise, wait_until, write};
 use holdfast_common::SystemEntropy;
@@ -52,9 +57,12 @@ impl House {
     }
 
     fn backup(&self) -> String {
-        let backup = ["backup", "--path", self.source.to_str().unwrap()];
-        let made = self.cluster.run(&backup).ok().object();
-        made["point"].as_str().unwrap().to_owned()
+        self.back_up()["point"].as_str().unwrap().to_owned()
+    }
+
+    /// What a backup said of itself.
+    fn back_up(&self) -> Value {
+        self.cluster.run(&["backup", "--path", self.source.to_str().unwrap()]).ok().object()
     }
 
     fn path(&self, name: &str) -> String {
@@ -84,10 +92,14 @@ impl House {
 
     #[track_caller]
     fn assert_offline(&self, name: &str, keys: &[&str]) {
-        let to = self.path(name);
-        let restore = ["restore", &self.point, "--to", &to, "--from-location", &self.url()];
-        self.alone(&[&restore[..], keys].concat()).ok();
-        self.assert_back(&to);
+        self.offline(&self.point, name, keys).ok();
+        self.assert_back(&self.path(name));
+    }
+
+    fn offline(&self, point: &str, name: &str, keys: &[&str]) -> Outcome {
+        let (to, url) = (self.path(name), self.url());
+        let restore = ["restore", point, "--to", &to, "--from-location", &url];
+        self.alone(&[&restore[..], keys].concat())
     }
 
     #[track_caller]

@@ -1,0 +1,115 @@
+//! `holdfast keys list`: every version of each vault's keys, the KEKs that wrap them, and the
+//! bundles that open them without one.
+
+use crate::{
+    client::Admin,
+    demand::Demand,
+    output::{
+        figures::{self, json_time},
+        table::Table,
+    },
+};
+use holdfast_common::{Result, Timestamp};
+use holdfast_wire::v1;
+use serde_json::{Value, json};
+
+pub(super) async fn list(demand: &Demand<'_>) -> Result<()> {
+    let client = demand.client().await?;
+    let ask = async |mut admin: Admin, question| admin.list_keys(question).await;
+    let found = client.ask(v1::ListKeysRequest {}, ask).await?;
+    demand.output.answer(|| told(&found), || text(&found))
+}
+
+fn told(found: &v1::ListKeysResponse) -> Value {
+    json!({
+        "keys": found.vaults.iter().map(vault).collect::<Vec<_>>(),
+        "keks": found.keks.iter().map(|kek| json!({
+            "id": hex::encode(&kek.id),
+            "source": kek.source,
+            "state": kek.state,
+            "since": json_time(Some(kek.since_ns)),
+            "until": json_time(kek.until_ns),
+        })).collect::<Vec<_>>(),
+        "bundles": found.bundles.iter().map(|bundle| json!({
+            "hash": hex::encode(&bundle.hash),
+            "exported": json_time(Some(bundle.exported_ns)),
+            "verified": json_time(bundle.verified_ns),
+            "opens_all": opens_all(bundle, &found.vaults),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn vault(vault: &v1::VaultKeysStatus) -> Value {
+    let newest = vault.versions.last();
+    json!({
+        "vault": vault.name,
+        "vault_id": hex::encode(&vault.id),
+        "version": newest.map(|newest| newest.version),
+        "custody": vault.custody,
+        "versions": vault.versions.iter().map(|version| json!({
+            "version": version.version,
+            "made": json_time(Some(version.made_ns)),
+            "retired": json_time(version.retired_ns),
+            "kek": hex::encode(&version.kek_id),
+            "kek_version": version.kek_version,
+            "operator_kek": version.operator_kek_id.as_ref().map(hex::encode),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// A bundle opens the version that it names and all before it.
+fn opens_all(bundle: &v1::BundleStatus, vaults: &[v1::VaultKeysStatus]) -> bool {
+    vaults.iter().all(|vault| {
+        let newest = vault.versions.last().map(|newest| newest.version);
+        bundle.keys.iter().any(|key| key.vault_id == vault.id && Some(key.version) == newest)
+    })
+}
+
+fn text(found: &v1::ListKeysResponse) -> String {
+    let mut keys = Table::new(["vault", ">version", "custody", "made", "seals", ">wrap", "kek"]);
+    for vault in &found.vaults {
+        for version in &vault.versions {
+            let seals = if version.retired_ns.is_none() { "new sessions" } else { "nothing new" };
+            keys.row([
+                vault.name.clone(),
+                version.version.to_string(),
+                vault.custody.clone(),
+                time(version.made_ns),
+                seals.to_owned(),
+                version.kek_version.to_string(),
+                short(&version.kek_id),
+            ]);
+        }
+    }
+    let mut keks = Table::new(["kek", "state", "since", "until", "source"]);
+    for kek in &found.keks {
+        let until = kek.until_ns.map(time).unwrap_or_default();
+        keks.row([
+            short(&kek.id),
+            kek.state.clone(),
+            time(kek.since_ns),
+            until,
+            kek.source.clone(),
+        ]);
+    }
+    let mut bundles = Table::new(["bundle", "made", "proved", "opens"]);
+    for bundle in &found.bundles {
+        let proved = bundle.verified_ns.map_or_else(|| "never".to_owned(), time);
+        let opens = if opens_all(bundle, &found.vaults) { "every version" } else { "older ones" };
+        bundles.row([short(&bundle.hash), time(bundle.exported_ns), proved, opens.to_owned()]);
+    }
+    let bundles = match found.bundles.is_empty() {
+        true => "no bundle was made: holdfast keys export --to FILE".to_owned(),
+        false => bundles.render(),
+    };
+    format!("{}\n\n{}\n\n{bundles}", keys.render(), keks.render())
+}
+
+fn time(ns: i64) -> String {
+    figures::time(Timestamp::from_nanos(ns))
+}
+
+/// As much of an id as tells it from others.
+fn short(id: &[u8]) -> String {
+    hex::encode(&id[..id.len().min(8)])
+}

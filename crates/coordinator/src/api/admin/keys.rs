@@ -1,0 +1,202 @@
+//! Keys, as people see them: versions, KEKs, bundles; and the calls that make new ones.
+
+use crate::{
+    house::House,
+    keys::{
+        change,
+        rotate::{self, OperatorsVersion},
+    },
+};
+use bytes::Bytes;
+use holdfast_common::{Code, Error, Result};
+use holdfast_keyring::{IndexPrivateKey, KekId, KekSource, KeyObject, OperatorsHalf, Succession};
+use holdfast_ledger::{
+    Actor,
+    row::{BundleRow, Custody, KekRow, VaultRow},
+};
+use holdfast_wire::{parse, v1};
+use std::sync::Arc;
+
+pub(super) async fn list(house: &House) -> Result<v1::ListKeysResponse> {
+    house.ledger.catch_up().await?;
+    let query = house.ledger.query();
+    let vaults = query.vaults()?;
+    let mut bundles = query.bundles()?;
+    bundles.sort_by_key(|row| core::cmp::Reverse(row.exported));
+    Ok(v1::ListKeysResponse {
+        vaults: vaults.iter().map(|row| vault(house, row)).collect::<Result<_>>()?,
+        keks: keks(house)?,
+        bundles: bundles.iter().map(bundle).collect(),
+        now_ns: house.ledger.now().as_nanos(),
+    })
+}
+
+fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
+    let older = house.ledger.query().key_versions(&row.id)?;
+    let made = older.last().map_or(row.created, |row| row.retired);
+    let mut versions = Vec::with_capacity(older.len() + 1);
+    for row in &older {
+        versions.push(version(&row.key_object, row.made.as_nanos(), Some(row.retired.as_nanos()))?);
+    }
+    versions.push(version(&row.key_object, made.as_nanos(), None)?);
+    Ok(v1::VaultKeysStatus {
+        id: Bytes::copy_from_slice(row.id.as_bytes()),
+        name: row.name.to_string(),
+        custody: custody(row).to_owned(),
+        versions,
+    })
+}
+
+fn version(object: &[u8], made_ns: i64, retired_ns: Option<i64>) -> Result<v1::KeyVersionStatus> {
+    let object = KeyObject::from_bytes(object)?;
+    let id = |kek: KekId| Bytes::copy_from_slice(kek.as_bytes());
+    Ok(v1::KeyVersionStatus {
+        version: object.version(),
+        made_ns,
+        retired_ns,
+        kek_version: object.kek_version(),
+        kek_id: id(object.kek()),
+        operator_kek_id: object.operator_kek().map(id),
+    })
+}
+
+/// A KEK that was never changed has no row: it is the one that this member has.
+fn keks(house: &House) -> Result<Vec<v1::KekStatus>> {
+    let query = house.ledger.query();
+    let mut rows = query.keks()?;
+    rows.sort_by_key(|row| row.since);
+    let custodian = &house.keys()?.custodian;
+    let (kek, source) = (custodian.kek(), custodian.kek_source().to_string());
+    if rows.is_empty() {
+        return Ok(vec![v1::KekStatus {
+            id: Bytes::copy_from_slice(kek.id.as_bytes()),
+            source,
+            state: "current".to_owned(),
+            since_ns: query.cluster()?.created.as_nanos(),
+            until_ns: None,
+        }]);
+    }
+    let shown = |row: &KekRow| v1::KekStatus {
+        id: Bytes::copy_from_slice(&row.id),
+        source: match row.id == *kek.id.as_bytes() {
+            true => source.clone(),
+            false => row.source.clone().unwrap_or_default(),
+        },
+        state: state(row).to_owned(),
+        since_ns: row.since.as_nanos(),
+        until_ns: row.until.map(|until| until.as_nanos()),
+    };
+    Ok(rows.iter().map(shown).collect())
+}
+
+fn state(row: &KekRow) -> &'static str {
+    if row.until.is_none() { "current" } else { "former" }
+}
+
+pub(super) fn bundle(row: &BundleRow) -> v1::BundleStatus {
+    let key = |key: &holdfast_ledger::row::BundledKey| v1::BundledKey {
+        vault_id: Bytes::copy_from_slice(key.vault.as_bytes()),
+        version: key.version,
+    };
+    v1::BundleStatus {
+        hash: Bytes::copy_from_slice(&row.hash),
+        exported_ns: row.exported.as_nanos(),
+        verified_ns: row.verified.map(|verified| verified.as_nanos()),
+        keys: row.keys.iter().map(key).collect(),
+    }
+}
+
+fn custody(row: &VaultRow) -> &'static str {
+    match row.custody {
+        Custody::Coordinator => "coordinator",
+        Custody::Operator => "operator",
+    }
+}
+
+pub(super) async fn plan(
+    house: &House,
+    request: &v1::PlanKeysRequest,
+) -> Result<v1::PlanKeysResponse> {
+    house.ledger.catch_up().await?;
+    let query = house.ledger.query();
+    let rows = match request.vault.is_empty() {
+        true => query.vaults()?,
+        false => vec![query.vault_named(&request.vault.parse()?)?],
+    };
+    let mut vaults = Vec::with_capacity(rows.len());
+    for row in rows {
+        let numbers = crate::keys::free_numbers(house, &row).await?;
+        let version = |(version, next_kek_version, key_object): (u32, u32, Vec<u8>)| {
+            let key_object = key_object.into();
+            v1::KeyVersionPlan { version, next_kek_version, key_object }
+        };
+        vaults.push(v1::KeysPlan {
+            vault_id: Bytes::copy_from_slice(row.id.as_bytes()),
+            name: row.name.to_string(),
+            custody: custody(&row).to_owned(),
+            next_version: numbers.next_version,
+            versions: numbers.versions.into_iter().map(version).collect(),
+        });
+    }
+    Ok(v1::PlanKeysResponse { vaults })
+}
+
+pub(super) async fn rotate(
+    house: &House,
+    actor: Actor,
+    request: v1::RotateKeysRequest,
+) -> Result<v1::RotateKeysResponse> {
+    let name = request.vault.parse()?;
+    let row = house.ledger.query().vault_named(&name)?;
+    let operators = request.operators.map(|made| operators_version(&row, &made)).transpose()?;
+    let made = rotate::rotate(house, actor, &name, operators).await?;
+    let rotate::Rotated { before, version, object } = made;
+    Ok(v1::RotateKeysResponse { version, before, object })
+}
+
+pub(super) async fn rewrap(
+    house: &Arc<House>,
+    actor: Actor,
+    request: v1::RewrapKeysRequest,
+) -> Result<v1::RewrapKeysResponse> {
+    let source: KekSource = request.source.parse()?;
+    let half = |given: &v1::VaultHalf| {
+        let half = given.half.as_ref().ok_or_else(|| lacking("the operator's half"))?;
+        Ok((parse::vault_id(&given.vault_id)?, operators_half(half)?))
+    };
+    let halves = request.operators.iter().map(half).collect::<Result<_>>()?;
+    let change::Changed { before, kek, objects } =
+        change::change(house, actor, &source, halves).await?;
+    Ok(v1::RewrapKeysResponse {
+        before: Bytes::copy_from_slice(before.as_bytes()),
+        kek_id: Bytes::copy_from_slice(kek.as_bytes()),
+        objects,
+    })
+}
+
+fn operators_version(row: &VaultRow, made: &v1::OperatorsVersion) -> Result<OperatorsVersion> {
+    let half = made.half.as_ref().ok_or_else(|| lacking("the operator's half"))?;
+    let mut index = parse::array::<32>("the index private key", &made.index_private)?;
+    let index = holdfast_common::Secret::take(&mut index);
+    let signature = parse::array("the older key's signature", &made.signature)?;
+    Ok(OperatorsVersion {
+        index: IndexPrivateKey::from_secret(row.id, half.version, index),
+        half: operators_half(half)?,
+        succession: Succession { before: made.before, signature },
+    })
+}
+
+fn operators_half(half: &v1::OperatorsHalf) -> Result<OperatorsHalf> {
+    Ok(OperatorsHalf {
+        version: half.version,
+        kek_version: half.kek_version,
+        vault_public: parse::array("the vault's public key", &half.vault_public)?,
+        index_public: parse::array("the index public key", &half.index_public)?,
+        operator_kek: KekId::from_bytes(parse::array("the KEK's id", &half.operator_kek_id)?),
+        wrapped: parse::array("the wrapped key", &half.wrapped)?,
+    })
+}
+
+fn lacking(what: &str) -> Error {
+    Error::new(Code::UsageMalformed, format!("{what} is missing"))
+}

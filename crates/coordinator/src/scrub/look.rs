@@ -1,0 +1,287 @@
+//! One object in one location: read, hashed, compared; what is wrong goes the way of `verify`,
+//! which heals it from elsewhere and notes what is lost.
+//!
+//! Of what cannot be mended it is said which points need it. Paths are sealed: `holdfast verify`
+//! of such a point names them, for whoever has its key.
+
+use super::course::{Course, Step};
+use crate::{
+    fill::{Own, OwnState, look_at_own, mend_own},
+    house::{House, Vault},
+    verify::{self, Expected},
+};
+use holdfast_common::{Name, PointId, Result, Timestamp, limits};
+use holdfast_ledger::{
+    Actor,
+    command::{Note, NoteKind},
+    row::{DamageRow, PackRow, PointRow},
+};
+use holdfast_repository::{
+    ChunkNumber,
+    layout::{Object, ObjectName},
+};
+use std::sync::atomic::Ordering;
+
+/// What looking at an object came to.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// In this location and, where something was wrong, in others.
+    pub(crate) bytes: u64,
+    pub(crate) found: Vec<Found>,
+}
+
+/// What is not as it must be, wherever it lies.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) damage: DamageRow,
+    /// None: nobody could mend it.
+    pub(crate) healed_from: Option<Name>,
+}
+
+/// How far the log was followed in one epoch, and the extent that goes so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    epoch: u32,
+    upto: u64,
+    last: ObjectName,
+}
+
+pub(crate) struct Look<'a> {
+    pub(super) house: &'a House,
+    pub(super) vault: &'a Vault,
+    pub(super) course: &'a Course<'a>,
+    pub(super) followed: &'a mut Option<Followed>,
+}
+
+impl Look<'_> {
+    pub(super) async fn at(&mut self, step: &Step) -> Result<Seen> {
+        match step {
+            Step::Known(expected) => self.known(expected).await,
+            Step::Own(own) => match own.name.object() {
+                Object::Log { epoch, from } => self.log(own, epoch, from).await,
+                _ => self.own(own).await,
+            },
+        }
+    }
+
+    /// What the ledger has a hash of.
+    async fn known(&self, expected: &Expected) -> Result<Seen> {
+        let (house, vault, place) = (self.house, self.vault, self.course.place);
+        let one = verify::look_at(house, vault, expected, place).await?;
+        let bytes = one.bytes;
+        if one.is_whole && !expected.is_lost() {
+            return Ok(Seen { bytes, ..Seen::default() });
+        }
+        let follows = !vault.row.required.contains(&place.0);
+        if one.is_missing && follows && !self.is_needed(expected).await? {
+            return Ok(Seen::default());
+        }
+        let event = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
+        let event = event.await?;
+        let mut found = Vec::with_capacity(event.damaged.len());
+        for told in &event.damaged {
+            let healed_from = told.healed_from.as_deref().map(str::parse).transpose()?;
+            let location: Name = told.location.parse()?;
+            found.push(self.found(&told.object, location, &told.problem, healed_from).await?);
+        }
+        Ok(Seen { bytes: bytes + event.bytes, found })
+    }
+
+    /// What coordinators wrote by themselves.
+    async fn own(&self, own: &Own) -> Result<Seen> {
+        let way = (self.course.others, self.course.place);
+        match look_at_own(self.house, &self.vault.row, way, own).await? {
+            OwnState::Whole { read, .. } => Ok(Seen { bytes: read, ..Seen::default() }),
+            OwnState::Bad { problem, read } => self.mend(own, problem, read, None).await,
+        }
+    }
+
+    /// An extent of the log: what it does not reach must be in another one that is there.
+    async fn log(&mut self, own: &Own, epoch: u32, from: u64) -> Result<Seen> {
+        let before = self.followed.clone().filter(|before| before.epoch == epoch);
+        if own.there.is_none() && before.as_ref().is_some_and(|before| from <= before.upto) {
+            // Another leader cut the log elsewhere; what it says is there.
+            return Ok(Seen::default());
+        }
+        let way = (self.course.others, self.course.place);
+        let mut seen = Seen::default();
+        if let Some(short) = before.filter(|before| before.upto.saturating_add(1) < from) {
+            seen = self.lengthen(&short, from - 1).await?;
+        }
+        let state = look_at_own(self.house, &self.vault.row, way, own).await?;
+        let (read, upto) = match state {
+            OwnState::Whole { read, upto } => (read, upto),
+            OwnState::Bad { problem, read } => {
+                let mended = self.mend(own, problem, read, None).await?;
+                *self.followed = None;
+                return Ok(seen.and(mended));
+            }
+        };
+        let known = self.followed.as_ref().filter(|known| known.epoch == epoch);
+        if let Some(upto) = upto.filter(|upto| known.is_none_or(|known| known.upto < *upto)) {
+            *self.followed = Some(Followed { epoch, upto, last: own.name.clone() });
+        }
+        Ok(seen.and(Seen { bytes: read, ..Seen::default() }))
+    }
+
+    /// Entries are missing between two extents: the first came back old, or one is gone.
+    async fn lengthen(&self, short: &Followed, upto: u64) -> Result<Seen> {
+        let own = Own { name: short.last.clone(), there: Some(0) };
+        let way = (self.course.others, self.course.place);
+        let (house, vault) = (self.house, &self.vault.row);
+        if let Some(from) = mend_own(house, vault, way, (&own, "stale"), Some(upto)).await? {
+            self.note_healed(&own.name, &from).await?;
+            return self.told(own.name.as_str(), "stale", 0, Some(from)).await;
+        }
+        // Whoever recovers begins with the newest snapshot: one behind the gap makes up for it.
+        let shipped = house.ledger.query().shipped_snapshot()?;
+        if shipped.is_some_and(|shipped| shipped.index >= upto) {
+            return Ok(Seen::default());
+        }
+        house.shipping.gap.fetch_max(upto, Ordering::Relaxed);
+        let gone = ObjectName::log(short.epoch, short.upto + 1);
+        self.told(gone.as_str(), "missing", 0, None).await
+    }
+
+    async fn mend(
+        &self,
+        own: &Own,
+        problem: &'static str,
+        read: u64,
+        upto: Option<u64>,
+    ) -> Result<Seen> {
+        let (place, name) = (self.course.place, &own.name);
+        tracing::error!(object = %name, location = %place.0, problem, "damaged");
+        let way = (self.course.others, place);
+        let (house, vault) = (self.house, &self.vault.row);
+        let mended = mend_own(house, vault, way, (own, problem), upto).await;
+        let mended = mended.unwrap_or_else(|error| {
+            tracing::error!(object = %name, location = %place.0, %error, "not healed");
+            None
+        });
+        if let Some(from) = &mended {
+            self.note_healed(name, from).await?;
+        }
+        self.told(name.as_str(), problem, read, mended).await
+    }
+
+    /// One finding in this location.
+    async fn told(
+        &self,
+        object: &str,
+        problem: &str,
+        bytes: u64,
+        healed_from: Option<Name>,
+    ) -> Result<Seen> {
+        let location = self.course.place.0.clone();
+        let found = vec![self.found(object, location, problem, healed_from).await?];
+        Ok(Seen { bytes, found })
+    }
+
+    async fn note_healed(&self, name: &ObjectName, from: &Name) -> Result<()> {
+        let location = &self.course.place.0;
+        tracing::info!(object = %name, %location, %from, "healed");
+        let subject = format!("{name} in {location}");
+        let note = Note { kind: NoteKind::ObjectHealed, subject };
+        self.house.ledger.propose(Actor::System, note).await.map(drop)
+    }
+
+    /// Which points need what was healed nobody has to know.
+    async fn found(
+        &self,
+        object: &str,
+        location: Name,
+        problem: &str,
+        healed_from: Option<Name>,
+    ) -> Result<Found> {
+        let (points, points_count) = match healed_from {
+            Some(_) => (Vec::new(), 0),
+            None => self.points_that_need(object).await?,
+        };
+        let damage = DamageRow {
+            vault: self.vault.row.id,
+            location,
+            object: object.to_owned(),
+            problem: problem.to_owned(),
+            since: Timestamp::ZERO,
+            points,
+            points_count,
+        };
+        Ok(Found { damage, healed_from })
+    }
+
+    /// The first of them, and how many there are.
+    async fn points_that_need(&self, object: &str) -> Result<(Vec<PointId>, u64)> {
+        let (mut points, mut points_count) = (Vec::new(), 0);
+        let mut note = |id: PointId| {
+            points_count += 1;
+            if points.len() < limits::DAMAGE_POINTS_MAX {
+                points.push(id);
+            }
+        };
+        match ObjectName::parse(object)? {
+            Object::Point(id) | Object::Reach(id) => note(id),
+            Object::Pack(id) => {
+                let row = self.house.ledger.query().pack(&self.vault.row.id, &id)?;
+                if let Some(row) = row {
+                    self.each_that_needs(&row, None, &mut |id| {
+                        note(id);
+                        true
+                    })
+                    .await?;
+                }
+            }
+            _ => {}
+        }
+        Ok((points, points_count))
+    }
+
+    /// Whether a location that follows must have it: nothing is missed there before it is brought.
+    async fn is_needed(&self, expected: &Expected) -> Result<bool> {
+        let Some(row) = expected.pack_row() else { return Ok(expected.is_of_a_point()) };
+        let mut is_needed = false;
+        let place = &self.course.place.0;
+        self.each_that_needs(row, Some(place), &mut |_| {
+            is_needed = true;
+            false
+        })
+        .await?;
+        Ok(is_needed)
+    }
+
+    /// Shows the points that need a pack, all or those that lie in one place, until that is enough.
+    async fn each_that_needs(
+        &self,
+        row: &PackRow,
+        place: Option<&Name>,
+        show: &mut (dyn FnMut(PointId) -> bool + Send),
+    ) -> Result<()> {
+        let base = ChunkNumber::from_u64(row.base);
+        for point in self.house.ledger.query().points(None) {
+            let point: PointRow = point?;
+            let is_there = place.is_none_or(|place| point.locations.contains(place));
+            if point.vault != self.vault.row.id || !is_there {
+                continue;
+            }
+            // One whose reach cannot be read is told of by itself.
+            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
+            if reach.meets(base, row.slots) && !show(point.id) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn and(mut self, other: Self) -> Self {
+        self.bytes += other.bytes;
+        self.found.extend(other.found);
+        self
+    }
+
+    /// What was found in one location.
+    pub(super) fn here(&self, location: &Name) -> impl Iterator<Item = &Found> {
+        self.found.iter().filter(move |found| found.damage.location == *location)
+    }
+}

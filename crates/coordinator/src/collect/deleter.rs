@@ -17,7 +17,7 @@ use super::{
 use crate::{
     house::House,
     places::{Place, show},
-    region::insist_unclaimed,
+    region::{insist_heard, insist_none_newer},
 };
 use futures::{StreamExt, stream};
 use holdfast_common::{Code, Error, Name, PackId, Result, Timestamp, VaultId, limits};
@@ -251,6 +251,8 @@ impl<'a> Pass<'a> {
         if names.is_empty() {
             return Ok(gone);
         }
+        // Whoever took the lead elsewhere claimed it there, and not where this side looks.
+        insist_heard(self.house).await?;
         for location in self.vault.holding() {
             insist_on_peace(self.house)?;
             let cleared = match self.problems.contains_key(location) {
@@ -280,7 +282,7 @@ impl<'a> Pass<'a> {
         let shows = || show(self.vault, &place);
         shows().await?;
         let epoch = self.house.ledger.epoch()?;
-        insist_unclaimed(self.house, std::slice::from_ref(&place), epoch).await?;
+        insist_none_newer(self.house, &place, epoch).await?;
         let (house, place_of) = (self.house, &place);
         let delete = |name: ObjectName| async move {
             let gone = delete_one(house, place_of, &name).await?;

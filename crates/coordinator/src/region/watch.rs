@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(1);
 /// A location that hangs does not keep a member from starting.
-const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that can be known of epochs now.
 pub(crate) async fn look(house: &House) {
@@ -152,6 +152,11 @@ pub(crate) async fn insist_unclaimed(house: &House, places: &[Place], epoch: u64
             return Err(is_over(epoch));
         }
     }
+    insist_current(house, epoch)
+}
+
+/// No newer epoch than this one was heard of by this member.
+pub(super) fn insist_current(house: &House, epoch: u64) -> Result<()> {
     house.ledger.peers().insist_on_epoch()?;
     match house.ledger.peers().standing().epoch.number > epoch {
         true => Err(is_over(epoch)),

@@ -269,6 +269,10 @@ pub const COLLECT_EVERY_SECS: u64 = 24 * 3600;
 pub const COLLECT_AGAIN_SECS: u64 = 3600;
 /// So long after its entry an object is deleted: who took the lead elsewhere is seen by then.
 pub const COLLECT_DELAY_SECS: u64 = 24 * 3600;
+/// A round that is open for longer is told of.
+pub const COLLECT_ROUND_SECS: u64 = 24 * 3600;
+/// What was given up and has not gone so long after that is told of.
+pub const COLLECT_STUCK_SECS: u64 = 3 * 24 * 3600;
 /// What the ledger keeps of why a round ended.
 pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
 /// Forgotten points whose objects are looked for in one pass over the rows of packs.
@@ -405,6 +409,7 @@ const _: () = {
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
     assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
+    assert!(COLLECT_DELAY_SECS < COLLECT_STUCK_SECS);
     assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);

@@ -6,6 +6,7 @@ use crate::{
     budget::Budget,
     catalog::Catalog,
     cluster::seed::Addresses,
+    collect::Stuck,
     ingest::{Sessions, Shelf},
     keys::custody::{Custodian, VaultCustody},
     places::Places,
@@ -55,6 +56,8 @@ pub(crate) struct House {
     pub(crate) copies: Figures,
     /// How far it is in reading locations back, when it leads.
     pub(crate) checks: Reading,
+    /// What it could not delete of what was collected, when it leads.
+    pub(crate) stuck: Stuck,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

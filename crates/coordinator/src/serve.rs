@@ -437,6 +437,7 @@ pub(crate) fn house(
         shipping: Default::default(),
         copies: Default::default(),
         checks: Default::default(),
+        stuck: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

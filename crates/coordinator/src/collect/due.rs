@@ -21,9 +21,15 @@ use std::collections::BTreeMap;
 /// Doomed packs that are objects of their own.
 #[derive(Debug, Default)]
 pub(super) struct DuePacks {
-    pub(super) packs: Vec<PackId>,
+    pub(super) packs: Vec<DuePack>,
     /// Where the next part begins; none: this was the last.
     pub(super) after: Option<PackId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DuePack {
+    pub(super) id: PackId,
+    pub(super) doomed: Timestamp,
 }
 
 pub(super) fn due_packs(
@@ -43,8 +49,10 @@ pub(super) fn due_packs(
                 break;
             }
             after = Some(pack.id);
-            if wait.is_over(&pack) && pack.home == PackHome::Object {
-                packs.push(pack.id);
+            if let Some(doomed) = wait.over(&pack)
+                && pack.home == PackHome::Object
+            {
+                packs.push(DuePack { id: pack.id, doomed });
             }
         }
     }
@@ -158,8 +166,18 @@ impl Wait {
     }
 
     fn is_over(&mut self, pack: &PackRow) -> bool {
+        self.over(pack).is_some()
+    }
+
+    /// When it was doomed, if that is long enough ago.
+    fn over(&mut self, pack: &PackRow) -> Option<Timestamp> {
         let doomed = pack.doomed.filter(|_| pack.state == PackState::Doomed);
-        doomed.is_some_and(|when| self.is_old(when))
+        doomed.filter(|when| self.is_old(*when))
+    }
+
+    /// What was doomed by then is all due now.
+    pub(super) fn covers(&self) -> Timestamp {
+        self.now.minus(super::DELAY)
     }
 
     fn is_over_for(&mut self, row: &ForgottenRow) -> bool {
@@ -223,13 +241,16 @@ mod tests {
         crowd.ask(|query| {
             let mut wait = later(6);
             let due = due_packs(query, &VAULT, &mut wait, None).unwrap();
-            assert_eq!((due.packs, due.after), (vec![named(1), named(2)], None));
+            let both = [(1, 5), (2, 6)];
+            let both = both.map(|(pack, when)| DuePack { id: named(pack), doomed: moment(when) });
+            assert_eq!((due.packs, due.after), (both.to_vec(), None));
+            assert_eq!(wait.covers(), moment(6));
             assert_eq!(wait.next, Some(moment(9).plus(DAY)));
             let mut early = Wait::at(moment(5).plus(DAY - Duration::from_nanos(1)));
             assert!(due_packs(query, &VAULT, &mut early, None).unwrap().packs.is_empty());
             assert_eq!(early.next, Some(moment(5).plus(DAY)));
             let rest = due_packs(query, &VAULT, &mut wait, Some(named(1))).unwrap();
-            assert_eq!(rest.packs, [named(2)]);
+            assert_eq!(rest.packs, both[1..]);
         });
     }
 

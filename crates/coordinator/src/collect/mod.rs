@@ -10,19 +10,26 @@
 //! safe is the ledger's to say, and it checks each step once more; here it is decided only when
 //! something is tried. Nothing waits for any of it.
 
+mod clearing;
 mod deleter;
 mod due;
 mod marking;
+mod pass;
 mod preview;
 mod rounds;
+mod stuck;
 
 pub(crate) use deleter::delete;
 pub(crate) use preview::{Preview, Waiting, preview, waiting};
 pub(crate) use rounds::keep;
+pub(crate) use stuck::{Left, Stuck};
 
 use crate::house::House;
 use holdfast_common::{Result, Timestamp, VaultId, limits};
-use holdfast_ledger::row::SessionKind;
+use holdfast_ledger::{
+    Query,
+    row::{SessionKind, SessionRow},
+};
 use std::time::Duration;
 
 /// So long after its entry an object goes. A region that took the lead meanwhile is seen by then.
@@ -37,12 +44,15 @@ pub(crate) fn insist_on_peace(house: &House) -> Result<()> {
 }
 
 /// Backups that began before a round was sealed, and have not ended or made a checkpoint since.
-pub(crate) fn older_sessions(house: &House, vault: &VaultId, sealed: u64) -> Result<u64> {
-    let sessions = house.ledger.query().sessions()?;
-    let is_older =
-        |kind, of: &VaultId, begun| kind == SessionKind::Write && of == vault && begun < sealed;
-    let older = sessions.iter().filter(|row| is_older(row.kind, &row.vault, row.begun));
-    Ok(older.count() as u64)
+pub(crate) fn older_sessions(
+    query: Query<'_>,
+    vault: &VaultId,
+    sealed: u64,
+) -> Result<Vec<SessionRow>> {
+    let mut sessions = query.sessions()?;
+    sessions
+        .retain(|row| row.kind == SessionKind::Write && row.vault == *vault && row.begun < sealed);
+    Ok(sessions)
 }
 
 /// Whether something of this age may be deleted.

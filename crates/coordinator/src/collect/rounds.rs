@@ -228,7 +228,7 @@ impl Step<'_> {
 
     /// Goes on when those who began before are done. The ledger looks once more.
     async fn clear(&self, sealed: u64) -> Result<()> {
-        if older_sessions(self.house, &self.vault.row.id, sealed)? > 0 {
+        if !older_sessions(self.house.ledger.query(), &self.vault.row.id, sealed)?.is_empty() {
             return Ok(());
         }
         let clear = ClearCollection { vault: self.vault.row.id, round: self.round };

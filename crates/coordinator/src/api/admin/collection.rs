@@ -1,12 +1,12 @@
 //! What a collection would free, and rounds: begun for an operator, and shown.
 
 use crate::{
-    collect::{self, Preview, Waiting},
+    collect::{self, Left, Preview, Waiting},
     house::House,
 };
-use holdfast_common::{Code, Error, Result, Timestamp};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::BeginCollection,
     envelope::Refusal,
     level::COLLECTED,
@@ -14,9 +14,14 @@ use holdfast_ledger::{
 };
 use holdfast_repository::collect::Amount;
 use holdfast_wire::{parse, status::to_status, v1};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::Status;
+
+const ROUND: Duration = Duration::from_secs(limits::COLLECT_ROUND_SECS);
+const STUCK: Duration = Duration::from_secs(limits::COLLECT_STUCK_SECS);
+/// So many backups that a round waits for are named.
+const SESSIONS_TOLD_MAX: usize = 3;
 
 type Listener = mpsc::Sender<Result<v1::PlanCollectionEvent, Status>>;
 
@@ -143,12 +148,13 @@ pub(super) async fn list(
     Ok(v1::ListCollectionsResponse { rounds })
 }
 
-/// Vaults whose newest round could not be made.
+/// Vaults whose newest round could not be made, or does not end.
 pub(super) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
     let query = house.ledger.query();
     let mut alarms = Vec::new();
     for vault in query.vaults()? {
         let Some(round) = query.collection(&vault.id)? else { continue };
+        alarms.extend(long(query, &vault, &round, house.ledger.now())?);
         let Some(problem) = round.problem else { continue };
         alarms.push(v1::Alarm {
             code: problem.code,
@@ -158,6 +164,67 @@ pub(super) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
         });
     }
     Ok(alarms)
+}
+
+/// A round that is open for more than a day, and which backup it waits for.
+fn long(
+    query: Query<'_>,
+    vault: &VaultRow,
+    round: &CollectionRow,
+    now: Timestamp,
+) -> Result<Option<v1::Alarm>> {
+    if round.stage == Stage::Over || now < round.begun.plus(ROUND) {
+        return Ok(None);
+    }
+    let older = match round.stage {
+        Stage::Sealed => collect::older_sessions(query, &vault.id, round.sealed)?,
+        _ => Vec::new(),
+    };
+    let mut waits = String::new();
+    for session in older.iter().take(SESSIONS_TOLD_MAX) {
+        let run = session.run.map(|run| format!(" run {run}")).unwrap_or_default();
+        let agent = session.agent.map(|agent| query.agent(&agent)).transpose()?;
+        let agent = agent.map(|agent| format!(" of `{}`", agent.name)).unwrap_or_default();
+        waits.push_str(&format!("; it waits for{run}{agent}"));
+    }
+    let subject = format!("{}: a round of collection is open for more than a day", vault.name);
+    Ok(Some(v1::Alarm {
+        code: Code::CollectionEarly.name().to_owned(),
+        subject: format!("{subject}{waits}"),
+        since_ns: Some(round.begun.as_nanos()),
+        next: match older.is_empty() {
+            true => "holdfast collect --dry-run".to_owned(),
+            false => "see the backup: `holdfast runs show RUN`; end it: `holdfast runs cancel RUN`"
+                .to_owned(),
+        },
+    }))
+}
+
+/// What was given up days ago and has not gone, as the member knows that tried it.
+pub(super) fn stuck(house: &House) -> Vec<v1::Alarm> {
+    let vaults = house.ledger.query().vaults().unwrap_or_default();
+    let alarms = |vault: &VaultRow| {
+        let left = house.stuck.of(&vault.id)?;
+        Some(told_of(&vault.name, &left, house.ledger.now()))
+    };
+    vaults.iter().filter_map(alarms).flatten().collect()
+}
+
+fn told_of(vault: &Name, left: &Left, now: Timestamp) -> Vec<v1::Alarm> {
+    let is_late = left.oldest.plus(STUCK) <= now;
+    // A lock is meant to last; a region that is silent may have been promoted.
+    let refused = left.refused.iter().filter(|(_, error)| error.code != Code::ObjectLocked);
+    let refused =
+        refused.filter(|_| is_late).map(|(name, error)| (format!(" from `{name}`"), error));
+    let waits = left.waits.iter().filter(|error| is_late || error.code == Code::RegionSilent);
+    let waits = waits.map(|error| (String::new(), error));
+    let alarm = |(from, error): (String, &Error)| v1::Alarm {
+        code: error.code.name().to_owned(),
+        subject: format!("{vault}: what was collected does not go{from}: {}", error.message),
+        since_ns: Some(left.oldest.as_nanos()),
+        next: error.advice().to_owned(),
+    };
+    refused.chain(waits).map(alarm).collect()
 }
 
 fn wanted(house: &House, vault: &str) -> Result<Vec<VaultRow>> {
@@ -180,7 +247,10 @@ fn shown(
     waiting: Waiting,
 ) -> Result<v1::Collection> {
     let waits_for = match round.stage {
-        Stage::Sealed => collect::older_sessions(house, &vault.id, round.sealed)?,
+        Stage::Sealed => {
+            let older = collect::older_sessions(house.ledger.query(), &vault.id, round.sealed)?;
+            older.len() as u64
+        }
         _ => 0,
     };
     Ok(v1::Collection {
@@ -214,4 +284,61 @@ fn stage(stage: Stage) -> &'static str {
 fn told(refusal: Refusal) -> v1::ErrorDetail {
     let Refusal { code, message, next } = refusal;
     v1::ErrorDetail { code, message, next, ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, moment, name, vault};
+    use std::collections::BTreeMap;
+
+    const DAY: u64 = 24 * 3600;
+
+    #[test]
+    fn what_does_not_go_for_days_is_told_of_with_the_location_and_the_reason() {
+        let error = |code| Error::new(code, "it stays");
+        let refused = [("far", Code::LocationDisabled), ("locked", Code::ObjectLocked)];
+        let refused = refused.map(|(place, code)| (name(place), error(code)));
+        let left =
+            |waits| Left { oldest: moment(1), refused: BTreeMap::from(refused.clone()), waits };
+        let told = |left: &Left, days: u64| -> Vec<String> {
+            let alarms = told_of(&name("main"), left, moment(days * DAY + 1));
+            alarms.into_iter().map(|alarm| alarm.subject).collect()
+        };
+        assert_eq!(told(&left(None), 2), [""; 0]);
+        let far = "main: what was collected does not go from `far`: it stays";
+        assert_eq!(told(&left(None), 3), [far]);
+        let all = "main: what was collected does not go: it stays";
+        assert_eq!(told(&left(Some(error(Code::RegionSilent))), 1), [all], "at once");
+        assert_eq!(told(&left(Some(error(Code::ClusterBusy))), 1), [""; 0]);
+        assert_eq!(told(&left(Some(error(Code::ClusterBusy))), 3), [far, all]);
+    }
+
+    #[test]
+    fn a_round_that_is_open_for_a_day_is_told_of() {
+        let round = |stage| CollectionRow {
+            vault: VAULT,
+            round: 7,
+            begun: moment(0),
+            stage,
+            below: 0,
+            sealed: 0,
+            condemned: 0,
+            spared: 0,
+            doomed: 0,
+            doomed_bytes: 0,
+            doomed_at: 0,
+            ended: None,
+            problem: None,
+            cleared: 0,
+        };
+        Crowd::default().ask(|query| {
+            let told = |stage, days| {
+                let now = moment(days * DAY);
+                long(query, &vault(), &round(stage), now).unwrap().is_some()
+            };
+            assert!(told(Stage::Marking, 1) && told(Stage::Sealed, 1));
+            assert!(!told(Stage::Marking, 0) && !told(Stage::Over, 9));
+        });
+    }
 }

@@ -143,6 +143,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(doubles::alarms(house))
         .chain(shared_places(house))
         .chain(follow::alarm(house))
+        .chain(super::collection::stuck(house))
         .collect()
 }
 

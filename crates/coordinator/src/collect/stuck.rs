@@ -1,5 +1,6 @@
-//! What could not be deleted the last time, and why: the memory of the member that leads, for whoever
-//! asks what is the matter. It is forgotten with the lead; the next leader finds out by trying.
+//! What could not be deleted the last time, and why: the memory of the member that leads, for
+//! whoever asks what is the matter. It is forgotten with the lead; the next leader finds out by
+//! trying.
 
 use holdfast_common::{Error, Name, Timestamp, VaultId};
 use std::{

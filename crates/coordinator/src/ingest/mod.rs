@@ -295,8 +295,14 @@ mod tests {
         let session = WriteSession::new(row, AgentId::from_bytes([4; 16]));
         let number = ChunkNumber::from_u64(7);
         let under_way = session.answers.read().unwrap();
+        let (begins, begun) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let copy = scope.spawn(|| session.copied_reach());
+            let (begins, session) = (begins, &session);
+            let copy = scope.spawn(move || {
+                begins.send(()).unwrap();
+                session.copied_reach()
+            });
+            begun.recv().unwrap();
             // Long enough for one that does not wait; one that waits is never done by then.
             for _ in 0..10_000 {
                 std::thread::yield_now();

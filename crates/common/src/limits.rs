@@ -32,6 +32,8 @@ pub const INLINE_PACK_BYTES_MAX: usize = 256 * KIB;
 pub const CAPSULE_BYTES_MAX: usize = 4 * KIB;
 /// Eight digits in the names of key objects.
 pub const KEY_VERSION_MAX: u32 = 99_999_999;
+/// How far behind the newest an operator makes a further version, whatever coordinators say.
+pub const KEY_VERSION_STEP_MAX: u32 = 1000;
 /// Versions of one vault's keys. An agent is told how each followed the one before.
 pub const KEY_VERSIONS_MAX: usize = 256;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
@@ -227,6 +229,10 @@ pub const DAMAGE_NOTED_MAX: usize = 128;
 pub const DAMAGE_KEPT_MAX: usize = 1024;
 /// Points that are kept by their ids with what they need and is damaged.
 pub const DAMAGE_POINTS_MAX: usize = 16;
+/// They were not counted.
+pub const DAMAGE_POINTS_MANY: u64 = u64::MAX;
+/// Reaches that are read in a pass over a location to name the points that need what is damaged.
+pub const CHECK_REACHES_MAX: usize = 10_000;
 
 // Retention.
 /// Nothing is forgotten before it is so old, unless its policy says otherwise.

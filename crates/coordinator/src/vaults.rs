@@ -10,6 +10,7 @@ use holdfast_keyring::{Custody as KeyCustody, Kek, KeyObject, VaultKeys};
 use holdfast_ledger::{
     Actor, Query,
     command::{Outcome, PutVault},
+    level::KEYS,
     row::{Beside, Checks, Custody, LockTerms, Sharing, VaultRow},
 };
 use holdfast_repository::{
@@ -50,7 +51,7 @@ pub(crate) async fn put(
         let Lying { required, beside, checks, lock } = lying;
         let vault = VaultRow { sharing, custody, required, beside, checks, lock, ..old.clone() };
         welcome(house, &old, &vault).await?;
-        return house.ledger.propose(actor, PutVault { vault }).await;
+        return house.ledger.propose(actor, PutVault { vault, kek: None }).await;
     }
     if custody == Custody::Operator {
         return Err(Error::new(
@@ -73,7 +74,7 @@ pub(crate) async fn make(
     let entropy = house.entropy.as_ref();
     let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
     let version = keys.newest();
-    let kek = &house.keys()?.custodian.kek();
+    let kek = &house.kek()?;
     let object = KeyObject::wrap(&keys, version, kek, FIRST_KEK_VERSION, operator, entropy)?;
     let vault = VaultRow {
         id: keys.vault(),
@@ -97,7 +98,9 @@ pub(crate) async fn make(
         losses: None,
     };
     write_objects(house, &vault, &object).await?;
-    house.ledger.propose(actor, PutVault { vault }).await
+    // Whoever changes the KEK meanwhile knows nothing of this vault.
+    let kek = (house.ledger.query().level()? >= KEYS).then_some(*kek.id.as_bytes());
+    house.ledger.propose(actor, PutVault { vault, kek }).await
 }
 
 /// Locations that come to hold a vault show whose they are before anything is copied there. One

@@ -91,6 +91,7 @@ impl Command {
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
             Self::PutPolicy(put) if put.policy.speaks_of_retention() => RETENTION,
+            Self::PutVault(put) if put.kek.is_some() => KEYS,
             Self::PutVault(put) if put.vault.lock.is_some() => LOCKS,
             Self::PutVault(put) if put.vault.checks.is_some() => CHECKS,
             Self::PutVault(put) if put.vault.beside.is_some() => COPIES,

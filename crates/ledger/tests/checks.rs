@@ -28,7 +28,10 @@ fn two_places() -> Story {
     let location = LocationRow { name: name("far"), url, ..story::location() };
     story.done(OPERATOR(), PutLocation { location });
     let beside = Beside { following: vec![name("far")], ..Beside::default() };
-    story.done(OPERATOR(), PutVault { vault: VaultRow { beside: Some(beside), ..story::vault() } });
+    story.done(
+        OPERATOR(),
+        PutVault { vault: VaultRow { beside: Some(beside), ..story::vault() }, kek: None },
+    );
     story
 }
 
@@ -85,7 +88,7 @@ fn what_is_said_of_a_place_that_was_left_is_not_said_of_the_new_one() {
     assert_eq!(damaged(&story, "far"), [""; 0]);
     story.done(OPERATOR(), RebuildLocation { location: name("main") });
     assert_eq!((memory(&story, "main"), damaged(&story, "main")), (None, vec![]));
-    story.done(OPERATOR(), PutVault { vault: story::vault() });
+    story.done(OPERATOR(), PutVault { vault: story::vault(), kek: None });
     assert_eq!(memory(&story, "far"), None, "it is dropped");
     assert_eq!(say(&mut story, "far", &[], &[]), Outcome::Unchanged);
 }
@@ -126,7 +129,7 @@ fn how_a_vault_is_read_back_is_declared_and_may_change() {
     assert_eq!(vault(&story).check_bytes_per_day(), limits::CHECK_BYTES_PER_DAY);
     let beside = vault(&story).beside;
     let declared = VaultRow { beside, ..vault_checked() };
-    let put = |checks| PutVault { vault: VaultRow { checks, ..declared.clone() } };
+    let put = |checks| PutVault { vault: VaultRow { checks, ..declared.clone() }, kek: None };
     assert_eq!(story.done(OPERATOR(), put(declared.checks)), Outcome::Done);
     assert_eq!(story.done(OPERATOR(), put(declared.checks)), Outcome::Unchanged);
     assert_eq!(vault(&story).check_bytes_per_day(), 1 << 30);

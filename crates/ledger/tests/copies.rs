@@ -35,7 +35,7 @@ fn declared(required: &[&str], following: &[&str], enough: Option<u32>) -> PutVa
     let names = |names: &[&str]| names.iter().map(|text| name(text)).collect();
     let beside = Beside { following: names(following), enough, ..Beside::default() };
     let beside = (beside != Beside::default()).then_some(beside);
-    PutVault { vault: VaultRow { required: names(required), beside, ..story::vault() } }
+    PutVault { vault: VaultRow { required: names(required), beside, ..story::vault() }, kek: None }
 }
 
 fn vault(story: &Story) -> VaultRow {

@@ -35,7 +35,7 @@ fn two_regions() -> Story {
         story.done(Actor::System, PutLocation { location });
     }
     let vault = VaultRow { required: vec![name("main"), name("far")], ..story::vault() };
-    story.done(Actor::System, PutVault { vault });
+    story.done(Actor::System, PutVault { vault, kek: None });
     for (number, role) in
         [(1, MemberRole::Learner), (2, MemberRole::Learner), (3, MemberRole::Candidate)]
     {
@@ -81,7 +81,7 @@ fn nothing_new_goes_to_the_locations_of_a_lost_region() {
         required: vec![name("main")],
         ..story::vault()
     };
-    story.done(Actor::System, PutVault { vault: lonely });
+    story.done(Actor::System, PutVault { vault: lonely, kek: None });
     story.done(Actor::System, claim_epoch(2, 2));
     let vault = story.query().vault(&ids::vault()).unwrap();
     assert_eq!((vault.required, vault.revision), (vec![name("far")], 2));

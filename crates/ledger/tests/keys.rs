@@ -6,12 +6,12 @@ mod story;
 use holdfast_common::Code;
 use holdfast_ledger::{
     Actor,
-    command::{RewrapKeys, RotateKeys},
+    command::{Outcome, RewrapKeys, RotateKeys},
 };
 use proptest::prelude::*;
 use story::{
     Story, ids,
-    keys::{OLD_KEK, change_kek, rotate},
+    keys::{OLD_KEK, change_kek, put_further_vault, rotate},
     name,
 };
 
@@ -83,6 +83,19 @@ fn the_ledger_says_which_kek_is_in_use_and_which_was_and_where_it_is() {
     story.refused(operator(), change_kek(&[1, 2]), Code::ResourceConflict);
     let same = RewrapKeys { kek: OLD_KEK, ..change_kek(&[1, 2]) };
     story.refused(operator(), same, Code::ResourceConflict);
+}
+
+#[test]
+fn a_vault_that_is_made_while_the_kek_changes_does_not_lie_under_the_old_one() {
+    let mut story = Story::founded();
+    story.done(operator(), change_kek(&[1]));
+    story.refused(operator(), put_further_vault(OLD_KEK), Code::ResourceConflict);
+    assert!(story.query().vault_named(&name("further")).is_err());
+    story.done(operator(), put_further_vault([12; 16]));
+    // Of one that is there it says nothing: its keys are not what is put.
+    let mut again = put_further_vault(OLD_KEK);
+    again.vault.beside = None;
+    assert_eq!(story.done(operator(), again), Outcome::Unchanged);
 }
 
 proptest! {

@@ -35,7 +35,7 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
             "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,
-            "change_kek" | "rotate_keys" => KEYS,
+            "change_kek" | "put_vault_under_a_kek" | "rotate_keys" => KEYS,
             "commit_based_point" => COLLECTED,
             _ if (76..=83).contains(&command.number()) => COLLECTED,
             name if of_retention.contains(&name) => RETENTION,

@@ -46,14 +46,14 @@ fn a_vault_that_wants_locks_has_a_row_for_each_place_and_none_without() {
     let mut story = founded();
     assert_eq!(row(&story, "main"), None);
     let both = VaultRow { lock: Some(DAY), ..vault_beside() };
-    story.done(Actor::System, PutVault { vault: both });
+    story.done(Actor::System, PutVault { vault: both, kek: None });
     for place in ["main", "far"] {
         assert_eq!(row(&story, place).unwrap().until, None, "nothing is known of {place}");
     }
     assert_eq!(story.done(Actor::System, locking(DAY)), Outcome::Done);
     assert!(row(&story, "main").is_some() && row(&story, "far").is_none(), "it follows no more");
     assert_eq!(story.done(Actor::System, locking(DAY)), Outcome::Unchanged);
-    story.done(Actor::System, PutVault { vault: vault() });
+    story.done(Actor::System, PutVault { vault: vault(), kek: None });
     assert_eq!(row(&story, "main"), None);
 }
 

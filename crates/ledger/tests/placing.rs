@@ -143,7 +143,7 @@ fn points_that_are_not_known_are_passed_over() {
     let other = VaultId::from_bytes([0xbb; 16]);
     let required = vec![name("far")];
     let vault = VaultRow { id: other, name: name("other"), required, ..story::vault() };
-    story.done(Actor::System, PutVault { vault });
+    story.done(Actor::System, PutVault { vault, kek: None });
     let foreign = PlacePoints { vault: other, ..in_far(&[2]) };
     assert_eq!(story.done(Actor::System, foreign), Outcome::Unchanged);
     assert_eq!(places(&story, 2), ["main"], "it is of another vault");

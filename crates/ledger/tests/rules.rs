@@ -165,7 +165,7 @@ fn of_several_required_locations_none_may_lack_the_point() {
     story.done(Actor::System, PutLocation { location: twin });
     let mut vault = story::vault();
     (vault.id, vault.name, vault.required) = (id, story::name("two"), both.clone());
-    story.done(Actor::System, PutVault { vault });
+    story.done(Actor::System, PutVault { vault, kek: None });
     let mut start = story::start_run(1, agent(1));
     start.run.vault = id;
     story.done(Actor::System, start);
@@ -272,7 +272,7 @@ fn one_place_is_one_location_and_a_vault_keeps_its_own() {
     story.done(Actor::System, PutLocation { location: twin });
     let mut vault = story.query().vault(&ids::vault()).unwrap();
     vault.required.push(story::name("twin"));
-    story.refused(Actor::System, PutVault { vault }, Code::ResourceConflict);
+    story.refused(Actor::System, PutVault { vault, kek: None }, Code::ResourceConflict);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn what_a_vault_rests_on_never_changes() {
     let mut story = Story::founded();
     let mut vault = story.query().vault(&ids::vault()).unwrap();
     vault.custody = holdfast_ledger::row::Custody::Operator;
-    story.refused(Actor::System, PutVault { vault }, Code::ResourceConflict);
+    story.refused(Actor::System, PutVault { vault, kek: None }, Code::ResourceConflict);
 }
 
 #[test]

@@ -51,6 +51,12 @@ elif what == "ravage":
             s3.delete_object(Bucket=bucket, Key=key)
 elif what == "put":
     s3.put_object(Bucket=bucket, Key=rest[0], Body=rest[1].encode())
+elif what == "unlocked":
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", []):
+            head = s3.head_object(Bucket=bucket, Key=found["Key"])
+            if not head.get("ObjectLockRetainUntilDate"):
+                print(found["Key"])
 elif what == "delete":
     s3.delete_object(Bucket=bucket, Key=rest[0])
 elif what == "head":
@@ -97,6 +103,11 @@ impl Bucket {
     /// Puts an object past Holdfast.
     pub fn put(&self, key: &str, text: &str) {
         self.ask(&["put", key, text]);
+    }
+
+    /// Keys of objects that are not locked.
+    pub fn unlocked(&self) -> Vec<String> {
+        self.ask(&["unlocked"]).lines().map(str::to_owned).collect()
     }
 
     /// Deletes an object past Holdfast; where versions are kept they stay.

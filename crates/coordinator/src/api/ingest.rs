@@ -88,6 +88,9 @@ impl IngestService {
     }
 
     async fn begun(&self, agent: AgentId, request: &v1::BeginRequest) -> Result<v1::BeginResponse> {
+        if let Err(error) = self.house.catch_up_with_kek().await {
+            tracing::debug!(%error, "sealed to keys that are open here, if they are the newest");
+        }
         let session = self.house.begin(agent, parse::run_id(&request.run_id)?).await?;
         let vault = self.house.vault(&session.row.vault)?;
         let version = vault.row.key_version;

@@ -168,13 +168,11 @@ impl Raft for RaftService {
     }
 
     async fn has_kek(&self, request: Request<v1::HasKekRequest>) -> Answer<v1::HasKekResponse> {
-        let asked = || {
-            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
-            let v1::HasKekRequest { source, derivation, kek_id, .. } = request.get_ref();
-            let kek = parse::array("the KEK's id", kek_id)?;
-            change::insist_on_having(source, derivation, &kek)
-        };
-        answer(asked().map(|()| v1::HasKekResponse {}))
+        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        let v1::HasKekRequest { source, derivation, kek_id, .. } = request.into_inner();
+        let kek = parse::array("the KEK's id", &kek_id).map_err(refuse)?;
+        let has = change::insist_on_having(&self.house, source, derivation.to_vec(), kek).await;
+        answer(has.map(|()| v1::HasKekResponse {}))
     }
 
     async fn overview(

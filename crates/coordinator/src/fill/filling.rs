@@ -94,6 +94,24 @@ impl<'a> Filling<'a> {
         Ok(next)
     }
 
+    /// The keys that open what the vault has: what is sealed to them is worth nothing without.
+    pub(super) async fn keys(&self) -> Result<()> {
+        self.show_all().await?;
+        for name in self.ledger.names_of_keys(self.vault)? {
+            let held = self.look(&name).await?;
+            if held.there.is_some() {
+                continue;
+            }
+            if let Fate::Left(why) = self.bring(&held).await? {
+                let left = LeftObject { name, why };
+                let message = format!("no location has keys that points need: {left}");
+                return Err(Error::new(Code::ObjectDamaged, message)
+                    .next("holdfast verify --all --level storage"));
+            }
+        }
+        Ok(())
+    }
+
     async fn bring_lacking(&self, walk: Walk<'_>, hint: Hint) -> Result<Filled> {
         let bring = |held| async move { self.bring(&held).await.map(|fate| (held, fate)) };
         self.bring_all(lacks(walk).map_ok(bring), hint).await

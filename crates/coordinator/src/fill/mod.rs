@@ -27,7 +27,7 @@ use holdfast_common::{Name, Result};
 use holdfast_ledger::{Actor, command::PlacePoints, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 pub(crate) use listing::Marks;
-pub(crate) use own::{Own, OwnState, look_at_own, mend_own, own_behind};
+pub(crate) use own::{Own, OwnState, insist_on_known_keys, look_at_own, mend_own, own_behind};
 pub(crate) use pace::Pace;
 pub(crate) use points::Lacking;
 use points::Survey;
@@ -148,6 +148,12 @@ pub(crate) async fn copy_shown(
 ) -> Result<Filled> {
     let insist = || house.ledger.peers().insist_on_epoch();
     Filling::of(house, vault, way, told, &insist)?.named(names).await
+}
+
+/// Brings the keys that open what the vault has, or says which no location has whole.
+pub(crate) async fn keys(house: &House, vault: &VaultRow, way: Way<'_>) -> Result<()> {
+    let insist = || house.ledger.peers().insist_on_epoch();
+    Filling::of(house, vault, way, &|_| {}, &insist)?.keys().await
 }
 
 /// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and

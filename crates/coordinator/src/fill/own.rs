@@ -10,10 +10,11 @@ use super::{
     filling::Filling,
     listing::{Held, Walk},
     object::Copy,
+    sealed::are_other_keys,
 };
-use crate::{house::House, places::Place, shipped::extent};
+use crate::{house::House, places::Place};
 use bytes::Bytes;
-use holdfast_common::{Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_keyring::KeyObject;
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout::{self, Object};
@@ -40,7 +41,7 @@ pub(crate) enum OwnState {
     },
 }
 
-/// It opens, and another location has something else: of two nobody knows which is right.
+/// It opens, and somewhere is something else: of two nobody knows which is right.
 const DIFFERS: &str = "differs";
 
 /// Some names with this beginning behind one, in their order, wherever they lie.
@@ -82,7 +83,7 @@ pub(crate) async fn look_at_own(
                 "missing" => "missing",
                 "truncated" => "truncated",
                 "unreadable" => "unreadable",
-                _ => kind_of_damage(house, vault, to, own).await,
+                _ => filling.kind_of_damage(own).await,
             };
             return Ok(OwnState::Bad { problem, read: length });
         }
@@ -93,29 +94,10 @@ pub(crate) async fn look_at_own(
         return Ok(OwnState::Bad { problem: DIFFERS, read: length });
     }
     let upto = match held.object {
-        Object::Log { .. } => extent::claimed_end(&bytes, &house.cluster),
+        Object::Log { .. } => filling.ledger.claimed_end(&bytes),
         _ => None,
     };
     Ok(OwnState::Whole { read: length, upto })
-}
-
-/// Whole, and not what it must be: it came back old.
-async fn kind_of_damage(house: &House, vault: &VaultRow, to: &Place, own: &Own) -> &'static str {
-    let read = async {
-        let name = own.name.as_str().parse()?;
-        let bytes: Bytes = to.1.get(&name, limits::OBJECT_BYTES_MAX).await?;
-        Ok::<_, holdfast_common::Error>(bytes)
-    };
-    let Ok(bytes) = read.await else { return "unreadable" };
-    let is_whole = match own.name.object() {
-        Object::Keys { .. } => {
-            let keys = KeyObject::from_bytes(&bytes);
-            keys.is_ok_and(|keys| keys.insist_on_vault(&vault.id).is_ok())
-        }
-        Object::Log { .. } => extent::claimed_end(&bytes, &house.cluster).is_some(),
-        _ => false,
-    };
-    if is_whole { "stale" } else { "hash" }
 }
 
 /// Puts a whole copy there from another location, if one has it; which one that was. An extent of
@@ -129,31 +111,112 @@ pub(crate) async fn mend_own(
 ) -> Result<Option<Name>> {
     let insist = || house.ledger.peers().insist_on_epoch();
     let filling = Filling::of(house, vault, Way::at_once(house, from, to), &|_| {}, &insist)?;
-    let held = filling.look(&own.name).await?;
-    if filling.ledger.is_unproven(vault, held.object) {
-        let others = held.copies.iter().flatten().count();
-        let is_outvoted = others > 1 || problem != DIFFERS;
-        if !is_outvoted || !filling.agree(&held).await? {
-            return Ok(None);
-        }
-    }
-    for (place, length) in from.iter().zip(&held.copies) {
-        let Some(length) = *length else { continue };
-        let Copy::Whole(bytes, _share) = filling.read(place, &held, length).await? else {
-            continue;
-        };
-        if upto.is_some() && extent::claimed_end(&bytes, &house.cluster) < upto {
-            continue;
-        }
-        insist()?;
-        let name = own.name.as_str().parse()?;
-        to.1.replace(&name, bytes).await?;
-        return Ok(Some(place.0.clone()));
-    }
-    Ok(None)
+    filling.mend(own, problem, upto).await
+}
+
+/// Refuses a place that has keys which the ledger does not have: points may be sealed to them.
+pub(crate) async fn insist_on_known_keys(
+    house: &House,
+    vault: &VaultRow,
+    place: &Place,
+) -> Result<()> {
+    let insist = || Ok(());
+    let way = Way::at_once(house, &[], place);
+    Filling::of(house, vault, way, &|_| {}, &insist)?.insist_on_known_keys().await
 }
 
 impl Filling<'_> {
+    pub(super) async fn mend(
+        &self,
+        own: &Own,
+        problem: &str,
+        upto: Option<u64>,
+    ) -> Result<Option<Name>> {
+        let held = self.look(&own.name).await?;
+        match self.ledger.is_unproven(self.vault, held.object) {
+            true => {
+                let others = held.copies.iter().flatten().count();
+                let is_outvoted = others > 1 || problem != DIFFERS;
+                if !is_outvoted || !self.agree(&held).await? {
+                    return Ok(None);
+                }
+            }
+            false if problem == DIFFERS => return Ok(None),
+            false => {}
+        }
+        for (place, length) in self.from.iter().zip(&held.copies) {
+            let Some(length) = *length else { continue };
+            let Copy::Whole(bytes, _share) = self.read(place, &held, length).await? else {
+                continue;
+            };
+            if upto.is_some() && self.ledger.claimed_end(&bytes) < upto {
+                continue;
+            }
+            if self.has_other_keys(&held, &bytes).await {
+                return Ok(None);
+            }
+            (self.insist)()?;
+            self.to.1.replace(&held.name, bytes).await?;
+            return Ok(Some(place.0.clone()));
+        }
+        Ok(None)
+    }
+
+    /// Of two pairs that were made apart both stay: what was sealed to one the other does not open.
+    async fn has_other_keys(&self, held: &Held, bytes: &[u8]) -> bool {
+        if !matches!(held.object, Object::Keys { .. }) || held.there.is_none() {
+            return false;
+        }
+        let there = self.to.1.get(&held.name, limits::KEY_OBJECT_BYTES_MAX).await;
+        there.is_ok_and(|there| are_other_keys(self.vault, &there, bytes))
+    }
+
+    pub(super) async fn insist_on_known_keys(&self) -> Result<()> {
+        let mut walk = Walk::behind(&[], self.to, "keys/", None)?;
+        while let Some(held) = walk.next().await? {
+            if !matches!(held.object, Object::Keys { .. }) {
+                continue;
+            }
+            let bytes = match self.to.1.get(&held.name, limits::KEY_OBJECT_BYTES_MAX).await {
+                // No key is that long.
+                Err(error) if error.code == Code::LimitExceeded => continue,
+                found => found?,
+            };
+            if self.ledger.are_strange(self.vault, &bytes) {
+                let (name, location, vault) = (&held.name, &self.to.0, &self.vault.name);
+                let message = format!(
+                    "`{location}` has {name}, keys of the vault `{vault}` that were made on the \
+                     side that was given up, and this side has others or none of that version"
+                );
+                return Err(Error::new(Code::ObjectConflict, message).next(
+                    "copy that object to a safe place, since points of that side may open with \
+                     nothing else; take it out of the location, then type it again",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole, and not what it must be: it came back old, or it was made on another side.
+    async fn kind_of_damage(&self, own: &Own) -> &'static str {
+        let read = async {
+            let name = own.name.as_str().parse()?;
+            let bytes: Bytes = self.to.1.get(&name, limits::OBJECT_BYTES_MAX).await?;
+            Ok::<_, Error>(bytes)
+        };
+        let Ok(bytes) = read.await else { return "unreadable" };
+        let is_whole = match own.name.object() {
+            Object::Keys { .. } if self.ledger.are_strange(self.vault, &bytes) => return DIFFERS,
+            Object::Keys { .. } => {
+                let keys = KeyObject::from_bytes(&bytes);
+                keys.is_ok_and(|keys| keys.insist_on_vault(&self.vault.id).is_ok())
+            }
+            Object::Log { .. } => self.ledger.claimed_end(&bytes).is_some(),
+            _ => false,
+        };
+        if is_whole { "stale" } else { "hash" }
+    }
+
     /// All sources that have it say the same.
     async fn agree(&self, held: &Held) -> Result<bool> {
         let (name, object, copies) = (held.name.clone(), held.object, held.copies.clone());

@@ -15,7 +15,7 @@ use crate::{
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
 use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
 use holdfast_ledger::row::{KeyVersionRow, VaultRow};
-use holdfast_repository::layout::Object;
+use holdfast_repository::layout::{Object, ObjectName};
 
 /// Opens what belongs to the ledger of one cluster.
 pub(super) struct LedgerKeys {
@@ -69,6 +69,11 @@ impl LedgerKeys {
         }
     }
 
+    /// Up to which entry an extent goes.
+    pub(super) fn claimed_end(&self, bytes: &[u8]) -> Option<u64> {
+        extent::claimed_end(bytes, &self.cluster)
+    }
+
     /// Nothing that is known here tells a right object of this kind from a forged one.
     pub(super) fn is_unproven(&self, vault: &VaultRow, object: Object) -> bool {
         match object {
@@ -80,14 +85,52 @@ impl LedgerKeys {
         }
     }
 
+    /// Whether these are keys that the ledger does not have: of a version that it does not know, or
+    /// of another pair than it has in that version.
+    pub(super) fn are_strange(&self, vault: &VaultRow, bytes: &[u8]) -> bool {
+        let Some(found) = keys_of(vault, bytes) else { return false };
+        let mut here = self.objects(vault).filter_map(|bytes| keys_of(vault, bytes));
+        let same = here.find(|here| here.version() == found.version());
+        same.is_none_or(|here| is_another_pair(&here, &found))
+    }
+
     /// What the ledger itself has as the keys of this name.
     fn known<'a>(&'a self, vault: &'a VaultRow, named: (u32, u32)) -> Option<&'a [u8]> {
-        let older = self.older.iter().map(|row| &row.key_object[..]);
-        older.chain([&vault.key_object[..]]).find(|bytes| {
+        self.objects(vault).find(|bytes| {
             KeyObject::from_bytes(bytes)
                 .is_ok_and(|keys| (keys.version(), keys.kek_version()) == named)
         })
     }
+
+    /// Names of the objects that open all versions.
+    pub(super) fn names_of_keys(&self, vault: &VaultRow) -> Result<Vec<ObjectName>> {
+        let name = |bytes: &[u8]| {
+            let keys = KeyObject::from_bytes(bytes)?;
+            ObjectName::keys(keys.version(), keys.kek_version())
+        };
+        self.objects(vault).map(name).collect()
+    }
+
+    fn objects<'a>(&'a self, vault: &'a VaultRow) -> impl Iterator<Item = &'a [u8]> {
+        let older = self.older.iter().map(|row| &row.key_object[..]);
+        older.chain([&vault.key_object[..]])
+    }
+}
+
+fn keys_of(vault: &VaultRow, bytes: &[u8]) -> Option<KeyObject> {
+    KeyObject::from_bytes(bytes).ok().filter(|keys| keys.vault() == vault.id)
+}
+
+/// Both halves of it, so that it was made, and is not the same pair with a byte that rotted.
+fn is_another_pair(one: &KeyObject, other: &KeyObject) -> bool {
+    one.public().key != other.public().key && one.index_public() != other.index_public()
+}
+
+/// Keys of this vault where others are to lie, and not those wrapped anew: whatever was sealed to
+/// them, nobody else may have them.
+pub(super) fn are_other_keys(vault: &VaultRow, there: &[u8], others: &[u8]) -> bool {
+    let (there, others) = (keys_of(vault, there), keys_of(vault, others));
+    there.zip(others).is_some_and(|(there, others)| is_another_pair(&there, &others))
 }
 
 fn insist_on_name(is_named: bool) -> Result<()> {

@@ -14,6 +14,7 @@
 
 use super::{
     custody::all_keys,
+    follow,
     free::{free_kek_version, read_back},
     secrets,
 };
@@ -31,6 +32,7 @@ use holdfast_ledger::{
 };
 use holdfast_repository::layout::ObjectName;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// The halves that an operator wrapped, one for every version of a vault in operator custody.
 pub(crate) type Halves = Vec<(VaultId, OperatorsHalf)>;
@@ -54,7 +56,9 @@ pub(crate) async fn change(
     let old = house.kek()?;
     let vaults = house.ledger.query().vaults()?;
     vaults.iter().try_for_each(|row| insist_on_halves(house, row, &halves))?;
-    let new = load_or_make_kek(source, house.entropy.as_ref())?;
+    let (wanted, entropy) = (source.clone(), house.entropy.clone());
+    let make = move || load_or_make_kek(&wanted, entropy.as_ref());
+    let new = house.tasks.run_blocking("kek", make).await?;
     if new.id == old.id {
         let message = format!("the keys are wrapped under the KEK of `{source}` already");
         return Err(Error::new(Code::ResourceConflict, message).next("name another one"));
@@ -73,10 +77,15 @@ pub(crate) async fn change(
     }
     let command = command(house, (&old, &new), source, wrapped)?;
     put_recovery_key(house, &new, &command).await?;
+    follow::insist_on_writable(&house.config)?;
     house.ledger.propose(actor, command).await?;
     let (before, kek) = (old.id, new.id);
     tracing::info!(%before, %kek, "the KEK was changed");
-    super::follow::follow(house)?;
+    // Everything is under it now, whatever becomes of this member's file: `status` says that.
+    follow::take(house)?;
+    if let Err(error) = follow::write_down(house) {
+        tracing::warn!(%error, "the KEK in use is not written down");
+    }
     Ok(Changed { before, kek, objects })
 }
 
@@ -137,13 +146,24 @@ async fn insist_on_members(house: &House, source: &KekSource, new: &Kek) -> Resu
 }
 
 /// What another member is asked: whether it finds this KEK there.
-pub(crate) fn insist_on_having(source: &str, derivation: &[u8], id: &[u8; 16]) -> Result<()> {
-    let source: KekSource = source.parse()?;
-    let found = load(&source, derivation)?;
-    if found.id.as_bytes() == id {
-        return Ok(());
-    }
-    Err(Error::new(Code::KeyWrong, format!("`{source}` holds another KEK here")))
+pub(crate) async fn insist_on_having(
+    house: &House,
+    source: String,
+    derivation: Vec<u8>,
+    id: [u8; 16],
+) -> Result<()> {
+    /// A passphrase takes much memory: whoever asks often waits.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let look = move || {
+        let source: KekSource = source.parse()?;
+        let found = load(&source, &derivation)?;
+        if *found.id.as_bytes() == id {
+            return Ok(());
+        }
+        Err(Error::new(Code::KeyWrong, format!("`{source}` holds another KEK here")))
+    };
+    house.tasks.run_blocking("kek", look).await
 }
 
 pub(super) fn load(source: &KekSource, derivation: &[u8]) -> Result<Kek> {

@@ -4,6 +4,7 @@
 //! there yet is looked for in the ledger: somebody may have rotated since. Nothing here opens a
 //! chunk: the custodian derives the key of one chunk and hands it on, sealed to its reader.
 
+use super::follow::in_use;
 use crate::raft::Ledger;
 use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,
@@ -21,7 +22,10 @@ use holdfast_repository::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// Opened capsules that are kept; one session has one.
@@ -29,6 +33,8 @@ const DATA_KEYS_KEPT: usize = 1024;
 
 pub(crate) struct Custodian {
     hand: Arc<Hand>,
+    /// The configuration names another KEK than the one that was taken.
+    is_unwritten: AtomicBool,
     vaults: Mutex<HashMap<VaultId, Arc<VaultCustody>>>,
     entropy: Arc<dyn Entropy>,
 }
@@ -42,7 +48,8 @@ impl Hand {
     }
 }
 
-type Again = Box<dyn Fn() -> Result<VaultKeys> + Send + Sync>;
+/// None: the ledger has no such version.
+type Again = Box<dyn Fn(u32) -> Result<Option<VaultKeys>> + Send + Sync>;
 
 /// The keys of one vault.
 pub(crate) struct VaultCustody {
@@ -56,7 +63,7 @@ pub(crate) struct VaultCustody {
 impl Custodian {
     pub(crate) fn new(kek: Kek, source: KekSource, entropy: Arc<dyn Entropy>) -> Self {
         let hand = Arc::new(Hand(RwLock::new((Arc::new(kek), source))));
-        Self { hand, vaults: Mutex::default(), entropy }
+        Self { hand, is_unwritten: AtomicBool::default(), vaults: Mutex::default(), entropy }
     }
 
     pub(crate) fn kek(&self) -> Arc<Kek> {
@@ -71,6 +78,15 @@ impl Custodian {
     pub(crate) fn take(&self, kek: Kek, source: KekSource) {
         let mut hand = self.hand.0.write().unwrap_or_else(PoisonError::into_inner);
         *hand = (Arc::new(kek), source);
+        self.is_unwritten.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_written_down(&self) -> bool {
+        !self.is_unwritten.load(Relaxed)
+    }
+
+    pub(crate) fn note_written_down(&self) {
+        self.is_unwritten.store(false, Relaxed);
     }
 
     /// The keys of a vault, unwrapped on first use, and again when there is a newer version.
@@ -78,15 +94,15 @@ impl Custodian {
         let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(custody) = vaults.get(&row.id) {
             if custody.keys().newest() < row.key_version {
-                custody.renew()?;
+                custody.renew(row.key_version)?;
             }
             return Ok(custody.clone());
         }
-        let keys = all_keys(&ledger.query(), row, &self.kek())?;
+        let keys = keys_at_hand(&ledger.query(), row, &self.kek())?;
         let (hand, id, ledger) = (self.hand.clone(), row.id, ledger.clone());
-        let again = move || {
+        let again = move |version| {
             let query = ledger.query();
-            all_keys(&query, &query.vault(&id)?, &hand.kek())
+            keys_up_to(&query, (&id, version), &hand.kek())
         };
         let custody = VaultCustody::new(keys, self.entropy.clone());
         let custody = Arc::new(VaultCustody { again: Some(Box::new(again)), ..custody });
@@ -107,6 +123,31 @@ pub(crate) fn all_keys(query: &Query<'_>, row: &VaultRow, kek: &Kek) -> Result<V
         keys.merge(unwrap(&older.key_object)?)?;
     }
     Ok(keys)
+}
+
+/// The same for whoever reads and writes. What was wrapped under a KEK that this member is about to
+/// take opens in a moment, and is not wrong.
+fn keys_at_hand(query: &Query<'_>, row: &VaultRow, kek: &Kek) -> Result<VaultKeys> {
+    all_keys(query, row, kek).map_err(|error| match in_use(query) {
+        Ok(Some(now)) if now.id != *kek.id.as_bytes() => {
+            let message = format!("the KEK that opens the keys of `{}` is not here", row.name);
+            Error::new(Code::KekUnavailable, message).cause(error)
+        }
+        _ => error,
+    })
+}
+
+/// Anybody may write a number into what he stores: no key is opened for one that nobody made.
+fn keys_up_to(
+    query: &Query<'_>,
+    (vault, version): (&VaultId, u32),
+    kek: &Kek,
+) -> Result<Option<VaultKeys>> {
+    let row = query.vault(vault)?;
+    match version <= row.key_version {
+        true => keys_at_hand(query, &row, kek).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// The id-key that an agent uses in a vault, and the number by which records name its scope.
@@ -132,17 +173,17 @@ impl VaultCustody {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn renew(&self) -> Result<()> {
+    fn renew(&self, version: u32) -> Result<()> {
         let Some(again) = &self.again else { return Ok(()) };
-        let keys = Arc::new(again()?);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let Some(keys) = again(version)? else { return Ok(()) };
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
     }
 
     /// The keys with this version, if the ledger has it by now.
     fn keys_with(&self, version: u32) -> Result<Arc<VaultKeys>> {
         if self.keys().newest() < version {
-            self.renew()?;
+            self.renew(version)?;
         }
         Ok(self.keys())
     }
@@ -200,5 +241,54 @@ pub(crate) fn insist_on_custody(vault: &VaultRow) -> Result<()> {
             Code::KeyCustodyRefused,
             format!("coordinators hold no key that opens the vault `{}`", vault.name),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, vault};
+    use holdfast_common::{Secret, SystemEntropy, Timestamp};
+    use holdfast_ledger::row::KekRow;
+
+    const NEWEST: u32 = 1;
+
+    fn kek() -> Kek {
+        Kek::from_secret(Secret::random(&SystemEntropy))
+    }
+
+    /// A ledger with a vault under this KEK, and the one that is in use.
+    fn crowd(wrapped: &Kek, in_use: &Kek) -> Crowd {
+        let keys = VaultKeys::generate(VAULT, &SystemEntropy);
+        let object = KeyObject::wrap(&keys, NEWEST, wrapped, 1, None, &SystemEntropy).unwrap();
+        let mut crowd = Crowd::default();
+        let key_object = object.to_bytes().into();
+        crowd.put(&VaultRow { key_version: NEWEST, key_object, ..vault() });
+        let (id, since) = (*in_use.id.as_bytes(), Timestamp::ZERO);
+        crowd.put(&KekRow { id, source: None, since, until: None });
+        crowd
+    }
+
+    fn opened(crowd: Crowd, version: u32, hand: &Kek) -> Result<Option<u32>> {
+        let found = crowd.ask(|query| keys_up_to(&query, (&VAULT, version), hand))?;
+        Ok(found.map(|keys| keys.newest()))
+    }
+
+    #[test]
+    fn keys_under_a_kek_that_is_about_to_come_are_asked_for_again() {
+        let (old, new) = (kek(), kek());
+        let error = opened(crowd(&new, &new), NEWEST, &old).unwrap_err();
+        assert_eq!(error.code, Code::KekUnavailable, "{error}");
+        assert_eq!(opened(crowd(&new, &new), NEWEST, &new).unwrap(), Some(NEWEST));
+        // Nobody is about to bring another.
+        let error = opened(crowd(&new, &old), NEWEST, &old).unwrap_err();
+        assert_eq!(error.code, Code::KeyWrong, "{error}");
+    }
+
+    #[test]
+    fn no_key_is_opened_for_a_version_that_nobody_made() {
+        let kek = kek();
+        assert_eq!(opened(crowd(&kek, &kek), 99_999_999, &kek).unwrap(), None);
+        assert_eq!(opened(crowd(&kek, &kek), NEWEST, &kek).unwrap(), Some(NEWEST));
     }
 }

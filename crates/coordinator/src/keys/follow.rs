@@ -10,7 +10,7 @@ use holdfast_common::{Error, Result};
 use holdfast_keyring::{Kek, KekSource};
 use holdfast_ledger::{Query, row::KekRow};
 use holdfast_wire::v1;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How often one that lacks it looks again.
@@ -25,7 +25,8 @@ pub(crate) async fn keep(house: Arc<House>, token: CancellationToken) -> Result<
         let pause = match follow(&house) {
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(code = error.code.name(), %error, "the new KEK is not here");
+                let code = error.code.name();
+                tracing::warn!(code, %error, "the new KEK is not here, or not written down");
                 Some(AGAIN)
             }
         };
@@ -50,8 +51,20 @@ pub(crate) fn in_use(query: &Query<'_>) -> Result<Option<KekRow>> {
     Ok(query.keks()?.into_iter().find(|row| row.until.is_none()))
 }
 
-/// Takes the KEK in use, if it is another one than this member has.
-pub(super) fn follow(house: &House) -> Result<()> {
+/// Takes the KEK in use, if it is another one than this member has, and writes down where it is.
+fn follow(house: &House) -> Result<()> {
+    take(house)?;
+    write_down(house)
+}
+
+/// Whether this member has another KEK than the one in use.
+pub(super) fn is_behind(house: &House) -> Result<bool> {
+    let own = house.keys()?.custodian.kek().id;
+    Ok(in_use(&house.ledger.query())?.is_some_and(|row| row.id != *own.as_bytes()))
+}
+
+/// It has to open what others wrap from now on, whatever becomes of the file.
+pub(super) fn take(house: &House) -> Result<()> {
     let custodian = &house.keys()?.custodian;
     let query = house.ledger.query();
     let Some(row) = in_use(&query)?.filter(|row| row.id != *custodian.kek().id.as_bytes()) else {
@@ -59,12 +72,41 @@ pub(super) fn follow(house: &House) -> Result<()> {
     };
     let derivation = query.cluster()?.kek_derivation;
     let (kek, source) = find(&row, derivation.as_ref().map_or(&[], |bytes| &bytes[..]))?;
-    let mut config = Options::load(&house.config)?;
-    config.kek = Some(source.to_string());
-    config.save(&house.config)?;
     tracing::info!(kek = %kek.id, %source, "this member has taken the KEK in use");
     custodian.take(kek, source);
     Ok(())
+}
+
+/// So that the next start looks there first.
+pub(super) fn write_down(house: &House) -> Result<()> {
+    let custodian = &house.keys()?.custodian;
+    if custodian.is_written_down() {
+        return Ok(());
+    }
+    name_in(&house.config, &custodian.kek_source().to_string())?;
+    custodian.note_written_down();
+    Ok(())
+}
+
+/// Refuses a file that could not be told of another KEK, before there is one.
+pub(super) fn insist_on_writable(file: &Path) -> Result<()> {
+    let config = Options::load(file)?;
+    config.save(file).map_err(|error| unwritable(file, error))
+}
+
+fn name_in(file: &Path, source: &str) -> Result<()> {
+    let mut config = Options::load(file)?;
+    if config.kek.as_deref() == Some(source) {
+        return Ok(());
+    }
+    config.kek = Some(source.to_owned());
+    config.save(file).map_err(|error| unwritable(file, error))
+}
+
+fn unwritable(file: &Path, error: Error) -> Error {
+    let message = format!("`{}` cannot be written, and has to name the KEK", file.display());
+    Error { message, ..error.clone().cause(error) }
+        .next("let the coordinator write it, and look at `holdfast status`")
 }
 
 /// Where the ledger says that it is.
@@ -87,10 +129,16 @@ pub(crate) fn find(row: &KekRow, derivation: &[u8]) -> Result<(Kek, KekSource)> 
 pub(crate) fn alarm(house: &House) -> Option<v1::Alarm> {
     let custodian = &house.keys().ok()?.custodian;
     let row = in_use(&house.ledger.query()).ok()??;
-    if row.id == *custodian.kek().id.as_bytes() {
-        return None;
-    }
     let source = row.source.unwrap_or_default();
+    if row.id == *custodian.kek().id.as_bytes() {
+        let file = house.config.display();
+        return (!custodian.is_written_down()).then(|| v1::Alarm {
+            code: "kek.member_behind".to_owned(),
+            subject: format!("{}: {file} does not name the KEK in use", house.name),
+            since_ns: Some(row.since.as_nanos()),
+            next: format!("let the coordinator write {file}, or name `{source}` there yourself"),
+        });
+    }
     Some(v1::Alarm {
         code: "kek.member_behind".to_owned(),
         subject: format!("{}: the KEK in use is not here", house.name),

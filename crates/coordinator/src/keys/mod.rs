@@ -14,6 +14,7 @@ use holdfast_common::Result;
 use holdfast_keyring::Kek;
 use holdfast_ledger::row::VaultRow;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// What is free in a vault's locations, and what stands in its ledger.
 pub(crate) struct Numbers {
@@ -38,7 +39,19 @@ pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Number
 impl House {
     /// The KEK that everything is wrapped under; nothing new goes under one that was left behind.
     pub(crate) fn kek(&self) -> Result<Arc<Kek>> {
-        follow::follow(self)?;
+        follow::take(self)?;
         Ok(self.keys()?.custodian.kek())
+    }
+
+    /// What another member wrapped a moment ago opens here too, if its KEK is here.
+    pub(crate) async fn catch_up_with_kek(self: &Arc<Self>) -> Result<()> {
+        /// A passphrase takes much memory.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+        if !follow::is_behind(self)? {
+            return Ok(());
+        }
+        let _turn = ONE_AT_A_TIME.lock().await;
+        let house = self.clone();
+        self.tasks.run_blocking("kek", move || follow::take(&house)).await
     }
 }

@@ -1,8 +1,13 @@
 //! Locks one location of one vault, and knows until when.
 //!
-//! A walk is whole when every object that the ledger relies on was there and its lock read back as
-//! long as was wanted. What is not there yet, since it is still being copied, is waited for:
-//! nothing is said to be locked that was not seen to be.
+//! ```text
+//!   half of a lock is over, or nobody knows ─→ walk: every object that the ledger relies on
+//!   what was stored since, other keys       ─→ as it comes
+//!        └─ not there yet: asked for again, and no more is claimed until it is; the rest goes on
+//! ```
+//!
+//! What is claimed holds for every point up to one, when every lock that they need read back as
+//! long as that.
 
 use crate::{house::House, places::Place, replicate::Queue};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -13,8 +18,8 @@ use holdfast_ledger::{
     command::NoteLocks,
     row::{CopyProblem, LockRow, PackHome, PackRow, PackState, PointRow},
 };
-use holdfast_repository::layout::ObjectName;
-use holdfast_storage::{Locking, ObjectName as StoredName, ObjectStore};
+use holdfast_repository::layout::{Object, ObjectName};
+use holdfast_storage::{Locking, ObjectStore};
 use minicbor::bytes::ByteVec;
 use std::{sync::Arc, time::Duration};
 
@@ -24,31 +29,26 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Objects that are locked at once, each with some calls one after the other.
 const AT_ONCE: usize = 16;
-/// Whatever lacks more is gone through once more when it has it.
+/// So many are asked for one by one; where more are missing, everything is gone through again.
 const MISSING_MAX: usize = 10_000;
 
 pub(super) struct Locker {
     house: Arc<House>,
     row: LockRow,
     queue: Arc<Queue>,
-    /// Everything was gone through since this member leads; what came since is in the queue.
-    walked: bool,
-    pending: Option<Pending>,
-}
-
-/// What was not there when it was to be locked.
-struct Pending {
-    names: Vec<StoredName>,
-    lock: Lock,
-    /// What is so when they are locked too.
-    row: LockRow,
+    /// Until when all was locked that was there when this member went through everything.
+    walked: Option<Timestamp>,
+    /// Keys that were locked then or since.
+    keys: Vec<ObjectName>,
+    /// What is to be locked still, and what may be claimed when it is.
+    pending: Option<(Vec<ObjectName>, LockRow)>,
 }
 
 type Points<'a> = Box<dyn Iterator<Item = Result<PointRow>> + Send + 'a>;
 
 impl Locker {
     pub(super) fn new(house: Arc<House>, row: LockRow, queue: Arc<Queue>) -> Self {
-        Self { house, row, queue, walked: false, pending: None }
+        Self { house, row, queue, walked: None, keys: Vec::new(), pending: None }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -63,7 +63,6 @@ impl Locker {
                     }
                 }
                 Err(error) => {
-                    self.walked &= self.pending.is_some();
                     self.say(&error).await;
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -75,10 +74,9 @@ impl Locker {
     async fn go(&mut self) -> Result<()> {
         let vault = self.house.ledger.query().vault(&self.row.vault)?;
         let Some(terms) = vault.lock else { return Ok(()) };
-        let now = self.house.ledger.now();
-        let is_due = self.row.until.is_none_or(|until| until.since(now) < terms.half_life());
-        let is_idle = self.pending.is_none() && self.queue.is_empty();
-        if self.walked && !is_due && is_idle {
+        let (now, keys) = (self.house.ledger.now(), self.wanted_keys()?);
+        let is_due = self.walked.is_none_or(|until| until.since(now) < terms.half_life());
+        if !is_due && self.pending.is_none() && self.queue.is_empty() && keys == self.keys {
             return Ok(());
         }
         // A clock that went wrong must not lock anything until a day that is none.
@@ -86,44 +84,49 @@ impl Locker {
         let location = &self.row.location;
         let place = (location.clone(), self.house.places.location(location).await?);
         insist_on_locks(&place).await?;
-        if let Some(Pending { names, lock, row }) = self.pending.take() {
-            let (_, missing) = lock_all(&place, names, lock).await?;
-            self.settle(missing, lock, row).await?;
-        }
-        let applied = *self.house.ledger.applied().borrow();
-        self.queue.heard(applied).await;
+        // The newest point first: what is taken from the queue then has all that it needs.
         let covers = self.newest()?;
+        self.queue.heard(self.house.ledger.applied_in_tables()?).await;
         let news = self.queue.take();
-        let (lock, row, missing) = if self.walked && !is_due && !news.everything {
-            let lock = self.at_least(terms.from(now));
-            let points = news.points.iter();
-            let records = points.flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
-            let names = self.keys()?.into_iter().chain(news.objects.iter().cloned()).chain(records);
-            let names = names.map(|name| stored(&name)).collect::<Result<_>>()?;
-            let (_, missing) = lock_all(&place, names, lock).await?;
-            (lock, self.row.clone(), missing)
+        let lock = self.at_least(terms.from(now));
+        let claim = LockRow { covers, problem: None, ..self.row.clone() };
+        if is_due || news.everything {
+            self.walk(&place, &keys, lock, claim).await?;
         } else {
-            let lock = self.at_least(terms.from(now));
-            let (objects, missing) = self.walk(&place, lock).await?;
-            (lock, LockRow { until: Some(lock.until), objects, ..self.row.clone() }, missing)
-        };
-        self.walked = true;
-        self.settle(missing, lock, LockRow { covers, problem: None, ..row }).await
+            let (awaited, claimed) = self.pending.take().unwrap_or((Vec::new(), claim.clone()));
+            let records = |id| [ObjectName::reach(id), ObjectName::point(id)];
+            let records = news.points.iter().flat_map(records);
+            let mut names = keys.clone();
+            names.extend(news.objects.iter().cloned().chain(records).chain(awaited));
+            let claim = LockRow { covers, problem: None, ..claimed };
+            // What is not locked when this ends early is not forgotten.
+            self.pending = Some((names.clone(), claim.clone()));
+            names.retain(|name| self.is_wanted(name));
+            let (_, missing) = lock_all(&place, names, lock).await?;
+            self.pending = Some((missing, claim));
+        }
+        self.keys = keys;
+        self.claim().await
     }
 
     /// Says what is locked, unless something is still missing.
-    async fn settle(&mut self, missing: Vec<StoredName>, lock: Lock, row: LockRow) -> Result<()> {
-        let Some(first) = missing.first() else { return self.note(row).await };
-        let message =
-            format!("{} objects are not there to be locked, first {first}", missing.len());
-        let is_much = missing.len() >= MISSING_MAX;
-        self.pending = (!is_much).then_some(Pending { names: missing, lock, row });
+    async fn claim(&mut self) -> Result<()> {
+        let Some((missing, claim)) = self.pending.take() else { return Ok(()) };
+        let Some(first) = missing.first() else { return self.note(claim).await };
+        let count = missing.len();
+        let message = format!("{count} objects are not there to be locked, first {first}");
+        if count < MISSING_MAX {
+            self.pending = Some((missing, claim));
+        } else {
+            self.walked = None;
+        }
         Err(Error::new(Code::LocationBehind, message))
     }
 
     /// What comes between two walks is locked as long as the rest is said to be.
     fn at_least(&self, lock: Lock) -> Lock {
-        Lock { until: self.row.until.map_or(lock.until, |until| until.max(lock.until)), ..lock }
+        let until = [self.row.until, self.walked].into_iter().flatten().max();
+        Lock { until: until.map_or(lock.until, |until| until.max(lock.until)), ..lock }
     }
 
     /// When the newest point was committed that is known here.
@@ -137,61 +140,83 @@ impl Locker {
         Ok(None)
     }
 
-    /// Keys first: without them the rest is of no use. How many objects are locked, and which are
-    /// not there.
-    async fn walk(&self, place: &Place, lock: Lock) -> Result<(u64, Vec<StoredName>)> {
-        let keys = self.keys()?;
-        let keys = keys.iter().map(stored).chain([Ok("vault".parse()?)]).collect::<Result<_>>()?;
-        let (mut objects, mut missing) = lock_all(place, keys, lock).await?;
-        let (query, mut after) = (self.house.ledger.query(), None);
-        while missing.len() < MISSING_MAX {
-            let page = query.packs(&self.row.vault, after.as_ref())?;
+    /// Locks everything, and notes what is not there. Keys first: without them the rest is of no
+    /// use.
+    async fn walk(
+        &mut self,
+        place: &Place,
+        keys: &[ObjectName],
+        lock: Lock,
+        claim: LockRow,
+    ) -> Result<()> {
+        (self.walked, self.pending) = (None, None);
+        let first = keys.iter().cloned().chain(["vault".parse()?]).collect();
+        let (mut objects, mut missing) = lock_all(place, first, lock).await?;
+        let (house, mut after) = (self.house.clone(), None);
+        let mut took = |(locked, absent): (u64, Vec<ObjectName>)| {
+            objects += locked;
+            let room = MISSING_MAX.saturating_sub(missing.len());
+            missing.extend(absent.into_iter().take(room));
+        };
+        loop {
+            let page = house.ledger.query().packs(&self.row.vault, after.as_ref())?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             let names = page.iter().filter_map(|row| self.named(row).transpose());
-            let names = names.collect::<Result<_>>()?;
-            let (locked, absent) = lock_all(place, names, lock).await?;
-            objects += locked;
-            missing.extend(absent);
+            took(lock_all(place, names.collect::<Result<_>>()?, lock).await?);
         }
-        let mut points: Points<'_> = Box::new(query.points_like(""));
-        while missing.len() < MISSING_MAX {
-            let mut names = Vec::new();
+        let mut points: Points<'_> = Box::new(house.ledger.query().points_like(""));
+        loop {
             let page: Vec<_> = points.by_ref().take(limits::LIST_PAGE_ROWS).collect();
-            let is_last = page.is_empty();
-            for point in page {
-                let PointRow { id, vault, .. } = point?;
-                if vault == self.row.vault {
-                    names.push(stored(&ObjectName::reach(&id))?);
-                    names.push(stored(&ObjectName::point(&id))?);
-                }
-            }
-            let (locked, absent) = lock_all(place, names, lock).await?;
-            objects += locked;
-            missing.extend(absent);
-            if is_last {
+            if page.is_empty() {
                 break;
             }
+            let mut names = Vec::new();
+            for point in page {
+                let point = point?;
+                if point.vault == self.row.vault && point.lost.is_none() {
+                    names.extend([ObjectName::reach(&point.id), ObjectName::point(&point.id)]);
+                }
+            }
+            took(lock_all(place, names, lock).await?);
         }
-        Ok((objects, missing))
+        drop(points);
+        self.walked = Some(lock.until);
+        self.pending = Some((missing, LockRow { until: Some(lock.until), objects, ..claim }));
+        Ok(())
     }
 
     /// The object that a pack lies in; with a point that is kept it is locked beside its record.
-    fn named(&self, pack: &PackRow) -> Result<Option<StoredName>> {
+    fn named(&self, pack: &PackRow) -> Result<Option<ObjectName>> {
         if pack.state != PackState::Stored {
             return Ok(None);
         }
         match pack.home {
-            PackHome::Object => stored(&ObjectName::pack(&pack.id)).map(Some),
+            PackHome::Object => Ok(Some(ObjectName::pack(&pack.id))),
             PackHome::Point(home, _) => {
                 let is_gone = self.house.ledger.query().forgotten(&home)?.is_some();
-                is_gone.then(|| stored(&ObjectName::point(&home))).transpose()
+                Ok(is_gone.then(|| ObjectName::point(&home)))
             }
         }
     }
 
+    /// Whether the ledger still relies on an object that was not there before.
+    fn is_wanted(&self, name: &ObjectName) -> bool {
+        let query = self.house.ledger.query();
+        match name.object() {
+            Object::Pack(id) => {
+                let row = query.pack(&self.row.vault, &id);
+                row.is_ok_and(|row| row.is_some_and(|row| row.state == PackState::Stored))
+            }
+            Object::Point(id) | Object::Reach(id) => {
+                query.point(&id).is_ok_and(|point| point.lost.is_none())
+            }
+            _ => true,
+        }
+    }
+
     /// All versions of the vault's keys, as they are wrapped now.
-    fn keys(&self) -> Result<Vec<ObjectName>> {
+    fn wanted_keys(&self) -> Result<Vec<ObjectName>> {
         let query = self.house.ledger.query();
         let vault = query.vault(&self.row.vault)?;
         let older = query.key_versions(&vault.id)?.into_iter().map(|row| row.key_object);
@@ -241,9 +266,9 @@ async fn insist_on_locks((name, store): &Place) -> Result<()> {
 /// How many are locked as long as was wanted, and which are not there.
 async fn lock_all(
     (_, store): &Place,
-    names: Vec<StoredName>,
+    names: Vec<ObjectName>,
     lock: Lock,
-) -> Result<(u64, Vec<StoredName>)> {
+) -> Result<(u64, Vec<ObjectName>)> {
     let calls = names.into_iter().map(|name| lock_one(store.clone(), name, lock));
     let mut locked = stream::iter(calls.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
     let (mut count, mut missing) = (0, Vec::new());
@@ -259,16 +284,12 @@ async fn lock_all(
 /// The name, if there is no such object.
 async fn lock_one(
     store: Arc<dyn ObjectStore>,
-    name: StoredName,
+    name: ObjectName,
     lock: Lock,
-) -> Result<Option<StoredName>> {
-    match store.lock(&name, lock).await {
+) -> Result<Option<ObjectName>> {
+    match store.lock(&name.as_str().parse()?, lock).await {
         Ok(_) => Ok(None),
         Err(error) if error.code == Code::ObjectMissing => Ok(Some(name)),
         Err(error) => Err(error),
     }
-}
-
-fn stored(name: &ObjectName) -> Result<StoredName> {
-    name.as_str().parse()
 }

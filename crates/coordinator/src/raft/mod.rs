@@ -337,6 +337,11 @@ impl Ledger {
         metrics.purged.as_ref().is_some_and(|purged| index <= purged.index)
     }
 
+    /// Up to which entry the tables are, which may be ahead of what was told.
+    pub(crate) fn applied_in_tables(&self) -> Result<u64> {
+        Ok(machine::applied_in(self.tables.as_ref())?.unwrap_or(0))
+    }
+
     /// The first entry that was not purged.
     pub(crate) fn first_of_log(&self) -> u64 {
         let metrics = self.raft.metrics();

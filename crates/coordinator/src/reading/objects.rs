@@ -10,11 +10,21 @@ use holdfast_storage::ObjectName;
 impl House {
     /// The reach of a point, as it was committed.
     pub(crate) async fn read_reach(&self, vault: &Vault, point: &PointRow) -> Result<Reach> {
+        Ok(self.read_sized_reach(vault, point).await?.0)
+    }
+
+    /// And how many bytes that are.
+    pub(crate) async fn read_sized_reach(
+        &self,
+        vault: &Vault,
+        point: &PointRow,
+    ) -> Result<(Reach, u64)> {
         let name = layout::ObjectName::reach(&point.id);
         let bytes =
             self.read_checked(vault, name.as_str(), limits::REACH_BYTES_MAX, &point.reach_hash);
         let (bytes, vault, point) = (bytes.await?, vault.row.id, point.id);
-        let parse = move || Reach::from_object(&bytes, &vault, &point);
+        let length = bytes.len() as u64;
+        let parse = move || Ok((Reach::from_object(&bytes, &vault, &point)?, length));
         self.tasks.run_blocking("reach", parse).await
     }
 

@@ -27,6 +27,7 @@ use holdfast_ledger::{
     row::{CopyProblem, CopyRow, CopyState, PackState, VaultRow},
 };
 use holdfast_repository::layout::{Object, ObjectName};
+use minicbor::bytes::ByteVec;
 use std::{
     sync::{
         Arc,
@@ -68,6 +69,8 @@ pub(super) struct Copier {
     pace: Arc<Pace>,
     /// None: it was not looked through yet, or has to be again.
     marks: Option<Marks>,
+    /// The newest keys of the vault when all that open it were seen to be there.
+    keys_there: Option<ByteVec>,
     /// Up to which entry the log was looked for, and when.
     tailed: Option<(u64, Instant)>,
     /// Since when somebody looks after this location here.
@@ -93,6 +96,7 @@ impl Copier {
             left: Arc::default(),
             pace,
             marks: None,
+            keys_there: None,
             tailed: None,
             begun: Instant::now(),
             budget: Arc::new(Budget::new(limits::COPY_BUDGET_BYTES)),
@@ -140,7 +144,7 @@ impl Copier {
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
-        self.pending = None;
+        (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
         self.work_on(backlog);
@@ -156,6 +160,9 @@ impl Copier {
             self.change(CopyState::Copying);
             filled = self.watched(Box::pin(bring)).await?;
         }
+        if !found.from.is_empty() {
+            self.bring_keys(&vault, &found).await?;
+        }
         self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
         let place = (&found.to, &*self.budget);
@@ -164,6 +171,17 @@ impl Copier {
         insist_on_all(&filled, found.is_all)?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
+        Ok(())
+    }
+
+    /// No point is said to lie where the keys do not that it was sealed to.
+    async fn bring_keys(&mut self, vault: &VaultRow, found: &Found) -> Result<()> {
+        if self.keys_there.as_ref() == Some(&vault.key_object) {
+            return Ok(());
+        }
+        let way = found.way(&self.pace, &self.budget);
+        Box::pin(fill::keys(&self.house, vault, way)).await?;
+        self.keys_there = Some(vault.key_object.clone());
         Ok(())
     }
 
@@ -315,6 +333,11 @@ impl Copier {
         self.work_on(backlog);
         self.change(CopyState::Copying);
         self.copy(objects, backlog.bytes).await?;
+        let vault = self.vault()?;
+        if !points.is_empty() && self.keys_there.as_ref() != Some(&vault.key_object) {
+            let found = self.places(&vault).await?;
+            self.bring_keys(&vault, &found).await?;
+        }
         for points in points.chunks(limits::POINTS_PLACED_MAX) {
             let records =
                 points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
@@ -387,6 +410,7 @@ impl Copier {
     async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
         // Another disk may lie there when it is back.
+        self.keys_there = None;
         if error.code != Code::LocationIoFailed {
             self.marks = None;
         }

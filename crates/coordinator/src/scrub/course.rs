@@ -9,6 +9,7 @@
 //! A name is all that has to be remembered to go on, by whoever leads then. What comes meanwhile
 //! with a name before it was hashed as it came, and waits for the next pass.
 
+use super::homes::Homes;
 use crate::{
     fill::{Own, own_behind},
     house::House,
@@ -16,12 +17,13 @@ use crate::{
     shipped::ship,
     verify::Expected,
 };
-use holdfast_common::Result;
+use holdfast_common::{PointId, Result, limits};
 use holdfast_ledger::row::{PackHome, PackRow, PackState, PointRow, VaultRow};
 use holdfast_repository::layout::{Object, ObjectName};
+use std::collections::BTreeMap;
 
 /// Taken from the tables and the listings at once.
-const STEPS: usize = 64;
+pub(super) const STEPS: usize = 64;
 
 /// A part of the names of a location, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,11 @@ impl Part {
             Self::Points => "points/",
             Self::Reach => "reach/",
         }
+    }
+
+    /// Each new name is behind all others.
+    fn grows(self) -> bool {
+        matches!(self, Self::Log | Self::Snapshots)
     }
 
     /// The parts that are not over behind a name, the one that it is in first.
@@ -117,12 +124,16 @@ impl Course<'_> {
     }
 
     /// The next objects behind a name; none when all were looked at.
-    pub(super) async fn behind(&self, cursor: Option<&ObjectName>) -> Result<Vec<Step>> {
+    pub(super) async fn behind(
+        &self,
+        cursor: Option<&ObjectName>,
+        homes: &mut Homes,
+    ) -> Result<Vec<Step>> {
         for part in Part::left(cursor) {
             let after = part.within(cursor);
             let steps = match part {
                 Part::Packs => self.packs(after)?,
-                Part::Points | Part::Reach => self.points(part, after)?,
+                Part::Points | Part::Reach => self.points(part, after, homes).await?,
                 Part::Segments => self.segments(after)?,
                 _ => self.own(part, after).await?,
             };
@@ -161,7 +172,13 @@ impl Course<'_> {
         }
     }
 
-    fn points(&self, part: Part, after: Option<&ObjectName>) -> Result<Vec<Step>> {
+    /// Of a point that was forgotten others may rest on what lies in its object.
+    async fn points(
+        &self,
+        part: Part,
+        after: Option<&ObjectName>,
+        homes: &mut Homes,
+    ) -> Result<Vec<Step>> {
         let query = self.house.ledger.query();
         let mut after = match after.map(ObjectName::object) {
             Some(Object::Point(id) | Object::Reach(id)) => Some(id),
@@ -171,19 +188,29 @@ impl Course<'_> {
             Part::Reach => Expected::reach,
             _ => Expected::point,
         };
+        let is_there = |row: &PointRow| {
+            let is_placed = row.locations.contains(&self.place.0);
+            row.vault == self.vault.id && (self.is_required() || is_placed)
+        };
         loop {
-            let page = query.points_behind(after.as_ref(), STEPS)?;
-            let Some(last) = page.last() else { return Ok(Vec::new()) };
-            after = Some(last.id);
-            let is_there = |row: &&PointRow| {
-                let is_placed = row.locations.contains(&self.place.0);
-                row.vault == self.vault.id && (self.is_required() || is_placed)
+            let kept = query.points_behind(after.as_ref(), STEPS)?;
+            let forgotten = match part {
+                Part::Points => homes.forgotten_behind(query, &self.vault.id, after).await?,
+                _ => Vec::new(),
             };
-            let steps = page.iter().filter(is_there).map(|row| known(expected(row)));
-            let steps: Vec<Step> = steps.collect::<Result<_>>()?;
-            if !steps.is_empty() {
-                return Ok(steps);
+            let upto = all_upto(&kept, &forgotten);
+            let mut steps = BTreeMap::new();
+            for row in kept.iter().filter(|row| is_there(row)) {
+                steps.insert(row.id, known(expected(row))?);
             }
+            for row in &forgotten {
+                steps.insert(row.id, known(Expected::home(row))?);
+            }
+            steps.retain(|id, _| upto.is_none_or(|upto| *id <= upto));
+            if !steps.is_empty() || upto.is_none() {
+                return Ok(steps.into_values().collect());
+            }
+            after = upto;
         }
     }
 
@@ -199,8 +226,6 @@ impl Course<'_> {
 
     /// What is on its way into the locations right now is not missed in any.
     async fn own(&self, part: Part, after: Option<&ObjectName>) -> Result<Vec<Step>> {
-        let way = (self.others, self.place);
-        let found = own_behind(way, part.prefix(), after, STEPS).await?;
         let (settled, shipped) = match part {
             Part::Log => (Some(ship::settled(self.house)?), None),
             Part::Snapshots => (None, self.house.ledger.query().shipped_snapshot()?),
@@ -213,14 +238,50 @@ impl Course<'_> {
             }
             _ => true,
         };
-        let mut found: Vec<Own> = found.into_iter().filter(is_settled).collect();
-        if !self.is_required() {
-            // Brought in the order of the names: what is behind the last is still to come.
-            let brought = found.iter().rposition(|own| own.there.is_some());
-            found.truncate(brought.map_or(0, |last| last + 1));
-        }
+        let grows = part.grows() && !self.is_required();
+        let way = (self.others, self.place);
+        let found = brought(way, part.prefix(), after, (&is_settled, grows)).await?;
         Ok(found.into_iter().map(Step::Own).collect())
     }
+}
+
+/// The next names that must be there, of those that are due. What only grows is brought into a
+/// location that follows in the order of the names: what is behind the last is still to come.
+async fn brought(
+    way: (&[Place], &Place),
+    prefix: &str,
+    after: Option<&ObjectName>,
+    (is_due, grows): (&(dyn Fn(&Own) -> bool + Sync), bool),
+) -> Result<Vec<Own>> {
+    let is_there = |own: &Own| own.there.is_some();
+    let (mut found, mut after): (Vec<Own>, _) = (Vec::new(), after.cloned());
+    loop {
+        let count = if found.is_empty() { STEPS } else { limits::LIST_PAGE_ROWS };
+        let page = own_behind(way, prefix, after.as_ref(), count).await?;
+        let is_last = page.len() < count;
+        after = page.last().map(|last| last.name.clone());
+        let due: Vec<Own> = page.into_iter().filter(is_due).collect();
+        let is_brought = if found.is_empty() {
+            found = due;
+            found.last().is_some_and(is_there)
+        } else {
+            due.iter().any(is_there)
+        };
+        if is_brought || (!grows && !found.is_empty()) {
+            return Ok(found);
+        }
+        if is_last {
+            let last = found.iter().rposition(is_there);
+            found.truncate(if grows { last.map_or(0, |last| last + 1) } else { found.len() });
+            return Ok(found);
+        }
+    }
+}
+
+/// Up to which id nothing is left out of either page; none when both are over.
+fn all_upto(kept: &[PointRow], forgotten: &[PointRow]) -> Option<PointId> {
+    let full = |page: &[PointRow]| page.get(STEPS - 1).map(|last| last.id);
+    [full(kept), full(forgotten)].into_iter().flatten().min()
 }
 
 fn known(expected: Result<Expected>) -> Result<Step> {
@@ -242,7 +303,10 @@ pub(crate) fn thousandths(cursor: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::PackId;
+    use crate::crowd::{Crowd, id};
+    use holdfast_common::{PackId, SystemClock};
+    use holdfast_storage::{MemoryStore, ObjectStore};
+    use std::sync::Arc;
 
     fn name(text: &str) -> ObjectName {
         text.parse().unwrap()
@@ -267,6 +331,64 @@ mod tests {
         let cursor = name("points/ab");
         assert_eq!(Part::Points.within(Some(&cursor)), Some(&cursor));
         assert_eq!(Part::Reach.within(Some(&cursor)), None);
+    }
+
+    #[test]
+    fn two_pages_are_taken_up_to_where_neither_leaves_anything_out() {
+        let rows = |numbers: core::ops::Range<u64>| numbers.map(Crowd::row).collect::<Vec<_>>();
+        let point = |number| Some(PointId::from_bytes(id(number)));
+        let (many, steps) = (9 + STEPS as u64, STEPS as u64);
+        assert_eq!(all_upto(&rows(1..5), &rows(90..99)), None);
+        assert_eq!(all_upto(&rows(0..steps), &[]), point(steps - 1));
+        assert_eq!(all_upto(&rows(9..many), &rows(0..steps)), point(steps - 1));
+        assert_eq!(all_upto(&rows(0..2), &rows(9..many)), point(many - 1));
+    }
+
+    async fn place(called: &str, names: &[ObjectName]) -> Place {
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
+        for name in names {
+            let name = name.as_str().parse().unwrap();
+            store.put_new(&name, "some bytes".into()).await.unwrap();
+        }
+        (called.parse().unwrap(), store)
+    }
+
+    /// All names of a part, from page to page.
+    async fn all(others: &[Place], place: &Place, part: Part, grows: bool) -> Vec<ObjectName> {
+        let mut names: Vec<ObjectName> = Vec::new();
+        loop {
+            let (way, after) = ((others, place), names.last().cloned());
+            let due = (&|_: &Own| true, grows);
+            let page = brought(way, part.prefix(), after.as_ref(), (due.0, due.1)).await.unwrap();
+            if page.is_empty() {
+                return names;
+            }
+            names.extend(page.into_iter().map(|own| own.name));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gap_of_more_than_a_page_ends_no_part() {
+        let log: Vec<ObjectName> = (1..=200).map(|from| ObjectName::log(1, from)).collect();
+        let whole = [place("main", &log).await];
+        let gap = place("far", &[log[0].clone(), log[149].clone()]).await;
+        assert_eq!(
+            all(&whole, &gap, Part::Log, Part::Log.grows()).await,
+            log[..150],
+            "the rest is to come"
+        );
+        assert_eq!(all(&whole, &gap, Part::Log, false).await, log);
+        let empty = place("new", &[]).await;
+        assert_eq!(all(&whole, &empty, Part::Log, true).await, []);
+    }
+
+    #[tokio::test]
+    async fn the_newest_keys_are_missed_too() {
+        let keys = [1, 2].map(|version| ObjectName::keys(version, 1).unwrap());
+        let whole = [place("main", &keys).await];
+        let old = place("far", &keys[..1]).await;
+        assert_eq!(all(&whole, &old, Part::Keys, Part::Keys.grows()).await, keys);
     }
 
     #[test]

@@ -4,22 +4,23 @@
 //! Of what cannot be mended it is said which points need it. Paths are sealed: `holdfast verify`
 //! of such a point names them, for whoever has its key.
 
-use super::course::{Course, Step};
+use super::{
+    course::{Course, Step},
+    homes::is_looked_for,
+    needs::{Named, Needs},
+};
 use crate::{
     fill::{Own, OwnState, look_at_own, mend_own},
     house::{House, Vault},
     verify::{self, Expected},
 };
-use holdfast_common::{Name, PointId, Result, Timestamp, limits};
+use holdfast_common::{Name, PointId, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     command::{Note, NoteKind},
     row::{DamageRow, PackRow, PointRow},
 };
-use holdfast_repository::{
-    ChunkNumber,
-    layout::{Object, ObjectName},
-};
+use holdfast_repository::layout::{Object, ObjectName};
 use std::sync::atomic::Ordering;
 
 /// What looking at an object came to.
@@ -51,21 +52,23 @@ pub(crate) struct Look<'a> {
     pub(super) vault: &'a Vault,
     pub(super) course: &'a Course<'a>,
     pub(super) followed: &'a mut Option<Followed>,
+    pub(super) needs: &'a mut Needs,
 }
 
 impl Look<'_> {
     pub(super) async fn at(&mut self, step: &Step) -> Result<Seen> {
-        match step {
-            Step::Known(expected) => self.known(expected).await,
+        let seen = match step {
+            Step::Known(expected) => self.known(expected).await?,
             Step::Own(own) => match own.name.object() {
-                Object::Log { epoch, from } => self.log(own, epoch, from).await,
-                _ => self.own(own).await,
+                Object::Log { epoch, from } => self.log(own, epoch, from).await?,
+                _ => self.own(own).await?,
             },
-        }
+        };
+        Ok(Seen { bytes: seen.bytes + self.needs.take_read(), ..seen })
     }
 
     /// What the ledger has a hash of.
-    async fn known(&self, expected: &Expected) -> Result<Seen> {
+    async fn known(&mut self, expected: &Expected) -> Result<Seen> {
         let (house, vault, place) = (self.house, self.vault, self.course.place);
         let one = verify::look_at(house, vault, expected, place).await?;
         let bytes = one.bytes;
@@ -73,7 +76,7 @@ impl Look<'_> {
             return Ok(Seen { bytes, ..Seen::default() });
         }
         let follows = !vault.row.required.contains(&place.0);
-        if one.is_missing && follows && !self.is_needed(expected).await? {
+        if one.is_missing && !self.must_be_here(expected, follows).await? {
             return Ok(Seen::default());
         }
         let event = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
@@ -88,7 +91,13 @@ impl Look<'_> {
     }
 
     /// What coordinators wrote by themselves.
-    async fn own(&self, own: &Own) -> Result<Seen> {
+    async fn own(&mut self, own: &Own) -> Result<Seen> {
+        if let Object::Snapshot { epoch, .. } = own.name.object()
+            && own.there.is_none()
+            && self.is_past(epoch)?
+        {
+            return Ok(Seen::default());
+        }
         let way = (self.course.others, self.course.place);
         match look_at_own(self.house, &self.vault.row, way, own).await? {
             OwnState::Whole { read, .. } => Ok(Seen { bytes: read, ..Seen::default() }),
@@ -99,13 +108,19 @@ impl Look<'_> {
     /// An extent of the log: what it does not reach must be in another one that is there.
     async fn log(&mut self, own: &Own, epoch: u32, from: u64) -> Result<Seen> {
         let before = self.followed.clone().filter(|before| before.epoch == epoch);
+        let is_past = self.is_past(epoch)?;
+        if own.there.is_none() && is_past {
+            return Ok(Seen::default());
+        }
         if own.there.is_none() && before.as_ref().is_some_and(|before| from <= before.upto) {
             // Another leader cut the log elsewhere; what it says is there.
             return Ok(Seen::default());
         }
         let way = (self.course.others, self.course.place);
         let mut seen = Seen::default();
-        if let Some(short) = before.filter(|before| before.upto.saturating_add(1) < from) {
+        if let Some(short) =
+            before.filter(|before| !is_past && before.upto.saturating_add(1) < from)
+        {
             seen = self.lengthen(&short, from - 1).await?;
         }
         let state = look_at_own(self.house, &self.vault.row, way, own).await?;
@@ -124,8 +139,14 @@ impl Look<'_> {
         Ok(seen.and(Seen { bytes: read, ..Seen::default() }))
     }
 
+    /// A side that led once may have written it for itself, and been given up: the others need not
+    /// have it. What there is of it must be whole.
+    fn is_past(&self, epoch: u32) -> Result<bool> {
+        Ok(u64::from(epoch) < self.house.ledger.epoch()?)
+    }
+
     /// Entries are missing between two extents: the first came back old, or one is gone.
-    async fn lengthen(&self, short: &Followed, upto: u64) -> Result<Seen> {
+    async fn lengthen(&mut self, short: &Followed, upto: u64) -> Result<Seen> {
         let own = Own { name: short.last.clone(), there: Some(0) };
         let way = (self.course.others, self.course.place);
         let (house, vault) = (self.house, &self.vault.row);
@@ -144,7 +165,7 @@ impl Look<'_> {
     }
 
     async fn mend(
-        &self,
+        &mut self,
         own: &Own,
         problem: &'static str,
         read: u64,
@@ -167,7 +188,7 @@ impl Look<'_> {
 
     /// One finding in this location.
     async fn told(
-        &self,
+        &mut self,
         object: &str,
         problem: &str,
         bytes: u64,
@@ -188,14 +209,14 @@ impl Look<'_> {
 
     /// Which points need what was healed nobody has to know.
     async fn found(
-        &self,
+        &mut self,
         object: &str,
         location: Name,
         problem: &str,
         healed_from: Option<Name>,
     ) -> Result<Found> {
-        let (points, points_count) = match healed_from {
-            Some(_) => (Vec::new(), 0),
+        let Named { points, count: points_count } = match healed_from {
+            Some(_) => Named::default(),
             None => self.points_that_need(object).await?,
         };
         let damage = DamageRow {
@@ -210,66 +231,48 @@ impl Look<'_> {
         Ok(Found { damage, healed_from })
     }
 
-    /// The first of them, and how many there are.
-    async fn points_that_need(&self, object: &str) -> Result<(Vec<PointId>, u64)> {
-        let (mut points, mut points_count) = (Vec::new(), 0);
-        let mut note = |id: PointId| {
-            points_count += 1;
-            if points.len() < limits::DAMAGE_POINTS_MAX {
-                points.push(id);
+    async fn points_that_need(&mut self, object: &str) -> Result<Named> {
+        let (query, mut named) = (self.house.ledger.query(), Named::default());
+        let packs: Vec<PackRow> = match ObjectName::parse(object)? {
+            Object::Reach(id) => {
+                named.note(id);
+                Vec::new()
             }
-        };
-        match ObjectName::parse(object)? {
-            Object::Point(id) | Object::Reach(id) => note(id),
-            Object::Pack(id) => {
-                let row = self.house.ledger.query().pack(&self.vault.row.id, &id)?;
-                if let Some(row) = row {
-                    self.each_that_needs(&row, None, &mut |id| {
-                        note(id);
-                        true
-                    })
-                    .await?;
+            Object::Point(id) => {
+                if query.row::<PointRow>(id.as_bytes())?.is_some() {
+                    named.note(id);
                 }
+                self.packs_within(id).await?
             }
-            _ => {}
-        }
-        Ok((points, points_count))
+            Object::Pack(id) => query.pack(&self.vault.row.id, &id)?.into_iter().collect(),
+            _ => Vec::new(),
+        };
+        self.needs.name((self.house, self.vault), &packs, &mut named).await?;
+        Ok(named)
     }
 
-    /// Whether a location that follows must have it: nothing is missed there before it is brought.
-    async fn is_needed(&self, expected: &Expected) -> Result<bool> {
-        let Some(row) = expected.pack_row() else { return Ok(expected.is_of_a_point()) };
-        let mut is_needed = false;
+    /// Packs in the object of a point that others may rest on.
+    async fn packs_within(&self, home: PointId) -> Result<Vec<PackRow>> {
+        let (ledger, vault) = (self.house.ledger.clone(), self.vault.row.id);
+        let find = move || ledger.query().packs_within(&vault, &home);
+        let mut packs = self.house.tasks.run_blocking("packs of a point", find).await?;
+        packs.retain(is_looked_for);
+        Ok(packs)
+    }
+
+    /// Nothing is missed before it is brought, and of a point that was forgotten its object only
+    /// for what others may need of it.
+    async fn must_be_here(&mut self, expected: &Expected, follows: bool) -> Result<bool> {
+        let packs = match (expected.pack_row(), expected.home_alone()) {
+            (Some(row), _) => vec![row.clone()],
+            (None, Some(home)) => self.packs_within(home).await?,
+            (None, None) => return Ok(!follows || expected.is_of_a_point()),
+        };
+        if !follows {
+            return Ok(!packs.is_empty());
+        }
         let place = &self.course.place.0;
-        self.each_that_needs(row, Some(place), &mut |_| {
-            is_needed = true;
-            false
-        })
-        .await?;
-        Ok(is_needed)
-    }
-
-    /// Shows the points that need a pack, all or those that lie in one place, until that is enough.
-    async fn each_that_needs(
-        &self,
-        row: &PackRow,
-        place: Option<&Name>,
-        show: &mut (dyn FnMut(PointId) -> bool + Send),
-    ) -> Result<()> {
-        let base = ChunkNumber::from_u64(row.base);
-        for point in self.house.ledger.query().points(None) {
-            let point: PointRow = point?;
-            let is_there = place.is_none_or(|place| point.locations.contains(place));
-            if point.vault != self.vault.row.id || !is_there {
-                continue;
-            }
-            // One whose reach cannot be read is told of by itself.
-            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
-            if reach.meets(base, row.slots) && !show(point.id) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        self.needs.are_met((self.house, self.vault), place, &packs).await
     }
 }
 

@@ -13,8 +13,10 @@
 //! nothing that a backup or a restore does waits for it.
 
 mod course;
+mod homes;
 mod look;
 mod memory;
+mod needs;
 mod own;
 mod schedule;
 mod scrubber;

@@ -4,6 +4,7 @@
 use super::{
     course::Course,
     look::{Look, Seen},
+    needs::Needs,
 };
 use crate::{
     house::{House, Vault},
@@ -19,7 +20,7 @@ pub(crate) async fn look_at_all_own(
     tell: &mut (dyn FnMut(&str, Seen) -> bool + Send),
 ) -> Result<()> {
     let course = Course { house, vault: &vault.row, place, others };
-    let (mut cursor, mut followed) = (None, None);
+    let (mut cursor, mut followed, mut needs) = (None, None, Needs::default());
     loop {
         let steps = course.own_behind(cursor.as_ref()).await?;
         if steps.is_empty() {
@@ -27,7 +28,8 @@ pub(crate) async fn look_at_all_own(
         }
         for step in &steps {
             let name = step.name()?;
-            let mut look = Look { house, vault, course: &course, followed: &mut followed };
+            let (followed, needs) = (&mut followed, &mut needs);
+            let mut look = Look { house, vault, course: &course, followed, needs };
             let seen = Box::pin(look.at(step)).await?;
             if !tell(name.as_str(), seen) {
                 return Ok(());

@@ -2,8 +2,10 @@
 
 use super::{
     course::{Course, Step},
+    homes::Homes,
     look::{Followed, Look, Seen},
     memory,
+    needs::Needs,
     schedule::{Budget, Next},
 };
 use crate::{
@@ -37,6 +39,8 @@ pub(super) struct Scrubber {
     /// When the ledger was told last, and what was read since.
     noted: (Instant, u64),
     followed: Option<Followed>,
+    homes: Homes,
+    needs: Needs,
     /// What was found damaged in this pass, if it began here.
     found: Option<BTreeSet<String>>,
 }
@@ -51,7 +55,9 @@ struct Scene {
 impl Scrubber {
     pub(super) fn new(house: Arc<House>, vault: VaultId, location: Name) -> Self {
         let noted = (Instant::now(), 0);
-        Self { house, vault, location, memory: None, noted, followed: None, found: None }
+        let (memory, followed, found) = (None, None, None);
+        let (homes, needs) = (Homes::default(), Needs::default());
+        Self { house, vault, location, memory, noted, followed, homes, needs, found }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
@@ -88,6 +94,7 @@ impl Scrubber {
                 Next::Begin => {
                     (memory.pass, memory.cursor) = (Some(CheckPass::begun(now)), None);
                     (self.followed, self.found) = (None, Some(BTreeSet::new()));
+                    (self.homes, self.needs) = (Homes::default(), Needs::default());
                 }
                 Next::GoOn => {}
             }
@@ -171,7 +178,7 @@ impl Scrubber {
         let course = Course { house: &house, vault, place, others };
         let cursor = self.memory.as_ref().and_then(|memory| memory.cursor.clone());
         let cursor: Option<ObjectName> = cursor.map(|name| name.parse()).transpose()?;
-        let steps = course.behind(cursor.as_ref()).await?;
+        let steps = course.behind(cursor.as_ref(), &mut self.homes).await?;
         if steps.is_empty() {
             return self.end_pass(scene).await;
         }
@@ -179,10 +186,17 @@ impl Scrubber {
         for step in &steps {
             let Some(vault) = self.turn().await? else { return Ok(()) };
             let mut followed = self.followed.take();
+            let mut needs = core::mem::take(&mut self.needs);
             let (house, vault_now) = (&*house, &scene.vault);
-            let look = Look { house, vault: vault_now, course: &course, followed: &mut followed };
+            let look = Look {
+                house,
+                vault: vault_now,
+                course: &course,
+                followed: &mut followed,
+                needs: &mut needs,
+            };
             let seen = look_at(look, step).await;
-            self.followed = followed;
+            (self.followed, self.needs) = (followed, needs);
             self.count(&vault, step, seen?, &known).await?;
         }
         Ok(())

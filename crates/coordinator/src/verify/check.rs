@@ -39,7 +39,7 @@ impl Expected {
     }
 
     /// A point's object, for what others need of it.
-    pub(super) fn home(row: &PointRow) -> Result<Self> {
+    pub(crate) fn home(row: &PointRow) -> Result<Self> {
         let record = Self::record(&layout::ObjectName::point(&row.id), row.object_hash)?;
         Ok(Self { home: Some(row.id), ..record })
     }
@@ -81,6 +81,11 @@ impl Expected {
         self.is_record
     }
 
+    /// The point whose object it is, when it is only looked at for what others need of it.
+    pub(crate) fn home_alone(&self) -> Option<PointId> {
+        self.home.filter(|_| self.needed_by.is_none())
+    }
+
     /// No location had it whole when it was looked for.
     pub(crate) fn is_lost(&self) -> bool {
         self.pack.as_ref().is_some_and(|row| row.state == PackState::Lost)
@@ -96,10 +101,11 @@ impl Expected {
     }
 }
 
-/// What was found of an object, and what was read of it in each place.
+/// What was found of an object, and what was read of it in each place: none where it was passed by
+/// or nobody asked for more than its length.
 pub(super) struct Looks {
     pub(super) event: v1::VerifyEvent,
-    pub(super) read: Vec<u64>,
+    pub(super) read: Vec<Option<u64>>,
     pub(super) fate: Fate,
 }
 
@@ -111,7 +117,7 @@ pub(super) async fn check_everywhere(
     (places, required): (&[Place], usize),
     (object, level): (&Expected, Level),
 ) -> Result<Looks> {
-    let (mut event, mut counts) = (v1::VerifyEvent::default(), vec![0; places.len()]);
+    let (mut event, mut counts) = (v1::VerifyEvent::default(), vec![None; places.len()]);
     let mut good: Option<heal::Good> = None;
     let (mut bad, mut problems) = (Vec::new(), Vec::new());
     for (at, place) in places.iter().enumerate() {
@@ -127,13 +133,13 @@ pub(super) async fn check_everywhere(
         };
         match copy {
             Copy::Bad { problem, read } => {
-                counts[at] = read;
+                counts[at] = Some(read);
                 bad.push(at);
                 problems.push(problem);
             }
             Copy::Unread => {}
             Copy::Whole(bytes) => {
-                counts[at] = bytes.len() as u64;
+                counts[at] = Some(bytes.len() as u64);
                 good.get_or_insert((place.0.to_string(), bytes));
             }
         }
@@ -176,7 +182,7 @@ pub(super) async fn check_everywhere(
         });
     }
     note_fate(house, vault, object, fate).await?;
-    event.bytes = counts.iter().sum();
+    event.bytes = counts.iter().flatten().sum();
     Ok(Looks { event, read: counts, fate })
 }
 

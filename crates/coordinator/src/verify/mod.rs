@@ -133,7 +133,8 @@ async fn run(
         // Of a disk that is not mounted nothing is missing, and nothing is healed into its place.
         house.places.show_all(&looked.required).await?;
         let from = tally.damaged.len();
-        let mut remembered = Remembered::begin(house, &vault, &looked)?;
+        let mut remembered =
+            Remembered::begin(house, &vault, &looked, request.is_everything()).await?;
         tally.before.extend(remembered.before(house, &vault)?);
         let all: Vec<Name> = looked.all().cloned().collect();
         let tallies = (&mut *tally, &mut remembered);

@@ -88,6 +88,8 @@ impl<'a> Walk<'a> {
             Ok(reach) => reach,
             Err(error) => {
                 tracing::warn!(%error, point = %point.id, "reach cannot be read");
+                // Which packs must lie there for this point is not known.
+                self.remembered.passed_all_but(&following, &[]);
                 return Ok(());
             }
         };
@@ -183,6 +185,7 @@ impl<'a> Walk<'a> {
     pub(super) async fn own(&mut self, names: &[Name]) -> Result<()> {
         let (house, vault) = (self.house, self.vault);
         let (places, _) = house.places.open_of(&vault.row, names.to_vec()).await;
+        self.remembered.passed_all_but(names, &places);
         for (at, place) in places.iter().enumerate() {
             let mut others = places.clone();
             others.remove(at);
@@ -233,12 +236,17 @@ impl<'a> Walk<'a> {
         let level: Level = self.request.level;
         let mut places = self.house.places.required(&self.looked.required).await?;
         let required = places.len();
-        let following = following.to_vec();
-        places.extend(self.house.places.open_of(&self.vault.row, following).await.0);
+        let (open, _) = self.house.places.open_of(&self.vault.row, following.to_vec()).await;
+        self.remembered.passed_all_but(following, &open);
+        places.extend(open);
         let places = (&places[..], required);
         let looks = check_everywhere(self.house, self.vault, places, (expected, level)).await?;
         let Looks { event, read, fate } = looks;
-        for (place, bytes) in places.0.iter().zip(read) {
+        for (place, read) in places.0.iter().zip(read) {
+            let Some(bytes) = read else {
+                self.remembered.passed_by(&place.0);
+                continue;
+            };
             let is_left = |damage: &v1::Damage| {
                 damage.location == place.0.as_str() && damage.healed_from.is_none()
             };

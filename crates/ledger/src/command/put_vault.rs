@@ -16,6 +16,9 @@ pub struct PutVault {
     /// Id, keys and creation time count only when the vault is new.
     #[n(0)]
     pub vault: VaultRow,
+    /// Under which the keys of a new vault are wrapped; who proposes at a lower level says nothing.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub kek: Option<[u8; 16]>,
 }
 
 impl PutVault {
@@ -34,6 +37,7 @@ impl PutVault {
         insist_on_terms(&self.vault)?;
         insist_on_checks(&self.vault)?;
         let Some(id) = apply.tables.raw(Table::VaultName, name)? else {
+            self.kek.map_or(Ok(()), |kek| apply.insist_on_kek(&kek))?;
             let id = self.vault.id.as_bytes().to_vec();
             apply.tables.put_raw(Table::VaultName, name, id)?;
             let vault = VaultRow { revision: 1, ..self.vault.clone() };

@@ -65,7 +65,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
 
 pub(super) fn samples() -> Vec<(&'static str, Command)> {
     vec![
-        ("put_vault_checked", PutVault { vault: vault_checked() }.into()),
+        ("put_vault_checked", PutVault { vault: vault_checked(), kek: None }.into()),
         ("note_check", note(7, "far", &["packs/1"], &["packs/2"]).into()),
     ]
 }

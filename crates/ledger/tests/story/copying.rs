@@ -61,7 +61,7 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
         ("disable_location", DisableLocation { location: main() }.into()),
         ("enable_location", EnableLocation { location: main() }.into()),
         ("replace_location", replace_location("main", "local:/mnt/backup").into()),
-        ("put_vault_beside", PutVault { vault: vault_beside() }.into()),
+        ("put_vault_beside", PutVault { vault: vault_beside(), kek: None }.into()),
         ("commit_placed", CommitPoint { revision: Some(3), ..placed }.into()),
         ("place_opened", PlacePoints { opened: Some(7), ..place_points(&[1]) }.into()),
         ("note_copies", note_copies(7, CopyState::Away).into()),

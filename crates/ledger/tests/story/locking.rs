@@ -8,7 +8,7 @@ pub(crate) const DAY: LockTerms = LockTerms { class: LockClass::Compliance, secs
 
 /// The vault of the story, which locks what it keeps.
 pub(crate) fn locking(lock: LockTerms) -> PutVault {
-    PutVault { vault: VaultRow { lock: Some(lock), ..vault() } }
+    PutVault { vault: VaultRow { lock: Some(lock), ..vault() }, kek: None }
 }
 
 /// What a leader says of `main` since the entry that opened its row.

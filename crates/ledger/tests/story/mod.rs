@@ -65,7 +65,7 @@ impl Story {
         let mut story = Self::of_nothing();
         story.done(Actor::System, members::founding());
         story.done(Actor::System, PutLocation { location: location() });
-        story.done(Actor::System, PutVault { vault: vault() });
+        story.done(Actor::System, PutVault { vault: vault(), kek: None });
         story
     }
 
@@ -338,7 +338,7 @@ pub(crate) fn log_of(script: &[(u8, u8, u8, u64)]) -> Vec<Envelope> {
     let founding: [Command; 6] = [
         members::founding().into(),
         PutLocation { location: location() }.into(),
-        PutVault { vault: vault() }.into(),
+        PutVault { vault: vault(), kek: None }.into(),
         members::create_token(1).into(),
         members::create_token(2).into(),
         members::create_token(3).into(),
@@ -509,7 +509,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let samples = vec![
         ("init_cluster", init().into()),
         ("put_location", PutLocation { location: location() }.into()),
-        ("put_vault", PutVault { vault: vault() }.into()),
+        ("put_vault", PutVault { vault: vault(), kek: None }.into()),
         ("put_policy", PutPolicy { policy }.into()),
         ("delete_resource", delete.into()),
         ("create_token", create_token([6; 32]).into()),

@@ -4,11 +4,14 @@
 //! versions below stay, and those that are locked stay against everybody. A location that is opened
 //! at a moment before that is read as if none of it had happened. It can only be read.
 
-use super::{S3Store, length_of, refusal::refused, time_of};
+use super::{S3Store, length_of, refusal::refused};
 use crate::{ObjectName, ObjectPrefix, refusal::missing, store::ObjectMeta};
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
+use aws_sdk_s3::primitives::DateTime;
 use holdfast_common::{Code, Error, Result, Timestamp, limits};
 use std::collections::{BTreeMap, VecDeque};
+
+const NANOS: i64 = 1_000_000_000;
 
 /// The newest that a name had at the moment.
 #[derive(Clone, Debug)]
@@ -123,11 +126,11 @@ impl S3Store {
         let versions = page.versions().iter().filter_map(|version| {
             let length = length_of(version.size).ok()?;
             let id = version.version_id.clone()?;
-            let when = time_of(version.last_modified.as_ref());
+            let when = end_of(version.last_modified?);
             Some((version.key.clone()?, Entry { when, version: Some((id, length)) }))
         });
         let markers = page.delete_markers().iter().filter_map(|marker| {
-            let when = time_of(marker.last_modified.as_ref());
+            let when = end_of(marker.last_modified?);
             Some((marker.key.clone()?, Entry { when, version: None }))
         });
         for (key, entry) in versions.chain(markers) {
@@ -142,6 +145,15 @@ impl S3Store {
             }
         }
     }
+}
+
+/// A server that tells seconds may mean any moment of one: what may have come later did.
+fn end_of(said: DateTime) -> Timestamp {
+    let nanos = match said.subsec_nanos() {
+        0 => NANOS - 1,
+        nanos => i64::from(nanos),
+    };
+    Timestamp::from_nanos(said.secs().saturating_mul(NANOS).saturating_add(nanos))
 }
 
 /// Where the next page begins; a server that stands still is not listened to.

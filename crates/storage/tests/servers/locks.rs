@@ -139,8 +139,9 @@ async fn whoever_has_all_keys_takes_nothing_away_that_is_locked() {
             let lock = store.lock(&name(number), Lock { class, until }).await.unwrap();
             assert!(lock.covers(&Lock { class, until }), "{at_server}: {lock:?}");
         }
-        let before = now();
         // Times of objects are told by the second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let before = now();
         tokio::time::sleep(Duration::from_millis(2100)).await;
 
         let kept = bucket.ravage();

@@ -144,8 +144,21 @@ fn a_point_is_not_said_to_be_locked_before_all_of_it_is() {
     });
     assert_eq!(said["problem"]["code"], "location.copies_behind", "{said}");
     assert_eq!(locked_until(&cluster, &point, "cloud"), None);
+    // What is missing keeps nothing else from being locked.
+    let later = cluster.backup(&cluster.source("later", 40));
+    wait_until("all that is there is locked", PATIENCE, || {
+        let (kept, open) = (bucket.keys(), bucket.unlocked());
+        let is_needed = |key: &String| {
+            ["/packs/", "/points/", "/reach/", "/keys/"].iter().any(|part| key.contains(part))
+        };
+        let has_later = kept.iter().any(|key| key.ends_with(&format!("/reach/{later}")));
+        (has_later && !open.iter().any(is_needed)).then_some(())
+    });
+    assert_eq!(locked_until(&cluster, &later, "cloud"), None, "not all of it up to there is");
     cluster.run(&["verify", "--all"]);
-    wait_until("it is locked", PATIENCE, || locked_until(&cluster, &point, "cloud"));
+    for point in [&point, &later] {
+        wait_until("it is locked", PATIENCE, || locked_until(&cluster, point, "cloud"));
+    }
 }
 
 #[test]

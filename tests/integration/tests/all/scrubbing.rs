@@ -4,6 +4,7 @@
 use crate::{
     cluster::Cluster,
     harness::{Damage, Objects, Outcome, Scratch, Service, Tree, noise, wait_until, write},
+    retaining,
 };
 use serde_json::Value;
 use std::{
@@ -304,6 +305,43 @@ fn what_nobody_can_heal_is_told_with_its_points_until_it_is_whole() {
     scene.cluster.run(&["restore", &scene.points[1], "--to", to.to_str().unwrap()]).ok();
     let back = to.join(scene.source.strip_prefix("/").unwrap());
     Tree::of(&scene.source).assert_same(&Tree::of(&back), "restored");
+}
+
+#[test]
+fn what_others_rest_on_is_read_back_though_its_point_was_forgotten() {
+    let scene = Scene::new(&["east", "west"], 0);
+    write(&scene.source.join("small"), "it lies in the object of the first point");
+    let file = scene.cluster.scratch.join("docs.toml");
+    let rules = "retention = { last = 1, protect_for = \"0s\" }";
+    write(&file, retaining::policy("files-1", &scene.source, rules));
+    scene.cluster.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let back_up = || {
+        let made = scene.cluster.run(&["backup", "docs"]).ok().object();
+        made["point"].as_str().unwrap().to_owned()
+    };
+    let first = back_up();
+    write(&scene.source.join("large"), noise(1, 700_000));
+    let second = back_up();
+    let plan = scene.cluster.run(&["retain", "docs", "--yes"]).ok().object();
+    assert_eq!(plan["forgotten"], serde_json::json!([first]), "{plan:#}");
+    let path = |location| scene.cluster.scratch.join(location).join("points").join(&first);
+    let right = fs::read(path("east")).unwrap();
+    fs::remove_file(path("east")).unwrap();
+    scene.declare(EAGER).ok();
+    let is_whole = || (fs::read(path("east")).ok()? == right).then_some(());
+    wait_until("it is healed", PATIENCE, is_whole);
+    scene.declare("storage_bytes_per_day = 0").ok();
+    for location in ["east", "west"] {
+        fs::remove_file(path(location)).unwrap();
+    }
+    scene.declare(EAGER).ok();
+    let told = wait_until("it is told", PATIENCE, || {
+        scene.damage_alarms().into_iter().find(|row| row["subject"].to_string().contains(&first))
+    });
+    // Of the point that is kept, and not of the one that nobody can ask for.
+    assert_eq!(told["next"], format!("holdfast verify {second} names the paths"));
+    scene.wait_for_a_pass("east");
+    assert_eq!(scene.check("east")["damage"], 1, "and it stays told");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! operator's key is: under that key again, beside the coordinators' new one, or under a new one of
 //! the operator's.
 
-use super::rotate::rendered;
+use super::rotate::{insist_on_no_operator, rendered};
 use crate::{client::Admin, confirm::confirm, demand::Demand, offline::keys::environment};
 use holdfast_common::{Result, SystemEntropy};
 use holdfast_keyring::{Kek, KekSource, KeyObject, OperatorsHalf};
@@ -34,7 +34,11 @@ pub(super) async fn rewrap(arguments: Arguments, demand: &Demand<'_>) -> Result<
     let theirs: Vec<_> = plans.iter().filter(|plan| plan.custody == "operator").collect();
     let keks = match theirs.first() {
         Some(plan) => Some((super::export::operator_key(&plan.name, kek, demand)?, to_operator)),
-        None => None,
+        None => {
+            insist_on_no_operator(kek.is_some(), "--kek")?;
+            insist_on_no_operator(to_operator.is_some(), "--to-operator")?;
+            None
+        }
     };
     confirm(demand, &format!("wrap every key of the cluster under the KEK of {to}"))?;
     let operators = match keks {

@@ -8,7 +8,7 @@ use crate::{
     client::{Admin, Client},
     demand::Demand,
 };
-use holdfast_common::{Code, Error, Result, SystemEntropy, VaultId};
+use holdfast_common::{Code, Error, Result, SystemEntropy, VaultId, limits};
 use holdfast_keyring::{
     IndexPrivateKey, Kek, KekSource, KeyObject, OperatorsHalf, Succession, VaultPrivateKey,
 };
@@ -34,7 +34,10 @@ pub(super) async fn rotate(arguments: Arguments, demand: &Demand<'_>) -> Result<
             let operator = super::export::operator_key(&vault, kek, demand)?;
             Some(operators_version(&plan, &operator)?)
         }
-        false => None,
+        false => {
+            insist_on_no_operator(kek.is_some(), "--kek")?;
+            None
+        }
     };
     let question = v1::RotateKeysRequest { vault: vault.clone(), operators };
     let ask = async |mut admin: Admin, question| admin.rotate_keys(question).await;
@@ -59,6 +62,29 @@ async fn plan(client: &Client, vault: &str) -> Result<v1::KeysPlan> {
     plans.pop().ok_or_else(|| Error::new(Code::VaultMissing, format!("there is no vault {vault}")))
 }
 
+/// Whoever names an operator's key believes that something is under it.
+pub(super) fn insist_on_no_operator(is_named: bool, flag: &str) -> Result<()> {
+    if !is_named {
+        return Ok(());
+    }
+    let message = format!("{flag} is of no use: nothing here is in operator custody");
+    Err(Error::new(Code::UsageMalformed, message).next(format!("leave {flag} out")))
+}
+
+/// A number far behind ends all rotation: there is none above the highest. What attempts left
+/// behind is few.
+fn insist_on_near(before: u32, next: u32) -> Result<()> {
+    let last = before.saturating_add(limits::KEY_VERSION_STEP_MAX);
+    if next > before && next <= last {
+        return Ok(());
+    }
+    let message = format!(
+        "the coordinators want version {next} behind version {before}; at most {last} is believed"
+    );
+    Err(Error::new(Code::LimitExceeded, message)
+        .next("find out why before anything is rotated: no number is given back"))
+}
+
 /// The next version, made where the operator's key is.
 fn operators_version(plan: &v1::KeysPlan, operator: &Kek) -> Result<v1::OperatorsVersion> {
     let entropy = &SystemEntropy;
@@ -67,6 +93,7 @@ fn operators_version(plan: &v1::KeysPlan, operator: &Kek) -> Result<v1::Operator
     })?;
     let object = KeyObject::from_bytes(&newest.key_object)?;
     let old = object.unwrap_operator(operator)?;
+    insist_on_near(object.version(), plan.next_version)?;
     let vault: VaultId = object.vault();
     let new = VaultPrivateKey::generate(vault, plan.next_version, entropy);
     let index = IndexPrivateKey::generate(vault, plan.next_version, entropy);
@@ -92,3 +119,42 @@ pub(super) fn rendered(half: &OperatorsHalf) -> v1::OperatorsHalf {
 }
 
 const FIRST_KEK_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::Secret;
+    use holdfast_keyring::VaultKeys;
+
+    #[test]
+    fn a_version_far_behind_the_newest_is_made_for_nobody() {
+        let entropy = &SystemEntropy;
+        let keys = VaultKeys::generate(VaultId::random(entropy), entropy);
+        let (kek, operator) = (Kek::from_secret(Secret::random(entropy)), Secret::random(entropy));
+        let operator = Kek::from_secret(operator);
+        let object = KeyObject::wrap(&keys, 1, &kek, 1, Some(&operator), entropy).unwrap();
+        let plan = |next_version| v1::KeysPlan {
+            next_version,
+            versions: vec![v1::KeyVersionPlan {
+                version: 1,
+                next_kek_version: 2,
+                key_object: object.to_bytes().into(),
+            }],
+            ..v1::KeysPlan::default()
+        };
+        for next in [2, 1 + limits::KEY_VERSION_STEP_MAX] {
+            assert!(operators_version(&plan(next), &operator).is_ok(), "{next}");
+        }
+        for next in [0, 1, 2 + limits::KEY_VERSION_STEP_MAX, limits::KEY_VERSION_MAX, u32::MAX] {
+            let refused = operators_version(&plan(next), &operator).map(drop).unwrap_err();
+            assert_eq!(refused.code, Code::LimitExceeded, "{next}");
+        }
+    }
+
+    #[test]
+    fn an_operators_key_that_nothing_is_under_is_refused_as_a_wrong_argument() {
+        assert!(insist_on_no_operator(false, "--kek").is_ok());
+        let refused = insist_on_no_operator(true, "--to-operator").unwrap_err();
+        assert_eq!(refused.code, Code::UsageMalformed);
+    }
+}

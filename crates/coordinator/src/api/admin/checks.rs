@@ -2,7 +2,7 @@
 //! pass is that goes on, and what was found and nobody could mend.
 
 use crate::{house::House, scrub};
-use holdfast_common::{Code, Result};
+use holdfast_common::{Code, Result, limits};
 use holdfast_ledger::{
     Query,
     row::{CheckPass, CheckRow, DamageRow, LocationRow, PointRow, VaultRow},
@@ -102,10 +102,13 @@ fn alarm(query: Query<'_>, row: &DamageRow) -> Result<v1::Alarm> {
     }
     let hit = match row.points_count {
         0 => String::new(),
+        limits::DAMAGE_POINTS_MANY if named.is_empty() => "; many points may need it".to_owned(),
         count => {
             let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
             let more = if count as usize > POINTS_TOLD { ", …" } else { "" };
             let ids = named.iter().take(POINTS_TOLD).cloned().collect::<Vec<_>>().join(", ");
+            let many = count == limits::DAMAGE_POINTS_MANY;
+            let count = if many { "many".to_owned() } else { count.to_string() };
             format!("; {count} points need it ({ids}{more}) of {sources}")
         }
     };

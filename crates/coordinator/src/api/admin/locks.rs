@@ -4,6 +4,12 @@ use crate::house::House;
 use holdfast_common::{Code, Result, Timestamp};
 use holdfast_ledger::row::{LocationRow, LockRow, VaultRow};
 use holdfast_wire::v1;
+use std::time::Duration;
+
+/// So long after its commit a point should be locked.
+const LATE: Duration = Duration::from_secs(3600);
+/// Points of other vaults among which the newest of one is looked for.
+const LOOKED_AT: usize = 1000;
 
 /// What is locked in a location, of each vault that wants it.
 pub(super) fn of(
@@ -43,9 +49,17 @@ pub(super) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
         for name in vault.holding() {
             rows.extend(query.locks_in(&vault.id, name)?);
         }
+        let before = now.minus(LATE);
+        let newest = query
+            .points(Some(before))
+            .take(LOOKED_AT)
+            .find(|point| point.as_ref().map_or(true, |point| point.vault == vault.id));
+        let newest = newest.transpose()?.map(|point| point.committed);
         // A place that cannot lock is no worse than before where another one can.
-        let is_held =
-            |row: &LockRow| row.until.is_some_and(|until| until.since(now) > terms.half_life() / 2);
+        let is_held = |row: &LockRow| {
+            let is_long = row.until.is_some_and(|until| until.since(now) > terms.half_life() / 2);
+            is_long && newest.is_none_or(|newest| row.covers >= Some(newest))
+        };
         if rows.iter().any(is_held) {
             continue;
         }

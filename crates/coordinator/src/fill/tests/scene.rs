@@ -1,6 +1,6 @@
 //! Locations of a vault in memory, some of which go away, and objects of every kind in them.
 
-use super::super::{Filled, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
+use super::super::{Filled, Own, Pace, Progress, Told, filling::Filling, sealed::LedgerKeys};
 use crate::{
     budget::Budget,
     crowd::{VAULT, id, vault},
@@ -97,6 +97,26 @@ impl Scene {
         self.with(from, to, &|_| (), &|| self.insist()).named(names).await
     }
 
+    /// What mending comes to of an object of this length that is said to have this problem.
+    pub(super) async fn mend(
+        &self,
+        (from, to): (&[Place], &Place),
+        (name, problem): (&ObjectName, &str),
+    ) -> Result<Option<Name>> {
+        let own = Own { name: name.clone(), there: Some(1) };
+        self.with(from, to, &|_| (), &|| self.insist()).mend(&own, problem, None).await
+    }
+
+    /// Brings the keys that the ledger has.
+    pub(super) async fn bring_keys(&self, from: &[Place], to: &Place) -> Result<()> {
+        self.with(from, to, &|_| (), &|| self.insist()).keys().await
+    }
+
+    /// Whether all keys of a place are known.
+    pub(super) async fn insist_on_known_keys(&self, place: &Place) -> Result<()> {
+        self.with(&[], place, &|_| (), &|| self.insist()).insist_on_known_keys().await
+    }
+
     fn with<'a>(
         &'a self,
         from: &'a [Place],
@@ -144,6 +164,17 @@ impl Scene {
         let kek = Kek::from_secret(Secret::random(entropy));
         let object = KeyObject::wrap(&self.custody.keys(), 1, &kek, kek_version, None, entropy);
         (ObjectName::keys(1, kek_version).unwrap(), object.unwrap().to_bytes().into())
+    }
+
+    /// A further version of them, made anew by each who asks.
+    pub(super) fn rotated(&self, version: u32) -> Object {
+        let entropy = &SystemEntropy;
+        let kek = Kek::from_secret(Secret::random(entropy));
+        let first = KeyObject::wrap(&self.custody.keys(), 1, &kek, 1, None, entropy).unwrap();
+        let mut keys = first.unwrap_coordinator(&kek).unwrap();
+        keys.rotate(version, entropy).unwrap();
+        let object = KeyObject::wrap(&keys, version, &kek, 1, None, entropy).unwrap();
+        (ObjectName::keys(version, 1).unwrap(), object.to_bytes().into())
     }
 
     pub(super) fn reach(&self, point: u64, number: u64) -> Object {

@@ -199,7 +199,9 @@ fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result
     let required: BTreeSet<&Name> = ours.required_as_declared().chain(suspended).collect();
     let following =
         |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
-    Ok((ours.id, ours.sharing, ours.custody) == (theirs.id, theirs.sharing, theirs.custody)
+    let declared =
+        |vault: &VaultRow| (vault.id, vault.sharing, vault.custody, vault.lock, vault.checks);
+    Ok(declared(ours) == declared(theirs)
         && required == theirs.required_as_declared().collect()
         && following(ours) == following(theirs))
 }
@@ -225,7 +227,7 @@ fn theirs(command: &Command) -> Option<Theirs> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{AgentId, PackId, RunId, Timestamp, VaultId, record};
+    use holdfast_common::{AgentId, LockClass, PackId, RunId, Timestamp, VaultId, record};
     use holdfast_ledger::{
         Actor, Batch, MemoryKv, Row, StateKv, Table,
         command::*,
@@ -322,7 +324,7 @@ mod tests {
     }
 
     fn put_vault(vault: VaultRow) -> Command {
-        PutVault { vault: VaultRow { revision: 9, next_number: 77, ..vault } }.into()
+        PutVault { vault: VaultRow { revision: 9, next_number: 77, ..vault }, kek: None }.into()
     }
 
     fn put_location(location: LocationRow) -> Command {
@@ -465,12 +467,16 @@ mod tests {
     #[test]
     fn a_vault_that_requires_less_or_is_another_one_is_told_as_it_was_there() {
         let here = Here::new();
+        let lock = LockTerms { class: LockClass::Governance, secs: 9 };
+        let checks = Checks { storage_bytes_per_day: Some(0), ..Checks::default() };
         let others = [
             vault(&["near"]),
             vault(&["far"]),
             VaultRow { id: VaultId::from_bytes([4; 16]), ..vault(&["near", "far"]) },
             VaultRow { sharing: Sharing::Vault, ..vault(&["near", "far"]) },
             VaultRow { custody: Custody::Operator, ..vault(&["near", "far"]) },
+            VaultRow { lock: Some(lock), ..vault(&["near", "far"]) },
+            VaultRow { checks: Some(checks), ..vault(&["near", "far"]) },
             VaultRow { name: name("new"), ..vault(&["near", "far"]) },
         ];
         for other in others {

@@ -97,6 +97,9 @@ pub(crate) async fn fail_back(
     house.ledger.catch_up().await?;
     let epoch = insist_on_return(house, &order.region)?;
     let returns = returns(house, &epoch, &order.region).await?;
+    for back in &returns {
+        fill::insist_on_known_keys(house, &back.vault, &back.to).await?;
+    }
     let is_back = epoch.regions.contains(&order.region);
     let mut report = match is_back {
         true => kept(&house.ledger.query(), &order.region)?.unwrap_or_default(),

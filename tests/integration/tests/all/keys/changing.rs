@@ -129,3 +129,21 @@ fn every_member_has_the_new_kek_before_it_counts_and_takes_it_by_itself() {
         (members.run(&["keys", "list"]).code == 0).then_some(())
     });
 }
+
+#[test]
+fn a_kek_that_a_coordinator_could_not_write_down_is_not_changed() {
+    let house = House::start("coordinator");
+    let new = format!("file:{}", house.path("kek-2"));
+    let (config, away) = (house.path("c/coordinator.toml"), house.path("away.toml"));
+    fs::rename(&config, &away).unwrap();
+    house.rewrap(&["--to", &new]).fails(3, "file.path_missing");
+    let listed = house.cluster.run(&["keys", "list"]).ok().object();
+    assert_eq!(listed["keks"].as_array().unwrap().len(), 1, "{listed}");
+    fs::rename(&away, &config).unwrap();
+    house.rewrap(&["--to", &new]).ok();
+    assert!(fs::read_to_string(&config).unwrap().contains("kek-2"));
+    // What it does not need is not taken in silence.
+    let own = house.kek.clone();
+    house.rewrap(&["--to", &new, "--kek", &own]).fails(2, "usage.argument_malformed");
+    house.asked(&["keys", "rotate", "main", "--kek", &own]).fails(2, "usage.argument_malformed");
+}

@@ -120,6 +120,8 @@ pub const CALLS_PER_CALLER_MAX: usize = 64;
 /// Of these, calls with a large message: a point, many resources.
 pub const LARGE_CALLS_PER_CALLER_MAX: usize = 8;
 pub const LIST_PAGE_ROWS: usize = 10_000;
+/// Rows of packs that are read at once: those that took numbers over are long.
+pub const PACK_PAGE_ROWS: usize = 2000;
 
 // Receiving packs. A sender that falls below the pace gives its share of the budget back.
 /// Slow lines are real, so this is little; but one byte a minute must not hold 16 MiB.
@@ -285,6 +287,10 @@ pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
 pub const POINTS_DELETED_MAX: usize = 10_000;
 /// Packs of which one command says that they are condemned, spared, doomed or gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
+/// Runs of numbers that one pack takes over from others.
+pub const TAKEN_RUNS_MAX: usize = 1000;
+/// Packs that one round packs anew. Until they are, what backups have of them is sent again.
+pub const PACKS_REPACKED_MAX: usize = 4000;
 
 // Bundles and room.
 /// After this a bundle has to be opened once more to prove that it can be.
@@ -417,6 +423,9 @@ const _: () = {
     assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
     assert!(COLLECT_DELAY_SECS < COLLECT_STUCK_SECS);
     assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    // A run takes 20 bytes.
+    assert!(TAKEN_RUNS_MAX * 20 + KIB < LEDGER_VALUE_BYTES_MAX);
+    assert!(TAKEN_RUNS_MAX * 20 + PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
     assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);

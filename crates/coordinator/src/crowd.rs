@@ -160,6 +160,9 @@ pub(crate) fn vault() -> VaultRow {
 pub(crate) fn pack(id: [u8; 32]) -> PackRow {
     PackRow {
         condemned: None,
+        live: None,
+        taken: None,
+        into: None,
         doomed: None,
         id: PackId::from_bytes(id),
         vault: VAULT,

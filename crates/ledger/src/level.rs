@@ -62,7 +62,9 @@ const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
     (5, 56..=59),
     (6, 60..=75),
     (7, 76..=83),
-    (6, 84..=99),
+    (6, 84..=84),
+    (7, 85..=86),
+    (6, 87..=99),
 ];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;

@@ -47,6 +47,11 @@ impl Reach {
         self.count(base, count) > 0
     }
 
+    /// Whether it needs a number of any of these runs: the first of each, and how many.
+    pub fn meets_any(&self, runs: impl IntoIterator<Item = (u64, u32)>) -> bool {
+        runs.into_iter().any(|(first, count)| self.meets(ChunkNumber::from_u64(first), count))
+    }
+
     /// How many of a pack's numbers it needs.
     pub fn count(&self, base: ChunkNumber, count: u32) -> u64 {
         let base = base.as_u64();

@@ -126,7 +126,14 @@ fn stage(round: &v1::Collection) -> String {
             format!("{vault}: waiting for {} backups that began before", round.waits_for)
         }
         "over" => format!("{vault}: over"),
-        _ => format!("{vault}: {} of {} packs given up", round.doomed, round.condemned),
+        _ => {
+            let (doomed, condemned) = (round.doomed + round.repacked, round.condemned);
+            let anew = match round.repacked {
+                0 => String::new(),
+                repacked => format!(", {repacked} of them packed anew"),
+            };
+            format!("{vault}: {doomed} of {condemned} packs given up{anew}")
+        }
     }
 }
 
@@ -152,6 +159,7 @@ fn fields(plan: &Plan, rounds: &[v1::Collection], dry_run: bool) -> Value {
             "needed": amount_fields(vault.needed),
             "sparse": amount_fields(vault.sparse),
             "small": amount_fields(vault.small),
+            "repacked": amount_fields(vault.repacked),
             "locations": vault.locations.iter().map(location).collect::<Vec<_>>(),
             "newest": vault.newest.as_ref().map(round_fields),
             "round": round.map(round_fields),
@@ -180,6 +188,12 @@ fn round_fields(round: &v1::Collection) -> Value {
         "spared": round.spared,
         "doomed": round.doomed,
         "doomed_bytes": round.doomed_bytes,
+        "repacked": {
+            "packs": round.repacked,
+            "bytes": round.repacked_bytes,
+            "made": round.made,
+            "made_bytes": round.made_bytes,
+        },
         "waits_for": round.waits_for,
         "problem": round.problem.clone().map(|problem| fault::fields(&Error::from(problem))),
         "waiting": {
@@ -202,6 +216,7 @@ fn text(plan: &Plan, rounds: &[v1::Collection]) -> String {
             ("needed, small", vault.small),
             ("mostly not needed", vault.sparse),
             ("not needed", vault.unneeded),
+            ("packed anew next", vault.repacked),
         ] {
             let of = amount(of);
             let live = figures::size(of.live_bytes);
@@ -239,6 +254,14 @@ fn said(round: &v1::Collection) -> String {
         }
         _ => format!("the round of {begun} is under way: {}", stage(round)),
     };
+    if round.repacked > 0 {
+        said.push_str(&format!(
+            "; it packed {} more anew, {} into {}",
+            round.repacked,
+            figures::size(round.repacked_bytes),
+            figures::size(round.made_bytes)
+        ));
+    }
     if round.waiting_packs > 0 {
         let (bytes, until) =
             (figures::size(round.waiting_bytes), figures::time_if_any(round.waiting_until_ns));

@@ -64,7 +64,10 @@ fn tell(house: &House, catalog: &Catalog, heard: &Heard) -> Result<()> {
     for pack in heard.packs.iter().filter(|pack| !catalog.knows(pack)) {
         let row = query.pack(&vault, pack)?.filter(PackRow::may_be_read);
         // What this member is taking itself is put into the index by whoever takes it.
-        packs.extend(row.filter(|row| !house.sessions.are_of(&row.writer)));
+        // What was made of others nobody takes here.
+        let is_taken_here =
+            |row: &PackRow| row.taken.is_none() && house.sessions.are_of(&row.writer);
+        packs.extend(row.filter(|row| !is_taken_here(row)));
     }
     for (_, pack) in heard.fates.iter().filter(|(of, _)| *of == vault) {
         query.pack(&vault, pack)?.iter().for_each(|row| catalog.note_fate(row));

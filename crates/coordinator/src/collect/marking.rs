@@ -9,11 +9,11 @@ use futures::{StreamExt, stream};
 use holdfast_common::{Error, PackId, PointId, Result, SessionId, limits};
 use holdfast_ledger::{
     Query,
-    row::{PackHome, PackRow, PackState, PointRow},
+    row::{self, PackHome, PackRow, PackState, PointRow},
 };
 use holdfast_repository::{
-    ChunkNumber, Reach,
-    collect::{Mark, PackSpan, Place, Plan, Thresholds, Verdict},
+    ChunkNumber, Reach, Slot,
+    collect::{Mark, PackSpan, Place, Plan, TakenRun, Thresholds, Verdict},
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -109,16 +109,29 @@ pub(super) fn judge(
     let is_judged =
         |pack: &&PackRow| pack.state != PackState::Doomed && !writing.contains(&pack.session);
     for pack in page.iter().filter(is_judged) {
-        let span = PackSpan {
-            base: ChunkNumber::from_u64(pack.base),
-            slots: pack.slots,
-            length: pack.length,
-            place: place(query, pack)?,
-            taken: &[],
-        };
-        verdicts.push((pack.id, plan.judge(&span)));
+        verdicts.push((pack.id, span_of(query, pack, |span| plan.judge(span))?));
     }
     Ok(verdicts)
+}
+
+/// A pack as collection sees it, shown.
+pub(super) fn span_of<T>(
+    query: Query<'_>,
+    pack: &PackRow,
+    show: impl FnOnce(&PackSpan<'_>) -> T,
+) -> Result<T> {
+    let (taken, place) = (taken(pack)?, place(query, pack)?);
+    let (base, slots, length) = (ChunkNumber::from_u64(pack.base), pack.slots, pack.length);
+    Ok(show(&PackSpan { base, slots, length, place, taken: &taken }))
+}
+
+/// The numbers that a pack took over, as collection reads them.
+pub(super) fn taken(pack: &PackRow) -> Result<Vec<TakenRun>> {
+    let run = |run: &row::TakenRun| {
+        let slot = Slot::try_from(usize::try_from(run.slot).unwrap_or(usize::MAX))?;
+        Ok(TakenRun { number: ChunkNumber::from_u64(run.number), slot, count: run.count })
+    };
+    pack.taken().iter().map(run).collect()
 }
 
 fn place(query: Query<'_>, pack: &PackRow) -> Result<Place> {

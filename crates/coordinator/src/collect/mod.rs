@@ -10,12 +10,15 @@
 //! safe is the ledger's to say, and it checks each step once more; here it is decided only when
 //! something is tried. Nothing waits for any of it.
 
+mod choice;
 mod clearing;
 mod deleter;
 mod due;
+mod heirs;
 mod marking;
 mod pass;
 mod preview;
+mod repacking;
 mod rounds;
 mod stuck;
 

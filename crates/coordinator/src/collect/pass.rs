@@ -11,6 +11,7 @@
 use super::{
     clearing::{Cleared, clear},
     due::{DuePack, DuePoint, Wait, due_packs, due_points},
+    heirs::Heirs,
     insist_on_peace,
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Pass<'a> {
     pub(super) problems: BTreeMap<Name, Error>,
     /// Those of them that cannot be asked at all: it would take as long to find out for each part.
     away: BTreeSet<Name>,
+    /// What has to lie where something is to go.
+    heirs: Heirs,
     /// When the oldest pack that was not seen gone from everywhere was doomed.
     pub(super) oldest: Option<Timestamp>,
 }
@@ -64,8 +67,8 @@ impl<'a> Pass<'a> {
         clear: &'a BTreeMap<Name, Timestamp>,
     ) -> Self {
         let (wait, problems) = (Wait::at(house.ledger.now()), BTreeMap::new());
-        let (away, oldest) = (BTreeSet::new(), None);
-        Self { house, vault, shipped, clear, wait, buried: 0, problems, away, oldest }
+        let (away, heirs, oldest) = (BTreeSet::new(), Heirs::default(), None);
+        Self { house, vault, shipped, clear, wait, buried: 0, problems, away, heirs, oldest }
     }
 
     /// What keeps points from going is found out for packs once more, and told with their age.
@@ -113,6 +116,11 @@ impl<'a> Pass<'a> {
     }
 
     async fn packs(&mut self, packs: &[DuePack]) -> Result<()> {
+        self.heirs.forget();
+        for pack in packs {
+            let ledger = (self.house.ledger.query(), &self.vault.id);
+            self.heirs.note(ledger, &ObjectName::pack(&pack.id), &[pack.id])?;
+        }
         let name = |pack: &DuePack| (ObjectName::pack(&pack.id), Some(pack.doomed));
         let cleared = self.clear(packs.iter().map(name).collect()).await;
         let is_gone = |pack: &&DuePack| {
@@ -128,6 +136,13 @@ impl<'a> Pass<'a> {
 
     /// The packs inside first: what is left of a point leads to them.
     async fn forgotten(&mut self, points: &[DuePoint]) -> Result<()> {
+        self.heirs.forget();
+        for point in points {
+            for name in point.names() {
+                let ledger = (self.house.ledger.query(), &self.vault.id);
+                self.heirs.note(ledger, &name, &point.packs)?;
+            }
+        }
         let names = points.iter().flat_map(DuePoint::names).map(|name| (name, None));
         let gone = self.clear(names.collect()).await?;
         let is_gone = |point: &&DuePoint| point.names().iter().all(|name| gone.contains(name));
@@ -195,7 +210,9 @@ impl<'a> Pass<'a> {
         insist_none_newer(self.house, &place, self.house.ledger.epoch()?).await?;
         // A member that hears of a newer epoch deletes nothing from there on.
         let may = || self.house.ledger.peers().insist_on_epoch();
-        let cleared = clear(place.1.as_ref(), names, &may).await?;
+        let (names, early) = self.heirs.let_go(&place, names).await?;
+        let mut cleared = clear(place.1.as_ref(), names, &may).await?;
+        cleared.refused = cleared.refused.or(early);
         shows().await?;
         Ok(cleared)
     }

@@ -1,20 +1,25 @@
 //! What a round would find, without making one; and what earlier rounds gave up that lies there
 //! still.
 
-use super::marking::{judge, mark_all, plan, writing};
+use super::{
+    choice::{Chosen, choose, room},
+    marking::{judge, mark_all, plan, writing},
+};
 use crate::house::{House, Vault};
 use holdfast_common::{Result, Timestamp, VaultId};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackRow, PackState},
 };
-use holdfast_repository::collect::Tally;
+use holdfast_repository::collect::{Amount, Tally};
 use std::sync::Arc;
 
 /// As of now: what is backed up meanwhile may need some of it after all.
 pub(crate) struct Preview {
     pub(crate) points: u64,
     pub(crate) tally: Tally,
+    /// What a round would pack anew.
+    pub(crate) repacked: Amount,
     pub(crate) waiting: Waiting,
 }
 
@@ -42,20 +47,21 @@ pub(crate) async fn preview(
     };
     let mark = mark_all(house, vault, &insist).await?;
     let points = mark.points();
-    let (at, id) = (house.clone(), vault.row.id);
+    let (at, id, room) = (house.clone(), vault.row.id, room(house, vault).await);
     let look = move || {
         let (query, mut plan, mut after) = (at.ledger.query(), plan(mark), None);
         let writing = writing(query)?;
+        let Chosen { amount, .. } = choose(query, (&id, u64::MAX), plan.mark(), &writing, room)?;
         loop {
             let page = query.packs(&id, after.as_ref())?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             judge(query, &mut plan, &writing, &page)?;
         }
-        Ok((*plan.tally(), waiting(query, &id)?))
+        Ok((*plan.tally(), amount, waiting(query, &id)?))
     };
-    let (tally, waiting) = house.tasks.run_blocking("packs", look).await?;
-    Ok(Preview { points, tally, waiting })
+    let (tally, repacked, waiting) = house.tasks.run_blocking("packs", look).await?;
+    Ok(Preview { points, tally, repacked, waiting })
 }
 
 pub(crate) fn waiting(query: Query<'_>, vault: &VaultId) -> Result<Waiting> {

@@ -6,12 +6,14 @@
 //! backup, a leader or a clock waits.
 
 use super::{
+    choice::{choose, room},
     insist_on_peace,
     marking::{judge, mark_all, mark_some, plan, writing},
     older_sessions,
+    repacking::Repacking,
 };
 use crate::house::{House, Vault};
-use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, codes::Exit, limits};
+use holdfast_common::{Code, Error, PackId, Result, SessionId, Timestamp, VaultId, codes::Exit, limits};
 use holdfast_ledger::{
     Actor,
     command::{
@@ -23,11 +25,13 @@ use holdfast_ledger::{
     row::{CollectionRow, PackRow, Stage},
 };
 use holdfast_repository::{
-    ChunkNumber,
     collect::{Mark, Verdict},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::{HashMap, HashSet}, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+
+/// Sessions whose packs are nobody's garbage.
+type Writing = Arc<HashSet<SessionId>>;
 
 const TICK: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(limits::COLLECT_EVERY_SECS);
@@ -119,7 +123,7 @@ async fn go_on_or_end(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
 
 /// What goes by without anybody doing anything about the round. A location that is away does not
 /// belong to it: whoever waits for the round is to hear of that.
-fn is_waited_out(error: &Error) -> bool {
+pub(super) fn is_waited_out(error: &Error) -> bool {
     matches!(
         error.code,
         Code::ClockDoubtful
@@ -190,8 +194,23 @@ impl Step<'_> {
         }
         self.condemn_batch(dead).await?;
         self.spare(live).await?;
+        self.condemn_live(judged.mark(), (below, writing)).await?;
         let seal = SealCollection { vault: self.vault.row.id, round: self.round };
         self.house.ledger.propose(Actor::System, seal).await.map(drop)
+    }
+
+    /// What is to be packed anew, as far as there is room.
+    async fn condemn_live(&self, mark: &Mark, (below, writing): (u64, Writing)) -> Result<()> {
+        let room = room(self.house, &self.vault).await;
+        let (house, vault, mark) = (self.house.clone(), self.vault.row.id, mark.clone());
+        let look = move || choose(house.ledger.query(), (&vault, below), &mark, &writing, room);
+        let chosen = self.house.tasks.run_blocking("packs", look).await?;
+        for packs in chosen.packs.chunks(limits::PACKS_COLLECTED_MAX) {
+            let (vault, round, packs) = (self.vault.row.id, self.round, packs.to_vec());
+            let condemn = CondemnPacks { vault, round, packs, live: Some(true) };
+            self.house.ledger.propose(Actor::System, condemn).await?;
+        }
+        Ok(())
     }
 
     async fn condemn_full(&self, dead: &mut Vec<PackId>) -> Result<()> {
@@ -214,7 +233,8 @@ impl Step<'_> {
         if packs.is_empty() {
             return Ok(());
         }
-        let condemn = CondemnPacks { vault: self.vault.row.id, round: self.round, packs };
+        let (vault, round) = (self.vault.row.id, self.round);
+        let condemn = CondemnPacks { vault, round, packs, live: None };
         self.house.ledger.propose(Actor::System, condemn).await.map(drop)
     }
 
@@ -262,6 +282,9 @@ impl Step<'_> {
                 self.house.ledger.propose(Actor::System, doom).await?;
             }
         }
+        // What goes altogether first: that needs no room.
+        let (house, vault, round) = (self.house, &self.vault, self.round);
+        Repacking { house, vault, round, cleared, insist: &insist }.all().await?;
         let (vault, round) = (self.vault.row.id, self.round);
         let end = EndCollection { vault, round, problem: None };
         self.house.ledger.propose(Actor::System, end).await?;
@@ -269,7 +292,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// What this round condemned and nobody took back, a page of rows at a time.
+    /// What no point needed that this round condemned, and nobody took back, a page of rows at a time.
     fn condemned_pages(&self) -> impl Iterator<Item = Result<Vec<PackRow>>> {
         let (query, vault, round) = (self.house.ledger.query(), self.vault.row.id, self.round);
         let mut after = None;
@@ -279,7 +302,7 @@ impl Step<'_> {
                 Err(error) => return Some(Err(error)),
             };
             after = Some(page.last()?.id);
-            page.retain(|pack| pack.condemned == Some(round));
+            page.retain(|pack| pack.condemned == Some(round) && pack.live.is_none());
             Some(Ok(page))
         })
     }
@@ -309,7 +332,7 @@ impl Step<'_> {
 /// Those that a mark needs, and those that it does not.
 fn parted(mark: &Mark, packs: &[PackRow]) -> (Vec<PackId>, Vec<PackId>) {
     let is_needed =
-        |pack: &&PackRow| mark.needed().meets(ChunkNumber::from_u64(pack.base), pack.slots);
+        |pack: &&PackRow| mark.needed().meets_any(pack.numbers());
     let (needed, dead): (Vec<&PackRow>, Vec<&PackRow>) = packs.iter().partition(is_needed);
     let ids = |packs: Vec<&PackRow>| packs.into_iter().map(|pack| pack.id).collect();
     (ids(needed), ids(dead))

@@ -225,7 +225,9 @@ async fn missing(
                 lacking.note(&pack, gone);
             }
             if !is_whole {
-                missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;
+                for (first, count) in pack.numbers() {
+                    missing.insert_range(ChunkNumber::from_u64(first), count)?;
+                }
             }
         }
     }

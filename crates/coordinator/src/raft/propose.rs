@@ -108,7 +108,11 @@ impl Ledger {
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
         let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
-        if forgets || matches!(command, Command::BeginCollection(_) | Command::DoomPacks(_)) {
+        let collects = matches!(
+            command,
+            Command::BeginCollection(_) | Command::DoomPacks(_) | Command::RepackPacks(_)
+        );
+        if forgets || collects {
             return self.own_time().insist_on_clock();
         }
         Ok(())

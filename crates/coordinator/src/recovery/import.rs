@@ -150,7 +150,9 @@ impl<'a> Search<'a> {
                 if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
                     continue;
                 }
-                self.covered.insert_range(ChunkNumber::from_u64(row.base), row.slots)?;
+                for (first, count) in row.numbers() {
+                    self.covered.insert_range(ChunkNumber::from_u64(first), count)?;
+                }
                 if row.state == PackState::Intended {
                     self.intended.push(row);
                 }
@@ -180,7 +182,9 @@ impl<'a> Search<'a> {
             for row in table.rows().iter() {
                 let location = row?.location;
                 if location.home == Home::Pack {
-                    self.segmented.insert(location.pack, location.base);
+                    // Numbers that it took over are lower than its own.
+                    let base = self.segmented.entry(location.pack).or_insert(location.base);
+                    *base = location.base.max(*base);
                 }
             }
         }
@@ -272,6 +276,9 @@ impl<'a> Search<'a> {
         Ok(PackRow {
             condemned: None,
             doomed: None,
+            live: None,
+            taken: None,
+            into: None,
             id: *id,
             vault: self.vault.id,
             kind: view.kind() as u8,

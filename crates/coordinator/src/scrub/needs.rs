@@ -8,7 +8,7 @@
 use crate::house::{House, Vault};
 use holdfast_common::{Name, PointId, Result, limits};
 use holdfast_ledger::row::{PackRow, PointRow};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 use std::sync::Arc;
 
 /// What is known of it in a pass over a location.
@@ -112,7 +112,7 @@ impl Needs {
 }
 
 fn meets(reach: &Reach, packs: &[PackRow]) -> bool {
-    packs.iter().any(|row| reach.meets(ChunkNumber::from_u64(row.base), row.slots))
+    packs.iter().any(|row| reach.meets_any(row.numbers()))
 }
 
 /// Points that need an object: the first of them, and how many there are.

@@ -24,7 +24,7 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -108,9 +108,8 @@ impl<'a> Walk<'a> {
 
     /// The locations that follow and have a number of a pack.
     fn placed(&self, row: &PackRow) -> Vec<Name> {
-        let base = ChunkNumber::from_u64(row.base);
         let has = |(name, reach): (&Name, &Arc<Reach>)| {
-            reach.meets(base, row.slots).then(|| name.clone())
+            reach.meets_any(row.numbers()).then(|| name.clone())
         };
         self.placed.iter().filter_map(has).collect()
     }
@@ -283,22 +282,21 @@ struct Found {
 struct Suspects(Vec<Suspect>);
 
 struct Suspect {
-    base: ChunkNumber,
-    slots: u32,
+    /// The first number of each run, and how many.
+    numbers: Vec<(u64, u32)>,
     found: Range<usize>,
 }
 
 impl Suspects {
     fn note(&mut self, row: &PackRow, found: Range<usize>) {
         if !found.is_empty() {
-            let base = ChunkNumber::from_u64(row.base);
-            self.0.push(Suspect { base, slots: row.slots, found });
+            self.0.push(Suspect { numbers: row.numbers().collect(), found });
         }
     }
 
     /// The findings about packs of which the reach has a number.
     fn needed_by(&self, reach: &Reach) -> Vec<Range<usize>> {
-        let is_needed = |suspect: &&Suspect| reach.meets(suspect.base, suspect.slots);
+        let is_needed = |suspect: &&Suspect| reach.meets_any(suspect.numbers.iter().copied());
         self.0.iter().filter(is_needed).map(|suspect| suspect.found.clone()).collect()
     }
 }
@@ -330,7 +328,9 @@ fn needed(page: Vec<PackRow>, reach: &Reach, is_everything: bool) -> Vec<PackRow
     let is_needed = |row: &PackRow| match row.state {
         PackState::Intended => false,
         PackState::Stored if is_everything => true,
-        _ => reach.meets(ChunkNumber::from_u64(row.base), row.slots),
+        // Another one has its numbers.
+        PackState::Doomed if row.into.is_some() => false,
+        _ => reach.meets_any(row.numbers()),
     };
     page.into_iter().filter(is_needed).collect()
 }
@@ -346,7 +346,7 @@ mod tests {
     fn reach(numbers: &[u64]) -> Reach {
         let mut reach = Reach::new();
         for number in numbers {
-            reach.insert(ChunkNumber::from_u64(*number));
+            reach.insert(holdfast_repository::ChunkNumber::from_u64(*number));
         }
         reach
     }

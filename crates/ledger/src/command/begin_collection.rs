@@ -39,6 +39,7 @@ impl BeginCollection {
             ended: None,
             problem: None,
             cleared: 0,
+            repacked: None,
         })?;
         Ok(Outcome::Number(apply.index))
     }

@@ -1,6 +1,7 @@
 //! Condemns packs that no point needed when a round was marked: from here on offers are answered
 //! as if they were absent. Nothing of them goes yet, and whoever wants one has it back.
 //!
+//! What points need some of may be condemned to be packed anew: it is never doomed as it is.
 //! What came after the round began, what an open session is writing, and what is doomed already is
 //! left alone; how many were condemned is the outcome.
 
@@ -18,6 +19,9 @@ pub struct CondemnPacks {
     pub round: u64,
     #[n(2)]
     pub packs: Vec<PackId>,
+    /// Points need some of them: they are to be packed anew.
+    #[n(3)]
+    pub live: Option<bool>,
 }
 
 impl CondemnPacks {
@@ -30,7 +34,8 @@ impl CondemnPacks {
                 continue;
             };
             if is_condemnable(apply, &round, &pack)? {
-                apply.tables.put(&PackRow { condemned: Some(round.round), ..pack })?;
+                let live = self.live.filter(|live| *live);
+                apply.tables.put(&PackRow { condemned: Some(round.round), live, ..pack })?;
                 condemned += 1;
             }
         }

@@ -35,9 +35,10 @@ impl DoomPacks {
         let mut doomed = 0;
         for id in &self.packs {
             let pack = apply.tables.row::<PackRow>(&pack_key(&self.vault, id))?;
-            let Some(pack) = pack.filter(|pack| pack.condemned == Some(self.round)) else {
-                continue;
-            };
+            // A point needs some of what is live: that goes by being packed anew alone.
+            let is_dead = |pack: &PackRow| pack.live.is_none();
+            let is_its = |pack: &PackRow| pack.condemned == Some(self.round) && is_dead(pack);
+            let Some(pack) = pack.filter(is_its) else { continue };
             doomed += 1;
             round.doomed_bytes += u64::from(pack.length);
             let (condemned, doomed) = (None, Some(apply.time));

@@ -73,12 +73,13 @@ impl ImportPoint {
             let message = format!("the pack {} has other numbers here", pack.id);
             return Err(conflict(message));
         }
-        match known {
-            Some(known) => insist_on_alive(&known)?,
+        match &known {
+            Some(known) => insist_on_alive(known)?,
             None => apply.insist_on_living_name(&pack.vault, &pack.id)?,
         }
-        let (condemned, doomed) = (None, None);
-        let pack = PackRow { state, condemned, doomed, ..pack.clone() };
+        let taken = known.and_then(|known| known.taken);
+        let (doomed, into) = (None, None);
+        let pack = PackRow { state, doomed, taken, into, ..pack.clone() }.spared();
         apply.turn_pack(pack, PackState::Stored)
     }
 

@@ -42,10 +42,7 @@ impl IntendPacks {
         let prefix = epoch_bits(apply.epoch()?.map_or(FIRST_EPOCH, |row| row.number));
         let mut bases = Vec::with_capacity(self.packs.len());
         for pack in &self.packs {
-            if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
-                let message = format!("a pack of {} slots is not possible", pack.slots);
-                return Err(Error::new(Code::PackRefused, message));
-            }
+            insist_on_slots(pack)?;
             let key = pack_key(&vault.id, &pack.id);
             if let Some(known) = apply.tables.row::<PackRow>(&key)? {
                 insist_on_alive(&known)?;
@@ -71,10 +68,21 @@ impl IntendPacks {
                 digest: pack.digest,
                 condemned: None,
                 doomed: None,
+                live: None,
+                taken: None,
+                into: None,
             })?;
             vault = reserve(vault, pack.slots)?;
         }
         apply.tables.put(&vault)?;
         Ok(Outcome::Bases(bases))
     }
+}
+
+pub(super) fn insist_on_slots(pack: &IntendedPack) -> Result<()> {
+    if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
+        let message = format!("a pack of {} slots is not possible", pack.slots);
+        return Err(Error::new(Code::PackRefused, message));
+    }
+    Ok(())
 }

@@ -75,7 +75,7 @@ impl Apply<'_, '_> {
         if self.level()? < COLLECTED {
             return Ok(pack);
         }
-        Ok(PackRow { condemned: None, session, ..pack })
+        Ok(PackRow { session, ..pack.spared() })
     }
 
     /// What was doomed is dead for good, and so is its name.

@@ -22,7 +22,7 @@ impl SparePacks {
         for id in &self.packs {
             let pack = apply.tables.row::<PackRow>(&pack_key(&self.vault, id))?;
             if let Some(pack) = pack.filter(|pack| pack.condemned.is_some()) {
-                apply.tables.put(&PackRow { condemned: None, ..pack })?;
+                apply.tables.put(&pack.spared())?;
                 spared += 1;
             }
         }

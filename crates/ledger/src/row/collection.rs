@@ -64,6 +64,24 @@ pub struct CollectionRow {
     /// The index at which it was cleared last; 0 before. A second mark is made after it.
     #[n(13)]
     pub cleared: u64,
+    /// What was packed anew.
+    #[n(14)]
+    pub repacked: Option<Repacked>,
+}
+
+/// Packs that were packed anew, and what became of them.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Repacked {
+    #[n(0)]
+    pub packs: u64,
+    #[n(1)]
+    pub bytes: u64,
+    /// The packs that took over what is needed of them.
+    #[n(2)]
+    pub made: u64,
+    #[n(3)]
+    pub made_bytes: u64,
 }
 
 row!(CollectionRow, Collection, "collection", |row| row.vault.as_bytes());
@@ -104,7 +122,7 @@ row!(GoneRow, Gone, "gone pack", |row| super::pack::pack_key(&row.vault, &row.pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{PackHome, PackRow, PackState};
+    use crate::row::{PackHome, PackRow, PackState, TakenRun};
     use holdfast_common::{AgentId, SessionId, record};
 
     fn hex(bytes: &[u8]) -> String {
@@ -130,6 +148,9 @@ mod tests {
             digest: [5; 32],
             condemned: None,
             doomed: None,
+            live: None,
+            taken: None,
+            into: None,
         }
     }
 
@@ -150,6 +171,7 @@ mod tests {
             ended: None,
             problem: None,
             cleared: 16,
+            repacked: None,
         };
         let id = "01".repeat(16);
         let stored =
@@ -189,5 +211,17 @@ mod tests {
             record::from_bytes::<PackRow>("pack", &record::to_bytes(&doomed)).unwrap(),
             doomed
         );
+    }
+
+    #[test]
+    fn a_pack_that_was_made_of_others_keeps_its_bytes() {
+        let taken = Some(vec![TakenRun { number: 300, slot: 1, count: 2 }]);
+        let row = PackRow { live: Some(true), taken, into: Some(pack().id), ..pack() };
+        let stored = hex(&record::to_bytes(&row));
+        let end = format!("0df50e818319012c01020f5820{}", "02".repeat(32));
+        assert!(stored.starts_with("ae") && stored.ends_with(&end), "{stored}");
+        assert_eq!(row.numbers().collect::<Vec<_>>(), [(10, 3), (300, 2)]);
+        let repacked = Repacked { packs: 1, bytes: 2, made: 3, made_bytes: 4 };
+        assert_eq!(hex(&record::to_bytes(&repacked)), "a40001010202030304");
     }
 }

@@ -31,7 +31,7 @@ pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
-pub use collection::{CollectionRow, GoneRow, NewPointRow, Stage};
+pub use collection::{CollectionRow, GoneRow, NewPointRow, Repacked, Stage};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
@@ -42,7 +42,7 @@ pub use level::LevelRow;
 pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
-pub use pack::{PackHome, PackRow, PackState, SegmentRow};
+pub use pack::{PackHome, PackRow, PackState, SegmentRow, TakenRun};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
 pub use resource::{

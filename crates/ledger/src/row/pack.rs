@@ -71,12 +71,47 @@ pub struct PackRow {
     pub condemned: Option<u64>,
     #[n(12)]
     pub doomed: Option<Timestamp>,
+    /// It was condemned though points need some of it: it goes by being packed anew, or stays.
+    #[n(13)]
+    pub live: Option<bool>,
+    /// Numbers of other packs that its frames answer to besides their own.
+    #[n(14)]
+    pub taken: Option<Vec<TakenRun>>,
+    /// The pack that has taken over what any point needs of it.
+    #[n(15)]
+    pub into: Option<PackId>,
+}
+
+/// Numbers in a row that frames in a row took over.
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TakenRun {
+    #[n(0)]
+    pub number: u64,
+    #[n(1)]
+    pub slot: u32,
+    #[n(2)]
+    pub count: u32,
 }
 
 impl PackRow {
     /// Whether its bytes are, or were, somewhere for whoever needs them.
     pub fn may_be_read(&self) -> bool {
         matches!(self.state, PackState::Stored | PackState::Lost)
+    }
+
+    /// Every number that its frames answer to, in runs: the first of each, and how many.
+    pub fn numbers(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let taken = self.taken().iter().map(|run| (run.number, run.count));
+        std::iter::once((self.base, self.slots)).chain(taken)
+    }
+
+    pub fn taken(&self) -> &[TakenRun] {
+        self.taken.as_deref().unwrap_or_default()
+    }
+
+    /// Nobody's garbage any more.
+    pub fn spared(self) -> Self {
+        Self { condemned: None, live: None, ..self }
     }
 
     /// Whether what is backed up from now on may rely on it.

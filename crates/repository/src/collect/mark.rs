@@ -20,6 +20,12 @@ impl Mark {
         self.points += 1;
     }
 
+    /// Whatever another one needs too.
+    pub fn join(&mut self, other: &Self) {
+        self.needed.union(&other.needed);
+        self.points += other.points;
+    }
+
     pub fn needed(&self) -> &Reach {
         &self.needed
     }

@@ -65,8 +65,7 @@ impl Plan {
     }
 
     pub fn judge(&mut self, pack: &PackSpan<'_>) -> Verdict {
-        let live = pack.live_slots(&self.mark);
-        let verdict = self.verdict(pack, live);
+        let (verdict, of) = self.weigh(pack);
         let amount = match verdict {
             Verdict::Condemn => &mut self.tally.condemn,
             Verdict::Keep => &mut self.tally.keep,
@@ -74,9 +73,16 @@ impl Plan {
             Verdict::Small => &mut self.tally.small,
         };
         amount.packs += 1;
-        amount.bytes += u64::from(pack.length);
-        amount.live_bytes += live_bytes(pack, live);
+        amount.bytes += of.bytes;
+        amount.live_bytes += of.live_bytes;
         verdict
+    }
+
+    /// The same without counting it, and how much it is.
+    pub fn weigh(&self, pack: &PackSpan<'_>) -> (Verdict, Amount) {
+        let live = pack.live_slots(&self.mark);
+        let (bytes, live_bytes) = (u64::from(pack.length), live_bytes(pack, live));
+        (self.verdict(pack, live), Amount { packs: 1, bytes, live_bytes })
     }
 
     pub fn mark(&self) -> &Mark {
@@ -93,6 +99,8 @@ impl Plan {
         match pack.place {
             _ if live == 0 => Verdict::Condemn,
             Place::Nowhere | Place::Point => Verdict::Keep,
+            // What lives lies too scattered for one pack to take it over.
+            _ if pack.live_runs(&self.mark) > limits::TAKEN_RUNS_MAX => Verdict::Keep,
             Place::ForgottenPoint => Verdict::Repack,
             Place::Object if is_sparse => Verdict::Repack,
             Place::Object if pack.length < length_min => Verdict::Small,

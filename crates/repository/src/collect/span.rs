@@ -62,6 +62,22 @@ impl PackSpan<'_> {
     }
 }
 
+impl PackSpan<'_> {
+    /// In how many runs the numbers lie that the marked points need of it.
+    pub fn live_runs(&self, mark: &Mark) -> usize {
+        let own = TakenRun { number: self.base, slot: Slot::new(0), count: self.slots };
+        let mut runs = 0;
+        for run in std::iter::once(&own).chain(self.taken) {
+            let mut next = None;
+            for number in mark.needed().within(run.number, run.count) {
+                runs += usize::from(next != Some(number.as_u64()));
+                next = Some(number.as_u64() + 1);
+            }
+        }
+        runs
+    }
+}
+
 /// Slots of one pack, at most 8 KiB.
 struct SlotSet {
     words: Vec<u64>,

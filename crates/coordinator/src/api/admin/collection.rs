@@ -63,7 +63,9 @@ async fn tell_plan(house: &Arc<House>, vault: &str, events: &Listener) -> Result
 
 fn planned(house: &House, row: &VaultRow, preview: &Preview) -> Result<v1::PlannedCollection> {
     let tally = &preview.tally;
-    let frees_bytes = tally.condemn.bytes + preview.waiting.bytes;
+    let Amount { bytes, live_bytes, .. } = preview.repacked;
+    let saved = bytes.saturating_sub(live_bytes);
+    let frees_bytes = tally.condemn.bytes + saved + preview.waiting.bytes;
     let mut locations = Vec::new();
     for name in row.holding() {
         let is_required = row.required.contains(name);
@@ -83,6 +85,7 @@ fn planned(house: &House, row: &VaultRow, preview: &Preview) -> Result<v1::Plann
         needed: Some(amount(tally.keep)),
         sparse: Some(amount(tally.repack)),
         small: Some(amount(tally.small)),
+        repacked: Some(amount(preview.repacked)),
         locations,
         newest,
     })
@@ -253,7 +256,12 @@ fn shown(
         }
         _ => 0,
     };
+    let repacked = round.repacked.unwrap_or_default();
     Ok(v1::Collection {
+        repacked: repacked.packs,
+        repacked_bytes: repacked.bytes,
+        made: repacked.made,
+        made_bytes: repacked.made_bytes,
         vault: vault.name.to_string(),
         round: round.round,
         stage: stage(round.stage).to_owned(),
@@ -331,6 +339,7 @@ mod tests {
             ended: None,
             problem: None,
             cleared: 0,
+            repacked: None,
         };
         Crowd::default().ask(|query| {
             let told = |stage, days| {

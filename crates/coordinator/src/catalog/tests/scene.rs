@@ -89,6 +89,9 @@ impl Vaulted {
         let view = PackView::parse(&VAULT, pack.bytes.clone()).unwrap();
         let row = PackRow {
             condemned: None,
+            live: None,
+            taken: None,
+            into: None,
             doomed: None,
             id: pack.id,
             vault: VAULT,

@@ -128,6 +128,8 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::SealCollection(_)
         | Command::ClearCollection(_)
         | Command::SparePacks(_)
+        | Command::IntendRepack(_)
+        | Command::RepackPacks(_)
         | Command::DoomPacks(_)
         | Command::BuryPacks(_)
         | Command::EndCollection(_) => None,

@@ -10,6 +10,7 @@ mod collection;
 
 use collection::{
     explorer::{Verdict, explore},
+    repacking::{Packing, Repacks},
     rules::{Barrier, Base, Rules, Scope},
     world::Vault,
 };
@@ -159,4 +160,56 @@ fn garbage_stays_for_ever_where_a_round_that_was_broken_off_keeps_the_next_from_
         Verdict::Stuck(way) => assert!(!way.is_empty()),
         Verdict::Holds(_) | Verdict::Broken(..) => panic!("it goes all the same, or is lost"),
     }
+}
+
+#[test]
+fn nothing_is_lost_and_sparse_packs_go_when_they_are_packed_anew() {
+    match explore(Packing::new(Repacks::ALL), STATES_MAX) {
+        Verdict::Holds(states) => assert!(states > 5_000, "only {states} states"),
+        Verdict::Broken(promise, way) => panic!("{promise}: {way:#?}"),
+        Verdict::Stuck(way) => panic!("a sparse pack stays for ever: {way:#?}"),
+    }
+}
+
+/// Without the rule this promise is broken.
+#[track_caller]
+fn repacking_breaks(rules: Repacks, promise: &str) {
+    assert_ne!(rules, Repacks::ALL);
+    match explore(Packing::new(rules), STATES_MAX) {
+        Verdict::Broken(broken, way) => assert_eq!(broken, promise, "{way:#?}"),
+        Verdict::Holds(states) => panic!("nothing was lost in {states} states"),
+        Verdict::Stuck(way) => panic!("only a sparse pack stays: {way:#?}"),
+    }
+}
+
+const NUMBERLESS: &str = "a number has no pack";
+
+#[test]
+fn a_chunk_that_is_hit_while_it_is_being_left_out_is_lost_where_nobody_is_waited_for() {
+    repacking_breaks(Repacks { waits: false, ..Repacks::ALL }, NUMBERLESS);
+}
+
+#[test]
+fn a_chunk_that_came_to_be_needed_is_lost_where_the_first_mark_says_what_is_copied() {
+    repacking_breaks(Repacks { marks_again: false, ..Repacks::ALL }, NUMBERLESS);
+}
+
+#[test]
+fn a_point_that_takes_the_place_of_another_while_points_are_read_is_lost_where_it_is_not_read() {
+    repacking_breaks(Repacks { reads_new_points: false, ..Repacks::ALL }, NUMBERLESS);
+}
+
+#[test]
+fn what_points_need_some_of_is_lost_where_it_goes_by_what_is_new_alone() {
+    repacking_breaks(Repacks { goes_by_repacking_alone: false, ..Repacks::ALL }, NUMBERLESS);
+}
+
+#[test]
+fn a_pack_that_is_announced_again_is_lost_where_it_is_packed_anew_all_the_same() {
+    repacking_breaks(Repacks { takes_condemned_only: false, ..Repacks::ALL }, NUMBERLESS);
+}
+
+#[test]
+fn a_location_that_follows_lacks_both_where_the_old_pack_goes_first() {
+    repacking_breaks(Repacks { heirs_first: false, ..Repacks::ALL }, LACKS);
 }

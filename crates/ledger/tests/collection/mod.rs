@@ -2,5 +2,6 @@
 
 pub(crate) mod collector;
 pub(crate) mod explorer;
+pub(crate) mod repacking;
 pub(crate) mod rules;
 pub(crate) mod world;

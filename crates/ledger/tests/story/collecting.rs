@@ -1,15 +1,54 @@
 //! What a collector says to the ledger.
 
-use super::{Story, agent, commit, ids};
+use super::{Story, agent, commit, ids, intend};
 use holdfast_common::Code;
-use holdfast_ledger::{Actor, Command, Outcome, command::*, row::PointState};
+use holdfast_ledger::{
+    Actor, Command, Outcome,
+    command::*,
+    row::{PackHome, PointState, TakenRun},
+};
 
 pub(crate) fn begin_collection() -> BeginCollection {
     BeginCollection { vault: ids::vault() }
 }
 
 pub(crate) fn condemn(round: u64, packs: &[u8]) -> CondemnPacks {
-    CondemnPacks { vault: ids::vault(), round, packs: named(packs) }
+    CondemnPacks { vault: ids::vault(), round, packs: named(packs), live: None }
+}
+
+/// To be packed anew.
+pub(crate) fn condemn_live(round: u64, packs: &[u8]) -> CondemnPacks {
+    CondemnPacks { live: Some(true), ..condemn(round, packs) }
+}
+
+/// Made of what agent `writer` wrote.
+pub(crate) fn intend_repack(round: u64, pack: u8, writer: u8) -> IntendRepack {
+    let mut intended = intend(0, &[pack], PackHome::Object).packs;
+    let pack = intended.remove(0);
+    IntendRepack { vault: ids::vault(), round, pack, writer: agent(writer) }
+}
+
+/// By a mark that was made after the entry `cleared`.
+pub(crate) fn repack(
+    (round, cleared): (u64, u64),
+    pack: u8,
+    taken: &[(u64, u32, u32)],
+    sources: &[u8],
+) -> RepackPacks {
+    let run = |(number, slot, count): &(u64, u32, u32)| TakenRun {
+        number: *number,
+        slot: *slot,
+        count: *count,
+    };
+    RepackPacks {
+        vault: ids::vault(),
+        round,
+        cleared,
+        revision: 1_000_000,
+        pack: ids::pack(pack),
+        taken: taken.iter().map(run).collect(),
+        sources: named(sources),
+    }
 }
 
 pub(crate) fn seal(round: u64) -> SealCollection {
@@ -84,5 +123,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("doom_packs", doom(7, &[2], 8).into()),
         ("bury_packs", bury(&[2]).into()),
         ("end_collection", end_collection(7).into()),
+        ("condemn_live_packs", condemn_live(7, &[1]).into()),
+        ("intend_repack", intend_repack(7, 3, 1).into()),
+        ("repack_packs", repack((7, 8), 3, &[(10, 0, 2), (300, 2, 1)], &[1, 2]).into()),
     ]
 }

@@ -44,6 +44,9 @@ pub(crate) fn import(who: u8, number: u8, base: u64) -> ImportPoint {
         home: intended.home,
         digest: intended.digest,
         condemned: None,
+        live: None,
+        taken: None,
+        into: None,
         doomed: None,
     };
     ImportPoint { point, packs: vec![pack] }

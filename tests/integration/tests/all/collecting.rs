@@ -16,21 +16,21 @@ use std::{
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const KILLS: u64 = 6;
 const SEED_USUAL: u64 = 0xC011EC7;
 const RULES: &str = "retention = { last = 1, protect_for = \"0s\" }";
 
 /// A coordinator and an agent in one process, whose wall clock the test sets.
-struct Scene {
-    scratch: Scratch,
-    clocked: Clocked,
+pub struct Scene {
+    pub scratch: Scratch,
+    pub clocked: Clocked,
     dev: Option<Service>,
     hours: u64,
 }
 
 impl Scene {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let scratch = Scratch::new();
         let clocked = Clocked::new(scratch.join("clock"));
         clocked.set("+0");
@@ -40,7 +40,7 @@ impl Scene {
         scene
     }
 
-    fn start_dev(&mut self) {
+    pub fn start_dev(&mut self) {
         let dir = self.scratch.join("d");
         let mut command = self.clocked.command(&["dev", "--dir", dir.to_str().unwrap()]);
         let service = Service::start_command(&mut command, &self.scratch.join("dev.log"));
@@ -48,44 +48,44 @@ impl Scene {
         self.dev = Some(service);
     }
 
-    fn kill_dev(&mut self) {
+    pub fn kill_dev(&mut self) {
         self.dev.take().unwrap().kill();
     }
 
-    fn source(&self) -> PathBuf {
+    pub fn source(&self) -> PathBuf {
         self.scratch.join("source")
     }
 
     /// The policy `docs`, which keeps its newest point.
-    fn keep_last(&self, source: &Path) {
+    pub fn keep_last(&self, source: &Path) {
         let file = self.scratch.join("docs.toml");
         write(&file, retaining::policy("local", source, RULES));
         self.run(&["apply", "-f", file.to_str().unwrap()]).ok();
     }
 
-    fn context(&self) -> PathBuf {
+    pub fn context(&self) -> PathBuf {
         self.scratch.join("d/operator.toml")
     }
 
-    fn run(&self, arguments: &[&str]) -> Outcome {
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
         self.clocked.run(&self.context(), arguments)
     }
 
     /// So much time goes by for the ledger, since a person says so.
-    fn pass_hours(&mut self, hours: u64) {
+    pub fn pass_hours(&mut self, hours: u64) {
         self.hours += hours;
         self.clocked.set(&format!("+{}h", self.hours));
         self.run(&["cluster", "confirm-clock", "--yes"]).ok();
     }
 
     /// A point in which `large` differs from every other one.
-    fn back_up(&self, seed: u64) -> String {
+    pub fn back_up(&self, seed: u64) -> String {
         write(&self.source().join("large"), noise(seed, 700_000));
         let made = self.run(&["backup", "docs"]).ok().object();
         made["point"].as_str().unwrap().to_owned()
     }
 
-    fn restores(&self, point: &str, source: &Path) {
+    pub fn restores(&self, point: &str, source: &Path) {
         let to = self.scratch.join(&format!("back-{point}"));
         self.run(&["restore", point, "--to", to.to_str().unwrap()]).ok();
         let back = to.join(source.strip_prefix("/").unwrap());
@@ -94,7 +94,7 @@ impl Scene {
     }
 
     /// A location that follows.
-    fn add_far(&self) {
+    pub fn add_far(&self) {
         let url = format!("local:{}", self.scratch.join("far").display());
         self.run(&["location", "add", "far", &url]).ok();
         let spec = "[spec]\nlocations = { required = [\"main\"], following = [\"far\"] }\n";
@@ -104,7 +104,7 @@ impl Scene {
     }
 
     /// From each location alone, without a cluster.
-    fn restores_from_each(&self, point: &str, source: &Path, right: &Tree) {
+    pub fn restores_from_each(&self, point: &str, source: &Path, right: &Tree) {
         for location in ["d/location", "far"] {
             let to = self.scratch.join("alone");
             let url = format!("local:{}", self.scratch.join(location).display());
@@ -118,7 +118,7 @@ impl Scene {
         }
     }
 
-    fn is_in_far(&self, point: &str) -> bool {
+    pub fn is_in_far(&self, point: &str) -> bool {
         let told = self.run(&["points"]).ok().object();
         let points = told["points"].as_array().unwrap();
         let row = points.iter().find(|row| row["id"] == point).unwrap();
@@ -126,25 +126,25 @@ impl Scene {
         locations.any(|location| location["name"] == "far" && location["confirmed"] == true)
     }
 
-    fn nothing_waits(&self) {
+    pub fn nothing_waits(&self) {
         let gone = || (self.found()["newest"]["waiting"]["packs"] == 0).then_some(());
         wait_until("all that was given up is gone from everywhere", PATIENCE, gone);
     }
 
-    fn objects(&self, below: &str) -> Vec<PathBuf> {
+    pub fn objects(&self, below: &str) -> Vec<PathBuf> {
         Objects::of(&self.scratch.join("d/location")).below(below)
     }
 
     /// What is found in the one vault.
-    fn found(&self) -> Value {
+    pub fn found(&self) -> Value {
         self.run(&["collect", "--dry-run"]).ok().object()["vaults"][0].clone()
     }
 
-    fn collect(&self) -> Value {
+    pub fn collect(&self) -> Value {
         self.run(&["collect", "--yes"]).ok().object()["vaults"][0]["round"].clone()
     }
 
-    fn is_whole(&self) {
+    pub fn is_whole(&self) {
         self.run(&["verify", "--all", "--level", "storage"]).ok();
     }
 }

@@ -43,6 +43,7 @@ mod offline;
 mod partial;
 mod places;
 mod remote_restore;
+mod repacking;
 mod resources;
 mod retaining;
 mod round_trip;

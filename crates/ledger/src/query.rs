@@ -12,6 +12,7 @@ use crate::{
         MemberRow, NewPointRow, OfficeRow, OperatorRow, PackRow, PackState, PointRow, PolicyRow,
         RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
         check::{check_key, damage_prefix},
+        collection::new_point_key,
         cluster::CLUSTER_KEY,
         copies::copy_key,
         finding,
@@ -369,10 +370,16 @@ impl<'a> Query<'a> {
         self.row(vault.as_bytes())
     }
 
-    /// Points that came into a vault since its round began.
-    pub fn new_points(&self, vault: &VaultId) -> Result<Vec<PointId>> {
-        let rows = self.every::<NewPointRow>(vault.as_bytes())?;
-        Ok(rows.into_iter().map(|row| row.point).collect())
+    /// Points that came into a vault since a round began, as far as they are noted.
+    pub fn new_points(&self, vault: &VaultId, round: u64) -> Result<Vec<PointId>> {
+        let after = new_point_key(vault, round);
+        let rows = Pages::over(self.kv, Table::NewPoint, vault.as_bytes(), Some(&after));
+        rows.map(|row| Ok(decoded::<NewPointRow>(row?)?.point)).collect()
+    }
+
+    /// Whether points are noted in a vault, for whichever round.
+    pub fn has_new_points(&self, vault: &VaultId) -> Result<bool> {
+        Ok(!self.rows::<NewPointRow>(vault.as_bytes(), None, 1)?.is_empty())
     }
 
     /// Whether a pack was given up for good: nobody brings it back anywhere.

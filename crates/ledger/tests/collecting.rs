@@ -5,9 +5,9 @@
 
 mod story;
 
-use holdfast_common::Code;
+use holdfast_common::{Code, limits};
 use holdfast_ledger::{
-    Actor, LEVEL,
+    Actor, LEVEL, Table,
     command::*,
     envelope::Refusal,
     row::{MemberRole, PackHome, PackState, PointState, Stage},
@@ -183,14 +183,51 @@ fn a_checkpoint_re_bases_its_session_to_what_its_member_had_applied_and_no_furth
 fn points_that_come_during_a_round_are_noted_for_its_second_mark() {
     let mut story = stored(1);
     story.backup(2, 2);
-    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+    assert!(!story.query().has_new_points(&ids::vault()).unwrap());
     let round = story.sealed(&[1]);
     story.backup(3, 3);
     story.done(Actor::System, import(1, 4, 500));
-    let noted = story.query().new_points(&ids::vault()).unwrap();
-    assert_eq!(noted, [ids::point(3), ids::point(4)]);
+    let noted = |story: &Story, round| story.query().new_points(&ids::vault(), round).unwrap();
+    assert_eq!(noted(&story, round), [ids::point(3), ids::point(4)]);
     story.done(Actor::System, end_collection(round));
-    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+    assert!(!story.query().has_new_points(&ids::vault()).unwrap());
+    let next = story.sealed(&[]);
+    story.backup(2, 5);
+    assert_eq!(noted(&story, next), [ids::point(5)]);
+}
+
+#[test]
+fn points_that_were_noted_are_forgotten_some_at_a_time_and_count_for_no_later_round() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.note_points(2 * limits::POINTS_CLEARED_MAX + 1);
+    let noted = |story: &Story| story.rows_in(Table::NewPoint);
+    let cleared = limits::POINTS_CLEARED_MAX;
+    story.done(Actor::System, end_collection(round));
+    assert_eq!(noted(&story), cleared + 1);
+    let next = story.number(begin_collection());
+    assert_eq!(noted(&story), 1);
+    assert!(story.query().new_points(&ids::vault(), next).unwrap().is_empty());
+    story.done(Actor::System, end_collection(next));
+    assert_eq!(noted(&story), 0);
+    assert_eq!(story.done(Actor::System, end_collection(next)), Outcome::Unchanged);
+}
+
+#[test]
+fn a_round_that_can_note_no_more_points_ends_and_gives_nothing_up() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.change_round(|row| row.noted = limits::COLLECT_POINTS_NOTED_MAX - 1);
+    story.backup(2, 2);
+    story.done(Actor::System, clear(round));
+    story.backup(2, 3);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.ended), (Stage::Over, Some(story.now())));
+    assert!(row.problem.is_some());
+    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionOver);
+    assert_eq!(story.done(Actor::System, end_collection(round)), Outcome::Done);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert!(row.problem.is_some(), "what was forgotten later does not hide it");
 }
 
 #[test]
@@ -310,7 +347,9 @@ fn nothing_is_collected_while_a_region_may_have_done_something_alone() {
     story.done(Actor::System, clear(round));
     story.done(Actor::System, claim_epoch(2, 2));
     story.refused_to_collect(begin_collection(), Code::CollectionPaused);
-    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionPaused);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.ended), (Stage::Over, Some(story.now())));
+    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionOver);
     story.done(Actor::System, forget(2));
     story.number(begin_collection());
 }

@@ -241,7 +241,7 @@ impl Step<'_> {
     /// Marks what came since the round began, spares what that needs, and dooms the rest.
     async fn doom(&self, cleared: u64) -> Result<()> {
         let insist = self.insist_on(Stage::Clear);
-        let new = self.house.ledger.query().new_points(&self.vault.row.id)?;
+        let new = self.house.ledger.query().new_points(&self.vault.row.id, self.round)?;
         let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
         let mark = Arc::new(mark);
         for page in self.condemned_pages() {

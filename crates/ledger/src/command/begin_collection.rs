@@ -39,6 +39,7 @@ impl BeginCollection {
             ended: None,
             problem: None,
             cleared: 0,
+            noted: 0,
         })?;
         Ok(Outcome::Number(apply.index))
     }

@@ -64,6 +64,9 @@ pub struct CollectionRow {
     /// The index at which it was cleared last; 0 before. A second mark is made after it.
     #[n(13)]
     pub cleared: u64,
+    /// How many points came since it began.
+    #[n(14)]
+    pub noted: u64,
 }
 
 row!(CollectionRow, Collection, "collection", |row| row.vault.as_bytes());
@@ -81,11 +84,12 @@ pub struct NewPointRow {
     pub point: PointId,
 }
 
-row!(NewPointRow, NewPoint, "new point", |row| [
-    row.vault.as_bytes().as_slice(),
-    &row.index.to_be_bytes()
-]
-.concat());
+row!(NewPointRow, NewPoint, "new point", |row| new_point_key(&row.vault, row.index));
+
+/// In the order of the log, behind the beginning of the round that they were noted for.
+pub fn new_point_key(vault: &VaultId, index: u64) -> Vec<u8> {
+    [vault.as_bytes().as_slice(), &index.to_be_bytes()].concat()
+}
 
 /// A pack that lies nowhere any more. Its name is not given again.
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -150,10 +154,11 @@ mod tests {
             ended: None,
             problem: None,
             cleared: 16,
+            noted: 17,
         };
         let id = "01".repeat(16);
         let stored =
-            format!("ac0050{id}01070208030304090 50a060b070c080d090e0a0f0d10").replace(" ", "");
+            format!("ad0050{id}01070208030304090 50a060b070c080d090e0a0f0d100e11").replace(" ", "");
         assert_eq!(hex(&record::to_bytes(&row)), stored);
         let point = PointId::from_bytes([6; 16]);
         let new = NewPointRow { vault: vault(), index: 7, point };

@@ -2,7 +2,11 @@
 
 use super::{Story, agent, commit, ids};
 use holdfast_common::Code;
-use holdfast_ledger::{Actor, Command, Outcome, command::*, row::PointState};
+use holdfast_ledger::{
+    Actor, Command, Outcome, StateKv, Tables,
+    command::*,
+    row::{CollectionRow, NewPointRow, PointState},
+};
 
 pub(crate) fn begin_collection() -> BeginCollection {
     BeginCollection { vault: ids::vault() }
@@ -63,6 +67,25 @@ impl Story {
         assert_eq!(self.number(condemn(round, packs)), packs.len() as u64);
         self.done(Actor::System, seal(round));
         round
+    }
+
+    /// As many points came while the round was open.
+    pub(crate) fn note_points(&mut self, count: usize) {
+        let (vault, point) = (ids::vault(), ids::point(1));
+        let mut tables = Tables::over(&self.kv);
+        for _ in 0..count {
+            self.index += 1;
+            tables.put(&NewPointRow { vault, index: self.index, point }).unwrap();
+        }
+        self.kv.write(tables.into_batch()).unwrap();
+    }
+
+    pub(crate) fn change_round(&mut self, change: impl FnOnce(&mut CollectionRow)) {
+        let mut row = self.query().collection(&ids::vault()).unwrap().unwrap();
+        change(&mut row);
+        let mut tables = Tables::over(&self.kv);
+        tables.put(&row).unwrap();
+        self.kv.write(tables.into_batch()).unwrap();
     }
 
     #[track_caller]

@@ -331,6 +331,7 @@ mod tests {
             ended: None,
             problem: None,
             cleared: 0,
+            noted: 0,
         };
         Crowd::default().ask(|query| {
             let told = |stage, days| {

@@ -6,8 +6,8 @@ use holdfast_common::{
 use holdfast_ledger::{
     Actor, Batch, MemoryKv, Query, Row, StateKv, Table,
     row::{
-        AgentRow, AgentState, Custody, ForgottenRow, PackHome, PackRow, PackState, PointRow,
-        PointState, RunRow, Sharing, SourceSpec, VaultRow, point::time_key,
+        AgentRow, AgentState, CollectionRow, Custody, ForgottenRow, PackHome, PackRow, PackState,
+        PointRow, PointState, RunRow, Sharing, SourceSpec, Stage, VaultRow, point::time_key,
     },
     tables::full_key,
 };
@@ -133,6 +133,27 @@ pub(crate) fn forgotten(number: u64) -> ForgottenRow {
         by,
         why: "the retention of docs".to_owned(),
         gone: None,
+    }
+}
+
+/// A round of collection that is at this stage, and has found nothing so far.
+pub(crate) fn round(stage: Stage) -> CollectionRow {
+    CollectionRow {
+        vault: VAULT,
+        round: 7,
+        begun: moment(0),
+        stage,
+        below: 0,
+        sealed: 0,
+        condemned: 0,
+        spared: 0,
+        doomed: 0,
+        doomed_bytes: 0,
+        doomed_at: 0,
+        ended: None,
+        problem: None,
+        cleared: 0,
+        noted: 0,
     }
 }
 

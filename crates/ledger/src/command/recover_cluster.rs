@@ -9,9 +9,9 @@ use crate::{
     apply::{IDEMPOTENCY_TAIL, forget_keys},
     envelope::Refusal,
     row::{
-        ClusterRow, LocationRow, MemberRow, MemberState, OperatorRow, Position,
-        RecoveryRow, RunRow, RunState, SeatRow, VaultRow, cluster::CLUSTER_KEY,
-        member::FOUNDER_ID, member::check_address,
+        ClusterRow, LocationRow, MemberRow, MemberState, OperatorRow, Position, RecoveryRow,
+        RunRow, RunState, SeatRow, VaultRow, cluster::CLUSTER_KEY, member::FOUNDER_ID,
+        member::check_address,
     },
     tables::{Row, Table},
 };

@@ -72,7 +72,8 @@ impl Apply<'_, '_> {
 
     /// A round that can note nothing more knows less than it must, and gives nothing up.
     fn end_crowded(&mut self, row: CollectionRow) -> Result<()> {
-        let message = format!("{} points came while it was open, and more are not noted", row.noted);
+        let message =
+            format!("{} points came while it was open, and more are not noted", row.noted);
         let code = Code::CollectionEarly.name().to_owned();
         let problem = Some(Refusal { code, message, next: None });
         let ended = Some(self.time);

@@ -287,9 +287,8 @@ pub const POINTS_CLEARED_MAX: usize = 2_000;
 pub const COLLECT_STUCK_SECS: u64 = 3 * 24 * 3600;
 /// What the ledger keeps of why a round ended.
 pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
-/// Forgotten points whose objects are looked for in one pass over the rows of packs.
-pub const POINTS_DELETED_MAX: usize = 10_000;
-/// Packs of which one command says that they are condemned, spared, doomed or gone.
+/// Packs of which one command says that they are condemned, spared, doomed or gone; points of which
+/// one says that they are gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
 
 // Bundles and room.

@@ -10,6 +10,7 @@ use holdfast_ledger::{
     Actor, LEVEL, Table,
     command::*,
     envelope::Refusal,
+    level::RETENTION,
     row::{MemberRole, PackHome, PackState, PointState, Stage},
 };
 use story::{
@@ -18,7 +19,7 @@ use story::{
     ids, intend,
     members::{claim_epoch, forget, raise},
     recovering::import,
-    retaining::forget as forget_points,
+    retaining::{forget as forget_points, of_one},
     store,
 };
 
@@ -84,6 +85,64 @@ fn objects_of_forgotten_points_are_seen_gone_once_and_those_of_others_never() {
     assert!(gone(&story) && !story.query().is_point_gone(&ids::point(2)).unwrap());
     assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
     assert!(story.query().point(&ids::point(2)).is_ok());
+}
+
+/// Packs 1 and 2 are announced inside of point 2, which is not committed.
+fn never_came() -> Story {
+    let mut story = stored(0);
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1, 2], PackHome::Point(ids::point(2), 7)));
+    end(&mut story, 2);
+    story
+}
+
+#[test]
+fn a_point_that_never_came_to_be_goes_with_what_was_announced_in_it_and_never_comes() {
+    let mut story = never_came();
+    let round = story.sealed(&[1, 2]);
+    story.done(Actor::System, clear(round));
+    assert_eq!(leaving(&story), []);
+    story.done(Actor::System, story.doom(round, &[1, 2]));
+    assert_eq!(leaving(&story), [ids::point(2)]);
+    let within = story.query().packs_within(&ids::vault(), &ids::point(2)).unwrap();
+    assert_eq!(within.len(), 2);
+    assert_eq!(story.number(bury(&[1, 2])), 2);
+    let points = vec![ids::point(2)];
+    assert_eq!(story.number(BuryPacks { points: points.clone(), ..bury(&[]) }), 1);
+    assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
+    assert_eq!(leaving(&story), []);
+    assert!(story.query().is_point_gone(&ids::point(2)).unwrap());
+    let late = ImportPoint { packs: Vec::new(), ..import(2, 2, 0) };
+    assert_eq!(story.done(Actor::System, late), Outcome::Unchanged);
+    story.begin(3, 3);
+    let commit = story::commit(3, 2, agent(3), PointState::Complete);
+    story.refused(of(3), commit, Code::ResourceConflict);
+    for table in [Table::DoomedPack, Table::InlinePack, Table::Leaving] {
+        assert_eq!(story.rows_in(table), 0, "{table:?}");
+    }
+}
+
+#[test]
+fn what_is_to_go_is_listed_when_the_level_that_collects_is_reached() {
+    let mut story = Story::with_points(&[1, 2, 3]);
+    story.begin(2, 4);
+    story.done(of(2), intend(4, &[1], PackHome::Point(ids::point(4), 7)));
+    story.done(Actor::System, raise(RETENTION, &[1]));
+    let forget = |story: &Story, point| of_one(story.planned(&[point], 3));
+    story.done(Actor::System, forget(&story, 1));
+    assert_eq!((leaving(&story).len(), story.rows_in(Table::InlinePack)), (0, 0));
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    assert_eq!((leaving(&story), story.rows_in(Table::InlinePack)), (vec![ids::point(1)], 1));
+    story.done(Actor::System, forget(&story, 2));
+    assert_eq!(leaving(&story), [ids::point(1), ids::point(2)]);
+    let points = vec![ids::point(1), ids::point(2)];
+    assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 2);
+    assert_eq!(leaving(&story), []);
+}
+
+fn leaving(story: &Story) -> Vec<holdfast_common::PointId> {
+    let rows = story.query().leaving_points(&ids::vault(), None);
+    rows.map(|row| row.unwrap().point).collect()
 }
 
 #[test]

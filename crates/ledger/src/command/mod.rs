@@ -32,6 +32,7 @@ mod import_point;
 mod init_cluster;
 mod intend_packs;
 mod judge_point;
+mod leaving;
 mod lose_history;
 mod lose_pack;
 mod move_member;

@@ -31,7 +31,7 @@ pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
-pub use collection::{CollectionRow, GoneRow, NewPointRow, Stage};
+pub use collection::{CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, Stage};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};

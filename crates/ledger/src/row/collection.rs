@@ -65,7 +65,7 @@ pub struct CollectionRow {
     #[n(13)]
     pub cleared: u64,
     /// How many points came since it began.
-    #[n(14)]
+    #[n(15)]
     pub noted: u64,
 }
 
@@ -200,7 +200,7 @@ mod tests {
         };
         let id = "01".repeat(16);
         let stored =
-            format!("ad0050{id}01070208030304090 50a060b070c080d090e0a0f0d100e11").replace(" ", "");
+            format!("ad0050{id}01070208030304090 50a060b070c080d090e0a0f0d100f11").replace(" ", "");
         assert_eq!(hex(&record::to_bytes(&row)), stored);
         let point = PointId::from_bytes([6; 16]);
         let new = NewPointRow { vault: vault(), index: 7, point };

@@ -279,13 +279,18 @@ pub const COLLECT_AGAIN_SECS: u64 = 3600;
 pub const COLLECT_DELAY_SECS: u64 = 24 * 3600;
 /// A round that is open for longer is told of.
 pub const COLLECT_ROUND_SECS: u64 = 24 * 3600;
+/// A round that is open for longer is ended, and the next one begun.
+pub const COLLECT_ROUND_SECS_MAX: u64 = 3 * 24 * 3600;
+/// Points that come while a round is open, and are noted for its second mark.
+pub const COLLECT_POINTS_NOTED_MAX: u64 = 100_000;
+/// Noted points that one command forgets.
+pub const POINTS_CLEARED_MAX: usize = 2_000;
 /// What was given up and has not gone so long after that is told of.
 pub const COLLECT_STUCK_SECS: u64 = 3 * 24 * 3600;
 /// What the ledger keeps of why a round ended.
 pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
-/// Forgotten points whose objects are looked for in one pass over the rows of packs.
-pub const POINTS_DELETED_MAX: usize = 10_000;
-/// Packs of which one command says that they are condemned, spared, doomed or gone.
+/// Packs of which one command says that they are condemned, spared, doomed or gone; points of which
+/// one says that they are gone.
 pub const PACKS_COLLECTED_MAX: usize = 1000;
 /// Runs of numbers that one pack takes over from others.
 pub const TAKEN_RUNS_MAX: usize = 1000;
@@ -422,6 +427,7 @@ const _: () = {
     assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
     assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
     assert!(COLLECT_DELAY_SECS < COLLECT_STUCK_SECS);
+    assert!(COLLECT_ROUND_SECS < COLLECT_ROUND_SECS_MAX);
     assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     // A run takes 20 bytes.
     assert!(TAKEN_RUNS_MAX * 20 + KIB < LEDGER_VALUE_BYTES_MAX);

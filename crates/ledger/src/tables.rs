@@ -51,6 +51,12 @@ pub enum Table {
     Collection = 49,
     NewPoint = 50,
     Gone = 51,
+    /// Keys of packs that are doomed and not gone.
+    DoomedPack = 52,
+    /// What lies inside the objects of points: vault, point, pack.
+    InlinePack = 53,
+    Leaving = 54,
+    GonePoint = 55,
     Lock = 70,
     Check = 60,
     Damage = 61,

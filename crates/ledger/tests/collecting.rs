@@ -5,11 +5,12 @@
 
 mod story;
 
-use holdfast_common::Code;
+use holdfast_common::{Code, limits};
 use holdfast_ledger::{
-    Actor, LEVEL,
+    Actor, LEVEL, Table,
     command::*,
     envelope::Refusal,
+    level::RETENTION,
     row::{MemberRole, PackHome, PackState, PointState, Stage},
 };
 use story::{
@@ -18,7 +19,7 @@ use story::{
     ids, intend,
     members::{claim_epoch, forget, raise},
     recovering::import,
-    retaining::forget as forget_points,
+    retaining::{forget as forget_points, of_one},
     store,
 };
 
@@ -84,6 +85,64 @@ fn objects_of_forgotten_points_are_seen_gone_once_and_those_of_others_never() {
     assert!(gone(&story) && !story.query().is_point_gone(&ids::point(2)).unwrap());
     assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
     assert!(story.query().point(&ids::point(2)).is_ok());
+}
+
+/// Packs 1 and 2 are announced inside of point 2, which is not committed.
+fn never_came() -> Story {
+    let mut story = stored(0);
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1, 2], PackHome::Point(ids::point(2), 7)));
+    end(&mut story, 2);
+    story
+}
+
+#[test]
+fn a_point_that_never_came_to_be_goes_with_what_was_announced_in_it_and_never_comes() {
+    let mut story = never_came();
+    let round = story.sealed(&[1, 2]);
+    story.done(Actor::System, clear(round));
+    assert_eq!(leaving(&story), []);
+    story.done(Actor::System, story.doom(round, &[1, 2]));
+    assert_eq!(leaving(&story), [ids::point(2)]);
+    let within = story.query().packs_within(&ids::vault(), &ids::point(2)).unwrap();
+    assert_eq!(within.len(), 2);
+    assert_eq!(story.number(bury(&[1, 2])), 2);
+    let points = vec![ids::point(2)];
+    assert_eq!(story.number(BuryPacks { points: points.clone(), ..bury(&[]) }), 1);
+    assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
+    assert_eq!(leaving(&story), []);
+    assert!(story.query().is_point_gone(&ids::point(2)).unwrap());
+    let late = ImportPoint { packs: Vec::new(), ..import(2, 2, 0) };
+    assert_eq!(story.done(Actor::System, late), Outcome::Unchanged);
+    story.begin(3, 3);
+    let commit = story::commit(3, 2, agent(3), PointState::Complete);
+    story.refused(of(3), commit, Code::ResourceConflict);
+    for table in [Table::DoomedPack, Table::InlinePack, Table::Leaving] {
+        assert_eq!(story.rows_in(table), 0, "{table:?}");
+    }
+}
+
+#[test]
+fn what_is_to_go_is_listed_when_the_level_that_collects_is_reached() {
+    let mut story = Story::with_points(&[1, 2, 3]);
+    story.begin(2, 4);
+    story.done(of(2), intend(4, &[1], PackHome::Point(ids::point(4), 7)));
+    story.done(Actor::System, raise(RETENTION, &[1]));
+    let forget = |story: &Story, point| of_one(story.planned(&[point], 3));
+    story.done(Actor::System, forget(&story, 1));
+    assert_eq!((leaving(&story).len(), story.rows_in(Table::InlinePack)), (0, 0));
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    assert_eq!((leaving(&story), story.rows_in(Table::InlinePack)), (vec![ids::point(1)], 1));
+    story.done(Actor::System, forget(&story, 2));
+    assert_eq!(leaving(&story), [ids::point(1), ids::point(2)]);
+    let points = vec![ids::point(1), ids::point(2)];
+    assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 2);
+    assert_eq!(leaving(&story), []);
+}
+
+fn leaving(story: &Story) -> Vec<holdfast_common::PointId> {
+    let rows = story.query().leaving_points(&ids::vault(), None);
+    rows.map(|row| row.unwrap().point).collect()
 }
 
 #[test]
@@ -183,14 +242,51 @@ fn a_checkpoint_re_bases_its_session_to_what_its_member_had_applied_and_no_furth
 fn points_that_come_during_a_round_are_noted_for_its_second_mark() {
     let mut story = stored(1);
     story.backup(2, 2);
-    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+    assert!(!story.query().has_new_points(&ids::vault()).unwrap());
     let round = story.sealed(&[1]);
     story.backup(3, 3);
     story.done(Actor::System, import(1, 4, 500));
-    let noted = story.query().new_points(&ids::vault()).unwrap();
-    assert_eq!(noted, [ids::point(3), ids::point(4)]);
+    let noted = |story: &Story, round| story.query().new_points(&ids::vault(), round).unwrap();
+    assert_eq!(noted(&story, round), [ids::point(3), ids::point(4)]);
     story.done(Actor::System, end_collection(round));
-    assert!(story.query().new_points(&ids::vault()).unwrap().is_empty());
+    assert!(!story.query().has_new_points(&ids::vault()).unwrap());
+    let next = story.sealed(&[]);
+    story.backup(2, 5);
+    assert_eq!(noted(&story, next), [ids::point(5)]);
+}
+
+#[test]
+fn points_that_were_noted_are_forgotten_some_at_a_time_and_count_for_no_later_round() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.note_points(2 * limits::POINTS_CLEARED_MAX + 1);
+    let noted = |story: &Story| story.rows_in(Table::NewPoint);
+    let cleared = limits::POINTS_CLEARED_MAX;
+    story.done(Actor::System, end_collection(round));
+    assert_eq!(noted(&story), cleared + 1);
+    let next = story.number(begin_collection());
+    assert_eq!(noted(&story), 1);
+    assert!(story.query().new_points(&ids::vault(), next).unwrap().is_empty());
+    story.done(Actor::System, end_collection(next));
+    assert_eq!(noted(&story), 0);
+    assert_eq!(story.done(Actor::System, end_collection(next)), Outcome::Unchanged);
+}
+
+#[test]
+fn a_round_that_can_note_no_more_points_ends_and_gives_nothing_up() {
+    let mut story = stored(1);
+    let round = story.sealed(&[1]);
+    story.change_round(|row| row.noted = limits::COLLECT_POINTS_NOTED_MAX - 1);
+    story.backup(2, 2);
+    story.done(Actor::System, clear(round));
+    story.backup(2, 3);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.ended), (Stage::Over, Some(story.now())));
+    assert!(row.problem.is_some());
+    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionOver);
+    assert_eq!(story.done(Actor::System, end_collection(round)), Outcome::Done);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert!(row.problem.is_some(), "what was forgotten later does not hide it");
 }
 
 #[test]
@@ -310,7 +406,9 @@ fn nothing_is_collected_while_a_region_may_have_done_something_alone() {
     story.done(Actor::System, clear(round));
     story.done(Actor::System, claim_epoch(2, 2));
     story.refused_to_collect(begin_collection(), Code::CollectionPaused);
-    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionPaused);
+    let row = story.query().collection(&ids::vault()).unwrap().unwrap();
+    assert_eq!((row.stage, row.ended), (Stage::Over, Some(story.now())));
+    story.refused_to_collect(story.doom(round, &[1]), Code::CollectionOver);
     story.done(Actor::System, forget(2));
     story.number(begin_collection());
 }

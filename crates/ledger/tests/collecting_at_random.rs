@@ -348,7 +348,7 @@ impl World {
                 Err(_) => (0, 0, Packs::new()),
             },
             5 => {
-                let new = self.story.query().new_points(&vault).unwrap();
+                let new = self.story.query().new_points(&vault, round).unwrap();
                 let new = new.iter().filter_map(|point| self.points.get(&point.as_bytes()[0]));
                 (6, round, new.flatten().copied().collect())
             }

@@ -75,17 +75,25 @@ async fn look(house: &Arc<House>, desks: &mut BTreeMap<VaultId, Desk>) -> Result
     insist_on_peace(house)?;
     let mut first = Ok(());
     for vault in house.ledger.query().vaults()? {
-        let Some(round) = house.ledger.query().collection(&vault.id)? else { continue };
-        let desk = desks.entry(vault.id).or_default();
-        let sign = sign(house, &vault, &round)?;
-        if desk.is_due(house, &sign) {
-            desk.begin(&sign);
-            let gone = desk.go(house, &vault, &round).await;
-            // What one vault waits for keeps nothing from going in another.
-            first = first.and(gone);
-        }
+        // What one vault waits for, or lacks, keeps nothing from going in another.
+        first = first.and(look_at(house, &vault, desks).await);
     }
     first
+}
+
+async fn look_at(
+    house: &Arc<House>,
+    vault: &VaultRow,
+    desks: &mut BTreeMap<VaultId, Desk>,
+) -> Result<()> {
+    let Some(round) = house.ledger.query().collection(&vault.id)? else { return Ok(()) };
+    let desk = desks.entry(vault.id).or_default();
+    let sign = sign(house, vault, &round)?;
+    if !desk.is_due(house, &sign) {
+        return Ok(());
+    }
+    desk.begin(&sign);
+    desk.go(house, vault, &round).await
 }
 
 fn sign(house: &House, vault: &VaultRow, round: &CollectionRow) -> Result<Sign> {

@@ -1,8 +1,8 @@
 //! What may be deleted now: packs that were doomed and points that were forgotten, long enough ago.
 //!
 //! ```text
-//!   rows of packs, from where the last part ended ─→ doomed, old enough ─→ a part of packs
-//!   forgotten points, old enough, and those that never came to be, with a doomed pack in them
+//!   doomed packs, from where the last part ended ─→ old enough ─→ a part of packs
+//!   points that were forgotten, old enough, and those that never came to be
 //!      − those of which a pack is kept ─→ a part of points
 //! ```
 //!
@@ -13,10 +13,9 @@ use super::is_old;
 use holdfast_common::{PackId, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
-    row::{ForgottenRow, PackHome, PackRow, PackState},
+    row::{LeavingRow, PackHome, PackRow, PackState},
 };
 use holdfast_repository::layout::ObjectName;
-use std::collections::BTreeMap;
 
 /// Doomed packs that are objects of their own.
 #[derive(Debug, Default)]
@@ -36,33 +35,29 @@ pub(super) fn due_packs(
     query: Query<'_>,
     vault: &VaultId,
     wait: &mut Wait,
-    mut after: Option<PackId>,
+    after: Option<PackId>,
 ) -> Result<DuePacks> {
     let mut packs = Vec::new();
-    while packs.len() < limits::PACKS_COLLECTED_MAX {
-        let page = query.packs(vault, after.as_ref())?;
-        if page.is_empty() {
-            return Ok(DuePacks { packs, after: None });
+    for pack in query.doomed_packs(vault, after.as_ref()) {
+        let pack = pack?;
+        if let Some(doomed) = wait.over(&pack)
+            && pack.home == PackHome::Object
+        {
+            packs.push(DuePack { id: pack.id, doomed });
         }
-        for pack in page {
-            if packs.len() == limits::PACKS_COLLECTED_MAX {
-                break;
-            }
-            after = Some(pack.id);
-            if let Some(doomed) = wait.over(&pack)
-                && pack.home == PackHome::Object
-            {
-                packs.push(DuePack { id: pack.id, doomed });
-            }
+        if packs.len() == limits::PACKS_COLLECTED_MAX {
+            return Ok(DuePacks { packs, after: Some(pack.id) });
         }
     }
-    Ok(DuePacks { packs, after })
+    Ok(DuePacks { packs, after: None })
 }
 
 /// A point of which nothing is needed any more.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DuePoint {
     pub(super) id: PointId,
+    /// When it was given up.
+    pub(super) since: Timestamp,
     /// Doomed packs inside its object.
     pub(super) packs: Vec<PackId>,
 }
@@ -82,7 +77,7 @@ pub(super) struct DuePoints {
 }
 
 /// `before` is when the newest round began: what was forgotten later waits for the next one, with
-/// whose beginning all of it was shipped. Points that never came to be come with the first part.
+/// whose beginning all of it was shipped.
 pub(super) fn due_points(
     query: Query<'_>,
     vault: &VaultId,
@@ -90,66 +85,43 @@ pub(super) fn due_points(
     before: Timestamp,
     after: Option<PointId>,
 ) -> Result<DuePoints> {
-    let (mut homes, mut next) = (BTreeMap::new(), None);
-    for row in query.forgotten_after(after.as_ref()) {
+    let mut points = Vec::new();
+    for row in query.leaving_points(vault, after.as_ref()) {
         let row = row?;
-        let is_its = row.point.vault == *vault && row.gone.is_none() && row.when < before;
-        if is_its && wait.is_over_for(&row) {
-            homes.insert(row.point.id, Home::default());
-        }
-        if homes.len() == limits::POINTS_DELETED_MAX {
-            next = Some(row.point.id);
-            break;
+        points.extend(due_point(query, wait, before, &row)?);
+        if points.len() == limits::PACKS_COLLECTED_MAX {
+            return Ok(DuePoints { points, after: Some(row.point) });
         }
     }
-    if after.is_none() {
-        each_inline(query, vault, |home, pack| {
-            let is_new = wait.is_over(pack) && !homes.contains_key(&home);
-            if is_new && query.point_even_forgotten(&home)?.is_none() {
-                homes.insert(home, Home::default());
-            }
-            Ok(())
-        })?;
-    }
-    if !homes.is_empty() {
-        each_inline(query, vault, |home, pack| {
-            let is_over = wait.is_over(pack);
-            match homes.get_mut(&home) {
-                Some(home) if is_over => home.packs.push(pack.id),
-                Some(home) => home.is_kept = true,
-                None => {}
-            }
-            Ok(())
-        })?;
-    }
-    let free = homes.into_iter().filter(|(_, home)| !home.is_kept);
-    let points = free.map(|(id, home)| DuePoint { id, packs: home.packs }).collect();
-    Ok(DuePoints { points, after: next })
+    Ok(DuePoints { points, after: None })
 }
 
-/// What lies in a point's object.
-#[derive(Debug, Default)]
-struct Home {
-    packs: Vec<PackId>,
-    is_kept: bool,
-}
-
-fn each_inline(
+/// It goes when all that lies in its object may go.
+fn due_point(
     query: Query<'_>,
-    vault: &VaultId,
-    mut look: impl FnMut(PointId, &PackRow) -> Result<()>,
-) -> Result<()> {
-    let mut after = None;
-    loop {
-        let page = query.packs(vault, after.as_ref())?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id);
-        for pack in &page {
-            if let PackHome::Point(home, _) = pack.home {
-                look(home, pack)?;
-            }
+    wait: &mut Wait,
+    before: Timestamp,
+    row: &LeavingRow,
+) -> Result<Option<DuePoint>> {
+    let forgotten = query.forgotten(&row.point)?;
+    let is_over = match &forgotten {
+        Some(row) => row.when < before && wait.is_old(row.when),
+        // It never came to be, and is as old as what lies in it.
+        None => true,
+    };
+    if !is_over {
+        return Ok(None);
+    }
+    let (id, since) = (row.point, forgotten.map_or(row.since, |row| row.when));
+    let mut point = DuePoint { id, since, packs: Vec::new() };
+    let mut is_kept = false;
+    for pack in query.packs_within(&row.vault, &row.point)? {
+        match wait.is_over(&pack) {
+            true => point.packs.push(pack.id),
+            false => is_kept = true,
         }
     }
+    Ok((!is_kept).then_some(point))
 }
 
 /// What is old enough now, and when the next will be.
@@ -180,10 +152,6 @@ impl Wait {
         self.now.minus(super::DELAY)
     }
 
-    fn is_over_for(&mut self, row: &ForgottenRow) -> bool {
-        self.is_old(row.when)
-    }
-
     fn is_old(&mut self, when: Timestamp) -> bool {
         if is_old(when, self.now) {
             return true;
@@ -198,6 +166,7 @@ impl Wait {
 mod tests {
     use super::*;
     use crate::crowd::{Crowd, VAULT, forgotten, id, moment, pack};
+    use holdfast_ledger::row::ForgottenRow;
     use std::time::Duration;
 
     const DAY: Duration = crate::collect::DELAY;
@@ -231,13 +200,13 @@ mod tests {
     #[test]
     fn doomed_packs_go_a_day_after_their_entry_and_no_others() {
         let mut crowd = Crowd::default();
-        crowd.put(&doomed(1, 5));
-        crowd.put(&doomed(2, 6));
-        crowd.put(&doomed(3, 9));
-        crowd.put(&stored(4));
-        crowd.put(&PackRow { condemned: Some(7), ..stored(5) });
-        crowd.put(&PackRow { state: PackState::Lost, ..stored(6) });
-        crowd.put(&within(doomed(7, 5), 1));
+        crowd.pack(&doomed(1, 5));
+        crowd.pack(&doomed(2, 6));
+        crowd.pack(&doomed(3, 9));
+        crowd.pack(&stored(4));
+        crowd.pack(&PackRow { condemned: Some(7), ..stored(5) });
+        crowd.pack(&PackRow { state: PackState::Lost, ..stored(6) });
+        crowd.pack(&within(doomed(7, 5), 1));
         crowd.ask(|query| {
             let mut wait = later(6);
             let due = due_packs(query, &VAULT, &mut wait, None).unwrap();
@@ -261,7 +230,7 @@ mod tests {
         for number in 0..all {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
-            crowd.put(&PackRow { id: PackId::from_bytes(bytes), ..doomed(0, 1) });
+            crowd.pack(&PackRow { id: PackId::from_bytes(bytes), ..doomed(0, 1) });
         }
         crowd.ask(|query| {
             let mut wait = later(1);
@@ -278,18 +247,19 @@ mod tests {
         // It was forgotten at the moment of its number.
         for number in 1..=4 {
             crowd.put(&ForgottenRow { when: moment(number), ..forgotten(number) });
+            crowd.leaves(number, number);
         }
         crowd.put(&ForgottenRow { gone: Some(moment(9)), when: moment(1), ..forgotten(5) });
-        crowd.put(&within(doomed(1, 5), 1));
-        crowd.put(&within(doomed(2, 5), 2));
-        crowd.put(&within(stored(3), 2));
-        crowd.put(&within(doomed(4, 8), 3));
+        crowd.pack(&within(doomed(1, 5), 1));
+        crowd.pack(&within(doomed(2, 5), 2));
+        crowd.pack(&within(stored(3), 2));
+        crowd.pack(&within(doomed(4, 8), 3));
         crowd.ask(|query| {
             let due = |wait: &mut Wait, before| {
                 due_points(query, &VAULT, wait, moment(before), None).unwrap().points
             };
-            let first = DuePoint { id: point(1), packs: vec![named(1)] };
-            let bare = DuePoint { id: point(4), packs: Vec::new() };
+            let first = DuePoint { id: point(1), since: moment(1), packs: vec![named(1)] };
+            let bare = DuePoint { id: point(4), since: moment(4), packs: Vec::new() };
             let mut wait = later(6);
             assert_eq!(due(&mut wait, 7), [first, bare]);
             assert_eq!(wait.next, Some(moment(8).plus(DAY)), "the pack of the third");
@@ -302,15 +272,16 @@ mod tests {
     fn a_point_that_never_came_to_be_is_known_by_the_packs_that_were_announced_in_it() {
         let mut crowd = Crowd::default();
         crowd.point(1, |_| ());
-        crowd.put(&within(doomed(1, 5), 1));
-        crowd.put(&within(doomed(2, 5), 2));
-        crowd.put(&within(stored(0), 3));
-        crowd.put(&within(doomed(3, 5), 3));
+        crowd.pack(&within(doomed(1, 5), 1));
+        crowd.pack(&within(doomed(2, 5), 2));
+        crowd.pack(&within(stored(0), 3));
+        crowd.pack(&within(doomed(3, 5), 3));
+        crowd.leaves(2, 5);
+        crowd.leaves(3, 5);
         crowd.ask(|query| {
             let due = due_points(query, &VAULT, &mut later(5), moment(9), None).unwrap();
-            assert_eq!(due.points, [DuePoint { id: point(2), packs: vec![named(2)] }]);
-            let rest = due_points(query, &VAULT, &mut later(5), moment(9), Some(point(0))).unwrap();
-            assert_eq!(rest.points, [], "they came with the first part");
+            let two = DuePoint { id: point(2), since: moment(5), packs: vec![named(2)] };
+            assert_eq!(due.points, [two]);
         });
     }
 }

@@ -10,6 +10,7 @@
 //! safe is the ledger's to say, and it checks each step once more; here it is decided only when
 //! something is tried. Nothing waits for any of it.
 
+mod care;
 mod choice;
 mod clearing;
 mod deleter;

@@ -52,7 +52,7 @@ pub(super) struct Pass<'a> {
     away: BTreeSet<Name>,
     /// What has to lie where something is to go.
     heirs: Heirs,
-    /// When the oldest pack that was not seen gone from everywhere was doomed.
+    /// When the oldest of what was not seen gone from everywhere was given up.
     pub(super) oldest: Option<Timestamp>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Pass<'a> {
         Self { house, vault, shipped, clear, wait, buried: 0, problems, away, heirs, oldest }
     }
 
-    /// What keeps points from going is found out for packs once more, and told with their age.
+    /// What keeps points from going is found out for packs once more.
     pub(super) async fn all(&mut self, round: &CollectionRow) -> Result<()> {
         let points = self.points(round.begun).await;
         points.and(self.all_packs().await)
@@ -144,9 +144,13 @@ impl<'a> Pass<'a> {
             }
         }
         let names = points.iter().flat_map(DuePoint::names).map(|name| (name, None));
-        let gone = self.clear(names.collect()).await?;
+        let cleared = self.clear(names.collect()).await;
+        let gone = cleared.as_ref().cloned().unwrap_or_default();
         let is_gone = |point: &&DuePoint| point.names().iter().all(|name| gone.contains(name));
-        let points: Vec<&DuePoint> = points.iter().filter(is_gone).collect();
+        let (points, left): (Vec<&DuePoint>, Vec<&DuePoint>) = points.iter().partition(is_gone);
+        let left = left.into_iter().map(|point| point.since);
+        self.oldest = left.chain(self.oldest).min();
+        cleared?;
         let packs: Vec<_> = points.iter().flat_map(|point| point.packs.iter().copied()).collect();
         for packs in packs.chunks(limits::PACKS_COLLECTED_MAX) {
             self.bury(packs.to_vec(), Vec::new()).await?;

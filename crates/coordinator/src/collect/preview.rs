@@ -7,10 +7,7 @@ use super::{
 };
 use crate::house::{House, Vault};
 use holdfast_common::{Result, Timestamp, VaultId};
-use holdfast_ledger::{
-    Query,
-    row::{PackHome, PackRow, PackState},
-};
+use holdfast_ledger::{Query, row::PackHome};
 use holdfast_repository::collect::{Amount, Tally};
 use std::sync::Arc;
 
@@ -65,19 +62,17 @@ pub(crate) async fn preview(
 }
 
 pub(crate) fn waiting(query: Query<'_>, vault: &VaultId) -> Result<Waiting> {
-    let (mut waiting, mut after) = (Waiting::default(), None);
-    loop {
-        let page = query.packs(vault, after.as_ref())?;
-        let Some(last) = page.last() else { return Ok(waiting) };
-        after = Some(last.id);
-        let waits =
-            |pack: &&PackRow| pack.state == PackState::Doomed && pack.home == PackHome::Object;
-        for pack in page.iter().filter(waits) {
-            let goes = pack.doomed.unwrap_or(Timestamp::ZERO).plus(super::DELAY);
-            waiting.packs += 1;
-            waiting.bytes += u64::from(pack.length);
-            waiting.from = Some(waiting.from.map_or(goes, |from| from.min(goes)));
-            waiting.until = waiting.until.max(Some(goes));
+    let mut waiting = Waiting::default();
+    for pack in query.doomed_packs(vault, None) {
+        let pack = pack?;
+        if pack.home != PackHome::Object {
+            continue;
         }
+        let goes = pack.doomed.unwrap_or(Timestamp::ZERO).plus(super::DELAY);
+        waiting.packs += 1;
+        waiting.bytes += u64::from(pack.length);
+        waiting.from = Some(waiting.from.map_or(goes, |from| from.min(goes)));
+        waiting.until = waiting.until.max(Some(goes));
     }
+    Ok(waiting)
 }

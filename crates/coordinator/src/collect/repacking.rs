@@ -23,7 +23,7 @@ use crate::{
     region::insist_heard,
 };
 use bytes::Bytes;
-use holdfast_common::{AgentId, Code, Error, PackId, Result, limits};
+use holdfast_common::{AgentId, Code, Error, PackId, Result, codes::Exit, limits};
 use holdfast_ledger::{
     Actor,
     command::{IntendRepack, IntendedPack, RepackPacks, SparePacks},
@@ -66,7 +66,10 @@ impl Repacking<'_> {
             return Ok(());
         }
         match self.repack(sources).await {
-            Err(error) if is_waited_out(&error) => return Err(error),
+            // Room is made by what is given up, and not by waiting for it.
+            Err(error) if is_waited_out(&error) && error.code.exit() != Exit::NoSpace => {
+                return Err(error);
+            }
             Err(error) => {
                 let vault = &self.vault.row.name;
                 tracing::warn!(%error, %vault, "packs are not packed anew now");
@@ -109,7 +112,7 @@ impl Repacking<'_> {
         let mut mark = mark_all(self.house, self.vault, self.insist).await?;
         let mut read = BTreeSet::new();
         loop {
-            let mut new = self.house.ledger.query().new_points(&self.vault.row.id)?;
+            let mut new = self.house.ledger.query().new_points(&self.vault.row.id, self.round)?;
             new.retain(|point| read.insert(*point));
             if new.is_empty() {
                 return Ok(mark);

@@ -2,10 +2,11 @@
 //! when the last one is a day old.
 //!
 //! A reconciler without a memory that counts: the stage is in the row, and so is what was condemned
-//! and by which round. A round that cannot be made ends, and says why; one that has to wait for a
-//! backup, a leader or a clock waits.
+//! and by which round. A round that cannot be made, or that is open for days, ends and says why; one
+//! that has to wait for a backup, a leader or a clock waits, longer and longer.
 
 use super::{
+    care::{Care, is_too_long},
     choice::{choose, room},
     insist_on_peace,
     marking::{judge, mark_all, mark_some, plan, writing},
@@ -17,8 +18,8 @@ use holdfast_common::{Code, Error, PackId, Result, SessionId, Timestamp, VaultId
 use holdfast_ledger::{
     Actor,
     command::{
-        BeginCollection, ClearCollection, CondemnPacks, DoomPacks, EndCollection, SealCollection,
-        SparePacks,
+        BeginCollection, ClearCollection, CondemnPacks, DoomPacks, EndCollection, Outcome,
+        SealCollection, SparePacks,
     },
     envelope::Refusal,
     level::COLLECTED,
@@ -27,7 +28,11 @@ use holdfast_ledger::{
 use holdfast_repository::{
     collect::{Mark, Verdict},
 };
-use std::{collections::{HashMap, HashSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Sessions whose packs are nobody's garbage.
@@ -39,6 +44,7 @@ const EVERY: Duration = Duration::from_secs(limits::COLLECT_EVERY_SECS);
 const AGAIN: Duration = Duration::from_secs(limits::COLLECT_AGAIN_SECS);
 
 pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
+    let mut cares = BTreeMap::<VaultId, Care>::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -46,7 +52,7 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
         }
         let looked = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            looked = look(&house) => looked,
+            looked = look(&house, &mut cares) => looked,
         };
         if let Err(error) = looked {
             tracing::debug!(%error, "collection waits; trying again");
@@ -54,22 +60,50 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
     }
 }
 
-async fn look(house: &Arc<House>) -> Result<()> {
+async fn look(house: &Arc<House>, cares: &mut BTreeMap<VaultId, Care>) -> Result<()> {
     if !house.ledger.leads() || house.ledger.query().level()? < COLLECTED {
+        cares.clear();
         return Ok(());
     }
     insist_on_peace(house)?;
     let mut first = Ok(());
     for row in house.ledger.query().vaults()? {
-        let newest = house.ledger.query().collection(&row.id)?;
-        let looked = match newest.filter(|round| round.stage != Stage::Over) {
-            Some(round) => go_on_or_end(house, &round).await,
-            None => begin_if_due(house, &row.id).await,
-        };
         // What one vault waits for keeps nothing from going on in another.
-        first = first.and(looked);
+        first = first.and(look_at(house, &row.id, cares).await);
     }
     first
+}
+
+async fn look_at(
+    house: &Arc<House>,
+    vault: &VaultId,
+    cares: &mut BTreeMap<VaultId, Care>,
+) -> Result<()> {
+    let newest = house.ledger.query().collection(vault)?;
+    let Some(round) = newest.as_ref().filter(|round| round.stage != Stage::Over) else {
+        cares.remove(vault);
+        clear_noted(house, newest.as_ref()).await?;
+        return begin_if_due(house, vault).await;
+    };
+    let care = cares.entry(*vault).or_default();
+    if !care.is_due(round, house.clock.elapsed()) {
+        return Ok(());
+    }
+    let gone_on = go_on_or_end(house, round, care).await;
+    care.note(gone_on.is_err(), house.clock.elapsed());
+    gone_on
+}
+
+/// What a round noted goes when it is over, some at a time.
+async fn clear_noted(house: &House, over: Option<&CollectionRow>) -> Result<()> {
+    let Some(CollectionRow { vault, round, .. }) = over else { return Ok(()) };
+    while house.ledger.query().has_new_points(vault)? {
+        let end = EndCollection { vault: *vault, round: *round, problem: None };
+        if house.ledger.propose(Actor::System, end).await? == Outcome::Unchanged {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Nothing is begun unasked in a vault without a point: there is nothing to tell garbage by.
@@ -103,8 +137,12 @@ fn due(last: &CollectionRow) -> Timestamp {
     }
 }
 
-async fn go_on_or_end(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
-    let Err(error) = go_on(house, round).await else { return Ok(()) };
+async fn go_on_or_end(house: &Arc<House>, round: &CollectionRow, care: &Care) -> Result<()> {
+    let gone_on = match is_too_long(round, house.ledger.now()) {
+        true => Err(Error::new(Code::CollectionEarly, "it was not over after three days")),
+        false => go_on(house, round, care).await,
+    };
+    let Err(error) = gone_on else { return Ok(()) };
     if is_waited_out(&error) {
         return Err(error);
     }
@@ -140,8 +178,8 @@ fn bounded(text: &str) -> String {
 }
 
 /// The next step of a round.
-async fn go_on(house: &Arc<House>, round: &CollectionRow) -> Result<()> {
-    let step = Step { house, vault: house.vault(&round.vault)?, round: round.round };
+async fn go_on(house: &Arc<House>, round: &CollectionRow, care: &Care) -> Result<()> {
+    let step = Step { house, vault: house.vault(&round.vault)?, round: round.round, care };
     match round.stage {
         Stage::Marking => step.condemn(round.below).await,
         Stage::Sealed => step.clear(round.sealed).await,
@@ -154,14 +192,33 @@ struct Step<'a> {
     house: &'a Arc<House>,
     vault: Vault,
     round: u64,
+    care: &'a Care,
 }
 
 impl Step<'_> {
-    /// Marks, and condemns what no point needs. What an older round condemned and a point needs is
-    /// offered again.
+    /// Marks, condemns what no point needs, and seals that. Where there is no room for more, what
+    /// is condemned goes all the same: that makes room.
     async fn condemn(&self, below: u64) -> Result<()> {
-        let mark = mark_all(self.house, &self.vault, &self.insist_on(Stage::Marking)).await?;
-        let mut judged = plan(mark);
+        match self.condemn_all(below).await {
+            Err(error) if error.code.exit() == Exit::NoSpace => {
+                tracing::warn!(%error, round = self.round, "no more is condemned in this round");
+            }
+            condemned => condemned?,
+        }
+        let seal = SealCollection { vault: self.vault.row.id, round: self.round };
+        self.house.ledger.propose(Actor::System, seal).await.map(drop)
+    }
+
+    /// What an older round condemned and a point needs is offered again.
+    async fn condemn_all(&self, below: u64) -> Result<()> {
+        let mark = match self.care.mark(self.round, 0) {
+            Some(mark) => mark,
+            None => {
+                let insist = self.insist_on(Stage::Marking);
+                self.care.keep(self.round, 0, mark_all(self.house, &self.vault, &insist).await?)
+            }
+        };
+        let mut judged = plan((*mark).clone());
         let (mut dead, mut live, mut after) = (Vec::new(), Vec::new(), None);
         let writing = Arc::new(writing(self.house.ledger.query())?);
         loop {
@@ -194,9 +251,7 @@ impl Step<'_> {
         }
         self.condemn_batch(dead).await?;
         self.spare(live).await?;
-        self.condemn_live(judged.mark(), (below, writing)).await?;
-        let seal = SealCollection { vault: self.vault.row.id, round: self.round };
-        self.house.ledger.propose(Actor::System, seal).await.map(drop)
+        self.condemn_live(judged.mark(), (below, writing)).await
     }
 
     /// What is to be packed anew, as far as there is room.
@@ -261,22 +316,26 @@ impl Step<'_> {
     /// Marks what came since the round began, spares what that needs, and dooms the rest.
     async fn doom(&self, cleared: u64) -> Result<()> {
         let insist = self.insist_on(Stage::Clear);
-        let new = self.house.ledger.query().new_points(&self.vault.row.id)?;
-        let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
-        let mark = Arc::new(mark);
-        for page in self.condemned_pages() {
-            let (needed, _) = parted(&mark, &page?);
-            for part in needed.chunks(limits::PACKS_COLLECTED_MAX) {
+        let new = self.house.ledger.query().new_points(&self.vault.row.id, self.round)?;
+        let mark = match self.care.mark(self.round, cleared) {
+            Some(mark) => mark,
+            None => {
+                let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
+                self.care.keep(self.round, cleared, mark)
+            }
+        };
+        let mut after = None;
+        while let Some(page) = self.condemned(&mark, after).await? {
+            for part in page.needed.chunks(limits::PACKS_COLLECTED_MAX) {
                 self.spare(part.to_vec()).await?;
             }
+            after = Some(page.last);
         }
-        for page in self.condemned_pages() {
-            let (_, packs) = parted(&mark, &page?);
-            if packs.is_empty() {
-                continue;
-            }
+        let mut after = None;
+        while let Some(page) = self.condemned(&mark, after).await? {
+            after = Some(page.last);
             insist(0)?;
-            for packs in packs.chunks(limits::PACKS_COLLECTED_MAX) {
+            for packs in page.dead.chunks(limits::PACKS_COLLECTED_MAX) {
                 let (vault, packs) = (self.vault.row.id, packs.to_vec());
                 let doom = DoomPacks { vault, round: self.round, packs, cleared };
                 self.house.ledger.propose(Actor::System, doom).await?;
@@ -292,19 +351,17 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// What no point needed that this round condemned, and nobody took back, a page of rows at a time.
-    fn condemned_pages(&self) -> impl Iterator<Item = Result<Vec<PackRow>>> {
-        let (query, vault, round) = (self.house.ledger.query(), self.vault.row.id, self.round);
-        let mut after = None;
-        std::iter::from_fn(move || {
-            let mut page = match query.packs(&vault, after.as_ref()) {
-                Ok(page) => page,
-                Err(error) => return Some(Err(error)),
-            };
-            after = Some(page.last()?.id);
+    /// What no point needed that this round condemned and nobody took back, of the next page of rows.
+    async fn condemned(&self, mark: &Arc<Mark>, after: Option<PackId>) -> Result<Option<Parted>> {
+        let (house, vault, round) = (self.house.clone(), self.vault.row.id, self.round);
+        let mark = mark.clone();
+        let look = move || {
+            let mut page = house.ledger.query().packs(&vault, after.as_ref())?;
+            let Some(last) = page.last().map(|pack| pack.id) else { return Ok(None) };
             page.retain(|pack| pack.condemned == Some(round) && pack.live.is_none());
-            Some(Ok(page))
-        })
+            Ok(Some(parted(&mark, &page, last)))
+        };
+        self.house.tasks.run_blocking("condemned packs", look).await
     }
 
     fn tell(&self) {
@@ -329,11 +386,18 @@ impl Step<'_> {
     }
 }
 
-/// Those that a mark needs, and those that it does not.
-fn parted(mark: &Mark, packs: &[PackRow]) -> (Vec<PackId>, Vec<PackId>) {
+/// Those of a page that a mark needs, and those that it does not.
+struct Parted {
+    needed: Vec<PackId>,
+    dead: Vec<PackId>,
+    /// Where the next page begins.
+    last: PackId,
+}
+
+fn parted(mark: &Mark, packs: &[PackRow], last: PackId) -> Parted {
     let is_needed =
         |pack: &&PackRow| mark.needed().meets_any(pack.numbers());
     let (needed, dead): (Vec<&PackRow>, Vec<&PackRow>) = packs.iter().partition(is_needed);
     let ids = |packs: Vec<&PackRow>| packs.into_iter().map(|pack| pack.id).collect();
-    (ids(needed), ids(dead))
+    Parted { needed: ids(needed), dead: ids(dead), last }
 }

@@ -36,7 +36,7 @@ use holdfast_ledger::{
 use holdfast_repository::{ChunkNumber, Reach};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// The write sessions that this coordinator serves.
@@ -50,7 +50,7 @@ pub(crate) struct WriteSession {
     pub(crate) row: SessionRow,
     pub(crate) agent: AgentId,
     reach: Mutex<Reach>,
-    /// Held by every answer from its first look at a row until what it found has joined the reach.
+    /// Held by everybody who looks at a row until what he found has joined the reach.
     answers: RwLock<()>,
 }
 
@@ -162,7 +162,7 @@ impl House {
         ids: &[ChunkId],
     ) -> Result<Vec<u32>> {
         let vault = self.vault(&session.row.vault)?;
-        let _under_way = session.answers.read().unwrap_or_else(PoisonError::into_inner);
+        let _under_way = session.answer();
         let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
@@ -192,6 +192,11 @@ impl Sessions {
 impl WriteSession {
     fn new(row: SessionRow, agent: AgentId) -> Self {
         Self { row, agent, reach: Mutex::new(Reach::new()), answers: RwLock::new(()) }
+    }
+
+    /// For as long as this is held, nobody copies the reach.
+    fn answer(&self) -> RwLockReadGuard<'_, ()> {
+        self.answers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The reach with all that any answer has found so far. Whoever copies it for a checkpoint
@@ -294,7 +299,7 @@ mod tests {
         };
         let session = WriteSession::new(row, AgentId::from_bytes([4; 16]));
         let number = ChunkNumber::from_u64(7);
-        let under_way = session.answers.read().unwrap();
+        let under_way = session.answer();
         let (begins, begun) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let (begins, session) = (begins, &session);

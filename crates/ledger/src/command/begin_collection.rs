@@ -40,6 +40,7 @@ impl BeginCollection {
             problem: None,
             cleared: 0,
             repacked: None,
+            noted: 0,
         })?;
         Ok(Outcome::Number(apply.index))
     }

@@ -1,9 +1,9 @@
-//! Says that doomed packs, and objects of forgotten points, were seen gone from every location that
-//! could hold them. The rows of packs go; that their names are taken stays.
+//! Says that doomed packs, and objects of points that were forgotten or never came to be, were seen
+//! gone from every location that could hold them. The rows of packs go; that names are taken stays.
 
 use super::{Apply, Outcome, condemn_packs::insist_on_bound};
 use crate::{
-    row::{ForgottenRow, GoneRow, PackRow, PackState, pack::pack_key},
+    row::{GoneRow, PackRow, PackState, pack::pack_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, PackId, PointId, Result, VaultId, limits};
@@ -32,19 +32,15 @@ impl BuryPacks {
         for id in &self.packs {
             let key = pack_key(&self.vault, id);
             let pack = apply.tables.row::<PackRow>(&key)?;
-            if pack.is_some_and(|pack| pack.state == PackState::Doomed) {
+            if let Some(pack) = pack.filter(|pack| pack.state == PackState::Doomed) {
                 apply.tables.remove(Table::Pack, &key);
+                apply.unlist_pack(&pack);
                 apply.tables.put(&GoneRow { vault: self.vault, pack: *id, when: apply.time })?;
                 buried += 1;
             }
         }
         for id in &self.points {
-            let row = apply.tables.row::<ForgottenRow>(id.as_bytes())?;
-            let is_its = |row: &ForgottenRow| row.point.vault == self.vault && row.gone.is_none();
-            if let Some(row) = row.filter(is_its) {
-                apply.tables.put(&ForgottenRow { gone: Some(apply.time), ..row })?;
-                buried += 1;
-            }
+            buried += u64::from(apply.bury_point(&self.vault, id)?);
         }
         Ok(Outcome::Number(buried))
     }

@@ -90,8 +90,9 @@ impl CommitPoint {
                 "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
-        let is_forgotten = apply.tables.raw(Table::Forgotten, point.id.as_bytes())?.is_some();
-        if is_forgotten || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
+        if apply.is_point_given_up(&point.id)?
+            || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some()
+        {
             let message = format!("the point {} exists already", point.id);
             return Err(Error::new(Code::ResourceConflict, message));
         }

@@ -166,6 +166,7 @@ impl OutlivedPoints {
         let despite = if despite { ", despite anomalies" } else { "" };
         let why =
             format!("the retention of {} at revision {}{despite}", self.policy, self.revision);
+        apply.list_leaving(&point.vault, &point.id)?;
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
         apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
     }

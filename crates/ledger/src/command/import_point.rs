@@ -38,7 +38,7 @@ impl ImportPoint {
             return Ok(Outcome::Unchanged);
         }
         // What was forgotten stays forgotten, wherever its objects turn up.
-        if apply.tables.raw(Table::Forgotten, self.point.id.as_bytes())?.is_some() {
+        if apply.is_point_given_up(&self.point.id)? {
             return Ok(Outcome::Unchanged);
         }
         let mut vault = apply.vault(&self.point.vault)?;

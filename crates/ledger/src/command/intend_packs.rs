@@ -54,7 +54,7 @@ impl IntendPacks {
             apply.insist_on_living_name(&vault.id, &pack.id)?;
             let base = prefix | vault.next_number;
             bases.push(base);
-            apply.tables.put(&PackRow {
+            apply.put_pack(&PackRow {
                 id: pack.id,
                 vault: vault.id,
                 kind: pack.kind,

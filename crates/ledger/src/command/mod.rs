@@ -33,6 +33,7 @@ mod init_cluster;
 mod intend_packs;
 mod intend_repack;
 mod judge_point;
+mod leaving;
 mod lose_history;
 mod lose_pack;
 mod move_member;

@@ -9,9 +9,9 @@ use crate::{
     apply::{IDEMPOTENCY_TAIL, forget_keys},
     envelope::Refusal,
     row::{
-        ClusterRow, CollectionRow, LocationRow, MemberRow, MemberState, OperatorRow, Position,
-        RecoveryRow, RunRow, RunState, SeatRow, Stage, VaultRow, cluster::CLUSTER_KEY,
-        member::FOUNDER_ID, member::check_address,
+        ClusterRow, LocationRow, MemberRow, MemberState, OperatorRow, Position, RecoveryRow,
+        RunRow, RunState, SeatRow, VaultRow, cluster::CLUSTER_KEY, member::FOUNDER_ID,
+        member::check_address,
     },
     tables::{Row, Table},
 };
@@ -128,7 +128,7 @@ impl RecoverCluster {
 
 /// Whoever worked under a session or a run has lost those who knew of it.
 fn end_everything(apply: &mut Apply<'_, '_>) -> Result<()> {
-    apply.tables.rewrite(|row: CollectionRow| Some(CollectionRow { stage: Stage::Over, ..row }))?;
+    apply.end_rounds()?;
     while let Some((key, _)) = apply.tables.scan(Table::Session, &[], 1)?.pop() {
         apply.tables.remove(Table::Session, &key);
     }

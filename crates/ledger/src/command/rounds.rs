@@ -9,6 +9,7 @@
 
 use super::Apply;
 use crate::{
+    envelope::Refusal,
     level::COLLECTED,
     row::{
         CollectionRow, GoneRow, MemberRow, MemberState, NewPointRow, PackRow, PackState, PointRow,
@@ -49,24 +50,45 @@ impl Apply<'_, '_> {
         if row.stage == Stage::Over {
             return Ok(());
         }
-        self.tables.put(&NewPointRow { vault: point.vault, index: self.index, point: point.id })?;
-        if is_from_elsewhere && row.stage == Stage::Clear {
-            self.tables.put(&CollectionRow { stage: Stage::Sealed, ..row })?;
+        if row.noted >= limits::COLLECT_POINTS_NOTED_MAX {
+            return self.end_crowded(row);
         }
-        Ok(())
+        self.tables.put(&NewPointRow { vault: point.vault, index: self.index, point: point.id })?;
+        let stage = match row.stage {
+            Stage::Clear if is_from_elsewhere => Stage::Sealed,
+            stage => stage,
+        };
+        self.tables.put(&CollectionRow { stage, noted: row.noted + 1, ..row })
     }
 
-    pub(super) fn forget_new_points(&mut self, vault: &VaultId) -> Result<()> {
-        loop {
-            let page =
-                self.tables.scan(Table::NewPoint, vault.as_bytes(), limits::LIST_PAGE_ROWS)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for (key, _) in page {
-                self.tables.remove(Table::NewPoint, &key);
-            }
+    /// No round survives a new epoch, nor a total loss.
+    pub(super) fn end_rounds(&mut self) -> Result<()> {
+        let now = self.time;
+        self.tables.rewrite(|row: CollectionRow| {
+            let ended = row.ended.or(Some(now));
+            Some(CollectionRow { stage: Stage::Over, ended, ..row })
+        })
+    }
+
+    /// A round that can note nothing more knows less than it must, and gives nothing up.
+    fn end_crowded(&mut self, row: CollectionRow) -> Result<()> {
+        let message =
+            format!("{} points came while it was open, and more are not noted", row.noted);
+        let code = Code::CollectionEarly.name().to_owned();
+        let problem = Some(Refusal { code, message, next: None });
+        let ended = Some(self.time);
+        self.tables.put(&CollectionRow { stage: Stage::Over, ended, problem, ..row })
+    }
+
+    /// Some of the points that were noted; more go with later entries. Those that an ended round
+    /// left are older than the next one, and none of its own.
+    pub(super) fn forget_new_points(&mut self, vault: &VaultId) -> Result<usize> {
+        let rows_max = limits::POINTS_CLEARED_MAX;
+        let page = self.tables.scan(Table::NewPoint, vault.as_bytes(), rows_max)?;
+        for (key, _) in &page {
+            self.tables.remove(Table::NewPoint, key);
         }
+        Ok(page.len())
     }
 
     /// Whoever announces or stores a pack relies on it from there on, and is who writes it. Both

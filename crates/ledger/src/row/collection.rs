@@ -67,6 +67,9 @@ pub struct CollectionRow {
     /// What was packed anew.
     #[n(14)]
     pub repacked: Option<Repacked>,
+    /// How many points came since it began.
+    #[n(15)]
+    pub noted: u64,
 }
 
 /// Packs that were packed anew, and what became of them.
@@ -99,11 +102,12 @@ pub struct NewPointRow {
     pub point: PointId,
 }
 
-row!(NewPointRow, NewPoint, "new point", |row| [
-    row.vault.as_bytes().as_slice(),
-    &row.index.to_be_bytes()
-]
-.concat());
+row!(NewPointRow, NewPoint, "new point", |row| new_point_key(&row.vault, row.index));
+
+/// In the order of the log, behind the beginning of the round that they were noted for.
+pub fn new_point_key(vault: &VaultId, index: u64) -> Vec<u8> {
+    [vault.as_bytes().as_slice(), &index.to_be_bytes()].concat()
+}
 
 /// A pack that lies nowhere any more. Its name is not given again.
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -118,6 +122,48 @@ pub struct GoneRow {
 }
 
 row!(GoneRow, Gone, "gone pack", |row| super::pack::pack_key(&row.vault, &row.pack));
+
+/// A point whose objects are to go: it was forgotten, or never came to be.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct LeavingRow {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub point: PointId,
+    #[n(2)]
+    pub since: Timestamp,
+}
+
+row!(LeavingRow, Leaving, "leaving point", |row| leaving_key(&row.vault, &row.point));
+
+pub fn leaving_key(vault: &VaultId, point: &PointId) -> Vec<u8> {
+    [vault.as_bytes().as_slice(), point.as_bytes()].concat()
+}
+
+/// A point that never came to be, and of which nothing lies anywhere any more. Of one that was
+/// forgotten the row that is left says so.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct GonePointRow {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub point: PointId,
+    #[n(2)]
+    pub when: Timestamp,
+}
+
+row!(GonePointRow, GonePoint, "gone point", |row| row.point.as_bytes());
+
+/// A pack inside the object of a point.
+pub fn inline_key(vault: &VaultId, home: &PointId, pack: &PackId) -> Vec<u8> {
+    [inline_prefix(vault, home).as_slice(), pack.as_bytes()].concat()
+}
+
+pub fn inline_prefix(vault: &VaultId, home: &PointId) -> Vec<u8> {
+    [vault.as_bytes().as_slice(), home.as_bytes()].concat()
+}
 
 #[cfg(test)]
 mod tests {
@@ -172,16 +218,23 @@ mod tests {
             problem: None,
             cleared: 16,
             repacked: None,
+            noted: 17,
         };
         let id = "01".repeat(16);
         let stored =
-            format!("ac0050{id}01070208030304090 50a060b070c080d090e0a0f0d10").replace(" ", "");
+            format!("ad0050{id}01070208030304090 50a060b070c080d090e0a0f0d100f11").replace(" ", "");
         assert_eq!(hex(&record::to_bytes(&row)), stored);
         let point = PointId::from_bytes([6; 16]);
         let new = NewPointRow { vault: vault(), index: 7, point };
         assert_eq!(hex(&record::to_bytes(&new)), format!("a30050{id}01070250{}", "06".repeat(16)));
         let gone = GoneRow { vault: vault(), pack: pack().id, when: Timestamp::from_nanos(8) };
         let stored = format!("a30050{id}015820{}0208", "02".repeat(32));
+        assert_eq!(hex(&record::to_bytes(&gone)), stored);
+        let stored = format!("a30050{id}0150{}0208", "06".repeat(16));
+        let (since, when) = (Timestamp::from_nanos(8), Timestamp::from_nanos(8));
+        let leaving = LeavingRow { vault: vault(), point, since };
+        assert_eq!(hex(&record::to_bytes(&leaving)), stored);
+        let gone = GonePointRow { vault: vault(), point, when };
         assert_eq!(hex(&record::to_bytes(&gone)), stored);
     }
 

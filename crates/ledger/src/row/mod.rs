@@ -31,7 +31,9 @@ pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
-pub use collection::{CollectionRow, GoneRow, NewPointRow, Repacked, Stage};
+pub use collection::{
+    CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, Repacked, Stage,
+};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};

@@ -3,10 +3,12 @@
 use super::{Story, agent, commit, ids, intend};
 use holdfast_common::Code;
 use holdfast_ledger::{
-    Actor, Command, Outcome,
+    Actor, Command, Outcome, Query, StateKv, Tables,
     command::*,
-    row::{PackHome, PointState, TakenRun},
+    level::COLLECTED,
+    row::{CollectionRow, NewPointRow, PackHome, PackRow, PackState, PointRow, PointState, TakenRun},
 };
+use proptest::test_runner::TestCaseError;
 
 pub(crate) fn begin_collection() -> BeginCollection {
     BeginCollection { vault: ids::vault() }
@@ -104,10 +106,58 @@ impl Story {
         round
     }
 
+    /// As many points came while the round was open.
+    pub(crate) fn note_points(&mut self, count: usize) {
+        let (vault, point) = (ids::vault(), ids::point(1));
+        let mut tables = Tables::over(&self.kv);
+        for _ in 0..count {
+            self.index += 1;
+            tables.put(&NewPointRow { vault, index: self.index, point }).unwrap();
+        }
+        self.kv.write(tables.into_batch()).unwrap();
+    }
+
+    pub(crate) fn change_round(&mut self, change: impl FnOnce(&mut CollectionRow)) {
+        let mut row = self.query().collection(&ids::vault()).unwrap().unwrap();
+        change(&mut row);
+        let mut tables = Tables::over(&self.kv);
+        tables.put(&row).unwrap();
+        self.kv.write(tables.into_batch()).unwrap();
+    }
+
     #[track_caller]
     pub(crate) fn refused_to_collect(&mut self, command: impl Into<Command>, code: Code) {
         self.refused(Actor::System, command, code);
     }
+}
+
+/// What is to go is listed from the level on that collects, and nothing else is.
+pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
+    if query.level().unwrap() < COLLECTED {
+        return Ok(());
+    }
+    let ids = |packs: Vec<PackRow>| packs.into_iter().map(|pack| pack.id).collect::<Vec<_>>();
+    for vault in query.vaults().unwrap() {
+        let mut packs = query.packs(&vault.id, None).unwrap();
+        for home in query.leaving_points(&vault.id, None) {
+            let home = home.unwrap();
+            let live = query.row::<PointRow>(home.point.as_bytes()).unwrap();
+            super::ensure(live.is_none(), "a point that is there does not go")?;
+            let within = packs.iter().filter(|pack| pack.home.is_within(&home.point)).cloned();
+            let listed = query.packs_within(&vault.id, &home.point).unwrap();
+            super::ensure(ids(within.collect()) == ids(listed), "what lies in it is listed")?;
+        }
+        packs.retain(|pack| pack.state == PackState::Doomed);
+        let listed = query.doomed_packs(&vault.id, None).collect::<Result<_, _>>().unwrap();
+        super::ensure(ids(packs) == ids(listed), "doomed packs are listed")?;
+    }
+    for row in query.forgotten_after(None) {
+        let row = row.unwrap();
+        let mut leaving = query.leaving_points(&row.point.vault, None).map(Result::unwrap);
+        let is_listed = leaving.any(|leaving| leaving.point == row.point.id);
+        super::ensure(is_listed == row.gone.is_none(), "forgotten points are listed to go")?;
+    }
+    Ok(())
 }
 
 /// One of each command of collection.

@@ -468,6 +468,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     checking::check_invariants(query)?;
     members::check_invariants(query)?;
     retaining::check_invariants(query)?;
+    collecting::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);

@@ -297,7 +297,7 @@ fn told(refusal: Refusal) -> v1::ErrorDetail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, moment, name, vault};
+    use crate::crowd::{Crowd, moment, name, round, vault};
     use std::collections::BTreeMap;
 
     const DAY: u64 = 24 * 3600;
@@ -324,23 +324,6 @@ mod tests {
 
     #[test]
     fn a_round_that_is_open_for_a_day_is_told_of() {
-        let round = |stage| CollectionRow {
-            vault: VAULT,
-            round: 7,
-            begun: moment(0),
-            stage,
-            below: 0,
-            sealed: 0,
-            condemned: 0,
-            spared: 0,
-            doomed: 0,
-            doomed_bytes: 0,
-            doomed_at: 0,
-            ended: None,
-            problem: None,
-            cleared: 0,
-            repacked: None,
-        };
         Crowd::default().ask(|query| {
             let told = |stage, days| {
                 let now = moment(days * DAY);

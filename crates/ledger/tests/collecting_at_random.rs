@@ -64,6 +64,8 @@ struct Collector {
     round: u64,
     step: usize,
     plan: Packs,
+    /// Needed, and to be packed anew.
+    live: Packs,
     /// After which entry its second mark was made.
     cleared: u64,
 }
@@ -81,6 +83,9 @@ struct World {
     next_pack: u8,
     next_foreign: u8,
     doomed: usize,
+    repacked: usize,
+    /// The first number of every pack that there ever was.
+    bases: BTreeMap<u8, u64>,
 }
 
 impl World {
@@ -98,6 +103,8 @@ impl World {
             next_pack: 1,
             next_foreign: FOREIGN_FROM,
             doomed: 0,
+            repacked: 0,
+            bases: BTreeMap::new(),
         };
         world.look();
         world
@@ -109,6 +116,7 @@ impl World {
 
     /// Notes what would be answered now.
     fn look(&mut self) {
+        self.bases.extend(self.rows().iter().map(|row| (byte(&row.id), row.base)));
         let offered = self.rows().into_iter().filter(PackRow::is_offered).map(|row| byte(&row.id));
         let offered = offered.collect();
         let index = usize::try_from(self.story.index()).unwrap();
@@ -322,7 +330,8 @@ impl World {
         if at == 1 && self.collectors[at].step == 0 && self.dice.below(6) > 0 {
             return;
         }
-        let Collector { round, step, plan, mut cleared } = std::mem::take(&mut self.collectors[at]);
+        let Collector { round, step, plan, mut live, mut cleared } =
+            std::mem::take(&mut self.collectors[at]);
         let (vault, system) = (ids::vault(), Actor::System);
         let named: Vec<u8> = plan.iter().copied().collect();
         let (step, round, plan) = match step {
@@ -333,10 +342,16 @@ impl World {
             },
             1 => {
                 let needed = self.needed();
+                let needing = self.having(&needed);
+                live = needing.iter().copied().filter(|_| self.dice.below(4) > 0).collect();
                 let all = self.rows().into_iter().map(|row| byte(&row.id));
-                (2, round, all.filter(|pack| !needed.contains(pack)).collect())
+                (2, round, all.filter(|pack| !needing.contains(pack)).collect())
             }
-            2 => (3, round, self.condemn(round, &named)),
+            2 => {
+                let live: Vec<u8> = std::mem::take(&mut live).into_iter().collect();
+                let _is_over = self.say(Actor::System, collecting::condemn_live(round, &live));
+                (3, round, self.condemn(round, &named))
+            }
             3 => (self.next(4, collecting::seal(round)), round, Packs::new()),
             4 => match self.say(system, collecting::clear(round)) {
                 Ok(Outcome::At(at)) => {
@@ -350,19 +365,24 @@ impl World {
             5 => {
                 let new = self.story.query().new_points(&vault, round).unwrap();
                 let new = new.iter().filter_map(|point| self.points.get(&point.as_bytes()[0]));
-                (6, round, new.flatten().copied().collect())
+                (6, round, self.having(&new.flatten().copied().collect()))
             }
             6 => {
                 self.say(system, collecting::spare(&named)).unwrap();
                 let all = self.rows().into_iter().filter(|row| row.condemned == Some(round));
                 (7, round, all.map(|row| byte(&row.id)).filter(|p| !plan.contains(p)).collect())
             }
-            _ => match self.say(system, collecting::doom(round, &named, cleared)) {
+            7 => match self.say(system, collecting::doom(round, &named, cleared)) {
                 Ok(Outcome::Number(doomed)) => {
                     self.doomed += doomed as usize;
-                    (self.next(0, collecting::end_collection(round)), 0, Packs::new())
+                    (8, round, Packs::new())
                 }
                 _ => (4, round, Packs::new()),
+            },
+            8 => (9, round, self.needed()),
+            _ => match self.repack((round, cleared), &plan) {
+                Ok(()) => (self.next(0, collecting::end_collection(round)), 0, Packs::new()),
+                Err(_) => (4, round, Packs::new()),
             },
         };
         match step {
@@ -370,7 +390,41 @@ impl World {
             5 if cleared == 0 => cleared = self.open_round().map_or(0, |row| row.cleared),
             _ => {}
         }
-        self.collectors[at] = Collector { round, step, plan, cleared };
+        self.collectors[at] = Collector { round, step, plan, live, cleared };
+    }
+
+    /// The packs that have what these had once.
+    fn having(&self, packs: &Packs) -> Packs {
+        let bases: BTreeSet<u64> = packs.iter().map(|pack| self.bases[pack]).collect();
+        let has = |row: &PackRow| row.numbers().any(|(first, _)| bases.contains(&first));
+        let alive = self.rows().into_iter().filter(|row| row.state != PackState::Doomed);
+        alive.filter(has).map(|row| byte(&row.id)).collect()
+    }
+
+    /// What is condemned for it goes into new packs, by a mark of all points.
+    fn repack(&mut self, (round, cleared): (u64, u64), mark: &Packs) -> Result<(), Code> {
+        loop {
+            let rows = self.rows();
+            let is_its = |row: &&PackRow| row.condemned == Some(round) && row.live.is_some();
+            let its: Vec<&PackRow> = rows.iter().filter(is_its).collect();
+            let Some(writer) = its.first().map(|row| row.writer) else { return Ok(()) };
+            let its: Vec<&PackRow> = its.into_iter().filter(|row| row.writer == writer).collect();
+            let sources: Vec<u8> = its.iter().take(2).map(|row| byte(&row.id)).collect();
+            let bases: BTreeSet<u64> = mark.iter().map(|pack| self.bases[pack]).collect();
+            let its = its.iter().take(2).flat_map(|row| row.numbers());
+            let needed = its.map(|(first, _)| first).filter(|first| bases.contains(first));
+            let taken: Vec<_> = needed.zip(0..).map(|(it, slot)| (it, slot, 1)).collect();
+            if taken.is_empty() || taken.len() > 10 || self.next_pack == u8::MAX {
+                self.say(Actor::System, collecting::spare(&sources))?;
+                continue;
+            }
+            let (made, who) = (self.next_pack, writer.as_bytes()[0]);
+            self.next_pack += 1;
+            self.say(Actor::System, collecting::intend_repack(round, made, who))?;
+            let repack = collecting::repack((round, cleared), made, &taken, &sources);
+            self.say(Actor::System, repack)?;
+            self.repacked += sources.len();
+        }
     }
 
     fn open_round(&self) -> Option<CollectionRow> {
@@ -405,9 +459,16 @@ impl World {
         let rows = self.rows();
         for (point, reach) in &self.points {
             for pack in reach {
-                let row = rows.iter().find(|row| row.id == ids::pack(*pack));
-                if row.is_none_or(|row| row.state != PackState::Stored) {
-                    return Err(format!("point {point} needs pack {pack}: {row:?}"));
+                let has_it = |row: &&PackRow| {
+                    let base = self.bases.get(pack).copied();
+                    row.state == PackState::Stored && row.numbers().any(|(n, _)| Some(n) == base)
+                };
+                match rows.iter().filter(has_it).count() {
+                    1 => {}
+                    packs => {
+                        let row = rows.iter().find(|row| row.id == ids::pack(*pack));
+                        return Err(format!("{packs} for point {point}, pack {pack}: {row:?}"));
+                    }
                 }
             }
         }
@@ -421,7 +482,7 @@ fn byte(pack: &PackId) -> u8 {
 
 #[test]
 fn no_point_ever_needs_a_pack_that_may_be_gone_whatever_is_done_in_whatever_order() {
-    let mut doomed = 0;
+    let (mut doomed, mut repacked) = (0, 0);
     for seed in 1..=SEEDS {
         let mut world = World::of(seed);
         for step in 0..STEPS {
@@ -429,6 +490,8 @@ fn no_point_ever_needs_a_pack_that_may_be_gone_whatever_is_done_in_whatever_orde
             world.check().unwrap_or_else(|lost| panic!("seed {seed}, step {step}: {lost}"));
         }
         doomed += world.doomed;
+        repacked += world.repacked;
     }
     assert!(doomed > 5 * SEEDS as usize, "only {doomed} packs were doomed");
+    assert!(repacked > SEEDS as usize / 2, "only {repacked} packs were packed anew");
 }

@@ -223,15 +223,15 @@ fn nothing_is_packed_anew_in_an_old_round_or_by_anybody_but_the_cluster_itself()
 }
 
 #[test]
-fn nothing_is_packed_anew_while_a_region_may_have_done_something_alone() {
+fn nothing_is_packed_anew_in_a_new_epoch() {
     let mut story = Story::with_agents(1);
     story.join(1, MemberRole::Learner);
     let round = cleared(&mut story, &[]);
     story.done(Actor::System, intend_repack(round.0, MADE, 1));
     story.done(Actor::System, claim_epoch(2, 2));
-    story.refused_to_collect(intend_repack(round.0, 20, 1), Code::CollectionPaused);
+    story.refused_to_collect(intend_repack(round.0, 20, 1), Code::CollectionOver);
     let take = repack(round, MADE, &[(0, 0, 1)], &[1]);
-    story.refused_to_collect(take, Code::CollectionPaused);
+    story.refused_to_collect(take, Code::CollectionOver);
 }
 
 #[test]

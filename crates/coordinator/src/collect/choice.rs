@@ -121,3 +121,86 @@ impl Small {
 pub(super) fn is_chosen_in(row: &PackRow, round: u64) -> bool {
     row.condemned == Some(round) && row.live.is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, pack};
+    use holdfast_ledger::row::PackHome;
+    use holdfast_repository::{ChunkNumber, Reach};
+
+    const MIB: u32 = 1 << 20;
+
+    /// Ten slots, numbers from ten times its own on.
+    fn row(number: u8, length: u32) -> PackRow {
+        let base = u64::from(number) * 10;
+        PackRow { base, slots: 10, length, vault: VAULT, ..pack([number; 32]) }
+    }
+
+    /// So many numbers of each of these packs are needed.
+    fn mark(packs: &[(u8, u32)]) -> Mark {
+        let (mut mark, mut reach) = (Mark::new(), Reach::new());
+        for (number, count) in packs {
+            let base = ChunkNumber::from_u64(u64::from(*number) * 10);
+            reach.insert_range(base, *count).unwrap();
+        }
+        mark.add(&reach);
+        mark
+    }
+
+    fn chosen(rows: &[PackRow], mark: &Mark, below: u64, room: u64) -> (Vec<u8>, Amount) {
+        let mut crowd = Crowd::default();
+        rows.iter().for_each(|row| crowd.put(row));
+        let writing = HashSet::from([SessionId::from_bytes([9; 16])]);
+        let chosen = crowd.ask(|query| choose(query, (&VAULT, below), mark, &writing, room));
+        let chosen = chosen.unwrap();
+        (chosen.packs.iter().map(|pack| pack.as_bytes()[0]).collect(), chosen.amount)
+    }
+
+    #[test]
+    fn what_is_mostly_not_needed_is_chosen_unless_it_is_new_or_somebody_writes_it() {
+        let all = mark(&[(1, 4), (2, 5), (3, 1), (4, 1), (5, 1), (6, 0), (7, 9)]);
+        let rows = [
+            row(1, 10 * MIB),
+            row(2, 10 * MIB),
+            PackRow { session: SessionId::from_bytes([9; 16]), ..row(3, 10 * MIB) },
+            PackRow { state: PackState::Lost, ..row(4, 10 * MIB) },
+            row(5, 10 * MIB),
+            row(6, 10 * MIB),
+            PackRow {
+                home: PackHome::Point(holdfast_common::PointId::from_bytes([5; 16]), 9),
+                ..row(7, MIB)
+            },
+        ];
+        let (packs, amount) = chosen(&rows, &all, u64::MAX, u64::MAX);
+        assert_eq!(packs, [1, 5, 7]);
+        assert_eq!((amount.packs, amount.bytes), (3, 21 * u64::from(MIB)));
+        assert_eq!(chosen(&rows, &all, 50, u64::MAX).0, [1]);
+    }
+
+    #[test]
+    fn no_more_is_chosen_than_there_is_room_for() {
+        let rows: Vec<PackRow> = (1..=8).map(|number| row(number, 10 * MIB)).collect();
+        let all: Vec<(u8, u32)> = (1..=8).map(|number| (number, 4)).collect();
+        let four = u64::from(4 * MIB);
+        for (room, packs) in [(0, 0), (four - 1, 0), (3 * four, 3), (u64::MAX, 8)] {
+            let (chosen, amount) = chosen(&rows, &mark(&all), u64::MAX, room);
+            assert_eq!((chosen.len(), amount.live_bytes), (packs, packs as u64 * four));
+        }
+    }
+
+    #[test]
+    fn small_packs_are_merged_when_those_of_one_writer_and_kind_fill_a_pack() {
+        let small: Vec<PackRow> = (1..=6).map(|number| row(number, 3 * MIB)).collect();
+        let all: Vec<(u8, u32)> = (1..=6).map(|number| (number, 10)).collect();
+        let of = |rows: &[PackRow]| chosen(rows, &mark(&all), u64::MAX, u64::MAX).0;
+        assert_eq!(of(&small), [1, 2, 3, 4, 5, 6]);
+        assert!(of(&small[..5]).is_empty(), "15 MiB fill none");
+        let mut mixed = small.clone();
+        mixed[0].kind = 2;
+        assert!(of(&mixed).is_empty());
+        let mut mixed = small;
+        mixed[0].writer = AgentId::from_bytes([7; 16]);
+        assert!(of(&mixed).is_empty());
+    }
+}

@@ -131,7 +131,8 @@ mod tests {
                 heirs.note((query, &VAULT), &name(number), &[named(number)]).unwrap();
             }
         });
-        let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
         let place = ("far".parse().unwrap(), store.clone());
         let both = vec![name(1), name(4)];
         let (may, why) = heirs.let_go(&place, both.clone()).await.unwrap();

@@ -14,7 +14,9 @@ use super::{
     repacking::Repacking,
 };
 use crate::house::{House, Vault};
-use holdfast_common::{Code, Error, PackId, Result, SessionId, Timestamp, VaultId, codes::Exit, limits};
+use holdfast_common::{
+    Code, Error, PackId, Result, SessionId, Timestamp, VaultId, codes::Exit, limits,
+};
 use holdfast_ledger::{
     Actor,
     command::{
@@ -25,9 +27,7 @@ use holdfast_ledger::{
     level::COLLECTED,
     row::{CollectionRow, PackRow, Stage},
 };
-use holdfast_repository::{
-    collect::{Mark, Verdict},
-};
+use holdfast_repository::collect::{Mark, Verdict};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -395,8 +395,7 @@ struct Parted {
 }
 
 fn parted(mark: &Mark, packs: &[PackRow], last: PackId) -> Parted {
-    let is_needed =
-        |pack: &&PackRow| mark.needed().meets_any(pack.numbers());
+    let is_needed = |pack: &&PackRow| mark.needed().meets_any(pack.numbers());
     let (needed, dead): (Vec<&PackRow>, Vec<&PackRow>) = packs.iter().partition(is_needed);
     let ids = |packs: Vec<&PackRow>| packs.into_iter().map(|pack| pack.id).collect();
     Parted { needed: ids(needed), dead: ids(dead), last }

@@ -186,6 +186,7 @@ fn begins(command: &Command) -> bool {
         | Command::CreateToken(_)
         | Command::EnrolAgent(_)
         | Command::IntendPacks(_)
+        | Command::IntendRepack(_)
         | Command::PutClass(_)
         | Command::PutLocation(_)
         | Command::PutPolicy(_)

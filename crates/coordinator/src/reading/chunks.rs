@@ -103,7 +103,8 @@ impl House {
         let (vault, session, ledger) = (vault.clone(), session.clone(), self.ledger.clone());
         let seek = move || {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
-            let mut rows = Rows { query: ledger.query(), vault: vault.row.id, known: HashMap::new() };
+            let mut rows =
+                Rows { query: ledger.query(), vault: vault.row.id, known: HashMap::new() };
             for (position, id) in asked {
                 match place_of(&vault, (&session, &mut rows), &id, copy) {
                     Ok(place) => found.push(Sought { position, id, place }),

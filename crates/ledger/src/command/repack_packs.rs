@@ -7,8 +7,9 @@
 //! looked at here; that they are all that is needed the ledger cannot know.
 
 use super::{
-    Apply, Outcome, conflict,
+    Apply, Outcome,
     condemn_packs::insist_on_bound,
+    conflict,
     intend_repack::NOBODYS,
     rounds::{insist_on_alive, over},
 };

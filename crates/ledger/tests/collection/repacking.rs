@@ -99,17 +99,33 @@ pub(crate) struct Packing {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    Begin { session: usize, from: Option<usize> },
-    Hit { session: usize, number: Numbers },
+    Begin {
+        session: usize,
+        from: Option<usize>,
+    },
+    Hit {
+        session: usize,
+        number: Numbers,
+    },
     /// The old pack once more, as it is.
-    Announce { session: usize },
-    Commit { session: usize },
-    End { session: usize },
-    Forget { point: usize },
+    Announce {
+        session: usize,
+    },
+    Commit {
+        session: usize,
+    },
+    End {
+        session: usize,
+    },
+    Forget {
+        point: usize,
+    },
     Collect,
     Crash,
     NewLands,
-    Delete { location: usize },
+    Delete {
+        location: usize,
+    },
 }
 
 impl Packing {
@@ -207,7 +223,9 @@ impl Packing {
                 }
                 At::Clear
             }
-            At::Clear if self.rules.waits && self.sessions.iter().any(|it| it.is_older) => At::Clear,
+            At::Clear if self.rules.waits && self.sessions.iter().any(|it| it.is_older) => {
+                At::Clear
+            }
             At::Clear => {
                 self.doom_by_new_points();
                 if self.rules.marks_again {

@@ -6,7 +6,9 @@ use holdfast_ledger::{
     Actor, Command, Outcome, Query, StateKv, Tables,
     command::*,
     level::COLLECTED,
-    row::{CollectionRow, NewPointRow, PackHome, PackRow, PackState, PointRow, PointState, TakenRun},
+    row::{
+        CollectionRow, NewPointRow, PackHome, PackRow, PackState, PointRow, PointState, TakenRun,
+    },
 };
 use proptest::test_runner::TestCaseError;
 

@@ -110,12 +110,6 @@ impl Plan {
 }
 
 impl Tally {
-    /// Small packs are merged when they fill a pack: merged sooner they would be small again, and
-    /// written anew in every round.
-    pub fn merges_small(&self) -> bool {
-        self.small.packs > 1 && self.small.live_bytes >= limits::PACK_BYTES_MAX as u64
-    }
-
     /// What is free when all was done that the verdicts ask for.
     pub fn freed_bytes(&self) -> u64 {
         self.condemn.bytes + (self.repack.bytes - self.repack.live_bytes)

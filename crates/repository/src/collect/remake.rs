@@ -186,11 +186,8 @@ impl Held {
         self.numbers += 1;
         // In the index a number stands as that of the pack's first slot and the slot.
         let is_behind_slot = number.sequence() >= u64::from(slot.as_u16());
-        let bytes = object_bytes(
-            self.capsule_bytes + self.frame_bytes,
-            self.frames.len(),
-            self.numbers,
-        );
+        let bytes =
+            object_bytes(self.capsule_bytes + self.frame_bytes, self.frames.len(), self.numbers);
         Ok(is_behind_slot && self.note(slot, number) && bytes <= bytes_max)
     }
 

@@ -1,6 +1,6 @@
 //! The plan of a collection, beside an oracle that knows every slot and every number by itself.
 
-use holdfast_common::{PointId, VaultId, limits};
+use holdfast_common::{PointId, VaultId};
 use holdfast_repository::{
     ChunkNumber, Reach, Slot,
     collect::{Mark, PackSpan, Place, Plan, TakenRun, Thresholds, Verdict},
@@ -77,19 +77,6 @@ fn what_cannot_be_copied_is_kept_and_what_keeps_a_forgotten_point_is_moved() {
     for place in [Place::Nowhere, Place::Point, Place::ForgottenPoint, Place::Object] {
         assert_eq!(verdict([], &at(place)), Verdict::Condemn);
     }
-}
-
-#[test]
-fn small_packs_are_merged_when_they_fill_a_pack_and_not_before() {
-    let length = limits::COLLECT_PACK_BYTES_MIN - 1;
-    let fill = limits::PACK_BYTES_MAX / length as usize;
-    let mut plan = Plan::new(mark(&[reach(0..1000)]), Thresholds::default());
-    for pack in 0..fill as u64 {
-        assert_eq!(plan.judge(&object(pack * 10, 10, length)), Verdict::Small);
-    }
-    assert!(!plan.tally().merges_small());
-    plan.judge(&object(500, 10, length));
-    assert!(plan.tally().merges_small());
 }
 
 #[test]

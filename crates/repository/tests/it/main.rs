@@ -13,5 +13,6 @@ mod layout;
 mod pack;
 mod point;
 mod reach;
+mod remake;
 mod segment;
 mod vault_object;

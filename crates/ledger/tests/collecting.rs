@@ -435,5 +435,9 @@ fn a_commit_that_has_not_seen_what_was_doomed_is_refused() {
     };
     story.refused(of(2), commit(doomed_at), Code::SessionMissing);
     story.refused(of(3), of_third(doomed_at - 1), Code::VaultCollected);
+    // Whoever takes a point in has looked before, too.
+    let late = |whole_at| ImportPoint { whole_at: Some(whole_at), ..import(1, 4, 500) };
+    story.refused(Actor::System, late(doomed_at - 1), Code::VaultCollected);
+    story.done(Actor::System, late(doomed_at));
     story.done(of(3), of_third(doomed_at));
 }

@@ -146,6 +146,7 @@ async fn run(
             walk.point(&point?).await?;
         }
         walk.packs().await?;
+        walk.collected().await?;
         walk.segments().await?;
         if request.is_everything() {
             walk.own(&all).await?;

@@ -24,7 +24,7 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -139,6 +139,29 @@ impl<'a> Walk<'a> {
                 self.suspects.note(&row, found);
             }
         }
+    }
+
+    /// Points that need what no pack answers to any more: too much was collected. Those that were
+    /// forgotten meanwhile may.
+    pub(super) async fn collected(&mut self) -> Result<()> {
+        let (query, vault) = (self.house.ledger.query(), self.vault.row.id);
+        let left = Arc::new(self.house.unanswered(&vault, &self.reach).await?);
+        if left.is_empty() {
+            return Ok(());
+        }
+        for point in self.request.choice.points(query, vault) {
+            let point = point?;
+            // What cannot be read is told of already.
+            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
+            let left = left.clone();
+            let find = move || Ok(reach.overlaps(&left));
+            let is_hit = self.house.tasks.run_blocking("reach", find).await?;
+            if is_hit && query.row::<PointRow>(point.id.as_bytes())?.is_some() {
+                tracing::error!(point = %point.id, "what it needs was collected");
+                self.tally.damaged.push(collected(&point, self.looked.all().next()));
+            }
+        }
+        Ok(())
     }
 
     /// One that was given up with the object that it lies in is relied on again when that is whole.
@@ -303,6 +326,17 @@ impl Suspects {
     }
 }
 
+/// It lies nowhere: the first place stands for all.
+fn collected(point: &PointRow, place: Option<&Name>) -> v1::Damage {
+    v1::Damage {
+        object: ObjectName::point(&point.id).as_str().to_owned(),
+        location: place.map(Name::to_string).unwrap_or_default(),
+        problem: "collected".to_owned(),
+        points: vec![Bytes::copy_from_slice(point.id.as_bytes())],
+        ..Default::default()
+    }
+}
+
 /// As it is told to whoever asked.
 fn told(damage: DamageRow, healed_from: Option<Name>) -> v1::Damage {
     v1::Damage {
@@ -328,7 +362,8 @@ fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
 /// stored.
 fn needed(page: Vec<PackRow>, reach: &Reach, is_everything: bool) -> Vec<PackRow> {
     let is_needed = |row: &PackRow| match row.state {
-        PackState::Intended => false,
+        // One that a point needs all the same is told of with the point.
+        PackState::Doomed | PackState::Intended => false,
         PackState::Stored if is_everything => true,
         _ => reach.meets(ChunkNumber::from_u64(row.base), row.slots),
     };

@@ -8,6 +8,7 @@
 
 mod check;
 mod choice;
+mod collected;
 mod heal;
 mod lost;
 mod remember;

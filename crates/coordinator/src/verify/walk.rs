@@ -24,22 +24,22 @@ use crate::{
 use bytes::Bytes;
 use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
-use holdfast_repository::{ChunkNumber, Reach, layout::ObjectName};
+use holdfast_repository::{ChunkNumber, Reach};
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 pub(super) struct Walk<'a> {
-    house: &'a House,
-    vault: &'a Vault,
-    request: &'a Request,
-    tally: &'a mut v1::VerifyEvent,
+    pub(super) house: &'a House,
+    pub(super) vault: &'a Vault,
+    pub(super) request: &'a Request,
+    pub(super) tally: &'a mut v1::VerifyEvent,
     remembered: &'a mut Remembered,
     events: &'a Events,
     /// What the points need, all together.
-    reach: Arc<Reach>,
+    pub(super) reach: Arc<Reach>,
     /// What lies in each location that follows, of that.
     placed: HashMap<Name, Arc<Reach>>,
-    looked: Looked,
+    pub(super) looked: Looked,
     /// Points' objects that others may need: those found damaged, and those of points that were
     /// not chosen.
     homes: HashMap<PointId, Range<usize>>,
@@ -139,29 +139,6 @@ impl<'a> Walk<'a> {
                 self.suspects.note(&row, found);
             }
         }
-    }
-
-    /// Points that need what no pack answers to any more: too much was collected. Those that were
-    /// forgotten meanwhile may.
-    pub(super) async fn collected(&mut self) -> Result<()> {
-        let (query, vault) = (self.house.ledger.query(), self.vault.row.id);
-        let left = Arc::new(self.house.unanswered(&vault, &self.reach).await?);
-        if left.is_empty() {
-            return Ok(());
-        }
-        for point in self.request.choice.points(query, vault) {
-            let point = point?;
-            // What cannot be read is told of already.
-            let Ok(reach) = self.house.read_reach(self.vault, &point).await else { continue };
-            let left = left.clone();
-            let find = move || Ok(reach.overlaps(&left));
-            let is_hit = self.house.tasks.run_blocking("reach", find).await?;
-            if is_hit && query.row::<PointRow>(point.id.as_bytes())?.is_some() {
-                tracing::error!(point = %point.id, "what it needs was collected");
-                self.tally.damaged.push(collected(&point, self.looked.all().next()));
-            }
-        }
-        Ok(())
     }
 
     /// One that was given up with the object that it lies in is relied on again when that is whole.
@@ -323,17 +300,6 @@ impl Suspects {
     fn needed_by(&self, reach: &Reach) -> Vec<Range<usize>> {
         let is_needed = |suspect: &&Suspect| reach.meets(suspect.base, suspect.slots);
         self.0.iter().filter(is_needed).map(|suspect| suspect.found.clone()).collect()
-    }
-}
-
-/// It lies nowhere: the first place stands for all.
-fn collected(point: &PointRow, place: Option<&Name>) -> v1::Damage {
-    v1::Damage {
-        object: ObjectName::point(&point.id).as_str().to_owned(),
-        location: place.map(Name::to_string).unwrap_or_default(),
-        problem: "collected".to_owned(),
-        points: vec![Bytes::copy_from_slice(point.id.as_bytes())],
-        ..Default::default()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     budget::Budget,
     catalog::Catalog,
     cluster::seed::Addresses,
-    collect::Stuck,
+    collect::{GivenUp, Stuck},
     ingest::{Sessions, Shelf},
     keys::custody::{Custodian, VaultCustody},
     places::Places,
@@ -58,6 +58,7 @@ pub(crate) struct House {
     pub(crate) checks: Reading,
     /// What it could not delete of what was collected, when it leads.
     pub(crate) stuck: Stuck,
+    pub(crate) given_up: GivenUp,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

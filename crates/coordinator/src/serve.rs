@@ -438,6 +438,7 @@ pub(crate) fn house(
         copies: Default::default(),
         checks: Default::default(),
         stuck: Default::default(),
+        given_up: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

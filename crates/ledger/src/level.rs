@@ -88,6 +88,7 @@ impl Command {
             }
             Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,

@@ -123,6 +123,19 @@ fn a_point_that_never_came_to_be_goes_with_what_was_announced_in_it_and_never_co
 }
 
 #[test]
+fn the_object_of_a_point_that_is_there_does_not_go_with_a_pack_in_it() {
+    let mut story = stored(0);
+    story.begin(2, 2);
+    story.done(of(2), intend(2, &[1], PackHome::Point(ids::point(2), 7)));
+    let commit = story::commit(2, 2, agent(2), PointState::Complete);
+    story.done(of(2), CommitPoint { inline_packs: vec![ids::pack(1)], ..commit });
+    let round = story.sealed(&[1]);
+    story.done(Actor::System, clear(round));
+    assert_eq!(story.number(story.doom(round, &[1])), 1);
+    assert_eq!(leaving(&story), []);
+}
+
+#[test]
 fn what_is_to_go_is_listed_when_the_level_that_collects_is_reached() {
     let mut story = Story::with_points(&[1, 2, 3]);
     story.begin(2, 4);
@@ -435,5 +448,9 @@ fn a_commit_that_has_not_seen_what_was_doomed_is_refused() {
     };
     story.refused(of(2), commit(doomed_at), Code::SessionMissing);
     story.refused(of(3), of_third(doomed_at - 1), Code::VaultCollected);
+    // Whoever takes a point in has looked before, too.
+    let late = |whole_at| ImportPoint { whole_at: Some(whole_at), ..import(1, 4, 500) };
+    story.refused(Actor::System, late(doomed_at - 1), Code::VaultCollected);
+    story.done(Actor::System, late(doomed_at));
     story.done(of(3), of_third(doomed_at));
 }

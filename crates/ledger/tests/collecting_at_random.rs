@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use story::{Story, agent, collecting, ids, members::raise, recovering};
+use story::{Story, agent, collecting, ids, members::raise, recovering, retaining};
 
 type Packs = BTreeSet<u8>;
 
@@ -86,12 +86,14 @@ struct World {
     repacked: usize,
     /// The first number of every pack that there ever was.
     bases: BTreeMap<u8, u64>,
+    forgotten: usize,
 }
 
 impl World {
     fn of(seed: u64) -> Self {
         let mut story = Story::with_agents(AGENTS);
         story.done(Actor::System, raise(LEVEL, &[1]));
+        story.done(Actor::System, retaining::policy(Some(retaining::last(1))));
         let mut world = Self {
             story,
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
@@ -105,6 +107,7 @@ impl World {
             doomed: 0,
             repacked: 0,
             bases: BTreeMap::new(),
+            forgotten: 0,
         };
         world.look();
         world
@@ -171,7 +174,10 @@ impl World {
         }
         let number = self.next_session;
         self.next_session += 1;
-        self.say(Actor::System, story::start_run(number, agent(who))).unwrap();
+        let StartRun { run } = story::start_run(number, agent(who));
+        let run = RunRow { policy: Some(story::name("docs")), ..run };
+        self.say(Actor::System, StartRun { run }).unwrap();
+        self.story.pass(Duration::from_secs(1));
         let (session, run, point) = (ids::session(number), ids::run(number), ids::point(number));
         self.say(Actor::Agent(agent(who)), BeginSession { session, run, point }).unwrap();
         let applied = self.applied();
@@ -271,7 +277,8 @@ impl World {
     ) -> CommitPoint {
         let commit = story::commit(session.number, point, agent(session.agent), state);
         let row = self.story.query().session(&ids::session(session.number)).ok();
-        let point = PointRow { previous: row.and_then(|row| row.previous), ..commit.point };
+        let (previous, policy) = (row.and_then(|row| row.previous), Some(story::name("docs")));
+        let point = PointRow { previous, policy, ..commit.point };
         let based = based.map(|based| based as u64);
         CommitPoint { point, based, ..commit }
     }
@@ -293,14 +300,17 @@ impl World {
         self.say(Actor::Agent(agent(session.agent)), end).unwrap();
     }
 
-    /// Retention, which leaves the checkpoints of open sessions alone.
+    /// Retention, which asks for anything; the ledger says what may go.
     fn forget(&mut self) {
-        let is_held = |point: u8| {
-            self.sessions.iter().any(|session| CHECKPOINTS_FROM + session.number == point)
-        };
-        let may: Vec<u8> = self.points.keys().copied().filter(|point| !is_held(*point)).collect();
-        if let Some(point) = self.dice.one_of(may) {
+        let live: Vec<PointRow> = self.story.query().points(None).map(Result::unwrap).collect();
+        let Some(point) = self.dice.one_of(self.points.keys().copied()) else { return };
+        let Some(row) = live.iter().find(|row| row.id == ids::point(point)) else { return };
+        let is_newer = |other: &&PointRow| other.agent == row.agent && other.id != row.id;
+        let Some(newest) = live.iter().find(is_newer) else { return };
+        let planned = self.story.planned(&[point], newest.id.as_bytes()[0]);
+        if self.say(Actor::System, retaining::of_one(planned)).is_ok() {
             self.points.remove(&point);
+            self.forgotten += 1;
         }
     }
 
@@ -482,7 +492,7 @@ fn byte(pack: &PackId) -> u8 {
 
 #[test]
 fn no_point_ever_needs_a_pack_that_may_be_gone_whatever_is_done_in_whatever_order() {
-    let (mut doomed, mut repacked) = (0, 0);
+    let (mut doomed, mut repacked, mut forgotten) = (0, 0, 0);
     for seed in 1..=SEEDS {
         let mut world = World::of(seed);
         for step in 0..STEPS {
@@ -491,7 +501,9 @@ fn no_point_ever_needs_a_pack_that_may_be_gone_whatever_is_done_in_whatever_orde
         }
         doomed += world.doomed;
         repacked += world.repacked;
+        forgotten += world.forgotten;
     }
+    assert!(forgotten > 3 * SEEDS as usize, "only {forgotten} points were forgotten");
     assert!(doomed > 5 * SEEDS as usize, "only {doomed} packs were doomed");
     assert!(repacked > SEEDS as usize / 2, "only {repacked} packs were packed anew");
 }

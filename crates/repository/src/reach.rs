@@ -66,6 +66,11 @@ impl Reach {
         numbers.take_while(move |number| *number < end).map(ChunkNumber::from_u64)
     }
 
+    /// Whether both reach any number.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        !self.0.is_disjoint(&other.0)
+    }
+
     /// Takes in everything the other reaches.
     pub fn union(&mut self, other: &Self) {
         self.0 |= &other.0;

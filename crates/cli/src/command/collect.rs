@@ -53,17 +53,24 @@ impl Plan {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let vault = arguments.vault.as_ref().map(Name::to_string).unwrap_or_default();
     let client = demand.client().await?;
-    let plan = plan(&client, &vault, demand).await?;
     if arguments.dry_run {
+        let plan = plan(&client, &vault, demand).await?;
         let said = || format!("{}\n(dry run: nothing was given up)", text(&plan, &[]));
         demand.output.answer(|| fields(&plan, &[], true), said)?;
         return Ok(Ending::Done);
     }
-    if !demand.yes {
+    // Reading what every point needs takes long: only where somebody looks at it.
+    let plan = match demand.yes || arguments.detach {
+        true => Plan::default(),
+        false => plan(&client, &vault, demand).await?,
+    };
+    let mut question = "give up what no point needs, and delete it later".to_owned();
+    if !plan.vaults.is_empty() {
         demand.output.remark(&text(&plan, &[]));
+        let frees = figures::size(plan.frees_bytes());
+        question = format!("give up what no point needs, about {frees}, and delete it later");
     }
-    let frees = figures::size(plan.frees_bytes());
-    confirm(demand, &format!("give up what no point needs, about {frees}, and delete it later"))?;
+    confirm(demand, &question)?;
     let question = v1::CollectRequest { vault: vault.clone() };
     let ask = async |mut admin: Admin, question| admin.collect(question).await;
     let mut rounds = client.ask_once(question, ask).await?.rounds;
@@ -165,11 +172,37 @@ fn fields(plan: &Plan, rounds: &[v1::Collection], dry_run: bool) -> Value {
             "round": round.map(round_fields),
         })
     };
+    if plan.vaults.is_empty() {
+        return unplanned_fields(rounds);
+    }
     json!({
         "dry_run": dry_run,
         "vaults": plan.vaults.iter().map(vault).collect::<Vec<_>>(),
         "frees_bytes": plan.frees_bytes(),
         "suspended": (!plan.suspended.is_empty()).then(|| plan.suspended.clone()),
+    })
+}
+
+/// Where nobody looked at a plan, and none was made.
+fn unplanned_fields(rounds: &[v1::Collection]) -> Value {
+    let vault = |round: &v1::Collection| {
+        json!({
+            "vault": round.vault,
+            "points": null,
+            "unneeded": null,
+            "needed": null,
+            "sparse": null,
+            "small": null,
+            "locations": [],
+            "newest": null,
+            "round": round_fields(round),
+        })
+    };
+    json!({
+        "dry_run": false,
+        "vaults": rounds.iter().map(vault).collect::<Vec<_>>(),
+        "frees_bytes": null,
+        "suspended": null,
     })
 }
 
@@ -232,6 +265,10 @@ fn text(plan: &Plan, rounds: &[v1::Collection]) -> String {
         let round = rounds.iter().find(|round| round.vault == vault.vault);
         lines.extend(round.or(vault.newest.as_ref()).map(said));
         lines.push(String::new());
+    }
+    if plan.vaults.is_empty() {
+        lines.extend(rounds.iter().map(|round| format!("vault {}: {}", round.vault, said(round))));
+        return lines.join("\n");
     }
     lines.push(format!("not needed by any point: {}", figures::size(plan.frees_bytes())));
     if !plan.suspended.is_empty() {

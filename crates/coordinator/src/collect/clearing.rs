@@ -2,10 +2,10 @@
 //!
 //! What refuses to go keeps nothing else from going. An object that is locked is expected to stay
 //! until its lock ends. When nothing goes any more, the rest of the part is left for another time,
-//! and the next part is tried as if nothing had been. Whether the location is there at all is
-//! asked by the deleter, before and after.
+//! and the next part is tried as if nothing had been. Whether the location is there at all, and
+//! whether a newer epoch is claimed in it, is asked of whoever deletes.
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use holdfast_common::{Code, Error, Result};
 use holdfast_repository::layout::ObjectName;
 use holdfast_storage::ObjectStore;
@@ -23,8 +23,32 @@ pub(super) struct Cleared {
     pub(super) refused: Option<Error>,
 }
 
+/// A location, before anything is deleted there and after.
+pub(super) trait Gate: Send + Sync {
+    /// It is there, and the vault's.
+    fn shows(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// No newer epoch is claimed in it.
+    fn is_unclaimed(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// Clears objects of a location that says who it is. In what is not mounted everything looks gone:
+/// it is asked before, and after. An error is one of the whole location.
+pub(super) async fn clear_behind(
+    gate: &dyn Gate,
+    store: &dyn ObjectStore,
+    names: Vec<ObjectName>,
+    may: &(dyn Fn() -> Result<()> + Send + Sync),
+) -> Result<Cleared> {
+    gate.shows().await?;
+    gate.is_unclaimed().await?;
+    let cleared = clear(store, names, may).await?;
+    // Once more: nothing else tells what is gone from what is away.
+    gate.shows().await.map(|()| cleared)
+}
+
 /// An error is one of whoever deletes: nobody may go on.
-pub(super) async fn clear(
+async fn clear(
     store: &dyn ObjectStore,
     names: Vec<ObjectName>,
     may: &(dyn Fn() -> Result<()> + Send + Sync),
@@ -174,6 +198,46 @@ mod tests {
         fn probe(&self) -> Pending<'_, Probe> {
             self.inner.probe()
         }
+    }
+
+    /// Shows itself so often, and is claimed or is not.
+    struct Shown {
+        left: AtomicUsize,
+        is_claimed: bool,
+    }
+
+    impl Gate for Shown {
+        fn shows(&self) -> BoxFuture<'_, Result<()>> {
+            let left = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+            let away = || Error::new(Code::LocationIoFailed, "it is not mounted");
+            Box::pin(async move { left.map(drop).map_err(|_| away()) })
+        }
+
+        fn is_unclaimed(&self) -> BoxFuture<'_, Result<()>> {
+            let over = || Error::new(Code::EpochSuperseded, "it is over");
+            Box::pin(async move { if self.is_claimed { Err(over()) } else { Ok(()) } })
+        }
+    }
+
+    /// How it ends, and how many objects were deleted.
+    async fn cleared_behind(shown: usize, is_claimed: bool) -> (Result<usize, Code>, usize) {
+        let all = names(3);
+        let store = Refusing::of(&all, &[], Code::ObjectLocked).await;
+        let gate = Shown { left: AtomicUsize::new(shown), is_claimed };
+        let ended = clear_behind(&gate, &store, all, &|| Ok(())).await;
+        (ended.map(|cleared| cleared.gone.len()).map_err(|error| error.code), store.asked())
+    }
+
+    #[tokio::test]
+    async fn a_location_in_which_a_newer_epoch_is_claimed_keeps_what_it_has() {
+        assert_eq!(cleared_behind(2, false).await, (Ok(3), 3));
+        assert_eq!(cleared_behind(2, true).await, (Err(Code::EpochSuperseded), 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_seen_in_a_location_that_is_gone_by_then_is_not_gone() {
+        assert_eq!(cleared_behind(1, false).await, (Err(Code::LocationIoFailed), 3));
+        assert_eq!(cleared_behind(0, false).await, (Err(Code::LocationIoFailed), 0));
     }
 
     fn names(count: u8) -> Vec<ObjectName> {

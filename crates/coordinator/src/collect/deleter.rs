@@ -129,7 +129,9 @@ impl Desk {
         // Whoever rebuilds the ledger from the locations must not believe in what is gone.
         let end = round.doomed_at.max(round.round);
         (self.due, self.again) = (None, Some(house.clock.elapsed() + AGAIN_SOON));
-        house.shipped(end).await?;
+        house.shipped(end).await.inspect_err(|error| {
+            tracing::info!(%error, vault = %vault.name, "what was collected waits for the log");
+        })?;
         let known = self.shipped.filter(|(known, _)| *known >= end);
         let (_, shipped) = *self.shipped.insert(known.unwrap_or((end, house.ledger.now())));
         let mut pass = Pass::new(house, vault, shipped, &self.clear);

@@ -66,7 +66,7 @@ impl Heirs {
 }
 
 /// The living pack that has the numbers of one that goes; none where nobody needs them any more.
-fn heir(query: Query<'_>, vault: &VaultId, pack: &PackId) -> Result<Option<PackId>> {
+pub(super) fn heir(query: Query<'_>, vault: &VaultId, pack: &PackId) -> Result<Option<PackId>> {
     let mut next = query.pack(vault, pack)?.and_then(|row| row.into);
     while let Some(id) = next {
         let row = query.pack(vault, &id)?;

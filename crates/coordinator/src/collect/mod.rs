@@ -10,6 +10,7 @@
 //! safe is the ledger's to say, and it checks each step once more; here it is decided only when
 //! something is tried. Nothing waits for any of it.
 
+mod answered;
 mod care;
 mod choice;
 mod clearing;
@@ -23,6 +24,7 @@ mod repacking;
 mod rounds;
 mod stuck;
 
+pub(crate) use answered::GivenUp;
 pub(crate) use deleter::delete;
 pub(crate) use preview::{Preview, Waiting, preview, waiting};
 pub(crate) use rounds::keep;

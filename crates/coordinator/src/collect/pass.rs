@@ -9,16 +9,17 @@
 //! nothing else from going, there or elsewhere.
 
 use super::{
-    clearing::{Cleared, clear},
+    clearing::{Cleared, Gate, clear_behind},
     due::{DuePack, DuePoint, Wait, due_packs, due_points},
     heirs::Heirs,
     insist_on_peace,
 };
 use crate::{
     house::House,
-    places::show,
+    places::{Place, show},
     region::{insist_heard, insist_none_newer},
 };
+use futures::future::BoxFuture;
 use holdfast_common::{Code, Error, Name, PackId, Result, Timestamp, limits};
 use holdfast_ledger::{
     Actor,
@@ -207,17 +208,14 @@ impl<'a> Pass<'a> {
     /// An error is one of the whole location.
     async fn clear_in(&self, location: &Name, names: Vec<ObjectName>) -> Result<Cleared> {
         self.insist_on_log(location)?;
-        let place = (location.clone(), self.house.places.location(location).await?);
-        // In what is not mounted everything looks gone: it is asked before, and after.
-        let shows = || show(self.vault, &place);
-        shows().await?;
-        insist_none_newer(self.house, &place, self.house.ledger.epoch()?).await?;
+        let store = self.house.places.location(location).await?;
+        let place = (location.clone(), store.clone());
+        let gate = Door { house: self.house, vault: self.vault, place };
         // A member that hears of a newer epoch deletes nothing from there on.
         let may = || self.house.ledger.peers().insist_on_epoch();
-        let (names, early) = self.heirs.let_go(&place, names).await?;
-        let mut cleared = clear(place.1.as_ref(), names, &may).await?;
+        let (names, early) = self.heirs.let_go(&gate.place, names).await?;
+        let mut cleared = clear_behind(&gate, store.as_ref(), names, &may).await?;
         cleared.refused = cleared.refused.or(early);
-        shows().await?;
         Ok(cleared)
     }
 
@@ -228,10 +226,50 @@ impl<'a> Pass<'a> {
         }
         let row = self.house.ledger.query().copies_in(&self.vault.id, location)?;
         let whole = row.map(|row| self.house.copies.newest(row)).and_then(|row| row.whole);
-        if whole.is_some_and(|whole| whole >= self.shipped.plus(LOG_FOLLOWS)) {
+        if has_log(whole, self.shipped) {
             return Ok(());
         }
         let message = format!("`{location}` may lack the end of the ledger's log");
         Err(Error::new(Code::LocationBehind, message))
+    }
+}
+
+/// Whether a location that follows has the log, by when it lacked nothing last.
+fn has_log(whole: Option<Timestamp>, shipped: Timestamp) -> bool {
+    whole.is_some_and(|whole| whole >= shipped.plus(LOG_FOLLOWS))
+}
+
+/// A location of the vault, as whoever deletes there asks it.
+struct Door<'a> {
+    house: &'a House,
+    vault: &'a VaultRow,
+    place: Place,
+}
+
+impl Gate for Door<'_> {
+    fn shows(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(show(self.vault, &self.place))
+    }
+
+    fn is_unclaimed(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let epoch = self.house.ledger.epoch()?;
+            insist_none_newer(self.house, &self.place, epoch).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::moment;
+
+    #[test]
+    fn a_location_that_follows_has_the_log_when_it_lacked_nothing_a_while_after_that_was_shipped() {
+        let follows = LOG_FOLLOWS.as_secs();
+        assert!(!has_log(None, moment(100)));
+        assert!(!has_log(Some(moment(100)), moment(100)), "of what came before");
+        assert!(!has_log(Some(moment(99 + follows)), moment(100)));
+        assert!(has_log(Some(moment(100 + follows)), moment(100)));
     }
 }

@@ -16,6 +16,9 @@ use holdfast_ledger::{
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
 use std::sync::Arc;
 
+/// How often a reach is compared with what was given up.
+const COMPARISONS_MAX: usize = 4;
+
 /// What an agent sends to end its run.
 pub(crate) struct Finish {
     pub(crate) record: Bytes,
@@ -63,7 +66,7 @@ impl House {
             based,
             whole_at: None,
         };
-        let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
+        let committed = self.place_point(session, (commit, &reach), (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {
             self.count(session, &vault, pack, Some(*base))?;
         }
@@ -84,7 +87,7 @@ impl House {
     async fn place_point(
         &self,
         session: &WriteSession,
-        mut commit: CommitPoint,
+        (mut commit, reached): (CommitPoint, &Reach),
         (reach, object): (Bytes, Bytes),
     ) -> Result<Outcome> {
         let point = commit.point.id;
@@ -100,7 +103,7 @@ impl House {
             // One that was passed over meanwhile has one of them at most.
             commit.point.locations = required_still(&vault, &now()?);
             left -= 1;
-            let refused = match self.ledger.propose(session.actor(), commit.clone()).await {
+            let refused = match self.propose_whole(session, commit.clone(), reached).await {
                 Err(error) if may_be_placed_anew(&error) => error,
                 ended => return ended,
             };
@@ -108,6 +111,40 @@ impl House {
                 return Err(refused);
             }
         }
+    }
+
+    /// Says up to where it was compared with what collection gave up that the point needs. When more
+    /// is given up faster than that, the backup does not wait for it: no rule needs the comparison.
+    async fn propose_whole(
+        &self,
+        session: &WriteSession,
+        mut commit: CommitPoint,
+        reach: &Reach,
+    ) -> Result<Outcome> {
+        let says = self.ledger.query().level()? >= COLLECTED;
+        for _ in 0..COMPARISONS_MAX {
+            if !says {
+                break;
+            }
+            commit.whole_at = Some(self.insist_on_kept(session, reach).await?);
+            match self.ledger.propose(session.actor(), commit.clone()).await {
+                Err(error) if error.code == Code::VaultCollected => {}
+                ended => return ended,
+            }
+        }
+        commit.whole_at = None;
+        self.ledger.propose(session.actor(), commit).await
+    }
+
+    /// What a session relies on is never given up; if it was, the run sends again what it lacks.
+    async fn insist_on_kept(&self, session: &WriteSession, reach: &Reach) -> Result<u64> {
+        if let Some(compared) = self.compared(&session.row.vault, reach).await? {
+            return Ok(compared);
+        }
+        tracing::error!(session = %session.row.id, "packs were given up that a session relies on");
+        self.end_session(&session.row.id);
+        let message = "packs were given up while this session relied on them";
+        Err(Error::new(Code::SessionMissing, message))
     }
 
     fn run_of(&self, session: &WriteSession) -> Result<RunRow> {

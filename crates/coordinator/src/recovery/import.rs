@@ -23,6 +23,7 @@ use holdfast_keyring::{IdentityPublicKey, VaultKeys, aead};
 use holdfast_ledger::{
     Query,
     command::ImportPoint,
+    level::COLLECTED,
     row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{
@@ -55,6 +56,7 @@ pub(crate) async fn find(
         }
         match query.forgotten(&id)? {
             Some(_) => drop(forgotten.insert(id)),
+            None if query.is_point_gone(&id)? => {}
             None => unknown.push(id),
         }
     }
@@ -87,6 +89,8 @@ struct Search<'a> {
     keys: &'a VaultKeys,
     /// The locations that were named, as the ledger calls them.
     locations: Vec<Name>,
+    /// What was doomed by then is counted on by nobody here.
+    whole_at: Option<u64>,
     present: BTreeSet<PackId>,
     /// Points that were forgotten, and whose object is there.
     forgotten: BTreeSet<PointId>,
@@ -106,6 +110,8 @@ impl<'a> Search<'a> {
         vault: &'a VaultRow,
         (keys, forgotten): (&'a VaultKeys, BTreeSet<PointId>),
     ) -> Result<Self> {
+        let says = query.level()? >= COLLECTED;
+        let whole_at = query.collection(&vault.id)?.map_or(0, |row| row.doomed_at);
         let mut present = BTreeSet::new();
         for object in objects(&sources.list("packs/").await?) {
             // What was collected may be gone by the next look.
@@ -124,6 +130,7 @@ impl<'a> Search<'a> {
             vault,
             keys,
             locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
+            whole_at: says.then_some(whole_at),
             present,
             forgotten,
             covered: Reach::new(),
@@ -217,7 +224,7 @@ impl<'a> Search<'a> {
         point.object_hash = *blake3::hash(&bytes).as_bytes();
         point.reach_hash = reach_hash;
         point.locations.clone_from(&self.locations);
-        Ok(ImportPoint { point, packs })
+        Ok(ImportPoint { point, packs, whole_at: self.whole_at })
     }
 
     async fn whole<T>(

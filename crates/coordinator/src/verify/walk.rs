@@ -29,17 +29,17 @@ use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 pub(super) struct Walk<'a> {
-    house: &'a House,
-    vault: &'a Vault,
-    request: &'a Request,
-    tally: &'a mut v1::VerifyEvent,
+    pub(super) house: &'a House,
+    pub(super) vault: &'a Vault,
+    pub(super) request: &'a Request,
+    pub(super) tally: &'a mut v1::VerifyEvent,
     remembered: &'a mut Remembered,
     events: &'a Events,
     /// What the points need, all together.
-    reach: Arc<Reach>,
+    pub(super) reach: Arc<Reach>,
     /// What lies in each location that follows, of that.
     placed: HashMap<Name, Arc<Reach>>,
-    looked: Looked,
+    pub(super) looked: Looked,
     /// Points' objects that others may need: those found damaged, and those of points that were
     /// not chosen.
     homes: HashMap<PointId, Range<usize>>,
@@ -326,10 +326,9 @@ fn name(findings: &mut [v1::Damage], found: Range<usize>, point: PointId) {
 /// stored.
 fn needed(page: Vec<PackRow>, reach: &Reach, is_everything: bool) -> Vec<PackRow> {
     let is_needed = |row: &PackRow| match row.state {
-        PackState::Intended => false,
+        // One that a point needs all the same is told of with the point.
+        PackState::Doomed | PackState::Intended => false,
         PackState::Stored if is_everything => true,
-        // Another one has its numbers.
-        PackState::Doomed if row.into.is_some() => false,
         _ => reach.meets_any(row.numbers()),
     };
     page.into_iter().filter(is_needed).collect()

@@ -96,7 +96,7 @@ impl CommitPoint {
             let message = format!("the point {} exists already", point.id);
             return Err(Error::new(Code::ResourceConflict, message));
         }
-        self.insist_on_whole(session, apply)?;
+        apply.insist_on_whole(&session.vault, self.whole_at)?;
         let vault = apply.vault(&session.vault)?;
         if vault.required.iter().any(|name| !point.locations.contains(name)) {
             return Err(Error::new(
@@ -107,19 +107,6 @@ impl CommitPoint {
         match self.revision {
             Some(revision) => vault.insist_on_all(Some(revision)),
             None => Ok(()),
-        }
-    }
-
-    /// A second line: whoever says how far he compared must have seen all that was doomed.
-    fn insist_on_whole(&self, session: &SessionRow, apply: &Apply<'_, '_>) -> Result<()> {
-        let newest = apply.newest_round(&session.vault)?;
-        let doomed_at = newest.map_or(0, |row| row.doomed_at);
-        match self.whole_at {
-            Some(at) if at < doomed_at => Err(Error::new(
-                Code::VaultCollected,
-                format!("packs were doomed at {doomed_at}, and the reach was compared at {at}"),
-            )),
-            _ => Ok(()),
         }
     }
 

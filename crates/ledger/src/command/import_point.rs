@@ -29,6 +29,10 @@ pub struct ImportPoint {
     /// Packs that it needs and that the ledger does not know, or not as stored.
     #[n(1)]
     pub packs: Vec<PackRow>,
+    /// Up to which entry whoever looked knew what was doomed: what is doomed since may be what the
+    /// point needs. Members of older levels do not say.
+    #[n(2)]
+    pub whole_at: Option<u64>,
 }
 
 impl ImportPoint {
@@ -47,6 +51,7 @@ impl ImportPoint {
             let message = format!("the point's agent {} was never enrolled", self.point.agent);
             return Err(Error::new(Code::AgentMissing, message));
         }
+        apply.insist_on_whole(&self.point.vault, self.whole_at)?;
         for pack in &self.packs {
             self.take_pack(apply, pack)?;
             vault.next_number = vault.next_number.max(apply.number_behind(pack)?);

@@ -100,6 +100,18 @@ impl Apply<'_, '_> {
         Ok(PackRow { session, ..pack.spared() })
     }
 
+    /// A second line: whoever says how far he compared must have seen all that was doomed.
+    pub(super) fn insist_on_whole(&self, vault: &VaultId, whole_at: Option<u64>) -> Result<()> {
+        let doomed_at = self.newest_round(vault)?.map_or(0, |row| row.doomed_at);
+        match whole_at {
+            Some(at) if at < doomed_at => Err(Error::new(
+                Code::VaultCollected,
+                format!("packs were doomed at {doomed_at}, and the reach was compared at {at}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// What was doomed is dead for good, and so is its name.
     pub(super) fn insist_on_living_name(&self, vault: &VaultId, pack: &PackId) -> Result<()> {
         match self.tables.row::<GoneRow>(&pack_key(vault, pack))? {

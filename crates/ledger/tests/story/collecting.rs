@@ -1,6 +1,6 @@
 //! What a collector says to the ledger.
 
-use super::{Story, agent, commit, ids, intend};
+use super::{Story, agent, commit, ids, intend, recovering::import};
 use holdfast_common::Code;
 use holdfast_ledger::{
     Actor, Command, Outcome, Query, StateKv, Tables,
@@ -167,6 +167,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let based = commit(1, 3, agent(1), PointState::Checkpoint);
     vec![
         ("commit_based_point", CommitPoint { based: Some(7), whole_at: Some(8), ..based }.into()),
+        ("import_compared_point", ImportPoint { whole_at: Some(8), ..import(1, 3, 9) }.into()),
         ("begin_collection", begin_collection().into()),
         ("condemn_packs", condemn(7, &[1, 2]).into()),
         ("seal_collection", seal(7).into()),

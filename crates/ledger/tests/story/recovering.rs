@@ -49,7 +49,7 @@ pub(crate) fn import(who: u8, number: u8, base: u64) -> ImportPoint {
         into: None,
         doomed: None,
     };
-    ImportPoint { point, packs: vec![pack] }
+    ImportPoint { point, packs: vec![pack], whole_at: None }
 }
 
 pub(crate) fn lose(agent: AgentId, index: u64) -> LoseHistory {

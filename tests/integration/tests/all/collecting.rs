@@ -131,6 +131,37 @@ impl Scene {
         wait_until("all that was given up is gone from everywhere", PATIENCE, gone);
     }
 
+    /// A vault of its own in `second`, of which two packs are given up: the ledger's log lies
+    /// elsewhere.
+    pub fn second_vault(&self) -> PathBuf {
+        let there = self.scratch.join("second");
+        let url = format!("local:{}", there.display());
+        self.run(&["location", "add", "second", &url]).ok();
+        let file = self.scratch.join("applied.toml");
+        let spec = "[spec]\nlocations = { required = [\"second\"] }\n";
+        write(&file, format!("kind = \"vault\"\nname = \"other\"\n{spec}"));
+        self.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+        let rules = format!("vault = \"other\"\n{RULES}");
+        let policy = retaining::policy("local", &self.source(), &rules);
+        write(&file, policy.replace("\"docs\"", "\"others\""));
+        self.run(&["apply", "-f", file.to_str().unwrap()]).ok();
+        for seed in [1, 2] {
+            write(&self.source().join("large"), noise(seed, 700_000));
+            self.run(&["backup", "others"]).ok();
+        }
+        self.run(&["retain", "others", "--yes"]).ok();
+        there
+    }
+
+    pub fn waits_in_second(&self) -> u64 {
+        let told = self.run(&["collect", "--vault", "other", "--dry-run"]).ok().object();
+        told["vaults"][0]["newest"]["waiting"]["packs"].as_u64().unwrap()
+    }
+
+    pub fn has_logged(&self, text: &str) -> Option<()> {
+        self.dev.as_ref().unwrap().log().contains(text).then_some(())
+    }
+
     pub fn objects(&self, below: &str) -> Vec<PathBuf> {
         Objects::of(&self.scratch.join("d/location")).below(below)
     }
@@ -366,39 +397,16 @@ fn a_disabled_location_keeps_what_was_given_up_until_it_is_in_use_again() {
 #[test]
 fn what_is_not_mounted_is_not_taken_for_empty() {
     let mut scene = Scene::start();
-    // A vault of its own: the ledger's log lies elsewhere, and is shipped all the time.
-    let (there, aside) = (scene.scratch.join("second"), scene.scratch.join("aside"));
-    let url = format!("local:{}", there.display());
-    scene.run(&["location", "add", "second", &url]).ok();
-    let file = scene.scratch.join("applied.toml");
-    let spec = "[spec]\nlocations = { required = [\"second\"] }\n";
-    write(&file, format!("kind = \"vault\"\nname = \"other\"\n{spec}"));
-    scene.run(&["apply", "-f", file.to_str().unwrap()]).ok();
-    let rules = format!("vault = \"other\"\n{RULES}");
-    let policy = retaining::policy("local", &scene.source(), &rules);
-    write(&file, policy.replace("\"docs\"", "\"others\""));
-    scene.run(&["apply", "-f", file.to_str().unwrap()]).ok();
-    for seed in [1, 2] {
-        write(&scene.source().join("large"), noise(seed, 700_000));
-        scene.run(&["backup", "others"]).ok();
-    }
-    scene.run(&["retain", "others", "--yes"]).ok();
+    let (there, aside) = (scene.second_vault(), scene.scratch.join("aside"));
     scene.run(&["collect", "--vault", "other", "--yes"]).ok();
-    let waiting = |scene: &Scene| {
-        let told = scene.run(&["collect", "--vault", "other", "--dry-run"]).ok().object();
-        told["vaults"][0]["newest"]["waiting"]["packs"].as_u64().unwrap()
-    };
-    assert_eq!(waiting(&scene), 2);
+    assert_eq!(scene.waits_in_second(), 2);
     // Another directory lies where the location was, for as long as that is away.
     scene.kill_dev();
     std::fs::rename(&there, &aside).unwrap();
     std::fs::create_dir(&there).unwrap();
     scene.start_dev();
     scene.pass_hours(25);
-    let tried = || {
-        let log = scene.dev.as_ref().unwrap().log();
-        log.contains("what was collected is not all deleted there yet").then_some(())
-    };
+    let tried = || scene.has_logged("what was collected is not all deleted there yet");
     wait_until("it was tried", PATIENCE, tried);
     std::fs::remove_dir(&there).unwrap();
     std::fs::rename(&aside, &there).unwrap();
@@ -406,8 +414,29 @@ fn what_is_not_mounted_is_not_taken_for_empty() {
     assert_eq!(packs.below("packs").len(), 4);
     scene.kill_dev();
     scene.start_dev();
-    let gone = || (waiting(&scene) == 0).then_some(());
+    let gone = || (scene.waits_in_second() == 0).then_some(());
     wait_until("they go when it is back", PATIENCE, gone);
     assert_eq!(packs.below("packs").len(), 2);
     scene.run(&["verify", "--all", "--level", "storage"]).ok();
+}
+
+#[test]
+fn nothing_is_deleted_until_the_log_that_gives_it_up_lies_in_the_locations() {
+    let mut scene = Scene::start();
+    let there = scene.second_vault();
+    // The log cannot be shipped to where it goes; the other location is there all the while.
+    let (main, aside) = (scene.scratch.join("d/location"), scene.scratch.join("aside"));
+    std::fs::rename(&main, &aside).unwrap();
+    scene.run(&["collect", "--vault", "other", "--yes"]).ok();
+    assert_eq!(scene.waits_in_second(), 2);
+    scene.pass_hours(25);
+    let waits = || scene.has_logged("what was collected waits for the log");
+    wait_until("it waits for the log", PATIENCE, waits);
+    let packs = Objects::of(&there);
+    assert_eq!(packs.below("packs").len(), 4);
+    let _what_was_made_meanwhile = std::fs::remove_dir_all(&main);
+    std::fs::rename(&aside, &main).unwrap();
+    let gone = || (scene.waits_in_second() == 0).then_some(());
+    wait_until("they go when it was shipped", PATIENCE, gone);
+    assert_eq!(packs.below("packs").len(), 2);
 }

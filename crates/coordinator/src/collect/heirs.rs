@@ -1,9 +1,9 @@
-//! What was packed anew goes from a location only when the pack lies there that took it over, and not
-//! a moment before: a location that follows may have what is required elsewhere a while later.
+//! What was packed anew goes from a location only when the pack lies there that took it over, and
+//! not a moment before: a location that follows has what is required elsewhere a while later.
 //!
 //! ```text
 //!   a pack that is to go ─→ into another ─→ into another … ─→ one that lives: is it there?
-//!                                                          └─→ one that nobody needs: nothing is asked
+//!                                                          └─→ one that nobody needs: it may go
 //! ```
 
 use crate::places::Place;

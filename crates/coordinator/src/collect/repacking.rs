@@ -1,5 +1,5 @@
-//! Packs of which little is needed, small ones, and what keeps the object of a forgotten point: what
-//! is needed of them goes into new packs, and they go.
+//! Packs of which little is needed, small ones, and what keeps the object of a forgotten point:
+//! what is needed of them goes into new packs, and they go.
 //!
 //! ```text
 //!   condemned by the round, live ─→ every point is marked anew ─→ by kind and writer, in order
@@ -7,10 +7,10 @@
 //!            announced ─→ put into every required location ─→ read back ─→ takes their place
 //! ```
 //!
-//! Sealed chunks are copied as they are, so no key that opens one is needed. In memory is a pack that
-//! is read, what is held of those before it, and the new one; one vault at a time. What fails leaves its
-//! packs as they were: they are spared, and come up in a later round. Whoever leads next goes on
-//! with what is condemned still; a pack that was announced and came to nothing is garbage.
+//! Sealed chunks are copied as they are, so no key that opens one is needed. In memory is a pack
+//! that is read, what is held of those before it, and the new one; one vault at a time. What fails
+//! leaves its packs as they were: they are spared, and come up in a later round. Whoever leads next
+//! goes on with what is condemned still; a pack that was announced and came to nothing is garbage.
 
 use super::{
     choice::is_chosen_in,
@@ -106,8 +106,8 @@ impl Repacking<'_> {
         Ok(())
     }
 
-    /// What every point needs, whatever comes and goes meanwhile: a backup that goes on from a point
-    /// needs what that one needs, and may be committed, and the other forgotten, while this reads.
+    /// What every point needs, whatever comes and goes meanwhile: a backup that goes on from a
+    /// point needs what that one needs, and may be committed, and the other forgotten, while this reads.
     async fn settled_mark(&self) -> Result<Mark> {
         let mut mark = mark_all(self.house, self.vault, self.insist).await?;
         let mut read = BTreeSet::new();
@@ -269,8 +269,8 @@ impl Repacking<'_> {
         Ok(())
     }
 
-    /// Puts it where it is required and reads it back, until the ledger takes it: the vault may come
-    /// to require a further location meanwhile.
+    /// Puts it where it is required and reads it back, until the ledger takes it: the vault may
+    /// come to require a further location meanwhile.
     async fn place(
         &self,
         pack: PackId,

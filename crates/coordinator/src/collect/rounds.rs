@@ -351,7 +351,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// What no point needed that this round condemned and nobody took back, of the next page of rows.
+    /// What no point needed that this round condemned and nobody took back, of the next page.
     async fn condemned(&self, mark: &Arc<Mark>, after: Option<PackId>) -> Result<Option<Parted>> {
         let (house, vault, round) = (self.house.clone(), self.vault.row.id, self.round);
         let mark = mark.clone();

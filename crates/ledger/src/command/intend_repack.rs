@@ -1,4 +1,4 @@
-//! Announces a pack that is to take over what is needed of condemned ones, and reserves its numbers.
+//! Announces a pack that is to take over what is needed of condemned ones, and reserves numbers.
 //!
 //! Nobody's session writes it: it is alive as long as its round is, and garbage for the next one
 //! when nothing came of it.

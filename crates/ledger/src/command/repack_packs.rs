@@ -1,6 +1,6 @@
 //! A new pack takes the place of condemned ones: it is stored from here on, and answers to every
-//! number of theirs that any point needs; they go for good. All at once: there is no moment at which
-//! a number has no pack.
+//! number of theirs that any point needs; they go for good. All at once: there is no moment at
+//! which a number has no pack.
 //!
 //! Whoever proposes has marked what every point needs after the round was cleared, and has read the
 //! new pack back from every required location. That the numbers are those of the packs that go is

@@ -1,6 +1,6 @@
 //! One pack of two chunks, of which points need one or both, and the pack that takes it over.
 //!
-//! Whatever the larger world shows is taken for granted here: who answers, checkpoints, late deletes.
+//! Whatever the larger world shows is taken for granted: who answers, checkpoints, late deletes.
 //! What is looked at is what only packing anew can lose: a number that is left out though somebody
 //! comes to need it, and a location that has neither pack.
 

@@ -1,5 +1,5 @@
-//! Packs that take others over: every number that is needed leads to the same frame as before, under
-//! the same capsule, and nothing else comes along.
+//! Packs that take others over: every number that is needed leads to the same frame as before,
+//! under the same capsule, and nothing else comes along.
 
 use crate::clear::{Clear, VAULT};
 use holdfast_common::{ChunkId, ChunkKind, Code, limits};

@@ -1,5 +1,5 @@
-//! Packs of which little is needed, and what keeps the object of a forgotten point, go into new packs:
-//! every point that is left restores from every location, before and after, and room is made.
+//! Packs of which little is needed, and what keeps the object of a forgotten point, go into new
+//! packs: every point that is left restores from every location, before and after, and room is made.
 
 use crate::{
     collecting::{PATIENCE, Scene},

@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "resources",
         "locations",
         "retention",
+        "collection",
         "keys",
         "ingest",
         "restore",

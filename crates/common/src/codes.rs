@@ -67,6 +67,9 @@ codes! {
     ClusterLastVoter "cluster.last_voter" Refused false "promote another member first";
     ClusterLeaderless "cluster.leader_unknown" Unreachable true "wait for an election; see `holdfast cluster status`";
     ClusterUnreachable "cluster.endpoint_unreachable" Unreachable true "check that a coordinator runs at the endpoints in the context file";
+    CollectionEarly "collection.session_open" Conflict true "it goes on by itself when the backups that began before have ended";
+    CollectionOver "collection.round_over" Conflict true "begin a new round";
+    CollectionPaused "collection.region_away" Refused false "bring the region back with `holdfast region failback`, or give it up with `holdfast region forget`";
     ConfigMalformed "config.file_malformed" Usage false "correct the file and run the command again";
     ConfirmMissing "confirm.answer_missing" Refused false "add --yes to confirm without a terminal";
     ContextMissing "context.file_missing" Usage false "name one with --context FILE or HOLDFAST_CONTEXT";
@@ -165,6 +168,7 @@ codes! {
     UsageMalformed "usage.argument_malformed" Usage false "see --help";
     UsageNameMalformed "usage.name_malformed" Usage false "choose another name";
     UsageTimeMalformed "usage.time_malformed" Usage false "write the time as 2026-11-21T10:00:00Z";
+    VaultCollected "vault.packs_collected" Conflict true "try again: what it relies on is compared with what went";
     VaultForeign "vault.id_foreign" Refused false "the object belongs to another vault";
     VaultGrown "vault.locations_grown" Conflict true "try again: it is put into the further location too";
     VaultMissing "vault.name_unknown" NotFound false "list the vaults with `holdfast get vault`";

@@ -130,6 +130,8 @@ pub const CALLS_PER_CALLER_MAX: usize = 64;
 /// Of these, calls with a large message: a point, many resources.
 pub const LARGE_CALLS_PER_CALLER_MAX: usize = 8;
 pub const LIST_PAGE_ROWS: usize = 10_000;
+/// Rows of packs that are read at once: those that took numbers over are long.
+pub const PACK_PAGE_ROWS: usize = 2000;
 
 // Receiving packs. A sender that falls below the pace gives its share of the budget back.
 /// Slow lines are real, so this is little; but one byte a minute must not hold 16 MiB.
@@ -274,6 +276,37 @@ pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
 /// Runs that one command forgets.
 pub const RUNS_FORGOTTEN_MAX: usize = 256;
 
+// Collection.
+/// A pack of which less than this part is alive is written anew.
+pub const COLLECT_LIVE_PERCENT_MIN: u32 = 50;
+/// Packs shorter than this are merged when there are enough of them.
+pub const COLLECT_PACK_BYTES_MIN: u32 = 4 << 20;
+/// Rounds begin by themselves so often.
+pub const COLLECT_EVERY_SECS: u64 = 24 * 3600;
+/// After one that could not be made, the next is tried.
+pub const COLLECT_AGAIN_SECS: u64 = 3600;
+/// So long after its entry an object is deleted: who took the lead elsewhere is seen by then.
+pub const COLLECT_DELAY_SECS: u64 = 24 * 3600;
+/// A round that is open for longer is told of.
+pub const COLLECT_ROUND_SECS: u64 = 24 * 3600;
+/// A round that is open for longer is ended, and the next one begun.
+pub const COLLECT_ROUND_SECS_MAX: u64 = 3 * 24 * 3600;
+/// Points that come while a round is open, and are noted for its second mark.
+pub const COLLECT_POINTS_NOTED_MAX: u64 = 100_000;
+/// Noted points that one command forgets.
+pub const POINTS_CLEARED_MAX: usize = 2_000;
+/// What was given up and has not gone so long after that is told of.
+pub const COLLECT_STUCK_SECS: u64 = 3 * 24 * 3600;
+/// What the ledger keeps of why a round ended.
+pub const COLLECT_PROBLEM_CHARS_MAX: usize = 500;
+/// Packs of which one command says that they are condemned, spared, doomed or gone; points of which
+/// one says that they are gone.
+pub const PACKS_COLLECTED_MAX: usize = 1000;
+/// Runs of numbers that one pack takes over from others.
+pub const TAKEN_RUNS_MAX: usize = 1000;
+/// Packs that one round packs anew. Until they are, what backups have of them is sent again.
+pub const PACKS_REPACKED_MAX: usize = 4000;
+
 // Bundles and room.
 /// After this a bundle has to be opened once more to prove that it can be.
 pub const BUNDLE_AGE_SECS: u64 = 90 * 24 * 3600;
@@ -401,6 +434,14 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
+    assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
+    assert!(COLLECT_DELAY_SECS < COLLECT_STUCK_SECS);
+    assert!(COLLECT_ROUND_SECS < COLLECT_ROUND_SECS_MAX);
+    assert!(PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    // A run takes 20 bytes.
+    assert!(TAKEN_RUNS_MAX * 20 + KIB < LEDGER_VALUE_BYTES_MAX);
+    assert!(TAKEN_RUNS_MAX * 20 + PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
     assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);

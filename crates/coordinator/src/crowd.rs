@@ -4,10 +4,11 @@ use holdfast_common::{
     AgentId, Name, PackId, PointId, RunId, SessionId, Timestamp, VaultId, limits,
 };
 use holdfast_ledger::{
-    Actor, Batch, MemoryKv, Query, Row, StateKv, Table,
+    Actor, Batch, LEVEL, MemoryKv, Query, Row, StateKv, Table,
     row::{
-        AgentRow, AgentState, Custody, ForgottenRow, PackHome, PackRow, PackState, PointRow,
-        PointState, RunRow, Sharing, SourceSpec, VaultRow, point::time_key,
+        AgentRow, AgentState, CollectionRow, Custody, ForgottenRow, LeavingRow, LevelRow, PackHome,
+        PackRow, PackState, PointRow, PointState, RunRow, Sharing, SourceSpec, Stage, VaultRow,
+        collection::inline_key, point::time_key,
     },
     tables::full_key,
 };
@@ -89,6 +90,28 @@ impl Crowd {
         });
     }
 
+    /// A pack, in the lists that the ledger keeps of such ones.
+    pub(crate) fn pack(&mut self, row: &PackRow) {
+        self.put(row);
+        self.put(&LevelRow { level: LEVEL, since: Timestamp::ZERO });
+        if row.state == PackState::Doomed {
+            self.list(Table::DoomedPack, &row.key());
+        }
+        if let PackHome::Point(home, _) = row.home {
+            self.list(Table::InlinePack, &inline_key(&row.vault, &home, &row.id));
+        }
+    }
+
+    fn list(&mut self, table: Table, key: &[u8]) {
+        self.batch.changes.insert(full_key(table, key), Some(Vec::new()));
+    }
+
+    /// The objects of a point are to go.
+    pub(crate) fn leaves(&mut self, number: u64, since: u64) {
+        let (point, since) = (PointId::from_bytes(id(number)), moment(since));
+        self.put(&LeavingRow { vault: VAULT, point, since });
+    }
+
     pub(crate) fn put<R: Row>(&mut self, row: &R) {
         let bytes = holdfast_common::record::to_bytes(row);
         self.batch.changes.insert(full_key(R::TABLE, &row.key()), Some(bytes));
@@ -127,7 +150,35 @@ pub(crate) fn name(text: &str) -> Name {
 /// What is left of a point.
 pub(crate) fn forgotten(number: u64) -> ForgottenRow {
     let (when, by) = (moment(number), Actor::System);
-    ForgottenRow { point: Crowd::row(number), when, by, why: "the retention of docs".to_owned() }
+    ForgottenRow {
+        point: Crowd::row(number),
+        when,
+        by,
+        why: "the retention of docs".to_owned(),
+        gone: None,
+    }
+}
+
+/// A round of collection that is at this stage, and has found nothing so far.
+pub(crate) fn round(stage: Stage) -> CollectionRow {
+    CollectionRow {
+        vault: VAULT,
+        round: 7,
+        begun: moment(0),
+        stage,
+        below: 0,
+        sealed: 0,
+        condemned: 0,
+        spared: 0,
+        doomed: 0,
+        doomed_bytes: 0,
+        doomed_at: 0,
+        ended: None,
+        problem: None,
+        cleared: 0,
+        noted: 0,
+        repacked: None,
+    }
 }
 
 pub(crate) fn vault() -> VaultRow {
@@ -153,6 +204,11 @@ pub(crate) fn vault() -> VaultRow {
 
 pub(crate) fn pack(id: [u8; 32]) -> PackRow {
     PackRow {
+        condemned: None,
+        live: None,
+        taken: None,
+        into: None,
+        doomed: None,
         id: PackId::from_bytes(id),
         vault: VAULT,
         kind: 1,

@@ -6,6 +6,7 @@ use crate::{
     budget::Budget,
     catalog::Catalog,
     cluster::seed::Addresses,
+    collect::{GivenUp, Stuck},
     ingest::{Sessions, Shelf},
     keys::{
         custody::{Custodian, VaultCustody},
@@ -59,6 +60,9 @@ pub(crate) struct House {
     pub(crate) copies: Figures,
     /// How far it is in reading locations back, when it leads.
     pub(crate) checks: Reading,
+    /// What it could not delete of what was collected, when it leads.
+    pub(crate) stuck: Stuck,
+    pub(crate) given_up: GivenUp,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

@@ -14,6 +14,7 @@ mod api;
 mod budget;
 mod catalog;
 mod cluster;
+mod collect;
 #[cfg(test)]
 mod crowd;
 pub mod door;

@@ -9,7 +9,7 @@ use crate::{
     budget::Budget,
     catalog,
     cluster::{levels, members, seed, witness},
-    errands,
+    collect, errands,
     house::{House, Keys},
     identity::certificates,
     keys::{
@@ -233,6 +233,8 @@ fn spawn_work(
     tasks.spawn("snapshot shipping", OnError::Shutdown, snapshots);
     let retention = retain::keep(house.clone(), config.retention_settles, token.clone());
     tasks.spawn("retention", OnError::Shutdown, retention);
+    tasks.spawn("collection", OnError::Shutdown, collect::keep(house.clone(), token.clone()));
+    tasks.spawn("deletion", OnError::Shutdown, collect::delete(house.clone(), token.clone()));
     let provider = kek::watch(house.clone(), token.clone());
     tasks.spawn("KEK's provider", OnError::Log, provider);
     let copies = errands::run::<CopyRow>(house.clone(), token.clone());
@@ -432,6 +434,8 @@ pub(crate) fn house(
         shipping: Default::default(),
         copies: Default::default(),
         checks: Default::default(),
+        stuck: Default::default(),
+        given_up: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

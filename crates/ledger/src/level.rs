@@ -22,7 +22,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 6;
+pub const LEVEL: u32 = 7;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -49,11 +49,23 @@ pub const CHECKS: u32 = 6;
 pub const LOCKS: u32 = 6;
 /// From which level on keys have versions and KEKs are known by name.
 pub const KEYS: u32 = 6;
+/// From which level on packs are collected: a session counts from what its checkpoint was made of.
+pub const COLLECTED: u32 = 7;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
-const LEVELS: &[(u32, RangeInclusive<u64>)] =
-    &[(1, 1..=33), (2, 34..=51), (3, 52..=52), (4, 53..=55), (5, 56..=59), (6, 60..=99)];
+const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
+    (1, 1..=33),
+    (2, 34..=51),
+    (3, 52..=52),
+    (4, 53..=55),
+    (5, 56..=59),
+    (6, 60..=75),
+    (7, 76..=83),
+    (6, 84..=84),
+    (7, 85..=86),
+    (6, 87..=99),
+];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
 
@@ -71,8 +83,12 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::CommitPoint(commit) if commit.based.is_some() || commit.whole_at.is_some() => {
+                COLLECTED
+            }
             Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
@@ -149,16 +165,18 @@ fn number_of(envelope: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn levels_follow_each_other_without_a_gap_and_end_with_what_this_binary_knows() {
-        let mut next = (LEVEL_FIRST, 1);
-        for (level, numbers) in LEVELS {
-            assert_eq!((*level, *numbers.start()), next);
+        let mut next = 1;
+        for (_, numbers) in LEVELS {
+            assert_eq!(*numbers.start(), next);
             assert!(numbers.start() <= numbers.end());
-            next = (level + 1, numbers.end() + 1);
+            next = numbers.end() + 1;
         }
-        assert_eq!(next.0, LEVEL + 1);
-        assert_eq!((level_of(0), level_of(next.1)), (None, None));
+        let levels: BTreeSet<u32> = LEVELS.iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, (LEVEL_FIRST..=LEVEL).collect());
+        assert_eq!((level_of(0), level_of(next)), (None, None));
     }
 }

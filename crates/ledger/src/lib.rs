@@ -13,6 +13,7 @@
 
 pub mod apply;
 pub mod audit;
+mod collection;
 pub mod command;
 pub mod envelope;
 pub mod kv;

@@ -350,7 +350,7 @@ impl<'a> Query<'a> {
 
     /// Packs of a vault in the order of their ids, a page at a time.
     pub fn packs(&self, vault: &VaultId, after: Option<&PackId>) -> Result<Vec<PackRow>> {
-        self.packs_behind(vault, after, limits::LIST_PAGE_ROWS)
+        self.packs_behind(vault, after, limits::PACK_PAGE_ROWS)
     }
 
     /// Some of them.

@@ -48,6 +48,15 @@ pub enum Table {
     Hold = 46,
     Forgotten = 47,
     Class = 48,
+    Collection = 49,
+    NewPoint = 50,
+    Gone = 51,
+    /// Keys of packs that are doomed and not gone.
+    DoomedPack = 52,
+    /// What lies inside the objects of points: vault, point, pack.
+    InlinePack = 53,
+    Leaving = 54,
+    GonePoint = 55,
     Lock = 70,
     Check = 60,
     Damage = 61,

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{COPIES, KEYS, LEVEL_FIRST, RETENTION},
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -27,14 +27,22 @@ fn read(command: impl Into<Command>, known: u32) -> Result<Envelope, Error> {
 #[test]
 fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first() {
     // Old numbers, and in them what old members would not understand.
-    let newer = ["create_witness_token", "admit_witness", "store_placed_packs"];
+    let newer = [
+        "create_witness_token",
+        "admit_witness",
+        "store_placed_packs",
+        "commit_based_point",
+        "import_compared_point",
+    ];
     let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "disable_location" | "enable_location" | "replace_location" => 4,
-            "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => LEVEL,
+            "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,
             "change_kek" | "put_vault_under_a_kek" | "rotate_keys" => KEYS,
+            "commit_based_point" | "import_compared_point" => COLLECTED,
+            _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
             name if of_retention.contains(&name) => RETENTION,
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
             "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,

@@ -4,10 +4,10 @@ mod story;
 
 use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
-    Actor, Command, Outcome, Table,
+    Actor, Command, LEVEL, Outcome, Table,
     command::{
-        BeginRead, CancelRun, DeleteResource, ForgetRuns, Note, NoteKind, OutlivedPoints,
-        PutPolicy, RemoveMember, RevokeAgent, StartRun,
+        BeginRead, CancelRun, DeleteResource, EndSession, ForgetRuns, Note, NoteKind,
+        OutlivedPoints, PutPolicy, RemoveMember, RevokeAgent, StartRun,
     },
     level::RETENTION,
     retention::Reason,
@@ -309,6 +309,7 @@ fn whatever_turns_over_what_rules_stand_on_is_noted_with_its_time() {
 #[test]
 fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
     let mut story = Story::with_points(&[1, 2]);
+    story.done(Actor::System, raise(LEVEL, &[1]));
     let read = BeginRead {
         session: ids::session(9),
         point: ids::point(1),
@@ -318,6 +319,8 @@ fn what_somebody_reads_or_goes_on_from_is_not_forgotten() {
     story.done(admin(), read);
     story.refused(admin(), forget(&[1], 2), Code::PointKept);
     story.pass(Duration::from_secs(limits::SESSION_LEASE_SECS + 1));
+    story.refused(admin(), forget(&[1], 2), Code::PointKept);
+    story.done(Actor::System, EndSession { session: ids::session(9) });
     story.done(admin(), forget(&[1], 2));
     // A restore that waits for its agent has no session yet.
     let restore = story::restore_row(ids::point(2));
@@ -477,7 +480,7 @@ fn whatever_is_said_of_points_a_newer_one_as_good_outlives_each_that_goes() {
 fn what_is_left_of_a_point_keeps_its_bytes() {
     let point = story::commit(1, 3, agent(1), PointState::Complete).point;
     let when = holdfast_common::Timestamp::from_nanos(9);
-    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned() };
+    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned(), gone: None };
     let stored = story::unhex(FORGOTTEN);
     assert_eq!(record::to_bytes(&row), stored, "{:02x?}", record::to_bytes(&row));
     assert_eq!(record::from_bytes::<ForgottenRow>("forgotten point", &stored).unwrap(), row);

@@ -10,12 +10,14 @@
 //!   rows ───▶ segment::SegmentBuilder ─▶ SegmentTable ─▶ index/…    SegmentRows::lookup
 //!   numbers ▶ reach::Reach ────────────────────────▶ reach/…     Reach::from_object
 //!   record ─▶ point::PointObject ──────────────────▶ points/…    PointObject::parse
+//!   reaches, rows of packs ─▶ collect::Plan ─▶ what may go
 //! ```
 //!
 //! Bytes from a location are hostile until proven otherwise: sizes are checked before anything is
 //! allocated, and no input panics.
 
 pub mod check;
+pub mod collect;
 mod defect;
 mod fields;
 pub mod layout;

@@ -44,8 +44,31 @@ impl Reach {
 
     /// Whether it needs any of a pack's numbers: `count` of them from its base on.
     pub fn meets(&self, base: ChunkNumber, count: u32) -> bool {
+        self.count(base, count) > 0
+    }
+
+    /// Whether it needs a number of any of these runs: the first of each, and how many.
+    pub fn meets_any(&self, runs: impl IntoIterator<Item = (u64, u32)>) -> bool {
+        runs.into_iter().any(|(first, count)| self.meets(ChunkNumber::from_u64(first), count))
+    }
+
+    /// How many of a pack's numbers it needs.
+    pub fn count(&self, base: ChunkNumber, count: u32) -> u64 {
         let base = base.as_u64();
-        self.0.range_cardinality(base..base.saturating_add(u64::from(count))) > 0
+        self.0.range_cardinality(base..base.saturating_add(u64::from(count)))
+    }
+
+    /// Those of `count` numbers from `base` on that it needs. Ascending.
+    pub fn within(&self, base: ChunkNumber, count: u32) -> impl Iterator<Item = ChunkNumber> + '_ {
+        let end = base.as_u64().saturating_add(u64::from(count));
+        let mut numbers = self.0.iter();
+        numbers.advance_to(base.as_u64());
+        numbers.take_while(move |number| *number < end).map(ChunkNumber::from_u64)
+    }
+
+    /// Whether both reach any number.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        !self.0.is_disjoint(&other.0)
     }
 
     /// Takes in everything the other reaches.
@@ -56,12 +79,6 @@ impl Reach {
     /// Takes out everything the other reaches.
     pub fn subtract(&mut self, other: &Self) {
         self.0 -= &other.0;
-    }
-
-    /// How many of a pack's numbers it needs: of `count` from its base on.
-    pub fn count(&self, base: ChunkNumber, count: u32) -> u64 {
-        let base = base.as_u64();
-        self.0.range_cardinality(base..base.saturating_add(u64::from(count)))
     }
 
     pub fn is_subset(&self, other: &Self) -> bool {

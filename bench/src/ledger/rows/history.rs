@@ -151,7 +151,8 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        Ok(CommitPoint { session, point, counts, inline_packs: Vec::new(), revision: None })
+        let (inline_packs, revision, based, whole_at) = (Vec::new(), None, None, None);
+        Ok(CommitPoint { session, point, counts, inline_packs, revision, based, whole_at })
     }
 }
 

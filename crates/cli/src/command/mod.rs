@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod cat;
 mod cluster;
+mod collect;
 mod completions;
 mod coordinator;
 mod delete;
@@ -113,6 +114,8 @@ commands! {
     Retain retain;
     /// Keep points whatever the rules say
     Hold hold;
+    /// Free the room of what no point needs
+    Collect collect;
     /// List, show, follow and cancel runs
     Runs runs;
     /// List keys; export, import and verify the recovery bundle

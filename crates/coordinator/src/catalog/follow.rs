@@ -15,7 +15,7 @@ use crate::{
     raft::{Heard, Listener},
 };
 use holdfast_common::{Code, Error, Result};
-use holdfast_ledger::row::{PackRow, PackState, SegmentRow};
+use holdfast_ledger::row::{PackRow, SegmentRow};
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
@@ -62,9 +62,12 @@ fn tell(house: &House, catalog: &Catalog, heard: &Heard) -> Result<()> {
     let (query, vault) = (house.ledger.query(), catalog.vault);
     let mut packs = Vec::new();
     for pack in heard.packs.iter().filter(|pack| !catalog.knows(pack)) {
-        let row = query.pack(&vault, pack)?.filter(|row| row.state != PackState::Intended);
+        let row = query.pack(&vault, pack)?.filter(PackRow::may_be_read);
         // What this member is taking itself is put into the index by whoever takes it.
-        packs.extend(row.filter(|row| !house.sessions.are_of(&row.writer)));
+        // What was made of others nobody takes here.
+        let is_taken_here =
+            |row: &PackRow| row.taken.is_none() && house.sessions.are_of(&row.writer);
+        packs.extend(row.filter(|row| !is_taken_here(row)));
     }
     for (_, pack) in heard.fates.iter().filter(|(of, _)| *of == vault) {
         query.pack(&vault, pack)?.iter().for_each(|row| catalog.note_fate(row));

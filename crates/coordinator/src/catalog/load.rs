@@ -270,7 +270,7 @@ impl Loader {
             let mut rows = truth.packs(after.as_ref())?;
             let last = rows.last().map(|row| row.id);
             rows.iter().for_each(|row| catalog.note_fate(row));
-            rows.retain(|row| row.state != PackState::Intended && !catalog.knows(&row.id));
+            rows.retain(|row| row.may_be_read() && !catalog.knows(&row.id));
             Ok((last, rows))
         };
         self.tasks.run_blocking("index", look).await

@@ -7,18 +7,20 @@
 use super::Catalog;
 use holdfast_common::PackId;
 use holdfast_ledger::row::{PackRow, PackState};
-use holdfast_repository::{Reach, number::ChunkNumber};
+use holdfast_repository::Reach;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Each with the number of its first chunk, and how many it has.
+/// Each with the runs of its numbers: the first of a run, and how many.
 #[derive(Default)]
-pub(super) struct Lost(Mutex<BTreeMap<PackId, (u64, u32)>>);
+pub(super) struct Lost(Mutex<Numbers>);
+
+type Numbers = BTreeMap<PackId, Vec<(u64, u32)>>;
 
 impl Lost {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PackId, (u64, u32)>> {
+    fn lock(&self) -> MutexGuard<'_, Numbers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -28,7 +30,7 @@ impl Catalog {
     pub(super) fn note_fate(&self, row: &PackRow) {
         let mut lost = self.lost.lock();
         match row.state {
-            PackState::Lost => drop(lost.insert(row.id, (row.base, row.slots))),
+            PackState::Lost => drop(lost.insert(row.id, row.numbers().collect())),
             _ => drop(lost.remove(&row.id)),
         }
     }
@@ -40,10 +42,7 @@ impl Catalog {
     /// A lost pack that holds something of this reach.
     pub(crate) fn lost_in(&self, reach: &Reach) -> Option<PackId> {
         let lost = self.lost.lock();
-        let is_in = |base: u64, slots: u32| {
-            let numbers = base..base.saturating_add(u64::from(slots));
-            numbers.into_iter().any(|number| reach.contains(ChunkNumber::from_u64(number)))
-        };
-        lost.iter().find(|(_, (base, slots))| is_in(*base, *slots)).map(|(pack, _)| *pack)
+        let is_in = |runs: &[(u64, u32)]| reach.meets_any(runs.iter().copied());
+        lost.iter().find(|(_, runs)| is_in(runs)).map(|(pack, _)| *pack)
     }
 }

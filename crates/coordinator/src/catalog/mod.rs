@@ -27,6 +27,7 @@ pub(crate) use follow::follow;
 pub(crate) use load::keep;
 pub(crate) use settle::Outlet;
 
+use crate::{keys::custody::VaultCustody, places::Place};
 use file::IndexFile;
 use fresh::Fresh;
 use holdfast_common::{
@@ -34,7 +35,7 @@ use holdfast_common::{
 };
 use holdfast_ledger::row::{PackHome, PackRow};
 use holdfast_repository::{
-    number::ChunkNumber,
+    number::{ChunkNumber, Slot},
     pack::Footer,
     segment::{ChunkLocation, Home},
 };
@@ -48,6 +49,15 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Notify, watch};
+
+/// The footer of a pack, as one location has it.
+pub(crate) async fn footer_in(
+    row: &PackRow,
+    place: &Place,
+    custody: &VaultCustody,
+) -> Result<Footer> {
+    footer::SealedFooter::read(row, place).await?.open(row, custody)
+}
 
 /// The index of one vault.
 pub(crate) struct Catalog {
@@ -195,7 +205,14 @@ impl Catalog {
             PackHome::Object => Home::Pack,
             PackHome::Point(point, _) => Home::Point(point),
         };
-        self.add_rows(row.id, footer.locations(row.id, home, ChunkNumber::from_u64(row.base)));
+        let own = footer.locations(row.id, home, ChunkNumber::from_u64(row.base));
+        // By the row: what a footer says by itself of numbers counts for nothing.
+        let taken = row.taken().iter().filter_map(|run| {
+            let slot = Slot::try_from(run.slot as usize).ok()?;
+            let run = (ChunkNumber::from_u64(run.number), slot, run.count);
+            Some(footer.taken_locations(row.id, home, run))
+        });
+        self.add_rows(row.id, own.chain(taken.flatten()));
     }
 
     fn add_rows(&self, pack: PackId, rows: impl Iterator<Item = (ChunkId, ChunkLocation)>) {

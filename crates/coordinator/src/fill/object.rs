@@ -111,6 +111,9 @@ impl Filling<'_> {
     async fn put(&self, held: &Held, bytes: Bytes) -> Result<Fate> {
         let (store, name, length) = (&self.to.1, &held.name, bytes.len() as u64);
         (self.insist)()?;
+        if self.is_collected(held.object)? {
+            return Ok(Fate::Whole);
+        }
         if held.there.is_some() {
             store.replace(name, bytes).await?;
             return Ok(Fate::Copied(length));
@@ -125,6 +128,16 @@ impl Filling<'_> {
                 Ok(Fate::Copied(length))
             }
             Err(_) => Ok(Fate::Whole),
+        }
+    }
+
+    /// What was collected goes from here too. Asked right before it would be put: it may have been
+    /// given up while it was read.
+    fn is_collected(&self, object: Object) -> Result<bool> {
+        match object {
+            Object::Pack(id) => self.query.is_collected(&self.vault.id, &id),
+            Object::Point(id) | Object::Reach(id) => self.query.is_point_gone(&id),
+            _ => Ok(false),
         }
     }
 

@@ -217,7 +217,7 @@ async fn missing(
                 PackHome::Point(point, _) => !bare.contains(&point) && !gone.contains(&point),
             };
             let is_whole = match pack.state {
-                PackState::Intended => continue,
+                PackState::Doomed | PackState::Intended => continue,
                 PackState::Lost => false,
                 PackState::Stored => is_there,
             };
@@ -225,7 +225,9 @@ async fn missing(
                 lacking.note(&pack, gone);
             }
             if !is_whole {
-                missing.insert_range(ChunkNumber::from_u64(pack.base), pack.slots)?;
+                for (first, count) in pack.numbers() {
+                    missing.insert_range(ChunkNumber::from_u64(first), count)?;
+                }
             }
         }
     }

@@ -10,11 +10,14 @@ use holdfast_common::{ChunkKind, Code, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    level::{COPIES, RETENTION},
+    level::{COLLECTED, COPIES, RETENTION},
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
 use std::sync::Arc;
+
+/// How often a reach is compared with what was given up.
+const COMPARISONS_MAX: usize = 4;
 
 /// What an agent sends to end its run.
 pub(crate) struct Finish {
@@ -40,6 +43,8 @@ impl House {
         self.check_root(session, object.record(), &inline)?;
         let bytes = Bytes::from(object.to_object());
         let inline = self.announce_inline(session, &vault, &object, &bytes, inline).await?;
+        // Before the reach is copied, or what an answer finds meanwhile is counted on by nobody.
+        let based = self.base(checkpoint)?;
         let reach = self.reach_with(session, &inline)?;
         self.insist_on_whole(session, &vault, &reach)?;
         let point = object.record().point;
@@ -58,8 +63,10 @@ impl House {
             counts: finish.counts,
             inline_packs: inline.iter().map(|(pack, _)| pack.id).collect(),
             revision: None,
+            based,
+            whole_at: None,
         };
-        let committed = self.place_point(session, commit, (reach_bytes, bytes)).await?;
+        let committed = self.place_point(session, (commit, &reach), (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {
             self.count(session, &vault, pack, Some(*base))?;
         }
@@ -80,7 +87,7 @@ impl House {
     async fn place_point(
         &self,
         session: &WriteSession,
-        mut commit: CommitPoint,
+        (mut commit, reached): (CommitPoint, &Reach),
         (reach, object): (Bytes, Bytes),
     ) -> Result<Outcome> {
         let point = commit.point.id;
@@ -96,7 +103,7 @@ impl House {
             // One that was passed over meanwhile has one of them at most.
             commit.point.locations = required_still(&vault, &now()?);
             left -= 1;
-            let refused = match self.ledger.propose(session.actor(), commit.clone()).await {
+            let refused = match self.propose_whole(session, commit.clone(), reached).await {
                 Err(error) if may_be_placed_anew(&error) => error,
                 ended => return ended,
             };
@@ -104,6 +111,40 @@ impl House {
                 return Err(refused);
             }
         }
+    }
+
+    /// Says up to where it was compared with what collection gave up that the point needs. When more
+    /// is given up faster than that, the backup does not wait for it: no rule needs the comparison.
+    async fn propose_whole(
+        &self,
+        session: &WriteSession,
+        mut commit: CommitPoint,
+        reach: &Reach,
+    ) -> Result<Outcome> {
+        let says = self.ledger.query().level()? >= COLLECTED;
+        for _ in 0..COMPARISONS_MAX {
+            if !says {
+                break;
+            }
+            commit.whole_at = Some(self.insist_on_kept(session, reach).await?);
+            match self.ledger.propose(session.actor(), commit.clone()).await {
+                Err(error) if error.code == Code::VaultCollected => {}
+                ended => return ended,
+            }
+        }
+        commit.whole_at = None;
+        self.ledger.propose(session.actor(), commit).await
+    }
+
+    /// What a session relies on is never given up; if it was, the run sends again what it lacks.
+    async fn insist_on_kept(&self, session: &WriteSession, reach: &Reach) -> Result<u64> {
+        if let Some(compared) = self.compared(&session.row.vault, reach).await? {
+            return Ok(compared);
+        }
+        tracing::error!(session = %session.row.id, "packs were given up that a session relies on");
+        self.end_session(&session.row.id);
+        let message = "packs were given up while this session relied on them";
+        Err(Error::new(Code::SessionMissing, message))
     }
 
     fn run_of(&self, session: &WriteSession) -> Result<RunRow> {
@@ -197,8 +238,14 @@ impl House {
         Err(Error::new(Code::SessionMissing, message))
     }
 
+    /// From where on the session of a checkpoint counts as begun.
+    fn base(&self, checkpoint: bool) -> Result<Option<u64>> {
+        let says = checkpoint && self.ledger.query().level()? >= COLLECTED;
+        Ok(says.then(|| self.ledger.state().applied))
+    }
+
     fn reach_with(&self, session: &WriteSession, inline: &[(ReceivedPack, u64)]) -> Result<Reach> {
-        let mut reach = session.reached().clone();
+        let mut reach = session.copied_reach();
         for (pack, base) in inline {
             let slots = u32::try_from(pack.footer.rows.len()).unwrap_or(u32::MAX);
             reach.insert_range(holdfast_repository::ChunkNumber::from_u64(*base), slots)?;

@@ -36,7 +36,7 @@ use holdfast_ledger::{
 use holdfast_repository::{ChunkNumber, Reach};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// The write sessions that this coordinator serves.
@@ -50,6 +50,8 @@ pub(crate) struct WriteSession {
     pub(crate) row: SessionRow,
     pub(crate) agent: AgentId,
     reach: Mutex<Reach>,
+    /// Held by everybody who looks at a row until what he found has joined the reach.
+    answers: RwLock<()>,
 }
 
 impl Sessions {
@@ -73,7 +75,7 @@ impl House {
         if let Err(error) = self.vault(&row.vault)?.catalog.heard(row.begun).await {
             tracing::info!(%error, "a session begins all the same");
         }
-        let session = Arc::new(WriteSession { row, agent, reach: Mutex::new(Reach::new()) });
+        let session = Arc::new(WriteSession::new(row, agent));
         let mut open = self.sessions.lock();
         // A run has one session; what an interrupted attempt left behind ends here.
         open.retain(|_, old| old.row.run != Some(run));
@@ -160,6 +162,7 @@ impl House {
         ids: &[ChunkId],
     ) -> Result<Vec<u32>> {
         let vault = self.vault(&session.row.vault)?;
+        let _under_way = session.answer();
         let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
@@ -187,6 +190,23 @@ impl Sessions {
 }
 
 impl WriteSession {
+    fn new(row: SessionRow, agent: AgentId) -> Self {
+        Self { row, agent, reach: Mutex::new(Reach::new()), answers: RwLock::new(()) }
+    }
+
+    /// For as long as this is held, nobody copies the reach.
+    fn answer(&self) -> RwLockReadGuard<'_, ()> {
+        self.answers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reach with all that any answer has found so far. Whoever copies it for a checkpoint
+    /// notes what is applied *before*: what is not in the copy was found in tables that were no
+    /// older, and collection waits for nothing else.
+    fn copied_reach(&self) -> Reach {
+        let _none_under_way = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        self.reached().clone()
+    }
+
     pub(crate) fn reached(&self) -> std::sync::MutexGuard<'_, Reach> {
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,13 +248,15 @@ impl Trusted<'_> {
         Ok(others)
     }
 
-    /// Of a pack that is stored, of this kind, and by somebody of the trust group.
+    /// Of a pack that is stored and that collection leaves alone, of this kind, and by somebody of
+    /// the trust group. It is the row that counts, as this member has it: never older than the
+    /// session's beginning.
     fn writer(&mut self, kind: ChunkKind, pack: &PackId) -> Result<Option<Writer>> {
         if let Some(known) = self.known.get(pack) {
             return Ok(*known);
         }
         let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
-        let stored = |row: &PackRow| row.state == PackState::Stored && row.kind == kind as u8;
+        let stored = |row: &PackRow| row.is_offered() && row.kind == kind as u8;
         let writer = row.filter(stored).and_then(|row| {
             let shares = self.vault.row.sharing == Sharing::Vault;
             match row.writer == self.session.agent {
@@ -254,4 +276,45 @@ pub(crate) fn insist_on_bounds(ids: &[ChunkId]) -> Result<()> {
         return Err(Error::new(Code::UsageMalformed, "an offer names 1 to 1,024 distinct chunks"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{Timestamp, VaultId};
+    use holdfast_ledger::row::SessionKind;
+
+    #[test]
+    fn a_copy_of_the_reach_waits_for_the_answers_that_are_under_way() {
+        let row = SessionRow {
+            id: SessionId::from_bytes([1; 16]),
+            kind: SessionKind::Write,
+            vault: VaultId::from_bytes([2; 16]),
+            run: None,
+            agent: None,
+            begun: 1,
+            lease_until: Timestamp::ZERO,
+            point: PointId::from_bytes([3; 16]),
+            previous: None,
+        };
+        let session = WriteSession::new(row, AgentId::from_bytes([4; 16]));
+        let number = ChunkNumber::from_u64(7);
+        let under_way = session.answer();
+        let (begins, begun) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let (begins, session) = (begins, &session);
+            let copy = scope.spawn(move || {
+                begins.send(()).unwrap();
+                session.copied_reach()
+            });
+            begun.recv().unwrap();
+            // Long enough for one that does not wait; one that waits is never done by then.
+            for _ in 0..10_000 {
+                std::thread::yield_now();
+            }
+            session.reached().insert(number);
+            drop(under_way);
+            assert!(copy.join().unwrap().contains(number));
+        });
+    }
 }

@@ -112,6 +112,8 @@ impl House {
         pack: &ReceivedPack,
         base: Option<u64>,
     ) -> Result<()> {
+        // As an answer: whoever copies the reach meanwhile has all of it, or counts from before.
+        let _under_way = session.answer();
         let row = self.ledger.query().pack(&vault.row.id, &pack.id)?;
         let row = row.filter(|row| row.state == PackState::Stored && Some(row.base) == base);
         let Some(row) = row else {

@@ -17,7 +17,7 @@ use holdfast_ledger::{
     row::{Sharing, VaultRow},
 };
 use holdfast_repository::{
-    pack::FooterOpener,
+    pack::{FooterOpener, FooterSealer},
     segment::{SegmentOpener, SegmentSealer},
 };
 use std::{
@@ -232,6 +232,14 @@ impl VaultCustody {
 impl FooterOpener for VaultCustody {
     fn open_footer(&self, version: u32, digest: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>> {
         self.keys_with(version)?.index_private(version)?.open_footer(digest, sealed)
+    }
+}
+
+impl FooterSealer for VaultCustody {
+    fn seal_footer(&self, digest: &[u8; 32], plaintext: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let keys = self.keys();
+        let index = keys.index_public(keys.newest())?;
+        Ok((index.version, index.seal_footer(digest, plaintext, self.entropy.as_ref())?))
     }
 }
 

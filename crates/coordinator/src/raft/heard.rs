@@ -82,6 +82,7 @@ impl Heard {
                 self.packs.extend(command.packs.iter().map(|pack| pack.id));
                 self.points.push((command.point.vault, command.point.id));
             }
+            Some(Command::RepackPacks(command)) => self.packs.push(command.pack),
             Some(Command::LosePack(command)) => self.fates.push((command.vault, command.pack)),
             Some(Command::AddSegment(command)) => self.segments.push(command.segment.clone()),
             _ => {}

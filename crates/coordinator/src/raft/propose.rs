@@ -107,7 +107,12 @@ impl Ledger {
 
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
-        if matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_)) {
+        let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
+        let collects = matches!(
+            command,
+            Command::BeginCollection(_) | Command::DoomPacks(_) | Command::RepackPacks(_)
+        );
+        if forgets || collects {
             return self.own_time().insist_on_clock();
         }
         Ok(())

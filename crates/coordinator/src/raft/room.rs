@@ -180,10 +180,13 @@ fn free_on(directory: &Path) -> Result<u64> {
 /// What begins something, as opposed to what ends it, shuts somebody out or brings data back.
 fn begins(command: &Command) -> bool {
     match command {
-        Command::BeginSession(_)
+        Command::BeginCollection(_)
+        | Command::BeginSession(_)
+        | Command::CondemnPacks(_)
         | Command::CreateToken(_)
         | Command::EnrolAgent(_)
         | Command::IntendPacks(_)
+        | Command::IntendRepack(_)
         | Command::PutClass(_)
         | Command::PutLocation(_)
         | Command::PutPolicy(_)

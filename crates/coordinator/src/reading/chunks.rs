@@ -9,15 +9,21 @@ use crate::{
     reading::reader::Reader,
 };
 use bytes::Bytes;
-use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result};
-use holdfast_ledger::row::PackHome;
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId};
+use holdfast_ledger::{
+    Query,
+    row::{PackHome, PackState},
+};
 use holdfast_repository::{
     layout,
     pack::{HeaderRead, read_header},
     segment::{ChunkLocation, Home},
 };
 use holdfast_storage::ObjectName;
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 /// Enough for a pack's header with a few capsules.
 const HEADER_BYTES: u64 = 4096;
@@ -94,11 +100,13 @@ impl House {
         asked: Vec<(u32, ChunkId)>,
         copy: usize,
     ) -> Result<(Vec<Sought>, Vec<Given>)> {
-        let (vault, session) = (vault.clone(), session.clone());
+        let (vault, session, ledger) = (vault.clone(), session.clone(), self.ledger.clone());
         let seek = move || {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
+            let mut rows =
+                Rows { query: ledger.query(), vault: vault.row.id, known: HashMap::new() };
             for (position, id) in asked {
-                match place_of(&vault, &session, &id, copy) {
+                match place_of(&vault, (&session, &mut rows), &id, copy) {
                     Ok(place) => found.push(Sought { position, id, place }),
                     Err(error) => missing.push(Given { position, chunk: Err(error) }),
                 }
@@ -245,26 +253,53 @@ impl Given {
     }
 }
 
-/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location.
+/// What the ledger says of packs now: the index is never told of what was given up.
+struct Rows<'a> {
+    query: Query<'a>,
+    vault: VaultId,
+    known: HashMap<PackId, Option<PackState>>,
+}
+
+impl Rows<'_> {
+    /// None: it is gone from everywhere.
+    fn state(&mut self, pack: &PackId) -> Result<Option<PackState>> {
+        if let Some(known) = self.known.get(pack) {
+            return Ok(*known);
+        }
+        let state = self.query.pack(&self.vault, pack)?.map(|row| row.state);
+        self.known.insert(*pack, state);
+        Ok(state)
+    }
+}
+
+/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location. What was
+/// given up comes last; another one has its numbers by now.
 fn place_of(
     vault: &Vault,
-    session: &ReadSession,
+    (session, rows): (&ReadSession, &mut Rows<'_>),
     id: &ChunkId,
     copy: usize,
 ) -> Result<ChunkLocation> {
-    let places = vault.catalog.find(id)?;
+    let mut places = Vec::new();
+    for place in vault.catalog.find(id)? {
+        let state = rows.state(&place.pack)?;
+        places.extend(state.map(|state| (state == PackState::Doomed, place)));
+    }
     if places.is_empty() {
         return Err(Error::new(Code::ChunkMissing, "the chunk is in no pack that is known"));
     }
     let mut granted = Vec::with_capacity(places.len());
-    for place in places {
+    for (is_given_up, place) in places {
         if session.reach.contains(place.number()?) {
-            granted.push(place);
+            granted.push((is_given_up, place));
         }
     }
+    // A frame may answer to several of the numbers.
+    granted.sort_unstable();
+    granted.dedup_by_key(|(_, place)| place.pack);
     let locations = vault.row.holding().count().max(1);
     match granted.get(copy / locations) {
-        Some(place) => Ok(*place),
+        Some((_, place)) => Ok(*place),
         None if granted.is_empty() => {
             Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
         }

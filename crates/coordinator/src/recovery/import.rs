@@ -23,6 +23,7 @@ use holdfast_keyring::{IdentityPublicKey, VaultKeys, aead};
 use holdfast_ledger::{
     Query,
     command::ImportPoint,
+    level::COLLECTED,
     row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{
@@ -55,6 +56,7 @@ pub(crate) async fn find(
         }
         match query.forgotten(&id)? {
             Some(_) => drop(forgotten.insert(id)),
+            None if query.is_point_gone(&id)? => {}
             None => unknown.push(id),
         }
     }
@@ -87,6 +89,8 @@ struct Search<'a> {
     keys: &'a VaultKeys,
     /// The locations that were named, as the ledger calls them.
     locations: Vec<Name>,
+    /// What was doomed by then is counted on by nobody here.
+    whole_at: Option<u64>,
     present: BTreeSet<PackId>,
     /// Points that were forgotten, and whose object is there.
     forgotten: BTreeSet<PointId>,
@@ -106,9 +110,14 @@ impl<'a> Search<'a> {
         vault: &'a VaultRow,
         (keys, forgotten): (&'a VaultKeys, BTreeSet<PointId>),
     ) -> Result<Self> {
+        let says = query.level()? >= COLLECTED;
+        let whole_at = query.collection(&vault.id)?.map_or(0, |row| row.doomed_at);
         let mut present = BTreeSet::new();
         for object in objects(&sources.list("packs/").await?) {
-            if let Object::Pack(id) = object {
+            // What was collected may be gone by the next look.
+            if let Object::Pack(id) = object
+                && !query.is_collected(&vault.id, &id)?
+            {
                 present.insert(id);
             }
         }
@@ -121,6 +130,7 @@ impl<'a> Search<'a> {
             vault,
             keys,
             locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
+            whole_at: says.then_some(whole_at),
             present,
             forgotten,
             covered: Reach::new(),
@@ -144,10 +154,12 @@ impl<'a> Search<'a> {
                     PackHome::Object => self.present.contains(&row.id),
                     PackHome::Point(home, _) => is_home(self.query, &self.forgotten, &home)?,
                 };
-                if !is_there || row.state == PackState::Lost {
+                if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
                     continue;
                 }
-                self.covered.insert_range(ChunkNumber::from_u64(row.base), row.slots)?;
+                for (first, count) in row.numbers() {
+                    self.covered.insert_range(ChunkNumber::from_u64(first), count)?;
+                }
                 if row.state == PackState::Intended {
                     self.intended.push(row);
                 }
@@ -177,7 +189,9 @@ impl<'a> Search<'a> {
             for row in table.rows().iter() {
                 let location = row?.location;
                 if location.home == Home::Pack {
-                    self.segmented.insert(location.pack, location.base);
+                    // Numbers that it took over are lower than its own.
+                    let base = self.segmented.entry(location.pack).or_insert(location.base);
+                    *base = location.base.max(*base);
                 }
             }
         }
@@ -210,7 +224,7 @@ impl<'a> Search<'a> {
         point.object_hash = *blake3::hash(&bytes).as_bytes();
         point.reach_hash = reach_hash;
         point.locations.clone_from(&self.locations);
-        Ok(ImportPoint { point, packs })
+        Ok(ImportPoint { point, packs, whole_at: self.whole_at })
     }
 
     async fn whole<T>(
@@ -267,6 +281,11 @@ impl<'a> Search<'a> {
             self.keys.index_private(version)?.open_footer(digest, sealed)
         })?;
         Ok(PackRow {
+            condemned: None,
+            doomed: None,
+            live: None,
+            taken: None,
+            into: None,
             id: *id,
             vault: self.vault.id,
             kind: view.kind() as u8,

@@ -19,6 +19,7 @@ mod claim;
 mod epoch;
 mod failback;
 mod gather;
+mod hearing;
 mod meet;
 mod plan;
 mod promote;
@@ -29,6 +30,7 @@ mod watch;
 pub(crate) use claim::Claim;
 pub(crate) use epoch::Epoch;
 pub(crate) use failback::{Order as ReturnOrder, Report, fail_back, forget, kept, settle, tell};
+pub(crate) use hearing::{insist_heard, insist_none_newer};
 pub(crate) use plan::{Obstacle, Plan, plan};
 pub(crate) use promote::{Order, promote};
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(1);
 /// A location that hangs does not keep a member from starting.
-const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that can be known of epochs now.
 pub(crate) async fn look(house: &House) {
@@ -141,9 +141,8 @@ impl House {
 /// ends there, before it reports anything as committed. Whatever becomes of this member by a claim
 /// it finds, and be it of the new epoch, what it was about is over.
 pub(crate) async fn insist_unclaimed(house: &House, places: &[Place], epoch: u64) -> Result<()> {
-    let name = layout::ObjectName::epoch(epoch + 1).as_str().parse()?;
     for place in places {
-        if place.1.head(&name).await?.is_some()
+        if may_be_claimed(place, epoch).await?
             && let Some(claim) = newest_claim(house, place).await?
             && claim.epoch.number > epoch
         {
@@ -152,6 +151,17 @@ pub(crate) async fn insist_unclaimed(house: &House, places: &[Place], epoch: u64
             return Err(is_over(epoch));
         }
     }
+    insist_current(house, epoch)
+}
+
+/// Whether something lies there that may be a claim of any later epoch: numbers may be left out.
+async fn may_be_claimed(place: &Place, epoch: u64) -> Result<bool> {
+    let (prefix, own) = ("epochs/".parse::<ObjectPrefix>()?, layout::ObjectName::epoch(epoch));
+    Ok(!place.1.list(&prefix, Some(&own.as_str().parse()?), 1).await?.is_empty())
+}
+
+/// No newer epoch than this one was heard of by this member.
+pub(super) fn insist_current(house: &House, epoch: u64) -> Result<()> {
     house.ledger.peers().insist_on_epoch()?;
     match house.ledger.peers().standing().epoch.number > epoch {
         true => Err(is_over(epoch)),
@@ -210,6 +220,27 @@ pub(super) async fn newest_claim(house: &House, (name, store): &Place) -> Result
                     tracing::error!(%error, %object, location = %name, "not a claimed epoch");
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use holdfast_common::SystemClock;
+    use holdfast_storage::{MemoryStore, ObjectStore};
+
+    #[tokio::test]
+    async fn a_claim_is_seen_whichever_numbers_lie_between() {
+        for (claimed, is_seen) in [(1, false), (2, false), (3, true), (9, true), (400, true)] {
+            let store = MemoryStore::new(Arc::new(SystemClock::start()));
+            for number in [2, claimed] {
+                let name = layout::ObjectName::epoch(number).as_str().parse().unwrap();
+                store.replace(&name, Bytes::from_static(b"it")).await.unwrap();
+            }
+            let place = ("main".parse().unwrap(), Arc::new(store) as Arc<dyn ObjectStore>);
+            assert_eq!(may_be_claimed(&place, 2).await.unwrap(), is_seen, "{claimed}");
         }
     }
 }

@@ -8,14 +8,14 @@
 use super::{Plan, plan::SourcePlan};
 use crate::house::{House, Vault};
 use holdfast_common::{Code, Error, PointId, Result, VaultId, limits};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
 /// The numbers of chunks that lie in lost packs.
-type Lost = Arc<Vec<(ChunkNumber, u32)>>;
+type Lost = Arc<Vec<(u64, u32)>>;
 
 /// Says of each source that cannot go on by its plan why it stands still.
 pub(crate) async fn look(house: &Arc<House>, plan: &mut Plan) -> Result<()> {
@@ -39,9 +39,11 @@ async fn lost_in(house: &Arc<House>, vault: VaultId) -> Result<Lost> {
     let at = house.clone();
     let find = move || {
         let packs = at.ledger.query().lost_packs(&vault);
-        let numbers =
-            packs.map(|pack| pack.map(|row| (ChunkNumber::from_u64(row.base), row.slots)));
-        Ok(Arc::new(numbers.collect::<Result<_>>()?))
+        let mut numbers = Vec::new();
+        for pack in packs {
+            numbers.extend(pack?.numbers());
+        }
+        Ok(Arc::new(numbers))
     };
     house.tasks.run_blocking("lost packs", find).await
 }
@@ -75,8 +77,8 @@ async fn insist_on_whole(
     }
 }
 
-fn needs(reach: &Reach, lost: &[(ChunkNumber, u32)]) -> bool {
-    lost.iter().any(|(base, slots)| reach.meets(*base, *slots))
+fn needs(reach: &Reach, lost: &[(u64, u32)]) -> bool {
+    reach.meets_any(lost.iter().copied())
 }
 
 #[cfg(test)]
@@ -86,8 +88,8 @@ mod tests {
     #[test]
     fn a_point_needs_a_lost_pack_when_it_needs_any_number_of_it() {
         let mut reach = Reach::new();
-        reach.insert(ChunkNumber::from_u64(15));
-        let lost = |base, slots| (ChunkNumber::from_u64(base), slots);
+        reach.insert(holdfast_repository::ChunkNumber::from_u64(15));
+        let lost = |base: u64, slots: u32| (base, slots);
         assert!(needs(&reach, &[lost(90, 5), lost(10, 6)]));
         assert!(!needs(&reach, &[lost(10, 5), lost(16, 9)]));
         assert!(!needs(&reach, &[]));

@@ -122,10 +122,16 @@ fn freed_packs(
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
-            let base = ChunkNumber::from_u64(pack.base);
-            let kept = needed.count(base, pack.slots);
-            let freed = all.count(base, pack.slots) - kept;
-            packs.extend(share(pack.base, pack.slots, pack.length, (kept, freed)));
+            // One number of a chunk at most, all but always: that it is needed under two is rare.
+            let count = |reach: &Reach| -> u64 {
+                let runs = pack.numbers();
+                runs.map(|(first, count)| reach.count(ChunkNumber::from_u64(first), count)).sum()
+            };
+            let kept = count(needed);
+            let freed = count(all) - kept;
+            if let Some(own) = share(pack.base, pack.slots, pack.length, (kept, freed)) {
+                packs.extend(pack.numbers().map(|(base, slots)| Freed { base, slots, ..own }));
+            }
         }
     }
     packs.sort_unstable_by_key(|pack| pack.base);

@@ -162,8 +162,11 @@ impl Course<'_> {
             let page = query.packs_behind(&self.vault.id, after.as_ref(), STEPS)?;
             let Some(last) = page.last() else { return Ok(Vec::new()) };
             after = Some(last.id);
-            let is_there =
-                |row: &&PackRow| row.home == PackHome::Object && row.state != PackState::Intended;
+            // What is given up for good may be gone already.
+            let is_there = |row: &&PackRow| {
+                row.home == PackHome::Object
+                    && matches!(row.state, PackState::Stored | PackState::Lost)
+            };
             let steps = page.iter().filter(is_there).map(|row| known(Expected::pack(row)));
             let steps: Vec<Step> = steps.collect::<Result<_>>()?;
             if !steps.is_empty() {

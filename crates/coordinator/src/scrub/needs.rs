@@ -10,7 +10,7 @@
 
 use holdfast_common::{Name, PointId, Result, VaultId, limits};
 use holdfast_ledger::row::{PackRow, PointRow};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 
 /// Where points and their reaches are, and who waits until what was read is paid for.
 pub(super) trait Reaches: Send {
@@ -119,7 +119,7 @@ async fn in_turn(reaches: &mut impl Reaches, point: &PointRow) -> Result<Result<
 }
 
 fn meets(reach: &Reach, packs: &[PackRow]) -> bool {
-    packs.iter().any(|row| reach.meets(ChunkNumber::from_u64(row.base), row.slots))
+    packs.iter().any(|row| reach.meets_any(row.numbers()))
 }
 
 /// Points that need an object: the first of them, and how many there are.
@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::crowd::{Crowd, VAULT, id, name, pack};
     use holdfast_common::{Code, Error};
+    use holdfast_repository::ChunkNumber;
 
     /// Points that each need the number that they are, and how they were asked for it.
     #[derive(Default)]

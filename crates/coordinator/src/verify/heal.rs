@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_repository::layout::{self, Object};
 use holdfast_storage::ObjectName;
 
 /// A whole copy, and the location it is from.
@@ -23,9 +24,19 @@ pub(super) async fn heal(
     name: &ObjectName,
     (from, bytes): &Good,
 ) -> bool {
-    let vault = &vault.row.name;
+    let (of, vault) = (&vault.row, &vault.row.name);
     if let Err(error) = house.ledger.peers().insist_on_epoch() {
         tracing::error!(object = %name, %location, %vault, %error, "not healed");
+        return false;
+    }
+    let query = house.ledger.query();
+    let is_collected = match layout::ObjectName::parse(name.as_str()) {
+        Ok(Object::Pack(pack)) => query.is_collected(&of.id, &pack),
+        Ok(Object::Point(point) | Object::Reach(point)) => query.is_point_gone(&point),
+        _ => Ok(false),
+    };
+    if is_collected.unwrap_or(true) {
+        tracing::warn!(object = %name, %location, %vault, "collected meanwhile; not healed");
         return false;
     }
     match store.replace(name, bytes.clone()).await {

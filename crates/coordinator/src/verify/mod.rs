@@ -8,6 +8,7 @@
 
 mod check;
 mod choice;
+mod collected;
 mod heal;
 mod lost;
 mod remember;
@@ -147,6 +148,7 @@ async fn run(
             walk.point(&point?).await?;
         }
         walk.packs().await?;
+        walk.collected().await?;
         walk.segments().await?;
         if request.is_everything() {
             walk.own(&all).await?;

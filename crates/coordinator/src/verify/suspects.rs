@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use holdfast_common::{Name, PointId};
 use holdfast_ledger::row::PackRow;
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 use holdfast_wire::v1;
 use std::ops::Range;
 
@@ -28,8 +28,8 @@ impl Home {
 pub(super) struct Suspects(Vec<Suspect>);
 
 struct Suspect {
-    base: ChunkNumber,
-    slots: u32,
+    /// The first number of each run, and how many.
+    numbers: Vec<(u64, u32)>,
     found: Range<usize>,
 }
 
@@ -40,14 +40,13 @@ impl Suspects {
 
     pub(super) fn note(&mut self, row: &PackRow, found: Range<usize>) {
         if !found.is_empty() {
-            let base = ChunkNumber::from_u64(row.base);
-            self.0.push(Suspect { base, slots: row.slots, found });
+            self.0.push(Suspect { numbers: row.numbers().collect(), found });
         }
     }
 
     /// The findings about packs of which the reach has a number.
     pub(super) fn needed_by(&self, reach: &Reach) -> Vec<Range<usize>> {
-        let is_needed = |suspect: &&Suspect| reach.meets(suspect.base, suspect.slots);
+        let is_needed = |suspect: &&Suspect| reach.meets_any(suspect.numbers.iter().copied());
         self.0.iter().filter(is_needed).map(|suspect| suspect.found.clone()).collect()
     }
 }
@@ -66,6 +65,7 @@ pub(super) fn name(findings: &mut [v1::Damage], found: Range<usize>, point: Poin
 mod tests {
     use super::*;
     use crate::crowd::name as called;
+    use holdfast_repository::ChunkNumber;
 
     fn pack(id: u8, base: u64, slots: u32) -> PackRow {
         PackRow { base, slots, ..crate::crowd::pack([id; 32]) }

@@ -24,22 +24,22 @@ use crate::{
 };
 use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::row::{DamageRow, PackHome, PackRow, PackState, PointRow};
-use holdfast_repository::{ChunkNumber, Reach};
+use holdfast_repository::Reach;
 use holdfast_wire::v1;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 pub(super) struct Walk<'a> {
-    house: &'a House,
-    vault: &'a Vault,
-    request: &'a Request,
-    tally: &'a mut v1::VerifyEvent,
+    pub(super) house: &'a House,
+    pub(super) vault: &'a Vault,
+    pub(super) request: &'a Request,
+    pub(super) tally: &'a mut v1::VerifyEvent,
     remembered: &'a mut Remembered,
     events: &'a Events,
     /// What the points need, all together.
-    reach: Arc<Reach>,
+    pub(super) reach: Arc<Reach>,
     /// What lies in each location that follows, of that.
     placed: HashMap<Name, Arc<Reach>>,
-    looked: Looked,
+    pub(super) looked: Looked,
     /// Points' objects that others may need: those found damaged, and those that were not looked at
     /// with their points wherever others need them.
     homes: HashMap<PointId, Home>,
@@ -109,9 +109,8 @@ impl<'a> Walk<'a> {
 
     /// The locations that follow and have a number of a pack.
     fn placed(&self, row: &PackRow) -> Vec<Name> {
-        let base = ChunkNumber::from_u64(row.base);
         let has = |(name, reach): (&Name, &Arc<Reach>)| {
-            reach.meets(base, row.slots).then(|| name.clone())
+            reach.meets_any(row.numbers()).then(|| name.clone())
         };
         self.placed.iter().filter_map(has).collect()
     }
@@ -335,9 +334,10 @@ fn told(damage: DamageRow, healed_from: Option<Name>) -> v1::Damage {
 /// stored.
 fn needed(page: Vec<PackRow>, reach: &Reach, is_everything: bool) -> Vec<PackRow> {
     let is_needed = |row: &PackRow| match row.state {
-        PackState::Intended => false,
+        // One that a point needs all the same is told of with the point.
+        PackState::Doomed | PackState::Intended => false,
         PackState::Stored if is_everything => true,
-        _ => reach.meets(ChunkNumber::from_u64(row.base), row.slots),
+        _ => reach.meets_any(row.numbers()),
     };
     page.into_iter().filter(is_needed).collect()
 }
@@ -353,7 +353,7 @@ mod tests {
     fn reach(numbers: &[u64]) -> Reach {
         let mut reach = Reach::new();
         for number in numbers {
-            reach.insert(ChunkNumber::from_u64(*number));
+            reach.insert(holdfast_repository::ChunkNumber::from_u64(*number));
         }
         reach
     }

@@ -53,6 +53,7 @@ impl ClaimEpoch {
             self.place(apply, member)?;
         }
         let suspended = self.suspend_locations(apply)?;
+        apply.end_rounds()?;
         apply.tables.put(&EpochRow {
             number: self.epoch,
             regions: self.regions.clone(),

@@ -1,7 +1,8 @@
 //! Commits a point: all of it or nothing. From here on it is promised to restore.
 
-use super::{Apply, Outcome, begin_session::remember_newest};
+use super::{Apply, Outcome, begin_session::remember_newest, rounds::insist_on_alive};
 use crate::{
+    level::COLLECTED,
     row::{
         PackRow, PackState, PointRow, PointState, RestoreRow, RunCounts, RunKind, RunRow, RunState,
         SessionRow, pack::pack_key, point::time_key,
@@ -29,6 +30,13 @@ pub struct CommitPoint {
     /// say.
     #[n(4)]
     pub revision: Option<u64>,
+    /// What its member had applied before it copied the session's reach into a checkpoint: from
+    /// there on the session counts as begun. Without it, it counts as before.
+    #[n(5)]
+    pub based: Option<u64>,
+    /// Up to which entry the reach was compared with what was doomed; it has nothing of it.
+    #[n(6)]
+    pub whole_at: Option<u64>,
 }
 
 impl CommitPoint {
@@ -43,11 +51,13 @@ impl CommitPoint {
                 let message = format!("the pack {id} was never announced");
                 return Err(Error::new(Code::PackMissing, message));
             };
+            insist_on_alive(&pack)?;
             apply.turn_pack(pack, PackState::Stored)?;
         }
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
+        apply.note_new_point(&point, false)?;
         match point.state {
             PointState::Checkpoint => self.go_on(apply, session, run),
             PointState::Complete | PointState::Partial => self.end(apply, &session, run, &point),
@@ -80,11 +90,13 @@ impl CommitPoint {
                 "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
-        let is_forgotten = apply.tables.raw(Table::Forgotten, point.id.as_bytes())?.is_some();
-        if is_forgotten || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some() {
+        if apply.is_point_given_up(&point.id)?
+            || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some()
+        {
             let message = format!("the point {} exists already", point.id);
             return Err(Error::new(Code::ResourceConflict, message));
         }
+        apply.insist_on_whole(&session.vault, self.whole_at)?;
         let vault = apply.vault(&session.vault)?;
         if vault.required.iter().any(|name| !point.locations.contains(name)) {
             return Err(Error::new(
@@ -106,10 +118,21 @@ impl CommitPoint {
         run: RunRow,
     ) -> Result<Outcome> {
         let lease_until = apply.time.plus(Duration::from_secs(limits::SESSION_LEASE_SECS));
-        apply.tables.put(&SessionRow { begun: apply.index, lease_until, ..session })?;
+        let begun = self.begun(apply, &session)?;
+        apply.tables.put(&SessionRow { begun, lease_until, ..session })?;
         let checkpoint = Some(self.point.id);
         apply.put_run(&RunRow { checkpoint, counts: self.counts.clone(), ..run })?;
         Ok(Outcome::At(apply.index))
+    }
+
+    /// What was answered after the reach was copied is not in the checkpoint, and may rely on what
+    /// was condemned before the checkpoint's own entry. So that entry is not what counts.
+    fn begun(&self, apply: &Apply<'_, '_>, session: &SessionRow) -> Result<u64> {
+        if apply.level()? < COLLECTED {
+            return Ok(apply.index);
+        }
+        let based = self.based.unwrap_or(0).min(apply.index);
+        Ok(based.max(session.begun))
     }
 
     /// The run goes on to the restore that the safety point is for.

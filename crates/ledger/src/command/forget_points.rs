@@ -166,8 +166,9 @@ impl OutlivedPoints {
         let despite = if despite { ", despite anomalies" } else { "" };
         let why =
             format!("the retention of {} at revision {}{despite}", self.policy, self.revision);
+        apply.list_leaving(&point.vault, &point.id)?;
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
-        apply.tables.put(&ForgottenRow { point, when, by, why })
+        apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
     }
 }
 
@@ -212,9 +213,9 @@ impl Apply<'_, '_> {
     }
 
     fn ties(&self) -> Result<Ties> {
-        let (mut ties, now) = (Ties::default(), self.time);
+        let (mut ties, now) = (Ties::at(self.level()?, self.time), self.time);
         self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
-        self.tables.look::<SessionRow>(&[], |session| ties.session(&session, now))?;
+        self.tables.look::<SessionRow>(&[], |session| ties.session(&session))?;
         self.tables.each(Table::RunOpen, &[], |(id, _)| {
             if let Some(run) = self.tables.row::<RunRow>(&id)? {
                 ties.open_run(&run);

@@ -8,6 +8,7 @@ use super::{
     Apply, Outcome,
     begin_session::{previous_point, remember_newest},
     conflict,
+    rounds::insist_on_alive,
 };
 use crate::{
     row::{
@@ -28,6 +29,10 @@ pub struct ImportPoint {
     /// Packs that it needs and that the ledger does not know, or not as stored.
     #[n(1)]
     pub packs: Vec<PackRow>,
+    /// Up to which entry whoever looked knew what was doomed: what is doomed since may be what the
+    /// point needs. Members of older levels do not say.
+    #[n(2)]
+    pub whole_at: Option<u64>,
 }
 
 impl ImportPoint {
@@ -37,7 +42,7 @@ impl ImportPoint {
             return Ok(Outcome::Unchanged);
         }
         // What was forgotten stays forgotten, wherever its objects turn up.
-        if apply.tables.raw(Table::Forgotten, self.point.id.as_bytes())?.is_some() {
+        if apply.is_point_given_up(&self.point.id)? {
             return Ok(Outcome::Unchanged);
         }
         let mut vault = apply.vault(&self.point.vault)?;
@@ -46,6 +51,7 @@ impl ImportPoint {
             let message = format!("the point's agent {} was never enrolled", self.point.agent);
             return Err(Error::new(Code::AgentMissing, message));
         }
+        apply.insist_on_whole(&self.point.vault, self.whole_at)?;
         for pack in &self.packs {
             self.take_pack(apply, pack)?;
             vault.next_number = vault.next_number.max(apply.number_behind(pack)?);
@@ -56,6 +62,7 @@ impl ImportPoint {
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;
+        apply.note_new_point(&point, true)?;
         self.end_run(apply, &point)?;
         Ok(Outcome::At(apply.index))
     }
@@ -66,11 +73,19 @@ impl ImportPoint {
         }
         let known = apply.tables.row::<PackRow>(&pack_key(&pack.vault, &pack.id))?;
         let state = known.as_ref().map_or(PackState::Intended, |known| known.state);
-        if known.is_some_and(|known| known.base != pack.base || known.slots != pack.slots) {
+        if known.as_ref().is_some_and(|known| known.base != pack.base || known.slots != pack.slots)
+        {
             let message = format!("the pack {} has other numbers here", pack.id);
             return Err(conflict(message));
         }
-        apply.turn_pack(PackRow { state, ..pack.clone() }, PackState::Stored)
+        match &known {
+            Some(known) => insist_on_alive(known)?,
+            None => apply.insist_on_living_name(&pack.vault, &pack.id)?,
+        }
+        let taken = known.and_then(|known| known.taken);
+        let (doomed, into) = (None, None);
+        let pack = PackRow { state, doomed, taken, into, ..pack.clone() }.spared();
+        apply.turn_pack(pack, PackState::Stored)
     }
 
     /// The run that made it has a row here, or gets one.

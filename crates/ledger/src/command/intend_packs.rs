@@ -3,6 +3,7 @@
 use super::{
     Apply, Outcome,
     numbers::{epoch_bits, reserve},
+    rounds::insist_on_alive,
 };
 use crate::row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
@@ -41,18 +42,19 @@ impl IntendPacks {
         let prefix = epoch_bits(apply.epoch()?.map_or(FIRST_EPOCH, |row| row.number));
         let mut bases = Vec::with_capacity(self.packs.len());
         for pack in &self.packs {
-            if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
-                let message = format!("a pack of {} slots is not possible", pack.slots);
-                return Err(Error::new(Code::PackRefused, message));
-            }
+            insist_on_slots(pack)?;
             let key = pack_key(&vault.id, &pack.id);
             if let Some(known) = apply.tables.row::<PackRow>(&key)? {
+                insist_on_alive(&known)?;
                 bases.push(known.base);
+                let known = apply.owned_by(session.id, known)?;
+                apply.tables.put(&known)?;
                 continue;
             }
+            apply.insist_on_living_name(&vault.id, &pack.id)?;
             let base = prefix | vault.next_number;
             bases.push(base);
-            apply.tables.put(&PackRow {
+            apply.put_pack(&PackRow {
                 id: pack.id,
                 vault: vault.id,
                 kind: pack.kind,
@@ -64,10 +66,23 @@ impl IntendPacks {
                 state: PackState::Intended,
                 home: pack.home,
                 digest: pack.digest,
+                condemned: None,
+                doomed: None,
+                live: None,
+                taken: None,
+                into: None,
             })?;
             vault = reserve(vault, pack.slots)?;
         }
         apply.tables.put(&vault)?;
         Ok(Outcome::Bases(bases))
     }
+}
+
+pub(super) fn insist_on_slots(pack: &IntendedPack) -> Result<()> {
+    if pack.slots == 0 || pack.slots as usize > limits::PACK_SLOTS_MAX {
+        let message = format!("a pack of {} slots is not possible", pack.slots);
+        return Err(Error::new(Code::PackRefused, message));
+    }
+    Ok(())
 }

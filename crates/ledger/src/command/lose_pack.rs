@@ -27,7 +27,7 @@ impl LosePack {
         let Some(pack) = apply.tables.row::<PackRow>(&pack_key(&self.vault, &self.pack))? else {
             return Err(Error::new(Code::PackMissing, "there is no such pack"));
         };
-        if pack.state == PackState::Lost {
+        if matches!(pack.state, PackState::Lost | PackState::Doomed) {
             return Ok(Outcome::Unchanged);
         }
         apply.turn_pack(pack, PackState::Lost)?;
@@ -40,7 +40,7 @@ impl Apply<'_, '_> {
     /// Writes what a pack is from now on, and keeps the list of lost ones true.
     pub(super) fn turn_pack(&mut self, pack: PackRow, state: PackState) -> Result<()> {
         let (key, before) = (pack.key(), pack.state);
-        self.tables.put(&PackRow { state, ..pack })?;
+        self.put_pack(&PackRow { state, ..pack })?;
         match (before == PackState::Lost, state == PackState::Lost) {
             (_, true) => self.list_lost(&key),
             (true, false) => {

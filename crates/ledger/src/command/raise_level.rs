@@ -4,7 +4,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    level::RETENTION,
+    level::{COLLECTED, RETENTION},
     row::{LevelRow, level::LEVEL_KEY},
 };
 use holdfast_common::Result;
@@ -36,6 +36,9 @@ impl RaiseLevel {
             apply.hold_all_of_revoked()?;
             apply.list_all_lost()?;
             apply.upset_rules()?;
+        }
+        if (before + 1..=self.level).contains(&COLLECTED) {
+            apply.list_all_leaving()?;
         }
         Ok(Outcome::Done)
     }

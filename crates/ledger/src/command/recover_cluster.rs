@@ -128,6 +128,7 @@ impl RecoverCluster {
 
 /// Whoever worked under a session or a run has lost those who knew of it.
 fn end_everything(apply: &mut Apply<'_, '_>) -> Result<()> {
+    apply.end_rounds()?;
     while let Some((key, _)) = apply.tables.scan(Table::Session, &[], 1)?.pop() {
         apply.tables.remove(Table::Session, &key);
     }

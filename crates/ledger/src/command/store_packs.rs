@@ -3,7 +3,7 @@
 //! What was put before a location became required lies in the others only. It is refused then, and
 //! whoever put it puts it again.
 
-use super::{Apply, Outcome};
+use super::{Apply, Outcome, rounds::insist_on_alive};
 use crate::row::{PackRow, PackState, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId};
 use minicbor::{Decode, Encode};
@@ -30,6 +30,8 @@ impl StorePacks {
                 let message = format!("the pack {id} was never announced");
                 return Err(Error::new(Code::PackMissing, message));
             };
+            insist_on_alive(&pack)?;
+            let pack = apply.owned_by(session.id, pack)?;
             apply.turn_pack(pack, PackState::Stored)?;
         }
         Ok(Outcome::Done)

@@ -3,16 +3,18 @@
 use super::{Rules, Ties};
 use crate::{
     command::parted,
+    level::COLLECTED,
     pages::Pages,
     query::{Query, decoded},
     row::{
         ClassRow, ForgottenRow, HoldRow, PackRow, PointRow, PolicyRow,
+        collection::inline_prefix,
         retention::{UPSET_KEY, Upset},
     },
     tables::{Table, full_key},
 };
 use core::time::Duration;
-use holdfast_common::{HoldId, PointId, Result, Timestamp, VaultId, record};
+use holdfast_common::{HoldId, PackId, PointId, Result, Timestamp, VaultId, record};
 
 impl<'a> Query<'a> {
     /// What is left of a point that was forgotten.
@@ -74,9 +76,20 @@ impl<'a> Query<'a> {
         keys.map(move |row| query.row(&row?.0)).filter_map(Result::transpose)
     }
 
-    /// Packs that lie inside the object of a point. It walks over all packs of the vault.
+    /// Packs that lie inside the object of a point. Below the level that lists them it walks over
+    /// all packs of the vault.
     pub fn packs_within(&self, vault: &VaultId, point: &PointId) -> Result<Vec<PackRow>> {
         let mut within = Vec::new();
+        if self.level()? >= COLLECTED {
+            let prefix = inline_prefix(vault, point);
+            for key in Pages::over(self.kv, Table::InlinePack, &prefix, None) {
+                let (key, _) = key?;
+                let id = PackId::from_slice(&key[prefix.len()..])?;
+                let pack = self.pack(vault, &id)?;
+                within.extend(pack.filter(|pack| pack.home.is_within(point)));
+            }
+            return Ok(within);
+        }
         for pack in Pages::over(self.kv, Table::Pack, vault.as_bytes(), None) {
             let pack: PackRow = decoded(pack?)?;
             if pack.home.is_within(point) {
@@ -111,9 +124,9 @@ impl<'a> Query<'a> {
 
     /// What keeps points beside the rules, from whoever waits so long after the end of a hold.
     pub fn ties(&self, now: Timestamp, grace: Duration) -> Result<Ties> {
-        let mut ties = Ties::default();
+        let mut ties = Ties::at(self.level()?, now);
         self.holds()?.into_iter().for_each(|hold| ties.hold(hold, now, grace));
-        self.sessions()?.iter().for_each(|session| ties.session(session, now));
+        self.sessions()?.iter().for_each(|session| ties.session(session));
         self.open_runs()?.iter().for_each(|run| ties.open_run(run));
         for point in self.newest_points() {
             ties.newest(point?.id);

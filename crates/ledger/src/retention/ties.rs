@@ -3,6 +3,7 @@
 //! Made of rows, by whoever plans and again when a plan is carried out.
 
 use super::Reason;
+use crate::level::COLLECTED;
 use crate::row::{Held, HoldRow, PointRow, RunRow, SessionKind, SessionRow};
 use core::time::Duration;
 use holdfast_common::{AgentId, Name, PointId, Timestamp};
@@ -16,6 +17,8 @@ pub struct Ties {
     agents: BTreeMap<AgentId, String>,
     used: BTreeSet<PointId>,
     newest: BTreeSet<PointId>,
+    /// Set below the level of collection: sessions hold as long as their leases last then.
+    leases_at: Option<Timestamp>,
 }
 
 /// One of them, and what is to be said of it.
@@ -26,6 +29,11 @@ pub struct Tie {
 }
 
 impl Ties {
+    /// Of a ledger at a level.
+    pub fn at(level: u32, now: Timestamp) -> Self {
+        Self { leases_at: (level < COLLECTED).then_some(now), ..Self::default() }
+    }
+
     pub fn hold(&mut self, hold: HoldRow, now: Timestamp, grace: Duration) {
         if !hold.keeps(now, grace) {
             return;
@@ -37,10 +45,10 @@ impl Ties {
         };
     }
 
-    /// A session holds what it reads, and what it goes on from. One whose lease ran out holds
-    /// nothing: it is gone, or its run is open still.
-    pub fn session(&mut self, session: &SessionRow, now: Timestamp) {
-        if session.lease_until < now {
+    /// A session holds what it reads, and what it goes on from, until an entry ends it. That its
+    /// lease ran out says nothing: another leader's clock may be behind, and renew it.
+    pub fn session(&mut self, session: &SessionRow) {
+        if self.leases_at.is_some_and(|now| session.lease_until < now) {
             return;
         }
         match session.kind {
@@ -49,8 +57,12 @@ impl Ties {
         };
     }
 
-    /// A run that has not ended holds what it restores.
+    /// A run that has not ended holds what it restores, and its newest checkpoint: what its session
+    /// was told before that is in no other reach.
     pub fn open_run(&mut self, run: &RunRow) {
+        if self.leases_at.is_none() {
+            self.used.extend(run.checkpoint);
+        }
         if let Some(restore) = &run.restore {
             self.used.insert(restore.point);
         }
@@ -79,9 +91,10 @@ fn tie(reason: Reason, why: &str) -> Tie {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{SessionId, VaultId};
+    use crate::row::SourceSpec;
+    use holdfast_common::{RunId, SessionId, VaultId};
 
-    fn session(kind: SessionKind, lease_until: i64) -> SessionRow {
+    fn session(kind: SessionKind) -> SessionRow {
         SessionRow {
             id: SessionId::from_bytes([1; 16]),
             kind,
@@ -89,25 +102,38 @@ mod tests {
             run: None,
             agent: None,
             begun: 1,
-            lease_until: Timestamp::from_nanos(lease_until),
+            lease_until: Timestamp::ZERO,
             point: PointId::from_bytes([3; 16]),
             previous: Some(PointId::from_bytes([4; 16])),
         }
     }
 
     #[test]
-    fn a_reader_uses_its_point_and_a_backup_what_it_goes_on_from_while_the_lease_lasts() {
-        let now = Timestamp::from_nanos(10);
-        for (kind, lease_until, used) in [
-            (SessionKind::Read, 10, Some(3)),
-            (SessionKind::Write, 10, Some(4)),
-            (SessionKind::Read, 9, None),
-            (SessionKind::Write, 9, None),
-        ] {
-            let mut ties = Ties::default();
-            ties.session(&session(kind, lease_until), now);
-            let used = used.map(|byte| PointId::from_bytes([byte; 16]));
-            assert_eq!(ties.used.into_iter().collect::<Vec<_>>(), Vec::from_iter(used));
+    fn a_backup_that_goes_on_uses_its_newest_checkpoint() {
+        let id = [7; 16];
+        let source = SourceSpec::Files {
+            paths: Vec::new(),
+            exclude: Vec::new(),
+            one_file_system: false,
+            include: None,
+        };
+        let (run, agent) = (RunId::from_bytes(id), AgentId::from_bytes(id));
+        let run = RunRow::backup(run, agent, VaultId::from_bytes(id), source);
+        let mut ties = Ties::default();
+        ties.open_run(&RunRow { checkpoint: Some(PointId::from_bytes(id)), ..run });
+        assert_eq!(Vec::from_iter(ties.used), [PointId::from_bytes(id)]);
+    }
+
+    #[test]
+    fn a_reader_uses_its_point_and_a_backup_what_it_goes_on_from_whatever_its_lease_says() {
+        for (kind, used) in [(SessionKind::Read, 3), (SessionKind::Write, 4)] {
+            let mut ties = Ties::at(COLLECTED, Timestamp::from_nanos(10));
+            ties.session(&session(kind));
+            assert_eq!(Vec::from_iter(ties.used), [PointId::from_bytes([used; 16])]);
+            // Members of an older level compute it so.
+            let mut ties = Ties::at(COLLECTED - 1, Timestamp::from_nanos(10));
+            ties.session(&session(kind));
+            assert!(ties.used.is_empty());
         }
     }
 }

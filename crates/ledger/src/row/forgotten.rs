@@ -20,6 +20,9 @@ pub struct ForgottenRow {
     pub by: Actor,
     #[n(3)]
     pub why: String,
+    /// Its objects were seen gone from every location then.
+    #[n(4)]
+    pub gone: Option<Timestamp>,
 }
 
 row!(ForgottenRow, Forgotten, "forgotten point", |row| row.point.id.as_bytes());

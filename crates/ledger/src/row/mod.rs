@@ -5,6 +5,7 @@ pub mod agent;
 pub mod bundle;
 pub mod check;
 pub mod cluster;
+pub mod collection;
 pub mod copies;
 pub mod epoch;
 pub mod finding;
@@ -30,6 +31,9 @@ pub use agent::{AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
+pub use collection::{
+    CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, Repacked, Stage,
+};
 pub use copies::{CopyProblem, CopyRow, CopyState};
 pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
@@ -40,7 +44,7 @@ pub use level::LevelRow;
 pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
-pub use pack::{PackHome, PackRow, PackState, SegmentRow};
+pub use pack::{PackHome, PackRow, PackState, SegmentRow, TakenRun};
 pub use point::{PointRow, PointState};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
 pub use resource::{

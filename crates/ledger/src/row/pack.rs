@@ -1,7 +1,7 @@
 //! A pack that is stored or about to be. The row exists before the first byte is written.
 
 use super::row;
-use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, VaultId};
+use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum PackState {
     /// No location has it whole; only a restore may still look for it.
     #[n(3)]
     Lost,
+    /// Nobody needs it: its objects may go at any moment, and its name is never used again.
+    #[n(4)]
+    Doomed,
 }
 
 /// Where its bytes lie.
@@ -63,6 +66,58 @@ pub struct PackRow {
     /// BLAKE3 of everything before the footer: with it the footer opens without the frames.
     #[cbor(n(10), with = "minicbor::bytes")]
     pub digest: [u8; 32],
+    /// The round that found that nobody needs it. Offers are answered as if it were absent.
+    #[n(11)]
+    pub condemned: Option<u64>,
+    #[n(12)]
+    pub doomed: Option<Timestamp>,
+    /// It was condemned though points need some of it: it goes by being packed anew, or stays.
+    #[n(13)]
+    pub live: Option<bool>,
+    /// Numbers of other packs that its frames answer to besides their own.
+    #[n(14)]
+    pub taken: Option<Vec<TakenRun>>,
+    /// The pack that has taken over what any point needs of it.
+    #[n(15)]
+    pub into: Option<PackId>,
+}
+
+/// Numbers in a row that frames in a row took over.
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TakenRun {
+    #[n(0)]
+    pub number: u64,
+    #[n(1)]
+    pub slot: u32,
+    #[n(2)]
+    pub count: u32,
+}
+
+impl PackRow {
+    /// Whether its bytes are, or were, somewhere for whoever needs them.
+    pub fn may_be_read(&self) -> bool {
+        matches!(self.state, PackState::Stored | PackState::Lost)
+    }
+
+    /// Every number that its frames answer to, in runs: the first of each, and how many.
+    pub fn numbers(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let taken = self.taken().iter().map(|run| (run.number, run.count));
+        std::iter::once((self.base, self.slots)).chain(taken)
+    }
+
+    pub fn taken(&self) -> &[TakenRun] {
+        self.taken.as_deref().unwrap_or_default()
+    }
+
+    /// Nobody's garbage any more.
+    pub fn spared(self) -> Self {
+        Self { condemned: None, live: None, ..self }
+    }
+
+    /// Whether what is backed up from now on may rely on it.
+    pub fn is_offered(&self) -> bool {
+        self.state == PackState::Stored && self.condemned.is_none()
+    }
 }
 
 /// Packs are found by vault, then id.

@@ -14,7 +14,9 @@ use proptest::test_runner::TestCaseError;
 use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) mod checking;
+pub(crate) mod collecting;
 pub(crate) mod copying;
+mod frozen;
 pub(crate) mod keys;
 pub(crate) mod locking;
 pub(crate) mod members;
@@ -22,6 +24,7 @@ pub(crate) mod recovering;
 pub(crate) mod retaining;
 
 pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
+pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
 
 pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -85,6 +88,10 @@ impl Story {
         Query::over(&self.kv)
     }
 
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+
     /// How many rows a table has, those that lead nowhere too.
     pub(crate) fn rows_in(&self, table: Table) -> usize {
         self.kv.scan(&[table as u8], None, usize::MAX).unwrap().len()
@@ -116,6 +123,14 @@ impl Story {
     #[track_caller]
     pub(crate) fn done(&mut self, actor: Actor, command: impl Into<Command>) -> Outcome {
         self.apply(actor, command.into()).into_result().unwrap()
+    }
+
+    pub(crate) fn said(
+        &mut self,
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> holdfast_common::Result<Outcome> {
+        self.apply(actor, command.into()).into_result()
     }
 
     #[track_caller]
@@ -312,6 +327,8 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
         revision: None,
+        based: None,
+        whole_at: None,
     }
 }
 
@@ -434,8 +451,10 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     for vault in query.vaults().unwrap() {
         let mut packs = query.packs(&vault.id, None).unwrap();
         packs.sort_by_key(|pack| pack.base & SEQUENCE);
-        // A recovery leaves numbers out that may have been given before.
-        let has_gaps = !query.recoveries().unwrap().is_empty();
+        // A recovery leaves numbers out that may have been given before, and collection those of
+        // packs that went.
+        let has_gaps = !query.recoveries().unwrap().is_empty()
+            || query.collection(&vault.id).unwrap().is_some();
         let mut next = 0;
         for pack in packs {
             let sequence = pack.base & SEQUENCE;
@@ -449,6 +468,7 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     checking::check_invariants(query)?;
     members::check_invariants(query)?;
     retaining::check_invariants(query)?;
+    collecting::check_invariants(query)?;
     let head = query.audit_head().unwrap();
     let rows = query.audit(0, 10_000).unwrap();
     let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
@@ -521,35 +541,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
         ("rewrap_keys", rewrap_keys(1).into()),
         ("place_points", place_points(&[3, 4]).into()),
     ];
+    // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
+    let later = [later, collecting::samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
-}
-
-/// All keys of the founded cluster under another KEK; of its one vault the given version.
-pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
-    let key_object = vec![15].into();
-    RewrapKeys {
-        kek: [12; 16],
-        ca_key_wrapped: vec![13].into(),
-        recovery_key_wrapped: vec![14].into(),
-        kek_derivation: Some(vec![16].into()),
-        vaults: vec![RewrappedVault { vault: ids::vault(), version, key_object }],
-        change: None,
-    }
-}
-
-pub(crate) fn export_bundle(number: u8) -> ExportBundle {
-    let keys = vec![BundledKey { vault: ids::vault(), version: 1 }];
-    ExportBundle { bundle: [number; 32], keys }
-}
-
-pub(crate) fn line(name: &str, command: &Command) -> String {
-    let bytes = holdfast_common::record::to_bytes(command);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{name} {hex}")
-}
-
-pub(crate) fn unhex(hex: &str) -> Vec<u8> {
-    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digit).collect()
 }

@@ -43,8 +43,13 @@ pub(crate) fn import(who: u8, number: u8, base: u64) -> ImportPoint {
         state: PackState::Stored,
         home: intended.home,
         digest: intended.digest,
+        condemned: None,
+        live: None,
+        taken: None,
+        into: None,
+        doomed: None,
     };
-    ImportPoint { point, packs: vec![pack] }
+    ImportPoint { point, packs: vec![pack], whole_at: None }
 }
 
 pub(crate) fn lose(agent: AgentId, index: u64) -> LoseHistory {

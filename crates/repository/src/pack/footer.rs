@@ -111,6 +111,19 @@ impl Footer {
         })
     }
 
+    /// The same under numbers that frames in a row took over from others: as if the pack had begun
+    /// so far before the first of them.
+    pub fn taken_locations(
+        &self,
+        pack: PackId,
+        home: Home,
+        (number, first, count): (ChunkNumber, Slot, u32),
+    ) -> impl Iterator<Item = (ChunkId, ChunkLocation)> {
+        let base = ChunkNumber::from_u64(number.as_u64().wrapping_sub(u64::from(first.as_u16())));
+        let rows = self.locations(pack, home, base).skip(first.as_index());
+        rows.take(count as usize)
+    }
+
     fn parse(plaintext: &[u8], span: FrameSpan) -> Result<Self, Defect> {
         let mut fields = Fields::new(plaintext);
         let count = bounded_count(&mut fields, ROW_BYTES, limits::PACK_SLOTS_MAX)?;

@@ -21,6 +21,11 @@ pub use footer::{Footer, FooterOpener, FooterRow, FooterSealer, FrameSpan, Taken
 pub use header::{HeaderRead, PackHeader, read_header};
 pub use view::PackView;
 
+/// The size of an object with so many bytes of capsules, each with its length, and frames.
+pub(crate) fn object_bytes(bytes: usize, frames: usize, taken: usize) -> usize {
+    OPENING_BYTES + bytes + footer::field_bytes(frames, taken) + TAIL_BYTES
+}
+
 use crate::defect::Form;
 use holdfast_common::Code;
 

@@ -6,11 +6,13 @@
 
 mod check;
 mod clear;
+mod collect;
 mod golden;
 mod hostile;
 mod layout;
 mod pack;
 mod point;
 mod reach;
+mod remake;
 mod segment;
 mod vault_object;

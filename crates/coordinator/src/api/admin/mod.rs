@@ -3,6 +3,7 @@
 mod bundle;
 mod checks;
 mod cluster;
+mod collection;
 mod copies;
 mod failback;
 mod keys;
@@ -54,6 +55,7 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
 #[tonic::async_trait]
 impl Admin for AdminService {
     type FailbackRegionStream = Events<v1::FailbackRegionEvent>;
+    type PlanCollectionStream = Events<v1::PlanCollectionEvent>;
     type PlanRetentionStream = Events<v1::RetentionEvent>;
     type FollowRunStream = Events<v1::RunEvent>;
     type VerifyObjectsStream = Events<v1::VerifyEvent>;
@@ -453,6 +455,37 @@ impl Admin for AdminService {
     ) -> Answer<v1::ReleaseHoldResponse> {
         let actor = caller(&request).actor();
         answer(retention::release_hold(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn plan_collection(
+        &self,
+        request: Request<v1::PlanCollectionRequest>,
+    ) -> Answer<Events<v1::PlanCollectionEvent>> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        let (events, receiver) = mpsc::channel(8);
+        let (house, token) = (self.house.clone(), self.tasks.token().clone());
+        self.tasks.spawn("collection plan", OnError::Log, async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = events.closed() => {}
+                () = collection::plan(&house, request.into_inner(), &events) => {}
+            }
+            Ok(())
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn collect(&self, request: Request<v1::CollectRequest>) -> Answer<v1::CollectResponse> {
+        let actor = caller(&request).actor();
+        answer(collection::begin(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn list_collections(
+        &self,
+        request: Request<v1::ListCollectionsRequest>,
+    ) -> Answer<v1::ListCollectionsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(collection::list(&self.house, request.get_ref()).await)
     }
 
     async fn list_audit(

@@ -144,6 +144,7 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(house.kek_watch.alarm(house))
         .chain(shared_places(house))
         .chain(follow::alarm(house))
+        .chain(super::collection::stuck(house))
         .collect()
 }
 
@@ -169,6 +170,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
     alarms.extend(disabled(house)?);
+    alarms.extend(super::collection::alarms(house)?);
     alarms.extend(copies::alarms(house)?);
     alarms.extend(locks::alarms(house)?);
     alarms.extend(checks::alarms(house)?);

@@ -8,7 +8,7 @@ mod sharing;
 
 use super::{Catalog, Progress};
 use holdfast_common::Code;
-use holdfast_ledger::row::PackState;
+use holdfast_ledger::row::{PackRow, PackState, TakenRun};
 use holdfast_repository::layout;
 use scene::{LONG, VAULT, Vaulted, chunk, run};
 use std::{
@@ -255,5 +255,35 @@ fn what_is_being_settled_is_found_all_the_while() {
         assert!(catalog.read().fresh.is_empty() && catalog.read().settling.is_none());
         assert_eq!(vault.settled.load(Relaxed), 2);
         assert_eq!(catalog.find(&chunk(1)).unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn numbers_that_a_pack_took_over_are_found_by_its_row_and_from_segments() {
+    run(async {
+        let vault = Vaulted::new();
+        let catalog = vault.restart();
+        vault.load(&catalog).await;
+        vault.store(&[chunk(9)]).await;
+        let (row, footer) = vault.store(&[chunk(1), chunk(2), chunk(3)]).await;
+        let taken = Some(vec![TakenRun { number: 7, slot: 1, count: 2 }]);
+        let row = PackRow { taken, ..row };
+        catalog.add(&row, &footer);
+        let numbers = |catalog: &Catalog, of| -> Vec<u64> {
+            let places = catalog.find(&chunk(of)).unwrap();
+            let mut all: Vec<_> =
+                places.iter().map(|place| place.number().unwrap().as_u64()).collect();
+            all.sort_unstable();
+            assert!(places.iter().all(|place| place.pack == row.id));
+            all
+        };
+        assert_eq!(numbers(&catalog, 1), [row.base]);
+        assert_eq!(numbers(&catalog, 2), [7, row.base + 1]);
+        assert_eq!(numbers(&catalog, 3), [8, row.base + 2]);
+        vault.settle(&catalog).await.unwrap();
+        lose_files(&vault);
+        let catalog = vault.restart();
+        vault.load(&catalog).await;
+        assert_eq!(numbers(&catalog, 2), [7, row.base + 1], "from its segment");
     });
 }

@@ -88,6 +88,11 @@ impl Vaulted {
         self.store.put_new(&name, pack.bytes.clone()).await.unwrap();
         let view = PackView::parse(&VAULT, pack.bytes.clone()).unwrap();
         let row = PackRow {
+            condemned: None,
+            live: None,
+            taken: None,
+            into: None,
+            doomed: None,
             id: pack.id,
             vault: VAULT,
             kind: 1,

@@ -10,7 +10,7 @@ use crate::{house::House, places::Place};
 use bytes::Bytes;
 use holdfast_common::{Code, PointId, SystemClock, VaultId, limits};
 use holdfast_keyring::identity::IdentityKey;
-use holdfast_ledger::row::{PackHome, PackRow, PackState, VaultRow};
+use holdfast_ledger::row::{GoneRow, PackHome, PackRow, PackState, VaultRow};
 use holdfast_repository::layout::{self, ObjectName};
 use holdfast_storage::{
     MemoryStore, Meter, ObjectStore, Unreliable,
@@ -333,6 +333,27 @@ async fn unreliable_locations_are_filled_in_the_end_and_never_with_damage() {
         let held = holds(&places[2].1).await;
         assert_eq!(held.len(), objects.len() + 1, "seed {seed}");
         assert!(objects.iter().all(|(name, bytes)| held[name.as_str()] == bytes), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_collected_is_brought_back_by_nobody() {
+    let scene = Scene::new();
+    let (from, to) = ([place("near").await], place("far").await);
+    let objects = packs(0..3);
+    put_all(&from[0], &objects).await;
+    let id = |(name, _): &Object| {
+        let layout::Object::Pack(id) = name.object() else { unreachable!() };
+        id
+    };
+    let doomed = crate::crowd::pack(*id(&objects[0]).as_bytes());
+    let (vault, when) = (doomed.vault, holdfast_common::Timestamp::ZERO);
+    scene.know(&PackRow { state: PackState::Doomed, ..doomed });
+    scene.know(&GoneRow { vault, pack: id(&objects[1]), when });
+    let filled = scene.fill(&from, &to).await.unwrap();
+    assert_eq!((filled.objects, filled.lacks.count, filled.left.count), (1, 0, 0));
+    for (object, is_there) in objects.iter().zip([false, false, true]) {
+        assert_eq!(to.1.head(&stored(&object.0)).await.unwrap().is_some(), is_there);
     }
 }
 

@@ -122,7 +122,17 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::NoteLocks(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
-        | Command::CertifyMember(_) => None,
+        | Command::CertifyMember(_)
+        | Command::BeginCollection(_)
+        | Command::CondemnPacks(_)
+        | Command::SealCollection(_)
+        | Command::ClearCollection(_)
+        | Command::SparePacks(_)
+        | Command::IntendRepack(_)
+        | Command::RepackPacks(_)
+        | Command::DoomPacks(_)
+        | Command::BuryPacks(_)
+        | Command::EndCollection(_) => None,
     }
 }
 

@@ -20,6 +20,7 @@ mod regions;
 mod returning;
 pub(crate) mod scene;
 mod settling;
+mod silence;
 mod storm;
 mod three_regions;
 mod witness;

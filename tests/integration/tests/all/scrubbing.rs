@@ -357,7 +357,7 @@ fn other_keys_under_the_name_of_those_in_use_are_put_aside_and_the_right_ones_ta
         let kept = Objects::of(location).below("aside").into_iter();
         kept.map(|path| fs::read(path).unwrap()).collect()
     };
-    assert_eq!(kept(&far), [others.clone()]);
+    assert_eq!(kept(&far), vec![others.clone()]);
     // In one that is in use.
     fs::remove_file(path("main")).unwrap();
     write(&path("main"), &others);

@@ -143,7 +143,8 @@ mod tests {
             listed(1, 1_795_326_420, Some("nightly")),
         ];
         let calendar = Calendar::of(&Listing { points, latest: None });
-        let times = ["2026-11-22T05-47-00Z", "2026-11-22T05-47-00Z-02020202", "2026-11-23T05-47-00Z"];
+        let times =
+            ["2026-11-22T05-47-00Z", "2026-11-22T05-47-00Z-02020202", "2026-11-23T05-47-00Z"];
         assert_eq!(names(calendar.by_time()), times);
         assert_eq!(find(calendar.by_time(), times[1]), Some(PointId::from_bytes([2; 16])));
         assert_eq!(find(calendar.by_time(), "2026"), None);

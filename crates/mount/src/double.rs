@@ -86,7 +86,8 @@ impl Made {
             }
         };
         let chunks = stream.chunks(chunk_bytes).map(|chunk| self.chunk(chunk)).collect();
-        let range = |(at, length): (usize, usize)| Range { offset: at as u64, length: length as u64 };
+        let range =
+            |(at, length): (usize, usize)| Range { offset: at as u64, length: length as u64 };
         let ranges = data.map(|data| data.into_iter().map(range).collect());
         let content = Content {
             profile: Profile::ContentDefined,

@@ -100,12 +100,7 @@ impl Layout {
 
     /// The parts of chunks that hold `length` bytes from `offset` on, in order; what is between
     /// them is zeros. Behind the end of the file there is nothing.
-    pub(crate) fn parts(
-        &self,
-        offset: u64,
-        length: usize,
-        list: Lists<'_>,
-    ) -> Result<Vec<Part>> {
+    pub(crate) fn parts(&self, offset: u64, length: usize, list: Lists<'_>) -> Result<Vec<Part>> {
         let end = offset.saturating_add(length as u64).min(self.size);
         let mut parts = Vec::new();
         let first = self.ranges.partition_point(|span| span.offset + span.length <= offset);
@@ -121,12 +116,7 @@ impl Layout {
     }
 
     /// The chunks that come from a place of the file on, until they hold so much.
-    pub(crate) fn after(
-        &self,
-        offset: u64,
-        bytes: u64,
-        list: Lists<'_>,
-    ) -> Result<Vec<ChunkRef>> {
+    pub(crate) fn after(&self, offset: u64, bytes: u64, list: Lists<'_>) -> Result<Vec<ChunkRef>> {
         let next = self.ranges.iter().find(|span| span.offset + span.length > offset);
         let Some(span) = next else { return Ok(Vec::new()) };
         let from = span.stream + offset.saturating_sub(span.offset);

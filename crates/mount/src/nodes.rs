@@ -24,8 +24,15 @@ pub(crate) enum Place {
     /// The directory that all of those are in.
     Shelf,
     /// A name that leads elsewhere; its directory is one of those above.
-    Pointer { of: Arc<str>, target: Arc<str> },
-    Entry { point: PointId, path: Arc<[u8]>, group: Option<u64> },
+    Pointer {
+        of: Arc<str>,
+        target: Arc<str>,
+    },
+    Entry {
+        point: PointId,
+        path: Arc<[u8]>,
+        group: Option<u64>,
+    },
 }
 
 /// What a `stat` tells of it, and what saves asking again.

@@ -25,11 +25,8 @@ pub trait Point: Send + Sync {
 
     /// Opens chunks, each authentic and what its id says. `each` hears of every one of them once,
     /// unless the whole fails.
-    fn open(
-        &self,
-        chunks: &[ChunkRef],
-        each: &mut dyn FnMut(usize, Result<Vec<u8>>),
-    ) -> Result<()>;
+    fn open(&self, chunks: &[ChunkRef], each: &mut dyn FnMut(usize, Result<Vec<u8>>))
+    -> Result<()>;
 
     /// Says that the point is still being read.
     fn keep(&self) -> Result<()>;

@@ -71,10 +71,14 @@ fn memory_has_a_bound_however_many_read() {
         }
     });
     let state = lock(&cache.state);
-    let kept: usize = state.chunks.values().map(|slot| match slot {
-        Slot::Here { bytes, .. } => weight(bytes.len()),
-        Slot::Coming(_) => panic!("nothing is on its way any more"),
-    }).sum();
+    let kept: usize = state
+        .chunks
+        .values()
+        .map(|slot| match slot {
+            Slot::Here { bytes, .. } => weight(bytes.len()),
+            Slot::Coming(_) => panic!("nothing is on its way any more"),
+        })
+        .sum();
     assert_eq!(kept, state.bytes, "what is counted is what is there");
     assert!(kept > bound / 2 && state.used.len() == state.chunks.len());
 }

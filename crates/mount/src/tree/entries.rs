@@ -100,13 +100,7 @@ pub(super) fn pointer(options: &Options, time: Timestamp, target: &str) -> Attri
     made(options, EntryKind::Symlink, 0o777, time, target.len() as u64)
 }
 
-fn made(
-    options: &Options,
-    kind: EntryKind,
-    mode: u32,
-    time: Timestamp,
-    size: u64,
-) -> Attributes {
+fn made(options: &Options, kind: EntryKind, mode: u32, time: Timestamp, size: u64) -> Attributes {
     let (uid, gid) = options.owner;
     Attributes {
         kind,

@@ -50,9 +50,8 @@ impl Tree {
         let left = file.layout.size().saturating_sub(offset);
         let length = usize::try_from(left).map_or(length, |left| left.min(length));
         let mut out = vec![0; length];
-        let mut list = |number, start, row: &_| {
-            file.list(held.point.manifest(), (number, start), row)
-        };
+        let mut list =
+            |number, start, row: &_| file.list(held.point.manifest(), (number, start), row);
         let parts = file.layout.parts(offset, length, &mut list)?;
         if let Some(next) = file.note(offset..offset + length as u64) {
             let chunks = file.layout.after(next.start, next.end - next.start, &mut list);

@@ -123,7 +123,9 @@ fn a_file_whose_chunks_fill_pages_of_their_own_is_its_bytes() {
     let mut made = Made::default();
     made.file("/file", &right, 7, None);
     let scene = mounted(&made.point(), Shown::Point(POINT));
-    for (at, length) in [(0, 60_000), (28_665, 14), (28_671, 1), (28_672, 1), (59_999, 9), (60_000, 1)] {
+    for (at, length) in
+        [(0, 60_000), (28_665, 14), (28_671, 1), (28_672, 1), (59_999, 9), (60_000, 1)]
+    {
         let end = right.len().min(at + length);
         assert_eq!(scene.content("/file", at as u64, length).unwrap(), right[at..end], "{at}");
     }

@@ -164,7 +164,8 @@ fn any_range_of_a_file_is_read_by_several_at_once() {
             scope.spawn(move || {
                 let dice = noise(reader, 16 * 60);
                 for pair in dice.chunks_exact(16) {
-                    let number = |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap());
+                    let number =
+                        |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap());
                     let from = (number(0) % right.len() as u64) as usize;
                     let length = (number(8) % 500_000) as usize;
                     let end = right.len().min(from + length);
@@ -324,7 +325,10 @@ fn all_points_are_shown_by_time_and_by_policy_and_new_ones_appear() {
 
     let of_policy = scene.mount(&["--policy", "nightly"]);
     assert_eq!(names(&of_policy.dir.join("points")), [second]);
-    assert_eq!(fs::read_link(of_policy.dir.join("latest")).unwrap(), Path::new("points").join(second));
+    assert_eq!(
+        fs::read_link(of_policy.dir.join("latest")).unwrap(),
+        Path::new("points").join(second)
+    );
 }
 
 #[test]

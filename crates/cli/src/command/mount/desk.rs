@@ -30,6 +30,12 @@ pub enum Ask {
     Tell(Unreadable),
 }
 
+/// Which points are shown, where all are.
+pub struct Wanted {
+    pub filter: Filter,
+    pub vault: Option<String>,
+}
+
 impl Desk {
     pub fn new() -> (Self, Receiver<Ask>) {
         let (asks, asked) = channel(ASKS_MAX);
@@ -58,12 +64,12 @@ impl Library for Desk {
 }
 
 /// Answers until nobody can ask any more.
-pub async fn serve(shelf: &Shelf, filter: &Filter, demand: &Demand<'_>, mut asks: Receiver<Ask>) {
+pub async fn serve(shelf: &Shelf, wanted: &Wanted, demand: &Demand<'_>, mut asks: Receiver<Ask>) {
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
             ask = asks.recv() => match ask {
-                Some(ask) => open.push(answer(shelf, filter, demand, ask)),
+                Some(ask) => open.push(answer(shelf, wanted, demand, ask)),
                 None => return,
             },
             Some(()) = open.next(), if !open.is_empty() => {}
@@ -71,10 +77,10 @@ pub async fn serve(shelf: &Shelf, filter: &Filter, demand: &Demand<'_>, mut asks
     }
 }
 
-async fn answer(shelf: &Shelf, filter: &Filter, demand: &Demand<'_>, ask: Ask) {
+async fn answer(shelf: &Shelf, wanted: &Wanted, demand: &Demand<'_>, ask: Ask) {
     match ask {
         Ask::List(answer) => {
-            let _gone = answer.send(list(shelf, filter).await);
+            let _gone = answer.send(list(shelf, wanted).await);
         }
         Ask::Open(point, answer) => {
             let _gone = answer.send(open(shelf, &point, demand).await);
@@ -83,8 +89,10 @@ async fn answer(shelf: &Shelf, filter: &Filter, demand: &Demand<'_>, ask: Ask) {
     }
 }
 
-async fn list(shelf: &Shelf, filter: &Filter) -> Result<Listing> {
-    let points = shelf.points(filter).await?;
+async fn list(shelf: &Shelf, wanted: &Wanted) -> Result<Listing> {
+    let Wanted { filter, vault } = wanted;
+    let mut points = shelf.points(filter).await?;
+    points.retain(|point| vault.as_ref().is_none_or(|vault| point.vault == *vault));
     let listed = points.iter().map(listed).collect::<Result<_>>()?;
     let latest = select::among(points, "latest", filter.policy.as_deref());
     let latest = latest.ok().and_then(|point| PointId::from_slice(&point.id).ok());

@@ -15,7 +15,7 @@ use crate::{
     output::figures,
 };
 use core::time::Duration;
-use desk::Desk;
+use desk::{Desk, Wanted};
 use holdfast_common::{
     Clock, Code, Error, Name, PointId, Result, SystemClock,
     limits::{self, MIB},
@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Show only points that this agent made
     #[arg(long, conflicts_with = "point")]
     agent: Option<Name>,
+    /// Show only points of this vault
+    #[arg(long, conflicts_with = "point")]
+    vault: Option<Name>,
     /// How much of what was read to keep in memory
     #[arg(long, value_name = "SIZE", value_parser = figures::parse_size, default_value = "128M")]
     cache: usize,
@@ -66,6 +69,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         stopped = ending::signal() => return stopped,
     };
     let options = options(&arguments, shown)?;
+    let vault = arguments.vault.map(|name| name.to_string());
     let filter = Filter {
         policy: arguments.policy.map(|name| name.to_string()),
         agent: arguments.agent.map(|name| name.to_string()),
@@ -73,7 +77,8 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         ..Filter::default()
     };
     let (desk, asks) = Desk::new();
-    let serving = desk::serve(&shelf, &filter, demand, asks);
+    let wanted = Wanted { filter, vault };
+    let serving = desk::serve(&shelf, &wanted, demand, asks);
     let showing = show(&tasks, Arc::new(desk), directory, options, demand);
     tokio::select! {
         shown = showing => shown,

@@ -1,148 +1,28 @@
-//! The thin side: the kernel's requests in, the tree's answers out; threads that keep points and
-//! let the kernel forget.
-//!
-//! A few threads take requests one after the other, so that never more than those are worked on;
-//! what comes meanwhile waits in the kernel. Points do not change: what the kernel was told of them
-//! it may believe for a day, and what it has read of a file for as long as it likes. Of the list of
-//! points it believes everything for a second.
+//! The kernel's requests, one by one. Whatever is not here is answered by the library: not there.
 
+use super::answers::{answer, attributes, believed, errno, kind, sized, totals};
 use crate::{
     handles::Child,
-    mountpoint::Directory,
-    nodes::{Attributes, Place},
-    point::Library,
-    tree::{Answer, Options, Refused, Seek, Tree},
+    tree::{Answer, Seek, Tree},
 };
 use core::time::Duration;
 use fuser::{
-    AccessFlags, BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, Notifier,
-    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, Session, SessionACL,
+    AccessFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
+    Request,
 };
-use holdfast_common::{Clock, Error, Result, limits};
-use holdfast_seal::manifest::entry::EntryKind;
 use std::{
     ffi::OsStr,
     io,
     os::unix::ffi::OsStrExt,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, mpsc::SyncSender},
 };
 
-/// Something mounted. It ends when it is unmounted, by this or by anybody.
-pub struct Mounted {
-    ends: Ends,
-    session: BackgroundSession,
-    /// Dropped, it ends the thread that keeps points.
-    _keeper: SyncSender<()>,
-}
-
-/// Mounts, and answers from threads of its own from then on.
-pub fn mount(
-    library: Arc<dyn Library>,
-    clock: Arc<dyn Clock>,
-    directory: &Directory,
-    options: Options,
-) -> Result<Mounted> {
-    let (allow_other, idle) = (options.allow_other, options.idle);
-    let tree = Arc::new(Tree::new(library, clock, options)?);
-    let (crowded, much) = sync_channel(1);
-    let shell = Shell { tree: Arc::clone(&tree), crowded };
-    let session = Session::new(shell, directory.path(), &config(allow_other))
-        .map_err(|error| directory.refused(&error))?;
-    let notifier = session.notifier();
-    let forgetting = Arc::clone(&tree);
-    spawn("forget", move || forget_old(&forgetting, &notifier, &much))?;
-    let (keeper, ended) = sync_channel(1);
-    let every = Duration::from_secs(limits::MOUNT_KEEP_SECS).min(idle / 2);
-    let held = Arc::clone(&tree);
-    spawn("keep", move || keep(&tree, every.max(KEEP_MIN), &ended))?;
-    let session = session.spawn().map_err(|error| directory.refused(&error))?;
-    let ends = Ends { directory: directory.clone(), tree: held };
-    Ok(Mounted { ends, session, _keeper: keeper })
-}
-
-impl Mounted {
-    /// What ends the mount, from whichever thread.
-    pub fn ends(&self) -> Ends {
-        self.ends.clone()
-    }
-
-    /// Waits until it is unmounted, and lets go of the points.
-    pub fn wait(self) -> Result<()> {
-        let ended = self.session.join();
-        self.ends.let_go();
-        ended.map_err(|error| Error::io("the mount ended", &error))
-    }
-}
-
-/// The way to end a mount that somebody else waits for.
-#[derive(Clone)]
-pub struct Ends {
-    directory: Directory,
-    tree: Arc<Tree>,
-}
-
-impl Ends {
-    /// Takes it out of sight, whoever is using it.
-    pub fn end(&self) -> Result<()> {
-        self.directory.detach()
-    }
-
-    /// Lets go of the points; whoever still reads opens them again.
-    pub fn let_go(&self) {
-        self.tree.let_go();
-    }
-}
-
-fn config(allow_other: bool) -> Config {
-    let mut config = Config::default();
-    config.mount_options = vec![
-        MountOption::RO,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-        MountOption::FSName("holdfast".to_owned()),
-        MountOption::Subtype("holdfast".to_owned()),
-    ];
-    config.n_threads = Some(limits::MOUNT_REQUESTS_MAX);
-    if allow_other {
-        config.acl = SessionACL::All;
-        // Others may what the modes in the point let them, and no more.
-        config.mount_options.push(MountOption::DefaultPermissions);
-    }
-    config
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let begun = thread::Builder::new().name(name.to_owned()).spawn(work);
-    begun.map(drop).map_err(|error| Error::io("no thread to mount with", &error))
-}
-
-fn keep(tree: &Tree, every: Duration, ended: &Receiver<()>) {
-    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-        tree.keep();
-    }
-}
-
-/// Asks the kernel to forget what it knows for longest, when that is too much. What it still uses
-/// it goes on knowing. From a thread of its own: the kernel may hold the directory meanwhile.
-fn forget_old(tree: &Tree, notifier: &Notifier, much: &Receiver<()>) {
-    while much.recv().is_ok() {
-        for oldest in tree.too_old() {
-            let name = OsStr::from_bytes(&oldest.name);
-            let _not_there = notifier.inval_entry(INodeNo(oldest.parent), name);
-        }
-    }
-}
-
-struct Shell {
-    tree: Arc<Tree>,
-    crowded: SyncSender<()>,
+pub(super) struct Shell {
+    pub(super) tree: Arc<Tree>,
+    /// Told when the kernel knows too much.
+    pub(super) crowded: SyncSender<()>,
 }
 
 impl Shell {
@@ -343,9 +223,7 @@ impl Filesystem for Shell {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let (entries, bytes) = self.tree.totals();
-        let blocks = bytes.div_ceil(u64::from(BLOCK_BYTES));
-        reply.statfs(blocks, 0, 0, entries, 0, BLOCK_BYTES, NAME_BYTES_MAX, BLOCK_BYTES);
+        totals(self.tree.totals(), reply);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -402,90 +280,6 @@ impl Shell {
     }
 }
 
-fn answer(read: Answer<Vec<u8>>, reply: ReplyData) {
-    match read {
-        Ok(bytes) => reply.data(&bytes),
-        Err(refused) => reply.error(errno(refused)),
-    }
-}
-
-/// Size zero asks how long it is.
-fn sized(value: &[u8], size: u32, reply: ReplyXattr) {
-    match u32::try_from(value.len()) {
-        Ok(length) if size == 0 => reply.size(length),
-        Ok(length) if length <= size => reply.data(value),
-        _ => reply.error(Errno::ERANGE),
-    }
-}
-
-fn errno(refused: Refused) -> Errno {
-    match refused {
-        Refused::Crowded => Errno::ENFILE,
-        Refused::Missing => Errno::ENOENT,
-        Refused::NoAttribute => Errno::ENODATA,
-        Refused::NotADirectory => Errno::ENOTDIR,
-        Refused::NotReadable => Errno::EINVAL,
-        Refused::Unreadable => Errno::EIO,
-    }
-}
-
-/// For how long the kernel need not ask again.
-fn believed(place: &Place) -> Duration {
-    match place {
-        // The top of a point too: which ones are there changes.
-        Place::Entry { path, .. } if path.len() > 1 => A_DAY,
-        _ => A_MOMENT,
-    }
-}
-
-fn attributes(number: u64, known: &Attributes) -> FileAttr {
-    let (mtime, ctime) = (moment(known.mtime_ns), moment(known.ctime_ns));
-    FileAttr {
-        ino: INodeNo(number),
-        size: known.size,
-        blocks: known.bytes.div_ceil(512),
-        atime: mtime,
-        mtime,
-        ctime,
-        crtime: UNIX_EPOCH,
-        kind: kind(known.kind),
-        perm: (known.mode & 0o7777) as u16,
-        nlink: known.names,
-        uid: known.uid,
-        gid: known.gid,
-        rdev: known.device.map_or(0, |device| encoded(device.major, device.minor)),
-        blksize: BLOCK_BYTES,
-        flags: 0,
-    }
-}
-
-/// As the kernel writes device numbers into 32 bits.
-const fn encoded(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
-}
-
-fn moment(nanos: i64) -> SystemTime {
-    let span = Duration::from_nanos(nanos.unsigned_abs());
-    if nanos < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
-}
-
-const fn kind(kind: EntryKind) -> FileType {
-    match kind {
-        EntryKind::BlockDevice => FileType::BlockDevice,
-        EntryKind::CharDevice => FileType::CharDevice,
-        EntryKind::Directory => FileType::Directory,
-        EntryKind::Fifo => FileType::NamedPipe,
-        EntryKind::File => FileType::RegularFile,
-        EntryKind::Socket => FileType::Socket,
-        EntryKind::Symlink => FileType::Symlink,
-    }
-}
-
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
-const A_MOMENT: Duration = Duration::from_secs(1);
-const KEEP_MIN: Duration = Duration::from_millis(200);
-const BLOCK_BYTES: u32 = 4096;
-const NAME_BYTES_MAX: u32 = 255;
 const DOTS: u64 = 2;
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;

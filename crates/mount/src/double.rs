@@ -126,14 +126,16 @@ pub(crate) struct Double {
     pub(crate) opened: AtomicUsize,
     /// Held while chunks are opened, so that a test can make readers meet.
     pub(crate) gate: Mutex<()>,
+    /// Why nothing can be asked for.
+    pub(crate) away: Mutex<Option<Error>>,
     /// Why it cannot be kept any more.
     pub(crate) lost: Mutex<Option<Error>>,
 }
 
 impl Double {
     fn empty(root: Root) -> Self {
-        let (pages, chunks, damaged, opened, gate, lost) = Default::default();
-        Self { root, pages, chunks, damaged, opened, gate, lost }
+        let (pages, chunks, damaged, opened, gate, away, lost) = Default::default();
+        Self { root, pages, chunks, damaged, opened, gate, away, lost }
     }
 }
 
@@ -155,6 +157,9 @@ impl Point for Double {
         each: &mut dyn FnMut(usize, Result<Vec<u8>>),
     ) -> Result<()> {
         let _others_wait = lock(&self.gate);
+        if let Some(error) = &*lock(&self.away) {
+            return Err(error.clone());
+        }
         for (at, chunk) in chunks.iter().enumerate() {
             self.opened.fetch_add(1, Relaxed);
             let found = match lock(&self.damaged).contains(&chunk.id) {

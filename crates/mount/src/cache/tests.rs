@@ -30,6 +30,17 @@ fn chunks_are_fetched_once_and_then_at_hand() {
     assert_eq!(point.opened.load(Relaxed), 5);
 }
 
+/// Until one fetches a chunk, and all the others of so many wait for it.
+fn wait_for(cache: &Cache, chunk: &ChunkRef, readers: usize) {
+    let holders = || match lock(&cache.state).chunks.get(&chunk.id) {
+        Some(Slot::Coming(flight)) => Arc::strong_count(flight),
+        _ => 0,
+    };
+    while holders() < 1 + readers {
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn many_who_want_one_chunk_fetch_it_once() {
     let (cache, (point, chunks)) = (Cache::new(0), chunks(3, 1000));
@@ -37,20 +48,30 @@ fn many_who_want_one_chunk_fetch_it_once() {
         let closed = lock(&point.gate);
         let readers: Vec<_> =
             (0..8).map(|_| scope.spawn(|| fetch(&cache, &point, &chunks).unwrap())).collect();
-        // One of them is at the gate with all three, and the others wait for it.
-        let waiting = || match lock(&cache.state).chunks.get(&chunks[0].id) {
-            Some(Slot::Coming(flight)) => Arc::strong_count(flight),
-            _ => 0,
-        };
-        while waiting() < 2 + 7 {
-            thread::yield_now();
-        }
+        wait_for(&cache, &chunks[0], 8);
         drop(closed);
         for reader in readers {
             assert_eq!(reader.join().unwrap()[2], noise(2, 1000));
         }
     });
     assert_eq!(point.opened.load(Relaxed), 3);
+}
+
+#[test]
+fn whoever_waits_hears_why_it_did_not_come() {
+    let (cache, (point, chunks)) = (Cache::new(0), chunks(1, 1000));
+    *lock(&point.away) = Some(Error::new(Code::ClusterUnreachable, "nobody answers"));
+    thread::scope(|scope| {
+        let closed = lock(&point.gate);
+        let readers: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| fetch(&cache, &point, &chunks).unwrap_err())).collect();
+        wait_for(&cache, &chunks[0], 3);
+        drop(closed);
+        for reader in readers {
+            assert_eq!(reader.join().unwrap().code, Code::ClusterUnreachable);
+        }
+    });
+    assert_eq!(lock(&cache.state).bytes, 0);
 }
 
 #[test]

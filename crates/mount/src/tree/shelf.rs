@@ -63,10 +63,11 @@ impl Shelf {
     /// go on with what is there.
     pub(super) fn calendar(&self) -> Arc<Calendar> {
         let is_due = lock(&self.now).due <= self.clock.elapsed();
-        if is_due && let Ok(_looking) = self.looking.try_lock() {
-            if let Err(error) = self.look() {
-                self.told.tell(Unreadable { point: None, path: Vec::new(), error });
-            }
+        if is_due
+            && let Ok(_looking) = self.looking.try_lock()
+            && let Err(error) = self.look()
+        {
+            self.told.tell(Unreadable { point: None, path: Vec::new(), error });
         }
         Arc::clone(&lock(&self.now).calendar)
     }

@@ -146,7 +146,7 @@ impl Cache {
             return Ok(());
         }
         let asked: Vec<ChunkRef> = mine.iter().map(|(at, _)| wanted[*at]).collect();
-        let mut landing = Landing { cache: self, wanted, mine, first: Ok(()) };
+        let mut landing = Landing { cache: self, wanted, mine, first: Ok(()), whole: None };
         let answered = point.open(&asked, &mut |position, opened| {
             let Some((at, flight)) = landing.mine.get(position).cloned() else { return };
             let landed = landing.land(&wanted[at], &flight, opened);
@@ -155,7 +155,8 @@ impl Cache {
                 landing.first = given;
             }
         });
-        answered.and(landing.end())
+        landing.whole = answered.err();
+        landing.end()
     }
 
     fn wait_for_room<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -171,6 +172,8 @@ struct Landing<'a> {
     wanted: &'a [ChunkRef],
     mine: Vec<(usize, Arc<Flight>)>,
     first: Result<()>,
+    /// Why none of the rest came.
+    whole: Option<Error>,
 }
 
 impl Landing<'_> {
@@ -195,7 +198,8 @@ impl Landing<'_> {
 
     fn end(mut self) -> Result<()> {
         self.let_go();
-        core::mem::replace(&mut self.first, Ok(()))
+        let first = core::mem::replace(&mut self.first, Ok(()));
+        first.and(self.whole.take().map_or(Ok(()), Err))
     }
 
     fn let_go(&mut self) {
@@ -203,9 +207,11 @@ impl Landing<'_> {
             let chunk = &self.wanted[at];
             let is_open = lock(&flight.landed).is_none();
             if is_open {
-                let missing = format!("chunk {} was not answered", chunk.id);
-                let missed = Err(Error::new(Code::ChunkMissing, missing));
-                let landed = self.land(chunk, &flight, missed).map(drop);
+                let missing = || {
+                    Error::new(Code::ChunkMissing, format!("chunk {} was not answered", chunk.id))
+                };
+                let why = self.whole.clone().unwrap_or_else(missing);
+                let landed = self.land(chunk, &flight, Err(why)).map(drop);
                 if self.first.is_ok() {
                     self.first = landed;
                 }

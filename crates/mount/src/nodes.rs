@@ -1,4 +1,4 @@
-//! What the kernel knows, by number: each place of the tree that it has looked up and not forgotten.
+//! What the kernel knows, by number: each place that it has looked up and not forgotten.
 //!
 //! A place has the same number for as long as the mount stands, forgotten in between or not, since
 //! people and programs tell hard links by it: the number is a keyed hash of the place, and the

@@ -1,7 +1,7 @@
 //! What a mount needs of the rest of the house: a list of points, and points that were opened.
 //!
 //! Whoever mounts implements both, over a cluster or a location. All of it blocks, is called from
-//! several threads at once, and is believed: signatures, keys and ids are checked on the other side.
+//! several threads at once, and is believed: signatures, keys and ids are checked behind it.
 
 use holdfast_common::{Error, PointId, Result, Timestamp};
 use holdfast_seal::manifest::{ManifestReader, entry::ChunkRef};

@@ -2,7 +2,10 @@
 
 use crate::{
     cluster::Cluster,
-    harness::{Damage, Dev, Mount, Objects, Scratch, Tree, noise, set_xattr, wait_until, write},
+    harness::{
+        Damage, Dev, Mount, Objects, Outcome, Scratch, Tree, binary, noise, set_xattr, wait_until,
+        write,
+    },
     members::scene::Members,
 };
 use rustix::{
@@ -493,4 +496,21 @@ fn what_cannot_be_mounted_is_refused_with_its_reason() {
     let told = run(&[&scene.point], &mount.dir).ends(4).error();
     assert_eq!(told["code"], "mount.directory_taken", "{told}");
     assert!(told["next"].as_str().unwrap().contains("umount"), "{told}");
+}
+
+#[test]
+fn where_the_kernel_lets_nobody_mount_that_is_said() {
+    let scene = prepare(|source| write(&source.join("file"), "content"));
+    let (dir, bare) = (scene.scratch.join("mnt"), scene.scratch.join("bare"));
+    [&dir, &bare].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+    let (dir, binary) = (dir.to_str().unwrap(), binary());
+    let mount = |by: &[&str]| {
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(&binary).args(["--output", "json", "mount", "latest", dir]);
+        Outcome::of(Some(&scene.dev.context()), &mut command)
+    };
+    let without = format!("mount --bind {} /dev && exec \"$0\" \"$@\"", bare.display());
+    mount(&["unshare", "-m", "sh", "-c", &without]).fails(4, "mount.device_missing");
+    let unprivileged = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+    mount(&unprivileged).fails(4, "mount.permission_denied");
 }

@@ -63,14 +63,14 @@ impl Library for Desk {
     }
 }
 
-/// Answers until nobody can ask any more.
+/// Answers for as long as it is polled. That nobody can ask any more is for others to explain.
 pub async fn serve(shelf: &Shelf, wanted: &Wanted, demand: &Demand<'_>, mut asks: Receiver<Ask>) {
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
             ask = asks.recv() => match ask {
                 Some(ask) => open.push(answer(shelf, wanted, demand, ask)),
-                None => return,
+                None => return core::future::pending().await,
             },
             Some(()) = open.next(), if !open.is_empty() => {}
         }

@@ -126,6 +126,9 @@ codes! {
     MemberMissing "member.name_unknown" NotFound false "list the members with `holdfast cluster status`";
     MemberRemoved "member.identity_removed" Refused false "join again with a new token and an empty data directory";
     MemberWitness "member.duty_witness" Unreachable true "call another member; see `holdfast cluster status`";
+    MountDirectoryTaken "mount.directory_taken" Refused false "name an empty directory that nothing is mounted on";
+    MountRefused "mount.permission_denied" Refused false "run it as root, or install fusermount3 (Debian's fuse3) for everybody else";
+    MountUnsupported "mount.device_missing" Refused false "load the kernel's module with `modprobe fuse`, or give the container the device";
     ObjectConflict "object.name_taken" Conflict false "an object of this name holds other bytes; run `holdfast verify --all`";
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     ObjectLocked "object.lock_holds" Refused false "wait until the lock ends; until then nobody can delete it";

@@ -399,7 +399,49 @@ pub const TARGET_OPEN_MAX: usize = 64;
 /// `/etc/passwd` and `/etc/group` are read up to here.
 pub const OWNER_FILE_BYTES_MAX: u64 = 16 << 20;
 
+// A mount. Beside its cache it holds what these allow, however large the points are.
+/// Opened chunks, unless the command says another size.
+pub const MOUNT_CACHE_BYTES: usize = 128 * MIB;
+/// Some of the largest chunks side by side.
+pub const MOUNT_CACHE_BYTES_MIN: usize = 16 * MIB;
+/// Requests of the kernel that are worked on at once; further ones wait in the kernel.
+pub const MOUNT_REQUESTS_MAX: usize = 8;
+/// Threads that fetch what will be read next, and how much each reader is ahead.
+pub const MOUNT_AHEAD_THREADS: usize = 2;
+pub const MOUNT_AHEAD_BYTES: u64 = 8 << 20;
+pub const MOUNT_AHEAD_WAITING_MAX: usize = 16;
+/// What one call for chunks asks for, unless a single chunk is larger.
+pub const MOUNT_FETCH_BYTES: usize = 2 * MIB;
+/// Points that are held open by read sessions of their own; the one used longest ago makes room.
+pub const MOUNT_POINTS_OPEN_MAX: usize = 8;
+/// Points that are shown by their times; of more, the newest.
+pub const MOUNT_POINTS_LISTED_MAX: usize = 100_000;
+/// After so long without a reader a point is not held any more.
+pub const MOUNT_IDLE_SECS: u64 = 4 * 3600;
+/// How often it is said that a point is still being read.
+pub const MOUNT_KEEP_SECS: u64 = 60;
+/// How old the list of points may be that is shown.
+pub const MOUNT_REFRESH_SECS: u64 = 5;
+/// Open files and directories, and the tables of chunks of the files among them.
+pub const MOUNT_HANDLES_MAX: usize = 1024;
+pub const MOUNT_HANDLE_BYTES_MAX: usize = 64 * MIB;
+/// Entries that the kernel knows. From the half on it is asked to forget the oldest.
+pub const MOUNT_NODE_BYTES_MAX: usize = 64 * MIB;
+/// Hard links of one point whose first paths are remembered.
+pub const MOUNT_LINK_BYTES_MAX: usize = 16 * MIB;
+/// Entries of a directory that are read at once.
+pub const MOUNT_DIRECTORY_ROWS: usize = 128;
+/// Things that are told once, and remembered so that they are not told again.
+pub const MOUNT_TOLD_MAX: usize = 1000;
+
 const _: () = {
+    assert!(4 * CHUNK_BYTES_MAX <= MOUNT_CACHE_BYTES_MIN);
+    assert!(MOUNT_CACHE_BYTES_MIN <= MOUNT_CACHE_BYTES);
+    assert!(MOUNT_FETCH_BYTES <= MOUNT_CACHE_BYTES_MIN);
+    assert!(MOUNT_AHEAD_BYTES as usize <= MOUNT_CACHE_BYTES_MIN / 2);
+    assert!(3 * MOUNT_KEEP_SECS < SESSION_LEASE_SECS && MOUNT_KEEP_SECS < MOUNT_IDLE_SECS);
+    assert!(MOUNT_POINTS_OPEN_MAX < READ_SESSIONS_MAX / 4);
+    assert!(MOUNT_POINTS_OPEN_MAX < CONNECTIONS_PER_IDENTITY_MAX / 2);
     assert!(CDC_BYTES_MIN < CDC_BYTES_AVG && CDC_BYTES_AVG < CDC_BYTES_MAX);
     assert!(CDC_BYTES_MIN.is_multiple_of(2) && CDC_BYTES_MAX.is_multiple_of(2));
     assert!(FIXED_CHUNK_BYTES.is_multiple_of(64 * KIB));

@@ -29,6 +29,31 @@ fn is_child(dir: &[u8], path: &[u8]) -> bool {
     path != b"/" && parent == dir.strip_suffix(b"/").unwrap_or(dir)
 }
 
+/// What a directory holds, by the definition, whole and from any of them on.
+fn names_are_as_defined(
+    reader: &ManifestReader<'_>,
+    entries: &[Entry],
+    top: &[u8],
+    pick: prop::sample::Index,
+) {
+    let below = entries.iter().filter(|entry| path::is_below(top, &entry.path));
+    let mut expected: Vec<Vec<u8>> =
+        below.map(|entry| path::child(top, &entry.path).to_vec()).collect();
+    expected.dedup();
+    let whole: Vec<_> = reader.names(top, None).unwrap().map(Result::unwrap).collect();
+    let paths: Vec<_> = whole.iter().map(|name| name.path.clone()).collect();
+    assert_eq!(paths, expected);
+    for name in &whole {
+        let entry = entries.iter().find(|entry| entry.path.as_slice() == name.path);
+        assert_eq!(name.entry.as_ref(), entry);
+    }
+    if !whole.is_empty() {
+        let at = pick.index(whole.len());
+        let rest = reader.names(top, Some(&whole[at].path)).unwrap().map(Result::unwrap);
+        assert_eq!(rest.collect::<Vec<_>>(), whole[at + 1..]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -77,6 +102,7 @@ proptest! {
         for top in [b"/".to_vec(), picked.clone(), [&picked, b"/x".as_slice()].concat()] {
             let children = kept(&entries, |path| is_child(&top, path));
             prop_assert_eq!(read(reader.list(&top).unwrap()), children);
+            names_are_as_defined(&reader, &entries, &top, pick);
             let below = kept(&entries, |path| path == top || path::is_below(&top, path));
             prop_assert_eq!(read(reader.subtree(&top).unwrap()), below);
             let rest = kept(&entries, |path| path::order(path, &top) != Ordering::Less);

@@ -17,16 +17,16 @@ pub fn read_content(
 ) -> Result<()> {
     let Some(content) = content_of(reader, entry)? else { return zeros(entry.size, out) };
     let mut writer = Writer::new(&content, entry.size, out);
-    let mut opener = Opener::new(reader.record().vault)?;
     let mut wanted = Vec::with_capacity(CHUNKS_AHEAD);
+    let mut give = |_, plain: Result<Vec<u8>>| writer.write(&plain?);
     for chunk in reader.manifest().chunks(&content) {
         wanted.push(chunk?.id);
         if wanted.len() == CHUNKS_AHEAD {
-            fetch(reader, &mut opener, &wanted, &mut writer)?;
+            open_chunks(reader, &wanted, &mut give)?;
             wanted.clear();
         }
     }
-    fetch(reader, &mut opener, &wanted, &mut writer)?;
+    open_chunks(reader, &wanted, &mut give)?;
     writer.finish()
 }
 
@@ -44,30 +44,32 @@ fn content_of(reader: &PointReader, entry: &Entry) -> Result<Option<Content>> {
     Ok(None)
 }
 
-fn fetch(
+/// Fetches a few data chunks together and opens them, in order: each is authentic and what its id
+/// says, or an error says why it is not there. Ends with the first error of `each`. Blocks.
+pub fn open_chunks(
     reader: &PointReader,
-    opener: &mut Opener,
     ids: &[ChunkId],
-    writer: &mut Writer<'_>,
+    each: &mut dyn FnMut(usize, Result<Vec<u8>>) -> Result<()>,
 ) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
+    let mut opener = Opener::new(reader.record().vault)?;
     let mut frames: Vec<Option<Result<FetchedFrame>>> = ids.iter().map(|_| None).collect();
     reader.source().fetch(ChunkKind::Data, ids, &mut |position, frame| {
         if let Some(place) = frames.get_mut(position) {
             *place = Some(frame);
         }
     })?;
-    for (id, frame) in ids.iter().zip(frames) {
+    for (position, (id, frame)) in ids.iter().zip(frames).enumerate() {
         let missing = || Error::new(Code::ChunkMissing, format!("chunk {id} was not answered"));
         let opened = frame.unwrap_or_else(|| Err(missing())).and_then(|fetched| {
             let FetchedFrame { frame, key } = fetched;
             opener.open(ChunkKind::Data, id, &key, reader.ids(), &frame)
         });
         let plain =
-            opened.or_else(|error| reader.open_another(opener, ChunkKind::Data, id, error))?;
-        writer.write(&plain)?;
+            opened.or_else(|error| reader.open_another(&mut opener, ChunkKind::Data, id, error));
+        each(position, plain)?;
     }
     Ok(())
 }

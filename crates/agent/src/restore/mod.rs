@@ -24,7 +24,7 @@ mod source;
 mod targets;
 mod verify;
 
-pub use content::read_content;
+pub use content::{open_chunks, read_content};
 pub use engine::{Progress, Reasons, RestoreReport, RestoreRequest, insist_on_paths, restore};
 pub use online::{OnlinePoint, open_online};
 pub use point::{PointKeys, PointReader};

@@ -80,6 +80,11 @@ impl PointReader {
         }
     }
 
+    /// Says that the point is still being read; an error says why it cannot be any more.
+    pub fn keep(&self) -> Result<()> {
+        self.source.keep()
+    }
+
     pub(super) fn ids(&self) -> &IdKey {
         &self.ids
     }

@@ -25,6 +25,7 @@ mod hold;
 mod keys;
 mod location;
 mod ls;
+mod mount;
 mod points;
 mod region;
 mod restore;
@@ -106,6 +107,8 @@ commands! {
     Cat cat;
     /// Compare two points
     Diff diff;
+    /// Show points as directories and files, read-only
+    Mount mount;
     /// Bring a point back
     Restore restore;
     /// Prove that points can be restored
@@ -128,9 +131,9 @@ commands! {
 
 impl Command {
     /// What listens to signals itself: services drain, a restore tells the cluster that it stops, a
-    /// backup says that its run goes on.
+    /// backup says that its run goes on, a mount is taken away.
     pub fn ends_itself(&self) -> bool {
-        self.is_service() || matches!(self, Self::Backup(_) | Self::Restore(_))
+        self.is_service() || matches!(self, Self::Backup(_) | Self::Mount(_) | Self::Restore(_))
     }
 
     /// Services run until they are told to stop, and drain then.

@@ -53,6 +53,20 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     count.checked_mul(unit).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
+/// `--cache 64MiB`, `2G`, or bytes alone; units are binary.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let power = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "KiB" => 1,
+        "M" | "MiB" => 2,
+        "G" | "GiB" => 3,
+        _ => return Err("write a size as 512K, 64M or 2G".to_owned()),
+    };
+    let count: usize = digits.parse().map_err(|_| "a size begins with a number".to_owned())?;
+    count.checked_mul(1 << (10 * power)).ok_or_else(|| "too large".to_owned())
+}
+
 /// The time in JSON: RFC 3339, UTC, nine digits; null when absent.
 pub fn json_time(nanos: Option<i64>) -> serde_json::Value {
     nanos.map(|nanos| Timestamp::from_nanos(nanos).to_string()).into()
@@ -89,6 +103,16 @@ mod tests {
         ];
         for (seconds, text) in written {
             assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("2G"), Ok(2 << 30));
+        for bad in ["", "M", "1T", "1 M", "-1", "1.5G", "99999999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
         }
     }
 

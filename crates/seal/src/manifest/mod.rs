@@ -26,7 +26,7 @@ mod walk;
 pub use build::{ManifestBuilder, PageSink};
 pub use diff::{Change, ChangeKind, diff};
 pub use list::{ChunkList, ChunkTable};
-pub use read::{ManifestReader, PageRef};
+pub use read::{ManifestReader, Name, PageRef};
 
 use crate::frame::shown;
 use holdfast_common::{ChunkId, Code, Error, Result};

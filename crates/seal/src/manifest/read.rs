@@ -39,9 +39,18 @@ impl<'s> ManifestReader<'s> {
 
     /// The entries right in `dir`, in order. Subtrees below them are stepped over, not read.
     pub fn list(&self, dir: &[u8]) -> Result<Children<'s>> {
+        Ok(Children(self.names(dir, None)?))
+    }
+
+    /// What is in `dir`, in order, with what has no entry of its own and something below it; from
+    /// the one after the path `after` on, which need not be there any more.
+    pub fn names(&self, dir: &[u8], after: Option<&[u8]>) -> Result<Names<'s>> {
         let mut walker = self.walker()?;
-        walker.seek(&Place::Before(dir))?;
-        Ok(Children { walker: Some(walker), dir: dir.to_vec(), last: None })
+        match after {
+            Some(after) => walker.seek(&Place::AfterSubtree(after))?,
+            None => walker.seek(&Place::Before(dir))?,
+        }
+        Ok(Names { walker: Some(walker), dir: dir.to_vec(), last: None })
     }
 
     /// All entries in order.
@@ -73,6 +82,11 @@ impl<'s> ManifestReader<'s> {
             lists: content.lists.as_deref().unwrap_or_default().iter(),
             open: Vec::new().into_iter(),
         }
+    }
+
+    /// The chunks that one page of a list holds, which must be what its entry counts.
+    pub fn chunk_list(&self, list: &ListRef) -> Result<Vec<ChunkRef>> {
+        load(self.source, list)
     }
 
     /// Every page, level by level from the root down and in order within each, so that a restore
@@ -120,41 +134,57 @@ impl Iterator for Entries<'_> {
 }
 
 /// A directory's own entries; see [`ManifestReader::list`].
-pub struct Children<'s> {
+pub struct Children<'s>(Names<'s>);
+
+impl Iterator for Children<'_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.find_map(|name| name.map(|name| name.entry).transpose())
+    }
+}
+
+/// One thing in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub path: Vec<u8>,
+    /// Absent of a directory that was not backed up itself, only what is in it.
+    pub entry: Option<Entry>,
+}
+
+/// What is in a directory; see [`ManifestReader::names`].
+pub struct Names<'s> {
     walker: Option<Walker<'s>>,
     dir: Vec<u8>,
     last: Option<Vec<u8>>,
 }
 
-impl Children<'_> {
-    fn advance(&mut self) -> Result<Option<Entry>> {
+impl Names<'_> {
+    fn advance(&mut self) -> Result<Option<Name>> {
         let Some(walker) = &mut self.walker else { return Ok(None) };
         if let Some(last) = self.last.take() {
             walker.seek(&Place::AfterSubtree(&last))?;
         }
         while let Some(entry) = walker.entry()? {
-            let path = entry.path.as_slice();
-            if path == self.dir.as_slice() {
+            if entry.path.as_slice() == self.dir.as_slice() {
                 walker.step();
                 continue;
             }
-            if !path::is_below(&self.dir, path) {
+            if !path::is_below(&self.dir, &entry.path) {
                 break;
             }
-            let child = path::child(&self.dir, path).to_vec();
-            if child == path {
-                self.last = Some(child);
-                return Ok(walker.step());
-            }
-            // A subtree whose top was not backed up.
-            walker.seek(&Place::AfterSubtree(&child))?;
+            let path = path::child(&self.dir, &entry.path).to_vec();
+            let is_there = path == entry.path.as_slice();
+            let entry = if is_there { walker.step() } else { None };
+            self.last = Some(path.clone());
+            return Ok(Some(Name { path, entry }));
         }
         Ok(None)
     }
 }
 
-impl Iterator for Children<'_> {
-    type Item = Result<Entry>;
+impl Iterator for Names<'_> {
+    type Item = Result<Name>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.advance().transpose();
@@ -173,19 +203,17 @@ pub struct Chunks<'c> {
     open: IntoIter<ChunkRef>,
 }
 
-impl Chunks<'_> {
-    fn load(&self, list: &ListRef) -> Result<Vec<ChunkRef>> {
-        let bytes = self.source.page(&list.page)?;
-        let page = Page::parse(&bytes).map_err(|why| damaged(&list.page, &why))?;
-        let Page::ChunkList(chunks) = page else {
-            return Err(damaged(&list.page, "it is no chunk list"));
-        };
-        let length: u64 = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
-        if chunks.len() as u64 != u64::from(list.chunks) || length != list.bytes {
-            return Err(damaged(&list.page, "it does not hold what its entry counts"));
-        }
-        Ok(chunks)
+fn load(source: &dyn PageSource, list: &ListRef) -> Result<Vec<ChunkRef>> {
+    let bytes = source.page(&list.page)?;
+    let page = Page::parse(&bytes).map_err(|why| damaged(&list.page, &why))?;
+    let Page::ChunkList(chunks) = page else {
+        return Err(damaged(&list.page, "it is no chunk list"));
+    };
+    let length: u64 = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
+    if chunks.len() as u64 != u64::from(list.chunks) || length != list.bytes {
+        return Err(damaged(&list.page, "it does not hold what its entry counts"));
     }
+    Ok(chunks)
 }
 
 impl Iterator for Chunks<'_> {
@@ -196,7 +224,7 @@ impl Iterator for Chunks<'_> {
             return Some(Ok(chunk));
         }
         let list = self.lists.next()?;
-        match self.load(list) {
+        match load(self.source, list) {
             Ok(chunks) => {
                 self.open = chunks.into_iter();
                 self.open.next().map(Ok)

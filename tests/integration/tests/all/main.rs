@@ -37,6 +37,7 @@ mod location;
 mod locking;
 mod looking;
 mod members;
+mod mounting;
 mod mounts;
 mod names;
 mod offline;

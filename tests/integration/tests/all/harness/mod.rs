@@ -2,6 +2,7 @@
 //!
 //! `process` runs services and ends them, `command` runs one command and judges how it ended,
 //! `tree` makes and compares directories, `objects` damages a location, `disk` has little room,
+//! `mount` shows points as files and takes them away,
 //! `lines` are what members hear each other by,
 //! `front` counts who comes to one.
 
@@ -10,6 +11,7 @@ mod command;
 mod disk;
 mod front;
 mod lines;
+mod mount;
 mod objects;
 mod process;
 mod tree;
@@ -19,6 +21,7 @@ pub use command::{Outcome, holdfast};
 pub use disk::{FailingDisk, SmallDisk};
 pub use front::Front;
 pub use lines::{Flow, Lines};
+pub use mount::Mount;
 pub use objects::{Damage, Objects};
 pub use process::{Dev, Service, binary, wait_until};
 pub use tree::{Tree, noise, set_xattr, write};

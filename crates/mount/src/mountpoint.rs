@@ -1,0 +1,137 @@
+//! The directory that is mounted on: there, empty, and not mounted on already.
+
+use holdfast_common::{Code, Error, Result};
+use rustix::mount::UnmountFlags;
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A directory that may be mounted on.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// Looks at it. What lies in it would be out of sight for as long as something is mounted.
+    pub fn new(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let found = fs::metadata(path).map_err(|error| match error.raw_os_error() {
+            Some(DEAD_MOUNT) => taken(format!("`{shown}` is mounted, and nobody serves it"))
+                .next(format!("take it away with `umount {shown}`")),
+            _ => Error::io(format!("nothing can be mounted on `{shown}`"), &error)
+                .next("make the directory first"),
+        })?;
+        if !found.is_dir() {
+            return Err(taken(format!("`{shown}` is no directory")));
+        }
+        let real = fs::canonicalize(path)
+            .map_err(|error| Error::io(format!("`{shown}` cannot be followed"), &error))?;
+        if is_mounted_on(&real, &found) {
+            return Err(taken(format!("something is mounted on `{shown}` already"))
+                .next(format!("take it away with `umount {shown}`, or name another directory")));
+        }
+        let mut inside = fs::read_dir(&real)
+            .map_err(|error| Error::io(format!("`{shown}` cannot be looked into"), &error))?;
+        if inside.next().is_some() {
+            return Err(taken(format!("`{shown}` is not empty")));
+        }
+        Ok(Self(real))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes the mount out of sight at once; whoever has something of it open keeps that until the
+    /// process ends.
+    pub(crate) fn detach(&self) -> Result<()> {
+        let detached = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+        match detached.map_err(io::Error::from) {
+            Ok(()) => Ok(()),
+            // Somebody else did already.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => self.ask_to_detach(),
+            Err(error) => Err(self.still_there(&error)),
+        }
+    }
+
+    /// For whoever is not root.
+    fn ask_to_detach(&self) -> Result<()> {
+        let mut asked = Command::new(HELPER);
+        let done = asked.args(["-u", "-q", "-z", "--"]).arg(&self.0).status();
+        match done {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(self.still_there(&io::Error::other(format!("{HELPER}: {status}")))),
+            Err(error) => Err(self.still_there(&error)),
+        }
+    }
+
+    fn still_there(&self, error: &io::Error) -> Error {
+        let shown = self.0.display();
+        Error::io(format!("`{shown}` was not unmounted"), error)
+            .next(format!("take it away with `umount -l {shown}`"))
+    }
+
+    /// What the kernel, or the helper of those who are not root, said against it.
+    pub(crate) fn refused(&self, error: &io::Error) -> Error {
+        let shown = self.0.display();
+        let device = Path::new(DEVICE);
+        let said = error.to_string();
+        if !device.exists() || error.raw_os_error() == Some(NO_DEVICE) {
+            return Error::new(Code::MountUnsupported, format!("there is no {DEVICE}")).cause(said);
+        }
+        let code = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied => Code::MountRefused,
+            _ if said.contains("ermission denied") || said.contains("ermitted") => {
+                Code::MountRefused
+            }
+            _ => Code::FileIoFailed,
+        };
+        Error::new(code, format!("nothing was mounted on `{shown}`")).cause(said.trim())
+    }
+}
+
+fn is_mounted_on(real: &Path, found: &fs::Metadata) -> bool {
+    let Some(parent) = real.parent() else { return true };
+    let above = fs::metadata(parent);
+    above.is_ok_and(|above| above.dev() != found.dev()) || is_listed(real)
+}
+
+/// A directory of the same file system that is mounted once more is only in the list.
+fn is_listed(real: &Path) -> bool {
+    let Ok(list) = fs::read_to_string("/proc/self/mountinfo") else { return false };
+    let shown = real.display().to_string().replace(' ', "\\040");
+    list.lines().any(|line| line.split(' ').nth(4) == Some(&*shown))
+}
+
+fn taken(message: String) -> Error {
+    Error::new(Code::MountDirectoryTaken, message)
+}
+
+const DEVICE: &str = "/dev/fuse";
+const HELPER: &str = "fusermount3";
+/// ENOTCONN, ENODEV.
+const DEAD_MOUNT: i32 = 107;
+const NO_DEVICE: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_directory_is_mounted_on() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Directory::new(dir.path()).is_ok());
+        let missing = Directory::new(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(missing.code, Code::FileMissing);
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        for path in [&file, &dir.path().to_owned(), &PathBuf::from("/proc"), &PathBuf::from("/")] {
+            let refused = Directory::new(path).unwrap_err();
+            assert_eq!(refused.code, Code::MountDirectoryTaken, "{}", path.display());
+        }
+    }
+}

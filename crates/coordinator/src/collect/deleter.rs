@@ -12,7 +12,7 @@
 
 use super::{Left, insist_on_peace, pass::Pass};
 use crate::house::House;
-use holdfast_common::{Code, Name, Result, Timestamp, VaultId};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, VaultId};
 use holdfast_ledger::{
     level::COLLECTED,
     row::{CollectionRow, VaultRow},
@@ -27,6 +27,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(6 * 3600);
 /// At first, when a location may lack the end of the log, which it is brought soon, or when nothing
 /// is heard of a region.
 const AGAIN_SOON: Duration = Duration::from_secs(10);
+/// How long the log is waited for at a time.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) async fn delete(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     let mut desks = BTreeMap::<VaultId, Desk>::new();
     loop {
@@ -129,7 +132,7 @@ impl Desk {
         // Whoever rebuilds the ledger from the locations must not believe in what is gone.
         let end = round.doomed_at.max(round.round);
         (self.due, self.again) = (None, Some(house.clock.elapsed() + AGAIN_SOON));
-        house.shipped(end).await.inspect_err(|error| {
+        insist_shipped(house, end).await.inspect_err(|error| {
             tracing::info!(%error, vault = %vault.name, "what was collected waits for the log");
         })?;
         let known = self.shipped.filter(|(known, _)| *known >= end);
@@ -157,6 +160,13 @@ impl Desk {
         house.stuck.set(vault.id, left);
         ended
     }
+}
+
+/// Nobody waits long for it here: other vaults have what goes, too.
+async fn insist_shipped(house: &House, end: u64) -> Result<()> {
+    let behind = || Error::new(Code::LocationBehind, "the ledger's log is not shipped so far yet");
+    let shipped = tokio::time::timeout(LOG_PATIENCE, house.shipped(end)).await;
+    shipped.map_err(|_| behind())?.map(drop)
 }
 
 /// Until the next try, longer and longer; nothing when all of it went.

@@ -107,7 +107,8 @@ impl Repacking<'_> {
     }
 
     /// What every point needs, whatever comes and goes meanwhile: a backup that goes on from a
-    /// point needs what that one needs, and may be committed, and the other forgotten, while this reads.
+    /// point needs what that one needs, and may be committed, and the other forgotten, while this
+    /// reads.
     async fn settled_mark(&self) -> Result<Mark> {
         let mut mark = mark_all(self.house, self.vault, self.insist).await?;
         let mut read = BTreeSet::new();

@@ -300,7 +300,7 @@ mod tests {
         let session = WriteSession::new(row, AgentId::from_bytes([4; 16]));
         let number = ChunkNumber::from_u64(7);
         let under_way = session.answer();
-        let (begins, begun) = std::sync::mpsc::channel();
+        let (begins, begun) = std::sync::mpsc::sync_channel(1);
         std::thread::scope(|scope| {
             let (begins, session) = (begins, &session);
             let copy = scope.spawn(move || {

@@ -425,8 +425,9 @@ fn nothing_is_deleted_until_the_log_that_gives_it_up_lies_in_the_locations() {
     let mut scene = Scene::start();
     let there = scene.second_vault();
     // The log cannot be shipped to where it goes; the other location is there all the while.
-    let (main, aside) = (scene.scratch.join("d/location"), scene.scratch.join("aside"));
-    std::fs::rename(&main, &aside).unwrap();
+    let (log, aside) = (scene.scratch.join("d/location/cluster/log"), scene.scratch.join("aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    write(&log, "no directory");
     scene.run(&["collect", "--vault", "other", "--yes"]).ok();
     assert_eq!(scene.waits_in_second(), 2);
     scene.pass_hours(25);
@@ -434,8 +435,8 @@ fn nothing_is_deleted_until_the_log_that_gives_it_up_lies_in_the_locations() {
     wait_until("it waits for the log", PATIENCE, waits);
     let packs = Objects::of(&there);
     assert_eq!(packs.below("packs").len(), 4);
-    let _what_was_made_meanwhile = std::fs::remove_dir_all(&main);
-    std::fs::rename(&aside, &main).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
     let gone = || (scene.waits_in_second() == 0).then_some(());
     wait_until("they go when it was shipped", PATIENCE, gone);
     assert_eq!(packs.below("packs").len(), 2);

@@ -1,5 +1,6 @@
 //! Packs of which little is needed, and what keeps the object of a forgotten point, go into new
-//! packs: every point that is left restores from every location, before and after, and room is made.
+//! packs: every point that is left restores from every location, before and after, and there is
+//! more room.
 
 use crate::{
     collecting::{PATIENCE, Scene},

@@ -28,7 +28,7 @@ ARROWS = {
     "agent": {"common", "runtime", "wire", "keyring", "seal", "repository"},
     "coordinator": {"common", "runtime", "wire", "keyring", "kek", "repository", "storage", "ledger"},
     "cli": {"common", "runtime", "wire", "keyring", "kek", "seal", "repository", "storage", "ledger",
-            "agent", "coordinator"},
+            "agent", "coordinator", "mount"},
     "bench": {"common", "runtime", "keyring", "ledger", "testkit-servers"},
     "fuzz": {"common", "runtime", "wire", "keyring", "kek", "seal", "repository", "storage", "ledger",
              "agent", "coordinator"},

@@ -2,8 +2,8 @@
 //! when the last one is a day old.
 //!
 //! A reconciler without a memory that counts: the stage is in the row, and so is what was condemned
-//! and by which round. A round that cannot be made, or that is open for days, ends and says why; one
-//! that has to wait for a backup, a leader or a clock waits, longer and longer.
+//! and by which round. A round that cannot be made, or that is open for days, ends and says why;
+//! one that has to wait for a backup, a leader or a clock waits, longer and longer.
 
 use super::{
     care::{Care, is_too_long},

@@ -113,8 +113,9 @@ impl House {
         }
     }
 
-    /// Says up to where it was compared with what collection gave up that the point needs. When more
-    /// is given up faster than that, the backup does not wait for it: no rule needs the comparison.
+    /// Says up to where it was compared with what collection gave up that the point needs. When
+    /// more is given up faster than that, the backup does not wait for it: no rule needs the
+    /// comparison.
     async fn propose_whole(
         &self,
         session: &WriteSession,

@@ -93,10 +93,10 @@ impl Absent {
         for wanted in all {
             if wanted.is_needed(query, vault)? {
                 absent.needed.push(wanted);
-            } else if let By::Point(id) = wanted.by {
-                if query.row::<PointRow>(id.as_bytes())?.is_some() {
-                    absent.put_by.push(wanted);
-                }
+            } else if let By::Point(id) = wanted.by
+                && query.row::<PointRow>(id.as_bytes())?.is_some()
+            {
+                absent.put_by.push(wanted);
             }
         }
         Ok(absent)
@@ -111,10 +111,10 @@ impl Absent {
         let mut homes: BTreeMap<PointId, PackId> = BTreeMap::new();
         let mut asked = Vec::new();
         for wanted in &all {
-            if let (By::Point(_), Object::Point(id)) = (wanted.by, wanted.name.object()) {
-                if !is_kept(query, &id)? {
-                    asked.push(id);
-                }
+            if let (By::Point(_), Object::Point(id)) = (wanted.by, wanted.name.object())
+                && !is_kept(query, &id)?
+            {
+                asked.push(id);
             }
         }
         let mut after = None;

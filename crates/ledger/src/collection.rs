@@ -68,6 +68,11 @@ impl<'a> Query<'a> {
 
     /// Whether a pack was collected, and lies nowhere any more.
     pub fn is_gone(&self, vault: &VaultId, pack: &PackId) -> Result<bool> {
-        Ok(self.row::<GoneRow>(&pack_key(vault, pack))?.is_some())
+        Ok(self.gone_pack(vault, pack)?.is_some())
+    }
+
+    /// What is left of a pack that was seen gone from everywhere.
+    pub fn gone_pack(&self, vault: &VaultId, pack: &PackId) -> Result<Option<GoneRow>> {
+        self.row(&pack_key(vault, pack))
     }
 }

@@ -106,16 +106,19 @@ fn a_point_that_never_came_to_be_goes_with_what_was_announced_in_it_and_never_co
     assert_eq!(leaving(&story), [ids::point(2)]);
     let within = story.query().packs_within(&ids::vault(), &ids::point(2)).unwrap();
     assert_eq!(within.len(), 2);
+    // Its objects may go at any moment.
+    let late = ImportPoint { packs: Vec::new(), ..import(2, 2, 0) };
+    assert_eq!(story.done(Actor::System, late.clone()), Outcome::Unchanged);
+    story.begin(3, 3);
+    let commit = story::commit(3, 2, agent(3), PointState::Complete);
+    story.refused(of(3), commit.clone(), Code::ResourceConflict);
     assert_eq!(story.number(bury(&[1, 2])), 2);
     let points = vec![ids::point(2)];
     assert_eq!(story.number(BuryPacks { points: points.clone(), ..bury(&[]) }), 1);
     assert_eq!(story.number(BuryPacks { points, ..bury(&[]) }), 0);
     assert_eq!(leaving(&story), []);
     assert!(story.query().is_point_gone(&ids::point(2)).unwrap());
-    let late = ImportPoint { packs: Vec::new(), ..import(2, 2, 0) };
     assert_eq!(story.done(Actor::System, late), Outcome::Unchanged);
-    story.begin(3, 3);
-    let commit = story::commit(3, 2, agent(3), PointState::Complete);
     story.refused(of(3), commit, Code::ResourceConflict);
     for table in [Table::DoomedPack, Table::InlinePack, Table::Leaving] {
         assert_eq!(story.rows_in(table), 0, "{table:?}");

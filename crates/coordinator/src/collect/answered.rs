@@ -3,7 +3,7 @@
 //!
 //! No rule of collection rests on it. It is the second line, against a fault in them.
 
-use super::heirs::heir;
+use super::heirs::heir_behind;
 use crate::house::House;
 use holdfast_common::{Result, VaultId};
 use holdfast_ledger::{
@@ -82,7 +82,7 @@ fn given_up(query: Query<'_>, vault: &VaultId) -> Result<Reach> {
             given_up.insert_range(ChunkNumber::from_u64(first), count)?;
         }
         // What any point needed of it another pack answers to.
-        let heir = heir(query, vault, &row.id)?;
+        let heir = heir_behind(query, vault, row.into)?;
         let heir = heir.map(|heir| query.pack(vault, &heir)).transpose()?.flatten();
         for (first, count) in heir.iter().flat_map(|heir| numbers(heir).0) {
             taken_over.insert_range(ChunkNumber::from_u64(first), count)?;

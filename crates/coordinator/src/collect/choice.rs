@@ -67,7 +67,7 @@ pub(super) fn choose(
             match span_of(query, row, |span| plan.weigh(span))? {
                 (Verdict::Repack, amount) => drop(chosen.add(row.id, amount, room)),
                 (Verdict::Small, amount) => {
-                    small.entry((row.writer, row.kind)).or_default().note(row.id, amount);
+                    small.entry((row.writer, row.kind)).or_default().note(row, amount);
                 }
                 (Verdict::Condemn | Verdict::Keep, _) => {}
             }
@@ -102,24 +102,27 @@ impl Chosen {
 struct Small {
     packs: Vec<(PackId, Amount)>,
     live_bytes: u64,
+    /// Of those that were never packed anew: one that came out small will again.
+    new_bytes: u64,
 }
 
 impl Small {
-    fn note(&mut self, pack: PackId, amount: Amount) {
+    fn note(&mut self, row: &PackRow, amount: Amount) {
         if self.live_bytes < SMALL_BYTES_MAX && self.packs.len() < limits::PACKS_REPACKED_MAX {
-            self.packs.push((pack, amount));
+            self.packs.push((row.id, amount));
             self.live_bytes += amount.live_bytes;
+            self.new_bytes += if row.taken.is_none() { amount.live_bytes } else { 0 };
         }
     }
 
     fn fills_a_pack(&self) -> bool {
-        self.packs.len() > 1 && self.live_bytes >= limits::PACK_BYTES_MAX as u64
+        self.packs.len() > 1 && self.new_bytes >= limits::PACK_BYTES_MAX as u64
     }
 }
 
 /// Whether a round is to pack it anew.
 pub(super) fn is_chosen_in(row: &PackRow, round: u64) -> bool {
-    row.condemned == Some(round) && row.live.is_some()
+    row.state == PackState::Stored && row.condemned == Some(round) && row.live.is_some()
 }
 
 #[cfg(test)]
@@ -199,6 +202,9 @@ mod tests {
         let mut mixed = small.clone();
         mixed[0].kind = 2;
         assert!(of(&mixed).is_empty());
+        let mut again = small.clone();
+        again[0].taken = Some(Vec::new());
+        assert!(of(&again).is_empty(), "what came out small is not packed anew by itself");
         let mut mixed = small;
         mixed[0].writer = AgentId::from_bytes([7; 16]);
         assert!(of(&mixed).is_empty());

@@ -67,15 +67,26 @@ impl Heirs {
 
 /// The living pack that has the numbers of one that goes; none where nobody needs them any more.
 pub(super) fn heir(query: Query<'_>, vault: &VaultId, pack: &PackId) -> Result<Option<PackId>> {
-    let mut next = query.pack(vault, pack)?.and_then(|row| row.into);
+    match query.pack(vault, pack)? {
+        Some(row) => heir_behind(query, vault, row.into),
+        None => Ok(None),
+    }
+}
+
+/// The same of a pack that went into another one. Those between may be gone from everywhere.
+pub(super) fn heir_behind(
+    query: Query<'_>,
+    vault: &VaultId,
+    into: Option<PackId>,
+) -> Result<Option<PackId>> {
+    let mut next = into;
     while let Some(id) = next {
-        let row = query.pack(vault, &id)?;
-        // One that was seen gone had its own heir everywhere.
-        let Some(row) = row else { return Ok(None) };
-        if row.state != PackState::Doomed {
-            return Ok(Some(id));
-        }
-        next = row.into;
+        next = match query.pack(vault, &id)? {
+            Some(row) if row.state != PackState::Doomed => return Ok(Some(id)),
+            Some(row) => row.into,
+            // It may have gone since it was looked for.
+            None => query.gone_pack(vault, &id)?.and_then(|row| row.into),
+        };
     }
     Ok(None)
 }
@@ -85,8 +96,8 @@ mod tests {
     use super::*;
     use crate::crowd::{Crowd, VAULT, pack};
     use bytes::Bytes;
-    use holdfast_common::SystemClock;
-    use holdfast_ledger::row::PackRow;
+    use holdfast_common::{SystemClock, Timestamp};
+    use holdfast_ledger::row::{GoneRow, PackRow};
     use holdfast_storage::{MemoryStore, ObjectStore};
     use std::sync::Arc;
 
@@ -106,6 +117,13 @@ mod tests {
         crowd.put(&row(4, PackState::Doomed, Some(5)));
         crowd.put(&row(5, PackState::Doomed, None));
         crowd.put(&row(6, PackState::Doomed, Some(7)));
+        let gone = |pack, into: Option<u8>| {
+            let (when, into) = (Timestamp::ZERO, into.map(named));
+            GoneRow { vault: VAULT, pack: named(pack), when, into }
+        };
+        crowd.put(&gone(7, None));
+        crowd.put(&row(10, PackState::Doomed, Some(11)));
+        crowd.put(&gone(11, Some(3)));
         crowd.put(&row(8, PackState::Doomed, Some(9)));
         crowd.put(&row(9, PackState::Lost, None));
         crowd
@@ -117,7 +135,8 @@ mod tests {
             let of = |pack| heir(query, &VAULT, &named(pack)).unwrap();
             assert_eq!((of(1), of(2)), (Some(named(3)), Some(named(3))));
             assert_eq!((of(4), of(5)), (None, None), "nobody needs it any more");
-            assert_eq!(of(6), None, "it was seen gone from everywhere");
+            assert_eq!(of(6), None, "nobody needed what went into it");
+            assert_eq!(of(10), Some(named(3)), "behind one that was seen gone from everywhere");
             assert_eq!(of(8), Some(named(9)), "what was lost is waited for");
         });
     }

@@ -15,7 +15,10 @@ use holdfast_repository::{
     ChunkNumber, Reach, Slot,
     collect::{Mark, PackSpan, Place, Plan, TakenRun, Thresholds, Verdict},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 /// So many reaches are read at once.
 const READS: usize = 4;
@@ -41,7 +44,7 @@ pub(super) async fn mark_all(
 }
 
 /// What some points need, those that are in the tables still.
-pub(super) async fn mark_some(
+async fn mark_some(
     house: &Arc<House>,
     vault: &Vault,
     points: &[PointId],
@@ -50,6 +53,25 @@ pub(super) async fn mark_some(
     let query = house.ledger.query();
     let row = |id: &PointId| query.row::<PointRow>(id.as_bytes()).transpose();
     mark(house, vault, Box::new(points.iter().filter_map(row)), insist).await
+}
+
+/// The same with whatever came since a round began, whatever goes meanwhile: what was noted may be
+/// forgotten before it is read, and what was committed after it need the same.
+pub(super) async fn settle(
+    house: &Arc<House>,
+    (vault, round): (&Vault, u64),
+    mut mark: Mark,
+    insist: Insist<'_>,
+) -> Result<Mark> {
+    let mut read = BTreeSet::new();
+    loop {
+        let mut new = house.ledger.query().new_points(&vault.row.id, round)?;
+        new.retain(|point| read.insert(*point));
+        if new.is_empty() {
+            return Ok(mark);
+        }
+        mark.join(&mark_some(house, vault, &new, insist).await?);
+    }
 }
 
 async fn mark(

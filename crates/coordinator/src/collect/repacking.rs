@@ -14,7 +14,7 @@
 
 use super::{
     choice::is_chosen_in,
-    marking::{Insist, mark_all, mark_some, taken},
+    marking::{Insist, mark_all, settle, taken},
     rounds::is_waited_out,
 };
 use crate::{
@@ -35,10 +35,7 @@ use holdfast_repository::{
     layout::ObjectName,
     pack::{Footer, PackView},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How often a pack is put again because more locations are required than before.
 const PLACINGS_MAX: usize = 4;
@@ -110,16 +107,8 @@ impl Repacking<'_> {
     /// point needs what that one needs, and may be committed, and the other forgotten, while this
     /// reads.
     async fn settled_mark(&self) -> Result<Mark> {
-        let mut mark = mark_all(self.house, self.vault, self.insist).await?;
-        let mut read = BTreeSet::new();
-        loop {
-            let mut new = self.house.ledger.query().new_points(&self.vault.row.id, self.round)?;
-            new.retain(|point| read.insert(*point));
-            if new.is_empty() {
-                return Ok(mark);
-            }
-            mark.join(&mark_some(self.house, self.vault, &new, self.insist).await?);
-        }
+        let mark = mark_all(self.house, self.vault, self.insist).await?;
+        settle(self.house, (self.vault, self.round), mark, self.insist).await
     }
 
     /// Packs of one kind and writer.

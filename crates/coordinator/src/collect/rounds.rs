@@ -9,7 +9,7 @@ use super::{
     care::{Care, is_too_long},
     choice::{choose, room},
     insist_on_peace,
-    marking::{judge, mark_all, mark_some, plan, writing},
+    marking::{judge, mark_all, plan, settle, writing},
     older_sessions,
     repacking::Repacking,
 };
@@ -316,11 +316,11 @@ impl Step<'_> {
     /// Marks what came since the round began, spares what that needs, and dooms the rest.
     async fn doom(&self, cleared: u64) -> Result<()> {
         let insist = self.insist_on(Stage::Clear);
-        let new = self.house.ledger.query().new_points(&self.vault.row.id, self.round)?;
         let mark = match self.care.mark(self.round, cleared) {
             Some(mark) => mark,
             None => {
-                let mark = mark_some(self.house, &self.vault, &new, &insist).await?;
+                let (house, vault) = (self.house, (&self.vault, self.round));
+                let mark = settle(house, vault, Mark::new(), &insist).await?;
                 self.care.keep(self.round, cleared, mark)
             }
         };

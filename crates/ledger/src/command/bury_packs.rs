@@ -35,7 +35,8 @@ impl BuryPacks {
             if let Some(pack) = pack.filter(|pack| pack.state == PackState::Doomed) {
                 apply.tables.remove(Table::Pack, &key);
                 apply.unlist_pack(&pack);
-                apply.tables.put(&GoneRow { vault: self.vault, pack: *id, when: apply.time })?;
+                let (vault, when, into) = (self.vault, apply.time, pack.into);
+                apply.tables.put(&GoneRow { vault, pack: *id, when, into })?;
                 buried += 1;
             }
         }

@@ -90,7 +90,7 @@ impl CommitPoint {
                 "the point is not of its session's vault, agent, run, policy or kind",
             ));
         }
-        if apply.is_point_given_up(&point.id)?
+        if apply.is_point_leaving(&point.vault, &point.id)?
             || apply.tables.row::<PointRow>(point.id.as_bytes())?.is_some()
         {
             let message = format!("the point {} exists already", point.id);

@@ -42,7 +42,7 @@ impl ImportPoint {
             return Ok(Outcome::Unchanged);
         }
         // What was forgotten stays forgotten, wherever its objects turn up.
-        if apply.is_point_given_up(&self.point.id)? {
+        if apply.is_point_leaving(&self.point.vault, &self.point.id)? {
             return Ok(Outcome::Unchanged);
         }
         let mut vault = apply.vault(&self.point.vault)?;

@@ -60,6 +60,13 @@ impl Apply<'_, '_> {
             || self.tables.raw(Table::GonePoint, point.as_bytes())?.is_some())
     }
 
+    /// The same, or its objects may go at any moment: what lay in them was given up before it came
+    /// to be.
+    pub(super) fn is_point_leaving(&self, vault: &VaultId, point: &PointId) -> Result<bool> {
+        let leaving = self.tables.raw(Table::Leaving, &leaving_key(vault, point))?;
+        Ok(leaving.is_some() || self.is_point_given_up(point)?)
+    }
+
     /// Nothing is left of a pack.
     pub(super) fn unlist_pack(&mut self, pack: &PackRow) {
         self.tables.remove(Table::DoomedPack, &pack.key());

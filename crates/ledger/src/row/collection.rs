@@ -119,6 +119,9 @@ pub struct GoneRow {
     pub pack: PackId,
     #[n(2)]
     pub when: Timestamp,
+    /// The pack that took over what was needed of it.
+    #[n(3)]
+    pub into: Option<PackId>,
 }
 
 row!(GoneRow, Gone, "gone pack", |row| super::pack::pack_key(&row.vault, &row.pack));
@@ -227,7 +230,8 @@ mod tests {
         let point = PointId::from_bytes([6; 16]);
         let new = NewPointRow { vault: vault(), index: 7, point };
         assert_eq!(hex(&record::to_bytes(&new)), format!("a30050{id}01070250{}", "06".repeat(16)));
-        let gone = GoneRow { vault: vault(), pack: pack().id, when: Timestamp::from_nanos(8) };
+        let when = Timestamp::from_nanos(8);
+        let gone = GoneRow { vault: vault(), pack: pack().id, when, into: None };
         let stored = format!("a30050{id}015820{}0208", "02".repeat(32));
         assert_eq!(hex(&record::to_bytes(&gone)), stored);
         let stored = format!("a30050{id}0150{}0208", "06".repeat(16));

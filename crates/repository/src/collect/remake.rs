@@ -12,7 +12,7 @@
 use super::{Mark, TakenRun};
 use crate::{
     number::{ChunkNumber, Slot},
-    pack::{Footer, FooterSealer, Pack, PackBuilder, PackView, object_bytes},
+    pack::{Footer, FooterRow, FooterSealer, Pack, PackBuilder, PackView, object_bytes},
 };
 use bytes::Bytes;
 use holdfast_common::{ChunkId, ChunkKind, Code, Error, Result, VaultId, limits};
@@ -165,6 +165,8 @@ impl Held {
     ) -> Result<bool> {
         let row = source.footer.rows[slot.as_index()];
         let slot = match self.slots.get(&row.id) {
+            // An id is its writer's word: one that was seen under another frame says nothing.
+            Some(slot) if !self.is_same(*slot, source, &row)? => return Ok(false),
             Some(slot) => *slot,
             None => {
                 if self.frames.len() == limits::PACK_SLOTS_MAX {
@@ -189,6 +191,14 @@ impl Held {
         let bytes =
             object_bytes(self.capsule_bytes + self.frame_bytes, self.frames.len(), self.numbers);
         Ok(is_behind_slot && self.note(slot, number) && bytes <= bytes_max)
+    }
+
+    /// Whether a frame is held just as it is in a source.
+    fn is_same(&self, slot: Slot, source: &Source<'_>, row: &FooterRow) -> Result<bool> {
+        let Some(held) = self.frames.get(slot.as_index()) else { return Ok(false) };
+        let capsule = self.capsules.get(usize::from(held.capsule));
+        Ok(held.bytes == source.view.frame(row)?
+            && capsule == source.view.capsules().get(usize::from(row.capsule)))
     }
 
     /// Where the capsule is, which comes in when it is not here.

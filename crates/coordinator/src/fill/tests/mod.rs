@@ -349,7 +349,7 @@ async fn what_was_collected_is_brought_back_by_nobody() {
     let doomed = crate::crowd::pack(*id(&objects[0]).as_bytes());
     let (vault, when) = (doomed.vault, holdfast_common::Timestamp::ZERO);
     scene.know(&PackRow { state: PackState::Doomed, ..doomed });
-    scene.know(&GoneRow { vault, pack: id(&objects[1]), when });
+    scene.know(&GoneRow { vault, pack: id(&objects[1]), when, into: None });
     let filled = scene.fill(&from, &to).await.unwrap();
     assert_eq!((filled.objects, filled.lacks.count, filled.left.count), (1, 0, 0));
     for (object, is_there) in objects.iter().zip([false, false, true]) {

@@ -27,7 +27,7 @@ fn three_members_are_one_cluster_and_the_operator_finds_all_of_them() {
     let first = table.lines().next().unwrap();
     let says = |part: &str| assert!(first.contains(part), "{part}: {table}");
     says(&format!("`{}` leads since 20", members.leader()));
-    says(&format!("(term {}, epoch 1, level 6)", status["term"]));
+    says(&format!("(term {}, epoch 1, level {})", status["term"], status["level"]));
     assert!(table.contains("REPLICATED") && table.contains("CONTACT"), "{table}");
     let context = fs::read_to_string(context).unwrap();
     for service in members.running.values() {

@@ -172,7 +172,7 @@ async fn a_witness_is_given_its_own_certificate_and_no_key() {
             csr_der: csr.clone().into(),
             one_time_public: one_time.public().to_vec().into(),
             witness,
-            level_max: 6,
+            level_max: holdfast_ledger::LEVEL,
         };
         told(enroll.join_member(request).await)
     };

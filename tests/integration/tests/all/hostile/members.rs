@@ -49,7 +49,7 @@ impl Admitted {
             csr_der: key.request().unwrap().into(),
             one_time_public: OneTimeKey::generate(&SystemEntropy).public().to_vec().into(),
             witness,
-            level_max: 6,
+            level_max: holdfast_ledger::LEVEL,
         };
         let mut enroll = EnrollClient::new(scene.anonymous().await);
         let number = told(enroll.join_member(request).await).unwrap().node_id;

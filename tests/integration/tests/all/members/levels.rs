@@ -17,7 +17,7 @@ use std::{
     thread::JoinHandle,
 };
 
-const LEVEL: u64 = 7;
+const LEVEL: u64 = holdfast_ledger::LEVEL as u64;
 /// From which level on there are witnesses.
 const WITNESSES: u64 = 2;
 /// Of what was there before the upgrade.

@@ -14,6 +14,7 @@
 mod aws_kms;
 mod exchange;
 mod keeper;
+mod pins;
 mod pkcs11;
 mod transit;
 mod tries;

@@ -196,6 +196,11 @@ async fn a_wrong_pin_is_tried_once(kek: &KekSource, sealed: &SealedKek, pin: &Pa
     assert!(words(&first).contains("CKR_PIN_INCORRECT"), "{first:?}");
     assert!(words(&second).contains("not tried again"), "{second:?}");
     assert!(!words(&first).contains("246802") && !words(&second).contains("246802"));
+    // Whoever writes it anew says that the token takes it now.
+    std::fs::write(pin, "246802").unwrap();
+    let (third, fourth) = (refused().await, refused().await);
+    assert!(words(&third).contains("CKR_PIN_INCORRECT"), "{third:?}");
+    assert!(words(&fourth).contains("not tried again"), "{fourth:?}");
     std::fs::write(pin, TOKEN_PIN).unwrap();
     opened(kek, sealed).await.unwrap();
 }

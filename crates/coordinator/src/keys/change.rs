@@ -130,10 +130,13 @@ async fn make(house: &House, old: &Kek, source: &KekSource, new_version: bool) -
         let entropy = house.entropy.as_ref();
         holdfast_kek::make(source, environment, house.cluster, entropy).await
     };
+    let source_of_old = house.keys()?.custodian.kek_source();
+    let is_there = match (&source_of_old, source) {
+        (KekSource::Remote(old), KekSource::Remote(new)) => new.is_at_the_place_of(old),
+        _ => false,
+    };
     let is_it = |new: &Kek| match (sealed(old), sealed(new)) {
-        (Some(old), Some(new)) => {
-            (old.provider, &old.key, &old.version) == (new.provider, &new.key, &new.version)
-        }
+        (Some(old), Some(new)) => is_there && new.is_of_one_version_with(old),
         _ => old.id == new.id,
     };
     let mut new = make().await?;

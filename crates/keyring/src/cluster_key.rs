@@ -61,10 +61,10 @@ impl ClusterKeyObject {
         bytes.map(|bytes| record::from_bytes("derivation", bytes)).transpose()
     }
 
-    /// The KEK that a source gave under this object's derivation; another one is refused.
-    pub fn insist_on(&self, kek: Kek) -> Result<Kek> {
+    /// Refuses another KEK than this object's, from a source that was asked with its derivation.
+    pub fn insist_on(&self, kek: &Kek) -> Result<()> {
         if kek.id == self.kek {
-            return Ok(kek);
+            return Ok(());
         }
         let message =
             format!("the location was written under the KEK {}, not {}", self.kek, kek.id);

@@ -49,6 +49,9 @@ pub const PROVIDER_ANSWER_BYTES_MAX: usize = 256 * KIB;
 /// often somebody wants to know.
 pub const KEK_LOOK_SECS: u64 = 300;
 pub const KEK_LOOK_SECS_MIN: u64 = 5;
+/// For how many different KEKs one source is tried, by whoever opens a location without a cluster.
+/// Each change of the KEK leaves one there.
+pub const KEK_QUESTIONS_MAX: usize = 256;
 pub const BUNDLE_BYTES_MAX: usize = 64 * MIB;
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 4 * KIB;
 pub const BUNDLE_PASSPHRASE_BYTES_MIN: usize = 8;

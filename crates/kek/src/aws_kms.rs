@@ -8,6 +8,7 @@ use crate::{
     tries::{ANSWER_MAX, CONNECT_MAX, away, denied, foreign, gone},
 };
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -153,7 +154,7 @@ trait Said {
     fn words(&self) -> String;
     /// Of an answer in words of its own.
     fn status(&self) -> Option<u16>;
-    /// Nothing was sent.
+    /// Nothing was sent, and time will not mend it.
     fn is_ours(&self) -> bool;
 }
 
@@ -166,8 +167,7 @@ impl<E: ProvideErrorMetadata + std::error::Error + 'static> Said for SdkError<E>
         if let (Some(code), message) = (self.code(), self.message()) {
             return format!("{code}: {}", message.unwrap_or("no reason was given"));
         }
-        let links = std::iter::successors(Some(self as &dyn std::error::Error), |one| one.source());
-        links.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        links(self).map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     fn status(&self) -> Option<u16> {
@@ -177,10 +177,30 @@ impl<E: ProvideErrorMetadata + std::error::Error + 'static> Said for SdkError<E>
     fn is_ours(&self) -> bool {
         match self {
             Self::ConstructionFailure(_) => true,
-            Self::DispatchFailure(failure) => !failure.is_timeout() && !failure.is_io(),
+            Self::DispatchFailure(failure) => {
+                !failure.is_timeout() && !failure.is_io() && !is_outage(self)
+            }
             _ => false,
         }
     }
+}
+
+/// Whether whoever gives credentials is away; one who was never named is not.
+fn is_outage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_credentials = links(error).find_map(|link| link.downcast_ref::<CredentialsError>());
+    of_credentials.is_some_and(|error| {
+        !matches!(
+            error,
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
+        )
+    })
+}
+
+/// An error with what it stems from.
+fn links<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |one| one.source())
 }
 
 /// Seen in the provider's own log, and in its policies.
@@ -224,6 +244,24 @@ const DELETION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_credentials_and_is_away_refuses_nothing() {
+        for away in [
+            CredentialsError::provider_error("503 from STS"),
+            CredentialsError::provider_timed_out(ANSWER_MAX),
+            CredentialsError::unhandled("half an answer"),
+        ] {
+            assert!(is_outage(&away), "{away:?}");
+        }
+        for refused in [
+            CredentialsError::not_loaded("nobody was named"),
+            CredentialsError::invalid_configuration("a loop"),
+        ] {
+            assert!(!is_outage(&refused), "{refused:?}");
+        }
+        assert!(!is_outage(&std::io::Error::other("something else")));
+    }
 
     #[test]
     fn an_arn_names_its_region() {

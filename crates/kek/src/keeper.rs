@@ -135,7 +135,8 @@ pub async fn destroy(
     if old.provider != remote.provider() {
         return Err(another(old, &KekSource::Remote(remote.clone())));
     }
-    if (old.provider, &old.key, &old.version) == (kept.provider, &kept.key, &kept.version) {
+    // Alike by their names is enough: that they are on one server is not known here.
+    if old.is_of_one_version_with(kept) {
         let message = format!(
             "version {} of the provider's key seals the KEK that is in use too",
             kept.version

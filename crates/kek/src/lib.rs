@@ -11,11 +11,14 @@
 //! who refuses is asked once. Errors say which it is: away, refused, or the key gone. Nothing that
 //! is secret stands in them. Coordinators, commands and tests call this; `keyring` stays pure.
 
+mod asking;
 mod aws_kms;
 mod exchange;
 mod keeper;
+mod pins;
 mod pkcs11;
 mod transit;
 mod tries;
 
+pub use asking::Asking;
 pub use keeper::{Destruction, Environment, destroy, load, make, renew, version_in_use};

@@ -3,13 +3,15 @@
 //! Versions of the key have one label and different ids; the highest id seals. Every call loads the
 //! module anew, opens a session and logs in, so that a session or token that was lost is opened
 //! anew by the next one. Tokens lock after a few wrong PINs: one that was refused is not tried
-//! again by this process until it is another one, and nobody's last try is ever used up.
+//! again until it is another one or was written anew (`pins.rs`), and nobody's last try is ever
+//! used up.
 //!
 //! A module is somebody else's code and may hang. It runs on a thread that nobody waits for longer
 //! than the time of `tries`, and there is never more than one of them.
 
 use crate::{
     keeper::{Destruction, Environment, SealedBy},
+    pins::{RefusedPins, Written},
     tries::{away, denied, foreign, gone},
 };
 use core::time::Duration;
@@ -25,8 +27,6 @@ use cryptoki::{
 use holdfast_common::{Code, Error, Result};
 use holdfast_keyring::{Kek, KekBinding, SealedKek, kek::Pkcs11Key};
 use std::{
-    collections::HashSet,
-    hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
 };
@@ -155,6 +155,8 @@ impl Pkcs11 {
         reach: Reach,
         work: impl FnOnce(&Self, &Session) -> Result<T>,
     ) -> Result<T> {
+        // Looked at first: what is written between the two is another writing.
+        let written = Written::of(&self.key.pin);
         let pin = self.key.pin.read(&self.environment)?;
         let module = module(&self.key.module)?;
         let flags = CInitializeFlags::OS_LOCKING_OK;
@@ -162,13 +164,19 @@ impl Pkcs11 {
             Ok(()) | Err(Refusal::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(self.judge(error)),
         }
-        let done = self.log_in(&module, &pin, reach).and_then(|session| work(self, &session));
+        let done =
+            self.log_in(&module, (&pin, written), reach).and_then(|session| work(self, &session));
         // What is over needs no answer; the next call begins anew in any case.
         let _ended = module.finalize();
         done
     }
 
-    fn log_in(&self, module: &Module, pin: &str, reach: Reach) -> Result<Session> {
+    fn log_in(
+        &self,
+        module: &Module,
+        (pin, written): (&str, Option<Written>),
+        reach: Reach,
+    ) -> Result<Session> {
         let slot = self.slot(module)?;
         let info = module.get_token_info(slot).map_err(|error| self.judge(error))?;
         let named = format!("the token `{}`", self.key.token);
@@ -180,9 +188,11 @@ impl Pkcs11 {
             return Err(denied(format!("{named} would lock at one more wrong PIN"), "not tried")
                 .next("log in to it once by hand with the right PIN"));
         }
-        let tried = TRIED.0.hash_one((&self.key.token, pin));
-        if TRIED.1.lock().unwrap_or_else(PoisonError::into_inner).contains(&tried) {
-            return Err(wrong_pin(&named, "it was refused before, and is not tried again"));
+        if !REFUSED.may_try(&self.key.token, pin, written) {
+            return Err(wrong_pin(&named, "it was refused before, and is not tried again").next(
+                "put the right PIN where `pin-source` says; if the token takes this one by now, \
+                 write its file anew, or start again",
+            ));
         }
         let session = match reach {
             Reach::Uses => module.open_ro_session(slot),
@@ -190,9 +200,13 @@ impl Pkcs11 {
         };
         let session = session.map_err(|error| self.judge(error))?;
         match session.login(UserType::User, Some(&AuthPin::from(pin.to_owned()))) {
-            Ok(()) | Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Ok(()) => {
+                REFUSED.note_taken(&self.key.token, pin);
+                Ok(session)
+            }
+            Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
             Err(Refusal::Pkcs11(RvError::PinIncorrect, _)) => {
-                TRIED.1.lock().unwrap_or_else(PoisonError::into_inner).insert(tried);
+                REFUSED.note_refused(&self.key.token, pin, written);
                 Err(wrong_pin(&named, "CKR_PIN_INCORRECT"))
             }
             Err(error) => Err(self.judge(error)),
@@ -345,8 +359,7 @@ fn module(path: &Path) -> Result<Module> {
 const TURN_MAX: Duration = Duration::from_secs(8);
 static TURN: LazyLock<Arc<tokio::sync::Mutex<()>>> = LazyLock::new(Default::default);
 static MODULES: OnceLock<Mutex<Vec<(PathBuf, Module)>>> = OnceLock::new();
-/// Hashes of PINs that were refused, under a key of this process.
-static TRIED: LazyLock<(RandomState, Mutex<HashSet<u64>>)> = LazyLock::new(Default::default);
+static REFUSED: LazyLock<RefusedPins> = LazyLock::new(Default::default);
 
 const FIRST: u64 = 1;
 const IV_BYTES: usize = 12;

@@ -50,7 +50,10 @@ impl Transit {
         let mut question = bound(&sealed.binding(), true);
         question["ciphertext"] = json!(ciphertext);
         let mut answer = self.post("decrypt", question).await?;
-        let plaintext = wiped(answer["data"]["plaintext"].take());
+        let Value::String(plaintext) = answer["data"]["plaintext"].take() else {
+            return Err(unheard("an answer without `plaintext`"));
+        };
+        let plaintext = Zeroizing::new(plaintext);
         let opened = STANDARD.decode(plaintext.as_bytes());
         opened.map(Zeroizing::new).map_err(|_| unheard("a plaintext that is not base64"))
     }
@@ -160,7 +163,11 @@ fn bound(binding: &KekBinding, derived: bool) -> Value {
 
 /// Who is to blame, by what the server answers; its words are all that tells some of them apart.
 fn refusal(key: &str, status: u16, said: &Value) -> Error {
-    let errors = said["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let Some(errors) = said["errors"].as_array() else {
+        // Somebody on the way said it, a load balancer or a proxy, and knows nothing of keys.
+        return crate::tries::away(&format!("HTTP {status}, in other words than the server's"));
+    };
+    let errors = errors.iter().filter_map(Value::as_str);
     let words = errors.collect::<Vec<_>>().join("; ");
     let has = |part: &str| words.contains(part);
     match status {
@@ -237,5 +244,15 @@ mod tests {
         assert_eq!(code(307, "elsewhere"), Code::KekUnreachable);
         assert_eq!(code(400, "something else"), Code::KekDenied);
         assert_eq!(code(400, "cipher: message authentication failed"), Code::KeyWrong);
+    }
+
+    #[test]
+    fn what_others_than_the_server_say_is_no_refusal() {
+        for status in [400, 401, 403, 404, 500, 502] {
+            for said in [Value::Null, json!({}), json!({ "message": "no such route" })] {
+                assert_eq!(refusal("m/k", status, &said).code, Code::KekUnreachable, "{status}");
+            }
+        }
+        assert_eq!(refusal("m/k", 404, &json!({ "errors": [] })).code, Code::KekGone);
     }
 }

@@ -106,8 +106,18 @@ async fn the_bytes_of_another_key_are_not_taken_for_the_kek() {
     assert_eq!(error.code, Code::KeyWrong, "{error}");
     let shown = STANDARD.encode(key(2).expose());
     assert!(!format!("{error:?}").contains(&shown), "{error:?}");
-    assert_eq!(Server::saying("200 OK", "{}").open().await.code, Code::KeyWrong);
-    assert_eq!(Server::saying("200 OK", "<html>").open().await.code, Code::KekUnreachable);
+    for (head, body) in [
+        ("200 OK", "{}"),
+        ("200 OK", "<html>"),
+        ("404 Not Found", "<html>"),
+        ("404 Not Found", "{}"),
+        ("403 Forbidden", ""),
+    ] {
+        let error = Server::saying(head, body).open().await;
+        assert_eq!(error.code, Code::KekUnreachable, "{head}: {body}");
+    }
+    let gone = Server::saying("404 Not Found", "{\"errors\":[]}").open().await;
+    assert_eq!(gone.code, Code::KekGone);
 }
 
 #[tokio::test]

@@ -196,6 +196,11 @@ async fn a_wrong_pin_is_tried_once(kek: &KekSource, sealed: &SealedKek, pin: &Pa
     assert!(words(&first).contains("CKR_PIN_INCORRECT"), "{first:?}");
     assert!(words(&second).contains("not tried again"), "{second:?}");
     assert!(!words(&first).contains("246802") && !words(&second).contains("246802"));
+    // Whoever writes it anew says that the token takes it now.
+    std::fs::write(pin, "246802").unwrap();
+    let (third, fourth) = (refused().await, refused().await);
+    assert!(words(&third).contains("CKR_PIN_INCORRECT"), "{third:?}");
+    assert!(words(&fourth).contains("not tried again"), "{fourth:?}");
     std::fs::write(pin, TOKEN_PIN).unwrap();
     opened(kek, sealed).await.unwrap();
 }
@@ -209,6 +214,9 @@ fn kms_keeps_a_key_and_says_how_it_refuses() {
     within("inside_kms", &[&[(SOURCE, kek.as_str())][..], &keys].concat());
     // Nobody says who is asking.
     within("kms_is_denied", &[(SOURCE, &kek), ("AWS_CONFIG_FILE", "/nowhere")]);
+    // Whoever would say it is away.
+    let teller = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/credentials");
+    within("kms_is_away", &[(SOURCE, &kek), ("AWS_CONFIG_FILE", "/nowhere"), teller]);
 }
 
 #[tokio::test]
@@ -239,6 +247,14 @@ async fn inside_kms() {
 async fn kms_is_denied() {
     let denied = make(&told(), environment, CLUSTER, &SystemEntropy).await.unwrap_err();
     assert_eq!(denied.code, Code::KekDenied, "{denied:?}");
+}
+
+#[tokio::test]
+#[ignore = "its outer test says who would give credentials"]
+async fn kms_is_away() {
+    let away = make(&told(), environment, CLUSTER, &SystemEntropy).await.unwrap_err();
+    assert_eq!(away.code, Code::KekUnreachable, "{away:?}");
+    assert!(format!("{away:?}").contains("credentials"), "{away:?}");
 }
 
 #[test]

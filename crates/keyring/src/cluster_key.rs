@@ -61,15 +61,40 @@ impl ClusterKeyObject {
         bytes.map(|bytes| record::from_bytes("derivation", bytes)).transpose()
     }
 
-    /// The KEK that a source gave under this object's derivation; another one is refused.
-    pub fn insist_on(&self, kek: Kek) -> Result<Kek> {
+    /// Refuses another KEK than this object's, from a source that was asked with its derivation.
+    pub fn insist_on(&self, kek: &Kek) -> Result<()> {
         if kek.id == self.kek {
-            return Ok(kek);
+            return Ok(());
         }
         let message =
             format!("the location was written under the KEK {}, not {}", self.kek, kek.id);
         Err(Error::new(Code::KeyWrong, message)
             .next("name the KEK of this cluster with --kek, or open it with --bundle FILE"))
+    }
+
+    /// As it lies here: whoever goes on with it makes no second one.
+    pub fn wrapped(&self) -> &[u8] {
+        &self.wrapped
+    }
+
+    /// Refuses one that is not of this cluster, or that this KEK opens to another key.
+    pub fn insist_on_key(
+        &self,
+        cluster: ClusterId,
+        kek: &Kek,
+        key: &ClusterRecoveryKey,
+    ) -> Result<()> {
+        let is_same = self.cluster == cluster
+            && self.kek == kek.id
+            && self.derivation()? == kek.derivation
+            && self.open(kek)?.secret().expose() == key.secret().expose();
+        match is_same {
+            true => Ok(()),
+            false => Err(Error::new(
+                Code::KeyWrong,
+                format!("what lies under the KEK {} is not this cluster's recovery key", kek.id),
+            )),
+        }
     }
 
     pub fn open(&self, kek: &Kek) -> Result<ClusterRecoveryKey> {
@@ -105,6 +130,27 @@ mod tests {
         let read = ClusterKeyObject::from_bytes(&hex::decode(golden).unwrap()).unwrap();
         assert_eq!(read, object());
         assert_eq!(read.open(&kek(1)).unwrap().secret().expose(), &[9; 32]);
+    }
+
+    #[test]
+    fn another_seal_of_the_same_key_is_as_good_and_another_key_is_not() {
+        let key = |byte: u8| ClusterRecoveryKey::from_secret(Secret::take(&mut [byte; 32]));
+        let again = kek(1).seal(PURPOSE, &[9; 32], &Seeded::new(6));
+        let again = ClusterKeyObject::new(CLUSTER, kek(1).id, &again, None);
+        assert_ne!(again, object());
+        for one in [&again, &object()] {
+            one.insist_on_key(CLUSTER, &kek(1), &key(9)).unwrap();
+        }
+        let other = ClusterId::from_bytes([8; 16]);
+        for (cluster, kek, key) in
+            [(other, kek(1), key(9)), (CLUSTER, kek(2), key(9)), (CLUSTER, kek(1), key(8))]
+        {
+            let refused = again.insist_on_key(cluster, &kek, &key).unwrap_err();
+            assert_eq!(refused.code, Code::KeyWrong);
+        }
+        let wrapped = kek(1).seal(PURPOSE, &[9; 32], &Seeded::new(6));
+        let odd = ClusterKeyObject::new(CLUSTER, kek(1).id, &wrapped, Some(&[0]));
+        assert!(odd.insist_on_key(CLUSTER, &kek(1), &key(9)).is_err());
     }
 
     #[test]

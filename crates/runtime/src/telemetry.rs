@@ -4,13 +4,17 @@
 //! and passphrases have types that print as `…`; paths, file names and content of backups are no
 //! fields of any event (a run's own report quotes paths, sealed to the vault); ids, counts, sizes,
 //! codes, names of agents and policies may be logged. Headers and messages of calls are never
-//! logged whole. An error is logged once, where it is handled.
+//! logged whole. An error is logged once, where it is handled. Crates of others do not keep that
+//! rule: at `trace` some of them log all that they send, keys and tokens too. So they are heard
+//! down to `debug` and no further, whatever the filter says.
 
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Error, Result};
 use std::io::IsTerminal;
-use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry,
+};
 
 pub const DEFAULT_FILTER: &str = "info,openraft=warn";
 
@@ -85,7 +89,11 @@ where
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
         LogFormat::Text => lines.with_ansi(colour).boxed(),
     };
-    Ok(registry().with(layer).with(filter))
+    Ok(registry().with(layer).with(filter).with(filter_fn(is_ours_or_no_trace)))
+}
+
+fn is_ours_or_no_trace(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::DEBUG || event.target().starts_with("holdfast")
 }
 
 #[cfg(test)]
@@ -109,15 +117,19 @@ mod tests {
     }
 
     fn logged(format: LogFormat, filter: &str) -> String {
+        captured(format, filter, || {
+            let key = Secret::<9>::from_slice(b"swordfish");
+            tracing::info!(count = 3, ?key, "stored");
+            tracing::debug!("detail");
+        })
+    }
+
+    fn captured(format: LogFormat, filter: &str, work: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
         let options = LogOptions { filter: filter.to_owned(), format };
         let subscriber = subscriber(&options, move || writer.clone(), false).unwrap();
-        tracing::subscriber::with_default(subscriber, || {
-            let key = Secret::<9>::from_slice(b"swordfish");
-            tracing::info!(count = 3, ?key, "stored");
-            tracing::debug!("detail");
-        });
+        tracing::subscriber::with_default(subscriber, work);
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -137,6 +149,23 @@ mod tests {
         assert!(lines[0].starts_with('{') && lines[0].ends_with('}'), "{text}");
         assert!(lines[0].contains("\"message\":\"stored\"") && lines[0].contains("\"count\":3"));
         assert!(lines[1].contains("detail"));
+    }
+
+    #[test]
+    fn what_others_send_is_not_logged_whatever_the_filter_says() {
+        for filter in ["trace", "info,aws_smithy_runtime=trace", "info,[transmit]=trace"] {
+            let text = captured(LogFormat::Text, filter, || {
+                let span = tracing::info_span!(target: "aws_smithy_runtime", "transmit");
+                let _entered = span.enter();
+                let request = "swordfish";
+                tracing::trace!(target: "aws_smithy_runtime::client", request, "transmitting");
+                tracing::debug!(target: "aws_smithy_runtime::client", "again");
+                tracing::trace!("ours");
+            });
+            assert!(!text.contains("swordfish"), "{filter}: {text}");
+            assert!(text.contains("again"), "{filter}: {text}");
+            assert_eq!(text.contains("ours"), filter != "info,aws_smithy_runtime=trace", "{text}");
+        }
     }
 
     #[test]

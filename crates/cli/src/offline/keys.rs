@@ -3,12 +3,13 @@
 
 use super::{get, list};
 use holdfast_common::{Code, Error, Result, VaultId, limits};
+use holdfast_kek::Asking;
 use holdfast_keyring::{
     Custody, Derivation, Enrolled, Kek, KekSource, KeyObject, VaultKeys, bundle,
 };
 use holdfast_repository::{Object, ObjectName};
 use holdfast_storage::ObjectStore;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 pub enum KeyChoice {
     /// Keys beside the bundle are the operator's, for a bundle that was made without it.
@@ -71,9 +72,10 @@ pub async fn admit_operators(
     store: &dyn ObjectStore,
 ) -> Result<()> {
     let mut refusal = None;
+    let mut asked = asking(sources);
     for name in list(store, "keys/").await? {
         let Object::Keys { .. } = name.object() else { continue };
-        refusal = admit_operator(&name, keys, sources, store).await.err().or(refusal);
+        refusal = admit_operator(&name, keys, &mut asked, store).await.err().or(refusal);
     }
     if keys.versions().all(|version| keys.private(version).is_ok()) {
         return Ok(());
@@ -87,7 +89,7 @@ pub async fn admit_operators(
 async fn admit_operator(
     name: &ObjectName,
     keys: &mut VaultKeys,
-    sources: &[KekSource],
+    asked: &mut [Asking<'_>],
     store: &dyn ObjectStore,
 ) -> Result<()> {
     let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
@@ -95,7 +97,7 @@ async fn admit_operator(
     if object.custody() != Custody::Operator || keys.private(object.version()).is_ok() {
         return Ok(());
     }
-    for kek in load(sources, &object).await? {
+    for kek in load(asked, &object).await? {
         if Some(kek.id) == object.operator_kek() {
             return keys.admit(object.unwrap_operator(&kek)?);
         }
@@ -111,11 +113,12 @@ async fn unwrap_all(
 ) -> Result<VaultKeys> {
     let mut keys: Option<VaultKeys> = None;
     let mut refusal = None;
+    let mut asked = asking(sources);
     for name in list(store, "keys/").await? {
         if !matches!(name.object(), Object::Keys { .. }) {
             continue;
         }
-        match unwrap(&name, sources, store, vault).await {
+        match unwrap(&name, &mut asked, store, vault).await {
             Ok(found) => match &mut keys {
                 Some(keys) => keys.merge(found)?,
                 None => keys = Some(found),
@@ -133,13 +136,13 @@ async fn unwrap_all(
 
 async fn unwrap(
     name: &ObjectName,
-    sources: &[KekSource],
+    asked: &mut [Asking<'_>],
     store: &dyn ObjectStore,
     vault: &VaultId,
 ) -> Result<VaultKeys> {
     let object = KeyObject::from_bytes(&get(store, name, limits::KEY_OBJECT_BYTES_MAX).await?)?;
     object.insist_on_vault(vault)?;
-    let keks = load(sources, &object).await?;
+    let keks = load(asked, &object).await?;
     let kek = keks.iter().find(|kek| kek.id == object.kek()).ok_or_else(|| wrong(name))?;
     let mut keys = object.unwrap_coordinator(kek)?;
     if object.custody() == Custody::Operator {
@@ -152,18 +155,23 @@ async fn unwrap(
     Ok(keys)
 }
 
+/// What each source answers is kept for all objects of a location.
+fn asking(sources: &[KekSource]) -> Vec<Asking<'_>> {
+    sources.iter().map(|source| Asking::new(source, environment)).collect()
+}
+
 /// The KEKs of those sources that could be this object's; a provider that did not seal its KEK is
 /// not asked for it.
-async fn load(sources: &[KekSource], object: &KeyObject) -> Result<Vec<Kek>> {
+async fn load(asked: &mut [Asking<'_>], object: &KeyObject) -> Result<Vec<Arc<Kek>>> {
     let mut keks = Vec::new();
     let mut refusal = None;
-    for source in sources {
-        let derivation = match (source, object.derivation()) {
+    for one in asked {
+        let derivation = match (one.source(), object.derivation()) {
             // In operator custody, the operator's key beside what a provider sealed.
             (KekSource::File(_) | KekSource::Env(_), Some(Derivation::Sealed(_))) => None,
             (_, derivation) => derivation,
         };
-        match holdfast_kek::load(source, environment, derivation).await {
+        match one.load(derivation).await {
             Ok(kek) => keks.push(kek),
             Err(error) if error.code == Code::KeyWrong => refusal = Some(error),
             Err(error) => return Err(error),

@@ -19,8 +19,11 @@ use super::{
     kek::{self, unlisted},
     secrets,
 };
-use crate::{house::House, options::environment, shipped::ship};
-use bytes::Bytes;
+use crate::{
+    house::House,
+    options::environment,
+    shipped::{self, ship},
+};
 use holdfast_common::{Code, Error, Result, VaultId, record};
 use holdfast_keyring::{
     ClusterKeyObject, Derivation, Kek, KekId, KekSource, KeyObject, OperatorsHalf, SealedKek,
@@ -74,8 +77,8 @@ pub(crate) async fn change(
             wrapped.push(RewrappedVault { vault, version, key_object });
         }
     }
-    let command = command(house, (&old, &new), source, wrapped)?;
-    put_recovery_key(house, &new, &command).await?;
+    let mut command = command(house, (&old, &new), source, wrapped)?;
+    put_recovery_key(house, &new, &mut command).await?;
     follow::insist_on_writable(&house.config)?;
     house.ledger.propose(actor, command).await?;
     let (before, kek, sealed) = (old.id, new.id, sealed(&new).cloned());
@@ -127,10 +130,13 @@ async fn make(house: &House, old: &Kek, source: &KekSource, new_version: bool) -
         let entropy = house.entropy.as_ref();
         holdfast_kek::make(source, environment, house.cluster, entropy).await
     };
+    let source_of_old = house.keys()?.custodian.kek_source();
+    let is_there = match (&source_of_old, source) {
+        (KekSource::Remote(old), KekSource::Remote(new)) => new.is_at_the_place_of(old),
+        _ => false,
+    };
     let is_it = |new: &Kek| match (sealed(old), sealed(new)) {
-        (Some(old), Some(new)) => {
-            (old.provider, &old.key, &old.version) == (new.provider, &new.key, &new.version)
-        }
+        (Some(old), Some(new)) => is_there && new.is_of_one_version_with(old),
         _ => old.id == new.id,
     };
     let mut new = make().await?;
@@ -274,23 +280,15 @@ fn command(
     })
 }
 
-/// Whoever has the new KEK and a location alone opens the ledger's log there.
-async fn put_recovery_key(house: &House, new: &Kek, command: &RewrapKeys) -> Result<()> {
+/// Whoever has the new KEK and a location alone opens the ledger's log there. An attempt that was
+/// cut short may have left it, or the KEK was in use before: then the ledger has it as it lies.
+async fn put_recovery_key(house: &House, new: &Kek, command: &mut RewrapKeys) -> Result<()> {
+    let recovery = secrets::open_recovery_key(new, &command.recovery_key_wrapped)?;
     let derivation = command.kek_derivation.as_ref().map(|bytes| &bytes[..]);
     let wrapped = &command.recovery_key_wrapped;
     let object = ClusterKeyObject::new(house.cluster, new.id, wrapped, derivation);
-    let name = ObjectName::cluster_key(new.id.as_bytes());
-    let vault = ship::catalog_vault(house)?;
-    let bytes = Bytes::from(object.to_bytes());
-    let name_in_store = name.as_str().parse()?;
-    for (_, store) in house.places.required(&vault).await? {
-        if store.head(&name_in_store).await?.is_some() {
-            // An attempt that was cut short left it, or the KEK was in use before: it opens.
-            let held = store.get(&name_in_store, holdfast_common::limits::KEY_OBJECT_BYTES_MAX);
-            ClusterKeyObject::from_bytes(&held.await?)?.open(new)?;
-            continue;
-        }
-        store.put_new(&name_in_store, bytes.clone()).await?;
-    }
+    let places = house.places.required(&ship::catalog_vault(house)?).await?;
+    let lying = shipped::key::bring(&places, object, (new, &recovery)).await?;
+    command.recovery_key_wrapped = lying.wrapped().to_vec().into();
     Ok(())
 }

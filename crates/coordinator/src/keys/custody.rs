@@ -27,6 +27,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
+use tokio::time::{Duration, Instant};
 
 /// Opened capsules that are kept; one session has one.
 const DATA_KEYS_KEPT: usize = 1024;
@@ -37,6 +38,8 @@ pub(crate) struct Custodian {
     pub(super) bringing: tokio::sync::Mutex<()>,
     /// The configuration names another KEK than the one that was taken.
     is_unwritten: AtomicBool,
+    /// Of the KEK in use, if this member is not let open it; asked again then.
+    refused: Mutex<Option<([u8; 16], Instant, Error)>>,
     vaults: Mutex<HashMap<VaultId, Arc<VaultCustody>>>,
     entropy: Arc<dyn Entropy>,
 }
@@ -69,6 +72,7 @@ impl Custodian {
             hand,
             bringing: Default::default(),
             is_unwritten: AtomicBool::default(),
+            refused: Mutex::default(),
             vaults: Mutex::default(),
             entropy,
         }
@@ -91,6 +95,19 @@ impl Custodian {
         let mut hand = self.hand.0.write().unwrap_or_else(PoisonError::into_inner);
         *hand = (Arc::new(kek), source);
         self.note_unwritten();
+    }
+
+    pub(super) fn note_refused(&self, kek: [u8; 16], pause: Duration, error: Error) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Some((kek, Instant::now() + pause, error));
+    }
+
+    /// What was said of this KEK a moment ago; it would be said again.
+    pub(super) fn refused_lately(&self, kek: &[u8; 16]) -> Option<Error> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, _, error) =
+            refused.as_ref().filter(|(of, until, _)| of == kek && Instant::now() < *until)?;
+        Some(error.clone())
     }
 
     pub(crate) fn note_unwritten(&self) {
@@ -296,6 +313,19 @@ mod tests {
     fn opened(crowd: Crowd, version: u32, hand: &Kek) -> Result<Option<u32>> {
         let found = crowd.ask(|query| keys_up_to(&query, (&VAULT, version), hand))?;
         Ok(found.map(|keys| keys.newest()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_provider_refused_a_moment_ago_is_not_asked_for_by_every_backup() {
+        let source = KekSource::Env("KEK".to_owned());
+        let custodian = Custodian::new(kek(), source, Arc::new(SystemEntropy));
+        assert_eq!(custodian.refused_lately(&[1; 16]), None);
+        let refusal = Error::new(Code::KekDenied, "no");
+        custodian.note_refused([1; 16], Duration::from_secs(5), refusal.clone());
+        assert_eq!(custodian.refused_lately(&[1; 16]), Some(refusal));
+        assert_eq!(custodian.refused_lately(&[2; 16]), None, "another one was not refused");
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(custodian.refused_lately(&[1; 16]), None);
     }
 
     #[test]

@@ -2,52 +2,92 @@
 //!
 //! The ledger says where it is; the member looks there by itself, takes it, and writes it into its
 //! configuration, so that it starts with it next time. One that does not find it goes on with what
-//! it has open in memory and says so in `status`: it would not start again.
+//! it has open in memory and says so in `status`: it would not start again. A provider that refuses
+//! is asked less and less often; where the KEK is not there yet it is looked for every few seconds.
 
 use super::kek;
 use crate::{house::House, options::Options};
-use holdfast_common::{Error, Result};
+use holdfast_common::{Code, Error, Result, limits};
 use holdfast_keyring::{Kek, KekSource};
 use holdfast_ledger::{Query, row::KekRow};
 use holdfast_wire::v1;
 use std::{path::Path, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often one that lacks it looks again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The longest pause, of whoever is refused again and again.
+const AGAIN_MAX: Duration = Duration::from_secs(limits::KEK_LOOK_SECS);
 /// Commands come in crowds; the KEK changes once in a year.
 const PACE: Duration = Duration::from_millis(500);
 
 /// Follows what is applied, for as long as the member runs.
 pub(crate) async fn keep(house: Arc<House>, token: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
+    let mut pause = None;
     loop {
+        let lacked = lacked(&house);
         let followed = tokio::select! {
             () = token.cancelled() => return Ok(()),
             followed = follow(&house) => followed,
         };
-        let pause = match followed {
+        pause = match followed {
             Ok(()) => None,
             Err(error) => {
                 let code = error.code.name();
                 tracing::warn!(code, %error, "the new KEK is not here, or not written down");
-                Some(AGAIN)
-            }
-        };
-        let next = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => {
-                    let _closed_with_the_ledger = applied.changed().await;
-                    tokio::time::sleep(PACE).await;
+                let pause = next_pause(pause, &error);
+                if let Some(kek) = lacked.filter(|_| is_refusal(&error)) {
+                    house.keys()?.custodian.note_refused(kek, pause, error);
                 }
+                Some(pause)
             }
         };
         tokio::select! {
             () = token.cancelled() => return Ok(()),
-            () = next => {}
+            () = rest(&house, &mut applied, (pause, lacked)) => {}
         }
     }
+}
+
+/// Until something is applied; where there is a pause until that is over, or yet another KEK is in
+/// use, which may be one that nobody refuses.
+async fn rest(
+    house: &House,
+    applied: &mut watch::Receiver<u64>,
+    (pause, before): (Option<Duration>, Option<[u8; 16]>),
+) {
+    let news = async {
+        loop {
+            let _closed_with_the_ledger = applied.changed().await;
+            tokio::time::sleep(PACE).await;
+            if pause.is_none() || lacked(house) != before {
+                return;
+            }
+        }
+    };
+    match pause {
+        None => news.await,
+        Some(pause) => drop(tokio::time::timeout(pause, news).await),
+    }
+}
+
+/// Whoever refuses will do so again, and every question may count against somebody.
+fn next_pause(before: Option<Duration>, error: &Error) -> Duration {
+    match before {
+        Some(pause) if is_refusal(error) => AGAIN_MAX.min(pause * 2),
+        _ => AGAIN,
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.code, Code::KekDenied | Code::KekGone | Code::KeyWrong)
+}
+
+/// Which KEK this member has not.
+fn lacked(house: &House) -> Option<[u8; 16]> {
+    behind(house).ok().flatten().map(|row| row.id)
 }
 
 /// The KEK in use, where the ledger keeps account of them.
@@ -128,8 +168,7 @@ fn unwritable(file: &Path, error: Error) -> Error {
 async fn find(house: &House, row: &KekRow) -> Result<(Kek, KekSource)> {
     let absent = |why: &str| {
         let id = holdfast_keyring::KekId::from_bytes(row.id);
-        Error::new(holdfast_common::Code::KekUnavailable, format!("the KEK {id} is not here"))
-            .cause(why)
+        Error::new(Code::KekUnavailable, format!("the KEK {id} is not here")).cause(why)
     };
     let source = row.source.as_deref().ok_or_else(|| absent("nobody said where it is"))?;
     let source: KekSource = source.parse()?;
@@ -161,4 +200,27 @@ pub(crate) fn alarm(house: &House) -> Option<v1::Alarm> {
         since_ns: Some(row.since.as_nanos()),
         next: format!("bring `{source}` to this coordinator; without it it does not start again"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refuses_is_asked_less_and_less_often_and_who_is_away_is_not() {
+        let after = |code, pause| next_pause(Some(pause), &Error::new(code, "no"));
+        for code in [Code::KekDenied, Code::KekGone, Code::KeyWrong] {
+            assert_eq!(next_pause(None, &Error::new(code, "no")), AGAIN);
+            let mut pause = AGAIN;
+            for _ in 0..20 {
+                let next = after(code, pause);
+                assert!(next > pause || next == AGAIN_MAX, "{code:?}: {next:?}");
+                pause = next;
+            }
+            assert_eq!(pause, AGAIN_MAX);
+        }
+        for code in [Code::KekUnavailable, Code::KekUnlisted, Code::KekUnreachable] {
+            assert_eq!(after(code, AGAIN_MAX), AGAIN);
+        }
+    }
 }

@@ -11,8 +11,10 @@ pub(crate) fn without_kek(error: Error, config: &Options) -> Error {
     }
     let file = config.file.display();
     error.next(format!(
-        "bring the KEK back to where {file} names it; if it is lost, a bundle opens everything: \
-         holdfast keys import BUNDLE --config {file} --kek file:NEW; if no bundle is left either, \
-         nobody can open what was backed up, and it is gone"
+        "bring the KEK back to where {file} names it, from another coordinator of the cluster too; \
+         if it is lost, a bundle opens everything: holdfast keys import BUNDLE --config {file} \
+         --kek file:NEW; where several coordinators vote, holdfast cluster recover --from LOCATION \
+         --bundle BUNDLE instead; if no bundle is left either, nobody can open what was backed \
+         up, and it is gone"
     ))
 }

@@ -48,8 +48,9 @@ impl House {
 
     /// What another member wrapped a moment ago opens here too, if its KEK is here.
     pub(crate) async fn catch_up_with_kek(&self) -> Result<()> {
-        if follow::behind(self)?.is_none() {
-            return Ok(());
+        let Some(row) = follow::behind(self)? else { return Ok(()) };
+        if let Some(refused) = self.keys()?.custodian.refused_lately(&row.id) {
+            return Err(refused);
         }
         let late = |_| Error::new(Code::KekUnreachable, "the KEK in use does not come in time");
         timeout(PATIENCE, follow::take(self)).await.map_err(late)?

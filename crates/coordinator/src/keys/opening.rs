@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The ledger knows better when the KEK was changed while this member was down. Whoever refuses is
-//! believed at once, and only a provider that is away is waited for.
+//! believed at once, and only a provider that is away is waited for: the member's own too, since
+//! who is away has refused nothing.
 
 use super::{follow, kek, lost, secrets};
 use crate::{options::Options, raft::Ledger};
@@ -94,9 +95,13 @@ fn told(ledger: &Ledger) -> Option<KekSource> {
     follow::in_use(&ledger.query()).ok()??.source?.parse().ok()
 }
 
-/// Of two refusals the one that a person, or time, can do something about: a provider's, and of two
-/// the one of the KEK in use.
+/// Of two refusals the one that a person, or time, can do something about: the member's own where
+/// its provider is away, then a provider's, and of two the one of the KEK in use.
 fn telling(own: Error, theirs: Error) -> Error {
+    if own.code == Code::KekUnreachable {
+        let cause = own.cause.clone().unwrap_or_default();
+        return own.cause(format!("{cause}; where the ledger says that it is: {theirs}"));
+    }
     let is_providers = |error: &Error| {
         matches!(
             error.code,
@@ -104,4 +109,43 @@ fn telling(own: Error, theirs: Error) -> Error {
         )
     };
     if is_providers(&theirs) { theirs } else { own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(own: Code, theirs: Code) -> Error {
+        telling(Error::new(own, "own").cause("why"), Error::new(theirs, "theirs"))
+    }
+
+    #[test]
+    fn an_own_provider_that_is_away_is_waited_for_whatever_the_other_says() {
+        for theirs in [
+            Code::KekDenied,
+            Code::KekGone,
+            Code::KekUnavailable,
+            Code::KekUnlisted,
+            Code::KekUnreachable,
+            Code::KeyWrong,
+        ] {
+            let error = told(Code::KekUnreachable, theirs);
+            assert_eq!((error.code, &*error.message), (Code::KekUnreachable, "own"));
+            let cause = error.cause.unwrap();
+            assert!(cause.starts_with("why; ") && cause.contains("theirs"), "{cause}");
+        }
+    }
+
+    #[test]
+    fn else_a_providers_word_counts_and_of_two_the_one_of_the_kek_in_use() {
+        for (own, theirs, first) in [
+            (Code::KekUnavailable, Code::KekUnreachable, "theirs"),
+            (Code::KeyWrong, Code::KekUnlisted, "theirs"),
+            (Code::KekDenied, Code::KekGone, "theirs"),
+            (Code::KekDenied, Code::KekUnavailable, "own"),
+            (Code::KeyWrong, Code::KeyWrong, "own"),
+        ] {
+            assert_eq!(told(own, theirs).message, first, "{own:?} {theirs:?}");
+        }
+    }
 }

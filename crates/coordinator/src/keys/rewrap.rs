@@ -71,7 +71,7 @@ pub(crate) async fn in_ledger(
     options: RewrapOptions,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Rewrapped> {
-    ledger.wait_for_leader().await?;
+    ledger.wait_for_leader().await.map_err(of_several)?;
     ledger.catch_up().await?;
     let mut contents = options.contents;
     insist_on_cluster(config, &ledger.query().cluster()?, &contents)?;
@@ -108,6 +108,17 @@ pub(crate) async fn in_ledger(
     command.change = change(ledger, &vaults, (&kek, &options.kek))?;
     ledger.propose(Actor::System, command).await?;
     Ok(Rewrapped { kek: kek.id, objects })
+}
+
+/// One of several that vote decides nothing alone.
+fn of_several(error: Error) -> Error {
+    match error.code {
+        Code::ClusterLeaderless => error.next(
+            "where several coordinators vote, stop them all and bring the cluster back in a new \
+             directory: holdfast cluster recover --from LOCATION --bundle FILE",
+        ),
+        _ => error,
+    }
 }
 
 fn insist_on_cluster(

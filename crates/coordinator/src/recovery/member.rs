@@ -68,7 +68,7 @@ pub(super) async fn make(
     let base = rebuild.base();
     let number = claim::next(sources, &opening, reached.epoch).await?;
     recovery.take_over(&mut rebuild, (reached, number), read.missing, here)?;
-    let kek = opening.kek.as_ref();
+    let kek = opening.kek.as_deref();
     let (imported, left) =
         recovery.import(&mut rebuild, sources, (kek, bundle.as_ref()), number).await?;
     let claimed = recovery.claim(&mut rebuild, (reached, number), term)?;
@@ -107,12 +107,16 @@ fn live_names(rebuild: &Rebuild<SledKv>) -> Result<Vec<Name>> {
 
 /// One source may give several: a provider opens what each version of its key sealed. Which one is
 /// in use the ledger says.
-async fn in_use(kek: Option<Kek>, source: &KekSource, cluster: &ClusterRow) -> Option<Kek> {
+async fn in_use(
+    kek: Option<Arc<Kek>>,
+    source: &KekSource,
+    cluster: &ClusterRow,
+) -> Option<Arc<Kek>> {
     if kek.as_ref().is_some_and(|kek| opens(kek, cluster)) {
         return kek;
     }
     let found = kek::load(source, cluster).await.ok();
-    found.filter(|found| opens(found, cluster)).or(kek)
+    found.filter(|found| opens(found, cluster)).map(Arc::new).or(kek)
 }
 
 fn opens(kek: &Kek, cluster: &ClusterRow) -> bool {

@@ -3,15 +3,17 @@
 use super::source::{Sources, objects};
 use crate::options::environment;
 use holdfast_common::{ClusterId, Code, Error, Result, limits};
+use holdfast_kek::Asking;
 use holdfast_keyring::{BundleContents, ClusterKeyObject, ClusterRecoveryKey, Kek, KekSource};
 use holdfast_repository::layout::{Object, ObjectName};
+use std::sync::Arc;
 
 /// What a recovery has of the cluster before it has the ledger.
 pub(crate) struct Opening {
     pub(crate) cluster: ClusterId,
     pub(crate) recovery: ClusterRecoveryKey,
     /// Absent where only a bundle opened it.
-    pub(crate) kek: Option<Kek>,
+    pub(crate) kek: Option<Arc<Kek>>,
 }
 
 /// By the bundle where there is one.
@@ -34,6 +36,7 @@ pub(crate) async fn unlock(
 
 async fn by_kek(sources: &Sources, source: &KekSource) -> Result<Opening> {
     let mut refusal = None;
+    let mut asking = Asking::new(source, environment);
     for object in objects(&sources.list("cluster/key/").await?) {
         let Object::ClusterKey(kek) = object else { continue };
         let name = ObjectName::cluster_key(&kek);
@@ -42,8 +45,8 @@ async fn by_kek(sources: &Sources, source: &KekSource) -> Result<Opening> {
                 let bytes = place.get(&name, limits::KEY_OBJECT_BYTES_MAX).await?;
                 let object = ClusterKeyObject::from_bytes(&bytes)?;
                 let derivation = object.derivation()?;
-                let kek = holdfast_kek::load(source, environment, derivation.as_ref()).await?;
-                let kek = object.insist_on(kek)?;
+                let kek = asking.load(derivation.as_ref()).await?;
+                object.insist_on(&kek)?;
                 let recovery = object.open(&kek)?;
                 Ok(Opening { cluster: object.cluster, recovery, kek: Some(kek) })
             };
@@ -66,7 +69,7 @@ async fn by_kek(sources: &Sources, source: &KekSource) -> Result<Opening> {
 /// Of all refusals the one that a person can do something about.
 fn says(error: &Error) -> u8 {
     match error.code {
-        Code::KekDenied | Code::KekGone | Code::KekUnreachable => 2,
+        Code::KekDenied | Code::KekGone | Code::KekUnreachable | Code::LimitExceeded => 2,
         Code::KeyWrong => 1,
         _ => 0,
     }

@@ -68,6 +68,13 @@ impl SealedKek {
         KekBinding { cluster: self.cluster, kek: self.kek }
     }
 
+    /// Whether one version of one key sealed both, as far as names tell: those of a server or a
+    /// token may be another's too. KMS knows a key by several names, and a version by one.
+    pub fn is_of_one_version_with(&self, other: &Self) -> bool {
+        let is_named_alike = self.provider == Provider::AwsKms || self.key == other.key;
+        self.provider == other.provider && is_named_alike && self.version == other.version
+    }
+
     /// Takes what a provider opened, if it is the key that was sealed and no other.
     pub fn admit(&self, key: &[u8]) -> Result<Kek> {
         let kek = Secret::from_slice(key).map(Kek::from_secret);
@@ -271,6 +278,29 @@ mod tests {
         assert_eq!(kek.derivation, Some(Derivation::Sealed(sealed())));
         for other in [&[2; 32][..], &[1; 31], &[1; 33], &[]] {
             assert_eq!(sealed().admit(other).unwrap_err().code, Code::KeyWrong);
+        }
+    }
+
+    #[test]
+    fn a_key_of_kms_is_the_same_under_each_of_its_names() {
+        let arn = "arn:aws:kms:eu-central-1:1:key/12";
+        let kms = |key: &str, version: &str| SealedKek {
+            provider: Provider::AwsKms,
+            key: key.to_owned(),
+            version: version.to_owned(),
+            ..sealed()
+        };
+        assert!(kms("alias/x", arn).is_of_one_version_with(&kms(arn, arn)));
+        let other = kms("alias/x", "arn:aws:kms:eu-central-1:1:key/13");
+        assert!(!kms("alias/x", arn).is_of_one_version_with(&other));
+        assert!(sealed().is_of_one_version_with(&sealed()));
+        let provider = Provider::Pkcs11;
+        for other in [
+            SealedKek { key: "transit/other".to_owned(), ..sealed() },
+            SealedKek { version: "4".to_owned(), ..sealed() },
+            SealedKek { provider, ..sealed() },
+        ] {
+            assert!(!sealed().is_of_one_version_with(&other), "{other:?}");
         }
     }
 

@@ -67,6 +67,21 @@ impl RemoteKek {
         }
     }
 
+    /// Whether the names of a key and of its versions mean the same in both: one server, one token.
+    /// An ARN, which is what a version of KMS is, means the same everywhere.
+    pub fn is_at_the_place_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AwsKms(_), Self::AwsKms(_)) => true,
+            (Self::Pkcs11(one), Self::Pkcs11(other)) => {
+                (&one.token, &one.module) == (&other.token, &other.module)
+            }
+            (Self::Transit(one), Self::Transit(other)) => {
+                (&one.address, &one.namespace) == (&other.address, &other.namespace)
+            }
+            _ => false,
+        }
+    }
+
     /// The file of its PIN or token, where it has one.
     pub fn secret_file(&self) -> Option<&Path> {
         match self {
@@ -300,6 +315,28 @@ mod tests {
         "transit:http://127.0.0.1:8200/eu/kek/holdfast?token=env:BAO_TOKEN&ca=/etc/ca%26b.pem\
          &namespace=team/a",
     ];
+
+    #[test]
+    fn a_place_is_a_server_or_a_token_and_not_how_one_gets_in() {
+        let remote = |text: &str| match text.parse::<KekSource>().unwrap() {
+            KekSource::Remote(remote) => remote,
+            other => panic!("{other}"),
+        };
+        let transit = "transit:https://h/m/k?token=file:/t";
+        let token = "pkcs11:token=a;object=b?module-path=/m&pin-source=file:/p";
+        for (one, other, same) in [
+            (transit, "transit:https://h/m/k?token=env:T&ca=/c", true),
+            (transit, "transit:https://g/m/k?token=file:/t", false),
+            (transit, "transit:https://h/m/k?token=file:/t&namespace=n", false),
+            (token, "pkcs11:token=a;object=b?module-path=/m&pin-source=env:P", true),
+            (token, "pkcs11:token=c;object=b?module-path=/m&pin-source=file:/p", false),
+            (token, "pkcs11:token=a;object=b?module-path=/n&pin-source=file:/p", false),
+            ("aws-kms:alias/x?region=eu-central-1", "aws-kms:12?region=us-east-1", true),
+            (transit, token, false),
+        ] {
+            assert_eq!(remote(one).is_at_the_place_of(&remote(other)), same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn sources_are_written_as_they_are_read() {

@@ -8,6 +8,7 @@
 use super::{Derivation, Kek, RemoteKek, SecretPlace, remote};
 use core::{fmt, str::FromStr};
 use holdfast_common::{Code, Entropy, Error, Result, Secret, limits};
+use rustix::fs::OFlags;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
@@ -203,7 +204,7 @@ fn not_a_source(text: &str) -> Error {
 fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // One allocation that never grows, so that no copy of a key stays behind.
     let mut bytes = Zeroizing::new(vec![0; limits::KEY_FILE_BYTES_MAX + 1]);
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut length = 0;
     while length < bytes.len() {
         match file.read(&mut bytes[length..])? {
@@ -216,6 +217,16 @@ fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// Whoever changes the KEK names a path, from afar: what is no file would be waited for, for ever.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let at_once = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(at_once).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 /// Durable when it returns: the bytes, and the name in its directory.
@@ -305,6 +316,7 @@ mod tests {
         };
         refused(&file, &nothing);
         refused(&KekSource::File(dir.path().into()), &nothing);
+        refused(&source("file:/dev/zero"), &nothing);
         refused(&source("env:KEK"), &nothing);
         for bad in [&HEX[..62], "zz", "", &HEX.repeat(2), &"0102".repeat(5000)] {
             std::fs::write(&path, bad).unwrap();
@@ -313,6 +325,26 @@ mod tests {
         }
         // Raw bytes are for files: a variable of 32 characters is no key.
         refused(&source("env:KEK"), &|_| Some("x".repeat(32)));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_may_never_write_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let (tell, told) = std::sync::mpsc::sync_channel(2);
+        std::thread::spawn(move || {
+            let argon = Derivation::Passphrase(Argon::cheapest(&Seeded::new(1)));
+            let phrase = KekSource::PassphraseFile(path.clone()).load(&nothing, Some(&argon));
+            let pin = SecretPlace::File(path).read(&nothing);
+            let _gone = tell.send([phrase.err(), pin.err()]);
+        });
+        let refused = told.recv_timeout(std::time::Duration::from_secs(30)).expect("an end");
+        for error in refused.map(Option::unwrap) {
+            assert_eq!(error.code, Code::KekUnavailable);
+            assert!(format!("{error:?}").contains("no regular file"), "{error:?}");
+        }
     }
 
     #[test]

@@ -147,3 +147,38 @@ fn a_kek_that_a_coordinator_could_not_write_down_is_not_changed() {
     house.rewrap(&["--to", &new, "--kek", &own]).fails(2, "usage.argument_malformed");
     house.asked(&["keys", "rotate", "main", "--kek", &own]).fails(2, "usage.argument_malformed");
 }
+
+/// The next start puts the cluster's recovery key where it lies already.
+#[test]
+fn a_change_that_is_run_again_or_taken_back_leaves_a_cluster_that_starts_and_backs_up() {
+    let mut house = House::start("coordinator");
+    let agent = house.cluster.agent("files-1");
+    house.point = house.backup();
+    let (first, second) = (house.kek.clone(), format!("file:{}", house.path("kek-2")));
+    let (config, away) = (house.path("c/coordinator.toml"), house.path("away.toml"));
+    fs::rename(&config, &away).unwrap();
+    house.rewrap(&["--to", &second]).fails(3, "file.path_missing");
+    fs::rename(&away, &config).unwrap();
+    house.rewrap(&["--to", &second]).ok();
+    let mut house = starts_and_backs_up(house, 1, &second);
+    house.rewrap(&["--to", &first]).ok();
+    house = starts_and_backs_up(house, 2, &first);
+    // The same by an import.
+    let bundle = house.path("bundle.hfbd");
+    house.asked(&["keys", "export", "--to", &bundle]).ok();
+    let stopped = house.stop(false);
+    stopped.import(&bundle, &["--kek", &second, "--yes"]).ok();
+    starts_and_backs_up(stopped.start(), 3, &second);
+    drop(agent);
+}
+
+fn starts_and_backs_up(house: House, time: u64, kek: &str) -> House {
+    let mut house = house.stop(false).start();
+    write(&house.source.join(format!("more-{time}")), noise(20 + time, 300_000));
+    house.point = wait_until("a backup", PATIENCE, || {
+        let told = house.cluster.run(&["backup", "--path", house.source.to_str().unwrap()]);
+        (told.code == 0).then(|| told.object()["point"].as_str().unwrap().to_owned())
+    });
+    house.assert_offline(&format!("offline-{time}"), &["--kek", kek]);
+    house
+}

@@ -175,6 +175,44 @@ fn back_to_a_file(mut house: House, bao: OpenBao, point: &str) {
 }
 
 #[test]
+fn a_kek_moves_to_another_server_whose_key_has_the_same_names() {
+    let (bao, scratch, _token, kek) = transit();
+    let mut house = House::found(scratch, &kek, &[]);
+    house.join();
+    let point = house.backup();
+    let (other, tokens) = (OpenBao::start(), ["one", "two"].map(|name| house.scratch.join(name)));
+    other.make_key("kek");
+    let [moved, again] = tokens.map(|token| {
+        fs::write(&token, least(&other)).unwrap();
+        other.kek("kek", &token)
+    });
+    list(&house.config(), &[&moved, &again]);
+    house.rewrap(&moved, &[]).ok();
+    assert_eq!(house.sealed_by(), transit_key("1"));
+    drop(bao);
+    house.kek = moved;
+    house.starts_and_restores(&point, "moved");
+    // With another token it is the same version of the same key.
+    house.rewrap(&again, &[]).fails(8, "resource.change_refused");
+}
+
+/// What others log at that level is all that they send.
+#[test]
+fn at_trace_the_kek_that_a_kms_seals_is_in_no_log() {
+    let (kms, alias) = (Ministack::shared().kms(), "alias/traced");
+    kms.make_key(alias);
+    let keys = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+    let traced = [&keys[..], &[("HOLDFAST_LOG", "trace")]].concat();
+    let house = House::found(Scratch::new(), &kms.kek(alias), &traced);
+    let kek = house.kek.clone();
+    house.rewrap(&kek, &["--new-version"]).ok();
+    let log = fs::read_to_string(house.scratch.join("coordinator.log")).unwrap();
+    assert!(log.contains("aws_smithy_runtime"), "nothing of KMS was logged");
+    let told: Vec<_> = log.lines().filter(|line| line.contains("Plaintext")).collect();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
 fn a_recovery_finds_the_kek_in_use_among_those_that_one_source_gives() {
     let (bao, scratch, _token, kek) = transit();
     let mut house = House::found(scratch, &kek, &[]);
@@ -216,6 +254,10 @@ fn a_token_and_a_kms_make_the_new_version_themselves_and_need_the_old_one_no_mor
     house.join();
     let point = house.backup();
     let before = house.sealed_by();
+    // Under another name it is the same key.
+    let by_arn = kms.kek(before["version"].as_str().unwrap());
+    list(&house.config(), &[&by_arn]);
+    house.rewrap(&by_arn, &[]).fails(8, "resource.change_refused");
     let kek = house.kek.clone();
     house.rewrap(&kek, &["--new-version"]).ok();
     assert_ne!(before["version"], house.sealed_by()["version"]);

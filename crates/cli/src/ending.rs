@@ -48,10 +48,15 @@ impl From<Ending> for ExitCode {
 
 /// Waits for somebody to stop the command.
 pub async fn signal() -> Result<Ending> {
-    Ok(match Signals::listen()?.next().await {
+    Ok(stopped_by(Signals::listen()?.next().await))
+}
+
+/// For whoever waits several times: a signal that comes in between is not lost.
+pub const fn stopped_by(signal: Signal) -> Ending {
+    match signal {
         Signal::Interrupt => Ending::Interrupted,
         Signal::Terminate => Ending::Terminated,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use holdfast_common::{
     limits::{self, MIB},
 };
 use holdfast_mount::{Directory, Ends, Library, Mounted, Options, Shown};
-use holdfast_runtime::Tasks;
+use holdfast_runtime::{Signals, Tasks};
 use rustix::process::{getgid, getuid};
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc};
@@ -58,6 +58,8 @@ pub struct Arguments {
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     let directory = Directory::new(&arguments.directory)?;
+    // One ear from the beginning to the end: what is said between two of them nobody hears.
+    let mut signals = Signals::listen()?;
     let tasks = Tasks::new("mount");
     let preparing = async {
         let shelf = Shelf::of(&arguments.offline, demand).await?;
@@ -66,7 +68,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     };
     let (shelf, shown) = tokio::select! {
         prepared = preparing => prepared?,
-        stopped = ending::signal() => return stopped,
+        signal = signals.next() => return Ok(ending::stopped_by(signal)),
     };
     let options = options(&arguments, shown)?;
     let vault = arguments.vault.map(|name| name.to_string());
@@ -79,7 +81,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     let (desk, asks) = Desk::new();
     let wanted = Wanted { filter, vault };
     let serving = desk::serve(&shelf, &wanted, demand, asks);
-    let showing = show(&tasks, Arc::new(desk), directory, options, demand);
+    let showing = show(&tasks, Arc::new(desk), (directory, options), &mut signals, demand);
     tokio::select! {
         shown = showing => shown,
         () = serving => Ok(Ending::Done),
@@ -115,8 +117,8 @@ fn options(arguments: &Arguments, shown: Shown) -> Result<Options> {
 async fn show(
     tasks: &Tasks,
     library: Arc<dyn Library>,
-    directory: Directory,
-    options: Options,
+    (directory, options): (Directory, Options),
+    signals: &mut Signals,
     demand: &Demand<'_>,
 ) -> Result<Ending> {
     let said = directory.clone();
@@ -129,12 +131,12 @@ async fn show(
     tokio::pin!(mounting);
     let mounted: Mounted = tokio::select! {
         mounted = &mut mounting => mounted?,
-        stopped = ending::signal() => {
+        signal = signals.next() => {
             // It may be about to stand.
             if let Ok(Ok(mounted)) = tokio::time::timeout(PATIENCE, mounting).await {
                 mounted.ends().end()?;
             }
-            return stopped;
+            return Ok(ending::stopped_by(signal));
         }
     };
     let ends = mounted.ends();
@@ -146,10 +148,10 @@ async fn show(
     }
     tokio::select! {
         ended = &mut waiting => ended?,
-        stopped = ending::signal() => {
-            stopped?;
+        _ = signals.next() => {
             stop(tasks, &ends).await?;
-            // Whoever has a file open keeps the mount from ending, and this from waiting for it.
+            // Where it could not be taken away by force, whoever has a file open keeps it from
+            // ending, and this from waiting for it.
             if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
                 demand.output.remark("note: something of it was open still");
                 tasks.run_blocking("let go", move || { ends.let_go(); Ok(()) }).await?;
@@ -176,7 +178,7 @@ fn tell(directory: &Directory, shown: Shown, demand: &Demand<'_>) -> Result<()> 
     )
 }
 
-/// How long a mount that was taken out of sight may go on for those who still use it.
+/// How long a mount that is being taken away may go on for those who still use it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub const EXAMPLES: &str = "\

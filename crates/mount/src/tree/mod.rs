@@ -99,9 +99,10 @@ impl Tree {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self> {
-        let told = Arc::new(Told::new(Arc::clone(&library)));
+        let told = Arc::new(Told::new(Arc::clone(&library), Arc::clone(&clock)));
         let held = Held::new(Arc::clone(&library), Arc::clone(&clock), options.idle);
         let shelf = Shelf::new(library, clock, Arc::clone(&told));
+        let mut totals = (0, 0);
         let root = match options.shown {
             Shown::All => {
                 shelf.look()?;

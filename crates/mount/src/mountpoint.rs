@@ -76,12 +76,13 @@ pub(crate) struct Standing {
     mounted: Mark,
 }
 
-/// What the kernel tells mounts apart by.
+/// What the kernel tells mounts apart by, for as long as they stand; newer kernels for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     major: u32,
     minor: u32,
     mount: u64,
+    is_for_ever: bool,
 }
 
 impl Standing {
@@ -116,6 +117,11 @@ impl Standing {
         }
     }
 
+    /// The same when nobody serves it any more: what stands there may have got its number since.
+    pub(crate) fn take_away_dead(&self) -> Result<()> {
+        if self.mounted.is_for_ever { self.take_away() } else { Ok(()) }
+    }
+
     /// What force does, for whoever is not root: where the kernel's list of these mounts is at
     /// hand, it is his to end. Where it is not, answers are waited for.
     fn abort(&self) {
@@ -145,9 +151,10 @@ impl Mark {
     /// Of what is mounted there; whoever serves it is not asked.
     fn of(path: &Path) -> core::result::Result<Self, Errno> {
         let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-        let found = statx(CWD, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
-        let mount = found.stx_mnt_id;
-        Ok(Self { major: found.stx_dev_major, minor: found.stx_dev_minor, mount })
+        let found = statx(CWD, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID | UNIQUE)?;
+        let is_for_ever = found.stx_mask & UNIQUE.bits() != 0;
+        let (major, minor) = (found.stx_dev_major, found.stx_dev_minor);
+        Ok(Self { major, minor, mount: found.stx_mnt_id, is_for_ever })
     }
 }
 
@@ -170,6 +177,8 @@ fn taken(message: String) -> Error {
 
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
+/// `STATX_MNT_ID_UNIQUE`, since Linux 6.8.
+const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 /// ENOTCONN, ENODEV.
 const DEAD_MOUNT: i32 = 107;

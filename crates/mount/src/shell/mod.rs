@@ -85,8 +85,10 @@ impl Mounted {
     /// Waits until it is unmounted, and lets go of the points.
     pub fn wait(self) -> Result<()> {
         let ended = self.session.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        self.ends.turns.end();
         // Where it ended by itself, nobody serves what is mounted.
-        let taken_away = self.ends.end();
+        let taken_away = self.ends.standing.take_away_dead();
+        self.ends.turns.wait();
         self.ends.let_go();
         ended.map_err(|error| Error::io("the mount ended", &error)).and(taken_away)
     }
@@ -123,7 +125,8 @@ fn config(allow_other: bool) -> Config {
         MountOption::NoSuid,
         MountOption::NoDev,
         MountOption::FSName("holdfast".to_owned()),
-        MountOption::Subtype("holdfast".to_owned()),
+        // To the kernel itself: the library tells a subtype to none but the helper.
+        MountOption::CUSTOM("subtype=holdfast".to_owned()),
     ];
     config.n_threads = Some(limits::MOUNT_REQUESTS_MAX);
     if allow_other {

@@ -16,7 +16,8 @@ pub(super) fn is_mounted_on(path: &[u8]) -> bool {
 /// `36 35 0:33 / /mnt/points ro,nosuid shared:1 - fuse.holdfast holdfast ro`
 fn is_of_points(row: &[u8]) -> bool {
     let mut fields = row.split(|byte| *byte == b' ').skip_while(|field| *field != b"-");
-    fields.nth(1) == Some(KIND)
+    let (kind, source) = (fields.nth(1), fields.next());
+    kind == Some(KIND) || kind == Some(b"fuse") && source == Some(SOURCE)
 }
 
 fn stands_on(row: &[u8], path: &[u8]) -> bool {
@@ -34,6 +35,8 @@ fn stands_on(row: &[u8], path: &[u8]) -> bool {
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// As the mount names itself.
 const KIND: &[u8] = b"fuse.holdfast";
+/// What it names itself where the kernel was not told its kind.
+const SOURCE: &[u8] = b"holdfast";
 
 #[cfg(test)]
 mod tests {
@@ -44,6 +47,7 @@ mod tests {
         let row = b"36 35 0:33 / /mnt/a\\040b ro,nosuid shared:1 - fuse.holdfast holdfast ro";
         assert!(is_of_points(row) && stands_on(row, b"/mnt/a b"));
         assert!(!stands_on(row, b"/mnt/a") && !stands_on(row, b"/mnt/a b/c"));
+        assert!(is_of_points(b"36 35 0:33 / /mnt/x rw - fuse holdfast rw"));
         let other = b"36 35 0:33 / /mnt/x rw - fuse.sshfs fuse.holdfast rw";
         assert!(!is_of_points(other) && stands_on(other, b"/mnt/x"));
         assert!(!is_mounted_on(b"/proc"));

@@ -276,6 +276,20 @@ fn all_points_are_shown_and_new_ones_when_somebody_looks() {
 }
 
 #[test]
+fn the_list_is_not_old_for_long_because_nobody_answered_for_long() {
+    let scene = mounted(&Made::default().point(), Shown::All);
+    scene.clock.go_on(limits::MOUNT_REFRESH_SECS);
+    *lock(&scene.books.slow) = Some((scene.clock.clone(), 60));
+    assert!(scene.names("/points").is_empty());
+    *lock(&scene.books.slow) = None;
+    let new = listed(1, 86_400, None);
+    *lock(&scene.books.listing) = Listing { latest: None, points: vec![new] };
+    assert!(scene.names("/points").is_empty(), "what takes long is asked for less often");
+    scene.clock.go_on(limits::MOUNT_REFRESH_SECS_MAX);
+    assert_eq!(scene.names("/points").len(), 1);
+}
+
+#[test]
 fn a_point_that_is_not_there_cannot_be_mounted() {
     let point = Made::default().point();
     let (books, clock) = (Books::of(&[(2, &point)]), Arc::new(Hand::default()));

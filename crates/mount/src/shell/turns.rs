@@ -40,9 +40,7 @@ impl Turns {
     /// Forgets a name of a directory when nobody is being answered about it; whether that was
     /// soon.
     pub(super) fn forget(&self, directory: u64, forget: impl FnOnce()) -> bool {
-        let is_wanted = |state: &mut State| {
-            !state.is_ending && state.answered.iter().any(|answered| *answered == directory)
-        };
+        let is_wanted = |state: &mut State| !state.is_ending && state.answered.contains(&directory);
         let waited = self.moved.wait_timeout_while(lock(&self.state), PATIENCE, is_wanted);
         let (mut state, late) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.is_ending || late.timed_out() {

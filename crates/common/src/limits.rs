@@ -425,6 +425,8 @@ pub const MOUNT_IDLE_SECS: u64 = 4 * 3600;
 pub const MOUNT_KEEP_SECS: u64 = 60;
 /// How old the list of points may be that is shown.
 pub const MOUNT_REFRESH_SECS: u64 = 5;
+/// The same where it takes long to be told.
+pub const MOUNT_REFRESH_SECS_MAX: u64 = 30;
 /// Open files and directories, and the tables of chunks of the files among them.
 pub const MOUNT_HANDLES_MAX: usize = 1024;
 pub const MOUNT_HANDLE_BYTES_MAX: usize = 64 * MIB;
@@ -432,10 +434,12 @@ pub const MOUNT_HANDLE_BYTES_MAX: usize = 64 * MIB;
 pub const MOUNT_NODE_BYTES_MAX: usize = 64 * MIB;
 /// Hard links of one point whose first paths are remembered.
 pub const MOUNT_LINK_BYTES_MAX: usize = 16 * MIB;
-/// Entries of a directory that are read at once.
+/// Entries of a directory that are read at once, and about what they take with their paths.
 pub const MOUNT_DIRECTORY_ROWS: usize = 128;
-/// Things that are told once, and remembered so that they are not told again.
+pub const MOUNT_DIRECTORY_BYTES: usize = 64 * KIB;
+/// Things that are told once, and for how long they are remembered so as not to be told again.
 pub const MOUNT_TOLD_MAX: usize = 1000;
+pub const MOUNT_TOLD_SECS: u64 = 3600;
 
 const _: () = {
     assert!(4 * CHUNK_BYTES_MAX <= MOUNT_CACHE_BYTES_MIN);

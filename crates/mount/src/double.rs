@@ -126,6 +126,8 @@ pub(crate) struct Double {
     pub(crate) opened: AtomicUsize,
     /// Held while chunks are opened, so that a test can make readers meet.
     pub(crate) gate: Mutex<()>,
+    /// How many pages of the manifest are given yet, before nobody answers.
+    pub(crate) pages_left: AtomicUsize,
     /// Why nothing can be asked for.
     pub(crate) away: Mutex<Option<Error>>,
     /// Why it cannot be kept any more.
@@ -135,12 +137,15 @@ pub(crate) struct Double {
 impl Double {
     fn empty(root: Root) -> Self {
         let (pages, chunks, damaged, opened, gate, away, lost) = Default::default();
-        Self { root, pages, chunks, damaged, opened, gate, away, lost }
+        let pages_left = AtomicUsize::new(usize::MAX);
+        Self { root, pages, chunks, damaged, opened, gate, pages_left, away, lost }
     }
 }
 
 impl PageSource for Double {
     fn page(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        let left = self.pages_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| Error::new(Code::ClusterUnreachable, "nobody answers"))?;
         let missing = || Error::new(Code::ChunkMissing, "no such page");
         self.pages.get(id).cloned().ok_or_else(missing)
     }
@@ -183,6 +188,12 @@ pub(crate) struct Books {
     pub(crate) listing: Mutex<Listing>,
     pub(crate) opened: Mutex<Vec<PointId>>,
     pub(crate) lists: AtomicUsize,
+    /// Held while a point is opened, so that a test can make readers meet.
+    pub(crate) gate: Mutex<()>,
+    pub(crate) away: Mutex<Option<Error>>,
+    pub(crate) silences: AtomicUsize,
+    /// How long a list takes.
+    pub(crate) slow: Mutex<Option<(Arc<Hand>, u64)>>,
     pub(crate) told: Mutex<Vec<Unreadable>>,
 }
 
@@ -199,11 +210,18 @@ impl Books {
 impl Library for Books {
     fn list(&self) -> Result<Listing> {
         self.lists.fetch_add(1, Relaxed);
+        if let Some((clock, seconds)) = &*lock(&self.slow) {
+            clock.go_on(*seconds);
+        }
         Ok(lock(&self.listing).clone())
     }
 
     fn open(&self, point: &PointId) -> Result<Arc<dyn Point>> {
         lock(&self.opened).push(*point);
+        let _others_wait = lock(&self.gate);
+        if let Some(error) = &*lock(&self.away) {
+            return Err(error.clone());
+        }
         match lock(&self.points).get(point) {
             Some(double) => Ok(double.clone()),
             None => Err(Error::new(Code::PointMissing, "no such point")),
@@ -212,6 +230,10 @@ impl Library for Books {
 
     fn tell(&self, what: &Unreadable) {
         lock(&self.told).push(what.clone());
+    }
+
+    fn fall_silent(&self) {
+        self.silences.fetch_add(1, Relaxed);
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Page {
     /// The place of the first of them among all.
     pub(crate) first: u64,
     pub(crate) rows: Vec<Child>,
+    /// Nothing comes behind them.
+    pub(crate) is_last: bool,
     /// Where pages began that were read before, for whoever goes back: place, and the path before.
     pub(crate) marks: Vec<(u64, Option<Vec<u8>>)>,
 }
@@ -96,6 +98,13 @@ pub(crate) struct Page {
 pub(crate) struct Child {
     pub(crate) name: Vec<u8>,
     pub(crate) node: Node,
+}
+
+impl Child {
+    /// About what it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.node.place.weight() + self.name.len()
+    }
 }
 
 pub(crate) enum Handle {
@@ -164,8 +173,8 @@ impl Handle {
 const NEAR_BYTES: u64 = 1 << 20;
 /// Reads one after the other before anything is fetched ahead.
 const READS_IN_ORDER: u32 = 2;
-/// A page of entries.
-const DIRECTORY_BYTES: usize = limits::MOUNT_DIRECTORY_ROWS * 512;
+/// A page of entries: what it holds, and the last of them, however long its path is.
+const DIRECTORY_BYTES: usize = limits::MOUNT_DIRECTORY_BYTES + 2 * limits::PATH_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {

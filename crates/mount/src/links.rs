@@ -4,9 +4,9 @@
 //! the first name is looked for again each time, and two names are told: enough for whoever copies
 //! to look at the inode's number.
 
-use crate::point::Point;
+use crate::{nodes, point::Point};
 use holdfast_common::Result;
-use holdfast_seal::manifest::entry::Entry;
+use holdfast_seal::manifest::entry::{Entry, LinkIdentity};
 use std::collections::HashMap;
 
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Links {
 
 #[derive(Debug)]
 struct Group {
+    /// Of the first name. Others that differ are no names of it.
+    inode: LinkIdentity,
     names: u32,
     /// Of data, holes left out.
     bytes: u64,
@@ -28,9 +30,11 @@ impl Links {
         let mut room = bytes_max;
         for entry in point.manifest().entries()? {
             let entry = entry?;
-            let Some(group) = entry.hardlink_group else { continue };
-            if let Some(known) = groups.get_mut(&group) {
-                known.names = known.names.saturating_add(1);
+            let Some(nodes::Group { number, inode }) = nodes::Group::of(&entry) else { continue };
+            if let Some(known) = groups.get_mut(&number) {
+                if known.inode == inode {
+                    known.names = known.names.saturating_add(1);
+                }
                 continue;
             }
             let weight = size_of::<(u64, Group)>() * 2 + entry.path.len();
@@ -40,20 +44,24 @@ impl Links {
             }
             room -= weight;
             let bytes = entry.content_bytes();
-            groups.insert(group, Group { names: 1, bytes, first: entry.path.as_slice().into() });
+            let first = entry.path.as_slice().into();
+            groups.insert(number, Group { inode, names: 1, bytes, first });
         }
         Ok(Self { groups })
     }
 
-    pub(crate) fn names(&self, group: u64) -> u32 {
-        self.groups.get(&group).map_or(NAMES_UNKNOWN, |group| group.names)
+    pub(crate) fn names(&self, of: nodes::Group) -> u32 {
+        self.groups
+            .get(&of.number)
+            .map_or(NAMES_UNKNOWN, |group| if group.inode == of.inode { group.names } else { 1 })
     }
 
-    pub(crate) fn bytes(&self, group: u64) -> Option<u64> {
-        self.groups.get(&group).map(|group| group.bytes)
+    pub(crate) fn bytes(&self, of: nodes::Group) -> Option<u64> {
+        let group = self.groups.get(&of.number).filter(|group| group.inode == of.inode);
+        group.map(|group| group.bytes)
     }
 
-    /// The entry that carries the content of a group.
+    /// The entry that carries the content of a group, be it of another file than all of its names.
     pub(crate) fn carrier(&self, point: &dyn Point, group: u64) -> Result<Option<Entry>> {
         let manifest = point.manifest();
         if let Some(group) = self.groups.get(&group) {

@@ -5,9 +5,8 @@
 //! names of one hard-linked inode are one place. Two places of one hash live side by side under
 //! neighbouring numbers.
 
-use core::cmp::Ordering;
 use holdfast_common::{PointId, limits};
-use holdfast_seal::manifest::entry::{Device, EntryKind};
+use holdfast_seal::manifest::entry::{Device, Entry, EntryKind, LinkIdentity};
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{BuildHasher, Hash, Hasher, RandomState},
@@ -31,8 +30,24 @@ pub(crate) enum Place {
     Entry {
         point: PointId,
         path: Arc<[u8]>,
-        group: Option<u64>,
+        group: Option<Group>,
     },
+}
+
+/// A hard-linked inode of a point. What names of one group do not say alike was not one inode when
+/// it was saved, and is none here: the kernel keeps bytes by inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Group {
+    pub(crate) number: u64,
+    pub(crate) inode: LinkIdentity,
+}
+
+impl Group {
+    /// Of a directory there is one name.
+    pub(crate) fn of(entry: &Entry) -> Option<Self> {
+        let number = entry.hardlink_group.filter(|_| entry.kind != EntryKind::Directory)?;
+        Some(Self { number, inode: entry.link_identity() })
+    }
 }
 
 /// What a `stat` tells of it, and what saves asking again.
@@ -145,10 +160,12 @@ impl Nodes {
     }
 
     /// The nodes that were looked up longest ago; each is named once, and then again only when all
-    /// others were.
+    /// others were. Whoever stands in a directory that the kernel forgot cannot ask any more where
+    /// he is: they are named only when there is hardly room left.
     pub(crate) fn oldest(&mut self, count: usize) -> Vec<Oldest> {
         let first: Vec<(u64, u64)> =
             self.order.iter().take(count).map(|(order, number)| (*order, *number)).collect();
+        let directories_too = self.bytes > limits::MOUNT_NODE_BYTES_MAX / 4 * 3;
         let mut oldest = Vec::with_capacity(first.len());
         for (order, number) in first {
             let Some(known) = self.known.get_mut(&number) else { continue };
@@ -156,7 +173,10 @@ impl Nodes {
             self.next += 1;
             known.order = self.next;
             self.order.insert(self.next, number);
-            if let Place::Entry { path, .. } = &known.node.place {
+            let is_directory = known.node.attributes.kind == EntryKind::Directory;
+            if let Place::Entry { path, .. } = &known.node.place
+                && (directories_too || !is_directory)
+            {
                 let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
                 oldest.push(Oldest { parent: known.parent, name });
             }
@@ -166,7 +186,7 @@ impl Nodes {
 }
 
 impl Place {
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let own = match self {
             Self::Entry { path, .. } => path.len(),
             Self::Policy(name) => name.len(),
@@ -190,21 +210,23 @@ impl Place {
     }
 
     /// What tells two places of one rank apart. Of a hard link that is its group.
-    fn key(&self) -> (u8, Option<&PointId>, &[u8], &[u8], u64) {
+    fn key(&self) -> (u8, Option<&PointId>, &[u8], &[u8], Option<Group>) {
         let rank = self.rank();
         match self {
-            Self::Policy(name) => (rank, None, name.as_bytes(), b"", 0),
-            Self::Pointer { of, target } => (rank, None, of.as_bytes(), target.as_bytes(), 0),
-            Self::Entry { point, group: Some(group), .. } => (rank, Some(point), b"", b"", *group),
-            Self::Entry { point, path, group: None } => (rank, Some(point), path, b"", 0),
-            _ => (rank, None, b"", b"", 0),
+            Self::Policy(name) => (rank, None, name.as_bytes(), b"", None),
+            Self::Pointer { of, target } => (rank, None, of.as_bytes(), target.as_bytes(), None),
+            Self::Entry { point, path, group } => {
+                let path = if group.is_some() { b"" } else { &path[..] };
+                (rank, Some(point), path, b"", *group)
+            }
+            _ => (rank, None, b"", b"", None),
         }
     }
 }
 
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
-        self.key().cmp(&other.key()) == Ordering::Equal
+        self.key() == other.key()
     }
 }
 
@@ -228,6 +250,8 @@ mod tests {
 
     fn node(path: &str, group: Option<u64>) -> Node {
         let point = PointId::from_bytes([1; 16]);
+        let inode = LinkIdentity { kind: EntryKind::File, size: 0, mtime_ns: 0 };
+        let group = group.map(|number| Group { number, inode });
         let place = Place::Entry { point, path: path.as_bytes().into(), group };
         let attributes = Attributes {
             kind: EntryKind::File,
@@ -282,5 +306,24 @@ mod tests {
         let named = |number| Oldest { parent: ROOT, name: format!("{number:0200}").into_bytes() };
         assert_eq!(oldest, [named(0), named(1)]);
         assert_eq!(nodes.oldest(1), [named(2)]);
+    }
+
+    #[test]
+    fn directories_are_forgotten_only_when_there_is_hardly_room_left() {
+        let mut nodes = Nodes::new(node("/", None));
+        let mut dir = node("/dir", None);
+        dir.attributes.kind = EntryKind::Directory;
+        nodes.told(dir, ROOT).unwrap();
+        let mut told = 0;
+        let mut fill = |nodes: &mut Nodes, until: usize| {
+            while nodes.bytes <= until {
+                told += 1;
+                nodes.told(node(&format!("/{told:0200}"), None), ROOT).unwrap();
+            }
+            nodes.oldest(nodes.known.len()).iter().filter(|oldest| oldest.name == b"dir").count()
+        };
+        assert_eq!(fill(&mut nodes, limits::MOUNT_NODE_BYTES_MAX / 2), 0);
+        assert!(nodes.is_crowded());
+        assert_eq!(fill(&mut nodes, limits::MOUNT_NODE_BYTES_MAX / 4 * 3), 1);
     }
 }

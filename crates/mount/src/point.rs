@@ -15,8 +15,11 @@ pub trait Library: Send + Sync {
     /// Opens a point for reading, and holds it until what is given is dropped.
     fn open(&self, point: &PointId) -> Result<Arc<dyn Point>>;
 
-    /// Tells people what could not be read. Asked once for each thing.
+    /// Tells people what could not be read. Asked once an hour for each thing.
     fn tell(&self, what: &Unreadable);
+
+    /// Tells people that more cannot be read than they will hear of for a while.
+    fn fall_silent(&self);
 }
 
 /// A point, open for reading.

@@ -30,14 +30,27 @@ pub fn read_content(
     writer.finish()
 }
 
-/// A later hard link has the content of the first one.
+/// A later hard link has the content of the first one, where both were one file when they were
+/// saved; a restore leaves out what was not.
 fn content_of(reader: &PointReader, entry: &Entry) -> Result<Option<Content>> {
     let (None, Some(group)) = (&entry.content, entry.hardlink_group) else {
         return Ok(entry.content.clone());
     };
-    for other in reader.manifest().entries()? {
+    content_among(entry, group, reader.manifest().entries()?)
+}
+
+fn content_among(
+    entry: &Entry,
+    group: u64,
+    others: impl Iterator<Item = Result<Entry>>,
+) -> Result<Option<Content>> {
+    for other in others {
         let other = other?;
         if other.hardlink_group == Some(group) && other.content.is_some() {
+            if other.link_identity() != entry.link_identity() {
+                let message = "another name of the file was saved when it was another file";
+                return Err(Error::new(Code::FileChanged, message));
+            }
             return Ok(other.content);
         }
     }
@@ -142,3 +155,52 @@ fn too_long() -> Error {
 static ZEROS: [u8; 64 * limits::KIB] = [0; 64 * limits::KIB];
 /// Enough to keep the other end busy; at most so many chunks are in memory.
 const CHUNKS_AHEAD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::ContentHash;
+    use holdfast_seal::manifest::entry::{EntryKind, Profile};
+
+    fn linked(path: &str, size: u64, mtime_ns: i64, content: Option<Content>) -> Entry {
+        Entry {
+            path: path.as_bytes().to_vec().into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            user: None,
+            group: None,
+            mtime_ns,
+            ctime_ns: 0,
+            size,
+            xattrs: None,
+            link_target: None,
+            device: None,
+            hardlink_group: Some(1),
+            inode: None,
+            content,
+            flags: None,
+        }
+    }
+
+    #[test]
+    fn a_name_of_what_was_another_file_has_not_its_content() {
+        let content = Content {
+            profile: Profile::ContentDefined,
+            hash: ContentHash::from_bytes([0; 32]),
+            chunks: Some(Vec::new()),
+            lists: None,
+            ranges: None,
+        };
+        let of = |later: Entry| {
+            let all = [linked("/a", 0, 5, Some(content.clone())), later.clone()];
+            content_among(&later, 1, all.into_iter().map(Ok))
+        };
+        assert_eq!(of(linked("/b", 0, 5, None)).unwrap(), Some(content.clone()));
+        for (size, mtime_ns) in [(1, 5), (0, 6)] {
+            let refused = of(linked("/b", size, mtime_ns, None)).unwrap_err();
+            assert_eq!(refused.code, Code::FileChanged, "{size} bytes, written at {mtime_ns}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ mod online;
 pub mod place;
 mod point;
 mod remote;
+mod renewal;
 mod sealed;
 mod source;
 mod targets;

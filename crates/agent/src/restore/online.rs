@@ -3,11 +3,12 @@
 //! The one-time key is made here and dies with the reader; keys of chunks arrive sealed to it, one
 //! by one. A session that a coordinator forgot, or a coordinator that is gone, is replaced by a new
 //! session over the same point; what was not told yet is asked for again, and so is what the
-//! cluster's index does not know yet: a chunk that may come is not missing.
+//! cluster's index does not know yet: a chunk that may come is not missing. However many read, one
+//! of them opens the new session, and the others hear what came of it.
 
 use super::point::{PointKeys, PointReader};
+use super::renewal::Renewal;
 use super::source::{ChunkSource, FetchedFrame};
-use crate::flow::lock;
 use crate::line::{Backoff, Line};
 use bytes::Bytes;
 use holdfast_common::{
@@ -16,7 +17,7 @@ use holdfast_common::{
 use holdfast_keyring::{GrantReceiver, IdKey, IdentityPublicKey, OneTimeKey};
 use holdfast_wire::v1::{self, restore_client::RestoreClient};
 use holdfast_wire::{parse, status::from_status};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tonic::transport::Channel;
@@ -30,7 +31,7 @@ pub struct OnlinePoint {
     purpose: String,
     /// The restore that grants the reading, where one is needed.
     run: Option<RunId>,
-    session: Mutex<Arc<Session>>,
+    session: Renewal<Session>,
 }
 
 struct Session {
@@ -62,7 +63,7 @@ pub fn open_online(
         point,
         purpose: purpose.to_owned(),
         run,
-        session: Mutex::new(Arc::new(session)),
+        session: Renewal::new(session),
     };
     PointReader::open(Arc::new(source), point, &opened.record, &signature, keys)
 }
@@ -100,7 +101,7 @@ impl ChunkSource for OnlinePoint {
         let mut left: Vec<usize> = (0..ids.len()).collect();
         let (mut attempt, mut backoff) = (1, Backoff::default());
         while !left.is_empty() {
-            let session = Arc::clone(&lock(&self.session));
+            let session = self.session.current();
             let before = left.len();
             let answer = self.ask_for_rest(&session, kind, ids, &mut left, each);
             match answer {
@@ -130,7 +131,7 @@ impl ChunkSource for OnlinePoint {
     }
 
     fn keep(&self) -> Result<()> {
-        let session = Arc::clone(&lock(&self.session));
+        let session = self.session.current();
         let kept = self.handle.block_on(self.line.call(PATIENCE, |channel| {
             let request = v1::KeepPointRequest { read_session: session.id.clone() };
             async move { client(channel).keep(request).await.map(drop) }
@@ -141,7 +142,7 @@ impl ChunkSource for OnlinePoint {
     fn another(&self, kind: ChunkKind, id: &ChunkId, copy: u32) -> Result<FetchedFrame> {
         let (mut attempt, mut backoff) = (1, Backoff::default());
         loop {
-            let session = Arc::clone(&lock(&self.session));
+            let session = self.session.current();
             let mut found = Err(untold_chunk(id));
             let mut hear = |_: usize, chunk| found = chunk;
             self.handle.block_on(self.ask(&session, kind, (&[*id], copy), &mut hear))?;
@@ -227,14 +228,11 @@ impl OnlinePoint {
         if !lost {
             return Err(error);
         }
-        let mut current = lock(&self.session);
-        // Another thread may have opened a new one meanwhile.
-        if Arc::ptr_eq(&current, failed) {
+        self.session.renew(failed, || {
             let why = (self.purpose.as_str(), self.run);
             let opened = open(&self.line, &*self.entropy, self.point, why);
-            *current = Arc::new(self.handle.block_on(opened)?.0);
-        }
-        Ok(())
+            Ok(self.handle.block_on(opened)?.0)
+        })
     }
 
     fn pause(&self, backoff: &mut Backoff) {
@@ -259,7 +257,7 @@ fn attempts_max(error: &Error) -> u32 {
 
 impl Drop for OnlinePoint {
     fn drop(&mut self) {
-        let session = lock(&self.session).id.clone();
+        let session = self.session.current().id.clone();
         let line = Arc::clone(&self.line);
         let close = async move {
             line.call(Duration::ZERO, |channel| {

@@ -2,7 +2,9 @@
 //!
 //! Room is taken before a chunk is fetched, so that what is on its way counts too. A reader copies
 //! what it needs at once and holds nothing while it waits: for room, or for a chunk that somebody
-//! else is fetching. What failed is not kept; whoever waited for it hears the same error.
+//! else is fetching. What failed is not kept; whoever waited for it hears the same error, unless it
+//! was fetched for another point: what is wrong with that one need not be with his, and he asks
+//! once himself.
 //!
 //! Chunks are named by a keyed hash of what they hold, which was checked when they were opened: one
 //! that two points share is the same in both.
@@ -12,7 +14,7 @@ use core::time::Duration;
 use holdfast_common::{ChunkId, Code, Error, Result, limits};
 use holdfast_seal::manifest::entry::ChunkRef;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -40,8 +42,9 @@ enum Slot {
 }
 
 /// A chunk on its way, and who waits for it.
-#[derive(Default)]
 struct Flight {
+    /// Which point it is fetched for, by where that is in memory.
+    of: usize,
     landed: Mutex<Option<Result<Bytes>>>,
     heard: Condvar,
 }
@@ -77,6 +80,7 @@ impl Cache {
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
         let mut left: VecDeque<usize> = (0..wanted.len()).collect();
+        let mut own: HashSet<usize> = HashSet::new();
         let mut give = |at: usize, bytes: &Bytes| {
             let chunk: &ChunkRef = &wanted[at];
             if bytes.len() != chunk.bytes() {
@@ -86,20 +90,23 @@ impl Cache {
             Ok(())
         };
         while !left.is_empty() {
-            let round = self.look(wanted, &mut left);
+            let round = self.look(point, wanted, &mut left);
             let given = round.here.into_iter().try_for_each(|(at, bytes)| give(at, &bytes));
             // Whatever was wrong with those: what room was taken for has to land.
             let fetched = self.bring(point, wanted, round.mine, &mut give);
             given.and(fetched)?;
             for (at, flight) in round.others {
-                give(at, &flight.wait()?)?;
+                match flight.wait() {
+                    Err(_) if flight.of != address(point) && own.insert(at) => left.push_back(at),
+                    landed => give(at, &landed?)?,
+                }
             }
         }
         Ok(())
     }
 
     /// Takes what is here, joins who waits for what is coming, and takes room for some of the rest.
-    fn look(&self, wanted: &[ChunkRef], left: &mut VecDeque<usize>) -> Round {
+    fn look(&self, point: &dyn Point, wanted: &[ChunkRef], left: &mut VecDeque<usize>) -> Round {
         let mut state = lock(&self.state);
         let mut round = Round::default();
         let mut asked = 0;
@@ -124,7 +131,7 @@ impl Cache {
                         break;
                     }
                     asked += length;
-                    let flight = Arc::new(Flight::default());
+                    let flight = Arc::new(Flight::of(point));
                     state.chunks.insert(id, Slot::Coming(Arc::clone(&flight)));
                     round.mine.push((at, flight));
                 }
@@ -227,6 +234,11 @@ impl Drop for Landing<'_> {
 }
 
 impl Flight {
+    fn of(point: &dyn Point) -> Self {
+        let (landed, heard) = Default::default();
+        Self { of: address(point), landed, heard }
+    }
+
     fn land(&self, with: Result<Bytes>) {
         lock(&self.landed).get_or_insert(with);
         self.heard.notify_all();
@@ -241,6 +253,11 @@ impl Flight {
             landed = self.heard.wait(landed).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Points that are in use at one time differ in it.
+fn address(point: &dyn Point) -> usize {
+    core::ptr::from_ref(point).addr()
 }
 
 enum Found {

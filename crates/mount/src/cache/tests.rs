@@ -75,6 +75,23 @@ fn whoever_waits_hears_why_it_did_not_come() {
 }
 
 #[test]
+fn whoever_waits_for_a_chunk_of_another_point_asks_for_it_himself_when_that_fails() {
+    let cache = Cache::new(0);
+    let ((theirs, wanted), (ours, _)) = (chunks(2, 1000), chunks(2, 1000));
+    *lock(&theirs.away) = Some(Error::new(Code::PointMissing, "it was forgotten"));
+    thread::scope(|scope| {
+        let closed = lock(&theirs.gate);
+        let first = scope.spawn(|| fetch(&cache, &theirs, &wanted).unwrap_err());
+        wait_for(&cache, &wanted[0], 0);
+        let second = scope.spawn(|| fetch(&cache, &ours, &wanted).unwrap());
+        wait_for(&cache, &wanted[0], 2);
+        drop(closed);
+        assert_eq!(first.join().unwrap().code, Code::PointMissing);
+        assert_eq!(second.join().unwrap()[1], noise(1, 1000));
+    });
+}
+
+#[test]
 fn memory_has_a_bound_however_many_read() {
     let (cache, (point, chunks)) = (Cache::new(0), chunks(40, 1 << 20));
     let bound = limits::MOUNT_CACHE_BYTES_MIN;

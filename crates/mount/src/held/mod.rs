@@ -9,7 +9,7 @@ use crate::{
     point::{Library, Point},
 };
 use core::time::Duration;
-use holdfast_common::{Clock, PointId, Result, limits};
+use holdfast_common::{Clock, Code, PointId, Result, limits};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock},
@@ -20,9 +20,11 @@ pub(crate) struct Held {
     clock: Arc<dyn Clock>,
     idle: Duration,
     open: Mutex<HashMap<PointId, Slot>>,
-    /// One point is opened at a time.
-    opening: Mutex<()>,
+    /// One point is opened at a time; what came of it is everybody's who waited.
+    opening: Mutex<Option<Opening>>,
 }
+
+type Opening = Arc<OnceLock<(PointId, Result<HeldPoint>)>>;
 
 struct Slot {
     held: HeldPoint,
@@ -38,15 +40,22 @@ pub(crate) struct HeldPoint {
 }
 
 impl HeldPoint {
-    /// Reads the manifest through the first time. What cannot be read there is told when somebody
-    /// asks for it.
-    pub(crate) fn links(&self) -> &Links {
-        self.links.get_or_init(|| {
-            Links::of(&*self.point, limits::MOUNT_LINK_BYTES_MAX).unwrap_or_else(|error| {
+    /// Reads the manifest through the first time. What fails and may pass is asked for again; of
+    /// what is damaged as much is known as could be read, which is nothing.
+    pub(crate) fn links(&self) -> Result<&Links> {
+        if let Some(links) = self.links.get() {
+            return Ok(links);
+        }
+        let counted = Links::of(&*self.point, limits::MOUNT_LINK_BYTES_MAX);
+        let links = match counted {
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
                 tracing::debug!(%error, "the hard links of a point were not counted");
                 Links::default()
-            })
-        })
+            }
+            Ok(links) => links,
+        };
+        Ok(self.links.get_or_init(|| links))
     }
 }
 
@@ -55,12 +64,26 @@ impl Held {
         Self { library, clock, idle, open: Mutex::default(), opening: Mutex::default() }
     }
 
-    /// The point, open. Blocks while it is opened.
+    /// The point, open. Blocks while it is opened; where another one was while this one waited,
+    /// and nobody answered, nobody is asked again.
     pub(crate) fn get(&self, point: &PointId) -> Result<HeldPoint> {
-        if let Some(held) = self.find(point) {
-            return Ok(held);
+        loop {
+            if let Some(held) = self.find(point) {
+                return Ok(held);
+            }
+            let opening = Arc::clone(lock(&self.opening).get_or_insert_default());
+            let (opened, outcome) = opening.get_or_init(|| (*point, self.open(point)));
+            lock(&self.opening).take_if(|latest| Arc::ptr_eq(latest, &opening));
+            match outcome {
+                Err(error) if error.code == Code::ClusterUnreachable => return Err(error.clone()),
+                outcome if opened == point => return outcome.clone(),
+                _ => {}
+            }
         }
-        let _others_wait = lock(&self.opening);
+    }
+
+    fn open(&self, point: &PointId) -> Result<HeldPoint> {
+        // It may have been opened just now.
         if let Some(held) = self.find(point) {
             return Ok(held);
         }

@@ -68,3 +68,26 @@ fn a_point_that_is_not_there_is_an_error_each_time() {
     assert!(held.get(&id(99)).is_err());
     assert_eq!(lock(&books.opened).len(), 2);
 }
+
+#[test]
+fn while_nobody_answers_one_asks_and_all_who_wait_hear_of_it() {
+    let (books, _, held) = scene();
+    *lock(&books.away) = Some(Error::new(Code::ClusterUnreachable, "nobody answers"));
+    let all = 8;
+    std::thread::scope(|scope| {
+        let closed = lock(&books.gate);
+        let get = |number: u8| held.get(&id(number % 2)).err().map(|error| error.code);
+        let readers: Vec<_> = (0..all).map(|number| scope.spawn(move || get(number))).collect();
+        let come = || lock(&held.opening).as_ref().map_or(0, Arc::strong_count);
+        while come() <= usize::from(all) {
+            std::thread::yield_now();
+        }
+        drop(closed);
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), Some(Code::ClusterUnreachable));
+        }
+    });
+    assert_eq!(lock(&books.opened).len(), 1);
+    *lock(&books.away) = None;
+    held.get(&id(1)).unwrap();
+}

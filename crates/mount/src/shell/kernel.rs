@@ -1,6 +1,7 @@
 //! The kernel's requests, one by one. Whatever is not here is answered by the library: not there.
 
 use super::answers::{answer, attributes, believed, errno, kind, sized, totals};
+use super::turns::Turns;
 use crate::{
     handles::Child,
     tree::{Answer, Seek, Tree},
@@ -21,6 +22,8 @@ use std::{
 
 pub(super) struct Shell {
     pub(super) tree: Arc<Tree>,
+    /// While we answer about names, the kernel keeps their directory locked.
+    pub(super) turns: Arc<Turns>,
     /// Told when the kernel knows too much.
     pub(super) crowded: SyncSender<()>,
 }
@@ -44,6 +47,7 @@ impl Filesystem for Shell {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let answering = self.turns.answer(parent.0);
         match self.tree.look_up(parent.0, name.as_bytes()) {
             Ok((number, node)) => {
                 let attributes = attributes(number, &node.attributes);
@@ -51,6 +55,7 @@ impl Filesystem for Shell {
             }
             Err(refused) => reply.error(errno(refused)),
         }
+        drop(answering);
         self.look_after_room();
     }
 
@@ -124,6 +129,7 @@ impl Filesystem for Shell {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _answering = self.turns.answer(number.0);
         let listed = self.list(handle.0, offset, &mut |next, row| match row {
             Row::Dots(name) => Ok(reply.add(number, next, FileType::Directory, name)),
             Row::Child(child) => {
@@ -146,6 +152,7 @@ impl Filesystem for Shell {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let answering = self.turns.answer(number.0);
         let listed = self.list(handle.0, offset, &mut |next, row| match row {
             Row::Dots(name) => {
                 let node = self.tree.node(number.0)?;
@@ -167,6 +174,7 @@ impl Filesystem for Shell {
             Ok(()) => reply.ok(),
             Err(refused) => reply.error(errno(refused)),
         }
+        drop(answering);
         self.look_after_room();
     }
 

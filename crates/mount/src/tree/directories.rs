@@ -54,8 +54,7 @@ impl Tree {
             if (page.first..end).contains(&at) {
                 return Ok(page.rows.get((at - page.first) as usize).cloned());
             }
-            let is_last = !page.rows.is_empty() && page.rows.len() < limits::MOUNT_DIRECTORY_ROWS;
-            if at >= end && is_last {
+            if at >= end && page.is_last {
                 return Ok(None);
             }
             let goes_on = at >= end && !page.rows.is_empty();
@@ -65,30 +64,44 @@ impl Tree {
             } else {
                 page.marks.iter().rfind(|(place, _)| *place <= at).cloned().unwrap_or((0, None))
             };
-            let rows = self.read_page(point, dir, after.as_deref())?;
+            let (rows, is_last) = self.read_page(point, dir, after.as_deref())?;
             if rows.is_empty() {
                 return Ok(None);
             }
             if page.marks.last().is_none_or(|(last, _)| last + MARK_EVERY <= first) {
                 page.marks.push((first, after));
             }
-            (page.first, page.rows) = (first, rows);
+            (page.first, page.rows, page.is_last) = (first, rows, is_last);
         }
     }
 
-    fn read_page(&self, point: &PointId, dir: &[u8], after: Option<&[u8]>) -> Answer<Vec<Child>> {
+    /// Some entries, bounded by how many they are and what they take; whether they are the last.
+    fn read_page(
+        &self,
+        point: &PointId,
+        dir: &[u8],
+        after: Option<&[u8]>,
+    ) -> Answer<(Vec<Child>, bool)> {
         let held = self.hold(point, dir)?;
         let manifest = held.point.manifest();
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         let names = manifest.names(dir, after);
         let names = names.map_err(|error| self.unreadable(point, dir, error))?;
-        for name in names.take(limits::MOUNT_DIRECTORY_ROWS) {
+        for name in names {
             let name = name.map_err(|error| self.unreadable(point, dir, error))?;
-            let node = entries::node(&self.options, &held, name.path.as_slice().into(), name.entry);
+            let path = name.path.as_slice().into();
+            let node = entries::node(&self.options, &held, path, name.entry);
+            let node = node.map_err(|error| self.unreadable(point, &name.path, error))?;
             let last = name.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            rows.push(Child { name: last.to_vec(), node });
+            let child = Child { name: last.to_vec(), node };
+            bytes += child.weight();
+            rows.push(child);
+            if rows.len() >= limits::MOUNT_DIRECTORY_ROWS || bytes >= limits::MOUNT_DIRECTORY_BYTES
+            {
+                return Ok((rows, false));
+            }
         }
-        Ok(rows)
+        Ok((rows, true))
     }
 }
 

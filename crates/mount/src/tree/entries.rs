@@ -3,7 +3,7 @@
 use super::{Answer, Options, Refused, Tree, join};
 use crate::{
     held::HeldPoint,
-    nodes::{Attributes, Node, Place},
+    nodes::{Attributes, Group, Node, Place},
 };
 use holdfast_common::{PointId, Result, Timestamp};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
@@ -23,9 +23,11 @@ impl Tree {
         }
         let path = join(dir, name);
         let held = self.hold(&point, &path)?;
-        match find(&held, &path) {
-            Ok(Some(entry)) => Ok(node(&self.options, &held, path.into(), entry)),
-            Ok(None) => Err(Refused::Missing),
+        let found = find(&held, &path).and_then(|found| {
+            found.map(|entry| node(&self.options, &held, path.as_slice().into(), entry)).transpose()
+        });
+        match found {
+            Ok(found) => found.ok_or(Refused::Missing),
             Err(error) => Err(self.unreadable(&point, &path, error)),
         }
     }
@@ -47,20 +49,20 @@ pub(super) fn node(
     held: &HeldPoint,
     path: Arc<[u8]>,
     entry: Option<Entry>,
-) -> Node {
-    let group = entry.as_ref().and_then(|entry| entry.hardlink_group);
+) -> Result<Node> {
+    let group = entry.as_ref().and_then(Group::of);
     let attributes = match &entry {
-        Some(entry) => attributes(held, entry),
+        Some(entry) => attributes(held, entry)?,
         None => directory(options),
     };
-    Node { place: Place::Entry { point: held.id, path, group }, attributes }
+    Ok(Node { place: Place::Entry { point: held.id, path, group }, attributes })
 }
 
-fn attributes(held: &HeldPoint, entry: &Entry) -> Attributes {
+fn attributes(held: &HeldPoint, entry: &Entry) -> Result<Attributes> {
     let own = entry.content_bytes();
-    let (names, bytes) = match entry.hardlink_group {
+    let (names, bytes) = match Group::of(entry) {
         Some(group) => {
-            let links = held.links();
+            let links = held.links()?;
             let bytes = if entry.content.is_some() { Some(own) } else { links.bytes(group) };
             (links.names(group), bytes.unwrap_or(entry.size))
         }
@@ -71,7 +73,7 @@ fn attributes(held: &HeldPoint, entry: &Entry) -> Attributes {
         EntryKind::Symlink => entry.link_target.as_ref().map_or(0, |target| target.len() as u64),
         _ => 0,
     };
-    Attributes {
+    Ok(Attributes {
         kind: entry.kind,
         mode: entry.mode,
         uid: entry.uid,
@@ -83,7 +85,7 @@ fn attributes(held: &HeldPoint, entry: &Entry) -> Attributes {
         names,
         device: entry.device,
         has_xattrs: entry.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty()),
-    }
+    })
 }
 
 /// A directory that is in no point.

@@ -111,18 +111,20 @@ fn layout(held: &HeldPoint, path: &[u8]) -> Result<Layout> {
     Layout::new(entry.size, content(held, &entry)?.as_ref())
 }
 
-/// A later hard link has the content of the first one.
+/// All names of a hard link have the content of the first one, since they are one inode; what was
+/// another file when it was saved has none, as in a restore.
 fn content(held: &HeldPoint, entry: &Entry) -> Result<Option<Content>> {
-    let (None, Some(group)) = (&entry.content, entry.hardlink_group) else {
-        return Ok(entry.content.clone());
-    };
-    match held.links().carrier(&*held.point, group)? {
-        Some(carrier) if carrier.size == entry.size => Ok(carrier.content),
-        None if entry.size == 0 => Ok(None),
-        _ => Err(Error::new(
-            Code::ManifestDamaged,
-            "no other name of a hard link has content of its size",
+    let Some(group) = entry.hardlink_group else { return Ok(entry.content.clone()) };
+    match held.links()?.carrier(&*held.point, group)? {
+        Some(carrier) if carrier.link_identity() == entry.link_identity() => Ok(carrier.content),
+        Some(_) => Err(Error::new(
+            Code::FileChanged,
+            "another name of the file was saved when it was another file",
         )),
+        None if entry.size == 0 => Ok(None),
+        None => {
+            Err(Error::new(Code::ManifestDamaged, "no other name of a hard link has its content"))
+        }
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct Tree {
     cache: Arc<Cache>,
     ahead: Ahead,
     told: Arc<Told>,
+    /// Entries and bytes of all that is shown, since to ask how large it is is no reading.
+    totals: (u64, u64),
 }
 
 impl Tree {
@@ -99,9 +101,10 @@ impl Tree {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self> {
-        let told = Arc::new(Told::new(Arc::clone(&library)));
+        let told = Arc::new(Told::new(Arc::clone(&library), Arc::clone(&clock)));
         let held = Held::new(Arc::clone(&library), Arc::clone(&clock), options.idle);
         let shelf = Shelf::new(library, clock, Arc::clone(&told));
+        let mut totals = (0, 0);
         let root = match options.shown {
             Shown::All => {
                 shelf.look()?;
@@ -110,13 +113,15 @@ impl Tree {
             Shown::Point(point) => {
                 let held = held.get(&point)?;
                 let top = held.point.manifest().get(b"/")?;
-                entries::node(&options, &held, Arc::from(*b"/"), top)
+                let root = *held.point.manifest().root();
+                totals = (root.entries, root.bytes);
+                entries::node(&options, &held, Arc::from(*b"/"), top)?
             }
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let (ahead, handles) = (Ahead::new(&cache)?, Handles::default());
         let nodes = Mutex::new(Nodes::new(root));
-        Ok(Self { options, held, shelf, nodes, handles, cache, ahead, told })
+        Ok(Self { options, held, shelf, nodes, handles, cache, ahead, told, totals })
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -175,10 +180,7 @@ impl Tree {
 
     /// Entries and bytes of all that is shown; of many points nobody counts them.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let Shown::Point(point) = self.options.shown else { return (0, 0) };
-        let Ok(held) = self.held.get(&point) else { return (0, 0) };
-        let root = *held.point.manifest().root();
-        (root.entries, root.bytes)
+        self.totals
     }
 
     fn hold(&self, point: &PointId, path: &[u8]) -> Answer<HeldPoint> {

@@ -40,8 +40,9 @@ impl Shelf {
         let begun = self.clock.elapsed();
         let listing = self.library.list();
         let ended = self.clock.elapsed();
-        // A list that takes long is asked for less often.
-        let pause = REFRESH.max(ended.saturating_sub(begun) * LOOKS_SHARE);
+        // A list that takes long is asked for less often, though not by how long nobody answered.
+        let pause = ended.saturating_sub(begun) * LOOKS_SHARE;
+        let pause = pause.clamp(REFRESH, REFRESH_MAX);
         let mut now = lock(&self.now);
         now.due = ended + pause;
         match listing {
@@ -203,4 +204,5 @@ fn pointer(options: &Options, of: String, target: String, time: Timestamp) -> No
 const LATEST: &str = "latest";
 const BY_TIME: (&str, &str) = ("by-time", "..");
 const REFRESH: Duration = Duration::from_secs(limits::MOUNT_REFRESH_SECS);
+const REFRESH_MAX: Duration = Duration::from_secs(limits::MOUNT_REFRESH_SECS_MAX);
 const LOOKS_SHARE: u32 = 10;

@@ -213,6 +213,80 @@ fn the_names_of_a_hard_link_are_one_inode_with_its_content() {
 }
 
 #[test]
+fn names_that_nobody_could_be_asked_for_are_not_counted_as_none() {
+    let mut made = Made::default();
+    made.file("/a", &noise(1, 3000), 1000, None).hardlink_group = Some(1);
+    for name in ["/b", "/c"] {
+        let later = made.add(Made::entry(EntryKind::File, name));
+        (later.hardlink_group, later.size) = (Some(1), 3000);
+    }
+    let point = made.point();
+    let scene = mounted(&point, Shown::Point(POINT));
+    let mut refused = 0;
+    for left in 0.. {
+        point.pages_left.store(left, Relaxed);
+        match scene.at("/a") {
+            Ok((_, node)) => {
+                assert_eq!(node.attributes.names, 3, "after {left} pages");
+                break;
+            }
+            Err(why) => assert_eq!(why, Refused::Unreadable),
+        }
+        refused += 1;
+    }
+    assert!(refused > 1, "it was asked for while the names were counted");
+}
+
+#[test]
+fn to_ask_how_large_it_is_is_no_reading() {
+    let mut made = Made::default();
+    made.file("/a", &noise(1, 3000), 1000, None);
+    let scene = mounted(&made.point(), Shown::Point(POINT));
+    let before = scene.tree.totals();
+    scene.clock.go_on(limits::MOUNT_IDLE_SECS / 2);
+    scene.tree.totals();
+    scene.clock.go_on(limits::MOUNT_IDLE_SECS / 2);
+    scene.tree.keep();
+    *lock(&scene.books.away) = Some(Error::new(holdfast_common::Code::ClusterUnreachable, "away"));
+    assert_eq!(scene.tree.totals(), before);
+    assert_eq!(*lock(&scene.books.opened), [POINT], "nobody has read, and it was not held");
+}
+
+/// As a restore has it: a file that was replaced between the two looks at its names.
+#[test]
+fn what_was_another_file_when_it_was_saved_is_no_name_of_it() {
+    let mut made = Made::default();
+    let right = noise(1, 3000);
+    made.file("/a", &right, 1000, None).hardlink_group = Some(1);
+    for (name, size, mtime_ns) in [("/later", 3000, 6), ("/longer", 3001, 5), ("/same", 3000, 5)] {
+        let later = made.add(Made::entry(EntryKind::File, name));
+        (later.hardlink_group, later.size, later.mtime_ns) = (Some(1), size, mtime_ns);
+    }
+    // Two that say the same and hold different bytes are one inode, whose pages are kept: the
+    // content is that of the first.
+    made.file("/own", &noise(2, 3000), 1000, None).hardlink_group = Some(1);
+    made.file("/other", &noise(3, 2000), 1000, None).hardlink_group = Some(1);
+    for name in ["/x", "/y"] {
+        made.add(Made::entry(EntryKind::Directory, name)).hardlink_group = Some(1);
+    }
+    let scene = mounted(&made.point(), Shown::Point(POINT));
+    let number = |name| scene.at(name).unwrap().0;
+    for name in ["/a", "/same", "/own"] {
+        assert_eq!(number(name), number("/a"), "{name}");
+        assert_eq!(scene.content(name, 0, 9999).unwrap(), right, "{name}");
+        assert_eq!(scene.at(name).unwrap().1.attributes.names, 3, "{name}");
+    }
+    for name in ["/later", "/longer", "/other"] {
+        assert_ne!(number(name), number("/a"), "{name}");
+        assert_eq!(scene.content(name, 0, 9999), Err(Refused::Unreadable), "{name}");
+        assert_eq!(scene.at(name).unwrap().1.attributes.names, 1, "{name}");
+    }
+    assert_ne!(number("/x"), number("/y"), "a directory has one name");
+    let told = lock(&scene.books.told);
+    assert!(told.iter().all(|told| told.error.code == holdfast_common::Code::FileChanged));
+}
+
+#[test]
 fn everything_that_an_entry_knows_is_shown() {
     let mut made = Made::default();
     let xattr = Xattr { name: b"user.x".to_vec().into(), value: vec![0, 255].into() };
@@ -273,6 +347,20 @@ fn all_points_are_shown_and_new_ones_when_somebody_looks() {
     assert_eq!(scene.content(&format!("/points/{id}/file"), 0, 99).unwrap(), b"content");
     assert_eq!(*lock(&scene.books.opened), [POINT]);
     assert_eq!(scene.at(&format!("/points/{}", "02".repeat(16))).err(), Some(Refused::Missing));
+}
+
+#[test]
+fn the_list_is_not_old_for_long_because_nobody_answered_for_long() {
+    let scene = mounted(&Made::default().point(), Shown::All);
+    scene.clock.go_on(limits::MOUNT_REFRESH_SECS);
+    *lock(&scene.books.slow) = Some((scene.clock.clone(), 60));
+    assert!(scene.names("/points").is_empty());
+    *lock(&scene.books.slow) = None;
+    let new = listed(1, 86_400, None);
+    *lock(&scene.books.listing) = Listing { latest: None, points: vec![new] };
+    assert!(scene.names("/points").is_empty(), "what takes long is asked for less often");
+    scene.clock.go_on(limits::MOUNT_REFRESH_SECS_MAX);
+    assert_eq!(scene.names("/points").len(), 1);
 }
 
 #[test]

@@ -148,11 +148,28 @@ pub struct Range {
     pub length: u64,
 }
 
+/// By [`Entry::link_identity`].
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq, Hash)]
+pub struct LinkIdentity {
+    #[n(0)]
+    pub kind: EntryKind,
+    #[n(1)]
+    pub size: u64,
+    #[n(2)]
+    pub mtime_ns: i64,
+}
+
 impl Entry {
     /// Length of the entry's content stream: what its chunks hold together, holes left out. Zero
     /// without content and where no sum exists; [`Entry::check`] refuses the latter.
     pub fn content_bytes(&self) -> u64 {
         self.content.as_ref().and_then(Content::bytes).unwrap_or(0)
+    }
+
+    /// What all names of one inode say alike. Where two of a hard-link group differ in it, the one
+    /// was not what the other is when it was saved, and its bytes are somebody else's.
+    pub fn link_identity(&self) -> LinkIdentity {
+        LinkIdentity { kind: self.kind, size: self.size, mtime_ns: self.mtime_ns }
     }
 
     /// Whether a manifest may hold this entry; the builder and every reader ask.

@@ -51,3 +51,4 @@ mod retaining;
 mod round_trip;
 mod scrubbing;
 mod sharing;
+mod unmounting;

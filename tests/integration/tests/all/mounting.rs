@@ -514,3 +514,18 @@ fn where_the_kernel_lets_nobody_mount_that_is_said() {
     let unprivileged = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
     mount(&unprivileged).fails(4, "mount.permission_denied");
 }
+
+#[test]
+fn points_that_are_mounted_are_not_backed_up_again() {
+    let scene = prepare(|source| write(&source.join("file"), noise(1, 300_000)));
+    let there = scene.source.join("points");
+    let mount = Mount::start(&scene.dev.context(), &[&scene.point], &there);
+    let backup = ["backup", "--path", scene.source.to_str().unwrap()];
+    let made = scene.dev.json(&backup).ok().object();
+    let listed = scene.dev.run(&["ls", made["point"].as_str().unwrap()]).ok();
+    let listed = listed.text();
+    assert!(listed.contains("source/file") && listed.contains("source/points"), "{listed}");
+    assert!(!listed.contains("source/points/"), "{listed}");
+    assert_eq!(made["state"], "done", "{made}");
+    drop(mount);
+}

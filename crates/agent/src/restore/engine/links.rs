@@ -11,7 +11,7 @@ use super::plan::for_each;
 use super::run::Run;
 use crate::flow::lock;
 use holdfast_common::{Code, Error, Result};
-use holdfast_seal::manifest::entry::{Entry, EntryKind};
+use holdfast_seal::manifest::entry::{Entry, EntryKind, LinkIdentity};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,25 +38,7 @@ struct First {
     #[n(0)]
     path: ByteVec,
     #[n(1)]
-    inode: Inode,
-}
-
-/// What all paths of one inode say alike. Where two of a group differ, the one was not what the
-/// other is when it was saved, and its bytes are somebody else's.
-#[derive(Clone, Copy, Decode, Encode, PartialEq, Eq)]
-struct Inode {
-    #[n(0)]
-    kind: EntryKind,
-    #[n(1)]
-    size: u64,
-    #[n(2)]
-    mtime_ns: i64,
-}
-
-impl Inode {
-    fn of(entry: &Entry) -> Self {
-        Self { kind: entry.kind, size: entry.size, mtime_ns: entry.mtime_ns }
-    }
+    inode: LinkIdentity,
 }
 
 impl Links {
@@ -72,16 +54,16 @@ impl Links {
         }
         if entry.kind == EntryKind::File && entry.content.is_none() {
             self.later += 1;
-            let place = self.put(&entry.path, Inode::of(entry));
+            let place = self.put(&entry.path, entry.link_identity());
             self.orphans.insert(group, place);
             return false;
         }
-        let place = self.put(&entry.path, Inode::of(entry));
+        let place = self.put(&entry.path, entry.link_identity());
         self.firsts.insert(group, place);
         true
     }
 
-    fn put(&mut self, path: &[u8], inode: Inode) -> u64 {
+    fn put(&mut self, path: &[u8], inode: LinkIdentity) -> u64 {
         let file = || match &self.target {
             Some(target) => target.file_aside(),
             None => Err(Error::new(Code::FileMissing, "nothing is written")),
@@ -137,7 +119,7 @@ impl Links {
             if first.path == entry.path {
                 return Ok(());
             }
-            if first.inode != Inode::of(&entry) {
+            if first.inode != entry.link_identity() {
                 run.skip(&entry.path, Code::FileChanged);
                 return Ok(());
             }
@@ -170,7 +152,7 @@ impl Links {
             self.firsts.insert(group, place);
             let First { path, inode } = self.first(place)?;
             let outcome = self.outcome_of(group);
-            if inode == Inode::of(&entry) {
+            if inode == entry.link_identity() {
                 file(Entry { path: path.to_vec().into(), ..entry }, outcome)?;
             } else {
                 run.skip(&path, Code::FileChanged);

@@ -22,6 +22,7 @@ mod pattern;
 mod ranges;
 mod read;
 mod selection;
+mod shown;
 mod status;
 mod walk;
 mod xattrs;

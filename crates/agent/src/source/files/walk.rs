@@ -4,7 +4,7 @@
 //! `limits::WALK_OPEN_MAX` of them open, whatever the depth. Nothing is looked up by a path longer
 //! than one name, so no length limit of the kernel applies and no rename can lead it astray.
 //! What vanishes or refuses is an `Err(Skipped)` in the stream, and the walk goes on. `/` itself
-//! is no entry: it is where a restore begins.
+//! is no entry: it is where a restore begins. Points that stand mounted are not entered.
 
 use super::FilesOptions;
 use super::directory::{
@@ -13,6 +13,7 @@ use super::directory::{
 use super::given::Given;
 use super::names::Names;
 use super::selection::Selection;
+use super::shown;
 use super::status::Status;
 use crate::source::Skipped;
 use holdfast_common::{Code, Error, Result, limits};
@@ -207,6 +208,13 @@ impl Walk {
         let status = match Status::of(directory.as_fd(), &self.path[name_at..]) {
             Ok(status) => status,
             Err(_) if given.is_none() && self.selection.excludes(&self.path, false) => return None,
+            // Those who may look in are others, or nobody serves it any more.
+            Err(Errno::ACCESS | Errno::NOTCONN)
+                if given.is_none() && shown::is_mounted_on(&self.path) =>
+            {
+                leave_alone(&self.path);
+                return None;
+            }
             Err(errno) => return Some(Err(Skipped::errno(&self.path, errno))),
         };
         let is_directory = status.kind == EntryKind::Directory;
@@ -216,9 +224,8 @@ impl Walk {
             return None;
         }
         if is_directory {
-            let crosses = self.one_file_system && status.inode.device != device;
             let asked = given.is_some_and(|at| self.given.node(at).whole);
-            let whole = (beneath.whole && !excluded && !crosses) || asked;
+            let whole = asked || beneath.whole && !excluded && !self.stops_at(&status, device);
             if whole || given.is_some() {
                 let beneath = Beneath { whole, given };
                 self.next = Some(Enter { name_at, inode: status.inode, beneath });
@@ -226,6 +233,25 @@ impl Walk {
         }
         Some(Ok(Found { path: self.path.clone(), status, directory, name_at }))
     }
+}
+
+impl Walk {
+    /// Whether a directory begins something else that is not asked for.
+    fn stops_at(&self, status: &Status, above: u64) -> bool {
+        if status.inode.device == above {
+            return false;
+        }
+        let is_shown = shown::is_mounted_on(&self.path);
+        if is_shown {
+            leave_alone(&self.path);
+        }
+        is_shown || self.one_file_system
+    }
+}
+
+fn leave_alone(path: &[u8]) {
+    let path = String::from_utf8_lossy(path);
+    tracing::info!(%path, "points are mounted here: what they show is not backed up again");
 }
 
 impl Iterator for Walk {

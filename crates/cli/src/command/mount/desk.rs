@@ -28,6 +28,7 @@ pub enum Ask {
     List(oneshot::Sender<Result<Listing>>),
     Open(PointId, oneshot::Sender<Result<Arc<dyn Point>>>),
     Tell(Unreadable),
+    FallSilent,
 }
 
 /// Which points are shown, where all are.
@@ -61,6 +62,10 @@ impl Library for Desk {
     fn tell(&self, what: &Unreadable) {
         let _nobody_listens = self.0.blocking_send(Ask::Tell(what.clone()));
     }
+
+    fn fall_silent(&self) {
+        let _nobody_listens = self.0.blocking_send(Ask::FallSilent);
+    }
 }
 
 /// Answers for as long as it is polled. That nobody can ask any more is for others to explain.
@@ -86,6 +91,7 @@ async fn answer(shelf: &Shelf, wanted: &Wanted, demand: &Demand<'_>, ask: Ask) {
             let _gone = answer.send(open(shelf, &point, demand).await);
         }
         Ask::Tell(what) => tell(demand.output, &what),
+        Ask::FallSilent => demand.output.remark(SILENCE),
     }
 }
 
@@ -158,4 +164,5 @@ fn closed() -> Error {
     Error::new(Code::RunCancelled, "the mount is being taken away")
 }
 
+const SILENCE: &str = "note: more cannot be read; what else it is will be told within the hour";
 const ASKS_MAX: usize = 16;

@@ -150,7 +150,8 @@ async fn show(
         ended = &mut waiting => ended?,
         _ = signals.next() => {
             stop(tasks, &ends).await?;
-            // Whoever has a file open keeps the mount from ending, and this from waiting for it.
+            // Where it could not be taken away by force, whoever has a file open keeps it from
+            // ending, and this from waiting for it.
             if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
                 demand.output.remark("note: something of it was open still");
                 tasks.run_blocking("let go", move || { ends.let_go(); Ok(()) }).await?;
@@ -177,7 +178,7 @@ fn tell(directory: &Directory, shown: Shown, demand: &Demand<'_>) -> Result<()> 
     )
 }
 
-/// How long a mount that was taken out of sight may go on for those who still use it.
+/// How long a mount that is being taken away may go on for those who still use it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub const EXAMPLES: &str = "\

@@ -1,14 +1,17 @@
-//! One `holdfast mount` in a directory of its own: started, awaited, ended, and always taken away.
+//! One `holdfast mount` in a directory of its own: started, awaited, ended, and always taken away,
+//! whoever still waits for it in the kernel: nobody could kill that.
 
 use super::{binary, wait_until};
 use holdfast_common::limits::KIB;
 use rustix::{
-    mount::{UnmountFlags, unmount},
+    fs::minor,
+    mount::{MountFlags, UnmountFlags, mount, unmount},
     process::{Pid, Signal, kill_process},
 };
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Mutex,
@@ -21,6 +24,8 @@ pub struct Mount {
     child: Mutex<Child>,
     pub dir: PathBuf,
     log: PathBuf,
+    /// What the kernel calls it.
+    number: u32,
 }
 
 impl Mount {
@@ -41,8 +46,9 @@ impl Mount {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let mount = Self { child: Mutex::new(child), dir: dir.to_owned(), log };
+        let mut mount = Self { child: Mutex::new(child), dir: dir.to_owned(), log, number: 0 };
         assert_eq!(line, format!("mounted {}\n", dir.display()), "{}", mount.log());
+        mount.number = minor(fs::metadata(dir).unwrap().dev());
         mount
     }
 
@@ -75,6 +81,26 @@ impl Mount {
         wait_until("the mount has ended", PATIENCE, ended)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// How many wait for an answer.
+    pub fn waiting(&self) -> u32 {
+        let waiting = self.in_the_kernel(|dir| fs::read_to_string(dir.join("waiting")).unwrap());
+        waiting.trim().parse().unwrap()
+    }
+
+    /// Does something with what the kernel knows of it.
+    fn in_the_kernel<T>(&self, look: impl FnOnce(&Path) -> T) -> T {
+        let dir = self.dir.with_extension("kernel");
+        fs::create_dir_all(&dir).unwrap();
+        mount("none", &dir, "fusectl", MountFlags::empty(), None).unwrap();
+        let seen = look(&dir.join(self.number.to_string()));
+        unmount(&dir, UnmountFlags::DETACH).unwrap();
+        seen
+    }
+
     /// The most that it ever held in memory.
     pub fn resident_bytes_max(&self) -> usize {
         let id = self.child.lock().unwrap().id();
@@ -87,6 +113,10 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        let is_there = matches!(self.child.get_mut().unwrap().try_wait(), Ok(None));
+        if is_there && self.number > 0 {
+            let _gone_by_now = self.in_the_kernel(|dir| fs::write(dir.join("abort"), "1"));
+        }
         let _not_mounted_any_more = unmount(&self.dir, UnmountFlags::DETACH);
         let child = self.child.get_mut().unwrap();
         let _already_gone = child.kill();

@@ -263,8 +263,9 @@ fn text(plan: &Plan, rounds: &[v1::Collection]) -> String {
         }
         lines.extend([table.render(), String::new()]);
         let round = rounds.iter().find(|round| round.vault == vault.vault);
-        lines.extend(round.or(vault.newest.as_ref()).map(said));
-        lines.push(String::new());
+        if let Some(round) = round.or(vault.newest.as_ref()) {
+            lines.extend([said(round), String::new()]);
+        }
     }
     if plan.vaults.is_empty() {
         lines.extend(rounds.iter().map(|round| format!("vault {}: {}", round.vault, said(round))));

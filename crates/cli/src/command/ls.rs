@@ -12,7 +12,7 @@ use crate::{
     },
     walk,
 };
-use holdfast_common::{Code, Error, Result, Timestamp};
+use holdfast_common::{Code, Error, Result};
 use holdfast_seal::manifest::entry::{Entry, EntryKind};
 use serde_json::{Map, Value};
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
@@ -85,7 +85,7 @@ pub fn fields(entry: &Entry) -> Value {
     object.insert("user".into(), entry.user.clone().into());
     object.insert("group".into(), entry.group.clone().into());
     object.insert("size".into(), entry.size.into());
-    object.insert("mtime".into(), json_time(Some(entry.mtime_ns)));
+    object.insert("mtime".into(), json_time(entry.modified_ns()));
     let target = entry.link_target.as_ref();
     let target = target.map(|target| String::from_utf8_lossy(target).into_owned());
     object.insert("link_target".into(), target.into());
@@ -102,7 +102,7 @@ pub fn line(entry: &Entry) -> String {
         entry.uid,
         entry.gid,
         figures::size(entry.size),
-        figures::time(Timestamp::from_nanos(entry.mtime_ns)),
+        figures::time_if_any(entry.modified_ns()),
         path::text(&entry.path),
         target.unwrap_or_default(),
     )

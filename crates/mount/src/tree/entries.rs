@@ -52,13 +52,13 @@ pub(super) fn node(
 ) -> Result<Node> {
     let group = entry.as_ref().and_then(Group::of);
     let attributes = match &entry {
-        Some(entry) => attributes(held, entry)?,
+        Some(entry) => attributes(options, held, entry)?,
         None => directory(options),
     };
     Ok(Node { place: Place::Entry { point: held.id, path, group }, attributes })
 }
 
-fn attributes(held: &HeldPoint, entry: &Entry) -> Result<Attributes> {
+fn attributes(options: &Options, held: &HeldPoint, entry: &Entry) -> Result<Attributes> {
     let own = entry.content_bytes();
     let (names, bytes) = match Group::of(entry) {
         Some(group) => {
@@ -73,6 +73,10 @@ fn attributes(held: &HeldPoint, entry: &Entry) -> Result<Attributes> {
         EntryKind::Symlink => entry.link_target.as_ref().map_or(0, |target| target.len() as u64),
         _ => 0,
     };
+    let (modified, changed) = match entry.modified_ns() {
+        Some(modified) => (modified, entry.ctime_ns),
+        None => (options.since.as_nanos(), options.since.as_nanos()),
+    };
     Ok(Attributes {
         kind: entry.kind,
         mode: entry.mode,
@@ -80,8 +84,8 @@ fn attributes(held: &HeldPoint, entry: &Entry) -> Result<Attributes> {
         gid: entry.gid,
         size,
         bytes: if entry.kind == EntryKind::File { bytes } else { 0 },
-        mtime_ns: entry.mtime_ns,
-        ctime_ns: entry.ctime_ns,
+        mtime_ns: modified,
+        ctime_ns: changed,
         names,
         device: entry.device,
         has_xattrs: entry.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty()),

@@ -6,7 +6,7 @@ use crate::{
     nodes::ROOT,
     point::{Listed, Listing},
 };
-use holdfast_seal::manifest::entry::{Entry, EntryKind, Xattr};
+use holdfast_seal::manifest::entry::{Entry, EntryKind, FLAG_ON_THE_WAY, Xattr};
 use proptest::prelude::*;
 use std::{sync::atomic::Ordering::Relaxed, thread};
 
@@ -294,6 +294,7 @@ fn everything_that_an_entry_knows_is_shown() {
     top.mode = 0o1777;
     let link = made.add(Made::entry(EntryKind::Symlink, "/link"));
     link.link_target = Some(b"some\xffwhere".to_vec().into());
+    made.add(Made::entry(EntryKind::Directory, "/way")).flags = Some(FLAG_ON_THE_WAY);
     let file = made.add(Made::entry(EntryKind::File, "/hole"));
     (file.size, file.xattrs) = (1 << 40, Some(vec![xattr.clone()]));
     let scene = mounted(&made.point(), Shown::Point(POINT));
@@ -302,6 +303,8 @@ fn everything_that_an_entry_knows_is_shown() {
     assert_eq!(scene.tree.read_link(number).unwrap(), b"some\xffwhere");
     assert_eq!((node.attributes.size, node.attributes.uid, node.attributes.gid), (10, 7, 8));
     assert_eq!((node.attributes.mtime_ns, node.attributes.ctime_ns), (5, 6));
+    let (_, node) = scene.at("/way").unwrap();
+    assert_eq!(node.attributes.mtime_ns, scene.tree.options.since.as_nanos());
     let (number, node) = scene.at("/hole").unwrap();
     assert_eq!((node.attributes.size, node.attributes.bytes), (1 << 40, 0));
     assert_eq!(scene.tree.xattrs(&node).unwrap(), [xattr]);
@@ -310,7 +313,7 @@ fn everything_that_an_entry_knows_is_shown() {
     assert_eq!(scene.content("/hole", (1 << 40) - 5, 99).unwrap(), [0; 5]);
     assert_eq!(scene.at("/missing").err(), Some(Refused::Missing));
     assert_eq!(scene.at("/link/below").err(), Some(Refused::NotADirectory));
-    assert_eq!(scene.tree.totals(), (3, 0));
+    assert_eq!(scene.tree.totals(), (4, 0));
 }
 
 fn listed(id: u8, seconds: i64, policy: Option<&str>) -> Listed {

@@ -68,6 +68,9 @@ pub struct Entry {
 
 /// The file was written to while it was read, and the retries did not help.
 pub const FLAG_CHANGED_WHILE_READ: u32 = 1;
+/// The directory only leads to a path that was asked for. When it was changed tells of its
+/// neighbours and nothing of what was asked for: it has no times, and both fields are 0.
+pub const FLAG_ON_THE_WAY: u32 = 1 << 1;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Xattr {
@@ -164,6 +167,12 @@ impl Entry {
     /// without content and where no sum exists; [`Entry::check`] refuses the latter.
     pub fn content_bytes(&self) -> u64 {
         self.content.as_ref().and_then(Content::bytes).unwrap_or(0)
+    }
+
+    /// When it was last modified, where that tells anything of it.
+    pub fn modified_ns(&self) -> Option<i64> {
+        let is_on_the_way = self.flags.unwrap_or(0) & FLAG_ON_THE_WAY != 0;
+        (!is_on_the_way).then_some(self.mtime_ns)
     }
 
     /// What all names of one inode say alike. Where two of a hard-link group differ in it, the one

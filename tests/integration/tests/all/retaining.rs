@@ -300,7 +300,8 @@ fn a_class_is_one_place_for_the_rules_of_its_policies() {
     scene.retain_by("class = \"gold\"");
     let plan = scene.run(&["retain", "docs", "--dry-run"]).ok().object();
     assert_eq!(reasons_of(&plan, &made[0]), ["versions"]);
-    // What did not change since is the same version.
+    // What did not change since is the same version, whatever happens beside the source.
+    write(&scene.scratch.join("beside"), "a neighbour");
     let same = scene.back_up_as_it_is();
     let plan = scene.run(&["retain", "docs", "--dry-run"]).ok().object();
     assert_eq!(reasons_of(&plan, &same), ["newest", "versions"]);

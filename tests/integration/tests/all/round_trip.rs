@@ -132,8 +132,14 @@ fn restoring_in_place_brings_back_what_was_lost_and_what_was_changed() {
     fs::remove_dir_all(source.join("deep")).unwrap();
     write(&source.join("small"), "changed!!!!");
     let arguments = ["restore", &point, "--in-place", "--force", "--yes", source.to_str().unwrap()];
+    let above = || fs::metadata(source.parent().unwrap()).unwrap().modified().unwrap();
+    let since = above();
+    write(&scratch.join("a neighbour"), "of the source");
+    assert_ne!(above(), since);
+    let since = above();
     dev.run(&arguments).ok();
     before.assert_same(&Tree::of(&source), "in place");
+    assert_eq!(above(), since, "what leads to the source keeps its own time");
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Attributes {
     #[n(3)]
     gid: u32,
     #[n(4)]
-    mtime_ns: i64,
+    modified_ns: Option<i64>,
     #[n(5)]
     xattrs: Option<Vec<Xattr>>,
 }
@@ -57,7 +57,7 @@ impl Attributes {
             mode: entry.mode & 0o7777,
             uid: by_name(&entry.user, &|name| owners.uid(name)).unwrap_or(entry.uid),
             gid: by_name(&entry.group, &|name| owners.gid(name)).unwrap_or(entry.gid),
-            mtime_ns: entry.mtime_ns,
+            modified_ns: entry.modified_ns(),
             xattrs: entry.xattrs.clone(),
         }
     }
@@ -94,8 +94,10 @@ impl Attributes {
         {
             note(NoteKind::Mode, errno);
         }
-        let has_mtime = has_mode && there.is_some_and(|there| there.mtime_ns == self.mtime_ns);
-        if !has_mtime && let Err(errno) = handle.set_mtime(self.mtime_ns) {
+        let is_of = |time| has_mode && there.is_some_and(|there| there.mtime_ns == time);
+        if let Some(time) = self.modified_ns.filter(|time| !is_of(*time))
+            && let Err(errno) = handle.set_mtime(time)
+        {
             note(NoteKind::Times, errno);
         }
     }

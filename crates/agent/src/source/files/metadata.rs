@@ -9,7 +9,7 @@ use super::walk::Found;
 use super::xattrs;
 use crate::source::Skipped;
 use holdfast_common::Code;
-use holdfast_seal::manifest::entry::{Entry, EntryKind};
+use holdfast_seal::manifest::entry::{Entry, EntryKind, FLAG_ON_THE_WAY};
 use rustix::fd::AsRawFd;
 use rustix::fs::readlinkat;
 
@@ -33,6 +33,7 @@ pub fn describe(found: &Found, owners: &Owners) -> Result<Described, Skipped> {
         (_, Some(target)) => target.len() as u64,
         _ => 0,
     };
+    let time = |time_ns| if found.on_the_way { 0 } else { time_ns };
     let entry = Entry {
         path: found.path.clone().into(),
         kind: status.kind,
@@ -41,8 +42,8 @@ pub fn describe(found: &Found, owners: &Owners) -> Result<Described, Skipped> {
         gid: status.gid,
         user: owners.user(status.uid).map(str::to_owned),
         group: owners.group(status.gid).map(str::to_owned),
-        mtime_ns: status.mtime_ns,
-        ctime_ns: status.ctime_ns,
+        mtime_ns: time(status.mtime_ns),
+        ctime_ns: time(status.ctime_ns),
         size,
         xattrs: (!xattrs.is_empty()).then_some(xattrs),
         link_target: link_target.map(Into::into),
@@ -50,7 +51,7 @@ pub fn describe(found: &Found, owners: &Owners) -> Result<Described, Skipped> {
         hardlink_group: None,
         inode: Some(status.inode),
         content: None,
-        flags: None,
+        flags: found.on_the_way.then_some(FLAG_ON_THE_WAY),
     };
     Ok(Described { entry, lost })
 }

@@ -31,6 +31,8 @@ pub struct Found {
     pub status: Status,
     directory: Arc<OwnedFd>,
     name_at: usize,
+    /// A directory of which only what leads to given paths is taken.
+    pub on_the_way: bool,
 }
 
 impl Found {
@@ -48,7 +50,8 @@ impl Found {
         let name_at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let directory = at_path(&path[..name_at]).map_err(skip)?;
         let status = Status::of(directory.as_fd(), &path[name_at..]).map_err(skip)?;
-        Ok(Self { path: path.to_vec(), status, directory: Arc::new(directory), name_at })
+        let directory = Arc::new(directory);
+        Ok(Self { path: path.to_vec(), status, directory, name_at, on_the_way: false })
     }
 
     /// Looks at what its name leads to now.
@@ -223,15 +226,17 @@ impl Walk {
         if given.is_none() && !taken {
             return None;
         }
+        let mut on_the_way = false;
         if is_directory {
             let asked = given.is_some_and(|at| self.given.node(at).whole);
             let whole = asked || beneath.whole && !excluded && !self.stops_at(&status, device);
+            on_the_way = given.is_some() && !whole;
             if whole || given.is_some() {
                 let beneath = Beneath { whole, given };
                 self.next = Some(Enter { name_at, inode: status.inode, beneath });
             }
         }
-        Some(Ok(Found { path: self.path.clone(), status, directory, name_at }))
+        Some(Ok(Found { path: self.path.clone(), status, directory, name_at, on_the_way }))
     }
 }
 

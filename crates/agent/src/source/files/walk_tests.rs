@@ -75,6 +75,24 @@ fn paths_come_in_manifest_order_with_their_parents_before_them() {
 }
 
 #[test]
+fn what_only_leads_to_a_path_has_no_times_of_its_own() {
+    let (_scratch, base) = tree(&["a/whole/x", "a/neighbour", "b/whole", "c/out/in"]);
+    let paths = ["a/whole", "b", "b/whole", "c", "c/out/in"].map(|path| base.join(path));
+    let exclude = vec!["out/".to_owned()];
+    let options = FilesOptions { paths: paths.to_vec(), exclude, ..FilesOptions::default() };
+    let (found, _) = walk(&options);
+    let owners = Owners::load();
+    for found in &found {
+        let entry = describe(found, &owners).unwrap().entry;
+        let under = found.path.strip_prefix(base.as_os_str().as_bytes());
+        let leads = !matches!(under, Some([_, ..])) || matches!(under, Some(b"/a" | b"/c/out"));
+        let path = String::from_utf8_lossy(&found.path);
+        assert_eq!(entry.modified_ns(), (!leads).then_some(found.status.mtime_ns), "{path}");
+        assert_eq!((entry.mtime_ns == 0, entry.ctime_ns == 0), (leads, leads), "{path}");
+    }
+}
+
+#[test]
 fn overlapping_and_repeated_paths_are_taken_once_and_siblings_are_not() {
     let (_scratch, base) = tree(&["a/x", "a/y", "b/z", "c"]);
     let paths = vec![base.join("a/x"), base.join("a"), base.join("a/x"), base.join("b/z")];

@@ -85,7 +85,7 @@ pub fn fields(entry: &Entry) -> Value {
     object.insert("user".into(), entry.user.clone().into());
     object.insert("group".into(), entry.group.clone().into());
     object.insert("size".into(), entry.size.into());
-    object.insert("mtime".into(), json_time(entry.modified_ns()));
+    object.insert("mtime".into(), json_time(Some(entry.mtime_ns)));
     let target = entry.link_target.as_ref();
     let target = target.map(|target| String::from_utf8_lossy(target).into_owned());
     object.insert("link_target".into(), target.into());

@@ -125,7 +125,8 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
     for name in &point.locations {
         // Of a place that took another one's name it is not known yet.
         let copies = query.copies_in(&point.vault, name)?;
-        let confirmed = is_held(name) && copies.is_none_or(|copies| copies.confirms());
+        let confirms = copies.is_none_or(|copies| copies.confirms());
+        let confirmed = is_held(name) && confirms && point.lost.is_none();
         let lock = query.locks_in(&point.vault, name)?.filter(|_| confirmed);
         let locked_until_ns = lock.and_then(|lock| lock.holds(point)).map(Timestamp::as_nanos);
         let name = name.to_string();

@@ -343,25 +343,3 @@ fn where_a_location_lay_before_is_remembered_until_all_of_it_was_brought() {
     story.done(OPERATOR(), RebuildLocation { location: name("far") });
     assert_eq!(left(&story), None);
 }
-
-#[test]
-fn a_new_point_is_not_said_to_lie_where_what_it_rests_on_may_be_missing() {
-    let mut story = two_required();
-    story.done(OPERATOR(), RebuildLocation { location: name("far") });
-    let me = Actor::Agent(agent(1));
-    story.begin(1, 1);
-    story.done(me.clone(), story::intend(1, &[1], PackHome::Object));
-    let revision = Some(vault(&story).revision);
-    story.done(me.clone(), store(1, 1, revision));
-    let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
-    commit.revision = revision;
-    story.refused(me.clone(), commit.clone(), Code::LocationMissing);
-    commit.point.locations = vec![name("main"), name("far")];
-    story.done(me, commit);
-    let lies = |story: &Story| story.query().point(&ids::point(1)).unwrap().locations;
-    assert_eq!(strings(&lies(&story)), ["main"], "its own objects lie in both");
-    let opened = Some(opened(&story));
-    let place = PlacePoints { location: name("far"), opened, ..story::place_points(&[1]) };
-    story.done(Actor::System, place);
-    assert_eq!(strings(&lies(&story)), ["main", "far"]);
-}

@@ -2,14 +2,14 @@
 
 use super::{Apply, Outcome, begin_session::remember_newest, rounds::insist_on_alive};
 use crate::{
-    level::{COLLECTED, WHOLE_ONES},
+    level::COLLECTED,
     row::{
         PackRow, PackState, PointRow, PointState, RestoreRow, RunCounts, RunKind, RunRow, RunState,
         SessionRow, pack::pack_key, point::time_key,
     },
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, PackId, Result, SessionId, limits};
+use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
 
@@ -43,9 +43,8 @@ impl CommitPoint {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let run = self.own_run(apply, &session)?;
+        let point = PointRow { committed: apply.time, lost: None, ..self.point.clone() };
         self.check(&session, &run, apply)?;
-        let locations = apply.whole_ones(&self.point)?;
-        let point = PointRow { committed: apply.time, lost: None, locations, ..self.point.clone() };
         for id in &self.inline_packs {
             let key = pack_key(&session.vault, id);
             let Some(pack) = apply.tables.row::<PackRow>(&key)? else {
@@ -166,23 +165,5 @@ impl CommitPoint {
         apply.put_run(&RunRow { state, ended, counts, point: Some(point.id), ..run })?;
         apply.tables.remove(Table::Session, session.id.as_bytes());
         Ok(Outcome::At(apply.index))
-    }
-}
-
-impl Apply<'_, '_> {
-    /// Where a new point lies as a whole. In one that is still brought what it lacks the point's
-    /// own objects lie, and what they rest on may not: it is named when all of that is there.
-    fn whole_ones(&self, point: &PointRow) -> Result<Vec<Name>> {
-        let mut locations = point.locations.clone();
-        if self.level()? >= WHOLE_ONES {
-            let mut lacking = Vec::new();
-            for name in &locations {
-                if !self.is_whole(&point.vault, name)? {
-                    lacking.push(name.clone());
-                }
-            }
-            locations.retain(|name| !lacking.contains(name));
-        }
-        Ok(locations)
     }
 }

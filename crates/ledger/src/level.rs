@@ -13,7 +13,7 @@
 use crate::{
     Command, Envelope,
     command::NoteKind,
-    row::{Duty, TokenKind},
+    row::{Duty, RunKind, TokenKind},
 };
 use core::ops::RangeInclusive;
 use holdfast_common::{Code, Error, Result, record};
@@ -51,6 +51,9 @@ pub const LOCKS: u32 = 6;
 pub const KEYS: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on there are verifiers: an older member would take one for any agent, and its
+/// run for a backup.
+pub const VERIFIERS: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -91,6 +94,7 @@ impl Command {
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
             Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::CreateToken(create) if create.token.duty.is_some() => VERIFIERS,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
@@ -102,6 +106,8 @@ impl Command {
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
             Self::RewrapKeys(rewrap) if rewrap.change.is_some() => KEYS,
+            Self::SeeAgents(see) if see.verifiers.is_some() => VERIFIERS,
+            Self::StartRun(start) if start.run.kind == RunKind::Verify => VERIFIERS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -6,14 +6,14 @@ use holdfast_common::{Code, PointId};
 use holdfast_ledger::{
     Actor, LEVEL, Outcome,
     command::{
-        BeginRead, BeginSession, CancelRun, CreateToken, EndRestore, EndRun, EndSession, EndVerify,
-        CommitPoint, JudgePoint, PutPolicy, RevokeAgent, SeeAgents, StartRun,
+        BeginRead, BeginSession, CancelRun, CommitPoint, CreateToken, EndRestore, EndRun,
+        EndSession, EndVerify, JudgePoint, PutPolicy, RevokeAgent, SeeAgents, StartRun,
         VERIFY_SESSIONS_MAX,
     },
     level::VERIFIERS,
     row::{
-        AgentDuty, PointRow, PointState, PolicyRow, RestoreCounts, RunRow, RunState, TokenKind, TokenRow,
-        Verified, VerifyRow,
+        AgentDuty, PointRow, PointState, PolicyRow, RestoreCounts, RunRow, RunState, TokenKind,
+        TokenRow, Verified, VerifyRow,
     },
 };
 use std::time::Duration;

@@ -3,12 +3,12 @@
 //!
 //! ```text
 //!   order ─▶ read session ─▶ manifest and files ─▶ what else it reaches ─▶ conclude
-//!            (signature)       (paths of damage)     ▲                        │ not all was read:
-//!                                                    └────────────────────────┘ another coordinator
+//!            (signature)       (paths of damage)     ▲                       │ not all was read:
+//!                                                    └───────────────────────┘ another coordinator
 //! ```
 //!
-//! Nothing is written. Wrong or missing bytes are damage; whatever else stands in the way of reading
-//! ends the run, and says nothing of the point.
+//! Nothing is written. Wrong or missing bytes are damage; whatever else stands in the way ends the
+//! run, and says nothing of the point.
 
 use super::engine::{Progress, RestoreReport, while_kept};
 use super::online::{OnlinePoint, open_apart};
@@ -97,8 +97,8 @@ fn walk(halt: &Arc<Halt>, reader: &PointReader, progress: &Progress) -> Result<F
     Ok(Found { entries, bytes, damaged, code, named, report: Vec::new() })
 }
 
-/// Reads what else the point reaches, and says what was found. A coordinator that was lost knew what
-/// it had given, and its follower does not: to that one all is given again.
+/// Reads what else the point reaches, and says what was found. A coordinator that was lost knew
+/// what it had given, and whoever follows it does not: from that one all is read again.
 fn tell(halt: &Halt, reader: &PointReader, point: &OnlinePoint, mut found: Found) -> Result<()> {
     for round in 1.. {
         if found.damaged == 0 {

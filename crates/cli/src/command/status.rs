@@ -172,15 +172,8 @@ fn text(status: &v1::StatusResponse) -> String {
 }
 
 fn sources_text(status: &v1::StatusResponse) -> String {
-    let mut table = Table::new([
-        "policy",
-        "agent",
-        "newest point",
-        ">age",
-        "ok",
-        "fully verified",
-        "source",
-    ]);
+    let mut table =
+        Table::new(["policy", "agent", "newest point", ">age", "ok", "fully verified", "source"]);
     for source in &status.sources {
         table.row([
             source.policy.clone().unwrap_or_else(|| "-".into()),

@@ -31,7 +31,8 @@ struct Candidate {
 pub(crate) fn any(house: &House, point: &PointRow) -> Result<AgentRow> {
     let query = house.ledger.query();
     let agents = query.agents()?.into_iter();
-    let verifiers = agents.filter(|agent| agent.is_verifier() && agent.state == AgentState::Enrolled);
+    let verifiers =
+        agents.filter(|agent| agent.is_verifier() && agent.state == AgentState::Enrolled);
     let candidates = verifiers.map(|agent| candidate(house, agent)).collect::<Result<_>>()?;
     choose(candidates, point)
 }
@@ -214,8 +215,7 @@ mod tests {
         let files = SourceSpec::Files { paths, exclude, one_file_system: false, include: None };
         let queued =
             RunRow { created: start, ..RunRow::verification(id, agent, vault, files, point) };
-        let running =
-            RunRow { state: RunState::Running, started: Some(start), ..queued.clone() };
+        let running = RunRow { state: RunState::Running, started: Some(start), ..queued.clone() };
         let there = |verifies| SeatRow { verifies, ..SeatRow::new(agent, Some(1), start) };
         let away = SeatRow::new(agent, None, start);
         let session = SessionRow {

@@ -95,11 +95,7 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
 
 /// Of two processes with one identity neither says anything about the other's runs. Those that
 /// were lost with another process, unless one of it comes, are told with the line.
-async fn take_line(
-    house: &House,
-    agent: AgentId,
-    mut line: NewLine,
-) -> Result<(Line, Vec<RunId>)> {
+async fn take_line(house: &House, agent: AgentId, mut line: NewLine) -> Result<(Line, Vec<RunId>)> {
     let process = line.process;
     let is_doubled = match process {
         Some(process) => doubles::meet(house, agent, process).await,

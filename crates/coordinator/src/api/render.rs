@@ -72,10 +72,7 @@ pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
             Some(agent) => query.agent(agent)?.name.to_string(),
             None => String::new(),
         },
-        point: run
-            .point
-            .or(run.granted())
-            .map(|point| Bytes::copy_from_slice(point.as_bytes())),
+        point: run.point.or(run.granted()).map(|point| Bytes::copy_from_slice(point.as_bytes())),
         created_ns: run.created.as_nanos(),
         started_ns: run.started.map(|time| time.as_nanos()),
         ended_ns: run.ended.map(|time| time.as_nanos()),

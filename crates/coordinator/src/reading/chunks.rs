@@ -9,9 +9,7 @@ use crate::{
     reading::reader::Reader,
 };
 use bytes::Bytes;
-use holdfast_common::{
-    ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId, codes::Exit,
-};
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId, codes::Exit};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackState},

@@ -27,11 +27,11 @@ use holdfast_ledger::{
     row::{AgentState, PointRow, RunKind},
 };
 use holdfast_repository::Reach;
-use verifying::Proof;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
+use verifying::Proof;
 
 const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
 const RENEW_AFTER_SECS: u64 = limits::SESSION_LEASE_SECS / 3;

@@ -1,8 +1,8 @@
 //! Opens a read session over one point: it stays readable until the session ends. Audited.
 //!
 //! An agent reads for a run only: exactly the point of a restore or a verification that was given
-//! to it, for as long as that run lasts. An operator may read any point, and names a run when a restore of his own
-//! begins with it.
+//! to it, for as long as that run lasts. An operator may read any point, and names a run when a
+//! restore of his own begins with it.
 
 use super::{Apply, Outcome};
 use crate::{

@@ -70,9 +70,15 @@ impl EndVerify {
     }
 
     fn insist_on_sense(&self) -> Result<()> {
-        if self.report.as_ref().is_some_and(|report| report.len() > limits::RESTORE_REPORT_BYTES_MAX)
+        if self
+            .report
+            .as_ref()
+            .is_some_and(|report| report.len() > limits::RESTORE_REPORT_BYTES_MAX)
         {
-            return Err(Error::new(Code::LimitExceeded, "the report of a verification is too long"));
+            return Err(Error::new(
+                Code::LimitExceeded,
+                "the report of a verification is too long",
+            ));
         }
         if self.damage.is_some() != (self.counts.damaged > 0) {
             let message = "a verification finds damage and says why, or neither";

@@ -8,7 +8,6 @@
 
 mod agent;
 
-use agent::ByAgent;
 use crate::{
     client::{Admin, Client, select::Filter},
     demand::Demand,
@@ -19,6 +18,7 @@ use crate::{
     progress::Bar,
     walk,
 };
+use agent::ByAgent;
 use holdfast_common::{ChunkId, Code, Error, Name, Result, codes::Exit};
 use holdfast_seal::manifest::entry::Entry;
 use holdfast_wire::{status::from_status, v1};

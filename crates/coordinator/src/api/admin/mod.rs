@@ -178,11 +178,7 @@ impl Admin for AdminService {
             (false, _) => TokenKind::Agent,
         };
         let verifier = request.verifier;
-        let purpose = pki::Purpose {
-            kind,
-            duty: verifier.then_some(AgentDuty::Verifier),
-            labels,
-        };
+        let purpose = pki::Purpose { kind, duty: verifier.then_some(AgentDuty::Verifier), labels };
         let made = pki::create_token(&self.house, actor, purpose, ttl).await;
         answer(made.map(|(token, expires)| v1::CreateTokenResponse {
             token,

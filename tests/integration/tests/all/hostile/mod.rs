@@ -28,6 +28,7 @@ mod runs;
 mod scene;
 mod shared;
 mod trust;
+mod verifying;
 
 use rogue::{Rogue, Writing};
 use scene::{Scene, refused};

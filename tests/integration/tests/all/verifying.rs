@@ -107,7 +107,8 @@ fn a_point_that_a_verifier_opened_is_proven() {
     assert!(point["verified"].is_string(), "{point}");
     let run = scene.newest_run();
     assert_eq!((&run["kind"], &run["state"]), (&"verify".into(), &"done".into()));
-    assert_eq!((&run["agent"], &run["point"]), (&"verifier-1".into(), &*scene.point.into()));
+    assert_eq!(run["agent"], "verifier-1");
+    assert_eq!(run["point"], *scene.point);
     assert_eq!(run["verified"]["bytes"], 7_500_000);
     let agents = scene.run(&["agent", "list"]).ok().object();
     let duty = |name: &str| {
@@ -116,7 +117,7 @@ fn a_point_that_a_verifier_opened_is_proven() {
     };
     assert_eq!((duty("one"), duty("verifier-1")), (Value::Null, "verifier".into()));
     let audit = scene.run(&["audit", "list"]).ok();
-    assert!(audit.stdout.contains("point.read") && audit.stdout.contains("run.verified"));
+    assert!(audit.text().contains("point.read") && audit.text().contains("run.verified"));
 }
 
 #[test]
@@ -184,19 +185,6 @@ fn what_one_location_lost_is_healed_from_another_and_the_point_is_proven() {
     );
     assert!(victim.exists());
     assert!(scene.point()["verified"].is_string(), "all of it can be restored");
-}
-
-#[test]
-fn a_location_that_is_away_is_no_damage() {
-    let scene = Scene::start(&["location"], 4, 900_000);
-    scene.verify("any").ok();
-    let [there, away] = ["location", "elsewhere"].map(|name| scene.cluster.scratch.join(name));
-    fs::rename(&there, &away).unwrap();
-    let told = scene.verify("any");
-    assert!(matches!(told.code, 1 | 4 | 5), "{}: {}", told.code, told.stderr);
-    fs::rename(&away, &there).unwrap();
-    assert!(scene.point()["verified"].is_string(), "nothing was found to be damaged");
-    scene.verify("any").ok();
 }
 
 #[test]

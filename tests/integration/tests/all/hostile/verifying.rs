@@ -148,8 +148,16 @@ async fn what_a_verifier_claims_beyond_its_point_is_refused() {
     // It writes nothing, under no name.
     let begun = verifying.rogue.begin(run).await.map(drop);
     assert_eq!(refused(begun), Code::AuthDenied);
+    // Nothing is missing as long as a location is away that may have it.
+    let vault = verifying.scene.dev.dir.join("location/vault");
+    let aside = verifying.scene.scratch.join("aside");
+    std::fs::rename(&vault, &aside).unwrap();
+    let missing = claim(5000, "chunk.content_missing", 10);
+    let refusal = refused(verifying.conclude(&session, missing.clone()).await);
+    assert_eq!(refusal, Code::LocationEmpty);
+    std::fs::rename(&aside, &vault).unwrap();
     // What it may say is that its own point is damaged; which objects are the coordinators see.
-    verifying.conclude(&session, claim(5000, "chunk.content_missing", 10)).await.unwrap();
+    verifying.conclude(&session, missing).await.unwrap();
     let told = verifying.scene.dev.json(&["verify", "--all", "--level", "storage"]).ok().object();
     assert_eq!(told["damaged"], serde_json::json!([]));
 }

@@ -195,7 +195,7 @@ fn whoever_may_not_verify_is_refused_and_it_is_said_why() {
     scene.verify("two").fails(4, "agent.duty_other");
     scene.verify("nobody").fails(3, "agent.name_unknown");
     let verify = |more: &[&str]| scene.run(&[&["verify", &scene.point][..], more].concat());
-    verify(&["--agent", "any"]).fails(2, "usage.arguments_malformed");
+    verify(&["--agent", "any"]).fails(2, "usage.argument_malformed");
     let path = scene.source.to_str().unwrap();
     let backup = ["backup", "--path", path, "--agent", "verifier-1"];
     scene.run(&backup).fails(4, "agent.duty_other");

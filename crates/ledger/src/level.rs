@@ -13,7 +13,7 @@
 use crate::{
     Command, Envelope,
     command::NoteKind,
-    row::{Duty, TokenKind},
+    row::{Duty, RunKind, TokenKind},
 };
 use core::ops::RangeInclusive;
 use holdfast_common::{Code, Error, Result, record};
@@ -54,6 +54,9 @@ pub const COLLECTED: u32 = 7;
 /// From which level on a vault keeps a required location that was seen whole: one that is still
 /// being brought what it lacks does not stand in for the others.
 pub(crate) const WHOLE_ONES: u32 = 8;
+/// From which level on there are verifiers: an older member would take one for any agent, and its
+/// run for a backup.
+pub const VERIFIERS: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -94,6 +97,7 @@ impl Command {
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
             Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::CreateToken(create) if create.token.duty.is_some() => VERIFIERS,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
@@ -105,6 +109,8 @@ impl Command {
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
             Self::RewrapKeys(rewrap) if rewrap.change.is_some() => KEYS,
+            Self::SeeAgents(see) if see.verifiers.is_some() => VERIFIERS,
+            Self::StartRun(start) if start.run.kind == RunKind::Verify => VERIFIERS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -35,6 +35,7 @@ impl Command {
             | Self::EndRestore(_)
             | Self::EndRun(_)
             | Self::EndSession(_)
+            | Self::EndVerify(_)
             | Self::EnrolAgent(_)
             | Self::ExportBundle(_)
             | Self::FindPack(_)

@@ -124,6 +124,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/SettleRegion", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
     ("/holdfast.v1.Admin/StartRestore", ADMIN),
+    ("/holdfast.v1.Admin/StartVerify", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
     ("/holdfast.v1.Admin/TestLocation", ADMIN),
     ("/holdfast.v1.Admin/TransferLeader", ADMIN),
@@ -159,10 +160,12 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Raft/Transfer", Access::Member),
     ("/holdfast.v1.Raft/Vote", Access::Member),
     ("/holdfast.v1.Restore/Close", Access::Reader),
+    ("/holdfast.v1.Restore/Conclude", AGENT),
     ("/holdfast.v1.Restore/End", ADMIN),
     ("/holdfast.v1.Restore/Fetch", Access::Reader),
     ("/holdfast.v1.Restore/Keep", Access::Reader),
     ("/holdfast.v1.Restore/Open", Access::Reader),
+    ("/holdfast.v1.Restore/Unread", AGENT),
 ];
 
 /// By which members hear of each other's epoch.

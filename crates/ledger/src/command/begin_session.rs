@@ -32,7 +32,7 @@ impl BeginSession {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
         if !may_write(&run) {
-            return Err(Error::new(Code::AuthDenied, "this restore makes no safety point"));
+            return Err(Error::new(Code::AuthDenied, "this run makes no point"));
         }
         // What an interrupted attempt left behind ends here: a run writes in one session.
         apply.end_sessions_of(&run.id, Some(SessionKind::Write))?;

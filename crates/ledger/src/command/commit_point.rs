@@ -43,7 +43,8 @@ impl CommitPoint {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let run = self.own_run(apply, &session)?;
-        let point = PointRow { committed: apply.time, lost: None, ..self.point.clone() };
+        let point =
+            PointRow { committed: apply.time, lost: None, verified: None, ..self.point.clone() };
         self.check(&session, &run, apply)?;
         for id in &self.inline_packs {
             let key = pack_key(&session.vault, id);

@@ -23,6 +23,7 @@ mod end_collection;
 mod end_restore;
 mod end_run;
 mod end_session;
+mod end_verify;
 mod enrol_agent;
 mod find_pack;
 mod forget_points;
@@ -80,7 +81,7 @@ pub use add_hold::AddHold;
 pub use add_segment::AddSegment;
 pub use admit_member::AdmitMember;
 pub use begin_collection::BeginCollection;
-pub use begin_read::BeginRead;
+pub use begin_read::{BeginRead, VERIFY_SESSIONS_MAX};
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
 pub use bury_packs::BuryPacks;
@@ -96,6 +97,7 @@ pub use end_collection::EndCollection;
 pub use end_restore::EndRestore;
 pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
+pub use end_verify::EndVerify;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
 pub use forget_points::{ForgetPoints, OutlivedPoints};
@@ -287,6 +289,7 @@ commands! {
     85 IntendRepack "packs.intend_repack" |c| c.pack.id;
     86 RepackPacks "packs.repack" |c| format!("{} into {}", c.sources.len(), c.pack);
     92 NoteLocks "locks.note" |c| c.subject();
+    104 EndVerify "run.verified" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

@@ -26,8 +26,9 @@ pub mod run;
 pub mod seat;
 pub mod session;
 pub mod token;
+pub mod verify;
 
-pub use agent::{AgentRow, AgentState};
+pub use agent::{AgentDuty, AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::{ClusterRow, OperatorRow};
@@ -45,7 +46,7 @@ pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow, TakenRun};
-pub use point::{PointRow, PointState};
+pub use point::{PointRow, PointState, Verified};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
 pub use resource::{
     Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
@@ -56,6 +57,7 @@ pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};
 pub use token::{TokenKind, TokenRow};
+pub use verify::{VerifyCounts, VerifyRow};
 
 /// Implements [`crate::tables::Row`] for a type whose key is made from one expression.
 macro_rules! row {

@@ -1,6 +1,6 @@
 //! A join token, of which only the hash is kept.
 
-use super::row;
+use super::{AgentDuty, row};
 use holdfast_common::{AgentId, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ pub struct TokenRow {
     pub kind: Option<TokenKind>,
     #[n(5)]
     pub used_by_member: Option<u64>,
+    /// What the agent that joins with it is for; none for one that backs up its host.
+    #[n(6)]
+    pub duty: Option<AgentDuty>,
 }
 
 impl TokenRow {

@@ -77,6 +77,7 @@ fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
         last_seen_ns: house.last_seen(&row.id).map(|time| time.as_nanos()),
         labels: row.labels.clone().into_iter().collect(),
         certificate_ends_ns: row.not_after.as_nanos(),
+        duty: row.duty.map(|duty| duty.name().to_owned()),
     }
 }
 
@@ -103,6 +104,7 @@ fn source(policy: &PolicyRow, newest: Option<&PointRow>) -> v1::SourceStatus {
         newest_point: newest.map(|point| Bytes::copy_from_slice(point.id.as_bytes())),
         newest_ns: newest.map(|point| point.committed.as_nanos()),
         ok: newest.is_some_and(|point| point.state == PointState::Complete && point.lost.is_none()),
+        verified_ns: newest.and_then(|point| Some(point.verified?.when.as_nanos())),
     }
 }
 

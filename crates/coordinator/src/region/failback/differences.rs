@@ -98,6 +98,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::CommitPoint(_)
         | Command::AddSegment(_)
         | Command::EndRestore(_)
+        | Command::EndVerify(_)
         | Command::ImportPoint(_)
         | Command::PlacePoints(_)
         // What one side forgot the other one has still, and decides for itself.
@@ -307,6 +308,7 @@ mod tests {
             not_after: Timestamp::ZERO,
             enrolled: Timestamp::ZERO,
             returns: 0,
+            duty: None,
         }
     }
 
@@ -356,6 +358,7 @@ mod tests {
             used_by: None,
             kind: None,
             used_by_member: None,
+            duty: None,
         };
         CreateToken { token }.into()
     }

@@ -18,7 +18,7 @@ use holdfast_common::{
 };
 use holdfast_keyring::{ClusterRecoveryKey, Custody, Kek, KekSource};
 use holdfast_ledger::{
-    Actor, LEVEL, Role,
+    Actor, LEVEL,
     command::{InitCluster, PutLocation, RaiseLevel},
     level::LEVEL_FIRST,
     row::{
@@ -218,13 +218,7 @@ async fn found(
             .map(holdfast_common::record::to_bytes)
             .map(Into::into),
     };
-    let operator = OperatorRow {
-        name: OPERATOR.parse()?,
-        role: Role::Admin,
-        serial,
-        not_after,
-        revoked: false,
-    };
+    let operator = OperatorRow::founding(OPERATOR.parse()?, serial, not_after);
     let member = Some(MemberRow {
         id: NODE_ID,
         name: options.name.clone(),

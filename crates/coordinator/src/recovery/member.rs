@@ -26,7 +26,7 @@ use holdfast_common::{
 };
 use holdfast_keyring::{BundleContents, Kek, KekSource, VaultKeys};
 use holdfast_ledger::{
-    Actor, Command, Envelope, LEVEL, Role,
+    Actor, Command, Envelope, LEVEL,
     command::{ClaimEpoch, MovedLocation, RecoverCluster},
     envelope::ENVELOPE_VERSION,
     row::{ClusterRow, Duty, MemberRole, MemberRow, MemberState, OperatorRow, Position, VaultRow},
@@ -212,13 +212,7 @@ impl<'a> Recovery<'a> {
                 identity_public: [0; 32],
                 keeps_key: None,
             },
-            operator: OperatorRow {
-                name: init::OPERATOR.parse()?,
-                role: Role::Admin,
-                serial,
-                not_after,
-                revoked: false,
-            },
+            operator: OperatorRow::founding(init::OPERATOR.parse()?, serial, not_after),
             moved: moved.collect::<Result<_>>()?,
             missing,
             reason: options.up_to_gap.clone().filter(|_| missing.is_some()),

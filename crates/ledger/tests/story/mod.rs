@@ -5,7 +5,7 @@
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Table, Tables, apply,
+    Actor, Command, Envelope, MemoryKv, Query, Reply, StateKv, Table, Tables, apply,
     command::*,
     envelope::{ENVELOPE_VERSION, Refusal},
     row::*,
@@ -184,13 +184,7 @@ pub(crate) fn init() -> InitCluster {
             recovery_key_wrapped: vec![4].into(),
             kek_derivation: None,
         },
-        operator: OperatorRow {
-            name: name("admin"),
-            role: Role::Admin,
-            serial: 7,
-            not_after: Timestamp::from_nanos(9),
-            revoked: false,
-        },
+        operator: OperatorRow::founding(name("admin"), 7, Timestamp::from_nanos(9)),
         member: None,
     }
 }

@@ -156,7 +156,11 @@ fn a_renewal_is_for_the_key_and_the_certificate_that_ask_and_is_made_once() {
     let mut story = two();
     story.done(by("admin"), issue("eve", 3, 90));
     let ours = renew(&story, "ben", 2, (2, 20));
-    story.refused(by("ben"), RenewOperator { public_key: [3; 32], ..ours.clone() }, Code::AuthDenied);
+    story.refused(
+        by("ben"),
+        RenewOperator { public_key: [3; 32], ..ours.clone() },
+        Code::AuthDenied,
+    );
     story.refused(by("ben"), RenewOperator { serial_before: 5, ..ours.clone() }, Code::AuthDenied);
     story.refused(by("eve"), ours.clone(), Code::AuthDenied);
     story.refused(by("admin"), ours.clone(), Code::AuthDenied);
@@ -212,30 +216,31 @@ fn a_name_that_was_revoked_is_issued_again_and_the_old_certificates_count_for_no
 #[test]
 fn as_many_may_stand_as_the_bound_says_however_many_there_were() {
     let mut story = Story::run_by_people();
-    let many = |number: usize| {
-        let mut issue = issue(&format!("p-{number}"), 0, 90);
-        issue.public_key[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-        issue
-    };
-    for number in 1..limits::OPERATORS_MAX {
-        story.done(by("admin"), many(number));
-    }
-    story.refused(by("admin"), many(9999), Code::LimitExceeded);
-    story.done(by("admin"), revoke("p-1"));
-    story.done(by("admin"), many(9999));
+    let standing = (2..=limits::OPERATORS_MAX).map(|number| {
+        let name = name(&format!("p-{number}"));
+        OperatorRow::founding(name, 1, story.now().plus(90 * DAY))
+    });
+    let standing: Vec<OperatorRow> = standing.collect();
+    story.know_people(&standing);
+    story.refused(by("admin"), issue("ben", 2, 90), Code::LimitExceeded);
+    story.done(by("admin"), revoke("p-2"));
+    story.done(by("admin"), issue("ben", 2, 90));
     // Of those that are gone a bounded number is remembered, the oldest not.
-    for number in (2..limits::OPERATORS_MAX).chain([9999]) {
-        story.pass(std::time::Duration::from_secs(1));
-        story.done(by("admin"), revoke(&format!("p-{number}")));
-    }
-    for number in 0..2 {
-        story.pass(std::time::Duration::from_secs(1));
-        story.done(by("admin"), many(20_000 + number));
-        story.done(by("admin"), revoke(&format!("p-{}", 20_000 + number)));
-    }
-    assert_eq!(story.rows_in(Table::Operator), limits::OPERATORS_GONE_MAX + 1);
-    assert_eq!(story.query().operator(&name("p-1")).unwrap(), None);
-    story.refused(by("p-1"), token(1), Code::AuthDenied);
+    let gone = (1..limits::OPERATORS_GONE_MAX).map(|number| OperatorRow {
+        revoked: true,
+        revoked_at: Some(story.now().plus(std::time::Duration::from_secs(number as u64))),
+        ..OperatorRow::founding(name(&format!("q-{number}")), 1, story.now())
+    });
+    let gone: Vec<OperatorRow> = gone.collect();
+    story.know_people(&gone);
+    assert!(story.person("p-2").revoked);
+    story.pass(DAY);
+    story.done(by("admin"), revoke("ben"));
+    assert!(story.person("ben").revoked, "the newest is remembered");
+    let both = limits::OPERATORS_MAX - 1 + limits::OPERATORS_GONE_MAX;
+    assert_eq!(story.rows_in(Table::Operator), both);
+    assert_eq!(story.query().operator(&name("p-2")).unwrap(), None);
+    story.refused(by("p-2"), token(1), Code::AuthDenied);
 }
 
 #[test]

@@ -28,8 +28,9 @@ impl RenewOperator {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let row = apply.operator(&self.name)?;
         self.insist_on_asker(apply, &row)?;
+        let is_known = row.serial == self.serial && row.public_key.is_some();
         let is_repeated = row.serial_before == Some(self.serial_before);
-        if row.serial == self.serial || is_repeated && row.serial != self.serial_before {
+        if is_known || is_repeated && row.serial != self.serial_before {
             return Ok(Outcome::Unchanged);
         }
         let ttl_secs = row.ttl_secs.unwrap_or(limits::OPERATOR_CERT_TTL_SECS);

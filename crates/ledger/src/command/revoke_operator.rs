@@ -1,7 +1,8 @@
 //! Shuts a person out. Never the last one who could let another in.
 //!
-//! What he made to let others in, and nobody has used yet, ends with him: a token for a coordinator
-//! is worth as much as his certificate was. What was let in by then stays, and is seen in the lists.
+//! What he made to let others in, and nobody has used yet, ends with him: a token for a
+//! coordinator is worth as much as his certificate was. What was let in by then stays, and is seen
+//! in the lists.
 
 use super::{Apply, Outcome};
 use crate::{

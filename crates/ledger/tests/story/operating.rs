@@ -2,7 +2,7 @@
 
 use super::{Story, name};
 use holdfast_common::Timestamp;
-use holdfast_ledger::{Actor, Command, LEVEL, Role, command::*, row::OperatorRow};
+use holdfast_ledger::{Actor, Command, LEVEL, Role, StateKv, Tables, command::*, row::OperatorRow};
 use std::time::Duration;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -66,6 +66,13 @@ impl Story {
         story.done(Actor::System, founding);
         story.done(Actor::System, RaiseLevel { level: LEVEL, members: vec![1] });
         story
+    }
+
+    /// They are there, however they came.
+    pub(crate) fn know_people(&mut self, people: &[OperatorRow]) {
+        let mut tables = Tables::over(&self.kv);
+        people.iter().for_each(|row| tables.put(row).unwrap());
+        self.kv.write(tables.into_batch()).unwrap();
     }
 
     #[track_caller]

@@ -185,9 +185,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
         }),
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
-        Command::IssueOperator(issue) => here.operator(&issue.name)?.is_some_and(|ours| {
-            !ours.revoked && ours.public_key == Some(issue.public_key)
-        }),
+        Command::IssueOperator(issue) => here
+            .operator(&issue.name)?
+            .is_some_and(|ours| !ours.revoked && ours.public_key == Some(issue.public_key)),
         // Who is unknown here may do nothing here.
         Command::RevokeOperator(revoke) => {
             here.operator(&revoke.name)?.is_none_or(|ours| ours.revoked)

@@ -119,8 +119,8 @@ fn a_key_that_never_left_its_host_becomes_an_operator() {
 #[test]
 fn a_key_that_is_not_the_certificates_is_named_as_such() {
     let cluster = Cluster::start();
-    let (ben, eve) =
-        ["ben", "eve"].map(|name| issued(&admin(&cluster), &cluster.scratch, name, &[])).into();
+    let [ben, eve] =
+        ["ben", "eve"].map(|name| issued(&admin(&cluster), &cluster.scratch, name, &[]));
     let key = |context: &Path| context.with_file_name("operator.key");
     fs::copy(key(&eve), key(&ben)).unwrap();
     let refused = as_whom(&ben, &["status"]);

@@ -57,6 +57,9 @@ pub(crate) const WHOLE_ONES: u32 = 8;
 /// From which level on there are verifiers: an older member would take one for any agent, and its
 /// run for a backup.
 pub const VERIFIERS: u32 = 8;
+/// From which level on people are let in and shut out, and what they do is done only while they
+/// are operators.
+pub const OPERATORS: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

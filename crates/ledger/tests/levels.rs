@@ -45,6 +45,7 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "change_kek" | "put_vault_under_a_kek" | "rotate_keys" => KEYS,
             "commit_based_point" | "import_compared_point" => COLLECTED,
             _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
+            _ if command.number() >= 100 => LEVEL,
             name if of_retention.contains(&name) => RETENTION,
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
             "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,

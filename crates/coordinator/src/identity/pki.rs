@@ -60,6 +60,7 @@ pub(crate) async fn create_token(
         kind: (kind != TokenKind::Agent).then_some(kind),
         used_by_member: None,
         duty,
+        made_by: None,
     };
     house.ledger.propose(actor, CreateToken { token }).await?;
     let pin = house.keys()?.authority.fingerprint();

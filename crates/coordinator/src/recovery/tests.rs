@@ -48,6 +48,7 @@ fn command(what: u8, number: u8) -> Command {
                 kind: None,
                 used_by_member: None,
                 duty: None,
+                made_by: None,
             };
             CreateToken { token }.into()
         }

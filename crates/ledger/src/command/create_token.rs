@@ -2,6 +2,8 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
+    Actor,
+    level::OPERATORS,
     row::{TokenKind, TokenRow},
     tables::Row,
 };
@@ -23,7 +25,12 @@ impl CreateToken {
         if self.token.duty.is_some() && self.token.kind() != TokenKind::Agent {
             return Err(Error::new(Code::UsageMalformed, "only an agent can be a verifier"));
         }
-        let unused = TokenRow { used_by: None, used_by_member: None, ..self.token.clone() };
+        let made_by = match apply.actor {
+            Actor::Operator(name) if apply.level()? >= OPERATORS => Some(name.clone()),
+            _ => None,
+        };
+        let token = self.token.clone();
+        let unused = TokenRow { used_by: None, used_by_member: None, made_by, ..token };
         apply.tables.put(&unused)?;
         Ok(Outcome::Done)
     }

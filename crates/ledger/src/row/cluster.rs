@@ -1,4 +1,4 @@
-//! Who this cluster is, and who operates it.
+//! Who this cluster is.
 
 use super::row;
 use holdfast_common::{ClusterId, Name, Timestamp};
@@ -27,20 +27,3 @@ pub struct ClusterRow {
 
 pub const CLUSTER_KEY: &[u8] = b"cluster";
 row!(ClusterRow, Cluster, "cluster", |_row| CLUSTER_KEY);
-
-#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
-#[cbor(map)]
-pub struct OperatorRow {
-    #[n(0)]
-    pub name: Name,
-    #[n(1)]
-    pub role: crate::Role,
-    #[n(2)]
-    pub serial: u64,
-    #[n(3)]
-    pub not_after: Timestamp,
-    #[n(4)]
-    pub revoked: bool,
-}
-
-row!(OperatorRow, Operator, "operator", |row| row.name.as_str().as_bytes());

@@ -16,6 +16,7 @@ pub mod level;
 pub mod locks;
 pub mod member;
 pub mod office;
+pub mod operator;
 pub mod pack;
 pub mod point;
 pub mod recovery;
@@ -31,7 +32,7 @@ pub mod verify;
 pub use agent::{AgentDuty, AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
-pub use cluster::{ClusterRow, OperatorRow};
+pub use cluster::ClusterRow;
 pub use collection::{
     CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, Repacked, Stage,
 };
@@ -45,6 +46,7 @@ pub use level::LevelRow;
 pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
+pub use operator::OperatorRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow, TakenRun};
 pub use point::{PointRow, PointState, Verified};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};

@@ -1,7 +1,7 @@
 //! A join token, of which only the hash is kept.
 
 use super::{AgentDuty, row};
-use holdfast_common::{AgentId, Timestamp};
+use holdfast_common::{AgentId, Name, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -37,6 +37,9 @@ pub struct TokenRow {
     /// What the agent that joins with it is for; none for one that backs up its host.
     #[n(6)]
     pub duty: Option<AgentDuty>,
+    /// Who made it: it ends with him unless somebody used it before.
+    #[n(7)]
+    pub made_by: Option<Name>,
 }
 
 impl TokenRow {

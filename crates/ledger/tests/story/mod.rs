@@ -5,7 +5,7 @@
 
 use holdfast_common::{AgentId, Code, Name, Timestamp};
 use holdfast_ledger::{
-    Actor, Command, Envelope, MemoryKv, Query, Reply, Role, StateKv, Table, Tables, apply,
+    Actor, Command, Envelope, MemoryKv, Query, Reply, StateKv, Table, Tables, apply,
     command::*,
     envelope::{ENVELOPE_VERSION, Refusal},
     row::*,
@@ -20,6 +20,7 @@ mod frozen;
 pub(crate) mod keys;
 pub(crate) mod locking;
 pub(crate) mod members;
+pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod verifying;
@@ -185,13 +186,7 @@ pub(crate) fn init() -> InitCluster {
             recovery_key_wrapped: vec![4].into(),
             kek_derivation: None,
         },
-        operator: OperatorRow {
-            name: name("admin"),
-            role: Role::Admin,
-            serial: 7,
-            not_after: Timestamp::from_nanos(9),
-            revoked: false,
-        },
+        operator: OperatorRow::founding(name("admin"), 7, Timestamp::from_nanos(9)),
         member: None,
     }
 }
@@ -238,6 +233,7 @@ pub(crate) fn create_token(hash: [u8; 32]) -> CreateToken {
             kind: None,
             used_by_member: None,
             duty: None,
+            made_by: None,
         },
     }
 }
@@ -547,5 +543,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
+    let later = [later, operating::samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

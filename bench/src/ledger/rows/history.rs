@@ -140,6 +140,7 @@ impl Agent {
             recovered: None,
             root: None,
             lost: None,
+            verified: None,
         };
         let (bytes_new, chunks_new) = (PACKS << 24, PACKS * 200);
         let counts = RunCounts {

@@ -51,6 +51,8 @@ pub const LOCKS: u32 = 6;
 pub const KEYS: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on a round waits for no backup that was cancelled.
+pub const CANCELLED_UNWAITED: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

@@ -20,6 +20,7 @@ const ONE: Scope = Scope {
     sessions: 1,
     collectors: 1,
     checkpoints: false,
+    cancels: false,
     takes_in: false,
     has_follower: true,
     announces_again: true,
@@ -27,6 +28,7 @@ const ONE: Scope = Scope {
 };
 const TWO_SESSIONS: Scope = Scope { sessions: 2, announces_again: false, crashes: false, ..ONE };
 const CHECKPOINTS: Scope = Scope { checkpoints: true, ..ONE };
+const CANCELS: Scope = Scope { cancels: true, crashes: false, ..ONE };
 const TWO_COLLECTORS: Scope =
     Scope { collectors: 2, has_follower: false, announces_again: false, ..ONE };
 const TAKING_IN: Scope = Scope { takes_in: true, has_follower: false, ..ONE };
@@ -69,6 +71,11 @@ fn nothing_is_lost_and_garbage_goes_with_two_sessions() {
 #[test]
 fn nothing_is_lost_and_garbage_goes_with_checkpoints() {
     holds(CHECKPOINTS);
+}
+
+#[test]
+fn nothing_is_lost_and_garbage_goes_with_backups_that_are_cancelled() {
+    holds(CANCELS);
 }
 
 #[test]
@@ -146,6 +153,11 @@ fn a_pack_that_is_put_again_during_a_checkpoint_is_lost_where_somebody_else_owns
 #[test]
 fn a_session_is_lost_where_its_checkpoint_is_forgotten_under_it() {
     breaks(Rules { checkpoint_is_held: false, ..Rules::ALL }, CHECKPOINTS, LACKS);
+}
+
+#[test]
+fn a_backup_that_nobody_waited_for_is_lost_where_it_commits_though_it_was_cancelled() {
+    breaks(Rules { cancelled_commit_nothing: false, ..Rules::ALL }, CANCELS, LACKS);
 }
 
 #[test]

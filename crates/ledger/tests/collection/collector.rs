@@ -76,11 +76,12 @@ impl Vault {
         }
     }
 
-    /// Whether an older session is open, as far as whoever collects can tell.
+    /// Whether an older session is open that may commit, as far as whoever collects can tell.
     fn is_waiting(&self, number: usize) -> bool {
-        let mut older = SESSIONS
-            .into_iter()
-            .filter(|session| self.is_open(*session) && self.sessions[*session].is_older);
+        let mut older = SESSIONS.into_iter().filter(|session| {
+            let row = &self.sessions[*session];
+            row.life == Life::Open && row.is_older && !row.is_cancelled
+        });
         match self.rules.barrier {
             Barrier::Rows => older.next().is_some(),
             Barrier::Remembered => {

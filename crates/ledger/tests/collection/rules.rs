@@ -35,6 +35,8 @@ pub(crate) struct Rules {
     pub(crate) answers_after_begin: bool,
     pub(crate) base: Base,
     pub(crate) checkpoint_is_held: bool,
+    /// Nothing is committed in a session whose run was cancelled, which nobody waits for.
+    pub(crate) cancelled_commit_nothing: bool,
     pub(crate) barrier: Barrier,
     pub(crate) rounds_are_told_apart: bool,
     /// A round that was broken off does not keep the next one from beginning.
@@ -53,6 +55,7 @@ impl Rules {
         answers_after_begin: true,
         base: Base::Applied,
         checkpoint_is_held: true,
+        cancelled_commit_nothing: true,
         barrier: Barrier::Rows,
         rounds_are_told_apart: true,
         older_rounds_end: true,
@@ -66,6 +69,8 @@ pub(crate) struct Scope {
     pub(crate) sessions: usize,
     pub(crate) collectors: usize,
     pub(crate) checkpoints: bool,
+    /// Runs are cancelled, and whoever carries them out goes on.
+    pub(crate) cancels: bool,
     pub(crate) takes_in: bool,
     pub(crate) has_follower: bool,
     /// Packs that are known are announced again, dead ones too where they may.

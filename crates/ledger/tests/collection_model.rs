@@ -28,7 +28,7 @@ const ONE: Scope = Scope {
 };
 const TWO_SESSIONS: Scope = Scope { sessions: 2, announces_again: false, crashes: false, ..ONE };
 const CHECKPOINTS: Scope = Scope { checkpoints: true, ..ONE };
-const CANCELS: Scope = Scope { cancels: true, crashes: false, ..ONE };
+const CANCELS: Scope = Scope { cancels: true, ..ONE };
 const TWO_COLLECTORS: Scope =
     Scope { collectors: 2, has_follower: false, announces_again: false, ..ONE };
 const TAKING_IN: Scope = Scope { takes_in: true, has_follower: false, ..ONE };
@@ -96,6 +96,12 @@ fn a_hit_answered_by_a_member_that_lags_behind_the_session_is_lost() {
 #[test]
 fn a_point_committed_between_mark_and_condemnation_is_lost_without_a_second_mark() {
     breaks(Rules { second_mark: false, ..Rules::ALL }, ONE, LACKS);
+}
+
+#[test]
+fn a_point_that_takes_the_place_of_its_checkpoint_while_that_is_read_is_lost_where_it_is_not_read()
+{
+    breaks(Rules { second_mark_settles: false, ..Rules::ALL }, CHECKPOINTS, LACKS);
 }
 
 #[test]

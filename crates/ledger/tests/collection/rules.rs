@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) delete_entry_first: bool,
     pub(crate) dead_names_stay: bool,
     pub(crate) second_mark: bool,
+    /// It goes on until no further point was noted while it read.
+    pub(crate) second_mark_settles: bool,
     pub(crate) taking_in_unclears: bool,
     pub(crate) announcing_spares: bool,
     pub(crate) announcing_owns: bool,
@@ -48,6 +50,7 @@ impl Rules {
         delete_entry_first: true,
         dead_names_stay: true,
         second_mark: true,
+        second_mark_settles: true,
         taking_in_unclears: true,
         announcing_spares: true,
         announcing_owns: true,

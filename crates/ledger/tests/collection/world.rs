@@ -27,7 +27,7 @@ const LOCATIONS: [usize; 2] = [0, 1];
 pub(crate) const FIRST: usize = 0;
 pub(crate) const CHECKPOINT: usize = 3;
 pub(crate) const FOREIGN: usize = 4;
-const POINTS: usize = 5;
+pub(crate) const POINTS: usize = 5;
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum State {
@@ -95,8 +95,15 @@ pub(crate) enum At {
 pub(crate) struct Collector {
     pub(crate) at: At,
     pub(crate) round: u8,
-    /// What it has chosen by its last mark.
+    /// What it has chosen by its last mark; while it marks again, what was found to be needed.
     pub(crate) plan: Packs,
+    /// Points that it has listed while it marks again, and those of them that it has yet to read.
+    pub(crate) listed: u8,
+    pub(crate) unread: u8,
+}
+
+impl Collector {
+    pub(crate) const IDLE: Self = Self { at: At::Begin, round: 0, plan: 0, listed: 0, unread: 0 };
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -188,7 +195,7 @@ impl Vault {
             objects: [bit(0); 2],
             putting: [0; 2],
             deleting: 0,
-            collectors: [Collector { at: At::Begin, round: 0, plan: 0 }; 2],
+            collectors: [Collector::IDLE; 2],
             hit_the_living: false,
         }
     }

@@ -20,6 +20,7 @@ const LOCKS: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</Object
                      </ObjectLockConfiguration>";
 const NO_MD5: &str = "<Error><Code>InvalidRequest</Code><Message>Content-MD5 is required for Put \
                       with Object Lock</Message></Error>";
+const NOTHING: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 const UNKNOWN: &str = "<Error><Code>NotImplemented</Code></Error>";
 
 /// A bucket that looks at no hash; it only wants one to be there. What it says of its locks.
@@ -31,6 +32,7 @@ fn bucket_that_says(of_locks: (&'static str, &'static str)) -> String {
         let key = way.split('?').next().unwrap_or_default().to_owned();
         match head.split(' ').next() {
             Some("get") if way.contains("?object-lock") => said(of_locks.0, "", of_locks.1),
+            Some("get") if way.contains("list-type=2") => said("200 OK", "", NOTHING),
             Some("get") if way.contains("?versioning") => said("501 Not Implemented", "", UNKNOWN),
             Some("put") if of_locks.1 == LOCKS && !head.contains("content-md5:") => {
                 said("400 Bad Request", "", NO_MD5)

@@ -60,6 +60,8 @@ pub const VERIFIERS: u32 = 8;
 /// From which level on people are let in and shut out, and what they do is done only while they
 /// are operators.
 pub const OPERATORS: u32 = 8;
+/// From which level on a round waits for no backup that was cancelled.
+pub const CANCELLED_UNWAITED: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

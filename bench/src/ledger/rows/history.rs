@@ -76,7 +76,9 @@ impl Agent {
         let hash = drawn("token", number, 0);
         let (labels, expires) = (BTreeMap::from([("site".to_owned(), "one".to_owned())]), EVER);
         let (used_by, kind, used_by_member) = (None, None, None);
-        let token = TokenRow { hash, labels, expires, used_by, kind, used_by_member };
+        let (duty, made_by) = (None, None);
+        let token =
+            TokenRow { hash, labels, expires, used_by, kind, used_by_member, duty, made_by };
         line.propose(&Actor::System, CreateToken { token }).await?;
         let id = AgentId::from_bytes(drawn("agent", number, 0));
         let enrol = EnrolAgent {

@@ -28,7 +28,7 @@ impl BeginSession {
             return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
         };
         apply.agent(&agent)?;
-        if run.state.is_end() || run.cancelled {
+        if run.commits_nothing() {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
         if !may_write(&run) {

@@ -71,7 +71,7 @@ impl CommitPoint {
             Error::new(Code::SessionMissing, "this session does not write a point")
         })?;
         let run = apply.run(&run)?;
-        if run.state.is_end() || run.cancelled {
+        if run.commits_nothing() {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
         Ok(run)

@@ -194,6 +194,11 @@ impl RunRow {
         restored.or(self.verify.as_ref().map(|verify| verify.point))
     }
 
+    /// Whether every commit of it is refused from here on, whoever goes on with it.
+    pub fn commits_nothing(&self) -> bool {
+        self.cancelled || self.state.is_end()
+    }
+
     /// What the source of a point that this run makes is called. A safety point is of no source
     /// that a later backup goes on from, and nothing beneath a path of it may be removed.
     pub fn source_text(&self) -> String {

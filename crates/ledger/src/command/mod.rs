@@ -14,6 +14,7 @@ mod bury_packs;
 mod certify_member;
 mod claim_epoch;
 mod clear_collection;
+mod close_keys;
 mod commit_point;
 mod condemn_packs;
 mod create_token;
@@ -43,6 +44,7 @@ mod note_check;
 mod note_copies;
 mod note_findings;
 mod note_locks;
+mod note_sealed;
 mod note_snapshot;
 mod numbers;
 mod pass_over;
@@ -87,6 +89,7 @@ pub use bury_packs::BuryPacks;
 pub use certify_member::CertifyMember;
 pub use claim_epoch::ClaimEpoch;
 pub use clear_collection::ClearCollection;
+pub use close_keys::CloseKeys;
 pub use commit_point::CommitPoint;
 pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
@@ -116,6 +119,7 @@ pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
 pub use note_findings::NoteFindings;
 pub use note_locks::NoteLocks;
+pub use note_sealed::{NoteSealed, SealedPack};
 pub use note_snapshot::NoteSnapshot;
 pub use pass_over::PassOver;
 pub use place_member::PlaceMember;
@@ -287,6 +291,8 @@ commands! {
     85 IntendRepack "packs.intend_repack" |c| c.pack.id;
     86 RepackPacks "packs.repack" |c| format!("{} into {}", c.sources.len(), c.pack);
     92 NoteLocks "locks.note" |c| c.subject();
+    110 NoteSealed "packs.note_sealed" |c| c.packs.len();
+    111 CloseKeys "keys.close" |c| format!("{} version {}", c.vault, c.version);
 }
 
 impl Apply<'_, '_> {

@@ -7,8 +7,8 @@
 use super::{
     Apply, Outcome,
     begin_session::{previous_point, remember_newest},
-    conflict,
     close_keys::shut,
+    conflict,
     rounds::insist_on_alive,
 };
 use crate::{

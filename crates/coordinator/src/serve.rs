@@ -228,6 +228,8 @@ fn spawn_work(
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
     tasks.spawn("kek", OnError::Shutdown, keys::follow::keep(house.clone(), token.clone()));
+    let sealed = keys::filling::keep(house.clone(), token.clone());
+    tasks.spawn("sealed packs", OnError::Shutdown, sealed);
     tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
@@ -438,6 +440,7 @@ pub(crate) fn house(
         checks: Default::default(),
         stuck: Default::default(),
         given_up: Default::default(),
+        shut: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

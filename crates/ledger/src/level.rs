@@ -12,7 +12,7 @@
 
 use crate::{
     Command, Envelope,
-    command::NoteKind,
+    command::{ImportPoint, NoteKind},
     row::{Duty, RunKind, TokenKind},
 };
 use core::ops::RangeInclusive;
@@ -62,6 +62,9 @@ pub const VERIFIERS: u32 = 8;
 pub const OPERATORS: u32 = 8;
 /// From which level on a round waits for no backup that was cancelled.
 pub const CANCELLED_UNWAITED: u32 = 8;
+/// From which level on it is known to which versions of the keys packs are sealed, and versions are
+/// closed.
+pub const SEALED: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -95,6 +98,12 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::CommitPoint(commit) if commit.keys_at.is_some() => SEALED,
+            Self::ImportPoint(import) if says_sealed(import) => SEALED,
+            Self::IntendPacks(intend) if intend.packs.iter().any(|p| p.sealed_to.is_some()) => {
+                SEALED
+            }
+            Self::IntendRepack(intend) if intend.pack.sealed_to.is_some() => SEALED,
             Self::CommitPoint(commit) if commit.based.is_some() || commit.whole_at.is_some() => {
                 COLLECTED
             }
@@ -122,6 +131,10 @@ impl Command {
             other => level_of(other.number()).unwrap_or(u32::MAX),
         }
     }
+}
+
+fn says_sealed(import: &ImportPoint) -> bool {
+    import.keys_at.is_some() || import.packs.iter().any(|pack| pack.sealed_to.is_some())
 }
 
 impl Envelope {

@@ -14,6 +14,7 @@ mod bury_packs;
 mod certify_member;
 mod claim_epoch;
 mod clear_collection;
+mod close_keys;
 mod commit_point;
 mod condemn_packs;
 mod create_token;
@@ -45,6 +46,7 @@ mod note_check;
 mod note_copies;
 mod note_findings;
 mod note_locks;
+mod note_sealed;
 mod note_snapshot;
 mod numbers;
 mod pass_over;
@@ -91,6 +93,7 @@ pub use bury_packs::BuryPacks;
 pub use certify_member::CertifyMember;
 pub use claim_epoch::ClaimEpoch;
 pub use clear_collection::ClearCollection;
+pub use close_keys::CloseKeys;
 pub use commit_point::CommitPoint;
 pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
@@ -122,6 +125,7 @@ pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
 pub use note_findings::NoteFindings;
 pub use note_locks::NoteLocks;
+pub use note_sealed::{NoteSealed, SealedPack};
 pub use note_snapshot::NoteSnapshot;
 pub use pass_over::PassOver;
 pub use place_member::PlaceMember;
@@ -299,6 +303,8 @@ commands! {
     101 RenewOperator "operator.renew" |c| format!("{} until {}", c.name, c.not_after);
     102 RevokeOperator "operator.revoke" |c| c.name;
     104 EndVerify "run.verified" |c| c.subject();
+    110 NoteSealed "packs.note_sealed" |c| c.packs.len();
+    111 CloseKeys "keys.close" |c| format!("{} version {}", c.vault, c.version);
 }
 
 impl Apply<'_, '_> {

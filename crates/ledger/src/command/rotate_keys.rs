@@ -7,7 +7,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{ClusterRow, KekRow, KeyVersionRow, VaultRow},
+    row::{ClosedKeys, ClusterRow, KekRow, KeyVersionRow, VaultRow},
     tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Result, VaultId, limits, record};
@@ -57,6 +57,8 @@ impl RotateKeys {
             key_object: vault.key_object.clone(),
             made,
             retired: apply.time,
+            closed: None,
+            closed_at: None,
         })?;
         apply.tables.put(&VaultRow {
             key_version: self.version,
@@ -75,6 +77,11 @@ impl Apply<'_, '_> {
             self.tables.scan(Table::KeyVersion, vault.as_bytes(), limits::KEY_VERSIONS_MAX)?;
         let row = |(_, value): &(_, Vec<u8>)| record::from_bytes(KeyVersionRow::WHAT, value);
         found.iter().map(row).collect()
+    }
+
+    /// The versions that nothing new may come to rely on.
+    pub(super) fn closed_keys(&self, vault: &VaultId) -> Result<ClosedKeys> {
+        Ok(ClosedKeys::among(&self.key_versions(vault)?))
     }
 
     /// The KEK in use; none as long as it was never changed.

@@ -5,6 +5,8 @@
 //! A bundle counts when it opens what was backed up, by itself. In operator custody only one that
 //! was made with the operator's key does.
 
+mod close;
+mod destroy;
 mod export;
 mod import;
 mod list;
@@ -44,6 +46,12 @@ enum Verb {
     /// Give a vault's keys a new version, which seals all new sessions
     #[command(after_help = EXAMPLES)]
     Rotate(rotate::Arguments),
+    /// Close a version of a vault's keys: nothing new comes to rely on it
+    #[command(after_help = EXAMPLES)]
+    Close(close::Arguments),
+    /// Show what would be lost with a version of a vault's keys, and what opens it still
+    #[command(after_help = EXAMPLES)]
+    Destroy(destroy::Arguments),
     /// Wrap every key of the cluster under another KEK
     #[command(after_help = EXAMPLES)]
     Rewrap(rewrap::Arguments),
@@ -75,6 +83,8 @@ enum Verb {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::List => list::list(demand).await?,
+        Verb::Close(arguments) => close::close(arguments, demand).await?,
+        Verb::Destroy(arguments) => destroy::destroy(arguments, demand).await?,
         Verb::Rewrap(arguments) => rewrap::rewrap(arguments, demand).await?,
         Verb::Rotate(arguments) => rotate::rotate(arguments, demand).await?,
         Verb::Export { to, kek, passphrase } => {
@@ -184,6 +194,8 @@ Examples:
   holdfast keys rotate main
   holdfast keys rewrap --to file:/etc/holdfast/kek-2
   holdfast keys rewrap --to 'transit:https://bao:8200/transit/kek?token=file:/run/t' --new-version
+  holdfast keys close --vault main 1 --yes
+  holdfast keys destroy --vault main 1 --dry-run
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

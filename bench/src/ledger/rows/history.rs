@@ -154,8 +154,16 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        let (inline_packs, revision, based, whole_at) = (Vec::new(), None, None, None);
-        Ok(CommitPoint { session, point, counts, inline_packs, revision, based, whole_at })
+        Ok(CommitPoint {
+            session,
+            point,
+            counts,
+            inline_packs: Vec::new(),
+            revision: None,
+            based: None,
+            whole_at: None,
+            keys_at: None,
+        })
     }
 }
 
@@ -168,6 +176,7 @@ fn pack(agent: u64, number: u64) -> IntendedPack {
         length: chance.between(1 << 23, 1 << 24) as u32,
         home: PackHome::Object,
         digest: drawn("digest", agent, number),
+        sealed_to: None,
     }
 }
 

@@ -226,7 +226,7 @@ impl ObjectStore for S3Store {
             check_object(name, bytes.len())?;
             self.insist_on_now()?;
             let receipt = Receipt::of(name, &bytes);
-            if self.put_free(name, &bytes).await? {
+            if Box::pin(self.put_free(name, &bytes)).await? {
                 if !self.is_checked().await? {
                     confirm(self, &receipt).await?;
                 }

@@ -239,7 +239,7 @@ impl ReadSession {
 
 /// What is told when no location gives a pack. As long as one that may have it is away, nobody
 /// knows that it is missing.
-fn worse(one: Error, other: Error) -> Error {
+pub(super) fn worse(one: Error, other: Error) -> Error {
     if one.code.exit() == Exit::Damage || other.code.exit() != Exit::Damage { other } else { one }
 }
 

@@ -189,7 +189,7 @@ impl ReadSession {
     fn progress(&self) -> u64 {
         let proof = self.proof.as_ref();
         let proof = proof.map(|proof| proof.lock().unwrap_or_else(PoisonError::into_inner));
-        proof.map_or(0, |proof| proof.progress(&self.reach))
+        proof.map_or(0, |proof| proof.progress(&self.reach, self.point.bytes))
     }
 }
 

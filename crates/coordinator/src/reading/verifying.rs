@@ -10,7 +10,7 @@
 //! only when every number of its reach went out in this session; a location that is away is no
 //! damage, whoever says so. Which objects are damaged is found by reading them, never by this.
 
-use super::ReadSession;
+use super::{ReadSession, chunks::worse};
 use crate::{
     catalog::{footer_in, rows_of},
     house::{House, Vault},
@@ -33,6 +33,8 @@ use std::sync::{Arc, PoisonError};
 
 /// Packs whose footers are read for one answer.
 const PACKS_AT_ONCE: usize = 8;
+/// No profile cuts chunks that are smaller on the whole.
+const BYTES_A_CHUNK_MIN: u64 = 4096;
 /// Ids of one answer, beside those of its last pack.
 const IDS_AT_ONCE: usize = limits::PACK_SLOTS_MAX;
 const _: () = assert!(2 * limits::PACK_SLOTS_MAX * 32 < limits::MESSAGE_BYTES_MAX);
@@ -41,13 +43,17 @@ const _: () = assert!(2 * limits::PACK_SLOTS_MAX * 32 < limits::MESSAGE_BYTES_MA
 #[derive(Default)]
 pub(super) struct Proof {
     given: Reach,
+    /// Chunks that went out once more: what a point has twice is read twice.
+    again: u64,
     failed: u64,
 }
 
 impl Proof {
-    /// Grows as long as the verifier gets anywhere, and not without end.
-    pub(super) fn progress(&self, reach: &Reach) -> u64 {
-        self.given.len() + self.failed.min(reach.len())
+    /// Grows as long as the verifier gets anywhere, and not without end: no more goes out once more
+    /// than a point of so many bytes may have twice.
+    pub(super) fn progress(&self, reach: &Reach, bytes: u64) -> u64 {
+        let again = self.again.min(bytes / BYTES_A_CHUNK_MIN + reach.len());
+        self.given.len() + again + self.failed.min(reach.len())
     }
 }
 
@@ -65,9 +71,11 @@ impl ReadSession {
         for (numbers, was_given) in chunks {
             match was_given {
                 true => {
+                    let before = proof.given.len();
                     for number in numbers {
                         proof.given.insert(*number);
                     }
+                    proof.again += u64::from(proof.given.len() == before);
                 }
                 false => proof.failed = proof.failed.saturating_add(1),
             }
@@ -169,8 +177,9 @@ impl House {
         for place in self.places.readable(&vault.row).await? {
             let footer = match footer_in(row, &place, &vault.custody).await {
                 Ok(footer) => footer,
+                // What cannot be asked may have it.
                 Err(error) => {
-                    last = error;
+                    last = worse(last, error);
                     continue;
                 }
             };
@@ -288,6 +297,11 @@ mod tests {
             proof.given.insert(ChunkNumber::from_u64(10));
             proof.failed += 1;
         }
-        assert_eq!(proof.progress(&reach), 1 + 3);
+        assert_eq!(proof.progress(&reach, 0), 1 + 3);
+        // What the point has twice is read twice, and no more often than it may have it.
+        proof.again = 2;
+        assert_eq!(proof.progress(&reach, 0), 1 + 3 + 2);
+        proof.again = 1_000_000;
+        assert_eq!(proof.progress(&reach, 2 * BYTES_A_CHUNK_MIN), 1 + 3 + 3 + 2);
     }
 }

@@ -22,7 +22,10 @@ impl StartRun {
         }
         match self.run.kind {
             RunKind::Verify => self.check_verification(apply)?,
-            RunKind::Backup | RunKind::Restore => self.check_restore(apply)?,
+            RunKind::Backup | RunKind::Restore => {
+                self.check_restore(apply)?;
+                self.check_agent(apply)?;
+            }
         }
         apply.vault(&self.run.vault)?;
         check_source(&self.run.source)?;
@@ -74,15 +77,6 @@ impl StartRun {
     fn check_restore(&self, apply: &Apply<'_, '_>) -> Result<()> {
         let malformed = |message: &str| Err(Error::new(Code::UsageMalformed, message));
         let run = &self.run;
-        if let Some(agent) = &run.agent {
-            let agent = apply.agent(agent)?;
-            if agent.is_verifier() {
-                return Err(only_verifies(&agent));
-            }
-        }
-        if run.verify.is_some() {
-            return malformed("only a verification is told what to verify");
-        }
         let Some(restore) = &run.restore else {
             return match (run.kind, run.agent) {
                 (RunKind::Backup, Some(_)) => Ok(()),
@@ -101,6 +95,22 @@ impl StartRun {
         match apply.point(&restore.point)? {
             point if point.vault == run.vault => Ok(()),
             _ => malformed("the point lies in another vault"),
+        }
+    }
+
+    /// Whoever verifies does nothing else. In this order, so that members of older levels give the
+    /// same reason.
+    fn check_agent(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        if self.run.verify.is_some() {
+            let message = "only a verification is told what to verify";
+            return Err(Error::new(Code::UsageMalformed, message));
+        }
+        match &self.run.agent {
+            Some(id) => match apply.agent(id)? {
+                agent if agent.is_verifier() => Err(only_verifies(&agent)),
+                _ => Ok(()),
+            },
+            None => Ok(()),
         }
     }
 

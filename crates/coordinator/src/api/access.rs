@@ -384,11 +384,14 @@ fn insist_on_operator(name: &Name, row: Option<OperatorRow>, peer: &PeerCertific
     }
 }
 
-/// Whether an operator who is connected may call nothing any more.
+/// Whether an operator who is connected may call nothing any more. One that is not known here may
+/// be newer than what is: he is answered, and no more.
 pub(crate) fn is_shut_out(house: &House, peer: &PeerCertificate) -> bool {
-    let IdentityKind::Operator(_) = peer.identity.kind else { return false };
+    let IdentityKind::Operator(name) = &peer.identity.kind else { return false };
+    let is_named = || matches!(house.ledger.query().operator(name), Ok(Some(_)));
     !peer.is_valid_at(house.clock.now())
         || has_ledger(house)
+            && is_named()
             && known(house, peer, "")
                 .is_err_and(|error| matches!(error.code, Code::AuthDenied | Code::OperatorRevoked))
 }

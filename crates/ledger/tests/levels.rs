@@ -47,6 +47,7 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
             "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,
             "take_back" => COPIES,
+            "ask_destroy" | "destroy_keys" | "note_shredded" | "withdraw_destroy" => 8,
             "end_run_in_silence" | "note_findings" => 3,
             _ if is_first => LEVEL_FIRST,
             _ => 2,

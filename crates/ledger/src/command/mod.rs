@@ -18,6 +18,7 @@ mod commit_point;
 mod condemn_packs;
 mod create_token;
 mod delete_resource;
+mod destroy_keys;
 mod doom_packs;
 mod end_collection;
 mod end_restore;
@@ -36,6 +37,7 @@ mod judge_point;
 mod leaving;
 mod lose_history;
 mod lose_pack;
+mod losing_points;
 mod move_member;
 mod note;
 mod note_bundle;
@@ -67,6 +69,7 @@ mod roster;
 mod rotate_keys;
 mod rounds;
 mod seal_collection;
+mod second_person;
 mod see_agents;
 mod spare_packs;
 mod start_run;
@@ -91,6 +94,7 @@ pub use commit_point::CommitPoint;
 pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
+pub use destroy_keys::{AskDestroy, DestroyKeys, NoteShredded, WithdrawDestroy};
 pub use doom_packs::DoomPacks;
 pub use end_collection::EndCollection;
 pub use end_restore::EndRestore;
@@ -287,6 +291,10 @@ commands! {
     85 IntendRepack "packs.intend_repack" |c| c.pack.id;
     86 RepackPacks "packs.repack" |c| format!("{} into {}", c.sources.len(), c.pack);
     92 NoteLocks "locks.note" |c| c.subject();
+    115 AskDestroy "keys.ask_destroy" |c| c.subject();
+    116 DestroyKeys "keys.destroy" |c| c.subject();
+    117 NoteShredded "keys.note_shredded" |c| c.subject();
+    118 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
 }
 
 impl Apply<'_, '_> {

@@ -7,10 +7,10 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{ClusterRow, KekRow, KeyVersionRow, VaultRow},
+    row::{ClusterRow, DestroyedKeyRow, KekRow, KeyVersionRow, VaultRow},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result, VaultId, limits, record};
+use holdfast_common::{Code, Error, Result, Timestamp, VaultId, limits, record};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -44,13 +44,12 @@ impl RotateKeys {
             return Err(Error::new(Code::LimitExceeded, message));
         }
         apply.insist_on_kek(&self.kek)?;
-        let older = apply.key_versions(&vault.id)?;
-        if older.len() + 1 >= limits::KEY_VERSIONS_MAX {
-            let message = format!("the vault `{}` has {} versions", vault.name, older.len() + 1);
+        let (count, made) = apply.versions_before(&vault)?;
+        if count + 1 >= limits::KEY_VERSIONS_MAX {
+            let message = format!("the vault `{}` has {} versions", vault.name, count + 1);
             return Err(Error::new(Code::LimitExceeded, message)
                 .next("make a vault of another name for what comes"));
         }
-        let made = older.last().map_or(vault.created, |row| row.retired);
         apply.tables.put(&KeyVersionRow {
             vault: vault.id,
             version: vault.key_version,
@@ -75,6 +74,16 @@ impl Apply<'_, '_> {
             self.tables.scan(Table::KeyVersion, vault.as_bytes(), limits::KEY_VERSIONS_MAX)?;
         let row = |(_, value): &(_, Vec<u8>)| record::from_bytes(KeyVersionRow::WHAT, value);
         found.iter().map(row).collect()
+    }
+
+    /// How many versions the newest one followed, and when it was made. Those that were destroyed
+    /// count: agents are told of them too.
+    fn versions_before(&self, vault: &VaultRow) -> Result<(usize, Timestamp)> {
+        let mut retired: Vec<Timestamp> =
+            self.key_versions(&vault.id)?.iter().map(|row| row.retired).collect();
+        self.tables
+            .look::<DestroyedKeyRow>(vault.id.as_bytes(), |row| retired.push(row.retired))?;
+        Ok((retired.len(), retired.into_iter().max().unwrap_or(vault.created)))
     }
 
     /// The KEK in use; none as long as it was never changed.

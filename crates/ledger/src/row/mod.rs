@@ -26,6 +26,7 @@ pub mod retention;
 pub mod run;
 pub mod seat;
 pub mod session;
+pub mod shredding;
 pub mod token;
 
 pub use agent::{AgentRow, AgentState};
@@ -57,6 +58,7 @@ pub use retention::{ClassRow, Retention};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};
+pub use shredding::{DestroyRequestRow, DestroyedKeyRow, ShreddedRow};
 pub use token::{TokenKind, TokenRow};
 
 /// Implements [`crate::tables::Row`] for a type whose key is made from one expression.

@@ -22,6 +22,7 @@ pub(crate) mod locking;
 pub(crate) mod members;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
+pub(crate) mod shredding;
 
 pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
 pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
@@ -537,6 +538,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     ];
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
-    let later = [later, collecting::samples()].concat();
+    let later = [later, collecting::samples(), shredding::samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

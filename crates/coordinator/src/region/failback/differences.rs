@@ -82,7 +82,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::RewrapKeys(_) | Command::RotateKeys(_) => Some("keys"),
+        Command::RewrapKeys(_) | Command::RotateKeys(_) | Command::DestroyKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
         Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
@@ -103,6 +103,10 @@ fn topic(command: &Command) -> Option<&'static str> {
         // What one side forgot the other one has still, and decides for itself.
         | Command::ForgetPoints(_)
         | Command::ForgetRuns(_)
+        // Both people ask again where they agree.
+        | Command::AskDestroy(_)
+        | Command::WithdrawDestroy(_)
+        | Command::NoteShredded(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
@@ -181,6 +185,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
             (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
         }),
+        Command::DestroyKeys(destroy) => {
+            here.destroyed_keys(&destroy.vault)?.iter().any(|ours| ours.version == destroy.version)
+        }
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)

@@ -60,6 +60,9 @@ impl Filling<'_> {
 
     pub(super) async fn bring(&self, held: &Held) -> Result<Fate> {
         let mut problems = Vec::new();
+        if matches!(held.object, Object::Keys { .. }) && self.is_collected(held.object)? {
+            return Ok(Fate::Whole);
+        }
         if self.ledger.is_unproven(self.vault, held.object)
             && let Some(disagreement) = self.disagreement(held).await?
         {
@@ -137,6 +140,11 @@ impl Filling<'_> {
         match object {
             Object::Pack(id) => self.query.is_collected(&self.vault.id, &id),
             Object::Point(id) | Object::Reach(id) => self.query.is_point_gone(&id),
+            // A version that was destroyed lies in some location until that was asked.
+            Object::Keys { version, .. } => {
+                let destroyed = self.query.destroyed_keys(&self.vault.id)?;
+                Ok(destroyed.iter().any(|row| row.version == version))
+            }
             _ => Ok(false),
         }
     }

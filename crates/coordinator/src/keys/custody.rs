@@ -10,7 +10,7 @@ use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,
 };
 use holdfast_keyring::{
-    Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, VaultKeys, aead,
+    Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, KeyRemains, VaultKeys, aead,
 };
 use holdfast_ledger::{
     Query,
@@ -142,6 +142,25 @@ impl Custodian {
         vaults.insert(row.id, custody.clone());
         Ok(custody)
     }
+
+    /// Wipes versions that were destroyed, and whatever they opened, from memory.
+    pub(crate) fn forget_destroyed(&self, query: &Query<'_>) -> Result<()> {
+        let vaults: Vec<_> = {
+            let vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+            vaults.iter().map(|(id, custody)| (*id, custody.clone())).collect()
+        };
+        for (vault, custody) in vaults {
+            let destroyed = query.destroyed_keys(&vault)?;
+            let keys = custody.keys();
+            if destroyed.iter().all(|row| keys.is_destroyed(row.version)) {
+                continue;
+            }
+            custody.renew(keys.newest())?;
+            custody.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            tracing::info!(%vault, "a destroyed version of the keys is no more in memory");
+        }
+        Ok(())
+    }
 }
 
 /// Every version of a vault's keys that the ledger has, as far as the coordinators' KEK opens them.
@@ -155,7 +174,16 @@ pub(crate) fn all_keys(query: &Query<'_>, row: &VaultRow, kek: &Kek) -> Result<V
     for older in query.key_versions(&row.id)? {
         keys.merge(unwrap(&older.key_object)?)?;
     }
+    bury(&mut keys, query)?;
     Ok(keys)
+}
+
+/// What was destroyed opens nothing, wherever the keys come from; a bundle may still have it.
+pub(super) fn bury(keys: &mut VaultKeys, query: &Query<'_>) -> Result<()> {
+    for row in query.destroyed_keys(&keys.vault())? {
+        keys.bury(KeyRemains::from_bytes(&row.remains)?)?;
+    }
+    Ok(())
 }
 
 /// The same for whoever reads and writes. What was wrapped under a KEK that this member is about to

@@ -129,6 +129,7 @@ impl DestroyKeys {
             asked_by: request.by.clone(),
             agreed_by,
             points: lost.len() as u64,
+            closed_at: None,
         };
         for point in lost {
             apply.lose_point(point, &key)?;

@@ -67,6 +67,9 @@ pub struct DestroyedKeyRow {
     /// How many points went with it.
     #[n(8)]
     pub points: u64,
+    /// Since which entry nothing new relies on it.
+    #[n(9)]
+    pub closed_at: Option<u64>,
 }
 
 row!(DestroyedKeyRow, DestroyedKey, "destroyed key version", |row| {
@@ -89,14 +92,11 @@ pub struct ShreddedRow {
     /// Since when none of them is there.
     #[n(4)]
     pub gone: Option<Timestamp>,
-    /// Until when a lock keeps them there.
+    /// Why they are not gone yet; of a lock it says until when.
     #[n(5)]
-    pub locked_until: Option<Timestamp>,
-    /// Why they are not gone yet.
-    #[n(6)]
     pub problem: Option<CopyProblem>,
     /// Stamped by the ledger.
-    #[n(7)]
+    #[n(6)]
     pub noted: Timestamp,
 }
 

@@ -11,7 +11,6 @@ use holdfast_ledger::{
 pub(super) fn samples() -> Vec<(&'static str, Command)> {
     let held = ShreddedRow {
         gone: None,
-        locked_until: Some(Timestamp::from_nanos(9)),
         problem: Some(CopyProblem { code: "a.b".to_owned(), message: "m".to_owned() }),
         ..note_shredded(1).seen
     };
@@ -54,7 +53,6 @@ pub(crate) fn note_shredded(version: u32) -> NoteShredded {
             location: name("main"),
             revision: 1,
             gone: Some(Timestamp::from_nanos(7)),
-            locked_until: None,
             problem: None,
             noted: Timestamp::ZERO,
         },

@@ -5,6 +5,7 @@ mod checks;
 mod cluster;
 mod collection;
 mod copies;
+mod destroy;
 mod failback;
 mod keys;
 mod listing;
@@ -127,6 +128,30 @@ impl Admin for AdminService {
     ) -> Answer<v1::RotateKeysResponse> {
         let actor = caller(&request).actor();
         answer(keys::rotate(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn ask_destroy(
+        &self,
+        request: Request<v1::AskDestroyRequest>,
+    ) -> Answer<v1::AskDestroyResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::ask(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn destroy_keys(
+        &self,
+        request: Request<v1::DestroyKeysRequest>,
+    ) -> Answer<v1::DestroyKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::agree(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn withdraw_destroy(
+        &self,
+        request: Request<v1::WithdrawDestroyRequest>,
+    ) -> Answer<v1::WithdrawDestroyResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::withdraw(&self.house, actor, request.get_ref()).await)
     }
 
     async fn disable_location(

@@ -64,7 +64,7 @@ impl Scene {
             vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
-            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), Vec::new())),
+            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), (Vec::new(), Vec::new()))),
             budget: Budget::new(limits::READ_BUDGET_BYTES),
             tasks: Tasks::new("test"),
             is_superseded: false,

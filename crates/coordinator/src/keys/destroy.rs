@@ -1,0 +1,103 @@
+//! Destroying an old version of a vault's keys: what is lost with it is counted here, and whether
+//! it may be the ledger says.
+//!
+//! ```text
+//!   ask: count what is lost ─▶ as many as was said? ─▶ request
+//!   agree: count again ─▶ what stays of the version ─▶ one command ─▶ memory, then the locations
+//! ```
+
+use super::lost_points::lost_points;
+use crate::house::House;
+use holdfast_common::{Code, Error, Name, PointId, RequestId, Result, VaultId};
+use holdfast_keyring::{KeyObject, KeyRemains};
+use holdfast_ledger::{
+    Actor,
+    command::{AskDestroy, DestroyKeys, WithdrawDestroy},
+    row::{DestroyRequestRow, DestroyedKeyRow, KeyVersionRow, VaultRow},
+};
+use std::sync::Arc;
+
+/// What somebody wants destroyed.
+pub(crate) struct Asked {
+    pub(crate) vault: Name,
+    pub(crate) version: u32,
+    /// How many points that costs, as he knows.
+    pub(crate) lose_points: u64,
+}
+
+pub(crate) async fn ask(
+    house: &Arc<House>,
+    actor: Actor,
+    asked: &Asked,
+) -> Result<DestroyRequestRow> {
+    house.ledger.catch_up().await?;
+    let row = house.ledger.query().vault_named(&asked.vault)?;
+    let (id, version) = (RequestId::random(house.entropy.as_ref()), asked.version);
+    let points = match older(house, &row, version)? {
+        // The ledger says what is wrong with it.
+        None => Vec::new(),
+        Some(_) => {
+            let points = lost_points(house, &row, version).await?;
+            insist_on_number(asked, &points)?;
+            points
+        }
+    };
+    let command = AskDestroy { id, vault: row.id, version, points };
+    house.ledger.propose(actor, command).await?;
+    request(house, &id)
+}
+
+/// Who asks says how many points it costs: that is not found out by surprise.
+fn insist_on_number(asked: &Asked, points: &[PointId]) -> Result<()> {
+    if points.len() as u64 == asked.lose_points {
+        return Ok(());
+    }
+    let (count, Asked { vault, version, .. }) = (points.len(), asked);
+    let message = format!("{count} points are lost with version {version} of `{vault}`");
+    Err(Error::new(Code::PointKept, message).next(format!(
+        "look at them: holdfast keys destroy {version} --vault {vault} --dry-run; if all of them \
+         are to be lost, add --lose-points {count}"
+    )))
+}
+
+fn older(house: &House, row: &VaultRow, version: u32) -> Result<Option<KeyVersionRow>> {
+    house.ledger.query().row(&KeyVersionRow::key_of(&row.id, version))
+}
+
+pub(crate) async fn agree(
+    house: &Arc<House>,
+    actor: Actor,
+    id: &RequestId,
+) -> Result<DestroyedKeyRow> {
+    house.ledger.catch_up().await?;
+    let DestroyRequestRow { vault, version, .. } = request(house, id)?;
+    let row = house.ledger.query().vault(&vault)?;
+    let key = older(house, &row, version)?.ok_or_else(|| {
+        let message = format!("the keys of `{}` have no version {version} by now", row.name);
+        Error::new(Code::ResourceConflict, message).next("holdfast keys list")
+    })?;
+    let remains = KeyRemains::of(&KeyObject::from_bytes(&key.key_object)?).to_bytes();
+    let points = lost_points(house, &row, version).await?;
+    let remains = remains.into();
+    let command = DestroyKeys { id: *id, vault, version, points, remains };
+    house.ledger.propose(actor, command).await?;
+    // Every member does so when it has applied it; whoever is answered finds it done here.
+    house.keys()?.custodian.forget_destroyed(&house.ledger.query())?;
+    tracing::warn!(vault = %row.name, version, "a version of the vault's keys was destroyed");
+    destroyed(house, &vault, version)
+}
+
+pub(crate) async fn withdraw(house: &House, actor: Actor, id: RequestId) -> Result<()> {
+    house.ledger.propose(actor, WithdrawDestroy { id }).await.map(drop)
+}
+
+fn request(house: &House, id: &RequestId) -> Result<DestroyRequestRow> {
+    house.ledger.query().row(id.as_bytes())?.ok_or_else(|| {
+        Error::new(Code::KeyRequestMissing, format!("nobody asks for anything as {id}"))
+    })
+}
+
+fn destroyed(house: &House, vault: &VaultId, version: u32) -> Result<DestroyedKeyRow> {
+    let row = house.ledger.query().row(&KeyVersionRow::key_of(vault, version))?;
+    row.ok_or_else(|| Error::new(Code::InternalBug, "a destroyed version left no row"))
+}

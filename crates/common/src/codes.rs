@@ -96,8 +96,10 @@ codes! {
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: name the operator's key, or use a bundle that was exported with it";
     KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
     KeyDestroyed "key.version_destroyed" Refused false "it was destroyed for good; only a bundle that was exported before opens what was sealed to it";
+    KeyNeedsUnknown "key.needs_unknown" Conflict true "wait until every pack was looked into; `holdfast keys destroy --dry-run` tells what is left";
     KeyRequestMissing "key.request_unknown" NotFound false "list what was asked for with `holdfast keys list`";
     KeySecondMissing "key.second_refused" Refused false "have another administrator agree, whom neither you nor who asked made one";
+    KeyVersionMissing "key.version_unknown" NotFound false "list the versions with `holdfast keys list`";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
     LeaseExpired "lease.session_expired" Conflict true "start the run again";
@@ -178,6 +180,7 @@ codes! {
     VaultCollected "vault.packs_collected" Conflict true "try again: what it relies on is compared with what went";
     VaultForeign "vault.id_foreign" Refused false "the object belongs to another vault";
     VaultGrown "vault.locations_grown" Conflict true "try again: it is put into the further location too";
+    VaultKeysClosed "vault.keys_closed" Conflict true "try again: what it relies on is compared with what closed versions of the keys open";
     VaultMissing "vault.name_unknown" NotFound false "list the vaults with `holdfast get vault`";
     VersionUnknown "version.format_unknown" Failed false "use a newer holdfast";
 }

@@ -209,6 +209,7 @@ pub(crate) fn pack(id: [u8; 32]) -> PackRow {
         live: None,
         taken: None,
         into: None,
+        sealed_to: None,
         doomed: None,
         id: PackId::from_bytes(id),
         vault: VAULT,

@@ -12,7 +12,7 @@
 
 use crate::{
     Command, Envelope,
-    command::NoteKind,
+    command::{ImportPoint, NoteKind},
     row::{Duty, TokenKind},
 };
 use core::ops::RangeInclusive;
@@ -51,6 +51,9 @@ pub const LOCKS: u32 = 6;
 pub const KEYS: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on it is known to which versions of the keys packs are sealed, and versions are
+/// closed.
+pub const SEALED: u32 = 8;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -84,6 +87,12 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::CommitPoint(commit) if commit.keys_at.is_some() => SEALED,
+            Self::ImportPoint(import) if says_sealed(import) => SEALED,
+            Self::IntendPacks(intend) if intend.packs.iter().any(|p| p.sealed_to.is_some()) => {
+                SEALED
+            }
+            Self::IntendRepack(intend) if intend.pack.sealed_to.is_some() => SEALED,
             Self::CommitPoint(commit) if commit.based.is_some() || commit.whole_at.is_some() => {
                 COLLECTED
             }
@@ -108,6 +117,10 @@ impl Command {
             other => level_of(other.number()).unwrap_or(u32::MAX),
         }
     }
+}
+
+fn says_sealed(import: &ImportPoint) -> bool {
+    import.keys_at.is_some() || import.packs.iter().any(|pack| pack.sealed_to.is_some())
 }
 
 impl Envelope {

@@ -7,11 +7,11 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, CheckRow, ClusterRow, CopyRow, DamageRow, DestroyRequestRow,
-        DestroyedKeyRow, EpochRow, FindingRow, KekRow, KeyVersionRow, LevelRow, LocationRow,
-        LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow,
-        RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot, ShreddedRow,
-        VaultRow,
+        AgentRow, BundleRow, CheckRow, ClosedKeys, ClusterRow, CopyRow, DamageRow,
+        DestroyRequestRow, DestroyedKeyRow, EpochRow, FindingRow, KekRow, KeyVersionRow, LevelRow,
+        LocationRow, LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow,
+        PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        ShreddedRow, VaultRow,
         check::{check_key, damage_prefix},
         cluster::CLUSTER_KEY,
         copies::copy_key,
@@ -75,6 +75,16 @@ impl<'a> Query<'a> {
     /// The versions of a vault's keys that newer ones followed, oldest first.
     pub fn key_versions(&self, vault: &VaultId) -> Result<Vec<KeyVersionRow>> {
         self.every(vault.as_bytes())
+    }
+
+    /// One of them.
+    pub fn key_version(&self, vault: &VaultId, version: u32) -> Result<Option<KeyVersionRow>> {
+        self.row(&KeyVersionRow::key_of(vault, version))
+    }
+
+    /// Those of them that nothing new may come to rely on.
+    pub fn closed_keys(&self, vault: &VaultId) -> Result<ClosedKeys> {
+        Ok(ClosedKeys::among(&self.key_versions(vault)?, &self.destroyed_keys(vault)?))
     }
 
     /// The versions of a vault's keys that were destroyed, oldest first.

@@ -6,7 +6,7 @@ mod story;
 use holdfast_common::{Code, limits};
 use holdfast_ledger::{
     Actor, Table,
-    command::{DestroyKeys, Outcome, RotateKeys},
+    command::{CloseKeys, DestroyKeys, Outcome, RotateKeys},
     row::{CopyProblem, Held, PointState, ShreddedRow},
 };
 use std::time::Duration;
@@ -24,6 +24,7 @@ fn rotated(mut story: Story) -> Story {
         story.issue(called, None);
     }
     story.done(person("admin"), rotate(1, 2));
+    story.done(person("admin"), CloseKeys { vault: ids::vault(), version: 1 });
     story
 }
 
@@ -127,7 +128,7 @@ fn a_request_ends_by_itself_and_can_be_withdrawn_and_there_is_one_at_a_time() {
 fn only_an_older_version_that_there_is_can_be_destroyed() {
     let mut story = rotated(Story::founded());
     story.refused(person("alice"), ask(1, 2, &[]), Code::ResourceConflict);
-    story.refused(person("alice"), ask(1, 7, &[]), Code::ResourceMissing);
+    story.refused(person("alice"), ask(1, 7, &[]), Code::KeyVersionMissing);
     let mut bad = ask(1, 1, &[]);
     bad.vault = holdfast_common::VaultId::from_bytes([9; 16]);
     story.refused(person("alice"), bad, Code::VaultMissing);
@@ -138,6 +139,9 @@ fn only_an_older_version_that_there_is_can_be_destroyed() {
     let mut many = ask(1, 1, &[]);
     many.points = points.collect();
     story.refused(person("alice"), many, Code::LimitExceeded);
+    // One that what comes may rely on.
+    story.done(person("admin"), rotate(2, 3));
+    story.refused(person("alice"), ask(1, 2, &[]), Code::ResourceConflict);
     let mut story = asked(story, &[]);
     for remains in [Vec::new(), vec![0; limits::KEY_REMAINS_BYTES_MAX + 1]] {
         let command = DestroyKeys { remains: remains.into(), ..destroy(1, 1, &[]) };

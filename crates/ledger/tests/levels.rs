@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION},
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION, SEALED},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -33,6 +33,9 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         "store_placed_packs",
         "commit_based_point",
         "import_compared_point",
+        "intend_sealed_packs",
+        "commit_with_open_keys",
+        "import_with_open_keys",
     ];
     let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
@@ -42,6 +45,8 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,
             "change_kek" | "put_vault_under_a_kek" | "rotate_keys" => KEYS,
             "commit_based_point" | "import_compared_point" => COLLECTED,
+            "intend_sealed_packs" | "commit_with_open_keys" | "import_with_open_keys" => SEALED,
+            "note_sealed" | "close_keys" => SEALED,
             _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
             name if of_retention.contains(&name) => RETENTION,
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,

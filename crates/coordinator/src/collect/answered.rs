@@ -42,6 +42,7 @@ fn numbers(row: &PackRow) -> (Runs, Runs) {
         live: _,
         taken: _,
         into: _,
+        sealed_to: _,
     } = row;
     let own = row.numbers().collect();
     match state {

@@ -6,7 +6,7 @@
 //!   agree: count again ─▶ what stays of the version ─▶ one command ─▶ memory, then the locations
 //! ```
 
-use super::lost_points::lost_points;
+use super::loss::what_is_lost;
 use crate::house::House;
 use holdfast_common::{Code, Error, Name, PointId, RequestId, Result, VaultId};
 use holdfast_keyring::{KeyObject, KeyRemains};
@@ -58,6 +58,24 @@ fn insist_on_number(asked: &Asked, points: &[PointId]) -> Result<()> {
         "look at them: holdfast keys destroy {version} --vault {vault} --dry-run; if all of them \
          are to be lost, add --lose-points {count}"
     )))
+}
+
+/// What is lost, in the order of the ids; of none may it be unknown.
+async fn lost_points(house: &Arc<House>, row: &VaultRow, version: u32) -> Result<Vec<PointId>> {
+    let vault = house.vault(&row.id)?;
+    let loss = what_is_lost(house, &vault, version).await?;
+    if !loss.is_known() {
+        let (packs, points) = (loss.packs_unknown, loss.points_unsure.len());
+        let message = format!(
+            "of {packs} packs and {points} points nobody knows yet whether they need version \
+             {version} of the keys of `{}`",
+            row.name
+        );
+        return Err(Error::new(Code::KeyNeedsUnknown, message));
+    }
+    let mut points: Vec<PointId> = loss.points.iter().map(|point| point.id).collect();
+    points.sort_unstable();
+    Ok(points)
 }
 
 fn older(house: &House, row: &VaultRow, version: u32) -> Result<Option<KeyVersionRow>> {

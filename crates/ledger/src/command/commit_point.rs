@@ -37,6 +37,10 @@ pub struct CommitPoint {
     /// Up to which entry the reach was compared with what was doomed; it has nothing of it.
     #[n(6)]
     pub whole_at: Option<u64>,
+    /// Up to which entry the reach was compared with what closed versions of the keys open; it has
+    /// nothing of it. Members of older levels do not say.
+    #[n(7)]
+    pub keys_at: Option<u64>,
 }
 
 impl CommitPoint {
@@ -97,6 +101,7 @@ impl CommitPoint {
             return Err(Error::new(Code::ResourceConflict, message));
         }
         apply.insist_on_whole(&session.vault, self.whole_at)?;
+        apply.insist_on_open_keys(&session.vault, self.keys_at)?;
         let vault = apply.vault(&session.vault)?;
         if vault.required.iter().any(|name| !point.locations.contains(name)) {
             return Err(Error::new(

@@ -118,7 +118,7 @@ impl DestroyKeys {
             return Err(conflict(message).next("withdraw the request, and ask again"));
         }
         let lost: Vec<PointRow> = apply.losable(&vault, &self.points)?;
-        let KeyVersionRow { vault: _, version, made, retired, .. } = row;
+        let KeyVersionRow { version, made, retired, closed_at, .. } = row;
         let key = DestroyedKeyRow {
             vault: vault.id,
             version,
@@ -129,7 +129,7 @@ impl DestroyKeys {
             asked_by: request.by.clone(),
             agreed_by,
             points: lost.len() as u64,
-            closed_at: None,
+            closed_at,
         };
         for point in lost {
             apply.lose_point(point, &key)?;
@@ -197,7 +197,7 @@ impl Apply<'_, '_> {
         let row: Option<KeyVersionRow> = self.tables.row(&key)?;
         let row = row.ok_or_else(|| {
             let message = format!("the keys of `{name}` have no version {version}");
-            Error::new(Code::ResourceMissing, message).next("holdfast keys list")
+            Error::new(Code::KeyVersionMissing, message)
         })?;
         insist_on_closed(vault, &row)?;
         Ok(row)
@@ -243,8 +243,13 @@ impl Apply<'_, '_> {
 }
 
 /// What comes must not rest on it any more.
-fn insist_on_closed(_vault: &VaultRow, _row: &KeyVersionRow) -> Result<()> {
-    Ok(())
+fn insist_on_closed(vault: &VaultRow, row: &KeyVersionRow) -> Result<()> {
+    if row.closed.is_some() {
+        return Ok(());
+    }
+    let (version, name) = (row.version, &vault.name);
+    let message = format!("version {version} of the keys of `{name}` is not closed");
+    Err(conflict(message).next(format!("close it first: holdfast keys close {name} {version}")))
 }
 
 /// What is said of a version that was destroyed.

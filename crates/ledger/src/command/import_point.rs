@@ -7,6 +7,7 @@
 use super::{
     Apply, Outcome,
     begin_session::{previous_point, remember_newest},
+    close_keys::shut,
     conflict,
     rounds::insist_on_alive,
 };
@@ -33,6 +34,10 @@ pub struct ImportPoint {
     /// point needs. Members of older levels do not say.
     #[n(2)]
     pub whole_at: Option<u64>,
+    /// Up to which entry the reach was compared with what closed versions of the keys open; it has
+    /// nothing of it.
+    #[n(3)]
+    pub keys_at: Option<u64>,
 }
 
 impl ImportPoint {
@@ -52,6 +57,7 @@ impl ImportPoint {
             return Err(Error::new(Code::AgentMissing, message));
         }
         apply.insist_on_whole(&self.point.vault, self.whole_at)?;
+        apply.insist_on_open_keys(&self.point.vault, self.keys_at)?;
         for pack in &self.packs {
             self.take_pack(apply, pack)?;
             vault.next_number = vault.next_number.max(apply.number_behind(pack)?);
@@ -82,9 +88,13 @@ impl ImportPoint {
             Some(known) => insist_on_alive(known)?,
             None => apply.insist_on_living_name(&pack.vault, &pack.id)?,
         }
-        let taken = known.and_then(|known| known.taken);
+        let (taken, sealed_to) = known.map_or((None, None), |known| (known.taken, known.sealed_to));
+        let sealed_to = pack.sealed_to.clone().or(sealed_to);
         let (doomed, into) = (None, None);
-        let pack = PackRow { state, doomed, taken, into, ..pack.clone() }.spared();
+        let pack = PackRow { state, doomed, taken, into, sealed_to, ..pack.clone() }.spared();
+        if apply.closed_keys(&pack.vault)?.shuts(&pack) {
+            return Err(shut(&pack.id));
+        }
         apply.turn_pack(pack, PackState::Stored)
     }
 

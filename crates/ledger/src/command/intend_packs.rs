@@ -5,7 +5,7 @@ use super::{
     numbers::{epoch_bits, reserve},
     rounds::insist_on_alive,
 };
-use crate::row::{PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
+use crate::row::{ClosedKeys, PackHome, PackRow, PackState, epoch::FIRST_EPOCH, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, SessionId, limits};
 use minicbor::{Decode, Encode};
 
@@ -33,6 +33,9 @@ pub struct IntendedPack {
     pub home: PackHome,
     #[cbor(n(5), with = "minicbor::bytes")]
     pub digest: [u8; 32],
+    /// As whoever announces it has read in the whole pack; members of older levels do not say.
+    #[n(6)]
+    pub sealed_to: Option<Vec<u32>>,
 }
 
 impl IntendPacks {
@@ -40,15 +43,19 @@ impl IntendPacks {
         let session = apply.write_session(&self.session)?;
         let mut vault = apply.with_sequence(apply.vault(&session.vault)?)?;
         let prefix = epoch_bits(apply.epoch()?.map_or(FIRST_EPOCH, |row| row.number));
+        let closed = apply.closed_keys(&vault.id)?;
         let mut bases = Vec::with_capacity(self.packs.len());
         for pack in &self.packs {
             insist_on_slots(pack)?;
+            insist_on_open(&closed, pack)?;
             let key = pack_key(&vault.id, &pack.id);
             if let Some(known) = apply.tables.row::<PackRow>(&key)? {
                 insist_on_alive(&known)?;
                 bases.push(known.base);
                 let known = apply.owned_by(session.id, known)?;
-                apply.tables.put(&known)?;
+                // What was read in the whole pack is right, whatever was read of it before.
+                let sealed_to = pack.sealed_to.clone().or(known.sealed_to.clone());
+                apply.tables.put(&PackRow { sealed_to, ..known })?;
                 continue;
             }
             apply.insist_on_living_name(&vault.id, &pack.id)?;
@@ -71,12 +78,22 @@ impl IntendPacks {
                 live: None,
                 taken: None,
                 into: None,
+                sealed_to: pack.sealed_to.clone(),
             })?;
             vault = reserve(vault, pack.slots)?;
         }
         apply.tables.put(&vault)?;
         Ok(Outcome::Bases(bases))
     }
+}
+
+/// A session that began before a version was closed seals to it still; the next one does not.
+fn insist_on_open(closed: &ClosedKeys, pack: &IntendedPack) -> Result<()> {
+    if !closed.shut_out(pack.sealed_to.as_deref()) {
+        return Ok(());
+    }
+    let message = "this session seals to a version of the vault's keys that was closed meanwhile";
+    Err(Error::new(Code::SessionMissing, message).next("begin anew, with the newest version"))
 }
 
 pub(super) fn insist_on_slots(pack: &IntendedPack) -> Result<()> {

@@ -60,6 +60,7 @@ impl IntendRepack {
             live: None,
             taken: None,
             into: None,
+            sealed_to: pack.sealed_to.clone(),
         })?;
         let vault = reserve(vault, pack.slots)?;
         apply.tables.put(&vault)?;

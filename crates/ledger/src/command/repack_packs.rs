@@ -52,6 +52,7 @@ impl RepackPacks {
         let made = self.made(apply)?;
         let sources = self.sources_of(apply, &made)?;
         insist_on_numbers(&made, &self.taken, &sources)?;
+        insist_on_no_further_keys(&made, &sources)?;
         let mut repacked: Repacked = round.repacked.unwrap_or_default();
         for source in sources {
             repacked.packs += 1;
@@ -106,6 +107,25 @@ impl RepackPacks {
             true => Err(conflict("a pack is made of nothing")),
             false => Ok(sources),
         }
+    }
+}
+
+/// No number comes to need a version of the keys that it did not need before: it may be closed, and
+/// points that were committed since have been compared with what it opens. So every source has
+/// every version of the new pack; and what nobody has looked into is in no pack with another one.
+fn insist_on_no_further_keys(made: &PackRow, sources: &[PackRow]) -> Result<()> {
+    let is_without = |source: &PackRow| match (&source.sealed_to, &made.sealed_to) {
+        (Some(theirs), Some(made)) => made.iter().all(|version| theirs.contains(version)),
+        (None, Some(_)) => sources.len() == 1,
+        (None, None) => true,
+        (Some(_), None) => false,
+    };
+    match sources.iter().find(|source| !is_without(source)) {
+        Some(source) => Err(conflict(format!(
+            "what is needed of the pack {} would come to need a further version of the keys",
+            source.id
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{ClusterRow, DestroyedKeyRow, KekRow, KeyVersionRow, VaultRow},
+    row::{ClosedKeys, ClusterRow, DestroyedKeyRow, KekRow, KeyVersionRow, VaultRow},
     tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Result, Timestamp, VaultId, limits, record};
@@ -56,6 +56,8 @@ impl RotateKeys {
             key_object: vault.key_object.clone(),
             made,
             retired: apply.time,
+            closed: None,
+            closed_at: None,
         })?;
         apply.tables.put(&VaultRow {
             key_version: self.version,
@@ -81,9 +83,20 @@ impl Apply<'_, '_> {
     fn versions_before(&self, vault: &VaultRow) -> Result<(usize, Timestamp)> {
         let mut retired: Vec<Timestamp> =
             self.key_versions(&vault.id)?.iter().map(|row| row.retired).collect();
-        self.tables
-            .look::<DestroyedKeyRow>(vault.id.as_bytes(), |row| retired.push(row.retired))?;
+        retired.extend(self.destroyed_keys(&vault.id)?.iter().map(|row| row.retired));
         Ok((retired.len(), retired.into_iter().max().unwrap_or(vault.created)))
+    }
+
+    /// The versions of a vault's keys that were destroyed.
+    pub(super) fn destroyed_keys(&self, vault: &VaultId) -> Result<Vec<DestroyedKeyRow>> {
+        let mut rows = Vec::new();
+        self.tables.look::<DestroyedKeyRow>(vault.as_bytes(), |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    /// The versions that nothing new may come to rely on.
+    pub(super) fn closed_keys(&self, vault: &VaultId) -> Result<ClosedKeys> {
+        Ok(ClosedKeys::among(&self.key_versions(vault)?, &self.destroyed_keys(vault)?))
     }
 
     /// The KEK in use; none as long as it was never changed.

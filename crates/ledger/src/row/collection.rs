@@ -200,6 +200,7 @@ mod tests {
             live: None,
             taken: None,
             into: None,
+            sealed_to: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! at once: nobody knows yet since when its points were not its own. One that has ended is known
 //! for some time still: what goes by itself goes only when people had the time to see that.
 
-use super::row;
+use super::{PointRow, row};
 use crate::Actor;
 use core::{fmt, time::Duration};
 use holdfast_common::{AgentId, HoldId, Name, PointId, Timestamp};
@@ -58,6 +58,16 @@ impl HoldRow {
     /// Whether it still keeps what it is about, from whoever waits so long after its end.
     pub fn keeps(&self, now: Timestamp, grace: Duration) -> bool {
         self.ends().is_none_or(|ends| now < ends.plus(grace))
+    }
+}
+
+impl Held {
+    pub fn is_of(&self, point: &PointRow) -> bool {
+        match self {
+            Self::Agent(agent) => point.agent == *agent,
+            Self::Point(id) => point.id == *id,
+            Self::Policy(policy) => point.policy.as_ref() == Some(policy),
+        }
     }
 }
 

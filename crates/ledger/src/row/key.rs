@@ -3,7 +3,7 @@
 //! The newest version stands in the vault's own row. What is here opens what was sealed before, so
 //! nothing goes; and a KEK that was left behind is told of as long as the cluster lives.
 
-use super::row;
+use super::{DestroyedKeyRow, PackRow, row};
 use holdfast_common::{Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -23,6 +23,13 @@ pub struct KeyVersionRow {
     /// When the next one followed.
     #[n(4)]
     pub retired: Timestamp,
+    /// Since when nothing new may come to rely on it.
+    #[n(5)]
+    pub closed: Option<Timestamp>,
+    /// The entry behind which whoever commits a point must have compared what it needs with what
+    /// this version opens.
+    #[n(6)]
+    pub closed_at: Option<u64>,
 }
 
 impl KeyVersionRow {
@@ -34,6 +41,36 @@ impl KeyVersionRow {
 row!(KeyVersionRow, KeyVersion, "key version", |row| {
     KeyVersionRow::key_of(&row.vault, row.version)
 });
+
+/// The versions of a vault's keys that nothing new may come to rely on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClosedKeys {
+    pub versions: Vec<u32>,
+    /// The newest entry that closed something; 0 where nothing is closed.
+    pub at: u64,
+}
+
+impl ClosedKeys {
+    /// What was destroyed was closed, and stays so.
+    pub fn among(rows: &[KeyVersionRow], destroyed: &[DestroyedKeyRow]) -> Self {
+        let closed = rows.iter().filter(|row| row.closed.is_some());
+        let closed = closed.map(|row| (row.version, row.closed_at));
+        let destroyed = destroyed.iter().map(|row| (row.version, row.closed_at));
+        let (versions, at): (Vec<_>, Vec<_>) = closed.chain(destroyed).unzip();
+        Self { versions, at: at.into_iter().flatten().max().unwrap_or(0) }
+    }
+
+    /// Whether a pack that is sealed to these versions is out of bounds for what is backed up from
+    /// now on. What nobody has looked into may be sealed to anything.
+    pub fn shut_out(&self, sealed_to: Option<&[u32]>) -> bool {
+        let is_closed = |versions: &[u32]| versions.iter().any(|one| self.versions.contains(one));
+        !self.versions.is_empty() && sealed_to.is_none_or(is_closed)
+    }
+
+    pub fn shuts(&self, pack: &PackRow) -> bool {
+        self.shut_out(pack.sealed_to.as_deref())
+    }
+}
 
 /// A key that wraps, or wrapped, everything that the coordinators keep secret.
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]

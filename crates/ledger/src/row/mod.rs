@@ -41,7 +41,7 @@ pub use epoch::EpochRow;
 pub use finding::{Finding, FindingRow};
 pub use forgotten::ForgottenRow;
 pub use hold::{Held, HoldRow};
-pub use key::{KekRow, KeyVersionRow};
+pub use key::{ClosedKeys, KekRow, KeyVersionRow};
 pub use level::LevelRow;
 pub use locks::{LockRow, LockTerms};
 pub use member::{Duty, MemberRole, MemberRow, MemberState};

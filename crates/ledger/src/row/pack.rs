@@ -80,6 +80,10 @@ pub struct PackRow {
     /// The pack that has taken over what any point needs of it.
     #[n(15)]
     pub into: Option<PackId>,
+    /// The versions of the vault's keys without which something of it does not open, ascending:
+    /// those of its capsules, and that of its footer. Absent: nobody has looked yet.
+    #[n(16)]
+    pub sealed_to: Option<Vec<u32>>,
 }
 
 /// Numbers in a row that frames in a row took over.
@@ -112,6 +116,12 @@ impl PackRow {
     /// Nobody's garbage any more.
     pub fn spared(self) -> Self {
         Self { condemned: None, live: None, ..self }
+    }
+
+    /// Whether a version of the keys opens some of it that no other one opens; none where that is
+    /// not known.
+    pub fn needs_version(&self, version: u32) -> Option<bool> {
+        self.sealed_to.as_ref().map(|versions| versions.contains(&version))
     }
 
     /// Whether what is backed up from now on may rely on it.

@@ -77,7 +77,7 @@ row!(DestroyedKeyRow, DestroyedKey, "destroyed key version", |row| {
 });
 
 /// What was seen of a destroyed version's key objects in one location; without a row nothing was.
-#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
 pub struct ShreddedRow {
     #[n(0)]

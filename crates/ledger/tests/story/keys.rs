@@ -1,8 +1,16 @@
 //! Words for versions of keys and for KEKs.
 
-use super::{ids, members, name, recovering, rewrap_keys, vault};
+use super::{
+    agent, commit, ids, intend, members, name,
+    recovering::{self, import},
+    rewrap_keys, vault,
+};
 use holdfast_common::VaultId;
-use holdfast_ledger::{Command, command::*, row::VaultRow};
+use holdfast_ledger::{
+    Command,
+    command::*,
+    row::{PackHome, PointState, VaultRow},
+};
 
 pub(crate) const OLD_KEK: [u8; 16] = [11; 16];
 
@@ -16,7 +24,39 @@ fn samples() -> Vec<(&'static str, Command)> {
         ("rotate_keys", rotate(1, 2).into()),
         ("change_kek", change_kek(&[1]).into()),
         ("put_vault_under_a_kek", put_further_vault(OLD_KEK).into()),
+        ("intend_sealed_packs", intend_sealed(1, &[(3, &[1, 2])]).into()),
+        ("commit_with_open_keys", commit_compared(1, 3, Some(8)).into()),
+        ("import_with_open_keys", ImportPoint { keys_at: Some(8), ..import(1, 3, 9) }.into()),
+        ("note_sealed", note_sealed(&[(3, &[1]), (4, &[1, 300])], false).into()),
+        ("close_keys", close(1).into()),
     ]
+}
+
+/// Announces packs, each with the versions that it is sealed to.
+pub(crate) fn intend_sealed(session: u8, packs: &[(u8, &[u32])]) -> IntendPacks {
+    let numbers: Vec<u8> = packs.iter().map(|(pack, _)| *pack).collect();
+    let mut intend = intend(session, &numbers, PackHome::Object);
+    for (pack, (_, versions)) in intend.packs.iter_mut().zip(packs) {
+        pack.sealed_to = Some(versions.to_vec());
+    }
+    intend
+}
+
+/// A point of agent 1 whose reach was compared with what closed versions open.
+pub(crate) fn commit_compared(session: u8, point: u8, keys_at: Option<u64>) -> CommitPoint {
+    CommitPoint { keys_at, ..commit(session, point, agent(1), PointState::Complete) }
+}
+
+pub(crate) fn note_sealed(packs: &[(u8, &[u32])], whole: bool) -> NoteSealed {
+    let pack = |(pack, versions): &(u8, &[u32])| SealedPack {
+        id: ids::pack(*pack),
+        versions: versions.to_vec(),
+    };
+    NoteSealed { vault: ids::vault(), packs: packs.iter().map(pack).collect(), whole }
+}
+
+pub(crate) fn close(version: u32) -> CloseKeys {
+    CloseKeys { vault: ids::vault(), version }
 }
 
 /// A further version of the one vault's keys.

@@ -280,6 +280,7 @@ pub(crate) fn intend(session: u8, packs: &[u8], home: PackHome) -> IntendPacks {
         length: 1000,
         home,
         digest: [4; 32],
+        sealed_to: None,
     };
     IntendPacks { session: ids::session(session), packs: packs.iter().map(pack).collect() }
 }
@@ -323,6 +324,7 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
         inline_packs: vec![],
         revision: None,
         based: None,
+        keys_at: None,
         whole_at: None,
     }
 }

@@ -47,9 +47,10 @@ pub(crate) fn import(who: u8, number: u8, base: u64) -> ImportPoint {
         live: None,
         taken: None,
         into: None,
+        sealed_to: None,
         doomed: None,
     };
-    ImportPoint { point, packs: vec![pack], whole_at: None }
+    ImportPoint { point, packs: vec![pack], whole_at: None, keys_at: None }
 }
 
 pub(crate) fn lose(agent: AgentId, index: u64) -> LoseHistory {

@@ -5,6 +5,7 @@
 //! A bundle counts when it opens what was backed up, by itself. In operator custody only one that
 //! was made with the operator's key does.
 
+mod destroy;
 mod export;
 mod import;
 mod list;
@@ -47,6 +48,9 @@ enum Verb {
     /// Wrap every key of the cluster under another KEK
     #[command(after_help = EXAMPLES)]
     Rewrap(rewrap::Arguments),
+    /// Destroy an old version of a vault's keys for good; another person has to agree
+    #[command(after_help = EXAMPLES)]
+    Destroy(destroy::Arguments),
     /// Write a recovery bundle, sealed under a passphrase
     #[command(after_help = EXAMPLES)]
     Export {
@@ -75,6 +79,7 @@ enum Verb {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::List => list::list(demand).await?,
+        Verb::Destroy(arguments) => destroy::destroy(arguments, demand).await?,
         Verb::Rewrap(arguments) => rewrap::rewrap(arguments, demand).await?,
         Verb::Rotate(arguments) => rotate::rotate(arguments, demand).await?,
         Verb::Export { to, kek, passphrase } => {
@@ -184,6 +189,9 @@ Examples:
   holdfast keys rotate main
   holdfast keys rewrap --to file:/etc/holdfast/kek-2
   holdfast keys rewrap --to 'transit:https://bao:8200/transit/kek?token=file:/run/t' --new-version
+  holdfast keys destroy 1 --vault main
+  holdfast keys destroy 1 --vault main --approve 5e0c
+  holdfast keys destroy --withdraw 5e0c
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

@@ -92,6 +92,7 @@ impl Vaulted {
             live: None,
             taken: None,
             into: None,
+            sealed_to: None,
             doomed: None,
             id: pack.id,
             vault: VAULT,

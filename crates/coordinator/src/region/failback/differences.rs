@@ -82,7 +82,10 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::RewrapKeys(_) | Command::RotateKeys(_) | Command::DestroyKeys(_) => Some("keys"),
+        Command::CloseKeys(_)
+        | Command::DestroyKeys(_)
+        | Command::RewrapKeys(_)
+        | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
         Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
@@ -125,6 +128,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::NoteCheck(_)
         | Command::NoteCopies(_)
         | Command::NoteLocks(_)
+        | Command::NoteSealed(_)
         | Command::PassOver(_)
         | Command::TakeBack(_)
         | Command::CertifyMember(_)
@@ -181,6 +185,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         },
         Command::JudgePoint(judge) => {
             here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
+        }
+        Command::CloseKeys(close) => {
+            here.closed_keys(&close.vault)?.versions.contains(&close.version)
         }
         Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
             (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)

@@ -249,7 +249,7 @@ fn insist_on_closed(vault: &VaultRow, row: &KeyVersionRow) -> Result<()> {
     }
     let (version, name) = (row.version, &vault.name);
     let message = format!("version {version} of the keys of `{name}` is not closed");
-    Err(conflict(message).next(format!("close it first: holdfast keys close {name} {version}")))
+    Err(conflict(message).next(format!("close it first: holdfast keys close --vault {name} {version}")))
 }
 
 /// What is said of a version that was destroyed.

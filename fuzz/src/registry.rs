@@ -67,6 +67,7 @@ parsers! {
     "message" messages::message, messages::messages;
     "name" words::name, words::names;
     "object-name" point::object_name, point::object_names;
+    "operator-request" identity::operator_request, identity::operator_requests;
     "operator-toml" identity::operator_toml, identity::contexts;
     "pack" pack::pack, pack::packs;
     "pack-footer" pack::pack_footer, pack::pack_footers;

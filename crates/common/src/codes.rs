@@ -138,6 +138,10 @@ codes! {
     ObjectDamaged "object.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     ObjectLocked "object.lock_holds" Refused false "wait until the lock ends; until then nobody can delete it";
     ObjectMissing "object.name_missing" Damage false "run `holdfast verify --all --level storage`";
+    OperatorEnded "operator.certificate_ended" Refused false "have another operator issue the name again: `holdfast operator request NAME`";
+    OperatorLast "operator.last_one" Refused false "issue another one first: `holdfast operator issue NAME --to DIR`";
+    OperatorMissing "operator.name_unknown" NotFound false "list the operators with `holdfast operator list`";
+    OperatorRevoked "operator.identity_revoked" Refused false "ask another operator; see docs/operators.md";
     PackDamaged "pack.content_damaged" Damage false "run `holdfast verify --all --level storage`";
     PackForeign "pack.vault_foreign" Refused false "the pack belongs to another vault";
     PackMissing "pack.missing" Damage false "run `holdfast verify --all --level storage`";

@@ -334,6 +334,12 @@ pub const SESSION_LEASE_SECS: u64 = 15 * 60;
 pub const TOKEN_TTL_SECS: u64 = 3600;
 pub const CERT_TTL_SECS: u64 = 7 * 24 * 3600;
 pub const OPERATOR_CERT_TTL_SECS: u64 = 365 * 24 * 3600;
+/// Whoever stands, and whoever was revoked or has run out and is still remembered.
+pub const OPERATORS_MAX: usize = 1000;
+pub const OPERATORS_GONE_MAX: usize = 1000;
+/// How long before its end an operator's certificate is spoken of.
+pub const OPERATOR_ENDING_SECS: u64 = 14 * 24 * 3600;
+pub const OPERATOR_REQUEST_BYTES_MAX: usize = 4 * KIB;
 pub const AUTHORITY_TTL_SECS: u64 = 20 * 365 * 24 * 3600;
 /// How far a new certificate reaches back, for clocks that are wrong by a day or two: whoever is
 /// behind must still take what was issued ahead, and a key is no older for it.
@@ -539,6 +545,8 @@ const _: () = {
     assert!(CERT_TTL_SECS < OPERATOR_CERT_TTL_SECS);
     assert!(CERT_BACKDATE_SECS < CERT_TTL_SECS);
     assert!(OPERATOR_CERT_TTL_SECS < AUTHORITY_TTL_SECS);
+    assert!(OPERATOR_ENDING_SECS < OPERATOR_CERT_TTL_SECS / 3);
+    assert!(OPERATOR_REQUEST_BYTES_MAX <= IDENTITY_FILE_BYTES_MAX);
     assert!(CAPSULE_BYTES_MAX <= u16::MAX as usize);
     assert!(BUNDLE_HEADER_BYTES_MAX < BUNDLE_BYTES_MAX);
 };

@@ -7,6 +7,7 @@ use crate::{
     catalog::Catalog,
     cluster::seed::Addresses,
     collect::{GivenUp, Stuck},
+    identity::people::Parting,
     ingest::{Sessions, Shelf},
     keys::{
         custody::{Custodian, VaultCustody},
@@ -25,7 +26,9 @@ use holdfast_common::{
 };
 use holdfast_keyring::ClusterRecoveryKey;
 use holdfast_ledger::row::{Duty, VaultRow};
-use holdfast_runtime::{context::Context, pki::CertificateAuthority, tasks::Tasks};
+use holdfast_runtime::{
+    context::Context, pki::CertificateAuthority, tasks::Tasks, tls::Connections,
+};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -86,6 +89,9 @@ pub(crate) struct House {
     pub(crate) catalog_made: Notify,
     pub(crate) tasks: Tasks,
     pub(crate) close_agent: Box<dyn Fn(AgentId) + Send + Sync>,
+    /// Those that stand at this member's door.
+    pub(crate) connections: Connections,
+    pub(crate) parting: Parting,
 }
 
 /// What a member can do because it has the KEK.

@@ -11,7 +11,7 @@ use crate::{
     cluster::{levels, members, seed, witness},
     collect, errands,
     house::{House, Keys},
-    identity::certificates,
+    identity::{certificates, people},
     keys::{
         self,
         custody::Custodian,
@@ -142,6 +142,7 @@ async fn live(
     }
     region::look(&house).await;
     let (incoming, connections) = listener.serve(shown.server.clone(), &tasks);
+    house.connections = connections.clone();
     house.close_agent = closer(connections);
     let house = Arc::new(house);
     if !again.is_cancelled() {
@@ -197,6 +198,7 @@ fn spawn_common(house: &Arc<House>, tasks: &Tasks) {
     tasks.spawn("regions", OnError::Shutdown, region::keep(house.clone(), token.clone()));
     let stand = region::stand_again(house.clone(), token.clone());
     tasks.spawn("candidacy", OnError::Shutdown, stand);
+    tasks.spawn("operators", OnError::Shutdown, people::watch(house.clone(), token.clone()));
     tasks.spawn("levels", OnError::Shutdown, levels::keep(house.clone(), token));
 }
 
@@ -455,5 +457,7 @@ pub(crate) fn house(
         catalog_made: Default::default(),
         tasks,
         close_agent: Box::new(|_| {}),
+        connections: Default::default(),
+        parting: Default::default(),
     })
 }

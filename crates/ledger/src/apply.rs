@@ -4,8 +4,9 @@
 //! not kept. Storage errors (unlike refusals) stop the member: they are not an outcome.
 
 use crate::{
-    Command, Envelope, Reply, audit,
+    Actor, Command, Envelope, Reply, audit,
     command::{Apply, Outcome},
+    level::OPERATORS,
     tables::{Table, Tables},
 };
 use holdfast_common::{Code, Error, Result, limits, record};
@@ -46,6 +47,12 @@ fn is_fault(error: &Error) -> bool {
 }
 
 fn run(apply: &mut Apply<'_, '_>, command: &Command) -> Result<Outcome> {
+    // Whoever was shut out on the way here, through whichever member, does nothing any more.
+    if let Actor::Operator(name) = apply.actor
+        && apply.level()? >= OPERATORS
+    {
+        apply.insist_on_standing(name)?;
+    }
     command.apply(apply)
 }
 

@@ -51,6 +51,9 @@ pub const LOCKS: u32 = 6;
 pub const KEYS: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on people are let in and shut out, and what they do is done only while they
+/// are operators.
+pub const OPERATORS: u32 = 8;
 /// From which level on it is known to which versions of the keys packs are sealed, and versions are
 /// closed.
 pub const SEALED: u32 = 8;

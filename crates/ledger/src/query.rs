@@ -191,6 +191,11 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// Whoever is or was an operator, as far as that is remembered.
+    pub fn operators(&self) -> Result<Vec<OperatorRow>> {
+        self.every(&[])
+    }
+
     pub fn operator(&self, name: &Name) -> Result<Option<OperatorRow>> {
         self.row(name.as_str().as_bytes())
     }

@@ -1,12 +1,16 @@
 //! The operator's context, `operator.toml`: where the cluster is and who I am.
 //!
-//! Written by `cluster init` and `dev`, read by every operator command. Paths in the file are
-//! relative to it, so that its directory can be moved; in memory they are joined. Fields of a newer
-//! version are skipped. The key lies in its own private file and never in this one.
+//! Written by `cluster init`, `dev` and `operator issue`, read by every operator command. Paths in
+//! the file are relative to it, so that its directory can be moved; in memory they are joined.
+//! Certificates lie in files of their own, or in this one, so that it can be handed over by itself.
+//! Fields of a newer version are skipped. The key lies in its own private file and never here.
 
-use crate::files;
+use crate::files::{self, Reserved};
+use crate::identity::PeerCertificate;
+use crate::pki::IdentityKey;
 use crate::tls::{ClientTls, Roots, TlsIdentity};
 use holdfast_common::{Clock, ClusterId, Code, Error, Name, Result};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +21,39 @@ pub struct Context {
     pub endpoints: Vec<String>,
     pub cluster: ClusterId,
     /// Certificates of the authority, the operator's certificate and its key, in PEM form.
-    pub ca: PathBuf,
-    pub cert: PathBuf,
+    pub ca: Certificates,
+    pub cert: Certificates,
     pub key: PathBuf,
     /// The vault that commands mean when they name none.
     pub vault: Name,
 }
+
+/// Certificates in PEM form, and where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// In a file of their own.
+    At(PathBuf),
+    /// In the context itself.
+    Here(String),
+}
+
+impl Certificates {
+    fn stored(text: String, home: &Path) -> Self {
+        match text.trim_start().starts_with(PEM) {
+            true => Self::Here(text),
+            false => Self::At(home.join(text)),
+        }
+    }
+
+    pub fn read(&self) -> Result<String> {
+        match self {
+            Self::At(path) => files::read_text(path).map(|text| text.as_str().to_owned()),
+            Self::Here(text) => Ok(text.clone()),
+        }
+    }
+}
+
+const PEM: &str = "-----BEGIN ";
 
 impl Context {
     pub fn load(path: &Path) -> Result<Self> {
@@ -48,8 +79,8 @@ impl Context {
         Ok(Self {
             endpoints: stored.endpoints,
             cluster: stored.cluster_id.parse().map_err(|e: Error| malformed(e.message))?,
-            ca: home.join(stored.ca),
-            cert: home.join(stored.cert),
+            ca: Certificates::stored(stored.ca, home),
+            cert: Certificates::stored(stored.cert, home),
             key: home.join(stored.key),
             vault: stored.vault.parse().map_err(|e: Error| malformed(e.message))?,
         })
@@ -64,11 +95,17 @@ impl Context {
     pub fn render(&self, path: &Path) -> Result<String> {
         let home = path.parent().unwrap_or(Path::new(""));
         let below = |path: &Path| path.strip_prefix(home).unwrap_or(path).to_owned();
+        let stored = |held: &Certificates| match held {
+            Certificates::Here(text) => Ok(text.clone()),
+            Certificates::At(path) => below(path).into_os_string().into_string().map_err(|_| {
+                Error::new(Code::ConfigMalformed, "a path of the context is not UTF-8")
+            }),
+        };
         let stored = Stored {
             endpoints: self.endpoints.clone(),
             cluster_id: self.cluster.to_string(),
-            ca: below(&self.ca),
-            cert: below(&self.cert),
+            ca: stored(&self.ca)?,
+            cert: stored(&self.cert)?,
             key: below(&self.key),
             vault: self.vault.to_string(),
         };
@@ -81,16 +118,67 @@ impl Context {
     /// would look complete.
     pub fn save_identity(&self, ca_pem: &str, cert_pem: &str, key_pem: &str) -> Result<()> {
         files::write_private(&self.key, key_pem.as_bytes())?;
-        files::write_public(&self.ca, ca_pem.as_bytes())?;
-        files::write_public(&self.cert, cert_pem.as_bytes())
+        for (held, pem) in [(&self.ca, ca_pem), (&self.cert, cert_pem)] {
+            if let Certificates::At(path) = held {
+                files::write_public(path, pem.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who it says that I am.
+    pub fn own(&self) -> Result<PeerCertificate> {
+        let der =
+            CertificateDer::from_pem_slice(self.cert.read()?.as_bytes()).map_err(|error| {
+                Error::new(Code::ConfigMalformed, "the context has no certificate in PEM form")
+                    .cause(error)
+            })?;
+        PeerCertificate::parse(&der)
+    }
+
+    /// The file that a new certificate of this context, which lies at `path`, goes to. To be asked
+    /// for before there is one.
+    pub fn reserve(&self, path: &Path) -> Result<Renewal> {
+        let at = match &self.cert {
+            Certificates::At(cert) => cert,
+            Certificates::Here(_) => path,
+        };
+        Ok(Renewal { context: self.clone(), path: path.to_owned(), file: Reserved::for_old(at)? })
     }
 
     /// What is needed to call the cluster as this operator.
     pub fn tls(&self, clock: Arc<dyn Clock>) -> Result<Arc<ClientTls>> {
-        let roots = Roots::from_pem(&files::read_text(&self.ca)?)?;
-        let (cert, key) = (files::read_text(&self.cert)?, files::read_text(&self.key)?);
+        let roots = Roots::from_pem(&self.ca.read()?)?;
+        let (cert, key) = (self.cert.read()?, files::read_text(&self.key)?);
+        if IdentityKey::from_pem(&key)?.public() != self.own()?.public_key {
+            let message =
+                format!("{} is not the key of the certificate in this context", self.key.display());
+            return Err(Error::new(Code::ConfigMalformed, message)
+                .next("put the key beside the context that was issued for it"));
+        }
         let identity = TlsIdentity::from_pem(&cert, &key)?;
         ClientTls::new(&identity, &roots, clock)
+    }
+}
+
+/// A place for a new certificate.
+#[derive(Debug)]
+pub struct Renewal {
+    context: Context,
+    path: PathBuf,
+    file: Reserved,
+}
+
+impl Renewal {
+    pub fn keep(self, cert_pem: &str) -> Result<()> {
+        match &self.context.cert {
+            Certificates::At(_) => self.file.place(cert_pem.as_bytes()),
+            Certificates::Here(_) => {
+                let cert = Certificates::Here(cert_pem.to_owned());
+                let text = Context { cert, ..self.context }.render(&self.path)?;
+                self.file.place(text.as_bytes())
+            }
+        }
     }
 }
 
@@ -98,8 +186,8 @@ impl Context {
 struct Stored {
     endpoints: Vec<String>,
     cluster_id: String,
-    ca: PathBuf,
-    cert: PathBuf,
+    ca: String,
+    cert: String,
     key: PathBuf,
     vault: String,
 }
@@ -107,14 +195,17 @@ struct Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
+    use crate::pki::{CertificateAuthority, ProvenKey, Validity, certificates_pem, key_pem};
+    use holdfast_common::{SystemClock, SystemEntropy};
     use std::os::unix::fs::PermissionsExt;
 
     fn context(home: &Path) -> Context {
         Context {
             endpoints: vec!["127.0.0.1:7601".to_owned()],
             cluster: ClusterId::from_bytes([0xc1; 16]),
-            ca: home.join("ca.pem"),
-            cert: home.join("operator.pem"),
+            ca: Certificates::At(home.join("ca.pem")),
+            cert: Certificates::At(home.join("operator.pem")),
             key: home.join("operator.key"),
             vault: "main".parse().unwrap(),
         }
@@ -152,7 +243,57 @@ mod tests {
         let mode = std::fs::metadata(&context.key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(files::read_text(&context.key).unwrap().as_str(), "key");
-        assert_eq!(files::read_text(&context.cert).unwrap().as_str(), "cert");
+        assert_eq!(context.cert.read().unwrap(), "cert");
+    }
+
+    /// An operator of a cluster, whose certificates lie in the context itself.
+    fn issued(home: &Path) -> (Context, CertificateAuthority, ProvenKey) {
+        let (now, cluster) = (SystemClock::start().now(), ClusterId::from_bytes([0xc1; 16]));
+        let authority = CertificateAuthority::generate(cluster, &SystemEntropy, now).unwrap();
+        let (key, pkcs8) = IdentityKey::generate(&SystemEntropy).unwrap();
+        let proven = ProvenKey::own(&key);
+        let cert = Certificates::Here(certificate(&authority, &proven, 7));
+        let context =
+            Context { ca: Certificates::Here(authority.certificate_pem()), cert, ..context(home) };
+        files::write_new_private(&context.key, key_pem(&pkcs8).as_bytes()).unwrap();
+        (context, authority, proven)
+    }
+
+    fn certificate(authority: &CertificateAuthority, key: &ProvenKey, serial: u64) -> String {
+        let identity = Identity::operator(authority.cluster(), "ben".parse().unwrap());
+        let now = SystemClock::start().now();
+        let validity = Validity::starting(now, core::time::Duration::from_secs(3600));
+        let der = authority.issue(key, &identity, validity, serial).unwrap();
+        certificates_pem([der.as_ref()])
+    }
+
+    #[test]
+    fn a_context_that_holds_its_certificates_is_read_back_and_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (context, authority, key) = issued(dir.path());
+        let path = dir.path().join("operator.toml");
+        files::write_new_private(&path, context.render(&path).unwrap().as_bytes()).unwrap();
+        let read = Context::load(&path).unwrap();
+        assert_eq!(read, context);
+        assert_eq!(read.own().unwrap().serial, 7);
+        read.tls(Arc::new(SystemClock::start())).unwrap();
+        drop(read.reserve(&path).unwrap());
+        assert_eq!(Context::load(&path).unwrap(), context, "given up, nothing changed");
+        read.reserve(&path).unwrap().keep(&certificate(&authority, &key, 8)).unwrap();
+        assert_eq!(Context::load(&path).unwrap().own().unwrap().serial, 8);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_key_of_somebody_else_is_named_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let (context, ..) = issued(dir.path());
+        let other = IdentityKey::generate(&SystemEntropy).unwrap().1;
+        files::write_private(&context.key, key_pem(&other).as_bytes()).unwrap();
+        let error = context.tls(Arc::new(SystemClock::start())).unwrap_err();
+        assert_eq!(error.code, Code::ConfigMalformed);
+        assert!(error.message.contains("operator.key is not the key"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes, PUBLIC)
 }
 
+/// Writes a file that only its owner may read, where there is none yet.
+pub fn write_new_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    Reserved::for_new(path)?.place(bytes)
+}
+
 /// Makes a directory, and those above it, that only their owner may enter.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     DirBuilder::new()
@@ -54,6 +59,74 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
         .map_err(|_| Error::new(Code::ConfigMalformed, format!("{} is not text", path.display())))
 }
 
+/// A place that can be written, seen before something is agreed that cannot be had twice: bytes
+/// that could not be kept afterwards would be lost. Given up, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Reserved {
+    file: File,
+    directory: PathBuf,
+    beside: PathBuf,
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Reserved {
+    /// Where nothing lies yet; whatever comes there meanwhile stays.
+    pub fn for_new(path: &Path) -> Result<Self> {
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(path));
+        }
+        Self::open(path, PRIVATE, true)
+    }
+
+    /// For what lies there, with the mode that it has.
+    pub fn for_old(path: &Path) -> Result<Self> {
+        let found = std::fs::metadata(path)
+            .map_err(|error| Error::io(format!("cannot read {}", path.display()), &error))?;
+        Self::open(path, found.permissions().mode() & 0o777, false)
+    }
+
+    fn open(path: &Path, mode: u32, is_new: bool) -> Result<Self> {
+        let (directory, beside) = places(path).ok_or_else(|| no_name(path))?;
+        let file = create(&beside, mode).map_err(|error| unwritable(path, &error))?;
+        Ok(Self { file, directory, beside, path: path.to_owned(), is_new })
+    }
+
+    /// Writes it: whole, or not at all.
+    pub fn place(mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_all());
+        let placed = written.and_then(|()| match self.is_new {
+            true => std::fs::hard_link(&self.beside, &self.path),
+            false => std::fs::rename(&self.beside, &self.path),
+        });
+        let kept = placed.and_then(|()| File::open(&self.directory)?.sync_all());
+        kept.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&self.path),
+            _ => unwritable(&self.path, &error),
+        })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // It is there unless it was moved to its place.
+        drop(std::fs::remove_file(&self.beside));
+    }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::new(Code::FileExists, format!("{} exists already", path.display()))
+        .next("name a file that does not exist: nothing is overwritten")
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::io(format!("cannot write {}", path.display()), error)
+}
+
+fn no_name(path: &Path) -> Error {
+    Error::new(Code::ConfigMalformed, format!("{} names no file", path.display()))
+}
+
 fn read(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let max = limits::IDENTITY_FILE_BYTES_MAX;
     let file = File::open(path)?;
@@ -65,10 +138,7 @@ fn read(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let unwritable = |error| Error::io(format!("cannot write {}", path.display()), &error);
-    let (directory, beside) = places(path).ok_or_else(|| {
-        Error::new(Code::ConfigMalformed, format!("{} names no file", path.display()))
-    })?;
+    let (directory, beside) = places(path).ok_or_else(|| no_name(path))?;
     let written = write_durably(&beside, bytes, mode)
         .and_then(|()| std::fs::rename(&beside, path))
         .and_then(|()| File::open(&directory)?.sync_all());
@@ -76,15 +146,20 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         // Whether or not it is there: the error that counts is the one above.
         drop(std::fs::remove_file(&beside));
     }
-    written.map_err(unwritable)
+    written.map_err(|error| unwritable(path, &error))
 }
 
 fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // Whatever the process's mask made of the mode.
-    file.set_permissions(Permissions::from_mode(mode))?;
+    let mut file = create(path, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // Whatever the process's mask made of the mode.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 /// The directory of a file, and a name in it that no other writer has taken.
@@ -146,6 +221,30 @@ mod tests {
         let missing = write_private(&dir.path().join("no/such/place"), b"x").unwrap_err();
         assert_eq!(missing.code, Code::FileMissing);
         assert_eq!(write_private(Path::new("/"), b"x").unwrap_err().code, Code::ConfigMalformed);
+    }
+
+    #[test]
+    fn what_is_there_is_not_overwritten_and_what_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ben.key");
+        let late = Reserved::for_new(&path).unwrap();
+        write_new_private(&path, b"ben's").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        for refused in [late.place(b"other"), write_new_private(&path, b"other")] {
+            assert_eq!(refused.unwrap_err().code, Code::FileExists);
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"ben's");
+        drop(Reserved::for_new(&dir.path().join("given-up")).unwrap());
+        drop(Reserved::for_old(&path).unwrap());
+        assert_eq!(names(dir.path()), ["ben.key"]);
+        Reserved::for_old(&path).unwrap().place(b"renewed").unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode(&path)), (b"renewed".to_vec(), 0o600));
+        assert_eq!(names(dir.path()), ["ben.key"]);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+        assert_eq!(Reserved::for_new(&link).unwrap_err().code, Code::FileExists);
+        let missing = Reserved::for_old(&dir.path().join("none")).unwrap_err();
+        assert_eq!(missing.code, Code::FileMissing);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use core::time::Duration;
 use holdfast_common::AgentId;
 use holdfast_runtime::{
     Context, Identity, PeerCertificate,
-    pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
+    pki::{
+        CertificateAuthority, IdentityKey, OperatorRequest, ProvenKey, Validity, certificates_pem,
+        key_pem,
+    },
     tls::{Roots, TlsIdentity},
 };
 use std::path::Path;
@@ -29,6 +32,22 @@ pub fn certificate_request(bytes: &[u8]) -> Result<(), Refused> {
     let own = requests().iter().any(|known| known == bytes);
     assert!(own || *proven.as_bytes() != identity_key().public(), "a forged request was believed");
     Ok(())
+}
+
+/// Whatever is read of one leads to no other place than the context's own, and is written again.
+pub fn operator_request(bytes: &[u8]) -> Result<(), Refused> {
+    let request = OperatorRequest::parse(core::str::from_utf8(bytes)?)?;
+    assert_eq!(Path::new(&request.key_file).components().count(), 1);
+    assert!(Path::new(&request.key_file).file_name().is_some());
+    request.key().expect("it was looked at");
+    let again = OperatorRequest::parse(&request.render()?);
+    assert_eq!(again.expect("it was just written"), request);
+    Ok(())
+}
+
+pub fn operator_requests() -> Vec<Vec<u8>> {
+    let request = OperatorRequest::new("ben".parse().unwrap(), "ben.key", &identity_key());
+    vec![request.and_then(|request| request.render()).unwrap().into_bytes()]
 }
 
 pub fn key_in_pem(bytes: &[u8]) -> Result<(), Refused> {

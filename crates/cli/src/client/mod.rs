@@ -22,7 +22,9 @@ use holdfast_agent::{
     line::{Endpoints, Line, Whereabouts},
     restore::{PointReader, open_online},
 };
-use holdfast_common::{Code, Error, PointId, Result, RunId, SystemClock, SystemEntropy, limits};
+use holdfast_common::{
+    Clock, Code, Error, PointId, Result, RunId, SystemClock, SystemEntropy, Timestamp, limits,
+};
 use holdfast_runtime::{ChannelKind, Context, connect};
 use holdfast_wire::{
     status::from_status,
@@ -51,7 +53,9 @@ impl Client {
     /// Connects as the context says.
     pub async fn open(context: &Path) -> Result<Self> {
         let mut context = Context::load(context)?;
-        let tls = context.tls(Arc::new(SystemClock::start()))?;
+        let clock = Arc::new(SystemClock::start());
+        warn_of_end(&context, clock.now())?;
+        let tls = context.tls(clock)?;
         let dial =
             async || connect(&context.endpoints, Arc::clone(&tls), ChannelKind::Control).await;
         let mut channel = patiently(dial).await?;
@@ -63,6 +67,11 @@ impl Client {
             }
         }
         Ok(Self { context, tls, channel, warned: AtomicBool::new(false) })
+    }
+
+    /// As it was read, with the endpoints of the side that lives.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The vault that commands mean when they name none.
@@ -122,6 +131,17 @@ impl Client {
             Err(status) => Err(from_status(&status)),
         }
     }
+}
+
+/// Whoever has run out gets in only by somebody else.
+fn warn_of_end(context: &Context, now: Timestamp) -> Result<()> {
+    let end = context.own()?.not_after;
+    if now > end {
+        tracing::warn!(%end, "the certificate of this context has ended: ask another operator");
+    } else if end.since(now) <= Duration::from_secs(limits::OPERATOR_ENDING_SECS) {
+        tracing::warn!(%end, "the certificate ends soon: type `holdfast operator renew`");
+    }
+    Ok(())
 }
 
 /// Whether the coordinator at the other end knows that its side was superseded.

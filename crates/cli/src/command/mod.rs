@@ -26,6 +26,7 @@ mod keys;
 mod location;
 mod ls;
 mod mount;
+mod operator;
 mod points;
 mod region;
 mod restore;
@@ -83,6 +84,8 @@ commands! {
     Coordinator coordinator;
     /// Run an agent, enrol one, or look after the enrolled ones
     Agent agent;
+    /// Let people in who may act for the cluster, and shut them out
+    Operator operator;
     /// Say what is protected and what is not
     Status status;
     /// Declare vaults, locations, classes and policies

@@ -3,12 +3,12 @@
 //! A call that is not in the table is refused. A test compares the table with the protocol's own
 //! descriptors, so that no call can be added without deciding about it here.
 
-use super::calls::bounded;
+use super::calls::{Counted, bounded};
 use crate::house::House;
 use holdfast_common::{AgentId, Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor, Role,
-    row::{AgentState, MemberState},
+    row::{AgentState, MemberState, OperatorRow},
 };
 use holdfast_runtime::{
     identity::{IdentityKind, PeerCertificate},
@@ -18,6 +18,7 @@ use holdfast_wire::status::to_status;
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tonic::{
     body::Body,
@@ -101,6 +102,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/FollowRun", ADMIN),
     ("/holdfast.v1.Admin/ForgetPoints", ADMIN),
     ("/holdfast.v1.Admin/ForgetRegion", ADMIN),
+    ("/holdfast.v1.Admin/IssueOperator", ADMIN),
     ("/holdfast.v1.Admin/List", ADMIN),
     ("/holdfast.v1.Admin/ListAgents", ADMIN),
     ("/holdfast.v1.Admin/ListAudit", ADMIN),
@@ -108,6 +110,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/ListHolds", ADMIN),
     ("/holdfast.v1.Admin/ListKeys", ADMIN),
     ("/holdfast.v1.Admin/ListLocations", ADMIN),
+    ("/holdfast.v1.Admin/ListOperators", ADMIN),
     ("/holdfast.v1.Admin/ListPoints", ADMIN),
     ("/holdfast.v1.Admin/ListRuns", ADMIN),
     ("/holdfast.v1.Admin/PlaceMember", ADMIN),
@@ -119,8 +122,10 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/Regions", ADMIN),
     ("/holdfast.v1.Admin/ReleaseHold", ADMIN),
     ("/holdfast.v1.Admin/RemoveMember", ADMIN),
+    ("/holdfast.v1.Admin/RenewOperator", ADMIN),
     ("/holdfast.v1.Admin/ReplaceLocation", ADMIN),
     ("/holdfast.v1.Admin/RevokeAgent", ADMIN),
+    ("/holdfast.v1.Admin/RevokeOperator", ADMIN),
     ("/holdfast.v1.Admin/RewrapKeys", ADMIN),
     ("/holdfast.v1.Admin/RotateKeys", ADMIN),
     ("/holdfast.v1.Admin/SettleRegion", ADMIN),
@@ -204,12 +209,15 @@ const LASTING: &[&str] = &[
     "/holdfast.v1.Admin/EnableLocation",
     "/holdfast.v1.Admin/ForgetPoints",
     "/holdfast.v1.Admin/ForgetRegion",
+    "/holdfast.v1.Admin/IssueOperator",
     "/holdfast.v1.Admin/PlaceMember",
     "/holdfast.v1.Admin/ReleaseHold",
     "/holdfast.v1.Admin/RemoveMember",
     "/holdfast.v1.Admin/RebuildLocation",
     "/holdfast.v1.Admin/ReplaceLocation",
+    "/holdfast.v1.Admin/RenewOperator",
     "/holdfast.v1.Admin/RevokeAgent",
+    "/holdfast.v1.Admin/RevokeOperator",
     "/holdfast.v1.Admin/RewrapKeys",
     "/holdfast.v1.Admin/RotateKeys",
     "/holdfast.v1.Admin/SettleRegion",
@@ -226,6 +234,20 @@ const STREAMS: &[&str] = &[
     "/holdfast.v1.Ingest/Put",
     "/holdfast.v1.Raft/SendSnapshot",
 ];
+
+/// Calls of operators before which nobody is asked whether they stand still: one of many for what
+/// was begun, which asked; or what says nothing worth keeping.
+const UNASKED: &[&str] = &[
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/List",
+    "/grpc.health.v1.Health/Watch",
+    "/holdfast.v1.Restore/Fetch",
+    "/holdfast.v1.Restore/Keep",
+];
+/// How long whoever leads may take to say what was agreed.
+const HEED_PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever revokes himself is to hear that it was done.
+const REVOKE: &str = "/holdfast.v1.Admin/RevokeOperator";
 
 fn sends(path: &str) -> Sends {
     if STREAMS.contains(&path) {
@@ -279,6 +301,23 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
     }
 }
 
+/// A member may be behind: before it trusts a person it hears from whoever leads what was agreed.
+/// One that can ask nobody goes by what it knows, as for all else; it agrees to nothing alone.
+async fn heed(house: &House, path: &str, info: Option<&ConnectInfo>) {
+    let peer = info.and_then(|info| info.peer.as_ref());
+    let is_operator =
+        peer.is_some_and(|peer| matches!(peer.identity.kind, IdentityKind::Operator(_)));
+    let can_ask = !house.ledger.is_alone() && house.ledger.current_leader().is_some();
+    if !is_operator || UNASKED.contains(&path) || !can_ask {
+        return;
+    }
+    match tokio::time::timeout(HEED_PATIENCE, house.ledger.catch_up()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, path, "trusted by what is known here"),
+        Err(_) => tracing::debug!(path, "trusted by what is known here: nobody answered"),
+    }
+}
+
 /// What the ledger says of an identity now: a live connection does not outlive a revocation. Who is
 /// not in a ledger that is still to come may be in it then.
 fn standing(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
@@ -308,10 +347,10 @@ fn known(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
             }
             Ok(Caller::Agent(*id))
         }
-        IdentityKind::Operator(name) => match house.ledger.query().operator(name)? {
-            Some(operator) if !operator.revoked => Ok(Caller::Operator(name.clone())),
-            _ => Err(Error::new(Code::AuthDenied, format!("`{name}` is no operator here"))),
-        },
+        IdentityKind::Operator(name) => {
+            let row = house.ledger.query().operator(name)?;
+            insist_on_operator(name, row, peer).map(|()| Caller::Operator(name.clone()))
+        }
         // One that is not in the tables is newer than they are. One that was removed hears there
         // what became of it.
         IdentityKind::Coordinator(id) => match house.ledger.query().member(*id) {
@@ -330,6 +369,30 @@ fn known(house: &House, peer: &PeerCertificate, path: &str) -> Result<Caller> {
     }
 }
 
+/// Whoever has the name now, with a certificate that is his.
+fn insist_on_operator(name: &Name, row: Option<OperatorRow>, peer: &PeerCertificate) -> Result<()> {
+    let denied = |message: String| Err(Error::new(Code::AuthDenied, message));
+    match row {
+        Some(row) if row.revoked => {
+            Err(Error::new(Code::OperatorRevoked, format!("the operator `{name}` was revoked")))
+        }
+        Some(row) if !row.admits(peer.serial, &peer.public_key) => {
+            denied(format!("this certificate of `{name}` was replaced"))
+        }
+        Some(row) if row.role == Role::Admin => Ok(()),
+        _ => denied(format!("`{name}` is no operator here")),
+    }
+}
+
+/// Whether an operator who is connected may call nothing any more.
+pub(crate) fn is_shut_out(house: &House, peer: &PeerCertificate) -> bool {
+    let IdentityKind::Operator(_) = peer.identity.kind else { return false };
+    !peer.is_valid_at(house.clock.now())
+        || has_ledger(house)
+            && known(house, peer, "")
+                .is_err_and(|error| matches!(error.code, Code::AuthDenied | Code::OperatorRevoked))
+}
+
 fn is_ours(house: &House) -> bool {
     house.ledger.peers().standing().belongs
 }
@@ -343,7 +406,7 @@ pub(crate) struct Gate<S> {
 
 impl<S> Service<http::Request<Body>> for Gate<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -356,40 +419,45 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let info = request.extensions().get::<ConnectInfo>().cloned();
-        let path = request.uri().path();
-        let sends = sends(path);
-        let admitted = admit(&self.house, path, info.as_ref()).and_then(|caller| {
-            let remote = info.map(|info| info.remote.ip());
-            Ok((self.house.calls.open(&caller, remote, sends)?, caller))
-        });
-        match admitted {
-            Ok((counted, caller)) => {
-                request.extensions_mut().insert(caller);
-                let lasts = LASTING.contains(&request.uri().path()).then(|| self.house.clone());
-                let answer = self.inner.call(request.map(|body| bounded(body, sends)));
-                let house = self.house.clone();
-                Box::pin(async move {
-                    let answer = answer.await?;
-                    if let Some(house) = lasts
-                        && let Err(error) = house.outlast().await
-                    {
-                        return Ok(to_status(&error).into_http());
-                    }
-                    let mut answer = answer.map(|body| counted.until_sent(body));
-                    if house.ledger.peers().insist_on_epoch().is_err() {
-                        answer.headers_mut().insert(SUPERSEDED, MARK);
-                    }
-                    Ok(answer)
-                })
+        let house = self.house.clone();
+        // The one that was found ready is the one that is called.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let info = request.extensions().get::<ConnectInfo>().cloned();
+            let path = request.uri().path().to_owned();
+            heed(&house, &path, info.as_ref()).await;
+            let (caller, counted) = match let_in(&house, &path, info.as_ref()) {
+                Ok(admitted) => admitted,
+                Err(error) => {
+                    tracing::debug!(%error, path, "call refused");
+                    return Ok(to_status(&error).into_http());
+                }
+            };
+            request.extensions_mut().insert(caller);
+            let sends = sends(&path);
+            let answer = inner.call(request.map(|body| bounded(body, sends))).await?;
+            if LASTING.contains(&&*path)
+                && let Err(error) = house.outlast().await
+            {
+                return Ok(to_status(&error).into_http());
             }
-            Err(error) => {
-                tracing::debug!(%error, path = request.uri().path(), "call refused");
-                let response = to_status(&error).into_http();
-                Box::pin(async move { Ok(response) })
+            let mut answer = answer.map(|body| counted.until_sent(body));
+            if house.ledger.peers().insist_on_epoch().is_err() {
+                answer.headers_mut().insert(SUPERSEDED, MARK);
             }
-        }
+            Ok(answer)
+        })
     }
+}
+
+/// Who calls, where he may, and the place that the call takes.
+fn let_in(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<(Caller, Counted)> {
+    let caller = admit(house, path, info)?;
+    let remote = info.map(|info| info.remote);
+    let counted = house.calls.open(&caller, remote.map(|remote| remote.ip()), sends(path))?;
+    let spared = remote.filter(|_| path == REVOKE).map(|remote| house.parting.spare(remote));
+    Ok((caller, counted.sparing(spared)))
 }
 
 /// Puts the gate in front of whatever is served.
@@ -407,6 +475,8 @@ impl<S> tower::Layer<S> for GateLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_common::{ClusterId, Timestamp};
+    use holdfast_runtime::{identity::Identity, pki::Fingerprint};
     use prost::Message;
 
     #[test]
@@ -437,10 +507,44 @@ mod tests {
                 assert_eq!(sends(&path) == Sends::Stream, method.client_streaming(), "{path}");
             }
         }
-        for path in LARGE.iter().chain(STREAMS).chain(LASTING) {
+        for path in LARGE.iter().chain(STREAMS).chain(LASTING).chain(UNASKED).chain([&REVOKE]) {
             assert!(TABLE.iter().any(|row| row.0 == *path), "{path}");
         }
         assert!(!LARGE.iter().any(|path| STREAMS.contains(path)));
+    }
+
+    #[test]
+    fn a_certificate_is_believed_of_whoever_has_the_name_now() {
+        let name: Name = "ben".parse().unwrap();
+        let (mine, other) = ([7; 32], [8; 32]);
+        let row = OperatorRow {
+            since: Some(Timestamp::ZERO),
+            public_key: Some(mine),
+            serial_before: Some(4),
+            ..OperatorRow::founding(name.clone(), 5, Timestamp::ZERO)
+        };
+        let peer = |serial, public_key| PeerCertificate {
+            identity: Identity::operator(ClusterId::from_bytes([1; 16]), name.clone()),
+            serial,
+            not_before: Timestamp::ZERO,
+            not_after: Timestamp::ZERO,
+            public_key,
+            fingerprint: Fingerprint::of(b"ben"),
+        };
+        let say = |row: Option<&OperatorRow>, serial, key| {
+            let said = insist_on_operator(&name, row.cloned(), &peer(serial, key));
+            said.map_err(|error| error.code)
+        };
+        assert_eq!(say(Some(&row), 5, mine), Ok(()));
+        assert_eq!(say(Some(&row), 4, mine), Ok(()), "the new one may not have reached him");
+        for (serial, key) in [(3, mine), (5, other), (4, other)] {
+            assert_eq!(say(Some(&row), serial, key), Err(Code::AuthDenied), "{serial}");
+        }
+        assert_eq!(say(None, 5, mine), Err(Code::AuthDenied));
+        let revoked = OperatorRow { revoked: true, ..row.clone() };
+        assert_eq!(say(Some(&revoked), 5, mine), Err(Code::OperatorRevoked));
+        let agent = OperatorRow { role: Role::Agent, ..row };
+        assert_eq!(say(Some(&agent), 5, mine), Err(Code::AuthDenied));
     }
 
     #[test]

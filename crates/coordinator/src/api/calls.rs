@@ -5,6 +5,7 @@
 //! until its answer has gone out whole, so a stream that its reader leaves open counts too.
 
 use super::access::{Caller, Sends};
+use crate::identity::people::Spared;
 use holdfast_common::{AgentId, Code, Error, Name, Result, limits};
 use holdfast_wire::status::to_status;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -65,7 +66,7 @@ impl Calls {
         }
         calls.insert(who.clone(), Open { all: open.all + 1, large: open.large + large });
         drop(calls);
-        Ok(Counted { calls: self.clone(), who, large })
+        Ok(Counted { calls: self.clone(), who, large, spared: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Who, Open>> {
@@ -78,9 +79,15 @@ pub(crate) struct Counted {
     calls: Calls,
     who: Who,
     large: usize,
+    spared: Option<Spared>,
 }
 
 impl Counted {
+    /// For as long as the call lasts, its connection is spared.
+    pub(crate) fn sparing(self, spared: Option<Spared>) -> Self {
+        Self { spared, ..self }
+    }
+
     /// The answer, which the call lasts as long as.
     pub(crate) fn until_sent(self, answer: Body) -> Body {
         Body::new(Answer { inner: answer, _counted: self })
@@ -89,6 +96,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        drop(self.spared.take());
         let mut calls = self.calls.lock();
         let Some(open) = calls.get_mut(&self.who) else { return };
         open.all = open.all.saturating_sub(1);

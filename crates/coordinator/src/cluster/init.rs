@@ -26,7 +26,7 @@ use holdfast_ledger::{
     },
 };
 use holdfast_runtime::{
-    context::Context,
+    context::{Certificates, Context},
     identity::Identity,
     pki::{CertificateAuthority, IdentityKey, ProvenKey, Validity, certificates_pem, key_pem},
     tasks::Tasks,
@@ -96,8 +96,9 @@ pub async fn init(options: InitOptions) -> Result<()> {
     let ledger = serve::open_ledger(&config, clock.clone(), entropy.clone()).await?;
     ledger.found(&serve::node_of(&config)).await?;
     ledger.wait_for_leader().await?;
-    let not_after = write_operator(&dir, &config, &authority, &clock, entropy.as_ref())?;
-    found(&ledger, &options, &kek, &authority, not_after, entropy.as_ref()).await?;
+    let named = (dir.as_path(), OPERATOR.parse()?);
+    let operator = write_operator(named, &config, &authority, &clock, entropy.as_ref())?;
+    found(&ledger, &options, &kek, &authority, operator, entropy.as_ref()).await?;
     let tasks = Tasks::new("init");
     let wrapped = ledger.query().cluster()?.recovery_key_wrapped;
     let recovery = secrets::open_recovery_key(&kek, &wrapped)?;
@@ -165,25 +166,25 @@ fn insist_apart(locations: &[(Name, String)]) -> Result<()> {
     Ok(())
 }
 
-/// A fresh operator's files, with the serial and the end of its certificate.
+/// A fresh operator's files, and who it is.
 pub(crate) fn write_operator(
-    dir: &std::path::Path,
+    (dir, name): (&std::path::Path, Name),
     config: &Options,
     authority: &CertificateAuthority,
     clock: &Arc<dyn Clock>,
     entropy: &dyn Entropy,
-) -> Result<(u64, holdfast_common::Timestamp)> {
+) -> Result<OperatorRow> {
     let (key, pkcs8) = IdentityKey::generate(entropy)?;
     let ttl = Duration::from_secs(limits::OPERATOR_CERT_TTL_SECS);
     let validity = Validity::starting(clock.now(), ttl);
     let serial = crate::identity::pki::new_serial(entropy);
-    let identity = Identity::operator(config.cluster, OPERATOR.parse()?);
+    let identity = Identity::operator(config.cluster, name.clone());
     let certificate = authority.issue(&ProvenKey::own(&key), &identity, validity, serial)?;
     let context = Context {
         endpoints: vec![config.advertise.clone().unwrap_or_else(|| config.listen.clone())],
         cluster: config.cluster,
-        ca: dir.join("ca.pem"),
-        cert: dir.join("operator.pem"),
+        ca: Certificates::At(dir.join("ca.pem")),
+        cert: Certificates::At(dir.join("operator.pem")),
         key: dir.join("operator.key"),
         vault: VAULT.parse()?,
     };
@@ -193,7 +194,10 @@ pub(crate) fn write_operator(
         &key_pem(&pkcs8),
     )?;
     context.save(&dir.join("operator.toml"))?;
-    Ok((serial, validity.not_after))
+    Ok(OperatorRow {
+        public_key: Some(key.public()),
+        ..OperatorRow::founding(name, serial, validity.not_after)
+    })
 }
 
 async fn found(
@@ -201,7 +205,7 @@ async fn found(
     options: &InitOptions,
     kek: &Kek,
     authority: &CertificateAuthority,
-    (serial, not_after): (u64, holdfast_common::Timestamp),
+    operator: OperatorRow,
     entropy: &dyn Entropy,
 ) -> Result<()> {
     let recovery = ClusterRecoveryKey::generate(entropy);
@@ -218,7 +222,6 @@ async fn found(
             .map(holdfast_common::record::to_bytes)
             .map(Into::into),
     };
-    let operator = OperatorRow::founding(OPERATOR.parse()?, serial, not_after);
     let member = Some(MemberRow {
         id: NODE_ID,
         name: options.name.clone(),

@@ -52,6 +52,7 @@ pub(crate) async fn create_token(
         used_by: None,
         kind: (kind != TokenKind::Agent).then_some(kind),
         used_by_member: None,
+        made_by: None,
     };
     house.ledger.propose(actor, CreateToken { token }).await?;
     let pin = house.keys()?.authority.fingerprint();

@@ -79,6 +79,12 @@ impl Ledger {
         let epoch = self.insist_on_claimed(command)?;
         self.insist_on_time(command)?;
         if matches!(command, Command::Note(note) if note.kind == NoteKind::ClockConfirmed) {
+            if let Actor::Operator(name) = actor
+                && self.query().operator(name)?.is_some_and(|row| row.revoked)
+            {
+                let message = format!("the operator `{name}` was revoked");
+                return Err(Error::new(Code::OperatorRevoked, message));
+            }
             // Time is the leader's: all others follow what it stamps.
             self.time.confirm();
         }

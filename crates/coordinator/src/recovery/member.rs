@@ -26,10 +26,10 @@ use holdfast_common::{
 };
 use holdfast_keyring::{BundleContents, Kek, KekSource, VaultKeys};
 use holdfast_ledger::{
-    Actor, Command, Envelope, LEVEL,
+    Actor, Command, Envelope, LEVEL, Query,
     command::{ClaimEpoch, MovedLocation, RecoverCluster},
     envelope::ENVELOPE_VERSION,
-    row::{ClusterRow, Duty, MemberRole, MemberRow, MemberState, OperatorRow, Position, VaultRow},
+    row::{ClusterRow, Duty, MemberRole, MemberRow, MemberState, Position, VaultRow},
 };
 use holdfast_runtime::{files, pki::CertificateAuthority};
 use holdfast_storage::LocationUrl;
@@ -67,11 +67,12 @@ pub(super) async fn make(
     rebuild.take_over(recovery.config.node_id);
     let base = rebuild.base();
     let number = claim::next(sources, &opening, reached.epoch).await?;
-    recovery.take_over(&mut rebuild, (reached, number), read.missing, here)?;
+    let operator = free_name(&rebuild.query(), number)?;
+    recovery.take_over(&mut rebuild, (reached, number), &operator, read.missing, here)?;
     let kek = opening.kek.as_deref();
     let (imported, left) =
         recovery.import(&mut rebuild, sources, (kek, bundle.as_ref()), number).await?;
-    let claimed = recovery.claim(&mut rebuild, (reached, number), term)?;
+    let claimed = recovery.claim(&mut rebuild, (reached, number), &operator, term)?;
     let points = rebuild.query().points(None).count() as u64;
     let last = rebuild.base() - 1;
     workshop.finish(rebuild, &serve::node_of(&recovery.config)).await?;
@@ -98,6 +99,17 @@ pub(super) async fn make(
         left,
         rewrapped,
     })
+}
+
+/// A name that nobody has or had: whoever operated before is who he was, revoked or not.
+fn free_name(query: &Query<'_>, epoch: u64) -> Result<Name> {
+    let mut name: Name = format!("recovered-{epoch}").parse()?;
+    let mut next = 2;
+    while query.operator(&name)?.is_some() {
+        name = format!("recovered-{epoch}-{next}").parse()?;
+        next += 1;
+    }
+    Ok(name)
 }
 
 fn live_names(rebuild: &Rebuild<SledKv>) -> Result<Vec<Name>> {
@@ -183,12 +195,13 @@ impl<'a> Recovery<'a> {
         &self,
         rebuild: &mut Rebuild<SledKv>,
         (reached, number): (Position, u64),
+        operator: &Name,
         missing: Option<(u64, u64)>,
         here: &Path,
     ) -> Result<()> {
         let (options, entropy) = (self.options, self.entropy.as_ref());
-        let (serial, not_after) = init::write_operator(
-            &options.dir,
+        let operator = init::write_operator(
+            (&options.dir, operator.clone()),
             &self.config,
             &self.authority,
             &self.clock,
@@ -212,7 +225,7 @@ impl<'a> Recovery<'a> {
                 identity_public: [0; 32],
                 keeps_key: None,
             },
-            operator: OperatorRow::founding(init::OPERATOR.parse()?, serial, not_after),
+            operator,
             moved: moved.collect::<Result<_>>()?,
             missing,
             reason: options.up_to_gap.clone().filter(|_| missing.is_some()),
@@ -225,6 +238,7 @@ impl<'a> Recovery<'a> {
         &self,
         rebuild: &mut Rebuild<SledKv>,
         (reached, epoch): (Position, u64),
+        operator: &Name,
         term: u64,
     ) -> Result<Claim> {
         let (name, region) = (&self.options.name, &self.options.region);
@@ -233,7 +247,7 @@ impl<'a> Recovery<'a> {
             regions: claim::regions(&rebuild.query(), region)?,
             member: self.config.node_id,
             base: reached.index,
-            operator: init::OPERATOR.to_owned(),
+            operator: operator.to_string(),
             reason: Some("all coordinators were lost".to_owned()),
         };
         rebuild.command(&self.envelope((reached, epoch), command.clone().into()))?;

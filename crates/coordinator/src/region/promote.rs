@@ -58,7 +58,19 @@ fn is_overcome(stands: &Obstacle, order: &Order) -> bool {
     stands.forcible && order.force
 }
 
+/// What was heard from the other side may be that it shut out who gives this order.
+fn insist_on_standing(house: &House, order: &Order) -> Result<()> {
+    match house.ledger.query().operator(&order.operator.parse()?)? {
+        Some(row) if row.revoked => {
+            let message = format!("the operator `{}` was revoked", row.name);
+            Err(Error::new(Code::OperatorRevoked, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> {
+    insist_on_standing(house, order)?;
     let claim = match &plan.own_claim {
         Some(claim) => claim.clone(),
         None => new_claim(house, order, plan).await?,
@@ -67,6 +79,10 @@ async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> 
     let unheard = take_epoch(house, &plan.places, &claim, is_there, order.without_log).await?;
     plan.unheard = plan.unheard.take().or(unheard);
     plan.take_stock(house).await?;
+    insist_on_standing(house, order).map_err(|error| {
+        let number = claim.epoch.number;
+        Error { message: format!("epoch {number} is claimed, and not begun: {error}"), ..error }
+    })?;
     let term = plan.siblings.iter().map(|(_, told)| told.term).max();
     intend(house, claim, term.unwrap_or(0)).await
 }

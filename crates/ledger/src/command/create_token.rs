@@ -1,7 +1,7 @@
 //! Remembers a join token by its hash.
 
 use super::{Apply, Outcome, conflict};
-use crate::{row::TokenRow, tables::Row};
+use crate::{Actor, level::OPERATORS, row::TokenRow, tables::Row};
 use holdfast_common::Result;
 use minicbor::{Decode, Encode};
 
@@ -17,7 +17,12 @@ impl CreateToken {
         if apply.tables.row::<TokenRow>(&self.token.key())?.is_some() {
             return Err(conflict("this token exists already"));
         }
-        let unused = TokenRow { used_by: None, used_by_member: None, ..self.token.clone() };
+        let made_by = match apply.actor {
+            Actor::Operator(name) if apply.level()? >= OPERATORS => Some(name.clone()),
+            _ => None,
+        };
+        let token = self.token.clone();
+        let unused = TokenRow { used_by: None, used_by_member: None, made_by, ..token };
         apply.tables.put(&unused)?;
         Ok(Outcome::Done)
     }

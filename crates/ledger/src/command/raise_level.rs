@@ -46,7 +46,7 @@ impl RaiseLevel {
 
 impl Apply<'_, '_> {
     /// What the ledger is at.
-    pub(super) fn level(&self) -> Result<u32> {
+    pub(crate) fn level(&self) -> Result<u32> {
         let row = self.tables.row::<LevelRow>(LEVEL_KEY)?;
         Ok(row.map_or(crate::level::LEVEL_FIRST, |row| row.level))
     }

@@ -1,7 +1,7 @@
 //! A join token, of which only the hash is kept.
 
 use super::row;
-use holdfast_common::{AgentId, Timestamp};
+use holdfast_common::{AgentId, Name, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,9 @@ pub struct TokenRow {
     pub kind: Option<TokenKind>,
     #[n(5)]
     pub used_by_member: Option<u64>,
+    /// Who made it: it ends with him unless somebody used it before.
+    #[n(6)]
+    pub made_by: Option<Name>,
 }
 
 impl TokenRow {

@@ -20,6 +20,7 @@ mod frozen;
 pub(crate) mod keys;
 pub(crate) mod locking;
 pub(crate) mod members;
+pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod shredding;
@@ -231,6 +232,7 @@ pub(crate) fn create_token(hash: [u8; 32]) -> CreateToken {
             used_by: None,
             kind: None,
             used_by_member: None,
+            made_by: None,
         },
     }
 }
@@ -540,6 +542,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     ];
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
-    let later = [later, collecting::samples(), shredding::samples()].concat();
+    let later = [later, collecting::samples(), operating::samples()].concat();
+    let later = [later, shredding::samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

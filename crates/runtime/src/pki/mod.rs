@@ -13,12 +13,14 @@ mod authority;
 mod fingerprint;
 mod join_token;
 mod key;
+mod operator_request;
 mod request;
 
 pub use authority::{CertificateAuthority, Validity};
 pub use fingerprint::Fingerprint;
 pub use join_token::pin_of;
 pub use key::{IdentityKey, key_pem};
+pub use operator_request::OperatorRequest;
 pub use request::ProvenKey;
 
 /// The one name that clients check, whatever address they dialled.

@@ -51,12 +51,31 @@ impl Connections {
 
     /// Closes the connections whose peer is meant; those without a certificate are never meant.
     pub fn close_where(&self, meant: impl Fn(&PeerCertificate) -> bool) -> usize {
+        self.close_among(|peer, _| meant(peer))
+    }
+
+    /// The same, by where the peer calls from too: each connection has a place of its own.
+    pub fn close_among(&self, meant: impl Fn(&PeerCertificate, SocketAddr) -> bool) -> usize {
         let rows = self.0.lock();
-        let closing = rows.open.values().filter(|row| row.peer.as_deref().is_some_and(&meant));
+        let closing = rows
+            .open
+            .values()
+            .filter(|row| row.peer.as_deref().is_some_and(|peer| meant(peer, row.remote)));
         let tokens: Vec<_> = closing.map(|row| row.closed.clone()).collect();
         drop(rows);
         tokens.iter().for_each(CancellationToken::cancel);
         tokens.len()
+    }
+
+    /// Who of those that are meant is connected, each certificate once.
+    pub fn peers(&self, meant: impl Fn(&PeerCertificate) -> bool) -> Vec<Arc<PeerCertificate>> {
+        let rows = self.0.lock();
+        let peers = rows.open.values().filter_map(|row| row.peer.as_ref());
+        let mut peers: Vec<_> = peers.filter(|peer| meant(peer)).cloned().collect();
+        drop(rows);
+        peers.sort_by_key(|peer| peer.serial);
+        peers.dedup_by_key(|peer| peer.fingerprint);
+        peers
     }
 
     /// Takes a connection into the table. With a `life`, it ends when that is over.
@@ -71,7 +90,7 @@ impl Connections {
         let mut rows = self.0.lock();
         let id = rows.next;
         rows.next += 1;
-        rows.open.insert(id, Row { peer: peer.clone(), closed: closed.clone() });
+        rows.open.insert(id, Row { peer: peer.clone(), remote, closed: closed.clone() });
         drop(rows);
         let closing = Box::pin(ended(closed.clone(), life));
         let seat = Seat { table: Arc::clone(&self.0), id };
@@ -191,6 +210,7 @@ struct Rows {
 #[derive(Debug)]
 struct Row {
     peer: Option<Arc<PeerCertificate>>,
+    remote: SocketAddr,
     closed: CancellationToken,
 }
 

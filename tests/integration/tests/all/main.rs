@@ -41,6 +41,7 @@ mod mounting;
 mod mounts;
 mod names;
 mod offline;
+mod operators;
 mod partial;
 mod places;
 mod providers;

@@ -11,6 +11,7 @@ mod keys;
 mod listing;
 mod locations;
 mod locks;
+mod operators;
 mod region;
 mod resources;
 mod retention;
@@ -31,7 +32,10 @@ use holdfast_ledger::{
     command::{CancelRun, RevokeAgent, VerifyBundle},
     row::TokenKind,
 };
-use holdfast_runtime::tasks::{OnError, Tasks};
+use holdfast_runtime::{
+    tasks::{OnError, Tasks},
+    tls::ConnectInfo,
+};
 use holdfast_wire::{
     parse,
     v1::{self, admin_server::Admin},
@@ -230,6 +234,38 @@ impl Admin for AdminService {
             Ok(v1::RevokeAgentResponse {})
         };
         answer(revoked.await)
+    }
+
+    async fn issue_operator(
+        &self,
+        request: Request<v1::IssueOperatorRequest>,
+    ) -> Answer<v1::IssueOperatorResponse> {
+        let actor = caller(&request).actor();
+        answer(operators::issue(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn list_operators(
+        &self,
+        _: Request<v1::ListOperatorsRequest>,
+    ) -> Answer<v1::ListOperatorsResponse> {
+        self.house.ledger.catch_up().await.map_err(refuse)?;
+        answer(operators::list(&self.house))
+    }
+
+    async fn renew_operator(
+        &self,
+        request: Request<v1::RenewOperatorRequest>,
+    ) -> Answer<v1::RenewOperatorResponse> {
+        let peer = request.extensions().get::<ConnectInfo>().and_then(|info| info.peer.clone());
+        answer(operators::renew(&self.house, peer.as_deref()).await)
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Answer<v1::RevokeOperatorResponse> {
+        let actor = caller(&request).actor();
+        answer(operators::revoke(&self.house, actor, request.get_ref()).await)
     }
 
     async fn start_backup(

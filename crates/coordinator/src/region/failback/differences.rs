@@ -34,6 +34,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
             Command::JudgePoint(judge) => (topic, judge.point.to_string()),
             Command::AddHold(add) => (topic, add.hold.id.to_string()),
             Command::ReleaseHold(release) => (topic, release.hold.to_string()),
+            Command::IssueOperator(issue) => (topic, issue.name.to_string()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -78,6 +79,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::CreateToken(_) => Some("token"),
         Command::EnrolAgent(_) => Some("agent"),
         Command::RevokeAgent(_) => Some("revocation"),
+        Command::IssueOperator(_) | Command::RevokeOperator(_) => Some("operator"),
         Command::ExportBundle(_) | Command::VerifyBundle(_) => Some("bundle"),
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
@@ -113,6 +115,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
+        | Command::RenewOperator(_)
         | Command::Note(_)
         | Command::MoveMember(_)
         | Command::TakeOffice(_)
@@ -196,6 +199,13 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
             here.destroyed_keys(&destroy.vault)?.iter().any(|ours| ours.version == destroy.version)
         }
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
+        Command::IssueOperator(issue) => here
+            .operator(&issue.name)?
+            .is_some_and(|ours| !ours.revoked && ours.public_key == Some(issue.public_key)),
+        // Who is unknown here may do nothing here.
+        Command::RevokeOperator(revoke) => {
+            here.operator(&revoke.name)?.is_none_or(|ours| ours.revoked)
+        }
         Command::RevokeAgent(revoke) => {
             here.agent(&revoke.agent).is_ok_and(|ours| ours.state == AgentState::Revoked)
         }
@@ -337,6 +347,18 @@ mod tests {
         .into()
     }
 
+    fn issue(called: &str) -> Command {
+        IssueOperator {
+            name: name(called),
+            role: holdfast_ledger::Role::Admin,
+            serial: 1,
+            not_after: Timestamp::ZERO,
+            public_key: HASH,
+            ttl_secs: 1,
+        }
+        .into()
+    }
+
     fn delete(kind: &str, called: &str) -> Command {
         DeleteResource { kind: kind.to_owned(), name: name(called) }.into()
     }
@@ -370,6 +392,7 @@ mod tests {
             used_by: None,
             kind: None,
             used_by_member: None,
+            made_by: None,
         };
         CreateToken { token }.into()
     }
@@ -386,6 +409,7 @@ mod tests {
             here.write(full_key(Table::VaultName, b"main"), VAULT.as_bytes().to_vec());
             here.know(&policy("/srv"));
             here.know(&agent(AgentState::Enrolled));
+            here.know(&OperatorRow::founding(name("ada"), 1, Timestamp::ZERO));
             here.know(&EpochRow {
                 number: 2,
                 regions: vec![name("dr")],
@@ -446,6 +470,15 @@ mod tests {
         assert_eq!(here.judge(same), []);
         here.know(&agent(AgentState::Revoked));
         assert_eq!(here.judge(vec![RevokeAgent { agent: AGENT }.into()]), []);
+        let ada = OperatorRow::founding(name("ada"), 1, Timestamp::ZERO);
+        here.know(&OperatorRow { public_key: Some(HASH), ..ada.clone() });
+        assert_eq!(here.judge(vec![issue("ada")]), []);
+        here.know(&OperatorRow { revoked: true, ..ada });
+        let gone = ["ada", "never"].map(|text| RevokeOperator { name: name(text) }.into());
+        assert_eq!(here.judge(gone.to_vec()), []);
+        assert_eq!(here.judge(vec![issue("ben"), gone[1].clone()]).len(), 1);
+        let issued_and_revoked = RevokeOperator { name: name("ben") }.into();
+        assert_eq!(here.judge(vec![issue("ben"), issued_and_revoked]), []);
     }
 
     #[test]
@@ -464,6 +497,8 @@ mod tests {
             (token(6), "token.create", &"06".repeat(32)),
             (enrol(AgentId::from_bytes([8; 16])), "agent.enrol", "host"),
             (RevokeAgent { agent: AGENT }.into(), "agent.revoke", &"02".repeat(16)),
+            (issue("ben"), "operator.issue", "ben until 1970-01-01T00:00:00.000000000Z"),
+            (RevokeOperator { name: name("ada") }.into(), "operator.revoke", "ada"),
             (member(MemberRole::Learner).into(), "member.place", "3 as learner"),
             (RemoveMember { member: 3 }.into(), "member.remove", "3"),
             (VerifyBundle { bundle: HASH }.into(), "bundle.verify", &"03".repeat(32)),

@@ -8,7 +8,7 @@ use holdfast_common::{
 };
 use holdfast_keyring::{BundleContents, OneTimeKey, bundle};
 use holdfast_runtime::{
-    ChannelKind, ClientTls, Context, connect, files,
+    ChannelKind, ClientTls, Context, connect,
     pki::CertificateAuthority,
     tls::{Roots, TlsIdentity},
 };
@@ -108,7 +108,7 @@ impl Scene {
     }
 
     pub fn roots(&self) -> Roots {
-        Roots::from_pem(&files::read_text(&self.context.ca).unwrap()).unwrap()
+        Roots::from_pem(&self.context.ca.read().unwrap()).unwrap()
     }
 
     pub async fn anonymous(&self) -> Channel {

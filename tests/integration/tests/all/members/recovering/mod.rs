@@ -3,6 +3,7 @@
 mod damage;
 mod keys;
 mod kills;
+mod operators;
 mod scene;
 mod told;
 mod whole;

@@ -219,7 +219,7 @@ async fn is_destroyed(
     if keys.vault() != public.vault || keys.public() == *public {
         return Ok(true);
     }
-    tracing::warn!(object = %name, %location, "other keys of a destroyed version's name; they stay");
+    tracing::warn!(object = %name, %location, "other keys of that name stay");
     Ok(false)
 }
 

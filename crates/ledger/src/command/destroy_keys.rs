@@ -249,7 +249,8 @@ fn insist_on_closed(vault: &VaultRow, row: &KeyVersionRow) -> Result<()> {
     }
     let (version, name) = (row.version, &vault.name);
     let message = format!("version {version} of the keys of `{name}` is not closed");
-    Err(conflict(message).next(format!("close it first: holdfast keys close --vault {name} {version}")))
+    let close = format!("close it first: holdfast keys close --vault {name} {version}");
+    Err(conflict(message).next(close))
 }
 
 /// What is said of a version that was destroyed.

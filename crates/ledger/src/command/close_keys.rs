@@ -6,9 +6,9 @@
 //!             └─→ every commit behind c says: compared with what closed versions open, behind c
 //! ```
 //!
-//! No session is waited for. An answer of a member that lags, or one that was given before, may have
-//! put anything into a session's reach: the whole reach is compared when a point is committed, and
-//! this entry makes that the law. A session that relies on what was closed begins anew.
+//! No session is waited for. An answer of a member that lags, or one that was given before, may
+//! have put anything into a session's reach: the whole reach is compared when a point is committed,
+//! and this entry makes that the law. A session that relies on what was closed begins anew.
 
 use super::{Apply, Outcome, conflict};
 use crate::row::KeyVersionRow;

@@ -12,6 +12,7 @@ use crate::{
     keys::{
         custody::{Custodian, VaultCustody},
         kek::KekWatch,
+        shut::Shut,
     },
     places::Places,
     raft::Ledger,
@@ -66,6 +67,7 @@ pub(crate) struct House {
     /// What it could not delete of what was collected, when it leads.
     pub(crate) stuck: Stuck,
     pub(crate) given_up: GivenUp,
+    pub(crate) shut: Shut,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Bytes of packs on their way in.

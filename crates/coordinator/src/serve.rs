@@ -232,6 +232,8 @@ fn spawn_work(
     tasks.spawn("destroyed keys", OnError::Shutdown, forgetting);
     let shredding = keys::shred::shred(house.clone(), token.clone());
     tasks.spawn("shredding", OnError::Shutdown, shredding);
+    let sealed = keys::filling::keep(house.clone(), token.clone());
+    tasks.spawn("sealed packs", OnError::Shutdown, sealed);
     tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));
     let shipping = ship::ship(house.clone(), recovery.log_key(), token.clone());
     tasks.spawn("log shipping", OnError::Shutdown, shipping);
@@ -442,6 +444,7 @@ pub(crate) fn house(
         checks: Default::default(),
         stuck: Default::default(),
         given_up: Default::default(),
+        shut: Default::default(),
         clock,
         entropy,
         incoming: Budget::new(limits::WRITE_BUDGET_BYTES),

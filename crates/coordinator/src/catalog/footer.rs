@@ -3,13 +3,17 @@
 //! The front of a pack is as long as its capsules are many: it is read again, further each time,
 //! until it is whole. Every look goes beyond the one before, and none beyond the pack.
 
-use crate::{keys::custody::VaultCustody, places::Place};
+use crate::{
+    keys::{custody::VaultCustody, sealed::sealed_to},
+    places::Place,
+};
 use bytes::Bytes;
+use core::ops::Range;
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::row::{PackHome, PackRow};
 use holdfast_repository::{
     layout,
-    pack::{Footer, FrameSpan, HeaderRead, PackHeader, footer_range, read_header},
+    pack::{Footer, FrameSpan, HeaderRead, PackHeader, footer_range, footer_version, read_header},
 };
 use holdfast_storage::{ObjectName, ObjectStore};
 
@@ -28,6 +32,16 @@ impl SealedFooter {
     pub(super) fn open(&self, row: &PackRow, custody: &VaultCustody) -> Result<Footer> {
         Footer::open(&self.bytes, &row.digest, self.span, custody)
     }
+}
+
+/// To which versions of the keys a pack is sealed, as one location shows its front and its footer.
+/// Its name is not compared with them: that takes the whole pack.
+pub(crate) async fn sealed_to_in(row: &PackRow, place: &Place) -> Result<Vec<u32>> {
+    let parts = Parts::of(row, place)?;
+    let header = parts.front().await?;
+    let field = parts.footer_field().await?;
+    let version = footer_version(&parts.part(field.start, field.start + VERSION_BYTES).await?)?;
+    sealed_to(&header.capsules, version)
 }
 
 /// A pack in a location, of which parts are read.
@@ -52,14 +66,18 @@ impl<'a> Parts<'a> {
     }
 
     async fn front_and_footer(&self) -> Result<(PackHeader, SealedFooter)> {
-        let (header, length) = (self.front().await?, u64::from(self.row.length));
-        let tail = self.part(length.saturating_sub(TRAILER_BYTES), length).await?;
-        let field = footer_range(&tail, length)?;
+        let (header, field) = (self.front().await?, self.footer_field().await?);
         let end = u32::try_from(field.start).unwrap_or(u32::MAX);
         let capsules = header.capsules.len();
         let span = FrameSpan { start: header.frames_start, end, capsules };
         let bytes = self.part(field.start, field.end).await?;
         Ok((header, SealedFooter { bytes, span }))
+    }
+
+    async fn footer_field(&self) -> Result<Range<u64>> {
+        let length = u64::from(self.row.length);
+        let tail = self.part(length.saturating_sub(TRAILER_BYTES), length).await?;
+        footer_range(&tail, length)
     }
 
     async fn front(&self) -> Result<PackHeader> {
@@ -81,6 +99,7 @@ impl<'a> Parts<'a> {
 /// Enough for a header with a few capsules.
 const HEADER_BYTES: u64 = 4096;
 const TRAILER_BYTES: u64 = 8;
+const VERSION_BYTES: u64 = 4;
 
 #[cfg(test)]
 mod tests {

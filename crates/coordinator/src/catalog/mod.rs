@@ -24,6 +24,7 @@ mod settle;
 mod tests;
 
 pub(crate) use follow::follow;
+pub(crate) use footer::sealed_to_in;
 pub(crate) use load::keep;
 pub(crate) use settle::Outlet;
 

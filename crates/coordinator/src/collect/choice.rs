@@ -14,6 +14,7 @@ use crate::house::{House, Vault};
 use holdfast_common::{AgentId, PackId, Result, SessionId, VaultId, limits};
 use holdfast_ledger::{
     Query,
+    level::SEALED,
     row::{PackRow, PackState},
 };
 use holdfast_repository::collect::{Amount, Mark, Verdict};
@@ -55,19 +56,23 @@ pub(super) fn choose(
     room: u64,
 ) -> Result<Chosen> {
     let (mut chosen, plan) = (Chosen::default(), plan(mark.clone()));
-    let (mut small, mut after) = (BTreeMap::<(AgentId, u8), Small>::new(), None);
+    let knows_keys = query.level()? >= SEALED;
+    let (mut small, mut after) = (BTreeMap::<Alike, Small>::new(), None);
     loop {
         let page = query.packs(vault, after.as_ref())?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         let may_be = |row: &&PackRow| {
-            row.state == PackState::Stored && row.base < below && !writing.contains(&row.session)
+            // What nobody has looked into is in no pack with another one.
+            let is_known = !knows_keys || row.sealed_to.is_some();
+            let is_old = row.base < below && !writing.contains(&row.session);
+            row.state == PackState::Stored && is_known && is_old
         };
         for row in page.iter().filter(may_be) {
             match span_of(query, row, |span| plan.weigh(span))? {
                 (Verdict::Repack, amount) => drop(chosen.add(row.id, amount, room)),
                 (Verdict::Small, amount) => {
-                    small.entry((row.writer, row.kind)).or_default().note(row, amount);
+                    small.entry(alike(row)).or_default().note(row, amount);
                 }
                 (Verdict::Condemn | Verdict::Keep, _) => {}
             }
@@ -97,7 +102,15 @@ impl Chosen {
     }
 }
 
-/// Small packs of one kind and writer.
+/// What may be in one pack: of one kind and writer, and sealed to the same versions of the keys, or
+/// some of it would come to need another one.
+pub(super) type Alike = (AgentId, u8, Option<Vec<u32>>);
+
+pub(super) fn alike(row: &PackRow) -> Alike {
+    (row.writer, row.kind, row.sealed_to.clone())
+}
+
+/// Small packs that are alike.
 #[derive(Default)]
 struct Small {
     packs: Vec<(PackId, Amount)>,

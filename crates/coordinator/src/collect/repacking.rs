@@ -13,20 +13,21 @@
 //! goes on with what is condemned still; a pack that was announced and came to nothing is garbage.
 
 use super::{
-    choice::is_chosen_in,
+    choice::{Alike, alike, is_chosen_in},
     marking::{Insist, mark_all, settle, taken},
     rounds::is_waited_out,
 };
 use crate::{
     catalog::footer_in,
     house::{House, Vault},
+    keys::{custody::SealingTo, sealed::sealed_to_of},
     region::insist_heard,
 };
 use bytes::Bytes;
-use holdfast_common::{AgentId, Code, Error, PackId, Result, codes::Exit, limits};
+use holdfast_common::{Code, Error, PackId, Result, codes::Exit, limits};
 use holdfast_ledger::{
     Actor,
-    command::{IntendRepack, IntendedPack, RepackPacks, SparePacks},
+    command::{IntendRepack, IntendedPack, NoteSealed, RepackPacks, SealedPack, SparePacks},
     row::{self, PackHome, PackRow},
 };
 use holdfast_repository::{
@@ -91,9 +92,9 @@ impl Repacking<'_> {
         // Whoever leads elsewhere relies on packs as they are.
         insist_heard(self.house).await?;
         let mark = Arc::new(self.settled_mark().await?);
-        let mut groups: BTreeMap<(AgentId, u8), Vec<PackRow>> = BTreeMap::new();
+        let mut groups: BTreeMap<Alike, Vec<PackRow>> = BTreeMap::new();
         for row in sources {
-            groups.entry((row.writer, row.kind)).or_default().push(row);
+            groups.entry(alike(&row)).or_default().push(row);
         }
         for mut rows in groups.into_values() {
             // Chunks of one backup stay together.
@@ -111,12 +112,13 @@ impl Repacking<'_> {
         settle(self.house, (self.vault, self.round), mark, self.insist).await
     }
 
-    /// Packs of one kind and writer.
+    /// Packs of one kind and writer, sealed to the same versions of the keys.
     async fn group(&self, rows: Vec<PackRow>, mark: &Arc<Mark>) -> Result<()> {
         let mut filling: Option<Filling> = None;
         for row in rows {
             (self.insist)(mark.points())?;
             let read = match self.read(&row).await {
+                Ok(read) if !self.is_as_said(&row, &read.0).await? => continue,
                 Ok(read) => Arc::new(read),
                 Err(error) => {
                     tracing::warn!(%error, pack = %row.id, "a pack is not packed anew");
@@ -145,6 +147,21 @@ impl Repacking<'_> {
             Some(last) => self.close(last).await,
             None => Ok(()),
         }
+    }
+
+    /// A location may have said anything of the front of a pack of before; what the whole pack says
+    /// counts. This round leaves such a one as it is.
+    async fn is_as_said(&self, row: &PackRow, view: &PackView) -> Result<bool> {
+        let Some(said) = &row.sealed_to else { return Ok(true) };
+        let versions = sealed_to_of(view)?;
+        if versions == *said {
+            return Ok(true);
+        }
+        tracing::error!(pack = %row.id, ?said, ?versions, "a pack is not sealed to what was said");
+        let packs = vec![SealedPack { id: row.id, versions }];
+        let note = NoteSealed { vault: row.vault, packs, whole: true };
+        self.house.ledger.propose(Actor::System, note).await?;
+        Ok(false)
     }
 
     fn begin(&self, (view, _): &(PackView, Footer)) -> Filling {
@@ -219,15 +236,21 @@ impl Repacking<'_> {
         if remake.is_empty() {
             return Ok(());
         }
-        let Some(writer) = sources.first().map(|row| row.writer) else { return Ok(()) };
+        let Some(first) = sources.first() else { return Ok(()) };
+        let (writer, theirs) = (first.writer, first.sealed_to.clone());
         let (custody, vault) = (self.vault.custody.clone(), self.vault.row.id);
         let seal = move || {
-            let Remade { pack, taken } = remake.finish(custody.as_ref())?;
+            let version = theirs.as_ref().and_then(|versions| versions.last().copied());
+            let version = version.unwrap_or(custody.keys().newest());
+            let sealer = SealingTo { custody: &custody, version };
+            let Remade { pack, taken } = remake.finish(&sealer)?;
             let view = PackView::parse(&vault, pack.bytes)?;
             let footer = view.open_footer(custody.as_ref())?;
-            Ok((pack.id, view, footer, taken))
+            let sealed_to = theirs.map(|_| sealed_to_of(&view)).transpose()?;
+            Ok((pack.id, view, footer, (taken, sealed_to)))
         };
-        let (id, view, footer, taken) = self.house.tasks.run_blocking("repack", seal).await?;
+        let (id, view, footer, (taken, sealed_to)) =
+            self.house.tasks.run_blocking("repack", seal).await?;
         let taken: Vec<row::TakenRun> = taken
             .iter()
             .map(|run| row::TakenRun {
@@ -243,6 +266,7 @@ impl Repacking<'_> {
             length: u32::try_from(view.bytes().len()).unwrap_or(u32::MAX),
             home: PackHome::Object,
             digest: *view.digest(),
+            sealed_to,
         };
         (self.insist)(0)?;
         let intend = IntendRepack { vault, round: self.round, pack, writer };

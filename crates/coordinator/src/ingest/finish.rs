@@ -10,7 +10,7 @@ use holdfast_common::{ChunkKind, Code, Error, Name, PointId, Result, RunId};
 use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     command::{CommitPoint, IntendPacks, Outcome},
-    level::{COLLECTED, COPIES, RETENTION},
+    level::{COLLECTED, COPIES, RETENTION, SEALED},
     row::{PointRow, PointState as RowState, RunCounts, RunKind, RunRow, Sharing, VaultRow},
 };
 use holdfast_repository::{IdKeyScope, PointObject, PointRecord, PointState, Reach, layout};
@@ -40,13 +40,19 @@ impl House {
         let run = self.run_of(session)?;
         self.check_record(session, &vault, &run, &object, checkpoint)?;
         let inline = receive_inline(&vault, &object)?;
-        self.check_root(session, object.record(), &inline)?;
+        if let Err(missing) = self.check_root(session, object.record(), &inline) {
+            // It was answered before a version of the keys was closed.
+            let reach = session.copied_reach();
+            self.insist_on_open_keys(session, &reach).await?;
+            return Err(missing);
+        }
         let bytes = Bytes::from(object.to_object());
         let inline = self.announce_inline(session, &vault, &object, &bytes, inline).await?;
         // Before the reach is copied, or what an answer finds meanwhile is counted on by nobody.
         let based = self.base(checkpoint)?;
         let reach = self.reach_with(session, &inline)?;
         self.insist_on_whole(session, &vault, &reach)?;
+        self.insist_on_open_keys(session, &reach).await?;
         let point = object.record().point;
         let reach_bytes = Bytes::from(reach.to_object(&vault.row.id, &point)?);
         let row = PointRow {
@@ -65,6 +71,7 @@ impl House {
             revision: None,
             based,
             whole_at: None,
+            keys_at: None,
         };
         let committed = self.place_point(session, (commit, &reach), (reach_bytes, bytes)).await?;
         for (pack, base) in &inline {
@@ -128,13 +135,33 @@ impl House {
                 break;
             }
             commit.whole_at = Some(self.insist_on_kept(session, reach).await?);
+            commit.keys_at = self.insist_on_open_keys(session, reach).await?;
             match self.ledger.propose(session.actor(), commit.clone()).await {
-                Err(error) if error.code == Code::VaultCollected => {}
+                Err(error) if is_compared_again(&error) => {}
                 ended => return ended,
             }
         }
         commit.whole_at = None;
         self.ledger.propose(session.actor(), commit).await
+    }
+
+    /// Up to which entry the reach was compared with what closed versions of the keys open, where
+    /// the ledger wants to be told. If it meets some of that, the run begins anew and sends it,
+    /// sealed to the newest version.
+    async fn insist_on_open_keys(
+        &self,
+        session: &WriteSession,
+        reach: &Reach,
+    ) -> Result<Option<u64>> {
+        if self.ledger.query().level()? < SEALED {
+            return Ok(None);
+        }
+        if let Some(compared) = self.compared_with_shut(&session.row.vault, reach).await? {
+            return Ok(Some(compared));
+        }
+        self.end_session(&session.row.id);
+        let message = "a version of the keys was closed while this session relied on it";
+        Err(Error::new(Code::SessionMissing, message))
     }
 
     /// What a session relies on is never given up; if it was, the run sends again what it lacks.
@@ -224,7 +251,9 @@ impl House {
         for (pack, home) in packs.iter().zip(&homes) {
             self.insist_on_own(session, vault, &pack.id, home)?;
         }
-        let intended = packs.iter().zip(homes).map(|(pack, home)| pack.intended(home)).collect();
+        let level = self.ledger.query().level()?;
+        let intended = packs.iter().zip(homes);
+        let intended = intended.map(|(pack, home)| pack.intended(home, level)).collect();
         let intend = IntendPacks { session: session.row.id, packs: intended };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
         Ok(packs.into_iter().zip(bases).collect())
@@ -300,6 +329,10 @@ pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> P
 /// What was required before an object was put, and is when it is told of.
 fn required_still(before: &VaultRow, now: &VaultRow) -> Vec<Name> {
     now.required.iter().filter(|name| before.required.contains(name)).cloned().collect()
+}
+
+fn is_compared_again(error: &Error) -> bool {
+    matches!(error.code, Code::VaultCollected | Code::VaultKeysClosed)
 }
 
 fn may_be_placed_anew(error: &Error) -> bool {

@@ -31,7 +31,7 @@ use holdfast_common::{
 use holdfast_ledger::{
     Actor,
     command::{BeginSession, RenewSession},
-    row::{PackHome, PackRow, PackState, SessionRow, Sharing},
+    row::{ClosedKeys, PackHome, PackRow, PackState, SessionRow, Sharing},
 };
 use holdfast_repository::{ChunkNumber, Reach};
 use std::{
@@ -163,7 +163,9 @@ impl House {
     ) -> Result<Vec<u32>> {
         let vault = self.vault(&session.row.vault)?;
         let _under_way = session.answer();
-        let mut trusted = Trusted { house: self, vault: &vault, session, known: HashMap::new() };
+        let closed = self.ledger.query().closed_keys(&vault.row.id)?;
+        let known = HashMap::new();
+        let mut trusted = Trusted { house: self, vault: &vault, session, closed, known };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
             let held = trusted.held(kind, id)?;
@@ -221,6 +223,7 @@ struct Trusted<'a> {
     house: &'a House,
     vault: &'a Vault,
     session: &'a WriteSession,
+    closed: ClosedKeys,
     known: HashMap<PackId, Option<Writer>>,
 }
 
@@ -248,15 +251,17 @@ impl Trusted<'_> {
         Ok(others)
     }
 
-    /// Of a pack that is stored and that collection leaves alone, of this kind, and by somebody of
-    /// the trust group. It is the row that counts, as this member has it: never older than the
-    /// session's beginning.
+    /// Of a pack that is stored and that collection leaves alone, that opens without any version of
+    /// the keys that is closed, of this kind, and by somebody of the trust group. It is the row
+    /// that counts, as this member has it: never older than the session's beginning.
     fn writer(&mut self, kind: ChunkKind, pack: &PackId) -> Result<Option<Writer>> {
         if let Some(known) = self.known.get(pack) {
             return Ok(*known);
         }
         let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
-        let stored = |row: &PackRow| row.is_offered() && row.kind == kind as u8;
+        let closed = &self.closed;
+        let stored =
+            |row: &PackRow| row.is_offered() && !closed.shuts(row) && row.kind == kind as u8;
         let writer = row.filter(stored).and_then(|row| {
             let shares = self.vault.row.sharing == Sharing::Vault;
             match row.writer == self.session.agent {

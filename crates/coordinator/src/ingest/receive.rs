@@ -1,12 +1,15 @@
 //! Receiving one pack: checked whole, announced, durable everywhere, then counted.
 
 use super::WriteSession;
-use crate::house::{House, Vault};
+use crate::{
+    house::{House, Vault},
+    keys::sealed::insist_on_capsules,
+};
 use bytes::Bytes;
 use holdfast_common::{ChunkKind, Code, Error, PackId, PointId, Result};
 use holdfast_ledger::{
     command::{IntendPacks, IntendedPack, Outcome, StorePacks},
-    level::PLACED_UNDER,
+    level::{PLACED_UNDER, SEALED},
     row::{PackHome, PackState},
 };
 use holdfast_repository::{
@@ -22,6 +25,8 @@ pub(super) struct ReceivedPack {
     pub(super) bytes: Bytes,
     pub(super) digest: [u8; 32],
     pub(super) footer: Footer,
+    /// The versions of the vault's keys that it is sealed to.
+    pub(super) sealed_to: Vec<u32>,
 }
 
 impl ReceivedPack {
@@ -43,10 +48,12 @@ impl ReceivedPack {
                 "an agent's pack cannot take over the numbers of others",
             ));
         }
-        Ok(Self { id, kind: view.kind(), bytes, digest: *view.digest(), footer })
+        let sealed_to = insist_on_capsules(&view, &vault.custody.keys())?;
+        Ok(Self { id, kind: view.kind(), bytes, digest: *view.digest(), footer, sealed_to })
     }
 
-    pub(super) fn intended(&self, home: PackHome) -> IntendedPack {
+    /// At a level of the ledger: members of older ones would not keep all of it.
+    pub(super) fn intended(&self, home: PackHome, level: u32) -> IntendedPack {
         IntendedPack {
             id: self.id,
             kind: self.kind as u8,
@@ -54,6 +61,7 @@ impl ReceivedPack {
             length: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
             home,
             digest: self.digest,
+            sealed_to: (level >= SEALED).then(|| self.sealed_to.clone()),
         }
     }
 }
@@ -76,7 +84,7 @@ impl House {
             self.tasks.run_blocking("pack", check).await?
         };
         self.insist_on_own(session, &vault, &id, &PackHome::Object)?;
-        let packs = vec![pack.intended(PackHome::Object)];
+        let packs = vec![pack.intended(PackHome::Object, self.ledger.query().level()?)];
         let intend = IntendPacks { session: session.row.id, packs };
         let bases = bases(self.ledger.propose(session.actor(), intend).await?)?;
         // One that failed may have been agreed to all the same.

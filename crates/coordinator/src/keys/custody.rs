@@ -282,9 +282,23 @@ impl FooterOpener for VaultCustody {
 
 impl FooterSealer for VaultCustody {
     fn seal_footer(&self, digest: &[u8; 32], plaintext: &[u8]) -> Result<(u32, Vec<u8>)> {
-        let keys = self.keys();
-        let index = keys.index_public(keys.newest())?;
-        Ok((index.version, index.seal_footer(digest, plaintext, self.entropy.as_ref())?))
+        let newest = self.keys().newest();
+        SealingTo { custody: self, version: newest }.seal_footer(digest, plaintext)
+    }
+}
+
+/// Seals footers to one version: what is made of packs of a version needs no other one.
+pub(crate) struct SealingTo<'a> {
+    pub(crate) custody: &'a VaultCustody,
+    pub(crate) version: u32,
+}
+
+impl FooterSealer for SealingTo<'_> {
+    fn seal_footer(&self, digest: &[u8; 32], plaintext: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let keys = self.custody.keys();
+        let index = keys.index_public(self.version)?;
+        let sealed = index.seal_footer(digest, plaintext, self.custody.entropy.as_ref())?;
+        Ok((index.version, sealed))
     }
 }
 

@@ -11,7 +11,7 @@
 use super::needs::Needs;
 use crate::house::{House, Vault};
 use futures::{StreamExt, stream};
-use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId};
+use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::row::{HoldRow, KeyVersionRow, PointRow};
 use holdfast_repository::Reach;
 use std::{collections::BTreeMap, sync::Arc};
@@ -70,6 +70,7 @@ pub(crate) async fn what_is_lost(house: &Arc<House>, vault: &Vault, version: u32
         _ => points_unsure.push(point),
     };
     each_reach(house, vault, &mut found).await?;
+    points.sort_by_key(|point| core::cmp::Reverse(point.committed));
     let lost = || points.iter().chain(&points_unsure);
     let now = house.ledger.now();
     let mut holds = house.ledger.query().holds()?;
@@ -122,23 +123,26 @@ async fn each_reach(
     vault: &Vault,
     found: &mut (dyn FnMut(PointRow, Option<Reach>) + Send),
 ) -> Result<()> {
-    let id = vault.row.id;
-    let points = house.ledger.query().points(None).collect::<Result<Vec<_>>>()?;
-    let points = points.into_iter().filter(|point| point.vault == id);
-    let read = async |point: PointRow| {
-        let read = house.read_reach(vault, &point).await;
-        (point, read)
-    };
-    let mut reads = stream::iter(points).map(read).buffered(READS);
-    while let Some((point, read)) = reads.next().await {
-        // Forgotten meanwhile: nobody needs what it needed.
-        let query = house.ledger.query();
-        if read.is_err() && query.row::<PointRow>(point.id.as_bytes())?.is_none() {
-            continue;
+    let mut after = None;
+    loop {
+        let page = house.ledger.query().points_behind(after.as_ref(), limits::LIST_PAGE_ROWS)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        let its = page.into_iter().filter(|point| point.vault == vault.row.id);
+        let read = |point: PointRow| async move {
+            let read = house.read_reach(vault, &point).await;
+            (point, read)
+        };
+        let mut reads = stream::iter(its).map(read).buffered(READS);
+        while let Some((point, read)) = reads.next().await {
+            // Forgotten meanwhile: nobody needs what it needed.
+            let query = house.ledger.query();
+            if read.is_err() && query.row::<PointRow>(point.id.as_bytes())?.is_none() {
+                continue;
+            }
+            let unread = |error: &Error| tracing::info!(%error, point = %point.id, "not read");
+            let reach = read.inspect_err(unread).ok();
+            found(point, reach);
         }
-        let unread = |error: &Error| tracing::info!(%error, point = %point.id, "not read");
-        let reach = read.inspect_err(unread).ok();
-        found(point, reach);
     }
-    Ok(())
 }

@@ -1,8 +1,10 @@
 //! The keys that a coordinator holds, under the KEK on its disk and open in its memory.
 
 pub(crate) mod change;
+pub(crate) mod copies;
 pub(crate) mod custody;
 pub(crate) mod destroy;
+pub(crate) mod filling;
 pub(crate) mod follow;
 mod free;
 pub(crate) mod kek;
@@ -12,8 +14,10 @@ pub(crate) mod needs;
 pub(crate) mod opening;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
+pub(crate) mod sealed;
 pub(crate) mod secrets;
 pub(crate) mod shred;
+pub(crate) mod shut;
 
 use crate::house::House;
 use core::time::Duration;

@@ -14,7 +14,10 @@ use super::{
     LeftPoint,
     source::{Sources, objects},
 };
-use crate::ingest::{inline_homes, point_row};
+use crate::{
+    ingest::{inline_homes, point_row},
+    keys::{needs::shut_numbers, sealed::sealed_to_of},
+};
 use bytes::Bytes;
 use holdfast_common::{
     AgentId, Code, Error, Name, PackId, PointId, Result, SegmentId, SessionId, limits,
@@ -23,7 +26,7 @@ use holdfast_keyring::{IdentityPublicKey, VaultKeys, aead};
 use holdfast_ledger::{
     Query,
     command::ImportPoint,
-    level::COLLECTED,
+    level::{COLLECTED, SEALED},
     row::{PackHome, PackRow, PackState, PointRow, VaultRow},
 };
 use holdfast_repository::{
@@ -91,6 +94,10 @@ struct Search<'a> {
     locations: Vec<Name>,
     /// What was doomed by then is counted on by nobody here.
     whole_at: Option<u64>,
+    /// What was closed by then is not taken in: a commit that was refused for it left a point here
+    /// that looks whole.
+    keys_at: Option<u64>,
+    shut: Reach,
     present: BTreeSet<PackId>,
     /// Points that were forgotten, and whose object is there.
     forgotten: BTreeSet<PointId>,
@@ -112,6 +119,7 @@ impl<'a> Search<'a> {
     ) -> Result<Self> {
         let says = query.level()? >= COLLECTED;
         let whole_at = query.collection(&vault.id)?.map_or(0, |row| row.doomed_at);
+        let keys_at = query.closed_keys(&vault.id)?.at;
         let mut present = BTreeSet::new();
         for object in objects(&sources.list("packs/").await?) {
             // What was collected may be gone by the next look.
@@ -131,6 +139,8 @@ impl<'a> Search<'a> {
             keys,
             locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
             whole_at: says.then_some(whole_at),
+            keys_at: (query.level()? >= SEALED).then_some(keys_at),
+            shut: shut_numbers(query, &vault.id)?,
             present,
             forgotten,
             covered: Reach::new(),
@@ -218,13 +228,30 @@ impl<'a> Search<'a> {
             Ok((reach, *blake3::hash(&bytes).as_bytes()))
         };
         let (reach, reach_hash) = self.whole(&name, limits::REACH_BYTES_MAX, parse).await?;
+        if reach.overlaps(&self.shut) {
+            let message = "it needs what only a closed version of the vault's keys opens";
+            return Err(Error::new(Code::VaultKeysClosed, message));
+        }
         let mut packs = self.packs_of(&reach, &record.agent).await?;
         packs.extend(self.inline_packs(&object, &bytes, &reach, &packs)?);
         let mut point = point_row(record, self.vault, record.run);
         point.object_hash = *blake3::hash(&bytes).as_bytes();
         point.reach_hash = reach_hash;
         point.locations.clone_from(&self.locations);
-        Ok(ImportPoint { point, packs, whole_at: self.whole_at })
+        self.say_sealed(&mut packs);
+        let closed = self.query.closed_keys(&vault)?;
+        if let Some(pack) = packs.iter().find(|pack| closed.shuts(pack)) {
+            let message = format!("{} opens with a closed version of the vault's keys", pack.id);
+            return Err(Error::new(Code::VaultKeysClosed, message));
+        }
+        Ok(ImportPoint { point, packs, whole_at: self.whole_at, keys_at: self.keys_at })
+    }
+
+    /// Members of an older level would not keep it.
+    fn say_sealed(&self, packs: &mut [PackRow]) {
+        if self.keys_at.is_none() {
+            packs.iter_mut().for_each(|pack| pack.sealed_to = None);
+        }
     }
 
     async fn whole<T>(
@@ -286,6 +313,7 @@ impl<'a> Search<'a> {
             live: None,
             taken: None,
             into: None,
+            sealed_to: sealed_to_of(&view).ok(),
             id: *id,
             vault: self.vault.id,
             kind: view.kind() as u8,

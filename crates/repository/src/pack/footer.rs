@@ -203,6 +203,11 @@ pub(super) fn field_bytes(rows: usize, taken: usize) -> usize {
     FOOTER_OVERHEAD_BYTES + plain_bytes(rows, taken)
 }
 
+/// The version of the index key that a footer field is sealed to.
+pub fn footer_version(field: &[u8]) -> Result<u32> {
+    Fields::new(field).u32().map_err(|defect| defect.told_of(&FORM))
+}
+
 /// Where the footer field lies in an object of `object_bytes`, read from the object's last bytes
 /// (eight are enough). For readers that fetch ranges.
 pub fn footer_range(tail: &[u8], object_bytes: u64) -> Result<Range<u64>> {

@@ -17,7 +17,9 @@ mod header;
 mod view;
 
 pub use builder::{Pack, PackBuilder};
-pub use footer::{Footer, FooterOpener, FooterRow, FooterSealer, FrameSpan, Taken, footer_range};
+pub use footer::{
+    Footer, FooterOpener, FooterRow, FooterSealer, FrameSpan, Taken, footer_range, footer_version,
+};
 pub use header::{HeaderRead, PackHeader, read_header};
 pub use view::PackView;
 

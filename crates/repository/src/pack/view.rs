@@ -102,6 +102,11 @@ impl PackView {
         Footer::open_field(field, self.digest(), self.span(), opener)
     }
 
+    /// The version of the index key that its footer is sealed to.
+    pub fn footer_version(&self) -> Result<u32> {
+        footer::footer_version(&self.bytes[self.footer.clone()])
+    }
+
     pub fn frame(&self, row: &FooterRow) -> Result<Bytes> {
         self.frame_at(row.offset, row.length)
     }

@@ -9,7 +9,7 @@ use crate::{
     demand::Demand,
     output::figures::{self, json_time},
 };
-use holdfast_common::{Code, Error, Result, Timestamp};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_wire::v1;
 use serde_json::{Value, json};
 
@@ -20,7 +20,10 @@ pub(super) struct Arguments {
     version: Option<u32>,
     /// The vault whose keys they are
     #[arg(long, required_unless_present = "withdraw")]
-    vault: Option<String>,
+    vault: Option<Name>,
+    /// Say what would be lost, and change nothing
+    #[arg(long, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
+    dry_run: bool,
     /// How many points are lost with it, exactly as many as --dry-run names
     #[arg(long, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
     lose_points: Option<u64>,
@@ -33,16 +36,19 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn destroy(arguments: Arguments, demand: &Demand<'_>) -> Result<()> {
-    let Arguments { version, vault, lose_points, approve, withdraw } = arguments;
+    let Arguments { version, vault, dry_run, lose_points, approve, withdraw } = arguments;
     if let Some(id) = withdraw {
         return take_back(&id, demand).await;
     }
     let (Some(version), Some(vault)) = (version, vault) else {
         return Err(Error::new(Code::UsageMalformed, "name a version and its --vault"));
     };
+    if dry_run {
+        return super::loss::show(&vault, version, demand).await;
+    }
     match approve {
-        Some(id) => agree((&vault, version), &id, demand).await,
-        None => ask((&vault, version), lose_points.unwrap_or(0), demand).await,
+        Some(id) => agree((vault.as_str(), version), &id, demand).await,
+        None => ask((vault.as_str(), version), lose_points.unwrap_or(0), demand).await,
     }
 }
 

@@ -64,7 +64,14 @@ fn vault(vault: &v1::VaultKeysStatus) -> Value {
             "kek": hex::encode(&version.kek_id),
             "kek_version": version.kek_version,
             "operator_kek": version.operator_kek_id.as_ref().map(hex::encode),
+            "state": version.state,
+            "closed": json_time(version.closed_ns),
+            "packs": version.packs,
+            "bytes": version.bytes,
+            "points": version.points,
         })).collect::<Vec<_>>(),
+        "packs_unknown": vault.packs_unknown,
+        "points_unsure": vault.points_unsure,
         "destroyed": vault.destroyed.iter().map(destroyed).collect::<Vec<_>>(),
     })
 }
@@ -94,16 +101,21 @@ fn opens_all(bundle: &v1::BundleStatus, vaults: &[v1::VaultKeysStatus]) -> bool 
 }
 
 fn text(found: &v1::ListKeysResponse) -> String {
-    let mut keys = Table::new(["vault", ">version", "custody", "made", "seals", ">wrap", "kek"]);
+    let mut keys = Table::new([
+        "vault", ">version", "custody", "made", "state", ">packs", ">bytes", ">points", ">wrap",
+        "kek",
+    ]);
     for vault in &found.vaults {
         for version in &vault.versions {
-            let seals = if version.retired_ns.is_none() { "new sessions" } else { "nothing new" };
             keys.row([
                 vault.name.clone(),
                 version.version.to_string(),
                 vault.custody.clone(),
                 time(version.made_ns),
-                seals.to_owned(),
+                version.state.replace('_', " "),
+                version.packs.to_string(),
+                figures::size(version.bytes),
+                version.points.map(|points| points.to_string()).unwrap_or_default(),
                 version.kek_version.to_string(),
                 short(&version.kek_id),
             ]);

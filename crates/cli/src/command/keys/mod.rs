@@ -5,10 +5,12 @@
 //! A bundle counts when it opens what was backed up, by itself. In operator custody only one that
 //! was made with the operator's key does.
 
+mod close;
 mod destroy;
 mod export;
 mod import;
 mod list;
+mod loss;
 mod rewrap;
 mod rotate;
 
@@ -45,6 +47,9 @@ enum Verb {
     /// Give a vault's keys a new version, which seals all new sessions
     #[command(after_help = EXAMPLES)]
     Rotate(rotate::Arguments),
+    /// Close a version of a vault's keys: nothing new comes to rely on it
+    #[command(after_help = EXAMPLES)]
+    Close(close::Arguments),
     /// Wrap every key of the cluster under another KEK
     #[command(after_help = EXAMPLES)]
     Rewrap(rewrap::Arguments),
@@ -79,6 +84,7 @@ enum Verb {
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
     match arguments.verb {
         Verb::List => list::list(demand).await?,
+        Verb::Close(arguments) => close::close(arguments, demand).await?,
         Verb::Destroy(arguments) => destroy::destroy(arguments, demand).await?,
         Verb::Rewrap(arguments) => rewrap::rewrap(arguments, demand).await?,
         Verb::Rotate(arguments) => rotate::rotate(arguments, demand).await?,
@@ -189,6 +195,8 @@ Examples:
   holdfast keys rotate main
   holdfast keys rewrap --to file:/etc/holdfast/kek-2
   holdfast keys rewrap --to 'transit:https://bao:8200/transit/kek?token=file:/run/t' --new-version
+  holdfast keys close --vault main 1 --yes
+  holdfast keys destroy --vault main 1 --dry-run
   holdfast keys destroy 1 --vault main
   holdfast keys destroy 1 --vault main --approve 5e0c
   holdfast keys destroy --withdraw 5e0c

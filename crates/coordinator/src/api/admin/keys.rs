@@ -1,10 +1,10 @@
 //! Keys, as people see them: versions, KEKs, bundles; and the calls that make new ones.
 
-use super::destroy;
+use super::{destroy, shredding::state_of};
 use crate::{
     house::House,
     keys::{
-        change,
+        change, loss,
         rotate::{self, OperatorsVersion},
     },
 };
@@ -18,16 +18,20 @@ use holdfast_ledger::{
     row::{BundleRow, Custody, KekRow, VaultRow},
 };
 use holdfast_wire::{parse, v1};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) async fn list(house: &House) -> Result<v1::ListKeysResponse> {
+pub(super) async fn list(house: &Arc<House>) -> Result<v1::ListKeysResponse> {
     house.ledger.catch_up().await?;
     let query = house.ledger.query();
     let vaults = query.vaults()?;
     let mut bundles = query.bundles()?;
     bundles.sort_by_key(|row| core::cmp::Reverse(row.exported));
+    let mut shown = Vec::with_capacity(vaults.len());
+    for row in &vaults {
+        shown.push(with_needs(house, row, vault(house, row)?).await?);
+    }
     Ok(v1::ListKeysResponse {
-        vaults: vaults.iter().map(|row| vault(house, row)).collect::<Result<_>>()?,
+        vaults: shown,
         keks: keks(house)?,
         bundles: bundles.iter().map(bundle).collect(),
         now_ns: house.ledger.now().as_nanos(),
@@ -40,7 +44,9 @@ fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
     let made = crate::keys::made(&house.ledger.query(), row)?;
     let mut versions = Vec::with_capacity(older.len() + 1);
     for row in &older {
-        versions.push(version(&row.key_object, row.made.as_nanos(), Some(row.retired.as_nanos()))?);
+        let shown = version(&row.key_object, row.made.as_nanos(), Some(row.retired.as_nanos()))?;
+        let closed_ns = row.closed.map(|closed| closed.as_nanos());
+        versions.push(v1::KeyVersionStatus { closed_ns, ..shown });
     }
     versions.push(version(&row.key_object, made.as_nanos(), None)?);
     Ok(v1::VaultKeysStatus {
@@ -49,7 +55,36 @@ fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
         custody: custody(row).to_owned(),
         versions,
         destroyed: destroy::destroyed(house, row)?,
+        packs_unknown: 0,
+        points_unsure: 0,
     })
+}
+
+/// What each version is needed for. That takes reading what every point needs, unless all of them
+/// can only need the one that there is.
+async fn with_needs(
+    house: &Arc<House>,
+    row: &VaultRow,
+    mut shown: v1::VaultKeysStatus,
+) -> Result<v1::VaultKeysStatus> {
+    let needs = loss::needs(house, &row.id).await?;
+    let counted = match (shown.versions.len() > 1, house.vault(&row.id)) {
+        (true, Ok(vault)) => loss::points_by_version(house, &vault, &needs).await.ok(),
+        _ => None,
+    };
+    for version in &mut shown.versions {
+        let of_version = needs.of_version(version.version);
+        (version.packs, version.bytes) = (of_version.packs, of_version.bytes);
+        let is_closed = version.closed_ns.is_some();
+        version.state = state_of(row.key_version, version.version, is_closed).to_owned();
+        let count = |(points, _): &(BTreeMap<u32, u64>, u64)| {
+            points.get(&version.version).copied().unwrap_or(0)
+        };
+        version.points = counted.as_ref().map(count);
+    }
+    shown.packs_unknown = needs.unknown.packs;
+    shown.points_unsure = counted.map_or(0, |(_, unsure)| unsure);
+    Ok(shown)
 }
 
 fn version(object: &[u8], made_ns: i64, retired_ns: Option<i64>) -> Result<v1::KeyVersionStatus> {
@@ -62,6 +97,11 @@ fn version(object: &[u8], made_ns: i64, retired_ns: Option<i64>) -> Result<v1::K
         kek_version: object.kek_version(),
         kek_id: id(object.kek()),
         operator_kek_id: object.operator_kek().map(id),
+        state: String::new(),
+        closed_ns: None,
+        packs: 0,
+        bytes: 0,
+        points: None,
     })
 }
 

@@ -16,6 +16,7 @@ mod region;
 mod resources;
 mod retention;
 mod runs;
+mod shredding;
 mod status;
 
 pub(crate) use cluster::{next_leader, overview, transfer};
@@ -156,6 +157,21 @@ impl Admin for AdminService {
     ) -> Answer<v1::WithdrawDestroyResponse> {
         let actor = caller(&request).actor();
         answer(destroy::withdraw(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn close_keys(
+        &self,
+        request: Request<v1::CloseKeysRequest>,
+    ) -> Answer<v1::CloseKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(shredding::close(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn plan_key_destruction(
+        &self,
+        request: Request<v1::PlanKeyDestructionRequest>,
+    ) -> Answer<v1::PlanKeyDestructionResponse> {
+        answer(shredding::plan(&self.house, request.get_ref()).await)
     }
 
     async fn disable_location(

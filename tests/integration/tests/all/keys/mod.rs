@@ -2,6 +2,7 @@
 //! both custodies, and a coordinator whose KEK is lost.
 
 mod changing;
+mod closing;
 mod destroying;
 mod losing;
 mod rotating;

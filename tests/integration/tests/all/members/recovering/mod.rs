@@ -1,5 +1,6 @@
 //! All coordinators are lost, and the cluster comes back from a location and a key.
 
+mod closing;
 mod damage;
 mod keys;
 mod kills;

@@ -100,7 +100,7 @@ fn a_point_from_elsewhere_is_compared_too_and_brings_nothing_that_is_closed() {
     let mut story = story();
     let at = closed(&mut story, 1);
     let with = |sealed_to: Option<Vec<u32>>, keys_at| {
-        let mut import = ImportPoint { keys_at, ..import(1, 3, 500) };
+        let mut import = ImportPoint { keys_at, ..import(1, 3, 0) };
         import.packs[0].sealed_to = sealed_to;
         import
     };

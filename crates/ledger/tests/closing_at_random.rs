@@ -25,7 +25,7 @@ use story::{
 
 type Packs = BTreeSet<u8>;
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 60;
 const STEPS: usize = 250;
 const AGENTS: u8 = 3;
 const VERSIONS_MAX: u32 = 6;

@@ -41,17 +41,6 @@ pub(crate) struct Loss {
     pub(crate) holds: Vec<HoldRow>,
 }
 
-impl Loss {
-    /// Nobody who destroys the version would be surprised.
-    pub(crate) fn is_known(&self) -> bool {
-        self.packs_unknown == 0 && self.points_unsure.is_empty()
-    }
-
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.is_known() && self.points.is_empty() && self.packs == 0
-    }
-}
-
 /// Of a version that another one followed.
 pub(crate) async fn what_is_lost(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> {
     house.ledger.catch_up().await?;

@@ -39,7 +39,7 @@ fn what_only_a_closed_version_opens_is_sent_again_and_nothing_new_needs_it() {
     assert_eq!(house.close("7").code, 3, "there is none");
     house.cluster.run(&["keys", "rotate", "main"]).ok();
     let second = house.back_up();
-    assert_eq!(second["bytes_stored"], json!(0), "what is there is found: {second}");
+    assert_eq!(second["chunks_new"], json!(0), "what is there is found: {second}");
     let second = second["point"].as_str().unwrap().to_owned();
 
     assert_eq!(house.cluster.run(&["keys", "close", "--vault", "main", "1"]).code, 4, "unasked");
@@ -49,10 +49,10 @@ fn what_only_a_closed_version_opens_is_sent_again_and_nothing_new_needs_it() {
     assert_eq!((&again["was_closed"], &again["closed"]), (&json!(true), &closed["closed"]));
 
     let third = house.back_up();
-    assert!(third["bytes_stored"].as_u64().unwrap() > 4_000_000, "all is sent again: {third}");
+    assert!(third["bytes_new"].as_u64().unwrap() > 4_000_000, "all is sent again: {third}");
     let third = third["point"].as_str().unwrap().to_owned();
     let fourth = house.back_up();
-    assert_eq!(fourth["bytes_stored"], json!(0), "and once only: {fourth}");
+    assert_eq!(fourth["chunks_new"], json!(0), "and once only: {fourth}");
     for (number, point) in [&first, &second, &third].into_iter().enumerate() {
         house.assert_online(&format!("back-{number}"), point);
     }

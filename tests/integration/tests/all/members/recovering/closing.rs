@@ -28,7 +28,7 @@ fn with_an_orphan() -> (Lost, String) {
     let (location, before) = (cluster.scratch.join("location"), cluster.scratch.join("before"));
     copy(&location, &before);
     let second = backup(&cluster, &source, "host");
-    assert_eq!(second["bytes_stored"], json!(0), "{second}");
+    assert_eq!(second["chunks_new"], json!(0), "{second}");
     let second = second["point"].as_str().unwrap().to_owned();
     drop(agent);
     let lost = Lost::of(cluster);

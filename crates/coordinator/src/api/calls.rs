@@ -84,8 +84,9 @@ pub(crate) struct Counted {
 
 impl Counted {
     /// For as long as the call lasts, its connection is spared.
-    pub(crate) fn sparing(self, spared: Option<Spared>) -> Self {
-        Self { spared, ..self }
+    pub(crate) fn sparing(mut self, spared: Option<Spared>) -> Self {
+        self.spared = spared;
+        self
     }
 
     /// The answer, which the call lasts as long as.

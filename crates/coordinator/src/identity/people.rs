@@ -134,13 +134,26 @@ fn close_shut_out(house: &House) {
         |peer: &PeerCertificate| matches!(peer.identity.kind, IdentityKind::Operator(_));
     let gone = house.connections.peers(is_operator);
     for peer in gone.iter().filter(|peer| is_shut_out(house, peer)) {
+        let parts = parts_himself(house, peer);
         let closed = house.connections.close_among(|other, remote| {
-            other.fingerprint == peer.fingerprint && !house.parting.is_spared(remote)
+            let is_spared = parts && house.parting.is_spared(remote);
+            other.fingerprint == peer.fingerprint && !is_spared
         });
         if closed > 0 {
             tracing::info!(who = %peer.identity, closed, "connections of a former operator closed");
         }
     }
+}
+
+/// Whoever was shut out by somebody else waits for no answer that is worth a connection.
+fn parts_himself(house: &House, peer: &PeerCertificate) -> bool {
+    let IdentityKind::Operator(name) = &peer.identity.kind else { return false };
+    let row = house.ledger.query().operator(name).ok().flatten();
+    row.is_some_and(|row| was_by_himself(&row))
+}
+
+fn was_by_himself(row: &OperatorRow) -> bool {
+    row.revoked && row.revoked_by.as_ref() == Some(&row.name)
 }
 
 /// Connections on which somebody waits to hear that he shut himself out.
@@ -184,6 +197,16 @@ impl Drop for Spared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_shut_out_by_another_is_not_spared_for_trying_it_himself() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let stands = OperatorRow::founding(name("ben"), 1, Default::default());
+        let revoked =
+            |by: &str| OperatorRow { revoked: true, revoked_by: Some(name(by)), ..stands.clone() };
+        assert!(was_by_himself(&revoked("ben")));
+        assert!(!was_by_himself(&revoked("ada")) && !was_by_himself(&stands));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_an_answer_is_spared_until_it_has_gone_out_and_not_for_ever() {

@@ -22,16 +22,16 @@ pub(super) struct Arguments {
     #[arg(long, required_unless_present = "withdraw")]
     vault: Option<Name>,
     /// Say what would be lost, and change nothing
-    #[arg(long, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
+    #[arg(long, required = true, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
     dry_run: bool,
     /// How many points are lost with it, exactly as many as --dry-run names
-    #[arg(long, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
+    #[arg(long, hide = true, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
     lose_points: Option<u64>,
     /// Agree to what somebody else asked for, by the id of the request
-    #[arg(long, value_name = "ID", conflicts_with = "withdraw")]
+    #[arg(long, hide = true, value_name = "ID", conflicts_with = "withdraw")]
     approve: Option<String>,
     /// Take a request back, or say no to one
-    #[arg(long, value_name = "ID", conflicts_with_all = ["version", "vault"])]
+    #[arg(long, hide = true, value_name = "ID", conflicts_with_all = ["version", "vault"])]
     withdraw: Option<String>,
 }
 

@@ -3,7 +3,6 @@
 
 mod changing;
 mod closing;
-mod destroying;
 mod losing;
 mod rotating;
 mod traces;

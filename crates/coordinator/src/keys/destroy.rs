@@ -64,7 +64,7 @@ fn insist_on_number(asked: &Asked, points: &[PointId]) -> Result<()> {
 async fn lost_points(house: &Arc<House>, row: &VaultRow, version: u32) -> Result<Vec<PointId>> {
     let vault = house.vault(&row.id)?;
     let loss = what_is_lost(house, &vault, version).await?;
-    if !loss.is_known() {
+    if loss.packs_unknown > 0 || !loss.points_unsure.is_empty() {
         let (packs, points) = (loss.packs_unknown, loss.points_unsure.len());
         let message = format!(
             "of {packs} packs and {points} points nobody knows yet whether they need version \

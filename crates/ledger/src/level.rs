@@ -22,7 +22,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 8;
+pub const LEVEL: u32 = 9;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -80,6 +80,7 @@ const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
     (7, 85..=86),
     (6, 87..=99),
     (8, 100..=119),
+    (9, 120..=139),
 ];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;

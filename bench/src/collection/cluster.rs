@@ -120,12 +120,12 @@ impl Stage<'_> {
         Ok(round)
     }
 
-    /// The backup that is alone comes first: a round that was not there cannot be in its way.
+    /// The backup that is alone comes first: a round that was not there cannot be in its way. Both
+    /// find their trees, and everything else, on the disk alone.
     fn pair(&mut self, turn: u64) -> Result<Pair> {
+        let (first, second) = (self.other_tree()?, self.other_tree()?);
         self.set(turn)?;
-        let alone = self.other_tree()?;
-        let alone = self.house.back_up(&alone)?;
-        let tree = self.other_tree()?;
+        let alone = self.house.back_up(&first)?;
         self.start_anew()?;
         let (beside, seconds) = std::thread::scope(|scope| {
             let house = &self.house;
@@ -133,7 +133,7 @@ impl Stage<'_> {
                 let clock = SystemClock::start();
                 house.line(COLLECT, &[]).output().map(|_| clock.elapsed().as_secs_f64())
             });
-            let beside = house.back_up(&tree);
+            let beside = house.back_up(&second);
             let round = round.join().unwrap_or_else(|_| {
                 Err(Error::new(Code::RunCancelled, "whoever waited for the round is gone"))
             });

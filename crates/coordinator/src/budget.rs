@@ -76,6 +76,12 @@ impl Budget {
         let bytes = self.free.clone().try_acquire_many_owned(kib).ok()?;
         Some(Share { bytes })
     }
+
+    /// Takes a share that nobody will miss: half of all stays free. For what is only fetched early.
+    pub(crate) fn spare(&self, bytes: usize) -> Option<Share> {
+        let left = self.free.available_permits().checked_sub(in_kib(bytes) as usize)?;
+        if left < self.kib as usize / 2 { None } else { self.try_reserve(bytes) }
+    }
 }
 
 impl Share {
@@ -108,6 +114,19 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         drop(share);
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_only_fetched_early_leaves_half_to_others() {
+        let budget = Budget::new(10 * limits::KIB);
+        let first = budget.spare(3 * limits::KIB).unwrap();
+        assert!(budget.spare(3 * limits::KIB).is_none());
+        let second = budget.spare(2 * limits::KIB).unwrap();
+        assert!(budget.spare(1).is_none());
+        drop(first);
+        assert!(budget.spare(usize::MAX).is_none());
+        let _third = budget.spare(3 * limits::KIB).unwrap();
+        drop(second);
     }
 
     #[tokio::test(start_paused = true)]

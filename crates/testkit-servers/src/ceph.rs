@@ -8,6 +8,8 @@ use std::{process::Command, sync::OnceLock};
 
 const KEY: &str = "CEPHKEY";
 const SECRET: &str = "CEPHSECRET";
+/// The one key with which it encrypts what is to be encrypted with a key (`sse=kms`).
+pub const CEPH_KMS_KEY: &str = "ours";
 
 #[derive(Debug)]
 pub struct Ceph {
@@ -27,7 +29,7 @@ impl Ceph {
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("ceph.sh"), "ceph.sh"]);
         command.args([monitor, gateway].map(|address| address.port().to_string()));
-        command.args([KEY, SECRET]);
+        command.args([KEY, SECRET, CEPH_KMS_KEY]);
         let server = Server::start(&mut command, directory).answering(gateway);
         Self { endpoint: format!("http://{gateway}"), server }
     }

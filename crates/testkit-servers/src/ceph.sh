@@ -1,7 +1,7 @@
 # One monitor, one manager, one disk in memory and a gateway that speaks S3, all on loopback, in the foreground.
-# Usage: ceph.sh MONITOR_PORT GATEWAY_PORT KEY SECRET    (in a directory of its own)
+# Usage: ceph.sh MONITOR_PORT GATEWAY_PORT KEY SECRET KMS_KEY    (in a directory of its own)
 set -eu
-monitor=$1 gateway=$2 key=$3 secret=$4
+monitor=$1 gateway=$2 key=$3 secret=$4 kms=$5
 mkdir -p mon mgr osd gateway run log
 fsid=$(cat /proc/sys/kernel/random/uuid)
 cat >ceph.conf <<END
@@ -36,8 +36,10 @@ osd objectstore = memstore
 memstore device bytes = 4294967296
 [client.rgw.a]
 rgw data = $PWD/gateway
-rgw frontends = beast endpoint=127.0.0.1:$gateway
+rgw frontends = beast endpoint=127.0.0.1:$gateway tcp_nodelay=1
 rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = $kms=$(head -c 32 /dev/urandom | base64 -w 0)
 END
 ceph-authtool -C keyring --gen-key -n client.admin \
   --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'

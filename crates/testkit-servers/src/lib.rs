@@ -30,7 +30,7 @@ mod tools;
 
 pub use azurite::{ACCOUNT as AZURE_ACCOUNT, Azurite, BlobContainer, KEY as AZURE_KEY};
 pub use buckets::Bucket;
-pub use ceph::Ceph;
+pub use ceph::{CEPH_KMS_KEY, Ceph};
 pub use gcs::{FakeGcs, GcsBucket};
 pub use kms::Kms;
 pub use ministack::Ministack;

@@ -2,9 +2,16 @@
 //!
 //! A chunk is given only when the point's reach has its number, from any required location that
 //! still has it. Its key goes out under the secret of the grant, which only the caller can open.
+//!
+//! ```text
+//!   location ─▶ piece 1 ─▶ caller
+//!                piece 2 is read while piece 1 goes out, as long as half of the memory for
+//!                transfers is left to others
+//! ```
 
 use super::ReadSession;
 use crate::{
+    budget::Share,
     house::{House, Vault},
     reading::reader::Reader,
 };
@@ -82,14 +89,32 @@ impl House {
         out: &Reader,
     ) -> Result<()> {
         found.sort_unstable_by_key(|sought| (sought.place.pack, sought.place.offset));
-        for span in spans(&found) {
+        let mut spans = spans(&found);
+        let mut next = spans.next();
+        let mut early: Option<(Share, Vec<Given>)> = None;
+        while let Some(span) = next {
             self.insist_on_standing(session)?;
-            let bytes = usize::try_from(span_bytes(span)).unwrap_or(0);
-            let share = Some(self.outgoing.reserve(bytes).await?);
-            let chunks = self.read_span(vault, session, kind, span, copy).await?;
+            let (share, chunks) = match early.take() {
+                Some(early) => early,
+                None => {
+                    let share = self.outgoing.reserve(span_bytes(span)).await?;
+                    (share, self.read_span(vault, session, kind, span, copy).await?)
+                }
+            };
             let read: Vec<bool> = chunks.iter().map(|given| given.chunk.is_ok()).collect();
-            out.give(chunks, share).await?;
+            next = spans.next();
+            // A location may be far away: the next piece comes while this one goes.
+            let ahead = async {
+                let (ahead, share) = next.and_then(|ahead| {
+                    Some((ahead, self.outgoing.spare(span_bytes(ahead))?))
+                })?;
+                let chunks = self.read_span(vault, session, kind, ahead, copy).await;
+                Some(chunks.map(|chunks| (share, chunks)))
+            };
+            let (given, ahead) = tokio::join!(out.give(chunks, Some(share)), ahead);
+            given?;
             session.note(span.iter().map(|sought| &sought.numbers[..]).zip(read));
+            early = ahead.transpose()?;
         }
         Ok(())
     }
@@ -143,12 +168,15 @@ impl House {
             // Another copy is asked for because something was wrong: its header is read anew.
             let known = session.known_capsules(&first.place.pack).filter(|_| copy + nth == 0);
             let read = async {
-                let capsules = match known {
-                    Some(capsules) => capsules,
-                    None => self.capsules(vault, &first.place, (&name, base), &store).await?,
-                };
-                let range = base + from..base + from + span_bytes(span);
-                Ok((capsules, store.get_range(&name, range).await?))
+                let range = base + from..base + from + span_bytes(span) as u64;
+                let bytes = store.get_range(&name, range);
+                match known {
+                    Some(capsules) => Ok((capsules, bytes.await?)),
+                    None => {
+                        let capsules = self.capsules(vault, &first.place, (&name, base), &store);
+                        tokio::try_join!(capsules, bytes)
+                    }
+                }
             };
             match read.await {
                 Ok((capsules, bytes)) => {
@@ -326,11 +354,12 @@ fn end_of(sought: &Sought) -> u64 {
     u64::from(sought.place.offset) + u64::from(sought.place.length)
 }
 
-fn span_bytes(span: &[Sought]) -> u64 {
-    match (span.first(), span.last()) {
+fn span_bytes(span: &[Sought]) -> usize {
+    let bytes = match (span.first(), span.last()) {
         (Some(first), Some(last)) => end_of(last) - u64::from(first.place.offset),
         _ => 0,
-    }
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Cuts sorted chunks where the pack changes, a gap is wide or a piece grows large.

@@ -7,7 +7,7 @@ use holdfast_storage::{
     Keeps, Locking, ObjectStore, S3Store,
     conformance::{Acks, uphold},
 };
-use holdfast_testkit_servers::{Bucket, Ceph, Ministack, Moto, S3sFs};
+use holdfast_testkit_servers::{Bucket, CEPH_KMS_KEY, Ceph, Ministack, Moto, S3sFs};
 use std::sync::Arc;
 
 /// A location in a bucket, with its keys in a profile as people have them.
@@ -181,6 +181,31 @@ async fn objects_are_stored_as_the_url_says() {
     let stored = bucket.head("cold/vault");
     assert!(stored.contains(r#""class": "STANDARD_IA""#), "{stored}");
     assert!(stored.contains(r#""sse": "AES256""#), "{stored}");
+}
+
+/// Ceph really encrypts with the key that it has: the whole suite, and what it says of an object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_ceph_that_encrypts_with_a_key_conforms() {
+    let bucket = Ceph::shared().bucket("encrypts");
+    let options = format!("&sse=kms&kms_key={CEPH_KMS_KEY}");
+    uphold(store(&bucket, "/vault", &options), Acks::Exact).await.unwrap();
+    let store = store(&bucket, "/sealed", &options);
+    let name = "vault".parse().unwrap();
+    store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+    let stored = bucket.head("sealed/vault");
+    let due = format!(r#""sse": "aws:kms", "kms": "{CEPH_KMS_KEY}""#);
+    assert!(stored.contains(&due), "{stored}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_bucket_has_not_is_told() {
+    let bucket = Ceph::shared().bucket("keyless");
+    let store = store(&bucket, "/vault", "&sse=kms&kms_key=gone");
+    let name = "vault".parse().unwrap();
+    let refused = store.put_new(&name, Bytes::from_static(b"v")).await.unwrap_err();
+    assert_eq!(refused.code, Code::LocationRequestRefused, "{refused:?}");
+    assert!(refused.advice().contains("kms_key"), "{refused:?}");
+    assert_eq!(bucket.keys(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

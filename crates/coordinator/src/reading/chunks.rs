@@ -105,9 +105,8 @@ impl House {
             next = spans.next();
             // A location may be far away: the next piece comes while this one goes.
             let ahead = async {
-                let (ahead, share) = next.and_then(|ahead| {
-                    Some((ahead, self.outgoing.spare(span_bytes(ahead))?))
-                })?;
+                let (ahead, share) =
+                    next.and_then(|ahead| Some((ahead, self.outgoing.spare(span_bytes(ahead))?)))?;
                 let chunks = self.read_span(vault, session, kind, ahead, copy).await;
                 Some(chunks.map(|chunks| (share, chunks)))
             };

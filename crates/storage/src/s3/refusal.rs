@@ -58,6 +58,8 @@ where
     };
     let new = |code: Code| Error::new(code, what).cause(short(&said));
     match (error.code().unwrap_or_default(), status) {
+        (code, 400 | 403) if is_of_the_key(code, &said) => new(Code::LocationRequestRefused)
+            .next("let kms_key name a key that is there, enabled, and allowed to the coordinators"),
         ("NoSuchBucket", _) => new(Code::LocationBucketMissing),
         (
             "InvalidAccessKeyId"
@@ -83,6 +85,7 @@ where
             new(Code::LocationFull)
         }
         // What was torn on the way is sent again.
+        ("KMS.ThrottlingException", _) => new(Code::LocationIoFailed),
         ("XAmzContentSHA256Mismatch" | "BadDigest" | "IncompleteBody" | "RequestTimeout", _) => {
             new(Code::LocationIoFailed)
         }
@@ -93,6 +96,13 @@ where
         (_, ..=300 | 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
         _ => new(Code::LocationRequestRefused),
     }
+}
+
+/// It was about the key that the server encrypts with (`sse=kms`). Ceph tells that under the name of
+/// another trouble.
+fn is_of_the_key(code: &str, said: &str) -> bool {
+    let will_do_later = code == "KMS.ThrottlingException";
+    (code.starts_with("KMS.") && !will_do_later) || said.contains("kms-keyid")
 }
 
 fn short(said: &str) -> String {

@@ -5,8 +5,9 @@
 
 use super::row;
 use crate::Role;
-use holdfast_common::{Name, Timestamp};
+use holdfast_common::{Name, Timestamp, limits};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
@@ -80,6 +81,13 @@ impl OperatorRow {
     /// Whether the cluster can be run by it alone, beyond doubt.
     pub fn is_able(&self, now: Timestamp) -> bool {
         !self.revoked && self.role == Role::Admin && now <= self.not_after
+    }
+
+    /// Whether it will be able for a while, whoever is ill or on a journey: one that nobody issued
+    /// is renewed by its coordinator.
+    pub fn stays(&self, now: Timestamp) -> bool {
+        let soon = now.plus(Duration::from_secs(limits::OPERATOR_ENDING_SECS));
+        self.is_able(if self.since.is_none() { now } else { soon })
     }
 
     /// Whether a certificate of this name is of whoever has the name now. One that nobody issued is

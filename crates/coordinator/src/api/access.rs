@@ -376,7 +376,7 @@ fn insist_on_operator(name: &Name, row: Option<OperatorRow>, peer: &PeerCertific
         Some(row) if row.revoked => {
             Err(Error::new(Code::OperatorRevoked, format!("the operator `{name}` was revoked")))
         }
-        Some(row) if !row.admits(peer.serial, &peer.public_key) => {
+        Some(row) if !row.is_shown(peer.serial, &peer.public_key, peer.not_after) => {
             denied(format!("this certificate of `{name}` was replaced"))
         }
         Some(row) if row.role == Role::Admin => Ok(()),
@@ -526,18 +526,19 @@ mod tests {
             serial_before: Some(4),
             ..OperatorRow::founding(name.clone(), 5, Timestamp::ZERO)
         };
-        let peer = |serial, public_key| PeerCertificate {
-            identity: Identity::operator(ClusterId::from_bytes([1; 16]), name.clone()),
-            serial,
-            not_before: Timestamp::ZERO,
-            not_after: Timestamp::ZERO,
-            public_key,
-            fingerprint: Fingerprint::of(b"ben"),
-        };
-        let say = |row: Option<&OperatorRow>, serial, key| {
-            let said = insist_on_operator(&name, row.cloned(), &peer(serial, key));
+        let until = |row: Option<&OperatorRow>, serial, public_key, not_after| {
+            let peer = PeerCertificate {
+                identity: Identity::operator(ClusterId::from_bytes([1; 16]), name.clone()),
+                serial,
+                not_before: Timestamp::ZERO,
+                not_after,
+                public_key,
+                fingerprint: Fingerprint::of(b"ben"),
+            };
+            let said = insist_on_operator(&name, row.cloned(), &peer);
             said.map_err(|error| error.code)
         };
+        let say = |row, serial, key| until(row, serial, key, Timestamp::ZERO);
         assert_eq!(say(Some(&row), 5, mine), Ok(()));
         assert_eq!(say(Some(&row), 4, mine), Ok(()), "the new one may not have reached him");
         for (serial, key) in [(3, mine), (5, other), (4, other)] {
@@ -546,6 +547,13 @@ mod tests {
         assert_eq!(say(None, 5, mine), Err(Code::AuthDenied));
         let revoked = OperatorRow { revoked: true, ..row.clone() };
         assert_eq!(say(Some(&revoked), 5, mine), Err(Code::OperatorRevoked));
+        // Renewed where this member heard nothing of it.
+        let later = Timestamp::from_nanos(1);
+        assert_eq!(until(Some(&row), 6, mine, later), Ok(()));
+        assert_eq!(until(Some(&row), 6, other, later), Err(Code::AuthDenied));
+        assert_eq!(until(Some(&revoked), 6, mine, later), Err(Code::OperatorRevoked));
+        let of_before = OperatorRow { public_key: None, ..row.clone() };
+        assert_eq!(until(Some(&of_before), 6, mine, later), Err(Code::AuthDenied));
         let agent = OperatorRow { role: Role::Agent, ..row };
         assert_eq!(say(Some(&agent), 5, mine), Err(Code::AuthDenied));
     }

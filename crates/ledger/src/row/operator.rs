@@ -97,4 +97,11 @@ impl OperatorRow {
         let is_serial = serial == self.serial || Some(serial) == self.serial_before;
         is_key && (is_serial || self.since.is_none())
     }
+
+    /// The same at a member's door, where a ledger may lack a renewal that another side agreed to:
+    /// one for the known key that ends later is newer than what is known. A key is one person's.
+    pub fn is_shown(&self, serial: u64, key: &[u8; 32], not_after: Timestamp) -> bool {
+        let is_newer = self.public_key == Some(*key) && self.not_after < not_after;
+        is_newer || self.admits(serial, key)
+    }
 }

@@ -65,7 +65,9 @@ pub(super) async fn revoke(
     let name = parse::name(&request.name)?;
     tracing::warn!(%actor, operator = %name, "an operator is shut out");
     let row = people::revoke(house, actor, name).await?;
-    Ok(v1::RevokeOperatorResponse { operator: Some(rendered(&row, house.ledger.now())) })
+    let (rows, now) = (house.ledger.query().operators()?, house.ledger.now());
+    let left = people::let_in_by(&rows, &row, now).map(|row| rendered(row, now));
+    Ok(v1::RevokeOperatorResponse { left: left.collect(), operator: Some(rendered(&row, now)) })
 }
 
 fn authority(house: &House) -> Result<Bytes> {

@@ -172,20 +172,21 @@ impl Ledger {
         }
     }
 
-    /// Whether this member is of a side that can agree to something. Nobody may lead for a moment,
-    /// after a start or while somebody is elected: that is waited for.
+    /// Whether this member is of a side that can agree to something.
     pub(crate) async fn is_led(&self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        tokio::time::timeout(PATIENCE, self.heard_index()).await.is_ok_and(|index| index.is_some())
+    }
+
+    /// The index as soon as somebody leads and says so, which takes a moment after a start or while
+    /// somebody is elected; whoever asks bounds it. None in an epoch that is over.
+    pub(crate) async fn heard_index(&self) -> Option<u64> {
         while self.peers.insist_on_epoch().is_ok() && !self.has_stopped() {
-            if let Ok(Ok(_)) = tokio::time::timeout(ATTEMPT, self.leaders_index()).await {
-                return true;
-            }
-            if Instant::now() + PAUSE_MAX > deadline {
-                return false;
+            if let Ok(Ok(index)) = tokio::time::timeout(ATTEMPT, self.leaders_index()).await {
+                return Some(index);
             }
             tokio::time::sleep(PAUSE_MAX).await;
         }
-        false
+        None
     }
 
     pub(crate) async fn applied_at_least(&self, index: u64) -> Result<()> {

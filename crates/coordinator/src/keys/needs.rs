@@ -158,9 +158,15 @@ fn given_up_at(query: Query<'_>, vault: &VaultId) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, pack};
+    use crate::crowd::{Crowd, VAULT, pack, round};
     use holdfast_common::Timestamp;
-    use holdfast_ledger::row::{KeyVersionRow, TakenRun};
+    use holdfast_ledger::{
+        Batch, MemoryKv, StateKv, Table,
+        kv::KeyValue,
+        row::{CollectionRow, KeyVersionRow, Stage, TakenRun},
+        tables::full_key,
+    };
+    use std::sync::Mutex;
 
     fn row(id: u8, sealed_to: Option<&[u32]>) -> PackRow {
         let base = u64::from(id) * 10;
@@ -219,6 +225,60 @@ mod tests {
             assert_eq!(needs.versions_of(&reach(&[12, 13])), [1]);
             assert!(needs.versions_of(&reach(&[10, 14])).is_empty(), "nobody needs these");
         });
+    }
+
+    /// Rows one by one; behind the first pack that is read, others are written.
+    struct Moving {
+        kv: MemoryKv,
+        then: Mutex<Option<Batch>>,
+    }
+
+    impl StateKv for Moving {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.kv.read(key)
+        }
+
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+            let is_of_packs = prefix.starts_with(&full_key(Table::Pack, &[]));
+            let rows = self.kv.scan(prefix, after, if is_of_packs { 1 } else { limit })?;
+            let then = self.then.lock().unwrap().take_if(|_| is_of_packs);
+            then.map_or(Ok(()), |batch| self.kv.write(batch))?;
+            Ok(rows)
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            self.kv.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_packed_anew_while_it_is_looked_for_is_shut_all_the_same() {
+        let taken = Some(vec![TakenRun { number: 20, slot: 0, count: 10 }]);
+        let into = Some(PackId::from_bytes([1; 32]));
+        let made = PackRow { state: PackState::Intended, ..row(1, Some(&[1])) };
+        let mut before = crowd(&[made.clone(), row(2, Some(&[1]))]);
+        before.put(&KeyVersionRow {
+            vault: VAULT,
+            version: 1,
+            key_object: Vec::new().into(),
+            made: Timestamp::ZERO,
+            retired: Timestamp::ZERO,
+            closed: Some(Timestamp::ZERO),
+            closed_at: Some(7),
+        });
+        let mut after = crowd(&[
+            PackRow { state: PackState::Stored, taken, ..made },
+            PackRow { state: PackState::Doomed, into, ..row(2, Some(&[1])) },
+        ]);
+        after.put(&CollectionRow { doomed_at: 9, ..round(Stage::Marking) });
+        let moving = Moving { kv: before.into_kv(), then: Mutex::new(Some(after.into_batch())) };
+        let shut = shut_numbers(Query::over(&moving), &VAULT).unwrap();
+        assert!(shut.overlaps(&reach(&[20, 29])), "they were in neither pack when it was read");
+        assert!(moving.then.lock().unwrap().is_none());
     }
 
     #[test]

@@ -113,15 +113,25 @@ impl UnknownPacks {
     }
 }
 
-/// The numbers of packs that are out of bounds for what is backed up from now on, as far as anybody
-/// may have had them since. Where packs are packed anew all the while, rather too many.
-pub(crate) fn shut_numbers(query: Query<'_>, vault: &VaultId) -> Result<Reach> {
+/// What is out of bounds for what is backed up from now on.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ShutNumbers {
+    pub(crate) numbers: Reach,
+    /// When something was given up last, as far as it is known here.
+    pub(crate) as_of: Option<u64>,
+    /// Whether some of it is in packs that nobody has looked into.
+    pub(crate) is_guessed: bool,
+}
+
+/// The numbers of packs that are closed, as far as anybody may have had them since. Where packs are
+/// packed anew all the while, rather too many.
+pub(crate) fn shut_numbers(query: Query<'_>, vault: &VaultId) -> Result<ShutNumbers> {
     let answers = |row: &PackRow| row.state != PackState::Doomed;
     for _ in 0..LOOKS_MAX {
         let before = given_up_at(query, vault)?;
         let shut = look_for_shut(query, vault, answers)?;
         if given_up_at(query, vault)? == before {
-            return Ok(shut);
+            return Ok(ShutNumbers { as_of: Some(before), ..shut });
         }
     }
     look_for_shut(query, vault, |row| answers(row) || row.into.is_some())
@@ -131,15 +141,18 @@ fn look_for_shut(
     query: Query<'_>,
     vault: &VaultId,
     answers: impl Fn(&PackRow) -> bool,
-) -> Result<Reach> {
+) -> Result<ShutNumbers> {
     let closed = query.closed_keys(vault)?;
-    let (mut shut, mut after) = (Reach::new(), None);
+    let mut shut = ShutNumbers { numbers: Reach::new(), as_of: None, is_guessed: false };
+    let mut after = None;
     loop {
         let page = query.packs(vault, after.as_ref())?;
         let Some(last) = page.last() else { return Ok(shut) };
         after = Some(last.id);
-        let is_shut = |row: &&PackRow| answers(row) && closed.shuts(row);
-        page.iter().filter(is_shut).try_for_each(|row| add(&mut shut, row))?;
+        for row in page.iter().filter(|row| answers(row) && closed.shuts(row)) {
+            shut.is_guessed |= row.sealed_to.is_none();
+            add(&mut shut.numbers, row)?;
+        }
     }
 }
 
@@ -151,7 +164,7 @@ fn add(numbers: &mut Reach, row: &PackRow) -> Result<()> {
 }
 
 /// Where something was doomed or packed anew last.
-fn given_up_at(query: Query<'_>, vault: &VaultId) -> Result<u64> {
+pub(super) fn given_up_at(query: Query<'_>, vault: &VaultId) -> Result<u64> {
     Ok(query.collection(vault)?.map_or(0, |row| row.doomed_at))
 }
 
@@ -277,6 +290,8 @@ mod tests {
         after.put(&CollectionRow { doomed_at: 9, ..round(Stage::Marking) });
         let moving = Moving { kv: before.into_kv(), then: Mutex::new(Some(after.into_batch())) };
         let shut = shut_numbers(Query::over(&moving), &VAULT).unwrap();
+        assert_eq!((shut.as_of, shut.is_guessed), (Some(9), false));
+        let shut = shut.numbers;
         assert!(shut.overlaps(&reach(&[20, 29])), "they were in neither pack when it was read");
         assert!(moving.then.lock().unwrap().is_none());
     }
@@ -300,8 +315,11 @@ mod tests {
             }
             crowd.ask(|query| shut_numbers(query, &VAULT).unwrap())
         };
-        assert!(shut(false).is_empty());
+        let none = shut(false);
+        assert!(none.numbers.is_empty() && !none.is_guessed);
         let shut = shut(true);
+        assert!(shut.is_guessed, "one of them is not known");
+        let shut = shut.numbers;
         assert_eq!(shut.len(), 30);
         assert!(shut.overlaps(&reach(&[10])) && shut.overlaps(&reach(&[30])));
         assert!(shut.overlaps(&reach(&[49])) && !shut.overlaps(&reach(&[20, 29])));

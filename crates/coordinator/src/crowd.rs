@@ -125,6 +125,16 @@ impl Crowd {
         self.batch.changes.insert(full_key(Table::Meta, &key), Some(id(number).to_vec()));
     }
 
+    /// What was put, for whoever writes it in between.
+    pub(crate) fn into_batch(self) -> Batch {
+        self.batch
+    }
+
+    pub(crate) fn into_kv(self) -> MemoryKv {
+        self.kv.write(self.batch).unwrap();
+        self.kv
+    }
+
     pub(crate) fn ask<T>(self, question: impl FnOnce(Query<'_>) -> T) -> T {
         self.kv.write(self.batch).unwrap();
         question(Query::over(&self.kv))

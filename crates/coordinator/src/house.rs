@@ -2,7 +2,7 @@
 
 use crate::{
     agents::hub::Hub,
-    api::calls::Calls,
+    api::{calls::Calls, heeding::Silence},
     budget::Budget,
     catalog::Catalog,
     cluster::seed::Addresses,
@@ -94,6 +94,8 @@ pub(crate) struct House {
     /// Those that stand at this member's door.
     pub(crate) connections: Connections,
     pub(crate) parting: Parting,
+    /// Since when nobody says what was agreed.
+    pub(crate) silence: Silence,
 }
 
 /// What a member can do because it has the KEK.

@@ -458,5 +458,6 @@ pub(crate) fn house(
         close_agent: Box::new(|_| {}),
         connections: Default::default(),
         parting: Default::default(),
+        silence: Default::default(),
     })
 }

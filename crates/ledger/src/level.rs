@@ -65,6 +65,9 @@ pub const CANCELLED_UNWAITED: u32 = 8;
 /// From which level on it is known to which versions of the keys packs are sealed, and versions are
 /// closed.
 pub const SEALED: u32 = 8;
+/// From which level on somebody stays for a while who can let others in, and the last one is
+/// renewed by the coordinator that he lies beside.
+pub const SOMEBODY_STAYS: u32 = 9;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

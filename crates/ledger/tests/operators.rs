@@ -12,6 +12,7 @@ use holdfast_ledger::{
         CancelRun, ClaimEpoch, CreateToken, IssueOperator, Note, NoteKind, RenewOperator,
         RevokeOperator,
     },
+    level::OPERATORS,
     row::{OperatorRow, TokenRow},
 };
 use proptest::prelude::*;
@@ -124,14 +125,50 @@ fn the_last_one_who_can_let_others_in_is_not_shut_out() {
     story.refused(by("admin"), revoke("admin"), Code::OperatorLast);
     assert!(!story.person("admin").revoked);
     story.done(by("admin"), issue("ben", 2, 7));
-    story.pass(8 * DAY);
-    // He has run out, and helps nobody.
+    // He is about to run out; then he has, and helps nobody.
     story.refused(by("admin"), revoke("admin"), Code::OperatorLast);
-    let eve = IssueOperator { not_after: story.now().plus(7 * DAY), ..issue("eve", 3, 7) };
+    story.pass(8 * DAY);
+    story.refused(by("admin"), revoke("admin"), Code::OperatorLast);
+    let eve = IssueOperator { not_after: story.now().plus(14 * DAY), ..issue("eve", 3, 14) };
     story.done(by("admin"), eve);
+    // Whoever came with the cluster is renewed by it.
+    story.done(by("admin"), revoke("eve"));
+    let mal = IssueOperator { not_after: story.now().plus(14 * DAY), ..issue("mal", 4, 14) };
+    story.done(by("admin"), mal);
     story.done(by("admin"), revoke("admin"));
-    story.refused(by("eve"), revoke("eve"), Code::OperatorLast);
-    story.refused(by("admin"), revoke("eve"), Code::OperatorRevoked);
+    story.refused(by("mal"), revoke("mal"), Code::OperatorLast);
+    story.refused(by("admin"), revoke("mal"), Code::OperatorRevoked);
+}
+
+#[test]
+fn members_of_before_go_by_who_is_able_now() {
+    let mut story = Story::run_by_people_at(OPERATORS);
+    story.done(by("admin"), issue("ben", 2, 7));
+    story.done(by("admin"), revoke("admin"));
+    story.pass(8 * DAY);
+    let renewal = renew(&story, "ben", 2, (2, 9));
+    story.refused(Actor::System, renewal, Code::OperatorEnded);
+}
+
+#[test]
+fn when_nobody_is_able_any_more_a_coordinator_renews_whoever_lies_beside_it() {
+    let mut story = two();
+    story.done(by("ben"), revoke("admin"));
+    story.done(by("ben"), issue("eve", 3, 100));
+    story.pass(91 * DAY);
+    let renewal = |story: &Story| renew(story, "ben", 2, (2, 9));
+    story.refused(Actor::System, renewal(&story), Code::OperatorEnded);
+    story.pass(10 * DAY);
+    story.refused(by("ben"), renewal(&story), Code::OperatorEnded);
+    let other = RenewOperator { public_key: [9; 32], ..renewal(&story) };
+    story.refused(Actor::System, other, Code::AuthDenied);
+    let shut_out = renew(&story, "admin", 1, (1, 9));
+    story.refused(Actor::System, shut_out, Code::OperatorRevoked);
+    story.done(Actor::System, renewal(&story));
+    story.done(by("ben"), token(1));
+    // From here on he lets others in.
+    let of_eve = renew(&story, "eve", 3, (3, 10));
+    story.refused(Actor::System, of_eve, Code::OperatorEnded);
 }
 
 #[test]

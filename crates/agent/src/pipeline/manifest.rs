@@ -1,8 +1,9 @@
 //! Where entries come together: in the walk's order they become the manifest's pages, the next
 //! run's cache and, now and then, a checkpoint. Runs on the thread that started the run.
 
+use super::Checkpoints;
 use super::finish::{self, Table};
-use super::progress::add;
+use super::progress::{Progress, add};
 use super::run::{Done, Job, Linked, Run};
 use crate::cache::{CacheWriter, Remembered};
 use crate::flow::Popped;
@@ -23,15 +24,32 @@ pub(super) struct Manifest<'r, 'h> {
     cache: Option<CacheWriter>,
     /// Groups of hard links that have no first path: it was lost, or is something else by now.
     lost: HashSet<u64>,
-    checkpoint_at: Duration,
-    checkpoint_bytes: u64,
+    checkpoint: Mark,
+}
+
+/// How far the run was when a checkpoint was made last.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Duration,
+    bytes_new: u64,
+    /// Entries that were done, and chunks that were found to be new or known.
+    work: u64,
+}
+
+impl Mark {
+    /// Whether it is time for the next one. While a read hangs and nothing comes, each would be
+    /// what the one before it was.
+    fn is_due(&self, now: &Self, due: Checkpoints) -> bool {
+        let is_time = now.at.saturating_sub(self.at) >= due.interval && now.work != self.work;
+        is_time || now.bytes_new - self.bytes_new >= due.bytes_new
+    }
 }
 
 impl<'r, 'h> Manifest<'r, 'h> {
     pub(super) fn new(run: &'r Run<'h>, cache: Option<CacheWriter>) -> Self {
         let builder = ManifestBuilder::new(&run.session.ids);
-        let checkpoint_at = run.host.clock.elapsed();
-        Self { run, builder, cache, lost: HashSet::new(), checkpoint_at, checkpoint_bytes: 0 }
+        let checkpoint = Mark { at: run.host.clock.elapsed(), bytes_new: 0, work: 0 };
+        Self { run, builder, cache, lost: HashSet::new(), checkpoint }
     }
 
     /// Takes everything that the walk found, until the last of it is done.
@@ -125,10 +143,14 @@ impl<'r, 'h> Manifest<'r, 'h> {
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        let due = self.run.request.checkpoints;
-        let since = self.run.host.clock.elapsed().saturating_sub(self.checkpoint_at);
-        let bytes_new = self.run.progress.bytes_new.load(Relaxed);
-        since >= due.interval || bytes_new - self.checkpoint_bytes >= due.bytes_new
+        self.checkpoint.is_due(&self.mark(), self.run.request.checkpoints)
+    }
+
+    fn mark(&self) -> Mark {
+        let Progress { entries, bytes_new, chunks_new, chunks_reused, .. } = &*self.run.progress;
+        let work = [entries, chunks_new, chunks_reused].map(|counter| counter.load(Relaxed));
+        let at = self.run.host.clock.elapsed();
+        Mark { at, bytes_new: bytes_new.load(Relaxed), work: work.iter().sum() }
     }
 
     /// Everything so far becomes a point of its own. Of a file that is still being read it has no
@@ -136,8 +158,7 @@ impl<'r, 'h> Manifest<'r, 'h> {
     /// One that fails is only a checkpoint missed.
     fn checkpoint(&mut self) -> Result<()> {
         let run = self.run;
-        self.checkpoint_at = run.host.clock.elapsed();
-        self.checkpoint_bytes = run.progress.bytes_new.load(Relaxed);
+        self.checkpoint = self.mark();
         let table = close(run, self.builder.clone())?;
         run.flush.store(true, Release);
         let stored = run.unsettled.barrier(&run.halt);
@@ -173,4 +194,21 @@ fn close(run: &Run<'_>, builder: ManifestBuilder<'_>) -> Result<Table> {
         None => None,
     };
     Ok(Table { root, skipped: run.skipped.count(), skipped_page })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_checkpoint_is_made_while_nothing_comes() {
+        let due = Checkpoints { interval: Duration::from_secs(300), bytes_new: 1000 };
+        let mark = |secs, bytes_new, work| Mark { at: Duration::from_secs(secs), bytes_new, work };
+        let last = mark(100, 500, 7);
+        assert!(!last.is_due(&mark(1000, 500, 7), due), "a read hangs");
+        assert!(last.is_due(&mark(400, 500, 8), due), "a known chunk of a large file, say");
+        assert!(!last.is_due(&mark(399, 500, 8), due));
+        assert!(last.is_due(&mark(100, 1500, 7), due), "there is much to keep");
+        assert!(!last.is_due(&mark(2000, 5000, 8), Checkpoints::NEVER));
+    }
 }

@@ -23,7 +23,8 @@ use tokio::runtime::Handle;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// A point's chunks, as the cluster gives them. Closes its session when dropped.
+/// A point's chunks, as the cluster gives them. Closes its session when dropped, unless the end of
+/// its run does.
 pub struct OnlinePoint {
     line: Arc<Line>,
     handle: Handle,
@@ -311,6 +312,11 @@ fn attempts_max(error: &Error) -> u32 {
 
 impl Drop for OnlinePoint {
     fn drop(&mut self) {
+        // The end of a verification ends its session. Were it closed before, whoever leads would
+        // take the run for one that nobody does, and end it for that reason.
+        if self.run.is_some() && self.purpose == VERIFY {
+            return;
+        }
         let session = self.session.current().id.clone();
         let line = Arc::clone(&self.line);
         let close = async move {
@@ -352,6 +358,8 @@ fn untold_chunk(id: &ChunkId) -> Error {
     Error::new(Code::ChunkMissing, format!("chunk {id} was not answered"))
 }
 
+/// What is read for, by whoever was ordered to verify.
+pub(super) const VERIFY: &str = "verify";
 /// What both sides bind a grant to.
 const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
 /// The id-key travels like the key of a chunk that does not exist.

@@ -11,7 +11,7 @@
 //! run, and says nothing of the point.
 
 use super::engine::{Progress, RestoreReport, while_kept};
-use super::online::{OnlinePoint, open_apart};
+use super::online::{OnlinePoint, VERIFY, open_apart};
 use super::point::PointReader;
 use super::sealed::seal_report;
 use super::source::FetchedFrame;
@@ -37,8 +37,7 @@ pub fn verify_ordered(host: &Host, order: &VerifyOrder, control: &RunControl) ->
     let halt = control.begin()?;
     let (line, handle) = (Arc::clone(&host.line), host.handle.clone());
     let entropy = Arc::clone(&host.entropy);
-    let (reader, point) =
-        open_apart(line, handle, entropy, order.point, "verify", Some(order.run))?;
+    let (reader, point) = open_apart(line, handle, entropy, order.point, VERIFY, Some(order.run))?;
     let progress = Arc::new(Progress::default());
     control.restoring(&progress);
     while_kept(&halt, &reader, || {

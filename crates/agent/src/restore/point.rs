@@ -94,7 +94,8 @@ impl PointReader {
     }
 
     /// Opens a chunk from any other copy, after one did not open or was not there. The first
-    /// failure is the answer when every copy fails.
+    /// failure is the answer when every copy fails; as long as one cannot be read now, nobody knows
+    /// that all do.
     pub(super) fn open_another(
         &self,
         opener: &mut Opener,
@@ -109,9 +110,8 @@ impl PointReader {
                 .and_then(|fetched| opener.open(kind, id, &fetched.key, &self.ids, &fetched.frame));
             match opened {
                 Ok(plain) => return Ok(plain),
-                // There are no more, or nobody can say so.
                 Err(error) if error.code == Code::ChunkMissing => break,
-                Err(error) if error.code.exit() != Exit::Damage => break,
+                Err(error) if error.code.exit() != Exit::Damage => return Err(error),
                 Err(_) => {}
             }
         }

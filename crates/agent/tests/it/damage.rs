@@ -123,6 +123,21 @@ fn a_damaged_or_missing_page_ends_the_restore_as_damage() {
 }
 
 #[test]
+fn what_is_wrong_in_one_copy_is_no_damage_while_the_others_are_away() {
+    let scene = Scene::new();
+    let (point, a, _) = two_files(&scene);
+    let mut inner = scene.double.inner();
+    let stored = inner.chunks.get_mut(&(ChunkKind::Data, a)).unwrap();
+    stored.frame = stored.frame.slice(..20);
+    inner.faults.copies_away = true;
+    drop(inner);
+    let (_target, _, report) = scene.restore_all(point);
+    let path = scene.source.join("a");
+    let skipped = (path.as_os_str().as_bytes().to_vec(), Code::LocationIoFailed);
+    assert_eq!((report.damage(), report.skipped), (None, vec![skipped]));
+}
+
+#[test]
 fn a_point_that_its_agent_did_not_sign_is_not_opened() {
     let scene = Scene::new();
     let (point, ..) = two_files(&scene);

@@ -2,7 +2,9 @@
 
 use crate::scene::{Scene, noise};
 use crate::trees::tree;
-use holdfast_common::{ChunkKind, Code};
+use holdfast_agent::pipeline::RunControl;
+use holdfast_agent::restore::{VerifyOrder, verify_ordered};
+use holdfast_common::{ChunkKind, Code, RunId, SystemEntropy};
 use std::collections::{BTreeMap, HashSet};
 
 fn large(scene: &Scene) {
@@ -85,6 +87,19 @@ fn a_read_session_that_was_forgotten_is_opened_again() {
     drop(reader);
     assert!(scene.double.inner().reads.is_empty(), "the session is closed with its reader");
     assert_eq!(scene.double.inner().reads_closed, 1);
+}
+
+#[test]
+fn the_session_of_a_verification_is_left_to_the_end_of_its_run() {
+    let scene = Scene::new();
+    scene.write("file", &noise(1, 300_000));
+    let point = scene.back_up().point;
+    let order = VerifyOrder { run: RunId::random(&SystemEntropy), point };
+    let ended = verify_ordered(&scene.host, &order, &RunControl::default());
+    // The double knows no verifications: so it ends before it is concluded.
+    assert_eq!(ended.unwrap_err().code, Code::AuthDenied);
+    let inner = scene.double.inner();
+    assert_eq!((inner.reads.len(), inner.reads_closed), (1, 0));
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! A call that is not in the table is refused. A test compares the table with the protocol's own
 //! descriptors, so that no call can be added without deciding about it here.
 
-use super::calls::{Counted, bounded};
+use super::{
+    calls::{Counted, bounded},
+    heeding::{heed, is_asked_first},
+};
 use crate::house::House;
 use holdfast_common::{AgentId, Code, Error, Name, Result};
 use holdfast_ledger::{
@@ -18,7 +21,6 @@ use holdfast_wire::status::to_status;
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tonic::{
     body::Body,
@@ -235,17 +237,6 @@ const STREAMS: &[&str] = &[
     "/holdfast.v1.Raft/SendSnapshot",
 ];
 
-/// Calls of operators before which nobody is asked whether they stand still: one of many for what
-/// was begun, which asked; or what says nothing worth keeping.
-const UNASKED: &[&str] = &[
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/List",
-    "/grpc.health.v1.Health/Watch",
-    "/holdfast.v1.Restore/Fetch",
-    "/holdfast.v1.Restore/Keep",
-];
-/// How long whoever leads may take to say what was agreed.
-const HEED_PATIENCE: Duration = Duration::from_secs(2);
 /// Whoever revokes himself is to hear that it was done.
 const REVOKE: &str = "/holdfast.v1.Admin/RevokeOperator";
 
@@ -298,23 +289,6 @@ fn admit_caller(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result
         (Access::Role(_) | Access::Reader | Access::Member, _) => {
             Err(Error::new(Code::AuthDenied, "this identity may not make this call"))
         }
-    }
-}
-
-/// A member may be behind: before it trusts a person it hears from whoever leads what was agreed.
-/// One that can ask nobody goes by what it knows, as for all else; it agrees to nothing alone.
-async fn heed(house: &House, path: &str, info: Option<&ConnectInfo>) {
-    let peer = info.and_then(|info| info.peer.as_ref());
-    let is_operator =
-        peer.is_some_and(|peer| matches!(peer.identity.kind, IdentityKind::Operator(_)));
-    let can_ask = !house.ledger.is_alone() && house.ledger.current_leader().is_some();
-    if !is_operator || UNASKED.contains(&path) || !can_ask {
-        return;
-    }
-    match tokio::time::timeout(HEED_PATIENCE, house.ledger.catch_up()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, path, "trusted by what is known here"),
-        Err(_) => tracing::debug!(path, "trusted by what is known here: nobody answered"),
     }
 }
 
@@ -376,7 +350,7 @@ fn insist_on_operator(name: &Name, row: Option<OperatorRow>, peer: &PeerCertific
         Some(row) if row.revoked => {
             Err(Error::new(Code::OperatorRevoked, format!("the operator `{name}` was revoked")))
         }
-        Some(row) if !row.admits(peer.serial, &peer.public_key) => {
+        Some(row) if !row.is_shown(peer.serial, &peer.public_key, peer.not_after) => {
             denied(format!("this certificate of `{name}` was replaced"))
         }
         Some(row) if row.role == Role::Admin => Ok(()),
@@ -429,8 +403,7 @@ where
         Box::pin(async move {
             let info = request.extensions().get::<ConnectInfo>().cloned();
             let path = request.uri().path().to_owned();
-            heed(&house, &path, info.as_ref()).await;
-            let (caller, counted) = match let_in(&house, &path, info.as_ref()) {
+            let (caller, counted) = match let_in(&house, &path, info.as_ref()).await {
                 Ok(admitted) => admitted,
                 Err(error) => {
                     tracing::debug!(%error, path, "call refused");
@@ -454,11 +427,27 @@ where
     }
 }
 
-/// Who calls, where he may, and the place that the call takes.
-fn let_in(house: &House, path: &str, info: Option<&ConnectInfo>) -> Result<(Caller, Counted)> {
-    let caller = admit(house, path, info)?;
+/// Who calls, where he may, and the place that the call takes. To ask about somebody takes one too,
+/// as whoever he is by what is known here.
+async fn let_in(
+    house: &House,
+    path: &str,
+    info: Option<&ConnectInfo>,
+) -> Result<(Caller, Counted)> {
     let remote = info.map(|info| info.remote);
-    let counted = house.calls.open(&caller, remote.map(|remote| remote.ip()), sends(path))?;
+    let open =
+        |caller: &Caller| house.calls.open(caller, remote.map(|remote| remote.ip()), sends(path));
+    let mut caller = admit(house, path, info);
+    let mut counted = None;
+    if is_asked_first(house, path, info) {
+        let before = caller.ok();
+        counted = Some(open(before.as_ref().unwrap_or(&Caller::Unknown))?);
+        heed(house, path).await?;
+        caller = admit(house, path, info);
+        counted = counted.filter(|_| before.is_some());
+    }
+    let caller = caller?;
+    let counted = counted.map_or_else(|| open(&caller), Ok)?;
     let spared = remote.filter(|_| path == REVOKE).map(|remote| house.parting.spare(remote));
     Ok((caller, counted.sparing(spared)))
 }
@@ -478,6 +467,7 @@ impl<S> tower::Layer<S> for GateLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::heeding::UNASKED;
     use holdfast_common::{ClusterId, Timestamp};
     use holdfast_runtime::{identity::Identity, pki::Fingerprint};
     use prost::Message;
@@ -510,7 +500,8 @@ mod tests {
                 assert_eq!(sends(&path) == Sends::Stream, method.client_streaming(), "{path}");
             }
         }
-        for path in LARGE.iter().chain(STREAMS).chain(LASTING).chain(UNASKED).chain([&REVOKE]) {
+        let asked = LARGE.iter().chain(STREAMS).chain(LASTING).chain(UNASKED).chain([&REVOKE]);
+        for path in asked {
             assert!(TABLE.iter().any(|row| row.0 == *path), "{path}");
         }
         assert!(!LARGE.iter().any(|path| STREAMS.contains(path)));
@@ -526,18 +517,19 @@ mod tests {
             serial_before: Some(4),
             ..OperatorRow::founding(name.clone(), 5, Timestamp::ZERO)
         };
-        let peer = |serial, public_key| PeerCertificate {
-            identity: Identity::operator(ClusterId::from_bytes([1; 16]), name.clone()),
-            serial,
-            not_before: Timestamp::ZERO,
-            not_after: Timestamp::ZERO,
-            public_key,
-            fingerprint: Fingerprint::of(b"ben"),
-        };
-        let say = |row: Option<&OperatorRow>, serial, key| {
-            let said = insist_on_operator(&name, row.cloned(), &peer(serial, key));
+        let until = |row: Option<&OperatorRow>, serial, public_key, not_after| {
+            let peer = PeerCertificate {
+                identity: Identity::operator(ClusterId::from_bytes([1; 16]), name.clone()),
+                serial,
+                not_before: Timestamp::ZERO,
+                not_after,
+                public_key,
+                fingerprint: Fingerprint::of(b"ben"),
+            };
+            let said = insist_on_operator(&name, row.cloned(), &peer);
             said.map_err(|error| error.code)
         };
+        let say = |row, serial, key| until(row, serial, key, Timestamp::ZERO);
         assert_eq!(say(Some(&row), 5, mine), Ok(()));
         assert_eq!(say(Some(&row), 4, mine), Ok(()), "the new one may not have reached him");
         for (serial, key) in [(3, mine), (5, other), (4, other)] {
@@ -546,7 +538,14 @@ mod tests {
         assert_eq!(say(None, 5, mine), Err(Code::AuthDenied));
         let revoked = OperatorRow { revoked: true, ..row.clone() };
         assert_eq!(say(Some(&revoked), 5, mine), Err(Code::OperatorRevoked));
-        let agent = OperatorRow { role: Role::Agent, ..row };
+        // Renewed where this member heard nothing of it.
+        let later = Timestamp::from_nanos(1);
+        assert_eq!(until(Some(&row), 6, mine, later), Ok(()));
+        assert_eq!(until(Some(&row), 6, other, later), Err(Code::AuthDenied));
+        assert_eq!(until(Some(&revoked), 6, mine, later), Err(Code::OperatorRevoked));
+        let of_before = OperatorRow { public_key: None, ..row.clone() };
+        assert_eq!(until(Some(&of_before), 6, mine, later), Err(Code::AuthDenied));
+        let agent = OperatorRow { role: Role::Agent, ..row.clone() };
         assert_eq!(say(Some(&agent), 5, mine), Err(Code::AuthDenied));
     }
 

@@ -5,6 +5,7 @@ mod admin;
 mod agent;
 pub(crate) mod calls;
 mod enroll;
+pub(crate) mod heeding;
 mod ingest;
 mod raft;
 mod render;

@@ -35,16 +35,24 @@ fn answer<T>(result: Result<T>) -> Answer<T> {
 
 impl RaftService {
     /// Who asks, and of which epoch: one that is over is refused, whatever its vote or its term.
-    fn insist(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
+    async fn insist(&self, caller: &Caller, header: Option<&v1::PeerHeader>) -> Result<u64> {
         let member = self.identify(caller, header)?;
         let told = header.and_then(|header| header.epoch.as_ref());
-        self.house.meet(member, told)?;
+        self.house.meet(member, told).await?;
         match self.house.ledger.query().member(member) {
             Ok(row) if row.state == MemberState::Superseded => {
                 Err(self.house.ledger.peers().standing().epoch.supersedes())
             }
             _ => Ok(member),
         }
+    }
+
+    async fn admit<T: Sync>(
+        &self,
+        request: &Request<T>,
+        header: Option<&v1::PeerHeader>,
+    ) -> Result<u64, Status> {
+        self.insist(&caller(request), header).await.map_err(refuse)
     }
 
     /// Members with data speak for whoever called them; a witness for itself, and of little.
@@ -88,17 +96,17 @@ impl RaftService {
 #[tonic::async_trait]
 impl Raft for RaftService {
     async fn append(&self, request: Request<v1::AppendRequest>) -> Answer<v1::AppendResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         answer(self.house.ledger.take_entries(request.into_inner()).await)
     }
 
     async fn vote(&self, request: Request<v1::VoteRequest>) -> Answer<v1::VoteResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         answer(self.house.ledger.give_vote(request.into_inner()).await)
     }
 
     async fn pre_vote(&self, request: Request<v1::VoteRequest>) -> Answer<v1::VoteResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         answer(self.house.ledger.would_vote(request.into_inner()).await)
     }
 
@@ -106,7 +114,7 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::TakeOverRequest>,
     ) -> Answer<v1::TakeOverResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         answer(self.house.ledger.take_over(request.into_inner()).await)
     }
 
@@ -114,12 +122,12 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::SnapshotOffsetRequest>,
     ) -> Answer<v1::SnapshotOffsetResponse> {
-        let offset = || {
-            self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+        let offset = async {
+            self.insist(&caller(&request), request.get_ref().header.as_ref()).await?;
             let hash = parse::array("the snapshot's hash", &request.get_ref().hash)?;
             Ok(Incoming::offset(&self.house.ledger.snapshots(), &hash))
         };
-        answer(offset().map(|offset| v1::SnapshotOffsetResponse { offset }))
+        answer(offset.await.map(|offset| v1::SnapshotOffsetResponse { offset }))
     }
 
     async fn send_snapshot(
@@ -132,7 +140,7 @@ impl Raft for RaftService {
 
     async fn propose(&self, request: Request<v1::ProposeRequest>) -> Answer<v1::ProposeResponse> {
         let proposed = async {
-            let member = self.insist(&caller(&request), request.get_ref().header.as_ref())?;
+            let member = self.insist(&caller(&request), request.get_ref().header.as_ref()).await?;
             let request = request.get_ref();
             let key = parse::array("the key", &request.key)?;
             let actor = record::from_bytes("actor", &request.actor)?;
@@ -148,7 +156,7 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::ReadIndexRequest>,
     ) -> Answer<v1::ReadIndexResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let index = self.house.ledger.read_index().await;
         let LeaderTime { now, wall } = self.house.ledger.own_time();
         answer(index.map(|index| v1::ReadIndexResponse {
@@ -162,13 +170,13 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::AwaitShippedRequest>,
     ) -> Answer<v1::AwaitShippedResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let shipped = self.house.shipped_here(request.get_ref().index).await;
         answer(shipped.map(|shipped| v1::AwaitShippedResponse { shipped }))
     }
 
     async fn has_kek(&self, request: Request<v1::HasKekRequest>) -> Answer<v1::HasKekResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let v1::HasKekRequest { source, derivation, kek_id, .. } = request.into_inner();
         let kek = parse::array("the KEK's id", &kek_id).map_err(refuse)?;
         let has = change::insist_on_having(&self.house, &source, &derivation, &kek).await;
@@ -179,7 +187,7 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::OverviewRequest>,
     ) -> Answer<v1::OverviewResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         answer(self.house.ledger.overview())
     }
 
@@ -187,7 +195,7 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::TransferRequest>,
     ) -> Answer<v1::TransferResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let handed = self.house.ledger.hand_over(request.get_ref().to_node).await;
         answer(handed.map(|()| v1::TransferResponse {}))
     }
@@ -196,13 +204,13 @@ impl Raft for RaftService {
         &self,
         request: Request<v1::ProgressRequest>,
     ) -> Answer<v1::ProgressResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let run = parse::run_id(&request.get_ref().run_id).map_err(refuse)?;
         Ok(Response::new(v1::ProgressResponse { progress: self.house.hub.progress(&run) }))
     }
 
     async fn rivals(&self, request: Request<v1::RivalsRequest>) -> Answer<v1::RivalsResponse> {
-        self.insist(&caller(&request), request.get_ref().header.as_ref()).map_err(refuse)?;
+        self.admit(&request, request.get_ref().header.as_ref()).await?;
         let asked = request.get_ref();
         let agent = parse::agent_id(&asked.agent_id).map_err(refuse)?;
         let lines = doubles::asked(&self.house, agent, asked);
@@ -217,7 +225,7 @@ impl Raft for RaftService {
         if self.heeds_removal(member, header.as_ref()).map_err(refuse)? {
             return answer(self.greeting().await);
         }
-        let is_ours = self.insist(&caller, header.as_ref()).is_ok();
+        let is_ours = self.insist(&caller, header.as_ref()).await.is_ok();
         let address = request.into_inner().address;
         match address.as_str() {
             "" => {}
@@ -298,7 +306,7 @@ impl RaftService {
         let Some(Part::Header(head)) = next(&mut parts).await? else {
             return Err(Error::new(Code::UsageMalformed, "a snapshot begins with its header"));
         };
-        self.insist(caller, head.header.as_ref())?;
+        self.insist(caller, head.header.as_ref()).await?;
         let hash = parse::array("the snapshot's hash", &head.hash)?;
         let directory = self.house.ledger.snapshots();
         let begin = move || Incoming::begin(&directory, hash, head.length, head.offset);

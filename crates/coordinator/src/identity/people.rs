@@ -9,7 +9,7 @@
 //! before a snapshot came or a member was started anew is as gone as anybody.
 
 use crate::{api::access::is_shut_out, house::House, identity::pki::new_serial};
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use holdfast_ledger::{
     Actor, Role,
     command::{IssueOperator, RenewOperator, RevokeOperator},
@@ -20,7 +20,7 @@ use holdfast_runtime::{
     pki::{ProvenKey, Validity},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -116,6 +116,29 @@ pub(crate) async fn revoke(house: &House, actor: Actor, name: Name) -> Result<Op
     })
 }
 
+/// Who stands that somebody let in, or whoever was let in by those in turn: whoever is to go may
+/// have seen to it that he stays. A name may have been somebody else's before.
+pub(crate) fn let_in_by<'a>(
+    rows: &'a [OperatorRow],
+    first: &OperatorRow,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a OperatorRow> {
+    let is_by = |row: &OperatorRow, by: &OperatorRow| {
+        let is_later = row.since >= by.since;
+        let is_before_the_end = by.revoked_at.is_none_or(|end| row.since <= Some(end));
+        row.issued_by.as_ref() == Some(&by.name) && is_later && is_before_the_end
+    };
+    let (mut found, mut next) = (BTreeSet::new(), vec![first]);
+    while let Some(by) = next.pop() {
+        for row in rows.iter().filter(|row| row.name != first.name && is_by(row, by)) {
+            if found.insert(&row.name) {
+                next.push(row);
+            }
+        }
+    }
+    rows.iter().filter(move |row| found.contains(&row.name) && row.may_act(now))
+}
+
 /// Closes connections for as long as the coordinator runs.
 pub(crate) async fn watch(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
@@ -206,6 +229,45 @@ mod tests {
             |by: &str| OperatorRow { revoked: true, revoked_by: Some(name(by)), ..stands.clone() };
         assert!(was_by_himself(&revoked("ben")));
         assert!(!was_by_himself(&revoked("ada")) && !was_by_himself(&stands));
+    }
+
+    #[test]
+    fn whom_he_let_in_is_named_and_whom_those_let_in() {
+        let at = Timestamp::from_nanos;
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let row = |who: &str, by: &str, since: i64| OperatorRow {
+            since: Some(at(since)),
+            issued_by: Some(name(by)),
+            public_key: Some([1; 32]),
+            ..OperatorRow::founding(name(who), 1, at(100))
+        };
+        let gone = |row: OperatorRow, when| OperatorRow {
+            revoked: true,
+            revoked_at: Some(at(when)),
+            ..row
+        };
+        let ben = gone(row("ben", "ada", 10), 50);
+        let rows = [
+            row("ada", "admin", 1),
+            ben.clone(),
+            row("eve", "ben", 20),
+            row("mal", "eve", 30),
+            gone(row("sid", "ben", 20), 40),
+            row("tom", "sid", 30),
+            // Whoever had these names before, or has one now, is somebody else.
+            row("old", "ben", 5),
+            row("new", "ben", 60),
+            row("due", "sid", 45),
+            row("her", "ada", 20),
+        ];
+        let named = |now| {
+            let left = let_in_by(&rows, &ben, at(now));
+            left.map(|row| row.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(60), ["eve", "mal", "tom"]);
+        assert!(named(200).is_empty(), "they have run out");
+        let founder = OperatorRow::founding(name("admin"), 1, at(100));
+        assert_eq!(let_in_by(&rows, &founder, at(60)).count(), 5, "all, through ada and ben");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,12 @@
 //! looked into, in the background: their fronts are read, and the ledger is told.
 //!
 //! ```text
-//!   rows that say nothing, a page at a time ─→ front and footer's version, from any location
+//!   rows that say nothing, a page at a time ─→ front and footer's version, from every location
 //!        read ─→ told, some at once          bad, or nowhere ─→ noted here, passed over
 //! ```
+//!
+//! A front has no sum of its own until a key opens it: where two locations show different versions
+//! one of them is wrong, and the pack is passed over.
 //!
 //! Only the leader does this. Where it is is in the rows alone: the next leader goes on with what
 //! says nothing still. One pack that cannot be read keeps no other from being looked into; it is
@@ -119,7 +122,7 @@ async fn look_into(
     bad: &mut Bad,
 ) -> Result<()> {
     let look = |row: PackRow| async move {
-        let found = first_answer(&row, places, vault.key_version).await;
+        let found = one_answer(&row, places, vault.key_version).await;
         (row, found)
     };
     let mut looks = stream::iter(rows).map(look).buffered(LOOKS);
@@ -137,23 +140,25 @@ async fn look_into(
     Ok(())
 }
 
-/// From the first location that shows the pack as it was written. What names a version that the
-/// vault never had was not.
-async fn first_answer(row: &PackRow, places: &[Place], newest: u32) -> Result<Vec<u32>> {
+/// From the locations that show the pack as it was written, and all alike. What names a version
+/// that the vault never had was not.
+async fn one_answer(row: &PackRow, places: &[Place], newest: u32) -> Result<Vec<u32>> {
     let mut last = Error::new(Code::PackMissing, format!("the pack {} is nowhere", row.id));
+    let damaged = |message: &str| Error::new(Code::PackDamaged, message);
+    let mut found: Option<Vec<u32>> = None;
     for place in places {
         match sealed_to_in(row, place).await {
-            Ok(versions) if versions.iter().all(|version| (1..=newest).contains(version)) => {
-                return Ok(versions);
+            Ok(versions) if !versions.iter().all(|version| (1..=newest).contains(version)) => {
+                last = damaged("a pack names a version that the keys never had");
             }
-            Ok(_) => {
-                let message = "a pack names a version that the keys never had";
-                last = Error::new(Code::PackDamaged, message);
+            Ok(versions) if found.as_ref().is_none_or(|found| *found == versions) => {
+                found = Some(versions);
             }
+            Ok(_) => return Err(damaged("a pack names other versions in another location")),
             Err(error) => last = error,
         }
     }
-    Err(last)
+    found.ok_or(last)
 }
 
 #[cfg(test)]
@@ -175,26 +180,36 @@ mod tests {
     async fn a_pack_is_looked_into_wherever_its_front_is_whole() {
         let mut keys = VaultKeys::generate(VAULT, &SystemEntropy);
         keys.rotate(2, &SystemEntropy).unwrap();
-        let mut builder = PackBuilder::new(VAULT, ChunkKind::Data);
-        for version in [2, 1] {
-            let (_, capsule) = keys.public(version).unwrap().encapsulate(&SystemEntropy).unwrap();
-            builder.add_capsule(capsule.as_bytes()).unwrap();
-        }
-        builder.push(ChunkId::from_bytes([1; 32]), 0, &[0xf1; 40]).unwrap();
-        let seal = |_: &[u8; 32], plain: &[u8]| Ok((3, [&[0; 48][..], plain].concat()));
-        let made = builder.finish(&seal).unwrap();
+        let sealed_to = |versions: [u32; 2]| {
+            let mut builder = PackBuilder::new(VAULT, ChunkKind::Data);
+            for version in versions {
+                let (_, capsule) =
+                    keys.public(version).unwrap().encapsulate(&SystemEntropy).unwrap();
+                builder.add_capsule(capsule.as_bytes()).unwrap();
+            }
+            builder.push(ChunkId::from_bytes([1; 32]), 0, &[0xf1; 40]).unwrap();
+            let seal = |_: &[u8; 32], plain: &[u8]| Ok((3, [&[0; 48][..], plain].concat()));
+            builder.finish(&seal).unwrap()
+        };
+        let made = sealed_to([2, 1]);
         let length = u32::try_from(made.bytes.len()).unwrap();
         let row = PackRow { id: made.id, length, ..pack([0; 32]) };
         let name = ObjectName::pack(&made.id).as_str().parse().unwrap();
-        let [damaged, empty, whole] = ["damaged", "empty", "whole"].map(place);
+        let [damaged, empty, whole, other] = ["damaged", "empty", "whole", "other"].map(place);
         let junk = vec![7; made.bytes.len()];
         damaged.1.put_new(&name, junk.into()).await.unwrap();
         whole.1.put_new(&name, made.bytes.clone()).await.unwrap();
-        let all = [damaged.clone(), empty.clone(), whole];
-        assert_eq!(first_answer(&row, &all, 3).await.unwrap(), [1, 2, 3]);
-        let error = first_answer(&row, &[empty, damaged], 3).await.unwrap_err();
+        let all = [damaged.clone(), empty.clone(), whole.clone()];
+        assert_eq!(one_answer(&row, &all, 3).await.unwrap(), [1, 2, 3]);
+        let error = one_answer(&row, &[empty, damaged], 3).await.unwrap_err();
         assert_eq!(error.code, Code::PackDamaged);
-        let unknown = first_answer(&row, &all, 2).await.unwrap_err();
+        let unknown = one_answer(&row, &all, 2).await.unwrap_err();
         assert_eq!(unknown.code, Code::PackDamaged, "a version that the keys never had");
+        // A flipped bit makes one version another: nobody knows which of the two is right.
+        other.1.put_new(&name, sealed_to([2, 2]).bytes).await.unwrap();
+        for both in [[whole.clone(), other.clone()], [other, whole]] {
+            let error = one_answer(&row, &both, 3).await.unwrap_err();
+            assert_eq!(error.code, Code::PackDamaged);
+        }
     }
 }

@@ -113,15 +113,25 @@ impl UnknownPacks {
     }
 }
 
-/// The numbers of packs that are out of bounds for what is backed up from now on, as far as anybody
-/// may have had them since. Where packs are packed anew all the while, rather too many.
-pub(crate) fn shut_numbers(query: Query<'_>, vault: &VaultId) -> Result<Reach> {
+/// What is out of bounds for what is backed up from now on.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ShutNumbers {
+    pub(crate) numbers: Reach,
+    /// When something was given up last, as far as it is known here.
+    pub(crate) as_of: Option<u64>,
+    /// Whether some of it is in packs that nobody has looked into.
+    pub(crate) is_guessed: bool,
+}
+
+/// The numbers of packs that are closed, as far as anybody may have had them since. Where packs are
+/// packed anew all the while, rather too many.
+pub(crate) fn shut_numbers(query: Query<'_>, vault: &VaultId) -> Result<ShutNumbers> {
     let answers = |row: &PackRow| row.state != PackState::Doomed;
     for _ in 0..LOOKS_MAX {
         let before = given_up_at(query, vault)?;
         let shut = look_for_shut(query, vault, answers)?;
         if given_up_at(query, vault)? == before {
-            return Ok(shut);
+            return Ok(ShutNumbers { as_of: Some(before), ..shut });
         }
     }
     look_for_shut(query, vault, |row| answers(row) || row.into.is_some())
@@ -131,15 +141,18 @@ fn look_for_shut(
     query: Query<'_>,
     vault: &VaultId,
     answers: impl Fn(&PackRow) -> bool,
-) -> Result<Reach> {
+) -> Result<ShutNumbers> {
     let closed = query.closed_keys(vault)?;
-    let (mut shut, mut after) = (Reach::new(), None);
+    let mut shut = ShutNumbers { numbers: Reach::new(), as_of: None, is_guessed: false };
+    let mut after = None;
     loop {
         let page = query.packs(vault, after.as_ref())?;
         let Some(last) = page.last() else { return Ok(shut) };
         after = Some(last.id);
-        let is_shut = |row: &&PackRow| answers(row) && closed.shuts(row);
-        page.iter().filter(is_shut).try_for_each(|row| add(&mut shut, row))?;
+        for row in page.iter().filter(|row| answers(row) && closed.shuts(row)) {
+            shut.is_guessed |= row.sealed_to.is_none();
+            add(&mut shut.numbers, row)?;
+        }
     }
 }
 
@@ -151,16 +164,22 @@ fn add(numbers: &mut Reach, row: &PackRow) -> Result<()> {
 }
 
 /// Where something was doomed or packed anew last.
-fn given_up_at(query: Query<'_>, vault: &VaultId) -> Result<u64> {
+pub(super) fn given_up_at(query: Query<'_>, vault: &VaultId) -> Result<u64> {
     Ok(query.collection(vault)?.map_or(0, |row| row.doomed_at))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, pack};
+    use crate::crowd::{Crowd, VAULT, pack, round};
     use holdfast_common::Timestamp;
-    use holdfast_ledger::row::{KeyVersionRow, TakenRun};
+    use holdfast_ledger::{
+        Batch, MemoryKv, StateKv, Table,
+        kv::KeyValue,
+        row::{CollectionRow, KeyVersionRow, Stage, TakenRun},
+        tables::full_key,
+    };
+    use std::sync::Mutex;
 
     fn row(id: u8, sealed_to: Option<&[u32]>) -> PackRow {
         let base = u64::from(id) * 10;
@@ -221,6 +240,62 @@ mod tests {
         });
     }
 
+    /// Rows one by one; behind the first pack that is read, others are written.
+    struct Moving {
+        kv: MemoryKv,
+        then: Mutex<Option<Batch>>,
+    }
+
+    impl StateKv for Moving {
+        fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.kv.read(key)
+        }
+
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
+            let is_of_packs = prefix.starts_with(&full_key(Table::Pack, &[]));
+            let rows = self.kv.scan(prefix, after, if is_of_packs { 1 } else { limit })?;
+            let then = self.then.lock().unwrap().take_if(|_| is_of_packs);
+            then.map_or(Ok(()), |batch| self.kv.write(batch))?;
+            Ok(rows)
+        }
+
+        fn write(&self, batch: Batch) -> Result<()> {
+            self.kv.write(batch)
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_packed_anew_while_it_is_looked_for_is_shut_all_the_same() {
+        let taken = Some(vec![TakenRun { number: 20, slot: 0, count: 10 }]);
+        let into = Some(PackId::from_bytes([1; 32]));
+        let made = PackRow { state: PackState::Intended, ..row(1, Some(&[1])) };
+        let mut before = crowd(&[made.clone(), row(2, Some(&[1]))]);
+        before.put(&KeyVersionRow {
+            vault: VAULT,
+            version: 1,
+            key_object: Vec::new().into(),
+            made: Timestamp::ZERO,
+            retired: Timestamp::ZERO,
+            closed: Some(Timestamp::ZERO),
+            closed_at: Some(7),
+        });
+        let mut after = crowd(&[
+            PackRow { state: PackState::Stored, taken, ..made },
+            PackRow { state: PackState::Doomed, into, ..row(2, Some(&[1])) },
+        ]);
+        after.put(&CollectionRow { doomed_at: 9, ..round(Stage::Marking) });
+        let moving = Moving { kv: before.into_kv(), then: Mutex::new(Some(after.into_batch())) };
+        let shut = shut_numbers(Query::over(&moving), &VAULT).unwrap();
+        assert_eq!((shut.as_of, shut.is_guessed), (Some(9), false));
+        let shut = shut.numbers;
+        assert!(shut.overlaps(&reach(&[20, 29])), "they were in neither pack when it was read");
+        assert!(moving.then.lock().unwrap().is_none());
+    }
+
     #[test]
     fn what_is_closed_or_not_known_is_shut_and_nothing_is_while_no_version_is_closed() {
         let rows = [row(1, Some(&[1])), row(2, Some(&[2])), row(3, Some(&[1, 2])), row(4, None)];
@@ -240,8 +315,11 @@ mod tests {
             }
             crowd.ask(|query| shut_numbers(query, &VAULT).unwrap())
         };
-        assert!(shut(false).is_empty());
+        let none = shut(false);
+        assert!(none.numbers.is_empty() && !none.is_guessed);
         let shut = shut(true);
+        assert!(shut.is_guessed, "one of them is not known");
+        let shut = shut.numbers;
         assert_eq!(shut.len(), 30);
         assert!(shut.overlaps(&reach(&[10])) && shut.overlaps(&reach(&[30])));
         assert!(shut.overlaps(&reach(&[49])) && !shut.overlaps(&reach(&[20, 29])));

@@ -7,7 +7,10 @@
 
 use holdfast_common::{PackId, PointId, VaultId};
 use holdfast_ledger::{Command, row::SegmentRow};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 /// More than come in a minute of the fastest backup.
 const NEWS_MAX: usize = 4096;
@@ -34,7 +37,11 @@ pub(crate) enum Listener {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Ear([Mutex<Heard>; 3]);
+pub(super) struct Ear {
+    listeners: [Mutex<Heard>; 3],
+    /// Goes up when a snapshot begins to take the place of the tables, and when it has.
+    replacing: AtomicU64,
+}
 
 impl Ear {
     pub(super) fn hear(&self, index: u64, command: Option<&Command>) {
@@ -51,14 +58,25 @@ impl Ear {
         self.each(|heard| *heard = Heard { upto, everything: true, ..Heard::default() });
     }
 
+    /// A snapshot begins to take the place of what the tables have, or has.
+    pub(super) fn replace(&self) {
+        self.replacing.fetch_add(1, SeqCst);
+    }
+
+    /// How often the tables were replaced; none while they are.
+    pub(super) fn replaced(&self) -> Option<u64> {
+        let count = self.replacing.load(SeqCst);
+        count.is_multiple_of(2).then_some(count / 2)
+    }
+
     pub(super) fn take(&self, listener: Listener) -> Heard {
-        let mut heard = lock(&self.0[listener as usize]);
+        let mut heard = lock(&self.listeners[listener as usize]);
         let upto = heard.upto;
         std::mem::replace(&mut *heard, Heard { upto, ..Heard::default() })
     }
 
     fn each(&self, change: impl Fn(&mut Heard)) {
-        self.0.iter().for_each(|heard| change(&mut lock(heard)));
+        self.listeners.iter().for_each(|heard| change(&mut lock(heard)));
     }
 }
 
@@ -103,6 +121,16 @@ mod tests {
     use super::*;
     use holdfast_common::SessionId;
     use holdfast_ledger::command::{FindPack, StorePacks};
+
+    #[test]
+    fn who_reads_while_the_tables_are_replaced_can_tell() {
+        let ear = Ear::default();
+        assert_eq!(ear.replaced(), Some(0));
+        ear.replace();
+        assert_eq!(ear.replaced(), None);
+        ear.replace();
+        assert_eq!(ear.replaced(), Some(1));
+    }
 
     fn store(packs: usize) -> Command {
         let packs = vec![PackId::from_bytes([1; 32]); packs];

@@ -244,7 +244,10 @@ impl RaftStateMachine<Types> for Machine {
             let _alone = alone;
             let level = snapshot::head_of(&path)?.level.unwrap_or(LEVEL_FIRST);
             machine.knowledge.insist_on(level)?;
-            let head = machine.tables.replace(|below| snapshot::install(&path, below))?;
+            machine.ear.replace();
+            let replaced = machine.tables.replace(|below| snapshot::install(&path, below));
+            machine.ear.replace();
+            let head = replaced?;
             if let Some(newest) = Query::over(machine.tables.as_ref()).audit_newest_time()? {
                 machine.time.follow(newest);
             }

@@ -288,6 +288,11 @@ impl Ledger {
         Query::over(self.tables.as_ref())
     }
 
+    /// How often a snapshot took the place of the tables since the start; none while one does.
+    pub(crate) fn replaced(&self) -> Option<u64> {
+        self.ear.replaced()
+    }
+
     /// What was applied since the last call that an index has to know.
     pub(crate) fn take_heard(&self, listener: Listener) -> Heard {
         self.ear.take(listener)

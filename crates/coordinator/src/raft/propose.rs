@@ -164,6 +164,31 @@ impl Ledger {
         Ok(read.log_id().index)
     }
 
+    /// The same from whoever leads.
+    pub(crate) async fn leaders_index(&self) -> Result<u64> {
+        match self.current_leader().ok_or_else(leaderless)? {
+            leader if leader == self.me => self.read_index().await,
+            leader => self.peers.read_index(leader).await,
+        }
+    }
+
+    /// Whether this member is of a side that can agree to something.
+    pub(crate) async fn is_led(&self) -> bool {
+        tokio::time::timeout(PATIENCE, self.heard_index()).await.is_ok_and(|index| index.is_some())
+    }
+
+    /// The index as soon as somebody leads and says so, which takes a moment after a start or while
+    /// somebody is elected; whoever asks bounds it. None in an epoch that is over.
+    pub(crate) async fn heard_index(&self) -> Option<u64> {
+        while self.peers.insist_on_epoch().is_ok() && !self.has_stopped() {
+            if let Ok(Ok(index)) = tokio::time::timeout(ATTEMPT, self.leaders_index()).await {
+                return Some(index);
+            }
+            tokio::time::sleep(PAUSE_MAX).await;
+        }
+        None
+    }
+
     pub(crate) async fn applied_at_least(&self, index: u64) -> Result<()> {
         let mut applied = self.applied();
         applied.wait_for(|at| *at >= index).await.map(drop).map_err(|_| {
@@ -206,8 +231,7 @@ impl Ledger {
                 let agreed = self.peers.propose(leader, key, actor, command).await;
                 agreed.map(|(at, reply)| (at, Some(reply)))?
             }
-            Wish::Read if is_ours => (self.read_index().await?, None),
-            Wish::Read => (self.peers.read_index(leader).await?, None),
+            Wish::Read => (self.leaders_index().await?, None),
         };
         self.applied_at_least(index).await?;
         Ok(reply)

@@ -199,7 +199,7 @@ impl House {
             }
         }
         if let Some(best) = best {
-            return Ok(best);
+            return Ok(best.into_iter().map(|given| given.or_unheard(&last)).collect());
         }
         let lost = |sought: &Sought| Given { position: sought.position, chunk: Err(last.clone()) };
         Ok(span.iter().map(lost).collect())
@@ -283,6 +283,12 @@ struct Sought {
 }
 
 impl Given {
+    /// What is wrong in one copy is right in another, as far as anybody knows, while that one
+    /// cannot be read.
+    fn or_unheard(self, last: &Error) -> Self {
+        Self { chunk: self.chunk.map_err(|error| worse(last.clone(), error)), ..self }
+    }
+
     /// As long as the index is loading, no chunk is absent and none is known to be refused.
     fn or_later(self, loading: &Error) -> Self {
         match self.chunk {
@@ -430,5 +436,19 @@ mod tests {
             assert_eq!(told.code, Code::LocationIoFailed);
         }
         assert_eq!(worse(lacks(), lacks()).code, Code::ObjectMissing);
+    }
+
+    #[test]
+    fn what_is_wrong_in_one_copy_is_no_damage_while_another_cannot_be_read() {
+        let bad = || Given { position: 3, chunk: Err(Error::new(Code::PackDamaged, "a capsule")) };
+        let told = |last: Code| {
+            let given = bad().or_unheard(&Error::new(last, "the other location"));
+            assert_eq!(given.position, 3);
+            given.chunk.map_err(|error| error.code)
+        };
+        assert_eq!(told(Code::LocationIoFailed), Err(Code::LocationIoFailed));
+        assert_eq!(told(Code::PackMissing), Err(Code::PackDamaged), "all were read");
+        let good = Given { position: 0, chunk: Ok((Bytes::new(), Vec::new())) };
+        assert!(good.or_unheard(&Error::new(Code::LocationIoFailed, "away")).chunk.is_ok());
     }
 }

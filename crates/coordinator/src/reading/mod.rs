@@ -84,9 +84,17 @@ impl House {
         }
         let id = SessionId::random(self.entropy.as_ref());
         let begin = BeginRead { session: id, point, purpose: purpose.to_owned(), run };
-        self.ledger.propose(actor.clone(), begin).await?;
+        // A location that is away uses up none of a run's beginnings. What the ledger will refuse
+        // is refused before anything is read, and noted.
+        let begins_late = self.is_granted(&actor, &point, run.as_ref());
+        if !begins_late {
+            self.ledger.propose(actor.clone(), begin.clone()).await?;
+        }
         let reach = self.read_reach(&vault, &row).await?;
         let object = self.read_point(&vault, &row).await?;
+        if begins_late {
+            self.ledger.propose(actor.clone(), begin).await?;
+        }
         let agent = self.ledger.query().agent(&row.agent)?;
         let (grant, opening) =
             GrantSender::open_to(one_time_public, GRANT_CONTEXT, self.entropy.as_ref())?;
@@ -116,6 +124,18 @@ impl House {
             opening,
             id_key,
         })
+    }
+
+    /// Whether the reading will be granted, as far as it is known here.
+    fn is_granted(&self, actor: &Actor, point: &PointId, run: Option<&RunId>) -> bool {
+        let Some(run) = run else { return matches!(actor, Actor::Operator(_)) };
+        let Ok(run) = self.ledger.query().run(run) else { return false };
+        let is_own = match (actor, &run.agent) {
+            (Actor::Agent(actor), Some(agent)) => actor == agent,
+            (Actor::Operator(_), None) => true,
+            _ => false,
+        };
+        is_own && run.granted() == Some(*point) && !run.commits_nothing()
     }
 
     pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {

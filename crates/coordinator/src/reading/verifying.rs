@@ -173,8 +173,10 @@ impl House {
 
     /// Which chunks of a pack are left, by its footer. Any location's is as good as another's.
     async fn unread_in(&self, vault: &Vault, row: &PackRow, left: &Reach) -> Result<Vec<ChunkId>> {
-        let mut last = Error::new(Code::PackMissing, "the pack is in no location");
-        for place in self.places.readable(&vault.row).await? {
+        let (places, away) = self.places.reachable(&vault.row).await;
+        let nowhere = || Error::new(Code::PackMissing, "the pack is in no location");
+        let mut last = away.unwrap_or_else(nowhere);
+        for place in places {
             let footer = match footer_in(row, &place, &vault.custody).await {
                 Ok(footer) => footer,
                 // What cannot be asked may have it.

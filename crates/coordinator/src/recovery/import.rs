@@ -140,7 +140,7 @@ impl<'a> Search<'a> {
             locations: named.filter(|name| vault.holding().any(|held| held == name)).collect(),
             whole_at: says.then_some(whole_at),
             keys_at: (query.level()? >= SEALED).then_some(keys_at),
-            shut: shut_numbers(query, &vault.id)?,
+            shut: shut_numbers(query, &vault.id)?.numbers,
             present,
             forgotten,
             covered: Reach::new(),

@@ -64,6 +64,13 @@ impl Epoch {
             .next(format!("ask a coordinator of {}; see `holdfast region status`", self.holders()))
     }
 
+    /// What a side that can agree says to a member that was told of it by hand.
+    pub(super) fn unclaimed(&self, member: u64) -> Error {
+        let message = format!("epoch {} is not claimed: member {member} was told so", self.number);
+        Error::new(Code::EpochUnproven, message)
+            .next("if that was wrong, remove the member and join it anew")
+    }
+
     pub(crate) fn to_wire(&self) -> Option<v1::EpochInForce> {
         (*self != Self::first()).then(|| v1::EpochInForce {
             number: self.number,
@@ -111,6 +118,11 @@ pub(super) fn judge(own: &Epoch, region: &Name, told: &Epoch) -> Verdict {
     }
 }
 
+/// Whether it is only somebody's word that a newer epoch is of other regions: nobody claimed it.
+pub(super) fn is_hearsay(own: &Epoch, region: &Name, told: &Epoch) -> bool {
+    told.member == 0 && judge(own, region, told) == Verdict::Fence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +155,11 @@ mod tests {
         assert_eq!(judge(&first, &name("dr"), &said), Verdict::Refuse);
         assert_eq!(judge(&said, &name("eu"), &of(2, 4, &["dr"])), Verdict::Fence);
         assert_eq!(judge(&said, &name("eu"), &of(3, 1, &["eu"])), Verdict::Adopt);
+        assert!(is_hearsay(&first, &name("eu"), &said), "who has a quorum knows better");
+        assert!(!is_hearsay(&first, &name("dr"), &said), "that gives nobody the lead");
+        assert!(!is_hearsay(&said, &name("eu"), &said) && !is_hearsay(&said, &name("eu"), &first));
+        let claimed = of(2, 4, &["dr"]);
+        assert!(!is_hearsay(&first, &name("eu"), &claimed), "a claim is for good");
     }
 
     #[test]

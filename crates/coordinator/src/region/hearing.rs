@@ -141,7 +141,7 @@ async fn ask(house: &House, voice: Voice) -> Result<Heard> {
             }
             Voice::Member(member) => {
                 let answer = house.ledger.peers().hello(member, "").await?;
-                house.meet(member, answer.epoch.as_ref())
+                house.meet(member, answer.epoch.as_ref()).await
             }
         }
     };

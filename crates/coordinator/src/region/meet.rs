@@ -1,8 +1,12 @@
 //! What a member does when another one, or a claim, tells it of an epoch.
+//!
+//! What was claimed counts, whoever tells of it. What a person said at some member, by hand, counts
+//! there; another one takes it over only when nobody leads it. A side with a quorum knows by itself
+//! that it leads, and one word at a member that is cut off must not end it.
 
 use super::{
     Claim, Epoch, Standing,
-    epoch::{Verdict, judge},
+    epoch::{Verdict, is_hearsay, judge},
 };
 use crate::{cluster::seed, house::House};
 use holdfast_common::{Code, Error, Result};
@@ -11,7 +15,19 @@ use holdfast_wire::v1;
 impl House {
     /// Whoever speaks is of the epoch that is in force, or is told that it is not. A newer epoch is
     /// written down before anybody is answered.
-    pub(crate) fn meet(&self, from: u64, told: Option<&v1::EpochInForce>) -> Result<()> {
+    pub(crate) async fn meet(&self, from: u64, told: Option<&v1::EpochInForce>) -> Result<()> {
+        let (epoch, own) = (Epoch::from_wire(told)?, self.ledger.peers().standing().epoch);
+        if is_hearsay(&own, &self.region, &epoch) {
+            let voucher = told.map(|told| told.voucher.clone()).unwrap_or_default();
+            self.insist_on_voucher(from, &epoch, &voucher)?;
+            if self.ledger.is_led().await {
+                return Err(epoch.unclaimed(from));
+            }
+        }
+        self.meet_now(from, told)
+    }
+
+    fn meet_now(&self, from: u64, told: Option<&v1::EpochInForce>) -> Result<()> {
         let voucher = told.map(|told| told.voucher.clone()).unwrap_or_default();
         let told = &Epoch::from_wire(told)?;
         let peers = self.ledger.peers();

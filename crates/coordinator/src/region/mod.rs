@@ -15,6 +15,7 @@
 //! The claim is the point of no return: a member that finds it in a location follows it, and the
 //! member that made it and died goes on when it starts again.
 
+mod by_hand;
 mod claim;
 mod epoch;
 mod failback;
@@ -27,6 +28,7 @@ mod standing;
 mod voucher;
 mod watch;
 
+pub(crate) use by_hand::fence_by_hand;
 pub(crate) use claim::Claim;
 pub(crate) use epoch::Epoch;
 pub(crate) use failback::{Order as ReturnOrder, Report, fail_back, forget, kept, settle, tell};

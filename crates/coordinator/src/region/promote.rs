@@ -59,8 +59,8 @@ fn is_overcome(stands: &Obstacle, order: &Order) -> bool {
 }
 
 /// What was heard from the other side may be that it shut out who gives this order.
-fn insist_on_standing(house: &House, order: &Order) -> Result<()> {
-    match house.ledger.query().operator(&order.operator.parse()?)? {
+pub(super) fn insist_on_standing(house: &House, operator: &str) -> Result<()> {
+    match house.ledger.query().operator(&operator.parse()?)? {
         Some(row) if row.revoked => {
             let message = format!("the operator `{}` was revoked", row.name);
             Err(Error::new(Code::OperatorRevoked, message))
@@ -70,7 +70,7 @@ fn insist_on_standing(house: &House, order: &Order) -> Result<()> {
 }
 
 async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> {
-    insist_on_standing(house, order)?;
+    insist_on_standing(house, &order.operator)?;
     let claim = match &plan.own_claim {
         Some(claim) => claim.clone(),
         None => new_claim(house, order, plan).await?,
@@ -79,12 +79,18 @@ async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> 
     let unheard = take_epoch(house, &plan.places, &claim, is_there, order.without_log).await?;
     plan.unheard = plan.unheard.take().or(unheard);
     plan.take_stock(house).await?;
-    insist_on_standing(house, order).map_err(|error| {
-        let number = claim.epoch.number;
-        Error { message: format!("epoch {number} is claimed, and not begun: {error}"), ..error }
-    })?;
+    insist_on_claimant(house, &claim, &order.operator)?;
     let term = plan.siblings.iter().map(|(_, told)| told.term).max();
     intend(house, claim, term.unwrap_or(0)).await
+}
+
+/// A claim is for good, and begins in nobody's name who was shut out before it was made.
+fn insist_on_claimant(house: &House, claim: &Claim, operator: &str) -> Result<()> {
+    insist_on_standing(house, operator).map_err(|error| {
+        let (number, region) = (claim.epoch.number, &claim.region);
+        Error { message: format!("epoch {number} is claimed, and not begun: {error}"), ..error }
+            .next(format!("another operator goes on with it: `holdfast region promote {region}`"))
+    })
 }
 
 /// The claim, and what was shipped until it was made; why that may not be all, where it was said to
@@ -131,11 +137,12 @@ async fn hear(house: &House, places: &[Place], without_log: bool) -> Result<Opti
 pub(super) async fn go_on(house: &House, claim: &Claim) -> Result<()> {
     let places = places_of(house, &claim.region).await?;
     take_epoch(house, &places, claim, true, false).await?;
+    insist_on_claimant(house, claim, &claim.operator)?;
     intend(house, claim.clone(), 0).await
 }
 
 /// Where a region claims its epochs.
-async fn places_of(house: &House, region: &Name) -> Result<Vec<Place>> {
+pub(super) async fn places_of(house: &House, region: &Name) -> Result<Vec<Place>> {
     let rows = house.ledger.query().locations()?;
     let here: Vec<&Name> =
         rows.iter().filter(|row| row.region == *region).map(|row| &row.name).collect();

@@ -24,7 +24,7 @@ pub(super) const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that can be known of epochs now.
 pub(crate) async fn look(house: &House) {
-    let (claims, ()) = tokio::join!(claims(house), ask_around(house));
+    let (claims, ()) = tokio::join!(claims(house), ask_around(house, false));
     let known = house.ledger.peers().standing().epoch.number;
     let newest = claims.iter().max_by_key(|claim| (claim.epoch.number, claim.epoch.member));
     let is_own = |claim: &&Claim| claim.epoch.member == house.node_id;
@@ -52,7 +52,7 @@ pub(crate) async fn keep(house: Arc<House>, shutdown: CancellationToken) -> Resu
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = ask_around(&house) => {}
+            () = ask_around(&house, true) => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -87,7 +87,7 @@ pub(crate) async fn stand_again(house: Arc<House>, shutdown: CancellationToken) 
 
 /// Everybody's epoch, of those who answer. Members that were superseded are asked too: they hear
 /// from us what they are.
-async fn ask_around(house: &House) {
+async fn ask_around(house: &House, is_serving: bool) {
     let rows = house.ledger.query().members().unwrap_or_default();
     let others = rows
         .iter()
@@ -98,7 +98,11 @@ async fn ask_around(house: &House) {
         house.ledger.peers().hello(member, "").await.ok().map(|answer| (member, answer))
     };
     for (member, answer) in join_all(others.into_iter().map(ask)).await.into_iter().flatten() {
-        if let Err(error) = house.meet(member, answer.epoch.as_ref()) {
+        // Before it serves it cannot know whether anybody leads it.
+        if !is_serving && answer.epoch.as_ref().is_none_or(|told| told.member == 0) {
+            continue;
+        }
+        if let Err(error) = house.meet(member, answer.epoch.as_ref()).await {
             tracing::debug!(%error, member, "of another epoch");
         }
     }

@@ -4,7 +4,7 @@
 //! from the row, and no second one is made of it.
 
 use super::{Apply, Outcome, issue_operator::check_end};
-use crate::{Actor, row::OperatorRow};
+use crate::{Actor, level::SOMEBODY_STAYS, row::OperatorRow};
 use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use minicbor::{Decode, Encode};
 
@@ -46,12 +46,12 @@ impl RenewOperator {
         Ok(Outcome::Done)
     }
 
-    /// He asks for himself, with what is his; for whoever came with the cluster his coordinator
-    /// does, also when he has run out.
+    /// He asks for himself, with what is his. A coordinator does for whoever lies beside it; once
+    /// he has run out, only if he came with the cluster or nobody is left who could let him in.
     fn insist_on_asker(&self, apply: &Apply<'_, '_>, row: &OperatorRow) -> Result<()> {
         let denied = |message: &str| Err(Error::new(Code::AuthDenied, message));
         let is_cared_for = match apply.actor {
-            Actor::System => row.since.is_none(),
+            Actor::System => row.since.is_none() || apply.is_without_operators()?,
             Actor::Operator(name) if *name == self.name => false,
             _ => return denied("an operator's certificate is renewed by himself"),
         };
@@ -83,6 +83,12 @@ impl Apply<'_, '_> {
             }
             Some(row) => Ok(row),
         }
+    }
+
+    /// Everybody has run out: only a coordinator is left to say who may act.
+    fn is_without_operators(&self) -> Result<bool> {
+        let is_asked = self.level()? >= SOMEBODY_STAYS;
+        Ok(is_asked && !self.operators()?.iter().any(|row| row.is_able(self.time)))
     }
 
     /// Who acts is an operator still: he may have been shut out on the way here.

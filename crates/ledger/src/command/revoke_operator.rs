@@ -7,6 +7,7 @@
 use super::{Apply, Outcome};
 use crate::{
     Actor,
+    level::SOMEBODY_STAYS,
     row::{OperatorRow, TokenRow},
     tables::{Row, Table},
 };
@@ -27,11 +28,7 @@ impl RevokeOperator {
             Err(error) if error.code == Code::OperatorRevoked => return Ok(Outcome::Unchanged),
             row => row?,
         };
-        let rows = apply.operators()?;
-        if !rows.iter().any(|other| other.name != row.name && other.is_able(apply.time)) {
-            let message = format!("without `{}` nobody could run this cluster", row.name);
-            return Err(Error::new(Code::OperatorLast, message));
-        }
+        apply.insist_on_another(&row)?;
         apply.end_tokens_of(&row)?;
         let revoked_by = match apply.actor {
             Actor::Operator(name) => Some(name.clone()),
@@ -45,6 +42,31 @@ impl RevokeOperator {
 }
 
 impl Apply<'_, '_> {
+    /// Somebody is left who can let others in, and not for the rest of a day only.
+    fn insist_on_another(&self, row: &OperatorRow) -> Result<()> {
+        let is_stay_asked = self.level()? >= SOMEBODY_STAYS;
+        let stays = |other: &OperatorRow| match is_stay_asked {
+            true => other.stays(self.time),
+            false => other.is_able(self.time),
+        };
+        let mut others = self.operators()?;
+        others.retain(|other| other.name != row.name && other.is_able(self.time));
+        if others.iter().any(stays) {
+            return Ok(());
+        }
+        let message = format!("without `{}` nobody could run this cluster", row.name);
+        let error = Error::new(Code::OperatorLast, message);
+        Err(match others.first() {
+            None => error,
+            Some(other) => {
+                let (name, end) = (&other.name, other.not_after);
+                error
+                    .cause(format!("the certificate of `{name}` ends at {end}"))
+                    .next(format!("first `{name}` types: holdfast operator renew"))
+            }
+        })
+    }
+
     pub(super) fn operators(&self) -> Result<Vec<OperatorRow>> {
         let mut rows = Vec::new();
         self.tables.look(&[], |row: OperatorRow| rows.push(row))?;

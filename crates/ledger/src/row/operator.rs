@@ -5,8 +5,9 @@
 
 use super::row;
 use crate::Role;
-use holdfast_common::{Name, Timestamp};
+use holdfast_common::{Name, Timestamp, limits};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
@@ -82,11 +83,25 @@ impl OperatorRow {
         !self.revoked && self.role == Role::Admin && now <= self.not_after
     }
 
+    /// Whether it will be able for a while, whoever is ill or on a journey: one that nobody issued
+    /// is renewed by its coordinator.
+    pub fn stays(&self, now: Timestamp) -> bool {
+        let soon = now.plus(Duration::from_secs(limits::OPERATOR_ENDING_SECS));
+        self.is_able(if self.since.is_none() { now } else { soon })
+    }
+
     /// Whether a certificate of this name is of whoever has the name now. One that nobody issued is
     /// renewed by its coordinator also while nobody leads: it is known by its key alone.
     pub fn admits(&self, serial: u64, key: &[u8; 32]) -> bool {
         let is_key = self.public_key.is_none_or(|known| known == *key);
         let is_serial = serial == self.serial || Some(serial) == self.serial_before;
         is_key && (is_serial || self.since.is_none())
+    }
+
+    /// The same at a member's door, where a ledger may lack a renewal that another side agreed to:
+    /// one for the known key that ends later is newer than what is known. A key is one person's.
+    pub fn is_shown(&self, serial: u64, key: &[u8; 32], not_after: Timestamp) -> bool {
+        let is_newer = self.public_key == Some(*key) && self.not_after < not_after;
+        is_newer || self.admits(serial, key)
     }
 }

@@ -57,6 +57,11 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
 impl Story {
     /// Founded by `admin`, who has the key 1 and a year, at the newest level.
     pub(crate) fn run_by_people() -> Self {
+        Self::run_by_people_at(LEVEL)
+    }
+
+    /// The same at an older one.
+    pub(crate) fn run_by_people_at(level: u32) -> Self {
         let mut story = Self::of_nothing();
         let mut founding = super::members::founding();
         founding.operator = OperatorRow {
@@ -64,7 +69,7 @@ impl Story {
             ..OperatorRow::founding(name("admin"), 1, story.now().plus(365 * DAY))
         };
         story.done(Actor::System, founding);
-        story.done(Actor::System, RaiseLevel { level: LEVEL, members: vec![1] });
+        story.done(Actor::System, RaiseLevel { level, members: vec![1] });
         story
     }
 

@@ -151,7 +151,9 @@ fn who_is_shut_out_is_out_at_every_member_and_what_he_had_open_ends() {
 
     let told = as_whom(&admin, &["operator", "revoke", "ben"]);
     told.fails(4, "confirm.answer_missing");
+    issued(&ben, &members.scratch, "eve", &[]);
     let told = as_whom(&admin, &["operator", "revoke", "ben", "--yes"]).ok().object();
+    assert_eq!(told["left"][0]["name"], "eve", "whom he let in: {told}");
     assert_eq!(told["operator"]["state"], "revoked", "{told}");
     assert_eq!(told["operator"]["revoked_by"], "admin", "{told}");
     let again = as_whom(&admin, &["operator", "revoke", "ben", "--yes"]).ok().object();

@@ -99,6 +99,8 @@ pub(crate) struct Faults {
     pub(crate) loading_fetches: usize,
     /// What holds the loading up.
     pub(crate) loading_cause: Option<&'static str>,
+    /// Where further copies lie nothing answers.
+    pub(crate) copies_away: bool,
 }
 
 impl Double {

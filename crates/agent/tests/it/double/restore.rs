@@ -134,6 +134,14 @@ impl Service {
                             ..Default::default()
                         }
                     }
+                    _ if inner.faults.copies_away && request.copy > 0 => {
+                        let error = Error::new(Code::LocationIoFailed, "the location is away");
+                        v1::FetchedChunk {
+                            position,
+                            error: Some((&error).into()),
+                            ..Default::default()
+                        }
+                    }
                     Some(stored) => {
                         let key = self.0.data_key(&stored.capsule).chunk_key(
                             kind,

@@ -126,14 +126,26 @@ async fn revoke(name: &Name, demand: &Demand<'_>) -> Result<()> {
     let client = demand.client().await?;
     let question = v1::RevokeOperatorRequest { name: name.to_string() };
     let ask = async |mut admin: Admin, question| admin.revoke_operator(question).await;
-    let operator = client.ask(question, ask).await?.operator.unwrap_or_default();
+    let v1::RevokeOperatorResponse { operator, left } = client.ask(question, ask).await?;
+    let operator = operator.unwrap_or_default();
     demand.output.answer(
-        || json!({ "operator": fields(&operator) }),
         || {
-            let by = if operator.revoked_by.is_empty() { "-" } else { &operator.revoked_by };
-            format!("operator {name} is revoked since {}, by {by}", time(operator.revoked_ns))
+            let left: Vec<Value> = left.iter().map(fields).collect();
+            json!({ "operator": fields(&operator), "left": left })
         },
+        || revoked_text(&operator, &left),
     )
+}
+
+fn revoked_text(operator: &v1::OperatorStatus, left: &[v1::OperatorStatus]) -> String {
+    let by = if operator.revoked_by.is_empty() { "-" } else { &operator.revoked_by };
+    let (name, when) = (&operator.name, time(operator.revoked_ns));
+    let said = format!("operator {name} is revoked since {when}, by {by}");
+    if left.is_empty() {
+        return said;
+    }
+    let why = format!("let in by {name}, or by those, and left: revoke who is not yours");
+    format!("{said}\n{why}\n\n{}", text(left))
 }
 
 fn fields(operator: &v1::OperatorStatus) -> Value {
@@ -192,6 +204,14 @@ mod tests {
     #[test]
     fn a_certificate_lasts_as_long_as_the_cluster_allows() {
         assert_eq!(DAYS_MAX as u64 * 24 * 3600, limits::OPERATOR_CERT_TTL_SECS);
+    }
+
+    #[test]
+    fn who_is_left_of_those_that_he_let_in_is_named() {
+        let of = |name: &str| v1::OperatorStatus { name: name.into(), ..Default::default() };
+        assert!(!revoked_text(&of("ben"), &[]).contains("left"));
+        let told = revoked_text(&of("ben"), &[of("eve"), of("mal")]);
+        assert!(told.contains("left: revoke") && told.contains("eve") && told.contains("mal"));
     }
 
     #[test]

@@ -18,7 +18,10 @@ use holdfast_ledger::{
     row::{BundleRow, Custody, KekRow, VaultRow},
 };
 use holdfast_wire::{parse, v1};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How long a list of the keys counts points.
+const COUNTING_MAX: Duration = Duration::from_secs(15);
 
 pub(super) async fn list(house: &Arc<House>) -> Result<v1::ListKeysResponse> {
     house.ledger.catch_up().await?;
@@ -53,26 +56,32 @@ fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
         name: row.name.to_string(),
         custody: custody(row).to_owned(),
         versions,
-        packs_unknown: 0,
+        packs_unknown: None,
         points_unsure: 0,
     })
 }
 
-/// What each version is needed for. That takes reading what every point needs, unless all of them
+/// What each version is needed for, as far as that can be found out soon: whoever changes keys
+/// wants to see the others meanwhile. It takes reading what every point needs, unless all of them
 /// can only need the one that there is.
 async fn with_needs(
     house: &Arc<House>,
     row: &VaultRow,
     mut shown: v1::VaultKeysStatus,
 ) -> Result<v1::VaultKeysStatus> {
-    let needs = loss::needs(house, &row.id).await?;
-    let counted = match (shown.versions.len() > 1, house.vault(&row.id)) {
-        (true, Ok(vault)) => loss::points_by_version(house, &vault, &needs).await.ok(),
+    let needs = loss::needs(house, &row.id).await;
+    let needs = needs.inspect_err(|error| tracing::info!(%error, "keys are shown without needs"));
+    let needs = needs.ok();
+    let counted = match (&needs, house.vault(&row.id)) {
+        (Some(needs), Ok(vault)) if shown.versions.len() > 1 => {
+            soon(loss::points_by_version(house, &vault, needs)).await
+        }
         _ => None,
     };
     for version in &mut shown.versions {
-        let of_version = needs.of_version(version.version);
-        (version.packs, version.bytes) = (of_version.packs, of_version.bytes);
+        let of_version = needs.as_ref().map(|needs| needs.of_version(version.version));
+        version.packs = of_version.as_ref().map(|needs| needs.packs);
+        version.bytes = of_version.as_ref().map(|needs| needs.bytes);
         let is_closed = version.closed_ns.is_some();
         version.state = state_of(row.key_version, version.version, is_closed).to_owned();
         let count = |(points, _): &(BTreeMap<u32, u64>, u64)| {
@@ -80,9 +89,14 @@ async fn with_needs(
         };
         version.points = counted.as_ref().map(count);
     }
-    shown.packs_unknown = needs.unknown.packs;
+    shown.packs_unknown = needs.map(|needs| needs.unknown.packs);
     shown.points_unsure = counted.map_or(0, |(_, unsure)| unsure);
     Ok(shown)
+}
+
+/// What is not there in time is left out: a location that hangs holds up every reach in turn.
+async fn soon<T>(counting: impl Future<Output = Result<T>>) -> Option<T> {
+    tokio::time::timeout(COUNTING_MAX, counting).await.ok()?.ok()
 }
 
 fn version(object: &[u8], made_ns: i64, retired_ns: Option<i64>) -> Result<v1::KeyVersionStatus> {
@@ -97,8 +111,8 @@ fn version(object: &[u8], made_ns: i64, retired_ns: Option<i64>) -> Result<v1::K
         operator_kek_id: object.operator_kek().map(id),
         state: String::new(),
         closed_ns: None,
-        packs: 0,
-        bytes: 0,
+        packs: None,
+        bytes: None,
         points: None,
     })
 }
@@ -265,4 +279,17 @@ fn operators_half(half: &v1::OperatorsHalf) -> Result<OperatorsHalf> {
 
 fn lacking(what: &str) -> Error {
     Error::new(Code::UsageMalformed, format!("{what} is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_of_keys_waits_for_no_location_that_hangs() {
+        assert_eq!(soon(async { Ok(7) }).await, Some(7));
+        let busy = async { Err::<u64, _>(Error::new(Code::ClusterBusy, "packed anew")) };
+        assert_eq!(soon(busy).await, None);
+        assert_eq!(soon(std::future::pending::<Result<u64>>()).await, None);
+    }
 }

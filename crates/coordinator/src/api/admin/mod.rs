@@ -435,7 +435,7 @@ impl Admin for AdminService {
         request: Request<v1::FenceRegionRequest>,
     ) -> Answer<v1::FenceRegionResponse> {
         let actor = caller(&request).actor();
-        answer(region::fence(&self.house, &actor, request.get_ref()))
+        answer(region::fence(&self.house, &actor, request.get_ref()).await)
     }
 
     async fn failback_region(

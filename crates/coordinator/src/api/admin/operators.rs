@@ -65,7 +65,9 @@ pub(super) async fn revoke(
     let name = parse::name(&request.name)?;
     tracing::warn!(%actor, operator = %name, "an operator is shut out");
     let row = people::revoke(house, actor, name).await?;
-    Ok(v1::RevokeOperatorResponse { operator: Some(rendered(&row, house.ledger.now())) })
+    let (rows, now) = (house.ledger.query().operators()?, house.ledger.now());
+    let left = people::let_in_by(&rows, &row, now).map(|row| rendered(row, now));
+    Ok(v1::RevokeOperatorResponse { left: left.collect(), operator: Some(rendered(&row, now)) })
 }
 
 fn authority(house: &House) -> Result<Bytes> {
@@ -99,19 +101,38 @@ fn rendered(row: &OperatorRow, now: Timestamp) -> v1::OperatorStatus {
 }
 
 /// Whose certificate ends soon, the first ones.
-pub(super) fn ending(house: &House) -> Result<Vec<v1::Alarm>> {
-    let now = house.ledger.now();
-    let mut rows = house.ledger.query().operators()?;
-    rows.retain(|row| ends_soon(row, now));
-    rows.sort_by_key(|row| row.not_after);
-    rows.truncate(NAMED_MAX);
-    Ok(rows.iter().map(note).collect())
+pub(super) fn ending(house: &House) -> Result<Ending> {
+    Ok(Ending::of(house.ledger.query().operators()?, house.ledger.now()))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// Of the last ones: when they have ended, nobody is let in any more.
+    pub(super) alarms: Vec<v1::Alarm>,
+    pub(super) notes: Vec<v1::Alarm>,
+}
+
+impl Ending {
+    fn of(mut rows: Vec<OperatorRow>, now: Timestamp) -> Self {
+        let is_last = !rows.iter().any(|row| row.is_able(soon(now)));
+        rows.retain(|row| ends_soon(row, now));
+        rows.sort_by_key(|row| row.not_after);
+        rows.truncate(NAMED_MAX);
+        let told = rows.iter().map(note).collect();
+        match is_last {
+            true => Self { alarms: told, ..Self::default() },
+            false => Self { notes: told, ..Self::default() },
+        }
+    }
+}
+
+fn soon(now: Timestamp) -> Timestamp {
+    now.plus(Duration::from_secs(limits::OPERATOR_ENDING_SECS))
 }
 
 /// When one ends that an older ledger brought along is not known.
 fn ends_soon(row: &OperatorRow, now: Timestamp) -> bool {
-    let soon = now.plus(Duration::from_secs(limits::OPERATOR_ENDING_SECS));
-    row.may_act(now) && row.public_key.is_some() && row.not_after <= soon
+    row.may_act(now) && row.public_key.is_some() && row.not_after <= soon(now)
 }
 
 fn note(row: &OperatorRow) -> v1::Alarm {
@@ -148,6 +169,28 @@ mod tests {
         let states = [row(now.plus(day)), row(now.minus(day)), revoked];
         let states = states.map(|row| rendered(&row, now).state);
         assert_eq!(states, ["active", "ended", "revoked"]);
+    }
+
+    #[test]
+    fn the_end_of_the_last_one_is_an_alarm_and_that_of_another_a_note() {
+        let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let row = |name: &str, days: u32| {
+            let end = now.plus(Duration::from_secs(24 * 3600) * days);
+            OperatorRow {
+                public_key: Some([1; 32]),
+                ..OperatorRow::founding(name.parse().unwrap(), 1, end)
+            }
+        };
+        let told = |rows: &[OperatorRow]| {
+            let Ending { alarms, notes } = Ending::of(rows.to_vec(), now);
+            (alarms.len(), notes.len())
+        };
+        assert_eq!(told(&[row("ben", 7)]), (1, 0));
+        assert_eq!(told(&[row("ben", 7), row("ada", 13)]), (2, 0));
+        assert_eq!(told(&[row("ben", 7), row("ada", 30)]), (0, 1));
+        let revoked = OperatorRow { revoked: true, ..row("ada", 30) };
+        assert_eq!(told(&[row("ben", 7), revoked]), (1, 0));
+        assert_eq!(told(&[row("ada", 30)]), (0, 0));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::{super::render, failback::unsettled};
 use crate::{
     house::House,
-    region::{Epoch, Obstacle, Order, Plan, plan, promote},
+    region::{Epoch, Obstacle, Order, Plan, fence_by_hand, plan, promote},
 };
 use futures::future::join_all;
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor,
-    row::{EpochRow, LocationRow, MemberRow, MemberState, epoch::FIRST_EPOCH},
+    row::{EpochRow, LocationRow, MemberRow, MemberState},
 };
 use holdfast_wire::{parse, v1};
 use std::collections::BTreeSet;
@@ -151,14 +151,18 @@ pub(super) async fn take_lead(
         plan.obstacles.retain(|stands| !stands.is_life);
         return rendered(house, &plan);
     }
-    let operator = match actor {
-        Actor::Operator(name) => name.to_string(),
-        other => other.to_string(),
-    };
+    let operator = operator(actor);
     let reason = Some(request.reason).filter(|reason| !reason.is_empty());
     let (force, without_log) = (request.force, request.without_shipped_log);
     let order = Order { region, operator, force, without_log, reason };
     rendered(house, &promote(house, &order).await?)
+}
+
+fn operator(actor: &Actor) -> String {
+    match actor {
+        Actor::Operator(name) => name.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn rendered(house: &House, plan: &Plan) -> Result<v1::PromoteRegionResponse> {
@@ -190,7 +194,7 @@ fn rendered(house: &House, plan: &Plan) -> Result<v1::PromoteRegionResponse> {
 }
 
 /// An operator says what this member cannot see: another region leads now.
-pub(super) fn fence(
+pub(super) async fn fence(
     house: &House,
     actor: &Actor,
     request: &v1::FenceRegionRequest,
@@ -205,24 +209,6 @@ pub(super) fn fence(
         let message = format!("`{by}` is no other region of this cluster");
         return Err(Error::new(Code::RegionMissing, message));
     }
-    let known = house.ledger.peers().standing();
-    let number = match request.epoch {
-        0 if !known.belongs && known.epoch.is_of(&by) => known.epoch.number,
-        0 => known.epoch.number + 1,
-        number => number,
-    };
-    if number == known.epoch.number && !known.belongs {
-        return Ok(v1::FenceRegionResponse { member: house.name.to_string(), epoch: number });
-    }
-    let next = known.epoch.number.max(FIRST_EPOCH);
-    // One that is far ahead would leave no number for whoever takes the lead back.
-    let bound = limits::EPOCH_MAX.min(next + limits::EPOCHS_MISSED_MAX);
-    if number <= next || number > bound {
-        let message = format!("epoch {number} does not follow epoch {}", known.epoch.number);
-        return Err(Error::new(Code::EpochTaken, message));
-    }
-    tracing::warn!(%actor, number, %by, "fenced by hand");
-    let _turn = house.ledger.peers().turn();
-    house.fence(&Epoch { number, regions: vec![by], member: 0, applied: 0 })?;
-    Ok(v1::FenceRegionResponse { member: house.name.to_string(), epoch: number })
+    let epoch = fence_by_hand(house, &operator(actor), by, request.epoch).await?;
+    Ok(v1::FenceRegionResponse { member: house.name.to_string(), epoch })
 }

@@ -146,12 +146,18 @@ fn next(vault: &Vault, loss: &Loss, copies: &KeyCopies) -> Vec<String> {
     }
     if loss.packs_unknown > 0 {
         let packs = loss.packs_unknown;
-        next.push(format!(
-            "{packs} packs are not looked into yet: wait, or `holdfast verify --all` if they stay"
-        ));
+        // What cannot be read stays unknown as long as there is a row of it.
+        let stays = match loss.points_unsure.is_empty() {
+            true => format!("give up what no point needs: holdfast collect --vault {name}"),
+            false => "let the points that may need them expire".to_owned(),
+        };
+        next.push(format!("{packs} packs are not looked into yet: wait; if they stay, {stays}"));
     }
     if !loss.points_unsure.is_empty() {
-        next.push("see to the locations of points whose needs cannot be read".to_owned());
+        next.push(
+            "see to the locations of points whose needs cannot be read, or let them expire"
+                .to_owned(),
+        );
     }
     if !loss.holds.is_empty() {
         next.push("release the holds, or wait until they end".to_owned());

@@ -42,7 +42,9 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
         if house.trial { &mut notes } else { &mut alarms }.push(bundle);
     }
     notes.extend(super::bundle::newcomers(house)?);
-    notes.extend(super::operators::ending(house)?);
+    let ending = super::operators::ending(house)?;
+    alarms.extend(ending.alarms);
+    notes.extend(ending.notes);
     Ok(v1::StatusResponse {
         cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
         cluster_name: cluster.name.to_string(),

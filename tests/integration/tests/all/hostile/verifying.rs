@@ -163,6 +163,21 @@ async fn what_a_verifier_claims_beyond_its_point_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_location_that_is_away_uses_up_no_beginning_of_a_run() {
+    let verifying = start(true).await;
+    let run = verifying.order("rogue").await.unwrap();
+    let points = verifying.scene.dev.dir.join("location/points");
+    let aside = verifying.scene.scratch.join("aside");
+    std::fs::rename(&points, &aside).unwrap();
+    for attempt in 0..20 {
+        let refusal = refused(verifying.open(&verifying.point, &run).await);
+        assert_ne!(refusal, Code::RunInterrupted, "attempt {attempt}");
+    }
+    std::fs::rename(&aside, &points).unwrap();
+    verifying.open(&verifying.point, &run).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_that_is_too_old_is_told_and_an_able_one_is_taken_before_it() {
     let verifying = start(false).await;
     for agent in ["", "rogue"] {

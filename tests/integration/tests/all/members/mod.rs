@@ -9,6 +9,7 @@ mod crowd;
 mod disks;
 mod doubling;
 mod failing_back;
+mod fencing;
 mod joining;
 mod levels;
 mod losing;

@@ -18,7 +18,7 @@ const PARTS: [&str; 4] = ["cluster", "epochs", "packs", "points"];
 
 impl Regions {
     /// Three voters and two learners whose lines and mounts are in the test's hands.
-    fn that_can_be_cut(seed: u64) -> Self {
+    pub(super) fn that_can_be_cut(seed: u64) -> Self {
         Self::that_can_be_cut_in(Scratch::new(), seed)
     }
 
@@ -55,6 +55,14 @@ impl Regions {
                 let path = self.members.scratch.join(location).join(part);
                 self.members.cut_off(name, &path, is_cut);
             }
+        }
+    }
+
+    /// One member sees no location at all, or all again.
+    pub(super) fn cut_from_locations(&self, name: &str, is_cut: bool) {
+        for (location, part) in ["location", "far"].into_iter().flat_map(|l| PARTS.map(|p| (l, p)))
+        {
+            self.members.cut_off(name, &self.members.scratch.join(location).join(part), is_cut);
         }
     }
 

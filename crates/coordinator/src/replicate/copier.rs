@@ -15,16 +15,15 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    fill::{self, Filled, Lacking, LeftObject, Marks, Pace, Progress},
+    fill::{self, Filled, LeftObject, Marks, Pace, Progress},
     house::House,
     shipped::ship,
-    verify::{judge, lose_home},
 };
 use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor,
-    command::{LosePack, NoteCopies, PlacePoints, TakeBack},
-    row::{CopyProblem, CopyRow, CopyState, PackState, VaultRow},
+    command::{NoteCopies, PlacePoints, TakeBack},
+    row::{CopyProblem, CopyRow, CopyState, VaultRow},
 };
 use holdfast_repository::layout::{Object, ObjectName};
 use minicbor::bytes::ByteVec;
@@ -59,7 +58,7 @@ pub(super) struct Copier {
     state: CopyState,
     /// As the ledger was told last, and when.
     noted: (CopyRow, Instant),
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// Taken from the queue, and not all there yet.
     pending: Option<Batch>,
     /// What is being brought, beside what waits in the queue.
@@ -134,7 +133,7 @@ impl Copier {
         }
     }
 
-    fn vault(&self) -> Result<VaultRow> {
+    pub(super) fn vault(&self) -> Result<VaultRow> {
         let vault = self.house.ledger.query().vault(&self.row.vault)?;
         self.pace.set(vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max));
         Ok(vault)
@@ -193,85 +192,6 @@ impl Copier {
         self.house.shipped(self.row.opened).await?;
         let way = found.way(&self.pace, &self.budget);
         Box::pin(fill::tail(&self.house, vault, way, Marks::default())).await.map(drop)
-    }
-
-    /// Everything that the ledger relies on is there, or came while it was looked for: what no
-    /// source could show is missing all the same.
-    async fn insist_on_whole(
-        &self,
-        vault: &VaultRow,
-        found: &Found,
-        lacking: &Lacking,
-    ) -> Result<()> {
-        let applied = *self.house.ledger.applied().borrow();
-        self.queue.heard(applied).await;
-        // Into a required location it was put when it was stored; nobody brings what is queued.
-        let follows = !vault.required.contains(&self.row.location);
-        if lacking.count == 0 || follows && self.queue.awaits(lacking) {
-            return Ok(());
-        }
-        for id in &lacking.packs {
-            let name = ObjectName::pack(id);
-            let row = self.house.ledger.query().pack(&vault.id, id)?;
-            let length = row.filter(|row| row.state == PackState::Stored).map(|row| row.length);
-            let Some(length) = length.filter(|_| !(follows && self.queue.has(&name))) else {
-                continue;
-            };
-            if found.has(&name, length).await? {
-                continue;
-            }
-            if !found.is_all || found.another_has(&name, length).await? {
-                return Err(lacks(lacking.count, &name));
-            }
-            // No backup may rest on it any more, whatever lost it.
-            tracing::error!(object = %name, "no location has it");
-            let (vault, pack) = (vault.id, *id);
-            self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
-        }
-        for id in &lacking.points {
-            for name in [ObjectName::reach(id), ObjectName::point(id)] {
-                if self.is_lost(&name, found, (follows, lacking.count)).await? {
-                    judge(&self.house, *id, false).await?;
-                    if name == ObjectName::point(id) {
-                        lose_home(&self.house, vault.id, *id).await?;
-                    }
-                }
-            }
-        }
-        for id in &lacking.homes {
-            if self.is_lost(&ObjectName::point(id), found, (follows, lacking.count)).await? {
-                lose_home(&self.house, vault.id, *id).await?;
-            }
-        }
-        match lacking.all_are_named() {
-            true => Ok(()),
-            false => Err(Error::new(Code::LocationBehind, "what it lacks is looked for again")),
-        }
-    }
-
-    /// Whether no location has a point's object, all of which could be read. It is not said to lie
-    /// here, and nothing else is held up by it. What a source has, and nobody brought, is damaged
-    /// there: that is for verification to say.
-    async fn is_lost(
-        &self,
-        name: &ObjectName,
-        found: &Found,
-        (follows, lacking): (bool, u64),
-    ) -> Result<bool> {
-        let object = name.as_str().parse()?;
-        if follows && self.queue.has(name) || found.to.1.head(&object).await?.is_some() {
-            return Ok(false);
-        }
-        if !found.is_all {
-            return Err(lacks(lacking, name));
-        }
-        tracing::error!(object = %name, "no location has it whole");
-        for (_, store) in &found.from {
-            if store.head(&object).await?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Committed points that are not known to lie there.
@@ -482,12 +402,6 @@ impl Copier {
 
 fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
-}
-
-fn lacks(count: u64, first: &ObjectName) -> Error {
-    let message = format!("{count} objects are in no location that can be read, first {first}");
-    Error::new(Code::LocationBehind, message)
-        .next("see to the vault's other locations: `holdfast location list`")
 }
 
 /// Refuses to call whole what lacks something that the ledger relies on. A point that is whole in

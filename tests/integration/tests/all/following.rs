@@ -464,3 +464,27 @@ fn what_makes_no_sense_is_refused_and_says_why() {
     unknown.fails(3, "location.name_unknown");
     assert_eq!(held(&scene.far), [] as [PathBuf; 0], "nothing was written");
 }
+
+#[test]
+fn what_a_location_has_that_was_declared_while_another_was_looked_through_is_not_lost() {
+    let scene = Scene::new();
+    let third = scene.scratch.join("third");
+    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    let point = scene.backup(5);
+    scene.wait_until_held(&point, &["main", "far"]);
+    scene.wait_for("far", "current");
+    scene.declare(r#"required = ["main"]"#).ok();
+    // One pack is left in `far` alone, of which the vault knows nothing for a moment.
+    let own = Objects::of(&scene.dev.dir.join("location")).below("packs");
+    fs::remove_file(&own[0]).unwrap();
+    let slow = "copy_bytes_per_second_max = 400000";
+    scene.declare(&format!(r#"required = ["main"], following = ["third"], {slow}"#)).ok();
+    wait_until("`third` is filled", PATIENCE, || {
+        (scene.copies("third")["state"] == "copying").then_some(())
+    });
+    scene.declare(&format!(r#"required = ["main"], following = ["third", "far"], {slow}"#)).ok();
+    scene.wait_until_held(&point, &["main", "far", "third"]);
+    assert_eq!(scene.alarms(), [""; 0], "no pack is lost");
+    scene.restore_from(&third, &point);
+}

@@ -24,7 +24,7 @@ mod tests;
 
 use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
-use holdfast_common::{Name, Result};
+use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::{
     Actor,
     command::{Note, NoteKind, PlacePoints},
@@ -204,6 +204,18 @@ pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Nam
     let place = (location.clone(), house.places.location(location).await?);
     Box::pin(keys(house, vault, Way::at_once(house, &[], &place))).await?;
     Ok(place_points_shown(house, vault, (&place, &house.outgoing), None).await?.0)
+}
+
+/// Of points whose objects were brought to a place, those that are whole and need nothing that is
+/// lost.
+pub(crate) async fn whole_points(
+    house: &House,
+    vault: &VaultRow,
+    (place, budget): (&Place, &Budget),
+    points: &[PointId],
+) -> Result<Vec<PointId>> {
+    let (query, tasks) = (house.ledger.query(), &house.tasks);
+    Survey::of_brought(query, (vault, points), place, budget, tasks)?.batch().await
 }
 
 /// The same of a place that has shown that it is the vault's, and what it lacks; `opened` is the

@@ -15,17 +15,17 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    fill::{self, Filled, LeftObject, Marks, Pace, Progress},
+    fill::{self, Filled, Marks, Pace, Progress},
     house::House,
     shipped::ship,
 };
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{NoteCopies, PlacePoints, TakeBack},
     row::{CopyProblem, CopyRow, CopyState, VaultRow},
 };
-use holdfast_repository::layout::{Object, ObjectName};
+use holdfast_repository::layout::ObjectName;
 use minicbor::bytes::ByteVec;
 use std::{
     sync::{
@@ -165,7 +165,7 @@ impl Copier {
         let place = (&found.to, &*self.budget);
         let (_, lacking) =
             Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
-        insist_on_all(&filled, found.is_all)?;
+        self.settle_damaged(&filled.lacks, found.is_all).await?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
@@ -260,12 +260,21 @@ impl Copier {
             let records =
                 points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
             self.copy(records.collect(), 0).await?;
-            let (vault, location) = (self.row.vault, self.row.location.clone());
-            let opened = Some(self.row.opened);
-            let command = PlacePoints { vault, location, points: points.to_vec(), opened };
-            self.house.ledger.propose(Actor::System, command).await?;
+            self.place(points).await?;
         }
         Ok(())
+    }
+
+    /// All that was stored before these points were committed is here; what was given up is not.
+    async fn place(&self, points: &[PointId]) -> Result<()> {
+        let vault = self.vault()?;
+        let to = self.places(&vault).await?.to;
+        let (house, place) = (&self.house, (&to, &*self.budget));
+        let points = Box::pin(fill::whole_points(house, &vault, place, points)).await?;
+        let (vault, location, opened) =
+            (vault.id, self.row.location.clone(), Some(self.row.opened));
+        let command = PlacePoints { vault, location, points, opened };
+        house.ledger.propose(Actor::System, command).await.map(drop)
     }
 
     async fn copy(&mut self, names: Vec<ObjectName>, bytes: u64) -> Result<()> {
@@ -282,7 +291,8 @@ impl Copier {
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
         let filled = self.watched(Box::pin(copy)).await?;
-        insist_on_all(&filled, is_all).inspect_err(|_| self.marks = None)
+        let settled = self.settle_damaged(&filled.lacks, is_all).await;
+        settled.inspect_err(|_| self.marks = None)
     }
 
     /// Keys, epochs, the ledger's log and its snapshots.
@@ -402,18 +412,4 @@ impl Copier {
 
 fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
-}
-
-/// Refuses to call whole what lacks something that the ledger relies on. A point that is whole in
-/// none of all the vault's places is never said to lie here; it holds nothing else up.
-fn insist_on_all(filled: &Filled, is_all: bool) -> Result<()> {
-    let is_point =
-        |left: &LeftObject| matches!(left.name.object(), Object::Point(_) | Object::Reach(_));
-    let is_told = filled.lacks.count == filled.lacks.first.len() as u64;
-    if is_all && is_told && filled.lacks.first.iter().all(is_point) {
-        return Ok(());
-    }
-    let Some(first) = filled.lacks.first.first() else { return Ok(()) };
-    let message = format!("{} objects are whole in no location, first {first}", filled.lacks.count);
-    Err(Error::new(Code::ObjectDamaged, message).next("holdfast verify --all --level storage"))
 }

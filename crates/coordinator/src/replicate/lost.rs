@@ -1,19 +1,24 @@
 //! What a location lacks and no other one has: it is given up only when every place where the
 //! vault lies by then was asked. A look takes hours in a large vault, and locations are declared
 //! and moved meanwhile; what only one of them has is not lost.
+//!
+//! What they have and nobody could bring is damaged there, or came there late: verification looks
+//! at it at once, and heals it or gives it up. So whatever the ledger relies on is here when a look
+//! ends, and a point that is brought later rests on nothing that is not.
 
 use super::{copier::Copier, found::Found};
 use crate::{
-    fill::Lacking,
-    verify::{judge, lose_home},
+    fill::{Lacking, Left},
+    verify::{Expected, judge, look_everywhere, lose_home},
 };
 use holdfast_common::{Code, Error, Result};
 use holdfast_ledger::{
     Actor,
     command::LosePack,
+    level::RETENTION,
     row::{PackState, VaultRow},
 };
-use holdfast_repository::layout::ObjectName;
+use holdfast_repository::layout::{Object, ObjectName};
 
 impl Copier {
     /// Everything that the ledger relies on is there, or came while it was looked for: what no
@@ -66,13 +71,12 @@ impl Copier {
         }
         match lacking.all_are_named() {
             true => Ok(()),
-            false => Err(Error::new(Code::LocationBehind, "what it lacks is looked for again")),
+            false => Err(again()),
         }
     }
 
-    /// Whether no location has a point's object, all of which could be read. It is not said to lie
-    /// here, and nothing else is held up by it. What a source has, and nobody brought, is damaged
-    /// there: that is for verification to say.
+    /// Whether no location has a point's object, all of which could be read: it is not said to lie
+    /// here, and nothing else is held up by it.
     async fn is_lost(
         &self,
         name: &ObjectName,
@@ -89,10 +93,66 @@ impl Copier {
         tracing::error!(object = %name, "no location has it whole");
         for (_, store) in &self.places_now().await?.from {
             if store.head(&object).await?.is_some() {
-                return Ok(false);
+                return match self.is_given_up(name).await? {
+                    true => Ok(false),
+                    false => Err(again()),
+                };
             }
         }
         Ok(true)
+    }
+
+    /// Sees to what the ledger relies on and no source has whole. Nothing of it stays as it is:
+    /// what was healed is brought by the next look, and what was given up holds nothing up.
+    pub(super) async fn settle_damaged(&self, lacks: &Left, is_all: bool) -> Result<()> {
+        let Some(first) = lacks.first.first() else { return Ok(()) };
+        if !is_all {
+            let count = lacks.count;
+            let message = format!("{count} objects are whole in no location, first {first}");
+            return Err(Error::new(Code::ObjectDamaged, message)
+                .next("holdfast verify --all --level storage"));
+        }
+        let mut is_settled = lacks.count == lacks.first.len() as u64;
+        for left in &lacks.first {
+            is_settled &= self.is_given_up(&left.name).await?;
+        }
+        if is_settled { Ok(()) } else { Err(again()) }
+    }
+
+    /// Whether an object is relied on no more, when verification has looked at it everywhere. A
+    /// segment never is: the index is made anew from the packs.
+    async fn is_given_up(&self, name: &ObjectName) -> Result<bool> {
+        let (query, vault) = (self.house.ledger.query(), &self.row.vault);
+        let expected = match name.object() {
+            Object::Pack(id) => query.pack(vault, &id)?.map(|row| Expected::pack(&row)),
+            Object::Point(id) => match query.forgotten(&id)? {
+                Some(forgotten) => Some(Expected::home(&forgotten.point)),
+                None => query.point_even_forgotten(&id)?.map(|row| Expected::point(&row)),
+            },
+            Object::Reach(id) => query.point_even_forgotten(&id)?.map(|row| Expected::reach(&row)),
+            _ => None,
+        };
+        let Some(expected) = expected.transpose()? else { return Ok(true) };
+        let vault = self.house.vault(vault)?;
+        let here = Some(&self.row.location);
+        Box::pin(look_everywhere(&self.house, &vault, &expected, here)).await?;
+        self.is_relied_on(name).map(|is_relied_on| !is_relied_on)
+    }
+
+    fn is_relied_on(&self, name: &ObjectName) -> Result<bool> {
+        let (query, vault) = (self.house.ledger.query(), &self.row.vault);
+        let is_stored = |state: PackState| state == PackState::Stored;
+        Ok(match name.object() {
+            Object::Pack(id) => query.pack(vault, &id)?.is_some_and(|row| is_stored(row.state)),
+            Object::Point(id) | Object::Reach(id) => match query.point(&id) {
+                // Below the level that says so, no point is ever called lost.
+                Ok(point) => point.lost.is_none() && query.level()? >= RETENTION,
+                Err(_) => {
+                    query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state))
+                }
+            },
+            _ => false,
+        })
     }
 
     /// Every place where the vault lies now, shown once more. While one of them cannot be read
@@ -111,4 +171,8 @@ fn lacks(count: u64, first: &ObjectName) -> Error {
     let message = format!("{count} objects are in no location that can be read, first {first}");
     Error::new(Code::LocationBehind, message)
         .next("see to the vault's other locations: `holdfast location list`")
+}
+
+fn again() -> Error {
+    Error::new(Code::LocationBehind, "what it lacks is looked for again")
 }

@@ -488,3 +488,70 @@ fn what_a_location_has_that_was_declared_while_another_was_looked_through_is_not
     assert_eq!(scene.alarms(), [""; 0], "no pack is lost");
     scene.restore_from(&third, &point);
 }
+
+/// Puts other bytes in the place of an object.
+fn spoil(object: &Path) {
+    let mut bytes = fs::read(object).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(object, bytes).unwrap();
+}
+
+#[test]
+fn a_point_that_was_lost_before_it_was_copied_is_not_said_to_be_and_nothing_that_rests_on_it() {
+    let scene = Scene::new();
+    let before = scene.dev.backup(&scene.source);
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.wait_until_held(&before, &["main", "far"]);
+    scene.wait_for("far", "current");
+    let slow = r#"required = ["main"], following = ["far"], copy_bytes_per_second_max = 100000"#;
+    scene.declare(slow).ok();
+    scene.backup(5);
+    // While that is on its way: too small for packs of their own.
+    let points = ["tiny", "small-too"].map(|name| {
+        write(&scene.source.join(name), "a few words more");
+        scene.dev.backup(&scene.source)
+    });
+    let records = Objects::of(&scene.dev.dir.join("location")).below("points");
+    let is_first = |path: &&PathBuf| path.to_string_lossy().ends_with(&points[0]);
+    fs::remove_file(records.iter().find(is_first).unwrap()).unwrap();
+    assert_eq!(scene.holding(&points[1]), ["main"], "it is not copied yet");
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.wait_for("far", "current");
+    assert_eq!(scene.holding(&points[0]), [""; 0], "it is lost");
+    assert_eq!(scene.holding(&points[1]), ["main"], "it needs what was lost with the other one");
+    // The next one brings again what was lost.
+    let next = scene.dev.backup(&scene.source);
+    scene.wait_until_held(&next, &["main", "far"]);
+    scene.restore_from(&scene.far, &next);
+}
+
+#[test]
+fn what_is_damaged_in_all_places_is_given_up_before_a_copy_is_called_current() {
+    let scene = Scene::new();
+    write(&scene.source.join("tiny"), "a few words more");
+    let first = scene.dev.backup(&scene.source);
+    let main = Objects::of(&scene.dev.dir.join("location"));
+    // What lies within it is needed by whatever comes later; a segment is made anew from packs.
+    spoil(&main.below("points")[0]);
+    main.below("index").iter().for_each(|segment| spoil(segment));
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.wait_for("far", "current");
+    assert_eq!(scene.holding(&first), [""; 0], "it is lost");
+    write(&scene.source.join("tiny-too"), "a few other words");
+    let second = scene.dev.backup(&scene.source);
+    scene.wait_until_held(&second, &["main", "far"]);
+    scene.restore_from(&scene.far, &second);
+    // A pack too.
+    let packs = Objects::of(&scene.far).below("packs");
+    let own = scene.dev.dir.join("location").join(packs[0].strip_prefix(&scene.far).unwrap());
+    [&own, &packs[0]].map(|pack| spoil(pack));
+    let third = scene.scratch.join("third");
+    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
+    scene.declare(r#"required = ["main"], following = ["far", "third"]"#).ok();
+    scene.wait_for("third", "current");
+    assert_eq!(scene.holding(&second), ["main", "far"], "not all of it is there");
+    let again = scene.dev.backup(&scene.source);
+    scene.wait_until_held(&again, &["main", "far", "third"]);
+    scene.restore_from(&third, &again);
+}

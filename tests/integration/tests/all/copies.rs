@@ -1,5 +1,5 @@
-//! Copies that are not what they seem: what was lost before it was copied, what came back older, and
-//! places that hang. None is called current while it lacks what the vault relies on.
+//! Copies that are not what they seem: what was lost before it was copied, what came back older,
+//! and places that hang. None is called current while it lacks what the vault relies on.
 
 use crate::{
     following::{PATIENCE, Scene},

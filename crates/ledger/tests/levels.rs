@@ -42,6 +42,7 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "create_verifier_token" | "see_verifiers" | "start_verify" => VERIFIERS,
+            "forget_beside_copies" => LEVEL,
             "end_verify" | "end_verify_of_damage" => VERIFIERS,
             "disable_location" | "enable_location" | "replace_location" => 4,
             "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,
@@ -50,8 +51,8 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "intend_sealed_packs" | "commit_with_open_keys" | "import_with_open_keys" => SEALED,
             "note_sealed" | "close_keys" => SEALED,
             _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
+            _ if (100..=119).contains(&command.number()) => OPERATORS,
             _ if command.number() >= 120 => LEVEL,
-            _ if command.number() >= 100 => OPERATORS,
             name if of_retention.contains(&name) => RETENTION,
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
             "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,

@@ -24,7 +24,7 @@ mod tests;
 
 use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
-use holdfast_common::{Name, Result};
+use holdfast_common::{Name, PointId, Result};
 use holdfast_ledger::{
     Actor,
     command::{Note, NoteKind, PlacePoints},
@@ -183,17 +183,19 @@ pub(crate) async fn note_healed(
 }
 
 /// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and
-/// came behind the marks; where they stand then.
+/// came behind the marks; where they stand then. A place that lacks what was seen there has come
+/// back older than it was.
 pub(crate) async fn tail(
     house: &House,
     vault: &VaultRow,
     way: Way<'_>,
     marks: Marks,
+    told: Told<'_>,
 ) -> Result<Marks> {
     let insist = || house.ledger.peers().insist_on_epoch();
     // Whoever leads now may write extents from there on, whatever an earlier leader wrote.
     let settled = ship::settled(house)?;
-    let filling = Filling::of(house, vault, way, &|_| {}, &insist)?;
+    let filling = Filling::of(house, vault, way, told, &insist)?;
     Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
 }
 
@@ -204,6 +206,18 @@ pub(crate) async fn place_points(house: &House, vault: &VaultRow, location: &Nam
     let place = (location.clone(), house.places.location(location).await?);
     Box::pin(keys(house, vault, Way::at_once(house, &[], &place))).await?;
     Ok(place_points_shown(house, vault, (&place, &house.outgoing), None).await?.0)
+}
+
+/// Of points whose objects were brought to a place, those that are whole and need nothing that is
+/// lost.
+pub(crate) async fn whole_points(
+    house: &House,
+    vault: &VaultRow,
+    (place, budget): (&Place, &Budget),
+    points: &[PointId],
+) -> Result<Vec<PointId>> {
+    let (query, tasks) = (house.ledger.query(), &house.tasks);
+    Survey::of_brought(query, (vault, points), place, budget, tasks)?.batch().await
 }
 
 /// The same of a place that has shown that it is the vault's, and what it lacks; `opened` is the

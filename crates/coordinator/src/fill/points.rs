@@ -78,11 +78,36 @@ impl<'a> Survey<'a> {
         tasks: &'a Tasks,
     ) -> Result<Self> {
         let homes = homes(query, vault.id).await?;
-        let (bare, gone) = bare(query, vault.id, place, homes).await?;
+        let Missed { bare, gone, headless } = missed(query, vault.id, place, homes).await?;
         let mut lacking = Lacking { count: bare.len() as u64, ..Lacking::default() };
         lacking.points.extend(bare.iter().copied().take(limits::OBJECTS_LACKED_MAX));
-        let missing = missing(query, vault.id, place, (&bare, &gone), &mut lacking).await?;
+        let missing = missing(query, vault.id, place, (&headless, &gone), &mut lacking).await?;
         let (missing, points) = (Arc::new(missing), Box::new(points(query)));
+        Ok(Self { vault, place, budget, tasks, bare, missing, lacking, points })
+    }
+
+    /// A survey of some points whose objects were brought, and nothing that they need is missing
+    /// but what is lost.
+    pub(super) fn of_brought(
+        query: Query<'a>,
+        (vault, ids): (&'a VaultRow, &[PointId]),
+        place: &'a Place,
+        budget: &'a Budget,
+        tasks: &'a Tasks,
+    ) -> Result<Self> {
+        let mut missing = Reach::new();
+        for pack in query.lost_packs(&vault.id) {
+            for (first, count) in pack?.numbers() {
+                missing.insert_range(ChunkNumber::from_u64(first), count)?;
+            }
+        }
+        let mut points: Vec<Result<PointRow>> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let point = query.row::<PointRow>(id.as_bytes())?;
+            points.extend(point.filter(|point| point.lost.is_none()).map(Ok));
+        }
+        let (bare, lacking) = (BTreeSet::new(), Lacking::default());
+        let (missing, points) = (Arc::new(missing), Box::new(points.into_iter()));
         Ok(Self { vault, place, budget, tasks, bare, missing, lacking, points })
     }
 
@@ -159,16 +184,26 @@ async fn homes(query: Query<'_>, vault: VaultId) -> Result<BTreeSet<PointId>> {
     }
 }
 
-/// Points without their record or their reach; and the homes that are not there.
-async fn bare(
+/// Whose own objects are not there.
+#[derive(Default)]
+struct Missed {
+    /// Points without their record or their reach.
+    bare: BTreeSet<PointId>,
+    /// Of those, the ones without their record, in which packs may lie.
+    headless: BTreeSet<PointId>,
+    /// Points that were forgotten.
+    gone: BTreeSet<PointId>,
+}
+
+async fn missed(
     query: Query<'_>,
     vault: VaultId,
     place: &Place,
     homes: BTreeSet<PointId>,
-) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
+) -> Result<Missed> {
     let (mut records, mut reaches) =
         (Listing::over(place, "points/")?, Listing::over(place, "reach/")?);
-    let (mut bare, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    let Missed { mut bare, mut headless, mut gone } = Missed::default();
     let mut homes = homes.into_iter().peekable();
     for point in points(query) {
         let point = point?;
@@ -186,20 +221,23 @@ async fn bare(
         if record.is_none() || reach.is_none() {
             bare.insert(point.id);
         }
+        if record.is_none() {
+            headless.insert(point.id);
+        }
     }
     for home in homes {
         if records.length_of(&ObjectName::point(&home)).await?.is_none() {
             gone.insert(home);
         }
     }
-    Ok((bare, gone))
+    Ok(Missed { bare, headless, gone })
 }
 
 async fn missing(
     query: Query<'_>,
     vault: VaultId,
     place: &Place,
-    (bare, gone): (&BTreeSet<PointId>, &BTreeSet<PointId>),
+    (headless, gone): (&BTreeSet<PointId>, &BTreeSet<PointId>),
     lacking: &mut Lacking,
 ) -> Result<Reach> {
     let (mut listed, mut missing, mut after) =
@@ -214,7 +252,7 @@ async fn missing(
                     let length = listed.length_of(&ObjectName::pack(&pack.id)).await?;
                     length == Some(u64::from(pack.length))
                 }
-                PackHome::Point(point, _) => !bare.contains(&point) && !gone.contains(&point),
+                PackHome::Point(point, _) => !headless.contains(&point) && !gone.contains(&point),
             };
             let is_whole = match pack.state {
                 PackState::Doomed | PackState::Intended => continue,

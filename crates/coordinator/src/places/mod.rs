@@ -19,6 +19,7 @@ mod proofs;
 mod putting;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use crate::raft::Ledger;
 use gates::Gates;
@@ -36,11 +37,12 @@ use holdfast_storage::{
 };
 use proofs::{Proofs, Unproven};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+pub(crate) use watch::{Doubt, watch};
 
 const LOOK: &str = "location look";
 /// What a new location waits for the others to say where they stand.
@@ -60,6 +62,8 @@ pub(crate) struct Places {
     looking: Gates,
     /// Of those that showed the vault's own object.
     proofs: Proofs,
+    /// Of required ones, what was wrong with them when they were looked at last.
+    doubts: Mutex<BTreeMap<Name, Doubt>>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -80,9 +84,9 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        let (open, proofs, counts) = (Mutex::default(), Proofs::default(), Mutex::default());
-        let (opening, looking) = (Gates::default(), Gates::default());
-        Self { ledger, base, open, counts, opening, looking, proofs, entropy, tasks }
+        let (open, counts, doubts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (opening, looking, proofs) = Default::default();
+        Self { ledger, base, open, counts, opening, looking, proofs, doubts, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
@@ -133,12 +137,12 @@ impl Places {
         let once = self.opened(&row.name).await?.once;
         let url = url::LocationUrl::resolve(&row.url, &self.base)?;
         let requires = |vault: &VaultRow| vault.required.contains(&row.name);
-        let is_of_a_vault = self.ledger.query().vaults()?.iter().any(requires);
+        let vault = self.ledger.query().vaults()?.into_iter().find(requires);
         let (tell, told) = tokio::sync::oneshot::channel();
         let (name, tasks) = (row.name.clone(), self.tasks.clone());
         self.tasks.spawn(LOOK, OnError::Log, async move {
             let _until_it_ends = pass;
-            let looked = seen(once, (name, is_of_a_vault), url, &tasks);
+            let looked = seen((name, once), vault, url, &tasks);
             let stopped = tasks.token().cancelled();
             // Whoever asked may be gone.
             drop(tell.send(tokio::select! { seen = looked => seen, () = stopped => Ok(None) }));
@@ -282,6 +286,13 @@ impl Places {
         self.lock().retain(|(open, _), _| open != name);
     }
 
+    /// Something failed there: whoever wants it next opens it anew, and it shows that it is still
+    /// the vault's before anything is put there.
+    pub(crate) fn distrust(&self, name: &Name) {
+        self.close(name);
+        self.proofs.doubt(name);
+    }
+
     /// Where the required locations of a vault lie.
     fn urls(&self, vault: &VaultRow) -> Vec<Option<String>> {
         vault.required.iter().map(|name| self.url(name).ok()).collect()
@@ -369,12 +380,15 @@ impl Places {
             self.lock().remove(&(name.clone(), place));
             let store = self.location(&name).await.map_err(unreadable)?;
             show(vault, &(name.clone(), store.clone())).await.map_err(unreadable)?;
+            if self.proofs.was_tried(&key) {
+                return Ok(());
+            }
             match store.keeps().await {
                 Ok(keeps) => insist_on_fence(vault, &name, keeps).map_err(unreadable),
                 Err(error) => Err(Unproven { error, is_readable: true }),
             }
         };
-        self.proofs.once(key, prove).await
+        self.proofs.once(key.clone(), prove).await
     }
 
     /// Each required location writes a name once, before a vault is made over it.
@@ -397,21 +411,20 @@ fn standing(row: &LocationRow) -> (Name, String) {
 
 /// The room that is left in a place that answers; that of a vault has the vault's own object.
 async fn seen(
-    store: Arc<dyn ObjectStore>,
-    (name, is_of_a_vault): (Name, bool),
+    place: Place,
+    vault: Option<VaultRow>,
     url: url::LocationUrl,
     tasks: &Tasks,
 ) -> Result<Option<u64>> {
-    let found = store.head(&layout::ObjectName::vault().as_str().parse()?).await?;
-    if found.is_none() && is_of_a_vault {
-        let message = format!("the location `{name}` does not hold its vault's own object");
-        return Err(Error::new(Code::LocationEmpty, message));
+    match vault {
+        Some(vault) => show(&vault, &place).await?,
+        None => drop(place.1.head(&layout::ObjectName::vault().as_str().parse()?).await?),
     }
     tasks.run_blocking("location", move || url::free_bytes(&url)).await
 }
 
 /// A place that is not there is a location's fault, and not that of a path that somebody typed.
-fn absent(name: &Name, error: Error) -> Error {
+pub(crate) fn absent(name: &Name, error: Error) -> Error {
     if error.code != Code::FileMissing {
         return error;
     }

@@ -24,6 +24,8 @@ pub(crate) struct Heard {
     pub(crate) points: Vec<(VaultId, PointId)>,
     /// Packs that were lost or found.
     pub(crate) fates: Vec<(VaultId, PackId)>,
+    /// Points that were lost or are whole again.
+    pub(crate) judged: Vec<PointId>,
     /// Too much to be told one by one.
     pub(crate) everything: bool,
 }
@@ -101,11 +103,13 @@ impl Heard {
                 self.points.push((command.point.vault, command.point.id));
             }
             Some(Command::RepackPacks(command)) => self.packs.push(command.pack),
+            Some(Command::JudgePoint(command)) => self.judged.push(command.point),
             Some(Command::LosePack(command)) => self.fates.push((command.vault, command.pack)),
             Some(Command::AddSegment(command)) => self.segments.push(command.segment.clone()),
             _ => {}
         }
-        let told = self.packs.len() + self.segments.len() + self.points.len() + self.fates.len();
+        let of_packs = self.packs.len() + self.segments.len() + self.fates.len();
+        let told = of_packs + self.points.len() + self.judged.len();
         if told > NEWS_MAX {
             *self = Heard { upto: index, everything: true, ..Heard::default() };
         }

@@ -10,23 +10,22 @@
 //! waits in the queue, or is looked for.
 
 use super::{
-    found::Found,
+    found::{Found, silent},
     queue::{Backlog, Batch, Queue},
 };
 use crate::{
     budget::Budget,
-    fill::{self, Filled, Lacking, LeftObject, Marks, Pace, Progress},
+    fill::{self, Filled, Marks, Pace, Progress},
     house::House,
     shipped::ship,
-    verify::{judge, lose_home},
 };
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
-    command::{LosePack, NoteCopies, PlacePoints, TakeBack},
-    row::{CopyProblem, CopyRow, CopyState, PackState, VaultRow},
+    command::{NoteCopies, PlacePoints, TakeBack},
+    row::{CopyProblem, CopyRow, CopyState, VaultRow},
 };
-use holdfast_repository::layout::{Object, ObjectName};
+use holdfast_repository::layout::ObjectName;
 use minicbor::bytes::ByteVec;
 use std::{
     sync::{
@@ -50,6 +49,11 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked for what coordinators wrote by themselves.
 const TAIL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a location that lacks nothing shows that it is there.
+const PRESENCE_INTERVAL: Duration = Duration::from_secs(30);
+/// One that was brought nothing for so long does not answer; on a slow line each object may take
+/// what the bound on it gives it, besides.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Copier {
     pub(super) house: Arc<House>,
@@ -59,7 +63,7 @@ pub(super) struct Copier {
     state: CopyState,
     /// As the ledger was told last, and when.
     noted: (CopyRow, Instant),
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// Taken from the queue, and not all there yet.
     pending: Option<Batch>,
     /// What is being brought, beside what waits in the queue.
@@ -79,6 +83,10 @@ pub(super) struct Copier {
     budget: Arc<Budget>,
     /// It was away, and nothing was brought since: then it still is, for all that is known.
     still_away: Option<u64>,
+    /// How often it was away since it lacked nothing.
+    failures: u32,
+    /// When it last showed itself at rest.
+    present: Instant,
 }
 
 impl Copier {
@@ -101,6 +109,8 @@ impl Copier {
             begun: Instant::now(),
             budget: Arc::new(Budget::new(limits::COPY_BUDGET_BYTES)),
             still_away: None,
+            failures: 0,
+            present: Instant::now(),
         }
     }
 
@@ -134,7 +144,7 @@ impl Copier {
         }
     }
 
-    fn vault(&self) -> Result<VaultRow> {
+    pub(super) fn vault(&self) -> Result<VaultRow> {
         let vault = self.house.ledger.query().vault(&self.row.vault)?;
         self.pace.set(vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max));
         Ok(vault)
@@ -166,7 +176,7 @@ impl Copier {
         let place = (&found.to, &*self.budget);
         let (_, lacking) =
             Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
-        insist_on_all(&filled, found.is_all)?;
+        self.settle_damaged(&filled.lacks, found.is_all).await?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
@@ -192,86 +202,8 @@ impl Copier {
         }
         self.house.shipped(self.row.opened).await?;
         let way = found.way(&self.pace, &self.budget);
-        Box::pin(fill::tail(&self.house, vault, way, Marks::default())).await.map(drop)
-    }
-
-    /// Everything that the ledger relies on is there, or came while it was looked for: what no
-    /// source could show is missing all the same.
-    async fn insist_on_whole(
-        &self,
-        vault: &VaultRow,
-        found: &Found,
-        lacking: &Lacking,
-    ) -> Result<()> {
-        let applied = *self.house.ledger.applied().borrow();
-        self.queue.heard(applied).await;
-        // Into a required location it was put when it was stored; nobody brings what is queued.
-        let follows = !vault.required.contains(&self.row.location);
-        if lacking.count == 0 || follows && self.queue.awaits(lacking) {
-            return Ok(());
-        }
-        for id in &lacking.packs {
-            let name = ObjectName::pack(id);
-            let row = self.house.ledger.query().pack(&vault.id, id)?;
-            let length = row.filter(|row| row.state == PackState::Stored).map(|row| row.length);
-            let Some(length) = length.filter(|_| !(follows && self.queue.has(&name))) else {
-                continue;
-            };
-            if found.has(&name, length).await? {
-                continue;
-            }
-            if !found.is_all || found.another_has(&name, length).await? {
-                return Err(lacks(lacking.count, &name));
-            }
-            // No backup may rest on it any more, whatever lost it.
-            tracing::error!(object = %name, "no location has it");
-            let (vault, pack) = (vault.id, *id);
-            self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
-        }
-        for id in &lacking.points {
-            for name in [ObjectName::reach(id), ObjectName::point(id)] {
-                if self.is_lost(&name, found, (follows, lacking.count)).await? {
-                    judge(&self.house, *id, false).await?;
-                    if name == ObjectName::point(id) {
-                        lose_home(&self.house, vault.id, *id).await?;
-                    }
-                }
-            }
-        }
-        for id in &lacking.homes {
-            if self.is_lost(&ObjectName::point(id), found, (follows, lacking.count)).await? {
-                lose_home(&self.house, vault.id, *id).await?;
-            }
-        }
-        match lacking.all_are_named() {
-            true => Ok(()),
-            false => Err(Error::new(Code::LocationBehind, "what it lacks is looked for again")),
-        }
-    }
-
-    /// Whether no location has a point's object, all of which could be read. It is not said to lie
-    /// here, and nothing else is held up by it. What a source has, and nobody brought, is damaged
-    /// there: that is for verification to say.
-    async fn is_lost(
-        &self,
-        name: &ObjectName,
-        found: &Found,
-        (follows, lacking): (bool, u64),
-    ) -> Result<bool> {
-        let object = name.as_str().parse()?;
-        if follows && self.queue.has(name) || found.to.1.head(&object).await?.is_some() {
-            return Ok(false);
-        }
-        if !found.is_all {
-            return Err(lacks(lacking, name));
-        }
-        tracing::error!(object = %name, "no location has it whole");
-        for (_, store) in &found.from {
-            if store.head(&object).await?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let tail = fill::tail(&self.house, vault, way, Marks::default(), &|_| {});
+        Box::pin(tail).await.map(drop)
     }
 
     /// Committed points that are not known to lie there.
@@ -340,12 +272,21 @@ impl Copier {
             let records =
                 points.iter().flat_map(|id| [ObjectName::reach(id), ObjectName::point(id)]);
             self.copy(records.collect(), 0).await?;
-            let (vault, location) = (self.row.vault, self.row.location.clone());
-            let opened = Some(self.row.opened);
-            let command = PlacePoints { vault, location, points: points.to_vec(), opened };
-            self.house.ledger.propose(Actor::System, command).await?;
+            self.place(points).await?;
         }
         Ok(())
+    }
+
+    /// All that was stored before these points were committed is here; what was given up is not.
+    async fn place(&self, points: &[PointId]) -> Result<()> {
+        let vault = self.vault()?;
+        let to = self.places(&vault).await?.to;
+        let (house, place) = (&self.house, (&to, &*self.budget));
+        let points = Box::pin(fill::whole_points(house, &vault, place, points)).await?;
+        let (vault, location, opened) =
+            (vault.id, self.row.location.clone(), Some(self.row.opened));
+        let command = PlacePoints { vault, location, points, opened };
+        house.ledger.propose(Actor::System, command).await.map(drop)
     }
 
     async fn copy(&mut self, names: Vec<ObjectName>, bytes: u64) -> Result<()> {
@@ -362,7 +303,8 @@ impl Copier {
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
         let filled = self.watched(Box::pin(copy)).await?;
-        insist_on_all(&filled, is_all).inspect_err(|_| self.marks = None)
+        let settled = self.settle_damaged(&filled.lacks, is_all).await;
+        settled.inspect_err(|_| self.marks = None)
     }
 
     /// Keys, epochs, the ledger's log and its snapshots.
@@ -370,14 +312,53 @@ impl Copier {
         let applied = *self.house.ledger.applied().borrow();
         let is_due = |(index, at): (u64, Instant)| index != applied && at.elapsed() > TAIL_INTERVAL;
         let Some(marks) = self.marks.clone().filter(|_| self.tailed.is_none_or(is_due)) else {
-            return Ok(());
+            return self.insist_on_presence().await;
         };
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
-        let way = found.way(&self.pace, &self.budget);
-        let marks = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
+        let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
+        let brought = Arc::new(AtomicU64::new(0));
+        let count = brought.clone();
+        let tail = async move {
+            let told = |now: Progress| count.store(now.objects, Relaxed);
+            fill::tail(&house, &vault, found.way(&pace, &budget), marks, &told).await
+        };
+        let marks = self.listened_to(Box::pin(tail), &brought).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
+        self.present = Instant::now();
         Ok(())
+    }
+
+    /// At rest nothing else would tell that it went away.
+    async fn insist_on_presence(&mut self) -> Result<()> {
+        if self.present.elapsed() > PRESENCE_INTERVAL {
+            self.target(&self.vault()?).await?;
+            self.present = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Waits for something small, and tells that the location does not answer when nothing of it
+    /// gets on. It is not given up: what hangs there would only hang once more.
+    async fn listened_to<T>(
+        &mut self,
+        mut work: impl Future<Output = Result<T>> + Unpin,
+        brought: &AtomicU64,
+    ) -> Result<T> {
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            let patience = SILENCE_MAX + self.pace.takes(limits::SHIPPED_PART_BYTES as u64);
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SHOW_INTERVAL) => self.show(),
+            }
+            let now = brought.load(Relaxed);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() > patience && self.still_away.is_none() {
+                self.tell_away(&silent(&self.row.location)).await;
+            }
+        }
     }
 
     /// It lacks nothing; one that was passed over is required again.
@@ -399,7 +380,7 @@ impl Copier {
     }
 
     fn be_whole(&mut self) {
-        self.still_away = None;
+        (self.still_away, self.failures) = (None, 0);
         self.work_on(Backlog::default());
         (self.row.whole, self.row.problem) = (Some(self.house.ledger.now()), None);
         self.change(CopyState::Current);
@@ -407,15 +388,21 @@ impl Copier {
 
     async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
-        // Another disk may lie there when it is back.
+        self.failures += 1;
+        // Another disk may lie there when it is back, or the same one as it was long before; a line
+        // that broke for a moment is no such thing.
         self.keys_there = None;
-        if error.code != Code::LocationIoFailed {
+        if error.code != Code::LocationIoFailed || self.failures > 1 {
             self.marks = None;
         }
         let (location, vault) = (&self.row.location, &self.row.vault);
         tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
         // A disk that is mounted again is seen by whoever opens it again.
         self.house.places.close(location);
+        self.tell_away(error).await;
+    }
+
+    async fn tell_away(&mut self, error: &Error) {
         let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let message = format!("{}{because}", error.message);
         let message: String = message.chars().take(limits::PROBLEM_CHARS_MAX).collect();
@@ -482,24 +469,4 @@ impl Copier {
 
 fn left_of(progress: Progress) -> u64 {
     progress.of_bytes_hint.unwrap_or(0).saturating_sub(progress.bytes)
-}
-
-fn lacks(count: u64, first: &ObjectName) -> Error {
-    let message = format!("{count} objects are in no location that can be read, first {first}");
-    Error::new(Code::LocationBehind, message)
-        .next("see to the vault's other locations: `holdfast location list`")
-}
-
-/// Refuses to call whole what lacks something that the ledger relies on. A point that is whole in
-/// none of all the vault's places is never said to lie here; it holds nothing else up.
-fn insist_on_all(filled: &Filled, is_all: bool) -> Result<()> {
-    let is_point =
-        |left: &LeftObject| matches!(left.name.object(), Object::Point(_) | Object::Reach(_));
-    let is_told = filled.lacks.count == filled.lacks.first.len() as u64;
-    if is_all && is_told && filled.lacks.first.iter().all(is_point) {
-        return Ok(());
-    }
-    let Some(first) = filled.lacks.first.first() else { return Ok(()) };
-    let message = format!("{} objects are whole in no location, first {first}", filled.lacks.count);
-    Err(Error::new(Code::ObjectDamaged, message).next("holdfast verify --all --level storage"))
 }

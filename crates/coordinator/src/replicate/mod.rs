@@ -15,6 +15,7 @@
 mod copier;
 mod figures;
 mod found;
+mod lost;
 mod queue;
 
 use crate::{errands::Errand, house::House, raft::Listener};

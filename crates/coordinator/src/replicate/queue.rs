@@ -1,7 +1,8 @@
 //! What was applied and a copier has not brought yet, in the order in which it has to go: a point
 //! is brought after everything that was stored before it was committed.
 //!
-//! Bounded: whoever is too far behind looks through the listings instead.
+//! Bounded: whoever is too far behind looks through the listings instead. So does whoever hears
+//! that something was found again: points that rest on it lie nowhere but where they did before.
 
 use crate::{fill::Lacking, raft::Heard};
 use holdfast_common::{PointId, Result, Timestamp, VaultId};
@@ -118,6 +119,7 @@ impl Queue {
                 news.note_point(&point);
             }
         }
+        news.everything |= is_found(query, vault, heard)?;
         let is_empty = news.is_empty();
         self.lock().take_in(news);
         self.upto.send_replace(heard.upto);
@@ -179,6 +181,22 @@ impl Queue {
     }
 }
 
+/// Whether anything that was lost of a vault is whole again.
+fn is_found(query: Query<'_>, vault: &VaultId, heard: &Heard) -> Result<bool> {
+    for (_, id) in heard.fates.iter().filter(|(of, _)| of == vault) {
+        if query.pack(vault, id)?.is_some_and(|pack| pack.state == PackState::Stored) {
+            return Ok(true);
+        }
+    }
+    for id in &heard.judged {
+        let point = query.row::<PointRow>(id.as_bytes())?;
+        if point.is_some_and(|point| point.vault == *vault && point.lost.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +234,35 @@ mod tests {
             let other = VaultId::from_bytes([0xbb; 16]);
             queue.hear(query, &other, &heard(&[1], &[])).unwrap();
             assert!(queue.take().is_empty(), "it is another vault's");
+        });
+    }
+
+    #[test]
+    fn what_was_found_again_is_looked_for_with_all_that_rests_on_it() {
+        let mut crowd = Crowd::default();
+        let home = PackHome::Point(PointId::from_bytes(id(7)), 0);
+        crowd.put(&PackRow { home, ..stored(1) });
+        crowd.put(&PackRow { state: PackState::Lost, ..stored(2) });
+        crowd.point(7, |_| ());
+        crowd.point(8, |point| point.lost = Some(crowd::moment(9)));
+        crowd.ask(|query| {
+            let looks_again = |heard: Heard| {
+                let queue = Queue::default();
+                queue.hear(query, &VAULT, &heard).unwrap();
+                queue.take().everything
+            };
+            let fate = |number: u8| Heard {
+                fates: vec![(VAULT, PackId::from_bytes([number; 32]))],
+                ..Heard::default()
+            };
+            let judged = |number| Heard {
+                judged: vec![PointId::from_bytes(id(number))],
+                ..Heard::default()
+            };
+            assert!(looks_again(fate(1)), "it lies inside a point, and is no object to bring");
+            assert!(!looks_again(fate(2)), "it was lost");
+            assert!(looks_again(judged(7)));
+            assert!(!looks_again(judged(8)) && !looks_again(judged(9)));
         });
     }
 

@@ -1,6 +1,10 @@
 //! What is said to the ledger of locations and of the copies in them.
 
-use super::{agent, commit, ids, name, vault};
+use super::{
+    agent, commit, ids, name,
+    retaining::{of_one, outlived},
+    vault,
+};
 use holdfast_common::Timestamp;
 use holdfast_ledger::{Command, command::*, row::*};
 
@@ -12,6 +16,12 @@ pub(crate) fn place_points(points: &[u8]) -> PlacePoints {
 
 pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
     ReplaceLocation { location: name(location), url: url.to_owned(), left_is_gone: None }
+}
+
+/// It lacks what it had.
+pub(crate) fn doubt(location: &str, revision: u64) -> DoubtLocation {
+    let lacks = "cluster/log/0000000001-00000000000000000007".to_owned();
+    DoubtLocation { location: name(location), revision, lacks }
 }
 
 /// `main` is required, and `far` follows.
@@ -69,5 +79,15 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
         ("take_back", TakeBack { vault: ids::vault(), location: main() }.into()),
         ("replace_gone", gone.into()),
         ("rebuild_location", RebuildLocation { location: main() }.into()),
+    ]
+}
+
+/// Of what came after the others.
+pub(super) fn later_samples() -> Vec<(&'static str, Command)> {
+    let copies = Some(vec![super::ids::point(2)]);
+    let beside = OutlivedPoints { copies, ..outlived(&[1], 3) };
+    vec![
+        ("doubt_location", doubt("main", 3).into()),
+        ("forget_beside_copies", of_one(beside).into()),
     ]
 }

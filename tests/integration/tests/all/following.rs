@@ -12,18 +12,18 @@ use std::{
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A `dev` whose vault lies in `main`, and a further location, `far`.
-struct Scene {
-    scratch: Scratch,
-    dev: Dev,
-    source: PathBuf,
-    far: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) scratch: Scratch,
+    pub(crate) dev: Dev,
+    pub(crate) source: PathBuf,
+    pub(crate) far: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = Scratch::new();
         let dev = Dev::start(&scratch.join("d"));
         let (source, far) = (scratch.join("source"), scratch.join("far"));
@@ -34,34 +34,34 @@ impl Scene {
         Self { scratch, dev, source, far }
     }
 
-    fn declare(&self, locations: &str) -> Outcome {
+    pub(crate) fn declare(&self, locations: &str) -> Outcome {
         let file = self.scratch.join("vault.toml");
         let spec = format!("[spec]\nlocations = {{ {locations} }}\n");
         write(&file, format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
         self.dev.json(&["apply", "-f", file.to_str().unwrap()])
     }
 
-    fn backup(&self, seed: u64) -> String {
+    pub(crate) fn backup(&self, seed: u64) -> String {
         write(&self.source.join(format!("more-{seed}")), noise(seed, 1_500_000));
         self.dev.backup(&self.source)
     }
 
     /// What is said of the copies of a location; null when it lacks nothing that it must have.
-    fn copies(&self, location: &str) -> Value {
+    pub(crate) fn copies(&self, location: &str) -> Value {
         let told = self.dev.json(&["location", "list"]).ok().object();
         let locations = told["locations"].as_array().unwrap().clone();
         let found = locations.iter().find(|row| row["name"] == location).unwrap();
         found["copies"][0].clone()
     }
 
-    fn wait_for(&self, location: &str, state: &str) -> Value {
+    pub(crate) fn wait_for(&self, location: &str, state: &str) -> Value {
         wait_until(&format!("{location} is {state}"), PATIENCE, || {
             Some(self.copies(location)).filter(|copies| copies["state"] == state)
         })
     }
 
     /// The locations that are confirmed to hold a point.
-    fn holding(&self, point: &str) -> Vec<String> {
+    pub(crate) fn holding(&self, point: &str) -> Vec<String> {
         let told = self.dev.json(&["points"]).ok().object();
         let points = told["points"].as_array().unwrap().clone();
         let found = points.iter().find(|row| row["id"] == point).unwrap();
@@ -70,20 +70,20 @@ impl Scene {
         confirmed.map(|location| location["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn wait_until_held(&self, point: &str, locations: &[&str]) {
+    pub(crate) fn wait_until_held(&self, point: &str, locations: &[&str]) {
         wait_until(&format!("{point} lies in {locations:?}"), PATIENCE, || {
             (self.holding(point) == locations).then_some(())
         });
     }
 
-    fn alarms(&self) -> Vec<String> {
+    pub(crate) fn alarms(&self) -> Vec<String> {
         let told = self.dev.json(&["status"]).object();
         let alarms = told["alarms"].as_array().unwrap();
         alarms.iter().map(|alarm| alarm["code"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Restores from one directory alone, without any cluster.
-    fn restore_from(&self, location: &Path, point: &str) {
+    pub(crate) fn restore_from(&self, location: &Path, point: &str) {
         let to = self.scratch.join("restored");
         if to.exists() {
             fs::remove_dir_all(&to).unwrap();
@@ -272,8 +272,12 @@ fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name(
     scene.restart();
     let new = scene.scratch.join("new");
     let url = format!("local:{}", new.display());
-    scene.dev.json(&["location", "replace", "main", &url]).fails(3, "file.path_missing");
-    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    let replace =
+        |flags: &[&str]| scene.dev.json(&[&["location", "replace", "main", &url], flags].concat());
+    replace(&["--empty"]).fails(4, "location.vault_absent");
+    assert!(!new.exists(), "nothing was made");
+    replace(&["--old-is-gone"]).fails(3, "file.path_missing");
+    replace(&["--old-is-gone", "--empty"]).ok();
     wait_until("`main` lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
     scene.restore_from(&new, &point);
     let next = scene.backup(8);
@@ -306,7 +310,8 @@ fn what_was_lost_with_the_only_required_location_is_found_out_and_backups_do_not
     fs::rename(&vault, scene.far.join("vault")).unwrap();
     scene.restart();
     let url = format!("local:{}", scene.scratch.join("new").display());
-    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    let gone = ["--empty", "--old-is-gone"];
+    scene.dev.json(&[&["location", "replace", "main", &url], &gone[..]].concat()).ok();
     wait_until("`main` has what there is", PATIENCE, || {
         scene.copies("main").is_null().then_some(())
     });

@@ -128,6 +128,9 @@ async fn a_point_needs_the_points_that_its_small_packs_lie_in() {
     lay(&scene, &place, 4, 8).await;
     scene.know(&PackRow { home: PackHome::Point(point(1), 99), ..pack(7) });
     assert_eq!(said(&scene, &place).await, [1, 2, 3, 4]);
+    // Its packs lie in its record, whatever became of its reach.
+    remove(&place, ObjectName::reach(&point(1))).await;
+    assert_eq!(said(&scene, &place).await, [2, 3, 4]);
     remove(&place, ObjectName::point(&point(1))).await;
     assert_eq!(said(&scene, &place).await, [4]);
 }

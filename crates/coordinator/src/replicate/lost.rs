@@ -1,0 +1,176 @@
+//! What a location lacks and no other one has: it is given up only when every place where the
+//! vault lies by then was asked. A look takes hours in a large vault, and locations are declared
+//! and moved meanwhile; what only one of them has is not lost.
+//!
+//! What they have and nobody could bring is damaged there, or came there late: verification looks
+//! at it at once, and heals it or gives it up. So whatever the ledger relies on is here when a look
+//! ends, and a point that is brought later rests on nothing that is not.
+
+use super::{copier::Copier, found::Found};
+use crate::{
+    fill::{Lacking, Left},
+    verify::{Expected, judge, look_everywhere, lose_home},
+};
+use holdfast_common::{Code, Error, Result};
+use holdfast_ledger::{
+    Actor,
+    command::LosePack,
+    level::RETENTION,
+    row::{PackState, VaultRow},
+};
+use holdfast_repository::layout::{Object, ObjectName};
+
+impl Copier {
+    /// Everything that the ledger relies on is there, or came while it was looked for: what no
+    /// source could show is missing all the same.
+    pub(super) async fn insist_on_whole(
+        &self,
+        vault: &VaultRow,
+        found: &Found,
+        lacking: &Lacking,
+    ) -> Result<()> {
+        let applied = *self.house.ledger.applied().borrow();
+        self.queue.heard(applied).await;
+        // Into a required location it was put when it was stored; nobody brings what is queued.
+        let follows = !vault.required.contains(&self.row.location);
+        if lacking.count == 0 || follows && self.queue.awaits(lacking) {
+            return Ok(());
+        }
+        for id in &lacking.packs {
+            let name = ObjectName::pack(id);
+            let row = self.house.ledger.query().pack(&vault.id, id)?;
+            let length = row.filter(|row| row.state == PackState::Stored).map(|row| row.length);
+            let Some(length) = length.filter(|_| !(follows && self.queue.has(&name))) else {
+                continue;
+            };
+            if found.has(&name, length).await? {
+                continue;
+            }
+            if !found.is_all || self.places_now().await?.another_has(&name, length).await? {
+                return Err(lacks(lacking.count, &name));
+            }
+            // No backup may rest on it any more, whatever lost it.
+            tracing::error!(object = %name, "no location has it");
+            let (vault, pack) = (vault.id, *id);
+            self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
+        }
+        for id in &lacking.points {
+            for name in [ObjectName::reach(id), ObjectName::point(id)] {
+                if self.is_lost(&name, found, (follows, lacking.count)).await? {
+                    judge(&self.house, *id, false).await?;
+                    if name == ObjectName::point(id) {
+                        lose_home(&self.house, vault.id, *id).await?;
+                    }
+                }
+            }
+        }
+        for id in &lacking.homes {
+            if self.is_lost(&ObjectName::point(id), found, (follows, lacking.count)).await? {
+                lose_home(&self.house, vault.id, *id).await?;
+            }
+        }
+        match lacking.all_are_named() {
+            true => Ok(()),
+            false => Err(again()),
+        }
+    }
+
+    /// Whether no location has a point's object, all of which could be read: it is not said to lie
+    /// here, and nothing else is held up by it.
+    async fn is_lost(
+        &self,
+        name: &ObjectName,
+        found: &Found,
+        (follows, lacking): (bool, u64),
+    ) -> Result<bool> {
+        let object = name.as_str().parse()?;
+        if follows && self.queue.has(name) || found.to.1.head(&object).await?.is_some() {
+            return Ok(false);
+        }
+        if !found.is_all {
+            return Err(lacks(lacking, name));
+        }
+        tracing::error!(object = %name, "no location has it whole");
+        for (_, store) in &self.places_now().await?.from {
+            if store.head(&object).await?.is_some() {
+                return match self.is_given_up(name).await? {
+                    true => Ok(false),
+                    false => Err(again()),
+                };
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sees to what the ledger relies on and no source has whole. Nothing of it stays as it is:
+    /// what was healed is brought by the next look, and what was given up holds nothing up.
+    pub(super) async fn settle_damaged(&self, lacks: &Left, is_all: bool) -> Result<()> {
+        let Some(first) = lacks.first.first() else { return Ok(()) };
+        if !is_all {
+            let count = lacks.count;
+            let message = format!("{count} objects are whole in no location, first {first}");
+            return Err(Error::new(Code::ObjectDamaged, message)
+                .next("holdfast verify --all --level storage"));
+        }
+        let mut is_settled = lacks.count == lacks.first.len() as u64;
+        for left in &lacks.first {
+            is_settled &= self.is_given_up(&left.name).await?;
+        }
+        if is_settled { Ok(()) } else { Err(again()) }
+    }
+
+    /// Whether an object is relied on no more, when verification has looked at it everywhere. A
+    /// segment never is: the index is made anew from the packs.
+    async fn is_given_up(&self, name: &ObjectName) -> Result<bool> {
+        let (query, vault) = (self.house.ledger.query(), &self.row.vault);
+        let expected = match name.object() {
+            Object::Pack(id) => query.pack(vault, &id)?.map(|row| Expected::pack(&row)),
+            Object::Point(id) => match query.forgotten(&id)? {
+                Some(forgotten) => Some(Expected::home(&forgotten.point)),
+                None => query.point_even_forgotten(&id)?.map(|row| Expected::point(&row)),
+            },
+            Object::Reach(id) => query.point_even_forgotten(&id)?.map(|row| Expected::reach(&row)),
+            _ => None,
+        };
+        let Some(expected) = expected.transpose()? else { return Ok(true) };
+        let vault = self.house.vault(vault)?;
+        let here = Some(&self.row.location);
+        Box::pin(look_everywhere(&self.house, &vault, &expected, here)).await?;
+        self.is_relied_on(name).map(|is_relied_on| !is_relied_on)
+    }
+
+    fn is_relied_on(&self, name: &ObjectName) -> Result<bool> {
+        let (query, vault) = (self.house.ledger.query(), &self.row.vault);
+        let is_stored = |state: PackState| state == PackState::Stored;
+        Ok(match name.object() {
+            Object::Pack(id) => query.pack(vault, &id)?.is_some_and(|row| is_stored(row.state)),
+            Object::Point(id) | Object::Reach(id) => match query.point(&id) {
+                // Below the level that says so, no point is ever called lost.
+                Ok(point) => point.lost.is_none() && query.level()? >= RETENTION,
+                Err(_) => query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state)),
+            },
+            _ => false,
+        })
+    }
+
+    /// Every place where the vault lies now, shown once more. While one of them cannot be read
+    /// nothing is lost.
+    async fn places_now(&self) -> Result<Found> {
+        let found = self.places(&self.vault()?).await?;
+        match found.is_all {
+            true => Ok(found),
+            false => Err(Error::new(Code::LocationBehind, "one of its other locations is away")
+                .next("see to the vault's other locations: `holdfast location list`")),
+        }
+    }
+}
+
+fn lacks(count: u64, first: &ObjectName) -> Error {
+    let message = format!("{count} objects are in no location that can be read, first {first}");
+    Error::new(Code::LocationBehind, message)
+        .next("see to the vault's other locations: `holdfast location list`")
+}
+
+fn again() -> Error {
+    Error::new(Code::LocationBehind, "what it lacks is looked for again")
+}

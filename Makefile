@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build check fix test demo bench bench-ledger bench-copies bench-memory setup torture
+.PHONY: help build check fix test demo bench bench-ledger bench-copies bench-collection bench-memory setup torture
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,14 @@ bench-copies: setup ## what a location that follows, a second required one and a
 	@.ci/setup test
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench
 	target/release/holdfast-bench copies
+
+CHUNKS ?= 10000000
+POINTS ?= 1000
+COLLECTION_OPTIONS ?=
+bench-collection: setup ## rounds of collection in a vault of CHUNKS in POINTS, beside restic's and rustic's prune: bench/COLLECTION.md
+	@bench/setup restic,rustic
+	cargo build --locked --release -p holdfast-cli -p holdfast-bench
+	target/release/holdfast-bench collection --chunks $(CHUNKS) --points $(POINTS) $(COLLECTION_OPTIONS)
 
 bench-memory: setup ## Holdfast's memory at 1 and 10 times the data and at 1,000,000 files: bench/MEMORY.md
 	cargo build --locked --release -p holdfast-cli -p holdfast-bench

@@ -56,6 +56,12 @@ pub enum Command {
     Copies(CopiesOptions),
     /// Measure Holdfast's memory over sets of several sizes and shapes and write a report
     Memory(MemoryOptions),
+    /// Measure rounds of collection, and backups beside them, in a vault of many chunks and points,
+    /// and write a report
+    ///
+    /// Every point is made by a backup: the default size takes hours and some 60 GB. Needs root, to
+    /// drop the kernel's caches, and the peers: bench/setup restic,rustic
+    Collection(CollectionOptions),
     /// What each stage must cost over a data set, on one core, and what it costs in a backup
     Stages {
         #[arg(long, value_name = "DIR")]
@@ -145,6 +151,35 @@ pub struct MemoryOptions {
     pub work: PathBuf,
     #[arg(long, value_name = "FILE", default_value = "bench/MEMORY.md")]
     pub report: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct CollectionOptions {
+    /// About as many, all points together
+    #[arg(long, default_value_t = 10_000_000)]
+    pub chunks: u64,
+    #[arg(long, default_value_t = 1000)]
+    pub points: u64,
+    /// Of a round alone, and one with a backup beside it
+    #[arg(long, default_value_t = 3)]
+    pub pairs: u64,
+    /// Those that can prune; none with an empty list
+    #[arg(long, value_delimiter = ',', default_value = "restic,rustic", num_args = 0..)]
+    pub peers: Vec<PeerName>,
+    /// Chunks of the vault that is beside the peers' repositories
+    #[arg(long, default_value_t = 300_000)]
+    pub peer_files: u64,
+    /// Its directory `collection` is emptied first, and removed at the end
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub work: PathBuf,
+    /// Where bench/setup put what it built
+    #[arg(long, value_name = "DIR", default_value = "target/bench-peers/bin")]
+    pub peer_bin: PathBuf,
+    #[arg(long, value_name = "FILE", default_value = "bench/COLLECTION.md")]
+    pub report: PathBuf,
+    /// A remark for the head of the report; may be repeated
+    #[arg(long)]
+    pub note: Vec<String>,
 }
 
 #[derive(clap::Args)]

@@ -3,12 +3,13 @@
 //! `generate`, `change` and `flat` make data; `run` measures and writes bench/RESULTS.md; `stages`
 //! prints the plain cost of each step of a byte's way; `ledger` measures what a cluster commits and
 //! how long it is without a leader, `ledger-rows` what very many rows cost; both write
-//! bench/LEDGER.md. What the figures mean and what they
-//! do not: bench/README.md.
+//! bench/LEDGER.md; `collection` what rounds of collection cost, into bench/COLLECTION.md. What the
+//! figures mean and what they do not: bench/README.md.
 #![allow(unreachable_pub, reason = "a binary has no outside: `pub` says what a module offers")]
 
 mod arguments;
 mod chance;
+mod collection;
 mod copies;
 mod dataset;
 mod files;
@@ -49,6 +50,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Run(options) => side::run(&options),
         Command::Ledger(options) => ledger::run(&options),
         Command::LedgerRows(options) => ledger::rows::run(&options),
+        Command::Collection(options) => collection::run(&options),
         Command::Copies(options) => copies::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::Stages { dir } => tell(&stages::measure(&dir)?),

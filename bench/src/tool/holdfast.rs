@@ -117,7 +117,12 @@ impl House {
 
     /// Reads everything back, as a restore does, and writes nothing.
     pub fn verify(&self) -> Result<Usage> {
-        self.measure(&self.line("verify --all --level full", &[]), "verify.log")
+        self.measured("verify --all --level full", "verify.log")
+    }
+
+    /// What a command of the operator's cost, and the services with it.
+    pub fn measured(&self, words: &str, log: &str) -> Result<Usage> {
+        self.measure(&self.line(words, &[]), log)
     }
 
     pub fn location(&self, name: &str) -> PathBuf {
@@ -192,7 +197,8 @@ impl House {
         Ok(())
     }
 
-    fn line(&self, words: &str, paths: &[&Path]) -> CommandLine {
+    /// A command of the operator's.
+    pub fn line(&self, words: &str, paths: &[&Path]) -> CommandLine {
         let context = self.dir.join("c/operator.toml").display().to_string();
         CommandLine::new(&self.program, words, paths).with("HOLDFAST_CONTEXT", context)
     }

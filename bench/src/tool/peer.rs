@@ -86,6 +86,26 @@ impl Peer {
         }
     }
 
+    /// Forgets all but the newest points of each source; nothing goes by that yet.
+    pub fn keep_last(&self, dir: &Path, last: u64) -> CommandLine {
+        let words = match self.name {
+            PeerName::Borg => format!("prune --keep-last {last}"),
+            PeerName::Restic | PeerName::Rustic => format!("forget --keep-last {last}"),
+        };
+        self.line(dir, &words, &[])
+    }
+
+    /// Gives up what no point needs any more.
+    pub fn prune(&self, dir: &Path) -> CommandLine {
+        let words = if self.name == PeerName::Borg { "compact" } else { "prune" };
+        self.line(dir, words, &[])
+    }
+
+    /// Whether the repository is sound.
+    pub fn check(&self, dir: &Path) -> CommandLine {
+        self.line(dir, "check", &[])
+    }
+
     fn restore(&self, dir: &Path, source: &Path, to: &Path, number: usize) -> CommandLine {
         match self.name {
             PeerName::Borg => self.line(dir, &format!("extract ::point-{number}"), &[]).inside(to),

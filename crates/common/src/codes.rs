@@ -52,8 +52,11 @@ macro_rules! codes {
 
 codes! {
     AgentAmbiguous "agent.name_ambiguous" Usage false "name the agent with --agent";
+    AgentDutyOther "agent.duty_other" Refused false "name another agent: `holdfast agent list` says which are verifiers; one becomes it by its token, `holdfast agent token --verifier`";
+    AgentIsSource "agent.source_own" Refused false "name a verifier on another host: what a host made is not proven by itself";
     AgentMissing "agent.name_unknown" NotFound false "list the agents with `holdfast agent list`";
     AgentOffline "agent.connection_absent" Unreachable true "start the agent on its host and try again";
+    AgentOutdated "agent.version_old" Refused false "bring holdfast on the agent's host to the version of the coordinators";
     AgentRevoked "agent.identity_revoked" Refused false "enrol the host again with a new token";
     AuthDenied "auth.permission_denied" Refused false "use an identity whose role allows this call";
     AuthMissing "auth.identity_missing" Refused false "connect with the certificate in operator.toml";
@@ -150,6 +153,7 @@ codes! {
     PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointKeyDestroyed "point.key_destroyed" Refused false "restore another point; a bundle that was exported before the key was destroyed opens it as long as its objects lie there";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
+    PointUnread "point.content_unread" Failed true "verify it again; if that does not help, see the verifier's log";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";
     RecordMalformed "record.bytes_malformed" Damage false "the bytes are damaged or from a newer version";

@@ -58,6 +58,7 @@ impl Crowd {
             recovered: None,
             root: None,
             lost: None,
+            verified: None,
         }
     }
 
@@ -87,6 +88,7 @@ impl Crowd {
             not_after: Timestamp::ZERO,
             enrolled: Timestamp::ZERO,
             returns: 0,
+            duty: None,
         });
     }
 

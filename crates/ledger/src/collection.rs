@@ -1,21 +1,43 @@
 //! Questions about what is collected, what is to go and what went.
 
 use crate::{
+    level::CANCELLED_UNWAITED,
     pages::Pages,
     query::{Query, decoded},
     row::{
-        CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, PackRow, PackState,
+        CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, PackRow, PackState, RunRow,
+        SessionRow,
         collection::{leaving_key, new_point_key},
         pack::pack_key,
     },
     tables::Table,
 };
 use holdfast_common::{PackId, PointId, Result, VaultId};
+use std::collections::HashSet;
 
 impl<'a> Query<'a> {
     /// The newest round of collection in a vault, over or not.
     pub fn collection(&self, vault: &VaultId) -> Result<Option<CollectionRow>> {
         self.row(vault.as_bytes())
+    }
+
+    /// Backups that a round of a vault waits for: they began before it was sealed, have made no
+    /// checkpoint since, and may still commit something.
+    pub fn waited_for(&self, vault: &VaultId, sealed: u64) -> Result<Vec<SessionRow>> {
+        let is_level_there = self.level()? >= CANCELLED_UNWAITED;
+        let mut waited_for = self.sessions()?;
+        waited_for.retain(|session| session.writes_since_before(sealed, vault));
+        if !is_level_there {
+            return Ok(waited_for);
+        }
+        let mut hopeless = HashSet::new();
+        for id in waited_for.iter().filter_map(|session| session.run) {
+            if self.row::<RunRow>(id.as_bytes())?.is_some_and(|run| run.commits_nothing()) {
+                hopeless.insert(id);
+            }
+        }
+        waited_for.retain(|session| !session.run.is_some_and(|run| hopeless.contains(&run)));
+        Ok(waited_for)
     }
 
     /// Points that came into a vault since a round began, as far as they are noted.

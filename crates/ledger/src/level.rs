@@ -13,7 +13,7 @@
 use crate::{
     Command, Envelope,
     command::{ImportPoint, NoteKind},
-    row::{Duty, TokenKind},
+    row::{Duty, RunKind, TokenKind},
 };
 use core::ops::RangeInclusive;
 use holdfast_common::{Code, Error, Result, record};
@@ -22,7 +22,7 @@ use minicbor::Decoder;
 /// What a ledger is at that says nothing of levels.
 pub const LEVEL_FIRST: u32 = 1;
 /// What this binary knows.
-pub const LEVEL: u32 = 8;
+pub const LEVEL: u32 = 9;
 
 /// From which level on witnesses may be let in: they change who counts as the last voter.
 const WITNESSES: u32 = 2;
@@ -51,9 +51,17 @@ pub const LOCKS: u32 = 6;
 pub const KEYS: u32 = 6;
 /// From which level on packs are collected: a session counts from what its checkpoint was made of.
 pub const COLLECTED: u32 = 7;
+/// From which level on a vault keeps a required location that was seen whole: one that is still
+/// being brought what it lacks does not stand in for the others.
+pub(crate) const WHOLE_ONES: u32 = 8;
+/// From which level on there are verifiers: an older member would take one for any agent, and its
+/// run for a backup.
+pub const VERIFIERS: u32 = 8;
 /// From which level on people are let in and shut out, and what they do is done only while they
 /// are operators.
 pub const OPERATORS: u32 = 8;
+/// From which level on a round waits for no backup that was cancelled.
+pub const CANCELLED_UNWAITED: u32 = 8;
 /// From which level on it is known to which versions of the keys packs are sealed, and versions are
 /// closed.
 pub const SEALED: u32 = 8;
@@ -72,6 +80,7 @@ const LEVELS: &[(u32, RangeInclusive<u64>)] = &[
     (7, 85..=86),
     (6, 87..=99),
     (8, 100..=119),
+    (9, 120..=139),
 ];
 /// Where an envelope has its command.
 const COMMAND_FIELD: u64 = 6;
@@ -103,6 +112,7 @@ impl Command {
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
             Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
+            Self::CreateToken(create) if create.token.duty.is_some() => VERIFIERS,
             Self::DeleteResource(delete) if delete.kind == "class" => RETENTION,
             Self::EndRun(end) if end.silent_since.is_some() => SILENCE,
             Self::PlacePoints(place) if place.opened.is_some() => COPIES,
@@ -114,6 +124,8 @@ impl Command {
             Self::Note(note) if note.kind == NoteKind::LocationTested => TRIALS,
             Self::ReplaceLocation(replace) if replace.left_is_gone.is_some() => COPIES,
             Self::RewrapKeys(rewrap) if rewrap.change.is_some() => KEYS,
+            Self::SeeAgents(see) if see.verifiers.is_some() => VERIFIERS,
+            Self::StartRun(start) if start.run.kind == RunKind::Verify => VERIFIERS,
             Self::StorePacks(store) if store.revision.is_some() => PLACED_UNDER,
             // Whoever can follow to a level may take the step to it.
             Self::RaiseLevel(raise) => raise.level,

@@ -38,6 +38,7 @@ impl Command {
             | Self::EndRestore(_)
             | Self::EndRun(_)
             | Self::EndSession(_)
+            | Self::EndVerify(_)
             | Self::EnrolAgent(_)
             | Self::ExportBundle(_)
             | Self::FindPack(_)

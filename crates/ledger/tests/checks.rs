@@ -86,11 +86,11 @@ fn what_is_said_of_a_place_that_was_left_is_not_said_of_the_new_one() {
     say(&mut story, "far", &[], &[]);
     assert_eq!(story.done(Actor::System, stale), Outcome::Unchanged, "nor of a memory behind it");
     assert_eq!(damaged(&story, "far"), [""; 0]);
-    story.done(OPERATOR(), RebuildLocation { location: name("main") });
-    assert_eq!((memory(&story, "main"), damaged(&story, "main")), (None, vec![]));
     story.done(OPERATOR(), PutVault { vault: story::vault(), kek: None });
     assert_eq!(memory(&story, "far"), None, "it is dropped");
     assert_eq!(say(&mut story, "far", &[], &[]), Outcome::Unchanged);
+    story.done(OPERATOR(), RebuildLocation { location: name("main") });
+    assert_eq!((memory(&story, "main"), damaged(&story, "main")), (None, vec![]));
 }
 
 #[test]

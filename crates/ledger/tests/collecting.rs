@@ -10,7 +10,7 @@ use holdfast_ledger::{
     Actor, LEVEL, Table,
     command::*,
     envelope::Refusal,
-    level::RETENTION,
+    level::{CANCELLED_UNWAITED, RETENTION},
     row::{MemberRole, PackHome, PackState, PointState, Stage},
 };
 use story::{
@@ -212,6 +212,47 @@ fn sessions_that_began_before_the_seal_are_waited_for_and_no_others() {
     story.done(Actor::System, EndSession { session: ids::session(2) });
     story.done(Actor::System, clear(round));
     assert!(story.query().session(&ids::session(3)).is_ok());
+}
+
+#[test]
+fn a_backup_that_was_cancelled_is_not_waited_for_and_commits_nothing() {
+    let mut story = stored(1);
+    story.begin(2, 2);
+    story.begin(3, 3);
+    let round = story.sealed(&[1]);
+    let waited_for = |story: &Story| {
+        let round = story.query().collection(&ids::vault()).unwrap().unwrap();
+        let waited_for = story.query().waited_for(&ids::vault(), round.sealed).unwrap();
+        waited_for.iter().map(|session| session.id).collect::<Vec<_>>()
+    };
+    assert_eq!(waited_for(&story), [ids::session(2), ids::session(3)]);
+    story.done(Actor::System, CancelRun { run: ids::run(2) });
+    assert_eq!(waited_for(&story), [ids::session(3)]);
+    story.refused_to_collect(clear(round), Code::CollectionEarly);
+    story.done(Actor::System, CancelRun { run: ids::run(3) });
+    assert_eq!(waited_for(&story), []);
+    // Whoever goes on all the same keeps its session, and has nothing of it.
+    story.done(of(2), RenewSession { session: ids::session(2) });
+    story.done(Actor::System, clear(round));
+    for (session, state) in [(2, PointState::Checkpoint), (3, PointState::Complete)] {
+        let commit = story::commit(session, session, agent(session), state);
+        story.refused(of(session), commit, Code::RunCancelled);
+    }
+    assert_eq!(story.number(story.doom(round, &[1])), 1);
+}
+
+#[test]
+fn members_of_before_wait_for_a_backup_that_was_cancelled() {
+    let mut story = Story::with_agents(4);
+    story.done(Actor::System, raise(CANCELLED_UNWAITED - 1, &[1]));
+    story.begin(2, 2);
+    let round = story.sealed(&[]);
+    story.done(Actor::System, CancelRun { run: ids::run(2) });
+    story.refused_to_collect(clear(round), Code::CollectionEarly);
+    let sealed = story.query().collection(&ids::vault()).unwrap().unwrap().sealed;
+    assert_eq!(story.query().waited_for(&ids::vault(), sealed).unwrap().len(), 1);
+    story.done(Actor::System, raise(CANCELLED_UNWAITED, &[1]));
+    story.done(Actor::System, clear(round));
 }
 
 #[test]

@@ -57,6 +57,8 @@ struct Session {
     announced: Packs,
     copied: Option<(Packs, usize)>,
     has_checkpoint: bool,
+    /// Its run was, and its member has not heard of it.
+    is_cancelled: bool,
 }
 
 #[derive(Default)]
@@ -203,10 +205,17 @@ impl World {
             }
             9 => return self.commit_checkpoint(session),
             10 => return !self.commit(session),
-            11 if self.dice.below(4) == 0 => {
-                self.end(session);
-                return false;
-            }
+            11 => match self.dice.below(8) {
+                0..=1 => {
+                    self.end(session);
+                    return false;
+                }
+                2 => {
+                    self.say(Actor::System, CancelRun { run: ids::run(session.number) }).unwrap();
+                    session.is_cancelled = true;
+                }
+                _ => {}
+            },
             _ => {}
         }
         true
@@ -283,9 +292,11 @@ impl World {
         CommitPoint { point, based, ..commit }
     }
 
-    /// Only by its lease.
+    /// Only by its lease, or since its run was cancelled.
     fn is_lost(&mut self, session: &Session, code: Code) -> bool {
-        assert!(matches!(code, Code::LeaseExpired | Code::SessionMissing), "{code:?}");
+        let is_lease = matches!(code, Code::LeaseExpired | Code::SessionMissing);
+        let is_cancelled = session.is_cancelled && code == Code::RunCancelled;
+        assert!(is_lease || is_cancelled, "{code:?}");
         self.end(session);
         false
     }

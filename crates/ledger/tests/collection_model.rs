@@ -20,6 +20,7 @@ const ONE: Scope = Scope {
     sessions: 1,
     collectors: 1,
     checkpoints: false,
+    cancels: false,
     takes_in: false,
     has_follower: true,
     announces_again: true,
@@ -27,6 +28,7 @@ const ONE: Scope = Scope {
 };
 const TWO_SESSIONS: Scope = Scope { sessions: 2, announces_again: false, crashes: false, ..ONE };
 const CHECKPOINTS: Scope = Scope { checkpoints: true, ..ONE };
+const CANCELS: Scope = Scope { cancels: true, ..ONE };
 const TWO_COLLECTORS: Scope =
     Scope { collectors: 2, has_follower: false, announces_again: false, ..ONE };
 const TAKING_IN: Scope = Scope { takes_in: true, has_follower: false, ..ONE };
@@ -72,6 +74,11 @@ fn nothing_is_lost_and_garbage_goes_with_checkpoints() {
 }
 
 #[test]
+fn nothing_is_lost_and_garbage_goes_with_backups_that_are_cancelled() {
+    holds(CANCELS);
+}
+
+#[test]
 fn nothing_is_lost_and_garbage_goes_with_an_old_collector_that_wakes() {
     holds(TWO_COLLECTORS);
 }
@@ -89,6 +96,12 @@ fn a_hit_answered_by_a_member_that_lags_behind_the_session_is_lost() {
 #[test]
 fn a_point_committed_between_mark_and_condemnation_is_lost_without_a_second_mark() {
     breaks(Rules { second_mark: false, ..Rules::ALL }, ONE, LACKS);
+}
+
+#[test]
+fn a_point_that_takes_the_place_of_its_checkpoint_while_that_is_read_is_lost_where_it_is_not_read()
+{
+    breaks(Rules { second_mark_settles: false, ..Rules::ALL }, CHECKPOINTS, LACKS);
 }
 
 #[test]
@@ -146,6 +159,11 @@ fn a_pack_that_is_put_again_during_a_checkpoint_is_lost_where_somebody_else_owns
 #[test]
 fn a_session_is_lost_where_its_checkpoint_is_forgotten_under_it() {
     breaks(Rules { checkpoint_is_held: false, ..Rules::ALL }, CHECKPOINTS, LACKS);
+}
+
+#[test]
+fn a_backup_that_nobody_waited_for_is_lost_where_it_commits_though_it_was_cancelled() {
+    breaks(Rules { cancelled_commit_nothing: false, ..Rules::ALL }, CANCELS, LACKS);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use holdfast_common::{Code, Timestamp};
 use holdfast_ledger::{
     Actor, LEVEL, Outcome,
     command::{
-        DeleteResource, DisableLocation, EnableLocation, PassOver, PlacePoints, PutLocation,
-        PutVault, RaiseLevel, RebuildLocation, TakeBack,
+        DeleteResource, DisableLocation, EnableLocation, NoteCopies, PassOver, PlacePoints,
+        PutLocation, PutVault, RaiseLevel, RebuildLocation, ReplaceLocation, TakeBack,
     },
     row::{Beside, CopyRow, CopyState, LocationRow, PackHome, PackState, PointState, VaultRow},
 };
@@ -274,4 +274,72 @@ fn what_makes_no_sense_is_refused() {
     story.done(OPERATOR(), declared(&["main"], &["far"], None));
     let delete = DeleteResource { kind: "location".to_owned(), name: name("far") };
     story.refused(OPERATOR(), delete, Code::ResourceConflict);
+}
+
+#[test]
+fn one_that_is_still_brought_what_it_lacks_is_not_enough_for_the_others_to_be_passed_over() {
+    let mut story = two_required();
+    story.done(Actor::System, pass_over("far"));
+    say(&mut story, CopyState::Current);
+    story.done(Actor::System, take_back("far"));
+    // It is required again, and looked through once more: what it lacks is in `main` alone.
+    story.refused(Actor::System, pass_over("main"), Code::ResourceConflict);
+    say(&mut story, CopyState::Current);
+    assert_eq!(story.done(Actor::System, pass_over("main")), Outcome::Done);
+    let mut story = two_required();
+    story.done(OPERATOR(), RebuildLocation { location: name("far") });
+    story.refused(Actor::System, pass_over("main"), Code::ResourceConflict);
+    assert_eq!(strings(&vault(&story).required), ["main", "far"]);
+    assert_eq!(
+        story.done(Actor::System, pass_over("far")),
+        Outcome::Done,
+        "it lacks things itself"
+    );
+}
+
+#[test]
+fn the_last_one_that_is_known_to_have_everything_is_not_dropped() {
+    let conflict = Code::ResourceConflict;
+    let mut story = three_locations();
+    story.done(OPERATOR(), declared(&["main"], &["far"], None));
+    say(&mut story, CopyState::Current);
+    story.refused(OPERATOR(), declared(&["far"], &[], None), conflict);
+    story.refused(OPERATOR(), declared(&["far"], &["main"], None), conflict);
+    story.done(OPERATOR(), declared(&["main", "far"], &[], None));
+    story.refused(OPERATOR(), declared(&["far"], &[], None), conflict);
+    say(&mut story, CopyState::Current);
+    story.done(OPERATOR(), declared(&["far"], &[], None));
+    assert_eq!(strings(&vault(&story).required), ["far"]);
+    // While the only required one is filled again nothing is dropped that it is filled from.
+    let mut story = three_locations();
+    story.done(OPERATOR(), declared(&["main"], &["far"], None));
+    say(&mut story, CopyState::Current);
+    story.done(OPERATOR(), RebuildLocation { location: name("main") });
+    story.refused(OPERATOR(), declared(&["main"], &[], None), conflict);
+    story.done(OPERATOR(), declared(&["main"], &["far", "third"], None));
+    let main = copies(&story, "main").unwrap().opened;
+    let whole = note_copies(main, CopyState::Current);
+    let whole = whole.copies.into_iter().map(|row| CopyRow { location: name("main"), ..row });
+    story.done(Actor::System, NoteCopies { copies: whole.collect() });
+    story.done(OPERATOR(), declared(&["main"], &[], None));
+}
+
+#[test]
+fn where_a_location_lay_before_is_remembered_until_all_of_it_was_brought() {
+    let mut story = two_required();
+    let left = |story: &Story| copies(story, "far").and_then(|row| row.left);
+    story.done(OPERATOR(), replace_location("far", "local:/mnt/second"));
+    assert_eq!(left(&story).as_deref(), Some("local:/mnt/far"));
+    let third = || replace_location("far", "local:/mnt/fourth");
+    story.refused(OPERATOR(), third(), Code::ResourceConflict);
+    // The second one cannot be read: what the first has is still wanted.
+    let gone = ReplaceLocation { left_is_gone: Some(true), ..third() };
+    story.done(OPERATOR(), gone);
+    assert_eq!(left(&story).as_deref(), Some("local:/mnt/far"));
+    say(&mut story, CopyState::Current);
+    story.done(OPERATOR(), replace_location("far", "local:/mnt/fifth"));
+    assert_eq!(left(&story).as_deref(), Some("local:/mnt/fourth"));
+    // Whoever says that it is filled again says that nothing is to be had there.
+    story.done(OPERATOR(), RebuildLocation { location: name("far") });
+    assert_eq!(left(&story), None);
 }

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION, SEALED},
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION, SEALED, VERIFIERS},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -41,6 +41,8 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
+            "create_verifier_token" | "see_verifiers" | "start_verify" => VERIFIERS,
+            "end_verify" | "end_verify_of_damage" => VERIFIERS,
             "disable_location" | "enable_location" | "replace_location" => 4,
             "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,
             "change_kek" | "put_vault_under_a_kek" | "rotate_keys" => KEYS,

@@ -116,7 +116,7 @@ fn no_agent_stays_with_a_removed_member_however_many_there_are() {
     crowd(&kv, |number| {
         let seen = Timestamp::from_nanos(5);
         let agent = AgentId::from_bytes(number.to_be_bytes());
-        SeatRow { agent, member: Some(1 + u64::from(number % 2 == 0)), seen }
+        SeatRow::new(agent, Some(1 + u64::from(number % 2 == 0)), seen)
     });
     let second = MemberRow { id: 2, name: name("south-1"), ..founder() };
     let (key, id) = (full_key(Table::MemberName, b"south-1"), 2u64.to_be_bytes().to_vec());
@@ -133,7 +133,7 @@ fn no_agent_stays_with_a_removed_member_however_many_there_are() {
 fn an_agent_sits_where_it_came_last_and_leaves_only_from_there() {
     let mut story = Story::with_voters(1);
     let seat = |story: &Story| story.query().seat(&agent(1)).unwrap();
-    let at = |story: &Story, member| SeatRow { agent: agent(1), member, seen: story.now() };
+    let at = |story: &Story, member| SeatRow::new(agent(1), member, story.now());
     assert_eq!(seat(&story), None);
     assert_eq!(story.done(Actor::System, see(1, &[agent(1)], &[])), Outcome::Done);
     assert_eq!(seat(&story), Some(at(&story, Some(1))));
@@ -183,7 +183,7 @@ fn unknown_and_revoked_agents_are_passed_over_and_the_others_are_seen() {
 fn so_many_agents_are_told_of_at_once_and_no_more() {
     let mut story = Story::with_voters(0);
     let half = vec![agent(1); limits::AGENTS_SEEN_MAX / 2];
-    let mut many = SeeAgents { member: 1, attached: half.clone(), left: half };
+    let mut many = SeeAgents { member: 1, attached: half.clone(), left: half, verifiers: None };
     story.done(Actor::System, many.clone());
     many.left.push(agent(1));
     story.refused(Actor::System, many, Code::LimitExceeded);
@@ -198,7 +198,7 @@ fn the_agents_of_a_removed_member_are_away_and_were_seen_when_they_were() {
     let seen = story.now();
     story.pass(Duration::from_secs(60));
     story.done(operator(), RemoveMember { member: 2 });
-    let away = SeatRow { agent: agent(1), member: None, seen };
+    let away = SeatRow::new(agent(1), None, seen);
     assert_eq!(story.query().seat(&agent(1)).unwrap(), Some(away));
     assert_eq!(story.query().seat(&agent(2)).unwrap().unwrap().member, Some(1));
 }

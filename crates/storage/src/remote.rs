@@ -21,10 +21,13 @@ pub(crate) trait Trial: Sync {
     fn forget<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;
 }
 
-/// A key for what is tried: below `tmp/`, where no object can be.
+/// What is tried lies below `tmp/`, where no object can be.
+pub(crate) const TRIED_BELOW: &str = "tmp/probe-";
+
+/// A key for what is tried.
 pub(crate) fn scratch(place: &Place) -> String {
     let random: [u8; 8] = (&SystemEntropy as &dyn Entropy).array();
-    place.key(&format!("tmp/probe-{}", hex::encode(random)))
+    place.key(&format!("{TRIED_BELOW}{}", hex::encode(random)))
 }
 
 /// What an answer says of an object that was asked for.

@@ -4,6 +4,7 @@
 //! ```text
 //!   Ministack · Moto · Ceph     S3      Azurite     Azure      FakeGcs     GCS
 //!        └───────────┴───────────┴──────── Server ─────┴───────────┘
+//!   S3sFs                           S3 too, in this process: of all writers of a name each wins
 //!   Proxy                           before one of them, on a line that goes wrong
 //!   OpenBao · SoftHsm · Kms         who keeps a KEK and never shows it
 //! ```
@@ -22,6 +23,7 @@ mod ministack;
 mod moto;
 mod openbao;
 mod proxy;
+mod s3s;
 mod server;
 mod softhsm;
 mod tools;
@@ -35,6 +37,7 @@ pub use ministack::Ministack;
 pub use moto::Moto;
 pub use openbao::OpenBao;
 pub use proxy::{Fault, Proxy, Weather};
+pub use s3s::S3sFs;
 pub use server::Server;
 pub use softhsm::{PIN as TOKEN_PIN, SoftHsm};
 pub use tools::tools;

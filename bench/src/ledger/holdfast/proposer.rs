@@ -152,7 +152,9 @@ impl Target for Proposer {
 fn command(hash: [u8; 32], payload: &[u8]) -> Command {
     let labels = BTreeMap::from([(LABEL.to_owned(), text(payload))]);
     let (expires, used_by, kind, used_by_member) = (EXPIRES, None, None, None);
-    CreateToken { token: TokenRow { hash, labels, expires, used_by, kind, used_by_member } }.into()
+    let (duty, made_by) = (None, None);
+    let token = TokenRow { hash, labels, expires, used_by, kind, used_by_member, duty, made_by };
+    CreateToken { token }.into()
 }
 
 const PASSPHRASE: &str = "correct horse battery";

@@ -76,7 +76,9 @@ impl Agent {
         let hash = drawn("token", number, 0);
         let (labels, expires) = (BTreeMap::from([("site".to_owned(), "one".to_owned())]), EVER);
         let (used_by, kind, used_by_member) = (None, None, None);
-        let token = TokenRow { hash, labels, expires, used_by, kind, used_by_member };
+        let (duty, made_by) = (None, None);
+        let token =
+            TokenRow { hash, labels, expires, used_by, kind, used_by_member, duty, made_by };
         line.propose(&Actor::System, CreateToken { token }).await?;
         let id = AgentId::from_bytes(drawn("agent", number, 0));
         let enrol = EnrolAgent {
@@ -140,6 +142,7 @@ impl Agent {
             recovered: None,
             root: None,
             lost: None,
+            verified: None,
         };
         let (bytes_new, chunks_new) = (PACKS << 24, PACKS * 200);
         let counts = RunCounts {
@@ -151,8 +154,16 @@ impl Agent {
             chunks_reused: bytes >> 16,
             skipped: 0,
         };
-        let (inline_packs, revision, based, whole_at) = (Vec::new(), None, None, None);
-        Ok(CommitPoint { session, point, counts, inline_packs, revision, based, whole_at })
+        Ok(CommitPoint {
+            session,
+            point,
+            counts,
+            inline_packs: Vec::new(),
+            revision: None,
+            based: None,
+            whole_at: None,
+            keys_at: None,
+        })
     }
 }
 
@@ -165,6 +176,7 @@ fn pack(agent: u64, number: u64) -> IntendedPack {
         length: chance.between(1 << 23, 1 << 24) as u32,
         home: PackHome::Object,
         digest: drawn("digest", agent, number),
+        sealed_to: None,
     }
 }
 

@@ -5,6 +5,7 @@ use super::finish::{self, Table};
 use super::progress::add;
 use super::run::{Done, Job, Linked, Run};
 use crate::cache::{CacheWriter, Remembered};
+use crate::flow::Popped;
 use crate::source::Skipped;
 use crate::source::files::{Found, LinkRole, Status};
 use bytes::Bytes;
@@ -35,25 +36,34 @@ impl<'r, 'h> Manifest<'r, 'h> {
 
     /// Takes everything that the walk found, until the last of it is done.
     pub(super) fn gather(&mut self) -> Result<()> {
-        while let Some(done) = self.run.order.take() {
-            match done {
-                Done::Saved(remembered, role) => {
-                    if let LinkRole::Former(group) = role {
-                        self.lost.insert(group);
-                    }
-                    self.add(*remembered)?;
-                }
-                Done::Linked(linked) => self.link(*linked)?,
-                Done::Lost(LinkRole::First(group) | LinkRole::Former(group)) => {
-                    self.lost.insert(group);
-                }
-                Done::Lost(_) => {}
+        loop {
+            match self.run.order.take() {
+                Popped::Item(done) => self.take_in(done)?,
+                // A very large file lets nothing through for hours, and more and more is stored.
+                Popped::Empty => {}
+                Popped::Closed => return self.run.halt.check(),
             }
             if self.is_checkpoint_due() {
                 self.checkpoint()?;
             }
         }
-        self.run.halt.check()
+    }
+
+    fn take_in(&mut self, done: Done) -> Result<()> {
+        match done {
+            Done::Saved(remembered, role) => {
+                if let LinkRole::Former(group) = role {
+                    self.lost.insert(group);
+                }
+                self.add(*remembered)
+            }
+            Done::Linked(linked) => self.link(*linked),
+            Done::Lost(LinkRole::First(group) | LinkRole::Former(group)) => {
+                self.lost.insert(group);
+                Ok(())
+            }
+            Done::Lost(_) => Ok(()),
+        }
     }
 
     /// Closes the manifest; its last pages are on their way.
@@ -121,7 +131,9 @@ impl<'r, 'h> Manifest<'r, 'h> {
         since >= due.interval || bytes_new - self.checkpoint_bytes >= due.bytes_new
     }
 
-    /// Everything so far becomes a point of its own. One that fails is only a checkpoint missed.
+    /// Everything so far becomes a point of its own. Of a file that is still being read it has no
+    /// entry; but what was stored of it counts as needed, as all that the session has reached does.
+    /// One that fails is only a checkpoint missed.
     fn checkpoint(&mut self) -> Result<()> {
         let run = self.run;
         self.checkpoint_at = run.host.clock.elapsed();

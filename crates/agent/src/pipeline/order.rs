@@ -5,7 +5,7 @@
 //! file keeps the others waiting, the walk waits too. Putting an item in never blocks, so whoever
 //! holds the oldest ticket can always finish.
 
-use crate::flow::{Halt, lock, wait};
+use crate::flow::{Halt, Popped, lock, wait};
 use holdfast_common::Result;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -100,21 +100,26 @@ impl<T> Order<T> {
         self.changed.notify_all();
     }
 
-    /// The next item in the walk's order; `None` at the end, or when the run was halted.
-    pub(super) fn take(&self) -> Option<T> {
-        let mut state = lock(&self.state);
+    /// The next item in the walk's order; closed at the end, or when the run was halted. Empty when
+    /// the oldest ticket was not done for a moment.
+    pub(super) fn take(&self) -> Popped<T> {
+        let (mut state, mut has_waited) = (lock(&self.state), false);
         loop {
             let next = state.next;
             if self.halt.is_set() || state.end == Some(next) {
-                return None;
+                return Popped::Closed;
             }
             if let Some((item, bytes)) = state.done.remove(&next) {
                 state.next += 1;
                 state.bytes -= bytes;
                 self.tell(state, true);
-                return Some(item);
+                return Popped::Item(item);
+            }
+            if has_waited {
+                return Popped::Empty;
             }
             state = self.wait(state);
+            has_waited = true;
         }
     }
 }
@@ -123,6 +128,27 @@ impl<T> Order<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn next<T>(order: &Order<T>) -> Option<T> {
+        loop {
+            match order.take() {
+                Popped::Item(item) => return Some(item),
+                Popped::Closed => return None,
+                Popped::Empty => {}
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_takes_is_not_kept_while_the_oldest_ticket_is_not_done() {
+        let order = Order::new(4, 100, &Halt::new());
+        order.put(1, "b", 1);
+        assert_eq!(order.take(), Popped::Empty);
+        order.put(0, "a", 1);
+        assert_eq!([order.take(), order.take()], [Popped::Item("a"), Popped::Item("b")]);
+        order.end(2);
+        assert_eq!(order.take(), Popped::Closed);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
@@ -158,7 +184,7 @@ mod tests {
                         }
                     });
                 }
-                std::iter::from_fn(|| order.take()).collect()
+                std::iter::from_fn(|| next(&order)).collect()
             });
             prop_assert_eq!(taken, (0..count).collect::<Vec<_>>());
         }
@@ -175,7 +201,7 @@ mod tests {
             std::thread::yield_now();
             assert!(!walk.is_finished(), "120 bytes are more than the look-ahead");
             order.put(0, "a", 0);
-            assert_eq!([order.take(), order.take()], [Some("a"), Some("b")]);
+            assert_eq!([next(&order), next(&order)], [Some("a"), Some("b")]);
             walk.join().unwrap().unwrap();
         });
     }

@@ -20,6 +20,7 @@ use holdfast_wire::{parse, status::from_status};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// A point's chunks, as the cluster gives them. Closes its session when dropped.
@@ -49,6 +50,18 @@ pub fn open_online(
     purpose: &str,
     run: Option<RunId>,
 ) -> Result<PointReader> {
+    Ok(open_apart(line, handle, entropy, point, purpose, run)?.0)
+}
+
+/// The same, with the session beside the reader for whoever says more in it.
+pub(super) fn open_apart(
+    line: Arc<Line>,
+    handle: Handle,
+    entropy: Arc<dyn Entropy>,
+    point: PointId,
+    purpose: &str,
+    run: Option<RunId>,
+) -> Result<(PointReader, Arc<OnlinePoint>)> {
     let (session, opened) = handle.block_on(open(&line, &*entropy, point, (purpose, run)))?;
     let signature = parse::array("the signature", &opened.signature)?;
     let id_key = session.grant.unmask(&ID_KEY_NAME, &opened.id_key)?;
@@ -56,7 +69,7 @@ pub fn open_online(
         identity: IdentityPublicKey::from_slice(&opened.identity_public)?,
         ids: IdKey::from_secret(Secret::take(&mut { *id_key.expose() })),
     };
-    let source = OnlinePoint {
+    let source = Arc::new(OnlinePoint {
         line,
         handle,
         entropy,
@@ -64,8 +77,10 @@ pub fn open_online(
         purpose: purpose.to_owned(),
         run,
         session: Renewal::new(session),
-    };
-    PointReader::open(Arc::new(source), point, &opened.record, &signature, keys)
+    });
+    let shared = Arc::clone(&source);
+    let reader = PointReader::open(shared, point, &opened.record, &signature, keys)?;
+    Ok((reader, source))
 }
 
 async fn open(
@@ -214,6 +229,45 @@ impl OnlinePoint {
         let mut told = told.into_iter();
         left.retain(|_| !told.next().unwrap_or(false));
         answer.and_then(|()| later.map_or(Ok(()), Err))
+    }
+
+    /// What of all that the point reaches was not given in the session as it is now.
+    pub(super) fn unread(&self, after: &Bytes) -> Result<v1::UnreadResponse> {
+        self.patiently(|channel, read_session| {
+            let request = v1::UnreadRequest { read_session, after: after.clone() };
+            async move { Ok(client(channel).unread(request).await?.into_inner()) }
+        })
+    }
+
+    /// Says how a verification ended, in the session as it is now.
+    pub(super) fn conclude(&self, verified: &v1::Verified) -> Result<()> {
+        self.patiently(|channel, read_session| {
+            let request = v1::ConcludeRequest { read_session, verified: Some(verified.clone()) };
+            async move { client(channel).conclude(request).await.map(drop) }
+        })
+    }
+
+    /// Asks until there is an answer; in a new session where the old one was lost.
+    fn patiently<T, F>(&self, ask: impl Fn(Channel, Bytes) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let (mut attempt, mut backoff) = (1, Backoff::default());
+        loop {
+            let session = self.session.current();
+            let asked = self.line.call(PATIENCE, |channel| ask(channel, session.id.clone()));
+            match self.handle.block_on(asked) {
+                Err(error) if attempt < attempts_max(&error) => {
+                    let is_passing = is_passing(&error);
+                    self.recover(&session, error)?;
+                    attempt += 1;
+                    if is_passing {
+                        self.pause(&mut backoff);
+                    }
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// After a failure that a new session may mend; any other is the answer.

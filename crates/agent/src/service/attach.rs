@@ -37,7 +37,7 @@ pub(super) async fn attach(
     let runs = desk.known().iter().map(id_bytes).collect();
     let told = desk.host.told.newest();
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let hello = v1::AgentHello { version, runs, told, process: Some(desk.process) };
+    let hello = v1::AgentHello { version, runs, told, process: Some(desk.process), verifies: true };
     send(&reports, Report::Hello(hello)).await?;
     let mut client = AgentControlClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
@@ -113,7 +113,7 @@ impl Line<'_> {
 
     fn take(&mut self, order: Order, draining: bool) {
         match order {
-            Order::StartBackup(_) | Order::StartRestore(_) if draining => {}
+            Order::StartBackup(_) | Order::StartRestore(_) | Order::StartVerify(_) if draining => {}
             Order::StartBackup(order) => {
                 let run = parse::run_id(&order.run_id);
                 self.start(run, order::backup(order).map(Work::Backup));
@@ -121,6 +121,10 @@ impl Line<'_> {
             Order::StartRestore(order) => {
                 let run = parse::run_id(&order.run_id);
                 self.start(run, order::restore(order).map(Work::Restore));
+            }
+            Order::StartVerify(order) => {
+                let run = parse::run_id(&order.run_id);
+                self.start(run, order::verify(&order).map(Work::Verify));
             }
             Order::CancelRun(order) => match parse::run_id(&order.run_id) {
                 Ok(run) => self.desk.cancel(&run),

@@ -5,7 +5,7 @@ use super::order;
 use crate::flow::lock;
 use crate::pipeline::budget::RUNS_MAX;
 use crate::pipeline::{BackupRequest, Counts, Host, RunControl, back_up};
-use crate::restore::{RestoreOrder, Targets, restore_ordered};
+use crate::restore::{RestoreOrder, Targets, VerifyOrder, restore_ordered, verify_ordered};
 use holdfast_common::{Code, Error, Result, RunId};
 use holdfast_runtime::{OnError, Tasks};
 use holdfast_wire::v1;
@@ -36,6 +36,7 @@ struct State {
 pub(super) enum Work {
     Backup(BackupRequest),
     Restore(RestoreOrder),
+    Verify(VerifyOrder),
 }
 
 /// How a run ended; kept until somebody took it.
@@ -167,6 +168,7 @@ impl Work {
         match self {
             Self::Backup(request) => request.run,
             Self::Restore(order) => order.run,
+            Self::Verify(order) => order.run,
         }
     }
 
@@ -187,6 +189,13 @@ impl Work {
                 }
                 let error = restored.error.take();
                 End { run, error, restored: Some(order::restored(&restored)) }
+            }
+            Self::Verify(order) => {
+                let ended = verify_ordered(host, order, control);
+                if ended.is_ok() {
+                    tracing::info!(%run, point = %order.point, "verified");
+                }
+                End { run, error: ended.err(), restored: None }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Orders, parsed at the door.
 
 use crate::pipeline::{BackupRequest, Checkpoints, Purpose};
-use crate::restore::{RestoreOrder, RestoreRequest, Restored};
+use crate::restore::{RestoreOrder, RestoreRequest, Restored, VerifyOrder};
 use crate::source::files::FilesOptions;
 use holdfast_common::{Code, Error, Result};
 use holdfast_wire::{parse, v1};
@@ -47,6 +47,11 @@ pub(super) fn restore(order: v1::StartRestore) -> Result<RestoreOrder> {
         safety,
         policy: parse::name_if_any(order.policy.as_deref())?,
     })
+}
+
+pub(super) fn verify(order: &v1::StartVerify) -> Result<VerifyOrder> {
+    let (run, point) = (parse::run_id(&order.run_id)?, parse::point_id(&order.point_id)?);
+    Ok(VerifyOrder { run, point })
 }
 
 /// What is told of a restore's end; which safety point was made the ledger knows.

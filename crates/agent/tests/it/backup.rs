@@ -221,6 +221,30 @@ fn a_checkpoint_on_the_way_can_be_restored_by_itself() {
 }
 
 #[test]
+fn checkpoints_are_made_in_the_middle_of_a_large_file_and_go_without_it() {
+    let scene = Scene::new();
+    scene.write("a-small", b"what is done before");
+    scene.write("b-large", &noise(1, 30_000_000));
+    let mut request = scene.request();
+    request.bytes_per_second_max = 15_000_000;
+    request.checkpoints = Checkpoints { bytes_new: 5_000_000, ..Default::default() };
+    let backup = back_up(&scene.host, &request, &RunControl::default()).unwrap();
+    let points = scene.double.inner().points.clone();
+    let (last, checkpoints) = points.split_last().unwrap();
+    assert!(last.point == backup.point && !last.checkpoint && !checkpoints.is_empty());
+    let mut within = 0;
+    for checkpoint in checkpoints {
+        let (_target, restored, report) = scene.restore_all(checkpoint.point);
+        assert_eq!(report.skipped, []);
+        let has = |name: &[u8]| tree(&restored).keys().any(|path| path.ends_with(name));
+        within += usize::from(has(b"a-small") && !has(b"b-large"));
+    }
+    assert!(within > 0, "{within} of {} checkpoints", checkpoints.len());
+    let (_target, restored, _) = scene.restore_all(backup.point);
+    assert_eq!(tree(&restored), tree(&scene.source));
+}
+
+#[test]
 fn a_damaged_cache_costs_a_full_read_and_no_upload() {
     let scene = Scene::new();
     (0..20).for_each(|number| scene.write(&format!("f{number}"), &noise(number, 40_000)));

@@ -37,6 +37,10 @@ enum Verb {
         /// How long the token is good for: 90s, 15m, 1h, 2d
         #[arg(long, value_parser = figures::parse_span, value_name = "SPAN")]
         ttl: Option<Duration>,
+        /// For an agent that opens what others backed up, to see whether it could be
+        /// restored, and does nothing else
+        #[arg(long)]
+        verifier: bool,
     },
     /// Trade a token for an identity and write agent.toml
     #[command(after_help = EXAMPLES)]
@@ -93,7 +97,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
 
 async fn look_after(verb: Verb, demand: &Demand<'_>) -> Result<()> {
     match verb {
-        Verb::Token { labels, ttl } => token(labels, ttl, demand).await,
+        Verb::Token { labels, ttl, verifier } => token(labels, ttl, verifier, demand).await,
         Verb::Join { coordinator, token, dir, name } => {
             let joined = house::join(coordinator, token, dir, name).await?;
             demand.output.answer(
@@ -117,6 +121,7 @@ async fn look_after(verb: Verb, demand: &Demand<'_>) -> Result<()> {
 async fn token(
     labels: Vec<(String, String)>,
     ttl: Option<Duration>,
+    verifier: bool,
     demand: &Demand<'_>,
 ) -> Result<()> {
     let ttl = ttl.unwrap_or(Duration::from_secs(limits::TOKEN_TTL_SECS));
@@ -125,10 +130,15 @@ async fn token(
         ttl_ms: ttl.as_millis() as u64,
         for_member: false,
         witness: false,
+        verifier,
     };
     let client = demand.client().await?;
     let ask = async |mut admin: Admin, question| admin.create_token(question).await;
     let made = client.ask(question, ask).await?;
+    if made.verifier != verifier {
+        let message = "this coordinator knows no verifiers, and made a token for any agent";
+        return Err(Error::new(Code::LevelLow, message));
+    }
     demand.output.answer(
         || json!({ "token": made.token, "expires": json_time(Some(made.expires_ns)) }),
         || made.token.clone(),
@@ -206,6 +216,7 @@ const ID_PREFIX_MIN: usize = 8;
 pub const EXAMPLES: &str = "\
 Examples:
   holdfast agent token --label role=pacs --ttl 1h
+  holdfast agent token --verifier
   holdfast agent join --coordinator 10.0.0.1:7400 --token T --dir /var/lib/holdfast --name pacs-1
   holdfast agent --config /var/lib/holdfast/agent.toml
   holdfast agent list

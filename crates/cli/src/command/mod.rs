@@ -134,9 +134,14 @@ commands! {
 
 impl Command {
     /// What listens to signals itself: services drain, a restore tells the cluster that it stops, a
-    /// backup says that its run goes on, a mount is taken away.
+    /// backup says that its run goes on, a mount is taken away, a verifier is told to stop.
     pub fn ends_itself(&self) -> bool {
-        self.is_service() || matches!(self, Self::Backup(_) | Self::Mount(_) | Self::Restore(_))
+        let ends_itself = match self {
+            Self::Backup(_) | Self::Mount(_) | Self::Restore(_) => true,
+            Self::Verify(arguments) => arguments.drains(),
+            _ => false,
+        };
+        ends_itself || self.is_service()
     }
 
     /// Services run until they are told to stop, and drain then.

@@ -131,6 +131,8 @@ fn fields(point: &v1::Point) -> Value {
         "entries": point.entries,
         "bytes": point.bytes,
         "run": hex::encode(&point.run_id),
+        "verified": json_time(point.verified_ns),
+        "verified_by": point.verified_by,
         "locations": point.locations.iter().map(|location| json!({
             "name": location.name,
             "confirmed": location.confirmed,

@@ -170,6 +170,11 @@ fn fields(run: &v1::Run) -> Value {
             "skipped_count": restored.skipped,
             "safety_point": restored.safety_point.as_deref().map(hex::encode),
         })),
+        "verified": run.verified.as_ref().map(|verified| json!({
+            "entries": verified.entries,
+            "bytes": verified.bytes,
+            "damaged_count": verified.damaged,
+        })),
     })
 }
 

@@ -43,6 +43,7 @@ fn fields(status: &v1::StatusResponse) -> Value {
             "rpo_s": age(status, source).map(|age| age.as_secs()),
             "target_s": Value::Null,
             "ok": source.ok,
+            "verified": json_time(source.verified_ns),
         })).collect::<Vec<_>>(),
         "bundle": status.bundle.as_ref().map(|bundle| bundle_fields(status, bundle)),
         "alarms": status.alarms.iter().map(|alarm| json!({
@@ -114,18 +115,20 @@ pub fn agent_fields(agent: &v1::AgentStatus) -> Value {
         "state": agent.state,
         "last_seen": json_time(agent.last_seen_ns),
         "labels": agent.labels,
+        "duty": agent.duty,
         "certificate_ends": json_time(Some(agent.certificate_ends_ns)),
     })
 }
 
 pub fn agents_text(agents: &[v1::AgentStatus]) -> String {
-    let mut table = Table::new(["agent", "state", "last seen", "labels", "id"]);
+    let mut table = Table::new(["agent", "state", "duty", "last seen", "labels", "id"]);
     for agent in agents {
         let mut labels: Vec<_> = agent.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         labels.sort();
         table.row([
             agent.name.clone(),
             agent.state.clone(),
+            agent.duty.clone().unwrap_or_else(|| "-".into()),
             figures::time_if_any(agent.last_seen_ns),
             labels.join(","),
             hex::encode(&agent.id),
@@ -169,7 +172,8 @@ fn text(status: &v1::StatusResponse) -> String {
 }
 
 fn sources_text(status: &v1::StatusResponse) -> String {
-    let mut table = Table::new(["policy", "agent", "newest point", ">age", "ok", "source"]);
+    let mut table =
+        Table::new(["policy", "agent", "newest point", ">age", "ok", "fully verified", "source"]);
     for source in &status.sources {
         table.row([
             source.policy.clone().unwrap_or_else(|| "-".into()),
@@ -177,6 +181,7 @@ fn sources_text(status: &v1::StatusResponse) -> String {
             figures::time_if_any(source.newest_ns),
             age(status, source).map_or_else(|| "-".into(), figures::span),
             if source.ok { "yes" } else { "NO" }.into(),
+            figures::time_if_any(source.verified_ns),
             source.source.clone(),
         ]);
     }

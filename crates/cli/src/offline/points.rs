@@ -155,6 +155,8 @@ impl Offline {
             }],
             run_id: id(record.run.as_bytes()),
             skipped: record.skipped,
+            verified_ns: None,
+            verified_by: None,
         }
     }
 }

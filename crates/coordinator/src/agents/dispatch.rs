@@ -4,14 +4,18 @@
 //! to run at any moment. It also ends runs whose agent is gone (their lease says when) or was
 //! revoked.
 
-use crate::{agents::presence, house::House, reading::restoring};
+use crate::{
+    agents::{presence, verifiers},
+    house::House,
+    reading::{restoring, verifying},
+};
 use holdfast_common::{Code, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     command::{EndRun, EndSession},
     envelope::Refusal,
     level::SILENCE,
-    row::{AgentState, RunRow, RunState, SessionRow, SourceSpec},
+    row::{AgentState, RunKind, RunRow, RunState, SessionRow, SourceSpec},
 };
 use holdfast_wire::v1::{self, agent_order::Order};
 use std::{sync::Arc, time::Duration};
@@ -19,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(5);
 /// How long a running backup may be without its agent and without a session before it is over.
-const ORPHAN_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const ORPHAN_AFTER: Duration = Duration::from_secs(60);
 
 pub(crate) async fn dispatch(house: Arc<House>, shutdown: CancellationToken) -> Result<()> {
     let mut applied = house.ledger.applied();
@@ -56,7 +60,10 @@ pub(crate) async fn reconcile(house: &House) -> Result<()> {
 fn has_abandoned(house: &House) -> Result<bool> {
     let now = house.ledger.now();
     for run in house.ledger.query().open_runs()? {
-        if is_of_revoked(house, &run)? || silent_since(house, &run, now)?.is_some() {
+        let is_abandoned = is_of_revoked(house, &run)?
+            || verifiers::stuck(house, &run, now)?.is_some()
+            || silent_since(house, &run, now)?.is_some();
+        if is_abandoned {
             return Ok(true);
         }
     }
@@ -71,6 +78,8 @@ async fn end_abandoned(house: &House) -> Result<()> {
     for run in house.ledger.query().open_runs()? {
         if is_of_revoked(house, &run)? {
             end_revoked(house, &run).await?;
+        } else if let Some(error) = verifiers::stuck(house, &run, now)? {
+            verifiers::end_stuck(house, &run, &error).await?;
         } else if let Some(since) = silent_since(house, &run, now)? {
             end_orphan(house, &run, since).await?;
         }
@@ -89,6 +98,13 @@ fn send_orders(house: &House, run: &RunRow) -> Result<()> {
         _ if run.cancelled => Order::CancelRun(v1::CancelRun { run_id: id(run) }),
         _ if !house.hub.is_attached(agent) => return Ok(()),
         Some(restore) => Order::StartRestore(restoring::order(run, restore)),
+        None if run.kind == RunKind::Verify => match &run.verify {
+            // An older one would pass the order over, and nothing would come of it.
+            Some(verify) if house.hub.verifies(agent) => {
+                Order::StartVerify(verifying::order(run, &verify.point))
+            }
+            _ => return Ok(()),
+        },
         None => Order::StartBackup(v1::StartBackup {
             run_id: id(run),
             policy: run.policy.as_ref().map(ToString::to_string),

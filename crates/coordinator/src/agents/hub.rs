@@ -52,6 +52,8 @@ pub(crate) struct NewLine {
     pub(crate) orders: mpsc::Sender<AgentOrder>,
     /// Those of which it is told nothing.
     pub(crate) runs: Vec<RunId>,
+    /// It knows the order to verify.
+    pub(crate) verifies: bool,
 }
 
 /// A line that was taken: whoever drops it detaches it, however its end came.
@@ -76,6 +78,7 @@ struct Attachment {
     since: Timestamp,
     orders: mpsc::Sender<AgentOrder>,
     sent: HashSet<(RunId, bool)>,
+    verifies: bool,
     /// How often something was heard on it.
     reports: u64,
 }
@@ -122,9 +125,9 @@ impl Hub {
     fn add(self: &Arc<Self>, state: &mut State, agent: AgentId, line: NewLine) -> Line {
         state.attachments += 1;
         let number = state.attachments;
-        let NewLine { process, since, orders, runs } = line;
+        let NewLine { process, since, orders, runs, verifies } = line;
         let sent = runs.into_iter().map(|run| (run, false)).collect();
-        let line = Attachment { number, process, since, orders, sent, reports: 0 };
+        let line = Attachment { number, process, since, orders, sent, verifies, reports: 0 };
         state.attached.entry(agent).or_default().push(line);
         state.seen.insert(agent, since);
         state.processes.extend(process.map(|process| (agent, process)));
@@ -171,6 +174,13 @@ impl Hub {
 
     pub(crate) fn is_attached(&self, agent: &AgentId) -> bool {
         self.lock().lines(agent).next().is_some()
+    }
+
+    /// Whether an agent that is attached here knows the order to verify.
+    pub(crate) fn verifies(&self, agent: &AgentId) -> bool {
+        let state = self.lock();
+        let mut lines = state.lines(agent).peekable();
+        lines.peek().is_some() && lines.all(|line| line.verifies)
     }
 
     /// Who has a line here, and since when.
@@ -332,7 +342,7 @@ mod tests {
     fn line(process: Option<u64>) -> (NewLine, Receiver<AgentOrder>) {
         let (orders, receiver) = mpsc::channel(4);
         let process = process.map(Process);
-        (NewLine { process, since: NOW, orders, runs: Vec::new() }, receiver)
+        (NewLine { process, since: NOW, orders, runs: Vec::new(), verifies: false }, receiver)
     }
 
     fn order() -> AgentOrder {

@@ -11,3 +11,4 @@ pub(crate) mod forgotten;
 pub(crate) mod history;
 pub(crate) mod hub;
 pub(crate) mod presence;
+pub(crate) mod verifiers;

@@ -16,6 +16,7 @@ use holdfast_common::{AgentId, Code, Result, Timestamp, limits};
 use holdfast_ledger::{
     Actor,
     command::SeeAgents,
+    level::VERIFIERS,
     row::{AgentState, RunState, SeatRow},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -77,11 +78,15 @@ async fn look(house: &House) -> Result<()> {
         .filter(|run| run.state == RunState::Running)
         .filter_map(|run| run.agent)
         .collect();
-    let came = news(&here, house.node_id, &working, house.ledger.now());
+    let level = query.level()?;
+    let able = |agent: &AgentId| level >= VERIFIERS && is_able(house, agent);
+    let came = news(&here, house.node_id, &working, house.ledger.now(), able);
     let left: Vec<_> =
         seated.into_iter().filter(|agent| !here.iter().any(|(one, _)| one == agent)).collect();
     for (attached, left) in batches(&came, &left) {
-        let seen = SeeAgents { member: house.node_id, attached, left };
+        let verifiers: Vec<_> = attached.iter().filter(|agent| able(agent)).copied().collect();
+        let verifiers = (!verifiers.is_empty()).then_some(verifiers);
+        let seen = SeeAgents { member: house.node_id, attached, left, verifiers };
         house.ledger.propose(Actor::System, seen).await?;
     }
     Ok(())
@@ -113,16 +118,25 @@ fn moved(seat: Option<&SeatRow>, here: u64, since: Timestamp) -> bool {
     seat.is_some_and(|seat| seat.member.is_some_and(|member| member != here) && seat.seen > since)
 }
 
-/// Those that came here, and those whose seat here is old while they work.
+/// A verifier that knows how to.
+fn is_able(house: &House, agent: &AgentId) -> bool {
+    let row = house.ledger.query().agent(agent);
+    row.is_ok_and(|row| row.is_verifier()) && house.hub.verifies(agent)
+}
+
+/// Those that came here, those whose seat here is old while they work, and those that can do more
+/// or less than is known.
 fn news(
     here: &[(AgentId, Option<SeatRow>)],
     member: u64,
     working: &BTreeSet<AgentId>,
     now: Timestamp,
+    able: impl Fn(&AgentId) -> bool,
 ) -> Vec<AgentId> {
     let is_news = |(agent, seat): &&(AgentId, Option<SeatRow>)| match seat {
         Some(seat) if seat.member == Some(member) => {
-            working.contains(agent) && now.since(seat.seen) >= REFRESH
+            let is_due = working.contains(agent) && now.since(seat.seen) >= REFRESH;
+            is_due || seat.verifies.unwrap_or(false) != able(agent)
         }
         _ => true,
     };
@@ -147,7 +161,7 @@ mod tests {
     const START: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
 
     fn seat(number: u8, member: Option<u64>, seen: Timestamp) -> SeatRow {
-        SeatRow { agent: agent(number), member, seen }
+        SeatRow::new(agent(number), member, seen)
     }
 
     #[test]
@@ -160,9 +174,19 @@ mod tests {
             (agent(5), Some(seat(5, None, START))),
         ];
         let working = [agent(2)].into();
-        let came = |now| news(&here, 1, &working, now);
+        let came = |now| news(&here, 1, &working, now, |_| false);
         assert_eq!(came(START), [1, 4, 5].map(agent), "2 and 3 are known to be here");
         assert_eq!(came(START.plus(REFRESH)), [1, 2, 4, 5].map(agent), "3 has nothing to do");
+    }
+
+    #[test]
+    fn what_a_verifier_can_do_is_told_when_it_is_another_thing_than_before() {
+        let able = SeatRow { verifies: Some(true), ..seat(2, Some(1), START) };
+        let here = [(agent(1), Some(seat(1, Some(1), START))), (agent(2), Some(able))];
+        let came = |able: &dyn Fn(&AgentId) -> bool| news(&here, 1, &[].into(), START, able);
+        assert_eq!(came(&|one| *one == agent(2)), []);
+        assert_eq!(came(&|_| true), [agent(1)], "it came back newer");
+        assert_eq!(came(&|_| false), [agent(2)], "it came back older");
     }
 
     #[test]

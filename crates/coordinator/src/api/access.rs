@@ -88,8 +88,8 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/Apply", ADMIN),
     ("/holdfast.v1.Admin/AskDestroy", ADMIN),
     ("/holdfast.v1.Admin/CancelRun", ADMIN),
-    ("/holdfast.v1.Admin/Collect", ADMIN),
     ("/holdfast.v1.Admin/CloseKeys", ADMIN),
+    ("/holdfast.v1.Admin/Collect", ADMIN),
     ("/holdfast.v1.Admin/CompleteBundle", ADMIN),
     ("/holdfast.v1.Admin/ConfirmClock", ADMIN),
     ("/holdfast.v1.Admin/CreateToken", ADMIN),
@@ -133,6 +133,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/SettleRegion", ADMIN),
     ("/holdfast.v1.Admin/StartBackup", ADMIN),
     ("/holdfast.v1.Admin/StartRestore", ADMIN),
+    ("/holdfast.v1.Admin/StartVerify", ADMIN),
     ("/holdfast.v1.Admin/Status", ADMIN),
     ("/holdfast.v1.Admin/TestLocation", ADMIN),
     ("/holdfast.v1.Admin/TransferLeader", ADMIN),
@@ -169,10 +170,12 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Raft/Transfer", Access::Member),
     ("/holdfast.v1.Raft/Vote", Access::Member),
     ("/holdfast.v1.Restore/Close", Access::Reader),
+    ("/holdfast.v1.Restore/Conclude", AGENT),
     ("/holdfast.v1.Restore/End", ADMIN),
     ("/holdfast.v1.Restore/Fetch", Access::Reader),
     ("/holdfast.v1.Restore/Keep", Access::Reader),
     ("/holdfast.v1.Restore/Open", Access::Reader),
+    ("/holdfast.v1.Restore/Unread", AGENT),
 ];
 
 /// By which members hear of each other's epoch.
@@ -387,11 +390,14 @@ fn insist_on_operator(name: &Name, row: Option<OperatorRow>, peer: &PeerCertific
     }
 }
 
-/// Whether an operator who is connected may call nothing any more.
+/// Whether an operator who is connected may call nothing any more. One that is not known here may
+/// be newer than what is: he is answered, and no more.
 pub(crate) fn is_shut_out(house: &House, peer: &PeerCertificate) -> bool {
-    let IdentityKind::Operator(_) = peer.identity.kind else { return false };
+    let IdentityKind::Operator(name) = &peer.identity.kind else { return false };
+    let is_named = || matches!(house.ledger.query().operator(name), Ok(Some(_)));
     !peer.is_valid_at(house.clock.now())
         || has_ledger(house)
+            && is_named()
             && known(house, peer, "")
                 .is_err_and(|error| matches!(error.code, Code::AuthDenied | Code::OperatorRevoked))
 }

@@ -7,7 +7,7 @@ use crate::{
         hub::{Line, NewLine, ORDERS_MAX, Process},
     },
     house::House,
-    reading::restoring,
+    reading::{restoring, verifying},
 };
 use futures::Stream;
 use holdfast_common::{AgentId, Code, Error, Result, RunId};
@@ -54,9 +54,9 @@ impl AgentControl for AgentService {
         // What is decided about its runs must not be older than what the agent knows.
         self.house.ledger.catch_up().await.map_err(refuse)?;
         history::compare(&self.house, agent, hello.told.as_ref()).await.map_err(refuse)?;
-        let process = hello.process.map(Process);
-        let (line, lost) =
-            take_line(&self.house, agent, process, orders, runs).await.map_err(refuse)?;
+        let (process, verifies) = (hello.process.map(Process), hello.verifies);
+        let line = NewLine { process, since: self.house.ledger.now(), orders, runs, verifies };
+        let (line, lost) = take_line(&self.house, agent, line).await.map_err(refuse)?;
         tracing::info!(%agent, version = hello.version, "agent attached");
         dispatch::reconcile(&self.house).await.map_err(refuse)?;
         let house = self.house.clone();
@@ -95,27 +95,22 @@ async fn first_report(reports: &mut Streaming<v1::AgentReport>) -> Result<v1::Ag
 
 /// Of two processes with one identity neither says anything about the other's runs. Those that
 /// were lost with another process, unless one of it comes, are told with the line.
-async fn take_line(
-    house: &House,
-    agent: AgentId,
-    process: Option<Process>,
-    orders: mpsc::Sender<v1::AgentOrder>,
-    mut runs: Vec<RunId>,
-) -> Result<(Line, Vec<RunId>)> {
+async fn take_line(house: &House, agent: AgentId, mut line: NewLine) -> Result<(Line, Vec<RunId>)> {
+    let process = line.process;
     let is_doubled = match process {
         Some(process) => doubles::meet(house, agent, process).await,
         None => false,
     };
     let mut lost = Vec::new();
     if !is_doubled {
-        lost = forgotten::runs(house, agent, &runs)?;
+        lost = forgotten::runs(house, agent, &line.runs)?;
         if forgotten::is_restart(house, agent, process)? {
             forgotten::end(house, &std::mem::take(&mut lost)).await?;
         }
     }
     // Whoever does them may still be there: nobody else is to begin them.
-    runs.extend(&lost);
-    let line = NewLine { process, since: house.ledger.now(), orders, runs };
+    line.runs.extend(&lost);
+    line.since = house.ledger.now();
     if is_doubled {
         let line = house.hub.attach_in_doubt(agent, line).ok_or_else(|| {
             Error::new(Code::ClusterBusy, "too many processes have this agent's identity")
@@ -192,6 +187,7 @@ async fn end_run(house: &House, agent: AgentId, ended: v1::RunEnded) -> Result<(
     if let Some(restored) = ended.restored {
         return restoring::end(house, Actor::Agent(agent), run, restored, error).await;
     }
+    let error = error.or(verifying::left_open(house, &run)?);
     let Some(error) = error else { return Ok(()) };
     let (state, error) = restoring::told_end(&error, "the agent");
     let command = EndRun { run, state, error: Some(error), silent_since: None };

@@ -8,9 +8,13 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, LockClass, Name, Result, Timestamp, limits};
-use holdfast_ledger::row::{
-    Beside, Checks, ClassRow, Custody, ForgottenRow, LocationRow, LockTerms, PointRow, PolicyRow,
-    RestoreCounts, RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec, VaultRow,
+use holdfast_ledger::{
+    envelope::Refusal,
+    row::{
+        Beside, Checks, ClassRow, Custody, ForgottenRow, LocationRow, LockTerms, PointRow,
+        PolicyRow, RestoreCounts, RestoreRow, Retention, RunCounts, RunRow, Sharing, SourceSpec,
+        VaultRow, VerifyCounts, VerifyRow,
+    },
 };
 use holdfast_storage::{LocationUrl, Locking, Probe};
 use holdfast_wire::{parse, v1};
@@ -68,10 +72,7 @@ pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
             Some(agent) => query.agent(agent)?.name.to_string(),
             None => String::new(),
         },
-        point: run
-            .point
-            .or(run.restore.as_ref().map(|restore| restore.point))
-            .map(|point| Bytes::copy_from_slice(point.as_bytes())),
+        point: run.point.or(run.granted()).map(|point| Bytes::copy_from_slice(point.as_bytes())),
         created_ns: run.created.as_nanos(),
         started_ns: run.started.map(|time| time.as_nanos()),
         ended_ns: run.ended.map(|time| time.as_nanos()),
@@ -84,7 +85,16 @@ pub(super) fn run(house: &House, run: &RunRow) -> Result<v1::Run> {
         }),
         vault: query.vault(&run.vault)?.name.to_string(),
         restored: run.restore.as_ref().map(restored),
+        verified: run.verify.as_ref().map(|verify| verified(verify, run.error.as_ref())),
     })
+}
+
+fn verified(verify: &VerifyRow, error: Option<&Refusal>) -> v1::Verified {
+    let VerifyCounts { entries, bytes, damaged } = verify.counts;
+    let code = error.filter(|_| damaged > 0).map(|error| error.code.clone());
+    let report = verify.report.as_ref().map(|report| report.to_vec()).unwrap_or_default();
+    let (code, sealed_report) = (code.unwrap_or_default(), report.into());
+    v1::Verified { entries, bytes, damaged, code, sealed_report }
 }
 
 fn restored(restore: &RestoreRow) -> v1::Restored {
@@ -125,7 +135,8 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
     for name in &point.locations {
         // Of a place that took another one's name it is not known yet.
         let copies = query.copies_in(&point.vault, name)?;
-        let confirmed = is_held(name) && copies.is_none_or(|copies| copies.confirms());
+        let confirms = copies.is_none_or(|copies| copies.confirms());
+        let confirmed = is_held(name) && confirms && point.lost.is_none();
         let lock = query.locks_in(&point.vault, name)?.filter(|_| confirmed);
         let locked_until_ns = lock.and_then(|lock| lock.holds(point)).map(Timestamp::as_nanos);
         let name = name.to_string();
@@ -144,6 +155,11 @@ pub(super) fn point(house: &House, point: &PointRow) -> Result<v1::Point> {
         locations,
         run_id: Bytes::copy_from_slice(point.run.as_bytes()),
         skipped: point.skipped,
+        verified_ns: point.verified.map(|verified| verified.when.as_nanos()),
+        verified_by: match &point.verified {
+            Some(verified) => Some(query.agent(&verified.agent)?.name.to_string()),
+            None => None,
+        },
     })
 }
 

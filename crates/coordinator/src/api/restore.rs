@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, PackId, Result, limits};
 use holdfast_ledger::Actor;
 use holdfast_runtime::{
     tasks::{OnError, Tasks},
@@ -89,6 +89,40 @@ impl Restore for RestoreService {
         };
         ended.await.map_err(refuse)?;
         Ok(Response::new(v1::EndRestoreResponse {}))
+    }
+
+    async fn unread(
+        &self,
+        request: Request<v1::UnreadRequest>,
+    ) -> Result<Response<v1::UnreadResponse>, Status> {
+        let actor = caller(&request).actor();
+        let request = request.into_inner();
+        let unread = async {
+            let id = parse::session_id(&request.read_session)?;
+            let after = (!request.after.is_empty()).then(|| PackId::from_slice(&request.after));
+            let session = self.house.read_session(&actor, &id)?;
+            self.house.keep_reading(&session).await?;
+            let (packs, next) = self.house.unread(&session, after.transpose()?).await?;
+            let packs = packs.into_iter().map(Into::into).collect();
+            let next = next.map(|pack| Bytes::copy_from_slice(pack.as_bytes()));
+            Ok(v1::UnreadResponse { packs, next: next.unwrap_or_default() })
+        };
+        unread.await.map(Response::new).map_err(refuse)
+    }
+
+    async fn conclude(
+        &self,
+        request: Request<v1::ConcludeRequest>,
+    ) -> Result<Response<v1::ConcludeResponse>, Status> {
+        let actor = caller(&request).actor();
+        let request = request.into_inner();
+        let concluded = async {
+            let id = parse::session_id(&request.read_session)?;
+            let verified = parse::required("what was verified", request.verified)?;
+            self.house.conclude(&actor, &id, verified).await
+        };
+        concluded.await.map_err(refuse)?;
+        Ok(Response::new(v1::ConcludeResponse {}))
     }
 }
 

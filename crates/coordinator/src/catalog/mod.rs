@@ -60,6 +60,25 @@ pub(crate) async fn footer_in(
     footer::SealedFooter::read(row, place).await?.open(row, custody)
 }
 
+/// Every number that a pack's frames answer to, with the chunk that it is of.
+pub(crate) fn rows_of(
+    row: &PackRow,
+    footer: &Footer,
+) -> impl Iterator<Item = (ChunkId, ChunkLocation)> {
+    let home = match row.home {
+        PackHome::Object => Home::Pack,
+        PackHome::Point(point, _) => Home::Point(point),
+    };
+    let own = footer.locations(row.id, home, ChunkNumber::from_u64(row.base));
+    // By the row: what a footer says by itself of numbers counts for nothing.
+    let taken = row.taken().iter().filter_map(move |run| {
+        let slot = Slot::try_from(run.slot as usize).ok()?;
+        let run = (ChunkNumber::from_u64(run.number), slot, run.count);
+        Some(footer.taken_locations(row.id, home, run))
+    });
+    own.chain(taken.flatten())
+}
+
 /// The index of one vault.
 pub(crate) struct Catalog {
     vault: VaultId,
@@ -202,18 +221,7 @@ impl Catalog {
 
     /// Puts the rows of one stored pack into the index.
     pub(crate) fn add(&self, row: &PackRow, footer: &Footer) {
-        let home = match row.home {
-            PackHome::Object => Home::Pack,
-            PackHome::Point(point, _) => Home::Point(point),
-        };
-        let own = footer.locations(row.id, home, ChunkNumber::from_u64(row.base));
-        // By the row: what a footer says by itself of numbers counts for nothing.
-        let taken = row.taken().iter().filter_map(|run| {
-            let slot = Slot::try_from(run.slot as usize).ok()?;
-            let run = (ChunkNumber::from_u64(run.number), slot, run.count);
-            Some(footer.taken_locations(row.id, home, run))
-        });
-        self.add_rows(row.id, own.chain(taken.flatten()));
+        self.add_rows(row.id, rows_of(row, footer));
     }
 
     fn add_rows(&self, pack: PackId, rows: impl Iterator<Item = (ChunkId, ChunkLocation)>) {

@@ -31,11 +31,7 @@ pub(crate) use rounds::keep;
 pub(crate) use stuck::{Left, Stuck};
 
 use crate::house::House;
-use holdfast_common::{Result, Timestamp, VaultId, limits};
-use holdfast_ledger::{
-    Query,
-    row::{SessionKind, SessionRow},
-};
+use holdfast_common::{Result, Timestamp, limits};
 use std::time::Duration;
 
 /// So long after its entry an object goes. A region that took the lead meanwhile is seen by then.
@@ -47,18 +43,6 @@ pub(crate) fn insist_on_peace(house: &House) -> Result<()> {
     house.ledger.peers().insist_on_epoch()?;
     house.ledger.own_time().insist_on_clock()?;
     house.ledger.query().insist_on_undivided()
-}
-
-/// Backups that began before a round was sealed, and have not ended or made a checkpoint since.
-pub(crate) fn older_sessions(
-    query: Query<'_>,
-    vault: &VaultId,
-    sealed: u64,
-) -> Result<Vec<SessionRow>> {
-    let mut sessions = query.sessions()?;
-    sessions
-        .retain(|row| row.kind == SessionKind::Write && row.vault == *vault && row.begun < sealed);
-    Ok(sessions)
 }
 
 /// Whether something of this age may be deleted.

@@ -10,7 +10,6 @@ use super::{
     choice::{choose, room},
     insist_on_peace,
     marking::{judge, mark_all, plan, settle, writing},
-    older_sessions,
     repacking::Repacking,
 };
 use crate::house::{House, Vault};
@@ -303,7 +302,7 @@ impl Step<'_> {
 
     /// Goes on when those who began before are done. The ledger looks once more.
     async fn clear(&self, sealed: u64) -> Result<()> {
-        if !older_sessions(self.house.ledger.query(), &self.vault.row.id, sealed)?.is_empty() {
+        if !self.house.ledger.query().waited_for(&self.vault.row.id, sealed)?.is_empty() {
             return Ok(());
         }
         let clear = ClearCollection { vault: self.vault.row.id, round: self.round };

@@ -234,17 +234,17 @@ mod tests {
     #[test]
     fn where_the_new_one_cannot_be_written_none_is_agreed() {
         let scene = scene();
-        let Certificates::At(cert) = &scene.context.cert else { panic!("it is a file") };
-        let text = std::fs::read_to_string(cert).unwrap();
-        let nowhere = Certificates::At(scene.dir.path().join("no/such/place.pem"));
-        let late = NOW.plus(300 * DAY);
-        let context = Context { cert: nowhere, ..scene.context.clone() };
-        let path = scene.dir.path().join("operator.toml");
+        let text = scene.context.cert.read().unwrap();
+        // What is written beside it would have a longer name than there may be.
+        let long = scene.dir.path().join("c".repeat(250));
+        std::fs::write(&long, &text).unwrap();
+        let context = Context { cert: Certificates::At(long), ..scene.context.clone() };
+        let (late, path) = (NOW.plus(300 * DAY), scene.dir.path().join("operator.toml"));
         let due = (&context, path.as_path());
         assert!(renew(due, &scene.authority, &scene.row, late, &SystemEntropy).is_err());
         drop(scene.renew(&scene.authority, late).unwrap().unwrap());
-        assert_eq!(std::fs::read_to_string(cert).unwrap(), text);
-        assert_eq!(std::fs::read_dir(scene.dir.path()).unwrap().count(), 4, "nothing is left");
+        assert_eq!(scene.context.cert.read().unwrap(), text);
+        assert_eq!(std::fs::read_dir(scene.dir.path()).unwrap().count(), 5, "nothing is left");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use holdfast_keyring::IdentityPublicKey;
 use holdfast_ledger::{
     Actor,
     command::{CertifyMember, CreateToken, EnrolAgent, RenewAgent},
-    row::{AgentRow, AgentState, Duty, MemberRow, TokenKind, TokenRow},
+    row::{AgentDuty, AgentRow, AgentState, Duty, MemberRow, TokenKind, TokenRow},
 };
 use holdfast_runtime::{
     identity::Identity,
@@ -33,12 +33,19 @@ pub(crate) struct Enrolled {
     pub(crate) certificate: Vec<u8>,
 }
 
+/// What a token lets in.
+pub(crate) struct Purpose {
+    pub(crate) kind: TokenKind,
+    pub(crate) duty: Option<AgentDuty>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
 /// Makes a token and keeps its hash.
 pub(crate) async fn create_token(
     house: &House,
     actor: Actor,
-    labels: BTreeMap<String, String>,
-    (kind, ttl): (TokenKind, Duration),
+    Purpose { kind, duty, labels }: Purpose,
+    ttl: Duration,
 ) -> Result<(String, Timestamp)> {
     if ttl.is_zero() || ttl > TOKEN_TTL_MAX {
         return Err(Error::new(Code::UsageMalformed, "a token lives from 1 ms to 30 days"));
@@ -52,6 +59,7 @@ pub(crate) async fn create_token(
         used_by: None,
         kind: (kind != TokenKind::Agent).then_some(kind),
         used_by_member: None,
+        duty,
         made_by: None,
     };
     house.ledger.propose(actor, CreateToken { token }).await?;

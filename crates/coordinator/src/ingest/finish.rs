@@ -323,6 +323,7 @@ pub(crate) fn point_row(record: &PointRecord, vault: &VaultRow, run: RunId) -> P
         recovered: None,
         root: None,
         lost: None,
+        verified: None,
     }
 }
 

@@ -131,7 +131,7 @@ impl House {
         let command = RenewSession { session: session.row.id };
         self.ledger.propose(Actor::Agent(session.agent), command).await?;
         let run = session.row.run.map(|run| self.ledger.query().run(&run)).transpose()?;
-        Ok(run.is_some_and(|run| run.cancelled || run.state.is_end()))
+        Ok(run.is_some_and(|run| run.commits_nothing()))
     }
 
     /// A pack that is known already may be sent again by those who may rely on it, and to where it

@@ -13,12 +13,12 @@
 
 use crate::{catalog::sealed_to_in, house::House, places::Place};
 use futures::{StreamExt, stream};
-use holdfast_common::{Code, Error, Result, VaultId, limits};
+use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{NoteSealed, SealedPack},
     level::SEALED,
-    row::PackRow,
+    row::{PackRow, VaultRow},
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -67,8 +67,15 @@ async fn pass(house: &House) -> Result<bool> {
             if rows.is_empty() {
                 continue;
             }
-            let places = house.places.readable(&vault).await?;
-            look_into(house, (&vault.id, &places), rows, &mut bad).await?;
+            let places = match house.places.readable(&vault).await {
+                Ok(places) => places,
+                // Other vaults lie elsewhere.
+                Err(error) => {
+                    bad.first.get_or_insert(error);
+                    break;
+                }
+            };
+            look_into(house, (&vault, &places), rows, &mut bad).await?;
             if !is_due(house)? {
                 return Ok(false);
             }
@@ -107,12 +114,12 @@ impl Bad {
 
 async fn look_into(
     house: &House,
-    (vault, places): (&VaultId, &[Place]),
+    (vault, places): (&VaultRow, &[Place]),
     rows: Vec<PackRow>,
     bad: &mut Bad,
 ) -> Result<()> {
     let look = |row: PackRow| async move {
-        let found = first_answer(&row, places).await;
+        let found = first_answer(&row, places, vault.key_version).await;
         (row, found)
     };
     let mut looks = stream::iter(rows).map(look).buffered(LOOKS);
@@ -124,18 +131,25 @@ async fn look_into(
         }
     }
     for packs in packs.chunks(limits::PACKS_COLLECTED_MAX / 2) {
-        let note = NoteSealed { vault: *vault, packs: packs.to_vec(), whole: false };
+        let note = NoteSealed { vault: vault.id, packs: packs.to_vec(), whole: false };
         house.ledger.propose(Actor::System, note).await?;
     }
     Ok(())
 }
 
-/// From the first location that shows the pack as it was written.
-async fn first_answer(row: &PackRow, places: &[Place]) -> Result<Vec<u32>> {
+/// From the first location that shows the pack as it was written. What names a version that the
+/// vault never had was not.
+async fn first_answer(row: &PackRow, places: &[Place], newest: u32) -> Result<Vec<u32>> {
     let mut last = Error::new(Code::PackMissing, format!("the pack {} is nowhere", row.id));
     for place in places {
         match sealed_to_in(row, place).await {
-            Ok(versions) => return Ok(versions),
+            Ok(versions) if versions.iter().all(|version| (1..=newest).contains(version)) => {
+                return Ok(versions);
+            }
+            Ok(_) => {
+                let message = "a pack names a version that the keys never had";
+                last = Error::new(Code::PackDamaged, message);
+            }
             Err(error) => last = error,
         }
     }
@@ -177,8 +191,10 @@ mod tests {
         damaged.1.put_new(&name, junk.into()).await.unwrap();
         whole.1.put_new(&name, made.bytes.clone()).await.unwrap();
         let all = [damaged.clone(), empty.clone(), whole];
-        assert_eq!(first_answer(&row, &all).await.unwrap(), [1, 2, 3]);
-        let error = first_answer(&row, &[empty, damaged]).await.unwrap_err();
+        assert_eq!(first_answer(&row, &all, 3).await.unwrap(), [1, 2, 3]);
+        let error = first_answer(&row, &[empty, damaged], 3).await.unwrap_err();
         assert_eq!(error.code, Code::PackDamaged);
+        let unknown = first_answer(&row, &all, 2).await.unwrap_err();
+        assert_eq!(unknown.code, Code::PackDamaged, "a version that the keys never had");
     }
 }

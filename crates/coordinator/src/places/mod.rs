@@ -242,11 +242,15 @@ impl Places {
 
     /// Where a vault may be read: any location is as good as another, those that follow last.
     pub(crate) async fn readable(&self, vault: &VaultRow) -> Result<Vec<Place>> {
-        let all = vault.holding().cloned().collect();
-        match self.open_of(vault, all).await {
+        match self.reachable(vault).await {
             (places, Some(error)) if places.is_empty() => Err(error),
             (places, _) => Ok(places),
         }
+    }
+
+    /// The same, and why one that may be read as well did not open.
+    pub(crate) async fn reachable(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
+        self.open_of(vault, vault.holding().cloned().collect()).await
     }
 
     /// Those of some of a vault's locations that are in use and open, and why another did not.

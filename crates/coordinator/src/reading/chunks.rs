@@ -9,13 +9,13 @@ use crate::{
     reading::reader::Reader,
 };
 use bytes::Bytes;
-use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId};
+use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId, codes::Exit};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackState},
 };
 use holdfast_repository::{
-    layout,
+    ChunkNumber, layout,
     pack::{HeaderRead, read_header},
     segment::{ChunkLocation, Home},
 };
@@ -87,7 +87,9 @@ impl House {
             let bytes = usize::try_from(span_bytes(span)).unwrap_or(0);
             let share = Some(self.outgoing.reserve(bytes).await?);
             let chunks = self.read_span(vault, session, kind, span, copy).await?;
+            let read: Vec<bool> = chunks.iter().map(|given| given.chunk.is_ok()).collect();
             out.give(chunks, share).await?;
+            session.note(span.iter().map(|sought| &sought.numbers[..]).zip(read));
         }
         Ok(())
     }
@@ -107,7 +109,7 @@ impl House {
                 Rows { query: ledger.query(), vault: vault.row.id, known: HashMap::new() };
             for (position, id) in asked {
                 match place_of(&vault, (&session, &mut rows), &id, copy) {
-                    Ok(place) => found.push(Sought { position, id, place }),
+                    Ok((place, numbers)) => found.push(Sought { position, id, place, numbers }),
                     Err(error) => missing.push(Given { position, chunk: Err(error) }),
                 }
             }
@@ -126,9 +128,13 @@ impl House {
         copy: usize,
     ) -> Result<Vec<Given>> {
         let Some(first) = span.first() else { return Ok(Vec::new()) };
-        let mut last = Error::new(Code::PackMissing, "the pack is in no location");
         let mut best: Option<Vec<Given>> = None;
-        let mut stores = self.places.readable(&vault.row).await?;
+        let (mut stores, away) = self.places.reachable(&vault.row).await;
+        let mut last = match away {
+            Some(away) if stores.is_empty() => return Err(away),
+            Some(away) => away,
+            None => Error::new(Code::PackMissing, "the pack is in no location"),
+        };
         let first_store = copy % stores.len().max(1);
         stores.rotate_left(first_store);
         for (nth, (_, store)) in stores.into_iter().enumerate() {
@@ -162,7 +168,7 @@ impl House {
                         best = Some(given);
                     }
                 }
-                Err(error) => last = error,
+                Err(error) => last = worse(last, error),
             }
         }
         if let Some(best) = best {
@@ -231,6 +237,12 @@ impl ReadSession {
     }
 }
 
+/// What is told when no location gives a pack. As long as one that may have it is away, nobody
+/// knows that it is missing.
+pub(super) fn worse(one: Error, other: Error) -> Error {
+    if one.code.exit() == Exit::Damage || other.code.exit() != Exit::Damage { other } else { one }
+}
+
 fn failures(given: &[Given]) -> usize {
     given.iter().filter(|given| given.chunk.is_err()).count()
 }
@@ -239,6 +251,8 @@ struct Sought {
     position: u32,
     id: ChunkId,
     place: ChunkLocation,
+    /// All that the point reaches it by.
+    numbers: Vec<ChunkNumber>,
 }
 
 impl Given {
@@ -279,7 +293,7 @@ fn place_of(
     (session, rows): (&ReadSession, &mut Rows<'_>),
     id: &ChunkId,
     copy: usize,
-) -> Result<ChunkLocation> {
+) -> Result<(ChunkLocation, Vec<ChunkNumber>)> {
     let mut places = Vec::new();
     for place in vault.catalog.find(id)? {
         let state = rows.state(&place.pack)?;
@@ -294,12 +308,13 @@ fn place_of(
             granted.push((is_given_up, place));
         }
     }
+    let numbers = granted.iter().map(|(_, place)| place.number()).collect::<Result<_>>()?;
     // A frame may answer to several of the numbers.
     granted.sort_unstable();
     granted.dedup_by_key(|(_, place)| place.pack);
     let locations = vault.row.holding().count().max(1);
     match granted.get(copy / locations) {
-        Some((_, place)) => Ok(*place),
+        Some((_, place)) => Ok((*place, numbers)),
         None if granted.is_empty() => {
             Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
         }
@@ -373,4 +388,19 @@ fn give_chunk(
     }
     let masked = session.grant.mask(&sought.id, &key, house.entropy.as_ref());
     Ok((bytes.slice(start..end), masked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_that_is_away_may_have_what_another_one_lacks() {
+        let away = || Error::new(Code::LocationIoFailed, "away");
+        let lacks = || Error::new(Code::ObjectMissing, "lacks it");
+        for told in [worse(away(), lacks()), worse(lacks(), away())] {
+            assert_eq!(told.code, Code::LocationIoFailed);
+        }
+        assert_eq!(worse(lacks(), lacks()).code, Code::ObjectMissing);
+    }
 }

@@ -10,6 +10,7 @@ mod chunks;
 mod objects;
 pub(crate) mod reader;
 pub(crate) mod restoring;
+pub(crate) mod verifying;
 
 pub(crate) use chunks::Given;
 
@@ -23,13 +24,14 @@ use holdfast_keyring::{ChunkKey, GrantSender};
 use holdfast_ledger::{
     Actor,
     command::{BeginRead, EndSession, RenewSession},
-    row::{AgentState, PointRow},
+    row::{AgentState, PointRow, RunKind},
 };
 use holdfast_repository::Reach;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
+use verifying::Proof;
 
 const GRANT_CONTEXT: &[u8] = b"holdfast restore v1";
 const RENEW_AFTER_SECS: u64 = limits::SESSION_LEASE_SECS / 3;
@@ -48,7 +50,10 @@ pub(crate) struct ReadSession {
     reach: Reach,
     grant: GrantSender,
     headers: Mutex<HashMap<PackId, Arc<[Bytes]>>>,
-    renewed: Mutex<holdfast_common::Timestamp>,
+    /// When its lease was renewed last, and how far it was then.
+    renewed: Mutex<(holdfast_common::Timestamp, u64)>,
+    /// Of a verification.
+    proof: Option<Mutex<Proof>>,
 }
 
 /// What the caller of `Open` gets.
@@ -88,6 +93,8 @@ impl House {
         let (key, _) = id_key(&vault.custody, &vault.row, &row.agent);
         // The id-key travels like a chunk key, under a name that no chunk has.
         let key = ChunkKey::from_slice(key.secret().expose())?;
+        let granting = run.as_ref().map(|run| self.ledger.query().run(run)).transpose()?;
+        let verifies = granting.is_some_and(|run| run.kind == RunKind::Verify);
         let id_key = grant.mask(&ChunkId::from_bytes([0; 32]), &key, self.entropy.as_ref());
         let session = Arc::new(ReadSession {
             id,
@@ -97,7 +104,8 @@ impl House {
             reach,
             grant,
             headers: Mutex::default(),
-            renewed: Mutex::new(self.ledger.now()),
+            renewed: Mutex::new((self.ledger.now(), 0)),
+            proof: verifies.then(Mutex::default),
         });
         self.reads.lock().insert(id, session.clone());
         Ok(Opened {
@@ -155,14 +163,17 @@ impl House {
         self.ledger.propose(actor.clone(), end).await.map(drop)
     }
 
-    /// Keeps the lease of a session that is being used.
+    /// Keeps the lease of a session that is being used. A verifier that got nothing new since the
+    /// last time does not keep its own: it would hold the point for ever.
     pub(crate) async fn keep_reading(&self, session: &ReadSession) -> Result<()> {
         let now = self.ledger.now();
         let due = {
             let mut renewed = session.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = now.since(*renewed).as_secs() >= RENEW_AFTER_SECS;
+            let progress = session.progress();
+            let is_idle = session.proof.is_some() && progress == renewed.1;
+            let due = now.since(renewed.0).as_secs() >= RENEW_AFTER_SECS && !is_idle;
             if due {
-                *renewed = now;
+                *renewed = (now, progress);
             }
             due
         };
@@ -171,6 +182,14 @@ impl House {
             self.ledger.propose(session.actor.clone(), renew).await?;
         }
         Ok(())
+    }
+}
+
+impl ReadSession {
+    fn progress(&self) -> u64 {
+        let proof = self.proof.as_ref();
+        let proof = proof.map(|proof| proof.lock().unwrap_or_else(PoisonError::into_inner));
+        proof.map_or(0, |proof| proof.progress(&self.reach, self.point.bytes))
     }
 }
 

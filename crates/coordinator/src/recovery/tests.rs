@@ -47,6 +47,7 @@ fn command(what: u8, number: u8) -> Command {
                 used_by: None,
                 kind: None,
                 used_by_member: None,
+                duty: None,
                 made_by: None,
             };
             CreateToken { token }.into()

@@ -199,6 +199,10 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
         }
         lost.extend(vault.required.iter().filter(|name| !here.contains(name)).cloned());
         for name in here {
+            if house.ledger.query().copies_in(&vault.id, &name)?.is_some() {
+                let message = format!("`{name}` may lack what the vault `{}` holds", vault.name);
+                plan.unless_forced(Error::new(Code::RegionLocationUnproven, message));
+            }
             let proven = async {
                 house.places.prove(&vault, &name).await?;
                 let store = house.places.location(&name).await?;

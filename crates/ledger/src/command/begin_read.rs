@@ -1,17 +1,20 @@
 //! Opens a read session over one point: it stays readable until the session ends. Audited.
 //!
-//! An agent reads for a run only: exactly the point of a restore that was given to it, for as long
-//! as that run lasts. An operator may read any point, and names a run when a restore of his own
-//! begins with it.
+//! An agent reads for a run only: exactly the point of a restore or a verification that was given
+//! to it, for as long as that run lasts. An operator may read any point, and names a run when a
+//! restore of his own begins with it.
 
 use super::{Apply, Outcome};
 use crate::{
     Actor,
-    row::{RunRow, RunState, SessionKind, SessionRow},
+    row::{RunRow, RunState, SessionKind, SessionRow, VerifyRow},
 };
 use holdfast_common::{Code, Error, PointId, Result, RunId, SessionId, limits};
 use minicbor::{Decode, Encode};
 use std::time::Duration;
+
+/// A verifier that begins anew for ever would hold its point for ever.
+pub const VERIFY_SESSIONS_MAX: u32 = 16;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -47,7 +50,8 @@ impl BeginRead {
         })?;
         if let Some(run) = run {
             let started = run.started.or(Some(apply.time));
-            apply.put_run(&RunRow { state: RunState::Running, started, ..run })?;
+            let verify = run.verify.clone().map(VerifyRow::read_again);
+            apply.put_run(&RunRow { state: RunState::Running, started, verify, ..run })?;
         }
         Ok(Outcome::At(apply.index))
     }
@@ -81,12 +85,15 @@ impl BeginRead {
         if let Some(agent) = &run.agent {
             apply.agent(agent)?;
         }
-        let granted = run.restore.as_ref().map(|restore| restore.point);
-        if granted != Some(self.point) {
+        if run.granted() != Some(self.point) {
             return denied("the run grants no reading of this point");
         }
         if run.state.is_end() || run.cancelled {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
+        }
+        if run.verify.as_ref().is_some_and(|verify| verify.sessions >= VERIFY_SESSIONS_MAX) {
+            let message = format!("run {} was begun too often", run.id);
+            return Err(Error::new(Code::RunInterrupted, message).next("verify the point again"));
         }
         Ok(Some(run))
     }

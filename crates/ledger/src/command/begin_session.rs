@@ -28,11 +28,11 @@ impl BeginSession {
             return Err(Error::new(Code::AuthDenied, "the run belongs to another agent"));
         };
         apply.agent(&agent)?;
-        if run.state.is_end() || run.cancelled {
+        if run.commits_nothing() {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
         if !may_write(&run) {
-            return Err(Error::new(Code::AuthDenied, "this restore makes no safety point"));
+            return Err(Error::new(Code::AuthDenied, "this run makes no point"));
         }
         // What an interrupted attempt left behind ends here: a run writes in one session.
         apply.end_sessions_of(&run.id, Some(SessionKind::Write))?;

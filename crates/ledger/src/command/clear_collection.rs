@@ -2,10 +2,14 @@
 //! does. Points that are noted up to this entry are all that may need what was condemned.
 //!
 //! It is the rows of sessions that count. A lease that ran out is no end: its session is ended by
-//! an entry, after which nothing is committed in it.
+//! an entry, after which nothing is committed in it. Nor is anything after its run was cancelled:
+//! whoever goes on all the same is not waited for.
 
 use super::{Apply, Outcome};
-use crate::row::{CollectionRow, SessionKind, SessionRow, Stage};
+use crate::{
+    level::CANCELLED_UNWAITED,
+    row::{CollectionRow, RunRow, SessionRow, Stage},
+};
 use holdfast_common::{Code, Error, Result, VaultId};
 use minicbor::{Decode, Encode};
 
@@ -21,11 +25,7 @@ pub struct ClearCollection {
 impl ClearCollection {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let round = apply.round_at(&self.vault, self.round, Stage::Sealed)?;
-        let mut older = 0;
-        apply.tables.look(&[], |session: SessionRow| {
-            let is_writer = session.vault == round.vault && session.kind == SessionKind::Write;
-            older += u64::from(is_writer && session.begun < round.sealed);
-        })?;
+        let older = waited_for(apply, &round)?;
         if older > 0 {
             let message = format!("{older} backups are under way that began before");
             return Err(Error::new(Code::CollectionEarly, message));
@@ -34,4 +34,23 @@ impl ClearCollection {
         apply.tables.put(&CollectionRow { stage: Stage::Clear, cleared, ..round })?;
         Ok(Outcome::At(apply.index))
     }
+}
+
+/// Those who may still commit what they found before the round was sealed.
+fn waited_for(apply: &Apply<'_, '_>, round: &CollectionRow) -> Result<usize> {
+    let mut older = Vec::new();
+    apply.tables.look(&[], |session: SessionRow| {
+        if session.writes_since_before(round.sealed, &round.vault) {
+            older.push(session.run);
+        }
+    })?;
+    if apply.level()? < CANCELLED_UNWAITED {
+        return Ok(older.len());
+    }
+    let mut waited_for = 0;
+    for run in older {
+        let run = run.map(|run| apply.tables.row::<RunRow>(run.as_bytes())).transpose()?.flatten();
+        waited_for += usize::from(!run.is_some_and(|run| run.commits_nothing()));
+    }
+    Ok(waited_for)
 }

@@ -47,7 +47,8 @@ impl CommitPoint {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let session = apply.write_session(&self.session)?;
         let run = self.own_run(apply, &session)?;
-        let point = PointRow { committed: apply.time, lost: None, ..self.point.clone() };
+        let point =
+            PointRow { committed: apply.time, lost: None, verified: None, ..self.point.clone() };
         self.check(&session, &run, apply)?;
         for id in &self.inline_packs {
             let key = pack_key(&session.vault, id);
@@ -74,7 +75,7 @@ impl CommitPoint {
             Error::new(Code::SessionMissing, "this session does not write a point")
         })?;
         let run = apply.run(&run)?;
-        if run.state.is_end() || run.cancelled {
+        if run.commits_nothing() {
             return Err(Error::new(Code::RunCancelled, format!("run {} has ended", run.id)));
         }
         Ok(run)

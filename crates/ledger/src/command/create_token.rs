@@ -1,8 +1,13 @@
 //! Remembers a join token by its hash.
 
 use super::{Apply, Outcome, conflict};
-use crate::{Actor, level::OPERATORS, row::TokenRow, tables::Row};
-use holdfast_common::Result;
+use crate::{
+    Actor,
+    level::OPERATORS,
+    row::{TokenKind, TokenRow},
+    tables::Row,
+};
+use holdfast_common::{Code, Error, Result};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -16,6 +21,9 @@ impl CreateToken {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         if apply.tables.row::<TokenRow>(&self.token.key())?.is_some() {
             return Err(conflict("this token exists already"));
+        }
+        if self.token.duty.is_some() && self.token.kind() != TokenKind::Agent {
+            return Err(Error::new(Code::UsageMalformed, "only an agent can be a verifier"));
         }
         let made_by = match apply.actor {
             Actor::Operator(name) if apply.level()? >= OPERATORS => Some(name.clone()),

@@ -45,6 +45,7 @@ impl EnrolAgent {
             not_after: self.not_after,
             enrolled: apply.time,
             returns: 0,
+            duty: token.duty,
         })?;
         Ok(Outcome::Done)
     }

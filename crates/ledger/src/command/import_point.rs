@@ -64,7 +64,8 @@ impl ImportPoint {
         }
         apply.tables.put(&vault)?;
         let (committed, recovered) = (apply.time, Some(true));
-        let point = PointRow { committed, recovered, lost: None, ..self.point.clone() };
+        let (lost, verified) = (None, None);
+        let point = PointRow { committed, recovered, lost, verified, ..self.point.clone() };
         apply.tables.put(&point)?;
         let order = time_key(point.committed, point.id.as_bytes());
         apply.tables.put_raw(Table::PointTime, &order, point.id.as_bytes().to_vec())?;

@@ -26,7 +26,8 @@ impl JudgePoint {
             return Ok(Outcome::Unchanged);
         }
         let lost = (!self.is_whole).then_some(apply.time);
-        apply.tables.put(&PointRow { lost, ..point })?;
+        let verified = point.verified.filter(|_| self.is_whole);
+        apply.tables.put(&PointRow { lost, verified, ..point })?;
         Ok(Outcome::Done)
     }
 

@@ -25,6 +25,7 @@ mod end_collection;
 mod end_restore;
 mod end_run;
 mod end_session;
+mod end_verify;
 mod enrol_agent;
 mod find_pack;
 mod forget_points;
@@ -88,7 +89,7 @@ pub use add_hold::AddHold;
 pub use add_segment::AddSegment;
 pub use admit_member::AdmitMember;
 pub use begin_collection::BeginCollection;
-pub use begin_read::BeginRead;
+pub use begin_read::{BeginRead, VERIFY_SESSIONS_MAX};
 pub use begin_session::BeginSession;
 pub(crate) use begin_session::NEWEST_POINT;
 pub use bury_packs::BuryPacks;
@@ -106,6 +107,7 @@ pub use end_collection::EndCollection;
 pub use end_restore::EndRestore;
 pub use end_run::{CancelRun, EndRun};
 pub use end_session::EndSession;
+pub use end_verify::EndVerify;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
 pub use forget_points::{ForgetPoints, OutlivedPoints};
@@ -304,12 +306,13 @@ commands! {
     100 IssueOperator "operator.issue" |c| format!("{} until {}", c.name, c.not_after);
     101 RenewOperator "operator.renew" |c| format!("{} until {}", c.name, c.not_after);
     102 RevokeOperator "operator.revoke" |c| c.name;
+    104 EndVerify "run.verified" |c| c.subject();
     110 NoteSealed "packs.note_sealed" |c| c.packs.len();
     111 CloseKeys "keys.close" |c| format!("{} version {}", c.vault, c.version);
-    115 AskDestroy "keys.ask_destroy" |c| c.subject();
-    116 DestroyKeys "keys.destroy" |c| c.subject();
-    117 NoteShredded "keys.note_shredded" |c| c.subject();
-    118 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
+    120 AskDestroy "keys.ask_destroy" |c| c.subject();
+    121 DestroyKeys "keys.destroy" |c| c.subject();
+    122 NoteShredded "keys.note_shredded" |c| c.subject();
+    123 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
 }
 
 impl Apply<'_, '_> {

@@ -9,7 +9,7 @@ use crate::{
     row::{CopyRow, CopyState, VaultRow, copies::copy_key},
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -51,6 +51,11 @@ impl NoteCopies {
 }
 
 impl Apply<'_, '_> {
+    /// Whether a required location was seen to lack nothing.
+    pub(super) fn is_whole(&self, vault: &VaultId, location: &Name) -> Result<bool> {
+        Ok(self.tables.raw(Table::Copy, &copy_key(vault, location))?.is_none())
+    }
+
     /// A location may lack something of a vault from here on.
     pub(super) fn open_copies(&mut self, vault: &VaultRow, location: &Name) -> Result<()> {
         let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
@@ -71,5 +76,10 @@ impl Apply<'_, '_> {
         self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
+    }
+
+    /// Where the location lay before, while what nobody else has may be there.
+    pub(super) fn left_before(&self, vault: &VaultId, location: &Name) -> Result<Option<String>> {
+        Ok(self.tables.row::<CopyRow>(&copy_key(vault, location))?.and_then(|row| row.left))
     }
 }

@@ -1,11 +1,11 @@
 //! Declares a policy, or changes one. What it names must exist.
 
-use super::{Apply, Outcome};
+use super::{Apply, Outcome, start_run::only_verifies};
 use crate::{
-    row::{PolicyRow, Retention, SourceSpec},
+    row::{AgentRow, PolicyRow, Retention, SourceSpec},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result, Timestamp, limits};
+use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
 use minicbor::{Decode, Encode};
 
 /// What a path or a pattern takes in a row beside itself.
@@ -21,13 +21,7 @@ pub struct PutPolicy {
 impl PutPolicy {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         let policy = &self.policy;
-        let agent = policy.agent.as_str().as_bytes();
-        if apply.tables.raw(Table::AgentName, agent)?.is_none() {
-            return Err(Error::new(
-                Code::AgentMissing,
-                format!("there is no agent `{}`", policy.agent),
-            ));
-        }
+        insist_on_agent(apply, &policy.agent)?;
         let vault = apply.vault_named(&policy.vault)?;
         if let Some(name) = policy.required.iter().find(|name| !vault.required.contains(name)) {
             return Err(Error::new(
@@ -50,6 +44,17 @@ impl PutPolicy {
         }
         apply.tables.put(&new)?;
         Ok(Outcome::Done)
+    }
+}
+
+/// An agent of that name that backs up its host.
+fn insist_on_agent(apply: &Apply<'_, '_>, name: &Name) -> Result<()> {
+    let Some(id) = apply.tables.raw(Table::AgentName, name.as_str().as_bytes())? else {
+        return Err(Error::new(Code::AgentMissing, format!("there is no agent `{name}`")));
+    };
+    match apply.tables.row::<AgentRow>(&id)? {
+        Some(agent) if agent.is_verifier() => Err(only_verifies(&agent)),
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome, conflict, take_back::insist_on_current};
 use crate::{
-    level::COPIES,
+    level::{COPIES, WHOLE_ONES},
     row::{Beside, Checks, LocationRow, LockTerms, VaultRow, copies::copy_key},
     tables::Table,
 };
@@ -103,6 +103,7 @@ impl<'v> Wish<'v> {
         if required.is_empty() {
             return Err(conflict("all that the vault would require is away"));
         }
+        self.insist_on_whole_one(apply, &old, &required)?;
         for name in required.iter().filter(|name| !old.required.contains(name)) {
             insist_on_current(apply, &old.id, name)?;
             apply.open_copies(&old, name)?;
@@ -128,6 +129,40 @@ impl<'v> Wish<'v> {
         apply.open_locks(Some(&old), &new)?;
         apply.tables.put(&new)?;
         Ok(Outcome::Done)
+    }
+}
+
+impl Wish<'_> {
+    /// One of those that were required and lack nothing stays required. Where there is none,
+    /// nothing is dropped: what is being copied may lie there alone.
+    fn insist_on_whole_one(
+        &self,
+        apply: &Apply<'_, '_>,
+        old: &VaultRow,
+        required: &[Name],
+    ) -> Result<()> {
+        if apply.level()? < WHOLE_ONES {
+            return Ok(());
+        }
+        let mut leaves = None;
+        for name in &old.required {
+            let is_whole = apply.is_whole(&old.id, name)?;
+            match (is_whole, required.contains(name)) {
+                (true, true) => return Ok(()),
+                (true, false) => leaves = Some(name),
+                (false, _) => {}
+            }
+        }
+        let is_held =
+            |name: &&Name| self.required.contains(name) || self.beside.following.contains(name);
+        let Some(name) = leaves.or_else(|| old.holding().find(|name| !is_held(name))) else {
+            return Ok(());
+        };
+        let message = format!("no other required location is known to have what `{name}` has");
+        Err(conflict(message).next(format!(
+            "drop it when another required one is among the copies of `holdfast location list` no \
+             more; if what it stands on is gone: holdfast location replace {name} URL --empty"
+        )))
     }
 }
 

@@ -19,12 +19,17 @@ pub struct SeeAgents {
     /// Those that went; who is in both lists went and came back.
     #[n(2)]
     pub left: Vec<AgentId>,
+    /// Those of the attached ones that know the order to verify.
+    #[n(3)]
+    pub verifiers: Option<Vec<AgentId>>,
 }
 
 impl SeeAgents {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
         apply.insist_on_system()?;
-        if self.attached.len() + self.left.len() > limits::AGENTS_SEEN_MAX {
+        let verifiers = self.verifiers.as_ref().map_or(0, Vec::len);
+        let told = self.attached.len() + self.left.len();
+        if told > limits::AGENTS_SEEN_MAX || verifiers > self.attached.len() {
             return Err(Error::new(Code::LimitExceeded, "too many agents are told of at once")
                 .next(format!("tell of at most {} at a time", limits::AGENTS_SEEN_MAX)));
         }
@@ -33,7 +38,8 @@ impl SeeAgents {
         for agent in &self.left {
             let seat = apply.tables.row::<SeatRow>(agent.as_bytes())?;
             if seat.is_some_and(|seat| seat.member == Some(member)) {
-                apply.tables.put(&SeatRow { agent: *agent, member: None, seen: apply.time })?;
+                let gone = SeatRow::new(*agent, None, apply.time);
+                apply.tables.put(&gone)?;
                 outcome = Outcome::Done;
             }
         }
@@ -41,8 +47,9 @@ impl SeeAgents {
             // One that was revoked meanwhile is no reason to forget the others.
             let row = apply.tables.row::<AgentRow>(agent.as_bytes())?;
             if row.is_some_and(|row| row.state == AgentState::Enrolled) {
-                let member = Some(member);
-                apply.tables.put(&SeatRow { agent: *agent, member, seen: apply.time })?;
+                let verifies = self.verifiers.iter().flatten().any(|one| one == agent);
+                let seat = SeatRow::new(*agent, Some(member), apply.time);
+                apply.tables.put(&SeatRow { verifies: verifies.then_some(true), ..seat })?;
                 outcome = Outcome::Done;
             }
         }

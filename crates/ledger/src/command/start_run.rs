@@ -2,7 +2,7 @@
 
 use super::{Apply, Outcome, put_policy::check_source};
 use crate::{
-    row::{RunKind, RunRow, RunState, point::time_key},
+    row::{AgentRow, RunKind, RunRow, RunState, VerifyRow, point::time_key},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Result, limits};
@@ -20,9 +20,12 @@ impl StartRun {
         if apply.tables.row::<RunRow>(self.run.id.as_bytes())?.is_some() {
             return Ok(Outcome::Unchanged);
         }
-        self.check_restore(apply)?;
-        if let Some(agent) = &self.run.agent {
-            apply.agent(agent)?;
+        match self.run.kind {
+            RunKind::Verify => self.check_verification(apply)?,
+            RunKind::Backup | RunKind::Restore => {
+                self.check_restore(apply)?;
+                self.check_agent(apply)?;
+            }
         }
         apply.vault(&self.run.vault)?;
         check_source(&self.run.source)?;
@@ -43,6 +46,30 @@ impl StartRun {
         apply.tables.put_raw(Table::RunTime, &order, run.id.as_bytes().to_vec())?;
         apply.put_run(&run)?;
         Ok(Outcome::At(apply.index))
+    }
+
+    /// A verification reads one point that another agent made, and writes nothing anywhere. Only a
+    /// verifier is given one.
+    fn check_verification(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        let run = &self.run;
+        let (Some(id), Some(verify), None) = (&run.agent, &run.verify, &run.restore) else {
+            let message = "a verification is of a point, by an agent";
+            return Err(Error::new(Code::UsageMalformed, message));
+        };
+        let (agent, point) = (apply.agent(id)?, apply.point(&verify.point)?);
+        if point.agent == agent.id {
+            let message = format!("the agent `{}` made the point {}", agent.name, point.id);
+            return Err(Error::new(Code::AgentIsSource, message));
+        }
+        if !agent.is_verifier() {
+            let message = format!("the agent `{}` is no verifier", agent.name);
+            return Err(Error::new(Code::AgentDutyOther, message));
+        }
+        if point.vault != run.vault || *verify != VerifyRow::of(point.id) {
+            let message = "a verification begins with its point, in its vault";
+            return Err(Error::new(Code::UsageMalformed, message));
+        }
+        Ok(())
     }
 
     /// A restore reads one point, out of the vault that it names; only an agent makes a safety
@@ -71,11 +98,33 @@ impl StartRun {
         }
     }
 
+    /// Whoever verifies does nothing else. In this order, so that members of older levels give the
+    /// same reason.
+    fn check_agent(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        if self.run.verify.is_some() {
+            let message = "only a verification is told what to verify";
+            return Err(Error::new(Code::UsageMalformed, message));
+        }
+        match &self.run.agent {
+            Some(id) => match apply.agent(id)? {
+                agent if agent.is_verifier() => Err(only_verifies(&agent)),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
     /// Two restores of one agent into one directory would undo each other's work; a restore that
     /// its asker does by himself is on a host that we do not know.
     fn is_same_work(&self, open: &RunRow) -> bool {
         let new = &self.run;
         if new.agent.is_none() || open.agent != new.agent {
+            return false;
+        }
+        if let (Some(open), Some(new)) = (&open.verify, &new.verify) {
+            return open.point == new.point;
+        }
+        if open.kind != new.kind {
             return false;
         }
         match (&open.restore, &new.restore) {
@@ -88,4 +137,10 @@ impl StartRun {
             _ => false,
         }
     }
+}
+
+/// A verifier reads what others made, and is given nothing else to do.
+pub(super) fn only_verifies(agent: &AgentRow) -> Error {
+    let message = format!("the agent `{}` is a verifier, and does nothing else", agent.name);
+    Error::new(Code::AgentDutyOther, message)
 }

@@ -8,7 +8,7 @@
 
 use super::{Apply, Outcome, conflict, put_location::is_required};
 use crate::{
-    level::COPIES,
+    level::{COPIES, WHOLE_ONES},
     row::{LocationRow, VaultRow},
     tables::{Row, Table, Tables},
 };
@@ -61,8 +61,10 @@ impl Apply<'_, '_> {
 /// What a location stands on when it comes into use.
 pub(super) enum Place {
     Same,
-    /// Another one, or an empty one; and where what it had may still be.
-    Anew(Option<String>),
+    /// Another one; and where what it had may still be, if that could be read.
+    Moved(Option<String>),
+    /// What it had is gone.
+    Empty,
 }
 
 /// What vaults stored while a location was away is not there; what is being stored is put again.
@@ -74,18 +76,19 @@ pub(super) fn lacks_something(
     if apply.level()? < COPIES {
         return Ok(());
     }
-    let left = match place {
-        Place::Same => None,
-        Place::Anew(left) => Some(left),
-    };
     for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
         let vault: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
         if !vault.holding().any(|held| held == location) {
             continue;
         }
-        match &left {
-            None => apply.open_copies(&vault, location)?,
-            Some(left) => apply.open_copies_anew(&vault, location, left.clone())?,
+        match &place {
+            Place::Same => apply.open_copies(&vault, location)?,
+            Place::Moved(None) if apply.level()? >= WHOLE_ONES => {
+                let left = apply.left_before(&vault.id, location)?;
+                apply.open_copies_anew(&vault, location, left)?;
+            }
+            Place::Moved(left) => apply.open_copies_anew(&vault, location, left.clone())?,
+            Place::Empty => apply.open_copies_anew(&vault, location, None)?,
         }
         if vault.required.contains(location) {
             apply.tables.put(&vault.placed_anew())?;

@@ -57,15 +57,13 @@ impl Ties {
         };
     }
 
-    /// A run that has not ended holds what it restores, and its newest checkpoint: what its session
+    /// A run that has not ended holds what it reads, and its newest checkpoint: what its session
     /// was told before that is in no other reach.
     pub fn open_run(&mut self, run: &RunRow) {
         if self.leases_at.is_none() {
             self.used.extend(run.checkpoint);
         }
-        if let Some(restore) = &run.restore {
-            self.used.insert(restore.point);
-        }
+        self.used.extend(run.granted());
     }
 
     /// What the next backup of a source goes on from.

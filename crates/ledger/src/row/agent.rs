@@ -14,6 +14,24 @@ pub enum AgentState {
     Revoked,
 }
 
+/// What an agent is for, when it is not there to back up its host. Its token says so, and nothing
+/// changes it.
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum AgentDuty {
+    /// It opens points that others made, and does nothing else.
+    #[n(1)]
+    Verifier,
+}
+
+impl AgentDuty {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verifier => "verifier",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct AgentRow {
@@ -36,6 +54,14 @@ pub struct AgentRow {
     /// How often it came back with an expired certificate.
     #[n(8)]
     pub returns: u64,
+    #[n(9)]
+    pub duty: Option<AgentDuty>,
+}
+
+impl AgentRow {
+    pub fn is_verifier(&self) -> bool {
+        self.duty == Some(AgentDuty::Verifier)
+    }
 }
 
 row!(AgentRow, Agent, "agent", |row| row.id.as_bytes());

@@ -28,8 +28,9 @@ pub mod seat;
 pub mod session;
 pub mod shredding;
 pub mod token;
+pub mod verify;
 
-pub use agent::{AgentRow, AgentState};
+pub use agent::{AgentDuty, AgentRow, AgentState};
 pub use bundle::{BundleRow, BundledKey};
 pub use check::{CheckPass, CheckRow, DamageRow};
 pub use cluster::ClusterRow;
@@ -48,7 +49,7 @@ pub use member::{Duty, MemberRole, MemberRow, MemberState};
 pub use office::OfficeRow;
 pub use operator::OperatorRow;
 pub use pack::{PackHome, PackRow, PackState, SegmentRow, TakenRun};
-pub use point::{PointRow, PointState};
+pub use point::{PointRow, PointState, Verified};
 pub use recovery::{LostHistoryRow, Position, RecoveryRow, ShippedSnapshot};
 pub use resource::{
     Beside, Checks, Custody, LocationRow, PolicyRow, Sharing, SourceSpec, VaultRow,
@@ -60,6 +61,7 @@ pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};
 pub use shredding::{DestroyRequestRow, DestroyedKeyRow, ShreddedRow};
 pub use token::{TokenKind, TokenRow};
+pub use verify::{VerifyCounts, VerifyRow};
 
 /// Implements [`crate::tables::Row`] for a type whose key is made from one expression.
 macro_rules! row {

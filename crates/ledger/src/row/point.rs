@@ -87,6 +87,20 @@ pub struct PointRow {
     /// Since when its record or its reach is known to lie whole in no location.
     #[n(19)]
     pub lost: Option<Timestamp>,
+    /// That a verifier opened every chunk of it; none after one found damage.
+    #[n(20)]
+    pub verified: Option<Verified>,
+}
+
+#[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Verified {
+    #[n(0)]
+    pub when: Timestamp,
+    #[n(1)]
+    pub agent: AgentId,
+    #[n(2)]
+    pub run: RunId,
 }
 
 row!(PointRow, Point, "point", |row| row.id.as_bytes());

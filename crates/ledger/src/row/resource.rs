@@ -137,8 +137,13 @@ impl VaultRow {
 
     /// Whether a run may go on without so many of the required locations.
     pub fn can_spare(&self, count: usize) -> bool {
+        self.enough().is_some_and(|enough| self.required.len() >= enough + count)
+    }
+
+    /// How many required locations are enough when others are away; none: all of them.
+    pub(crate) fn enough(&self) -> Option<usize> {
         let enough = self.beside.as_ref().and_then(|beside| beside.enough);
-        enough.is_some_and(|enough| self.required.len() >= (enough as usize).max(1) + count)
+        enough.map(|enough| (enough as usize).max(1))
     }
 
     /// How long a backup waits for a required location that is away.

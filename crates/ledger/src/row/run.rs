@@ -1,6 +1,6 @@
 //! One execution of something, from queued to its end.
 
-use super::{RestoreRow, SourceSpec, row};
+use super::{RestoreRow, SourceSpec, VerifyRow, row};
 use crate::envelope::Refusal;
 use holdfast_common::{AgentId, Name, PointId, RunId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
@@ -12,6 +12,8 @@ pub enum RunKind {
     Backup,
     #[n(2)]
     Restore,
+    #[n(3)]
+    Verify,
 }
 
 impl RunKind {
@@ -19,6 +21,7 @@ impl RunKind {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Verify => "verify",
         }
     }
 }
@@ -124,6 +127,9 @@ pub struct RunRow {
     /// Set for a restore.
     #[n(18)]
     pub restore: Option<RestoreRow>,
+    /// Set for a verification.
+    #[n(19)]
+    pub verify: Option<VerifyRow>,
 }
 
 impl RunRow {
@@ -149,6 +155,7 @@ impl RunRow {
             error: None,
             cancelled: false,
             restore: None,
+            verify: None,
         }
     }
 
@@ -167,6 +174,29 @@ impl RunRow {
             restore,
             ..Self::backup(id, AgentId::from_bytes([0; 16]), vault, source)
         }
+    }
+
+    /// A verification that waits for its verifier. The source is what its point was made of.
+    pub fn verification(
+        id: RunId,
+        agent: AgentId,
+        vault: VaultId,
+        source: SourceSpec,
+        point: PointId,
+    ) -> Self {
+        let (kind, verify) = (RunKind::Verify, Some(VerifyRow::of(point)));
+        Self { kind, verify, ..Self::backup(id, agent, vault, source) }
+    }
+
+    /// The point that whoever does it may read.
+    pub fn granted(&self) -> Option<PointId> {
+        let restored = self.restore.as_ref().map(|restore| restore.point);
+        restored.or(self.verify.as_ref().map(|verify| verify.point))
+    }
+
+    /// Whether every commit of it is refused from here on, whoever goes on with it.
+    pub fn commits_nothing(&self) -> bool {
+        self.cancelled || self.state.is_end()
     }
 
     /// What the source of a point that this run makes is called. A safety point is of no source

@@ -16,6 +16,16 @@ pub struct SeatRow {
     pub member: Option<u64>,
     #[n(2)]
     pub seen: Timestamp,
+    /// Said by a verifier that knows the order to verify.
+    #[n(3)]
+    pub verifies: Option<bool>,
+}
+
+impl SeatRow {
+    /// One of which no more is known than where it is.
+    pub fn new(agent: AgentId, member: Option<u64>, seen: Timestamp) -> Self {
+        Self { agent, member, seen, verifies: None }
+    }
 }
 
 row!(SeatRow, Seat, "seat", |row| row.agent.as_bytes());

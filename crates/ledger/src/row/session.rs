@@ -39,4 +39,11 @@ pub struct SessionRow {
     pub previous: Option<PointId>,
 }
 
+impl SessionRow {
+    /// Whether it writes to this vault, and may rely on what was offered there before an entry.
+    pub fn writes_since_before(&self, entry: u64, vault: &VaultId) -> bool {
+        self.kind == SessionKind::Write && self.vault == *vault && self.begun < entry
+    }
+}
+
 row!(SessionRow, Session, "session", |row| row.id.as_bytes());

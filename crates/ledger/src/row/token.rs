@@ -1,6 +1,6 @@
 //! A join token, of which only the hash is kept.
 
-use super::row;
+use super::{AgentDuty, row};
 use holdfast_common::{AgentId, Name, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
@@ -34,8 +34,11 @@ pub struct TokenRow {
     pub kind: Option<TokenKind>,
     #[n(5)]
     pub used_by_member: Option<u64>,
-    /// Who made it: it ends with him unless somebody used it before.
+    /// What the agent that joins with it is for; none for one that backs up its host.
     #[n(6)]
+    pub duty: Option<AgentDuty>,
+    /// Who made it: it ends with him unless somebody used it before.
+    #[n(7)]
     pub made_by: Option<Name>,
 }
 

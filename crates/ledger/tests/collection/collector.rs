@@ -2,13 +2,13 @@
 //! what the ledger makes of it.
 
 use super::{
-    rules::Barrier,
-    world::{At, Collector, Life, PACKS, Packs, SESSIONS, Stage, State, Vault, bit},
+    rules::{Barrier, Rules},
+    world::{At, Collector, Life, PACKS, POINTS, Packs, SESSIONS, Stage, State, Vault, bit},
 };
 
 impl Vault {
     pub(crate) fn collect(&mut self, number: usize) {
-        let Collector { at, round, plan } = self.collectors[number];
+        let Collector { at, round, plan, .. } = self.collectors[number];
         let is_told_apart = self.rules.rounds_are_told_apart;
         let is_ours = self.round == round || !is_told_apart;
         let (next, plan) = match at {
@@ -33,14 +33,14 @@ impl Vault {
                 }
                 (if may { At::MarkAgain } else { At::Clear }, 0)
             }
-            At::MarkAgain => (At::Doom, self.condemned_by(round) & !self.noted_needs()),
+            At::MarkAgain => return self.mark_again(number),
             At::Doom => return self.doom(number),
         };
-        self.collectors[number] = Collector { at: next, round, plan };
+        self.collectors[number] = Collector { at: next, round, plan, ..Collector::IDLE };
     }
 
     pub(crate) fn crash(&mut self, number: usize) {
-        self.collectors[number] = Collector { at: At::Begin, round: 0, plan: 0 };
+        self.collectors[number] = Collector::IDLE;
     }
 
     fn begin_round(&mut self, number: usize) {
@@ -53,7 +53,7 @@ impl Vault {
         (self.round, self.stage, self.noted) = (round, Stage::Marking, 0);
         self.knows_seal = false;
         self.sessions.iter_mut().for_each(|session| session.is_older = false);
-        self.collectors[number] = Collector { at: At::Mark, round, plan: 0 };
+        self.collectors[number] = Collector { at: At::Mark, round, ..Collector::IDLE };
     }
 
     fn condemn(&mut self, round: u8, plan: Packs) {
@@ -76,11 +76,12 @@ impl Vault {
         }
     }
 
-    /// Whether an older session is open, as far as whoever collects can tell.
+    /// Whether an older session is open that may commit, as far as whoever collects can tell.
     fn is_waiting(&self, number: usize) -> bool {
-        let mut older = SESSIONS
-            .into_iter()
-            .filter(|session| self.is_open(*session) && self.sessions[*session].is_older);
+        let mut older = SESSIONS.into_iter().filter(|session| {
+            let row = &self.sessions[*session];
+            row.life == Life::Open && row.is_older && !row.is_cancelled
+        });
         match self.rules.barrier {
             Barrier::Rows => older.next().is_some(),
             Barrier::Remembered => {
@@ -94,12 +95,26 @@ impl Vault {
         PACKS.into_iter().filter(|pack| self.rows[*pack].condemned == round).map(bit).sum()
     }
 
-    fn noted_needs(&self) -> Packs {
-        if !self.rules.second_mark {
-            return 0;
+    /// Lists what was noted, reads it point by point, and lists what was noted meanwhile. What was
+    /// forgotten before it is read needs nothing any more.
+    fn mark_again(&mut self, number: usize) {
+        let new = match self.rules {
+            Rules { second_mark: false, .. } => 0,
+            Rules { second_mark_settles: false, .. } if self.collectors[number].listed != 0 => 0,
+            _ => self.noted & !self.collectors[number].listed,
+        };
+        let condemned = self.condemned_by(self.collectors[number].round);
+        let collector = &mut self.collectors[number];
+        if let Some(point) = (0..POINTS).find(|point| collector.unread & bit(*point) != 0) {
+            collector.unread &= !bit(point);
+            collector.plan |= self.points[point];
+        } else if new != 0 {
+            collector.listed |= new;
+            collector.unread = new;
+        } else {
+            let (round, plan) = (collector.round, condemned & !collector.plan);
+            *collector = Collector { at: At::Doom, round, plan, ..Collector::IDLE };
         }
-        let noted = self.points.iter().enumerate().filter(|(at, _)| self.noted & bit(*at) != 0);
-        noted.fold(0, |all, (_, reach)| all | reach)
     }
 
     fn doom(&mut self, number: usize) {
@@ -108,8 +123,7 @@ impl Vault {
         let is_ours = self.round == round || !is_told_apart;
         if is_told_apart && is_ours && self.stage == Stage::Sealed {
             // Something was taken in: it is looked at too.
-            self.collectors[number].at = At::Clear;
-            self.collectors[number].plan = 0;
+            self.collectors[number] = Collector { at: At::Clear, round, ..Collector::IDLE };
             return;
         }
         if !self.rules.delete_entry_first {

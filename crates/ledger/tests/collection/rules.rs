@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) delete_entry_first: bool,
     pub(crate) dead_names_stay: bool,
     pub(crate) second_mark: bool,
+    /// It goes on until no further point was noted while it read.
+    pub(crate) second_mark_settles: bool,
     pub(crate) taking_in_unclears: bool,
     pub(crate) announcing_spares: bool,
     pub(crate) announcing_owns: bool,
@@ -35,6 +37,8 @@ pub(crate) struct Rules {
     pub(crate) answers_after_begin: bool,
     pub(crate) base: Base,
     pub(crate) checkpoint_is_held: bool,
+    /// Nothing is committed in a session whose run was cancelled, which nobody waits for.
+    pub(crate) cancelled_commit_nothing: bool,
     pub(crate) barrier: Barrier,
     pub(crate) rounds_are_told_apart: bool,
     /// A round that was broken off does not keep the next one from beginning.
@@ -46,6 +50,7 @@ impl Rules {
         delete_entry_first: true,
         dead_names_stay: true,
         second_mark: true,
+        second_mark_settles: true,
         taking_in_unclears: true,
         announcing_spares: true,
         announcing_owns: true,
@@ -53,6 +58,7 @@ impl Rules {
         answers_after_begin: true,
         base: Base::Applied,
         checkpoint_is_held: true,
+        cancelled_commit_nothing: true,
         barrier: Barrier::Rows,
         rounds_are_told_apart: true,
         older_rounds_end: true,
@@ -66,6 +72,8 @@ pub(crate) struct Scope {
     pub(crate) sessions: usize,
     pub(crate) collectors: usize,
     pub(crate) checkpoints: bool,
+    /// Runs are cancelled, and whoever carries them out goes on.
+    pub(crate) cancels: bool,
     pub(crate) takes_in: bool,
     pub(crate) has_follower: bool,
     /// Packs that are known are announced again, dead ones too where they may.

@@ -27,7 +27,7 @@ const LOCATIONS: [usize; 2] = [0, 1];
 pub(crate) const FIRST: usize = 0;
 pub(crate) const CHECKPOINT: usize = 3;
 pub(crate) const FOREIGN: usize = 4;
-const POINTS: usize = 5;
+pub(crate) const POINTS: usize = 5;
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum State {
@@ -62,6 +62,7 @@ pub(crate) struct Session {
     pub(crate) under_first: bool,
     /// It began before the round was sealed.
     pub(crate) is_older: bool,
+    pub(crate) is_cancelled: bool,
     /// What an answer under way was found to be held.
     pub(crate) found: Packs,
     pub(crate) reach: Packs,
@@ -94,8 +95,15 @@ pub(crate) enum At {
 pub(crate) struct Collector {
     pub(crate) at: At,
     pub(crate) round: u8,
-    /// What it has chosen by its last mark.
+    /// What it has chosen by its last mark; while it marks again, what was found to be needed.
     pub(crate) plan: Packs,
+    /// Points that it has listed while it marks again, and those of them that it has yet to read.
+    pub(crate) listed: u8,
+    pub(crate) unread: u8,
+}
+
+impl Collector {
+    pub(crate) const IDLE: Self = Self { at: At::Begin, round: 0, plan: 0, listed: 0, unread: 0 };
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -136,6 +144,7 @@ pub(crate) enum Step {
     CopyReach,
     CommitCheckpoint,
     Commit { session: usize },
+    Cancel { session: usize },
     End { session: usize },
     TakeIn,
     Forget { point: usize },
@@ -161,6 +170,7 @@ impl Vault {
             at_follower: false,
             under_first: false,
             is_older: false,
+            is_cancelled: false,
             found: 0,
             reach: 0,
             copied: None,
@@ -185,7 +195,7 @@ impl Vault {
             objects: [bit(0); 2],
             putting: [0; 2],
             deleting: 0,
-            collectors: [Collector { at: At::Begin, round: 0, plan: 0 }; 2],
+            collectors: [Collector::IDLE; 2],
             hit_the_living: false,
         }
     }
@@ -223,6 +233,10 @@ impl Vault {
         !is_mine && is_new && self.putting[pack] == 0 && !(is_dead && self.rules.dead_names_stay)
     }
 
+    fn may_commit(&self, session: usize) -> bool {
+        !self.sessions[session].is_cancelled || !self.rules.cancelled_commit_nothing
+    }
+
     /// Retention forgets what it likes, but for what is held.
     fn may_forget(&self, point: usize) -> bool {
         let is_based_on = point == CHECKPOINT && self.is_open(0);
@@ -252,8 +266,11 @@ impl Vault {
                         steps.push(Step::Announce { session, pack });
                     }
                 }
-                if row.reach != 0 {
+                if row.reach != 0 && self.may_commit(session) {
                     steps.push(Step::Commit { session });
+                }
+                if self.scope.cancels && !row.is_cancelled {
+                    steps.push(Step::Cancel { session });
                 }
                 if row.found != 0 {
                     steps.push(Step::Answer);
@@ -355,7 +372,8 @@ impl Vault {
     fn may_go_on_with_checkpoint(&self) -> bool {
         let session = &self.sessions[0];
         let waits = session.found != 0 && session.copied.is_none() && self.rules.copies_wait;
-        self.scope.checkpoints && session.reach != 0 && !session.has_checkpoint && !waits
+        let may = self.scope.checkpoints && self.may_commit(0);
+        may && session.reach != 0 && !session.has_checkpoint && !waits
     }
 
     /// Where there are checkpoints, one may come between the look and the answer.
@@ -447,6 +465,7 @@ impl World for Vault {
             Step::CopyReach => next.copy_reach(),
             Step::CommitCheckpoint => next.commit_checkpoint(),
             Step::Commit { session } => next.commit(session),
+            Step::Cancel { session } => next.sessions[session].is_cancelled = true,
             Step::End { session } => next.end(session),
             Step::TakeIn => next.take_in(),
             Step::Forget { point } => {

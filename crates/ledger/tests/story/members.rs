@@ -126,7 +126,7 @@ pub(crate) fn forget(epoch: u64) -> ForgetRegion {
 }
 
 pub(crate) fn see(member: u64, attached: &[AgentId], left: &[AgentId]) -> SeeAgents {
-    SeeAgents { member, attached: attached.to_vec(), left: left.to_vec() }
+    SeeAgents { member, attached: attached.to_vec(), left: left.to_vec(), verifiers: None }
 }
 
 impl Story {

@@ -24,6 +24,7 @@ pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod shredding;
+pub(crate) mod verifying;
 
 pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
 pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
@@ -232,6 +233,7 @@ pub(crate) fn create_token(hash: [u8; 32]) -> CreateToken {
             used_by: None,
             kind: None,
             used_by_member: None,
+            duty: None,
             made_by: None,
         },
     }
@@ -321,6 +323,7 @@ pub(crate) fn commit(session: u8, point: u8, agent: AgentId, state: PointState) 
             recovered: None,
             root: None,
             lost: None,
+            verified: None,
         },
         counts: RunCounts { entries: 3, ..RunCounts::default() },
         inline_packs: vec![],
@@ -542,7 +545,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     ];
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
-    let later = [later, collecting::samples(), operating::samples()].concat();
-    let later = [later, shredding::samples()].concat();
+    let later = [later, collecting::samples(), verifying::samples()].concat();
+    let later = [later, operating::samples(), shredding::samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

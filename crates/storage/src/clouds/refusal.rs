@@ -72,6 +72,8 @@ impl Refusal {
             ("BlobImmutableDueToPolicy", _) | (_, 403) => Code::LocationRefused,
             (_, 404) => Code::LocationBucketMissing,
             (_, 507) => Code::LocationFull,
+            // It will not know the next time either.
+            (_, 501) => Code::LocationRequestRefused,
             (_, 408 | 409 | 425 | 429 | 500..) => Code::LocationIoFailed,
             _ => Code::LocationRequestRefused,
         }
@@ -215,6 +217,7 @@ mod tests {
             (409, "BlobImmutableDueToPolicy", LocationRefused),
             (409, "LeaseAlreadyPresent", LocationIoFailed),
             (429, "SlowDown", LocationIoFailed),
+            (501, "NotImplemented", LocationRequestRefused),
             (503, "ServerBusy", LocationIoFailed),
             (507, "", LocationFull),
         ] {

@@ -13,6 +13,7 @@
 
 mod client;
 mod identity;
+mod leftovers;
 mod locks;
 mod options;
 mod past;
@@ -49,6 +50,7 @@ pub struct S3Store {
     client: OnceCell<Client>,
     proof: OnceCell<Proof>,
     locks: OnceCell<Locking>,
+    locks_briefly: OnceCell<bool>,
 }
 
 /// The one text of a place, from `BUCKET/PREFIX?option=value`. Why it is none, if so.
@@ -74,8 +76,8 @@ impl S3Store {
     /// Nothing is asked yet: a bucket that cannot be reached says so at its first call.
     pub fn open(text: &str) -> Result<Self> {
         let options = Options::parse(text).map_err(|why| Error::new(Code::UsageMalformed, why))?;
-        let (client, proof, locks) = Default::default();
-        Ok(Self { options, client, proof, locks })
+        let (client, proof, locks, locks_briefly) = Default::default();
+        Ok(Self { options, client, proof, locks, locks_briefly })
     }
 
     /// With these keys instead of what is found where the process runs.
@@ -224,7 +226,7 @@ impl ObjectStore for S3Store {
             check_object(name, bytes.len())?;
             self.insist_on_now()?;
             let receipt = Receipt::of(name, &bytes);
-            if self.put_free(name, &bytes).await? {
+            if Box::pin(self.put_free(name, &bytes)).await? {
                 if !self.is_checked().await? {
                     confirm(self, &receipt).await?;
                 }

@@ -7,7 +7,8 @@
 //!   lock          a version that is locked for seconds must outlive its delete, and say so
 //! ```
 //!
-//! Whatever is written for it lies below `tmp/`, where no object can be, and is deleted again.
+//! Whatever is written for it lies below `tmp/`, where no object can be, and is deleted again
+//! (`leftovers`).
 
 use super::{
     S3Store,
@@ -47,7 +48,7 @@ use tokio::time::Instant;
 const LOCK_MIN: Duration = Duration::from_secs(3);
 /// Within what a trial is given.
 const LOCK_MAX: Duration = Duration::from_secs(20);
-const TRIED: &[u8] = b"what is tried here";
+pub(super) const TRIED: &[u8] = b"what is tried here";
 const OTHER: &[u8] = b"what is not sent";
 
 /// What is relied on when objects are put.
@@ -181,8 +182,15 @@ impl S3Store {
         }
     }
 
-    /// A put of something small that is tried, which every bucket takes.
+    /// A put of something small that is tried, which every bucket takes, and soon lets go.
     async fn put_tried(&self, key: &str, bytes: Bytes) -> PutObjectFluentBuilder {
+        let until = self.brief_lock().await;
+        let put = self.put_hashed(key, bytes).await;
+        put.set_object_lock_mode(until.map(|_| ObjectLockMode::Governance))
+            .set_object_lock_retain_until_date(until)
+    }
+
+    pub(super) async fn put_hashed(&self, key: &str, bytes: Bytes) -> PutObjectFluentBuilder {
         Check::Md5.attach(self.put(key, bytes.clone()).await, &bytes)
     }
 
@@ -231,6 +239,9 @@ impl S3Store {
         if probe.note(Operation::Delete, Box::pin(self.forget(&key))).await?.is_none() {
             // What is tried further could not be taken away again.
             return Ok(probe);
+        }
+        if let Some(now) = probe.now {
+            self.sweep(now).await;
         }
         let proof = self.prove().await?;
         (probe.create_only, probe.checked) = (proof.create_only, Some(proof.check.is_some()));
@@ -324,7 +335,7 @@ impl S3Store {
     /// What was tried, as a version of its own; none where versions are not told.
     async fn put_version(&self, key: &str, until: Option<i64>) -> Result<Option<String>> {
         let put = self
-            .put_tried(key, Bytes::from_static(TRIED))
+            .put_hashed(key, Bytes::from_static(TRIED))
             .await
             .set_object_lock_mode(until.map(|_| ObjectLockMode::Compliance))
             .set_object_lock_retain_until_date(until.map(DateTime::from_secs));

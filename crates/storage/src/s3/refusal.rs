@@ -88,6 +88,8 @@ where
         }
         (_, 401 | 403) => new(Code::LocationRefused)
             .next("let the identity that the coordinators use read, write, list and delete there"),
+        // It will not know the next time either.
+        ("NotImplemented", _) | (_, 501) => new(Code::LocationRequestRefused),
         (_, ..=300 | 408 | 409 | 425 | 429 | 500..) => new(Code::LocationIoFailed),
         _ => new(Code::LocationRequestRefused),
     }

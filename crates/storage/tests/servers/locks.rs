@@ -20,17 +20,23 @@ const LOCKS: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</Object
                      </ObjectLockConfiguration>";
 const NO_MD5: &str = "<Error><Code>InvalidRequest</Code><Message>Content-MD5 is required for Put \
                       with Object Lock</Message></Error>";
+const NOTHING: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+const UNKNOWN: &str = "<Error><Code>NotImplemented</Code></Error>";
 
-/// A bucket that looks at no hash; it only wants one to be there.
-fn locking_bucket() -> String {
+/// A bucket that looks at no hash; it only wants one to be there. What it says of its locks.
+fn bucket_that_says(of_locks: (&'static str, &'static str)) -> String {
     let kept: Mutex<HashMap<String, Vec<u8>>> = Mutex::default();
     serve_with_bodies(move |head, body| {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let way = head.split(' ').nth(1).unwrap_or_default();
         let key = way.split('?').next().unwrap_or_default().to_owned();
         match head.split(' ').next() {
-            Some("get") if way.contains("?object-lock") => said("200 OK", "", LOCKS),
-            Some("put") if !head.contains("content-md5:") => said("400 Bad Request", "", NO_MD5),
+            Some("get") if way.contains("?object-lock") => said(of_locks.0, "", of_locks.1),
+            Some("get") if way.contains("list-type=2") => said("200 OK", "", NOTHING),
+            Some("get") if way.contains("?versioning") => said("501 Not Implemented", "", UNKNOWN),
+            Some("put") if of_locks.1 == LOCKS && !head.contains("content-md5:") => {
+                said("400 Bad Request", "", NO_MD5)
+            }
             Some("put") if head.contains("if-none-match:") && kept.contains_key(&key) => {
                 said("412 Precondition Failed", "", "")
             }
@@ -52,7 +58,7 @@ fn locking_bucket() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_locks_by_default_is_sent_an_md5_with_each_put() {
-    let place = format!("bucket/vault?endpoint=http://{}", locking_bucket());
+    let place = format!("bucket/vault?endpoint=http://{}", bucket_that_says(("200 OK", LOCKS)));
     let store = S3Store::open(&place).unwrap().with_keys("key", "secret");
     let name = "vault".parse().unwrap();
     let keeps = store.keeps().await.unwrap();
@@ -60,6 +66,21 @@ async fn a_bucket_that_locks_by_default_is_sent_an_md5_with_each_put() {
     store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
     store.replace(&name, Bytes::from_static(b"w")).await.unwrap();
     assert_eq!(store.get(&name, 1).await.unwrap(), "w");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_knows_no_locks_and_says_so_can_be_a_location() {
+    for answer in [("501 Not Implemented", UNKNOWN), ("501 Not Implemented", "")] {
+        let place = format!("bucket/vault?endpoint=http://{}", bucket_that_says(answer));
+        let store = S3Store::open(&place).unwrap().with_keys("key", "secret");
+        let name = "vault".parse().unwrap();
+        store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+        assert_eq!(store.get(&name, 1).await.unwrap(), "v");
+        assert_eq!(store.locking().await.unwrap(), Locking::Off);
+        let probe = store.probe().await.unwrap();
+        assert!(probe.is_usable() && probe.create_only, "{probe:?}");
+        assert_eq!((probe.locking, probe.versioned), (Locking::Off, None), "{probe:?}");
+    }
 }
 
 /// Passes everything on, and requests about locks and versions late.

@@ -9,6 +9,7 @@ mod double;
 mod faults;
 mod gcs;
 mod identity;
+mod leftovers;
 mod liar;
 mod listing;
 mod locks;

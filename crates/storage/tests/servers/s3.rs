@@ -1,13 +1,13 @@
-//! S3, on three servers that differ: Ceph enforces nearly everything, Ministack looks at no
-//! signature, Moto at no bytes.
+//! S3, on four servers that differ: Ceph enforces nearly everything, Ministack looks at no
+//! signature, Moto at no bytes, s3s-fs at no condition.
 
 use bytes::Bytes;
-use holdfast_common::Code;
+use holdfast_common::{Code, Lock, LockClass};
 use holdfast_storage::{
     Keeps, Locking, ObjectStore, S3Store,
     conformance::{Acks, uphold},
 };
-use holdfast_testkit_servers::{Bucket, Ceph, Ministack, Moto};
+use holdfast_testkit_servers::{Bucket, Ceph, Ministack, Moto, S3sFs};
 use std::sync::Arc;
 
 /// A location in a bucket, with its keys in a profile as people have them.
@@ -85,6 +85,31 @@ async fn a_lock_counts_where_a_locked_version_outlives_its_delete() {
         assert!(probe.now.is_some(), "{name} says what time it is");
         assert_eq!(bucket.keys(), [""; 0], "{name}: nothing is left behind");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_in_which_every_writer_wins_is_no_fence_and_claims_no_lock() {
+    let server = S3sFs::start();
+    let bucket = server.bucket("everybody-wins");
+    let store = store(&bucket, "/vault", "");
+    let keeps = store.keeps().await.unwrap();
+    assert_eq!(keeps, Keeps { create_only: false, checked: true });
+    let probe = store.probe().await.unwrap();
+    assert_eq!((probe.write_refused.as_ref(), probe.refused.len()), (None, 0), "{probe:?}");
+    assert!(!probe.is_usable() && !probe.create_only, "{probe:?}");
+    assert_eq!(probe.refusal().unwrap().code, Code::LocationUnfenced);
+    assert_eq!((probe.locking, probe.versioned), (Locking::Off, None), "{probe:?}");
+    let until = probe.now.unwrap().plus(std::time::Duration::from_secs(60));
+    let lock = Lock { class: LockClass::Governance, until };
+    // A copy that follows may lie there all the same: one after the other is kept from writing.
+    let name = "vault".parse().unwrap();
+    store.put_new(&name, Bytes::from_static(b"v")).await.unwrap();
+    let other = store.put_new(&name, Bytes::from_static(b"w")).await.unwrap_err();
+    assert_eq!(other.code, Code::ObjectConflict);
+    assert_eq!(store.get(&name, 1).await.unwrap(), "v");
+    let refused = store.lock(&name, lock).await.unwrap_err();
+    assert!(!refused.is_retryable(), "{refused:?}");
+    assert_eq!(bucket.keys(), ["vault/vault"], "nothing else is left behind");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

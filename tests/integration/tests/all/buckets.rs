@@ -2,7 +2,7 @@
 //! line that goes wrong, and with damage that comes from past Holdfast.
 
 use crate::harness::{Outcome, Scratch, Service, Tree, binary, noise, wait_until, write};
-use holdfast_testkit_servers::{Bucket, Ceph, Fault, Ministack, Proxy, Weather};
+use holdfast_testkit_servers::{Bucket, Ceph, Fault, Ministack, Proxy, S3sFs, Weather};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -294,6 +294,50 @@ fn no_vault_is_made_over_a_place_that_is_no_fence() {
     let apply = cluster.run(&["apply", "-f", file.to_str().unwrap()]);
     apply.fails(4, "location.fence_absent");
     assert_eq!(no_fence.keys(), [""; 0], "nothing was written there");
+}
+
+#[test]
+fn a_bucket_in_which_every_writer_wins_holds_a_copy_and_is_never_required() {
+    let server = S3sFs::start();
+    let (bucket, disk) = (server.bucket("everybody-wins"), Scratch::new());
+    let main = format!("local:{}", disk.join("main").display());
+    let cluster = Cluster::over(&bucket, &[("main", main)]);
+    let add = ["location", "add", "loose", &url(&bucket)];
+    cluster.run(&add).fails(4, "location.fence_absent");
+    cluster.run(&[&add[..], &["--untested"]].concat()).ok();
+    let trial = cluster.run(&["location", "test", "loose"]).ends(4).object();
+    for (field, value) in [
+        ("usable", false.into()),
+        ("create_only", false.into()),
+        ("object_lock", "off".into()),
+        ("permissions_missing", Value::Array(Vec::new())),
+    ] {
+        assert_eq!(trial[field], value, "{field}: {trial:#}");
+    }
+    let file = cluster.scratch.join("vault.toml");
+    let vault = |name: &str, locations: &str| {
+        format!("kind = \"vault\"\nname = \"{name}\"\n[spec]\nlocations = {{ {locations} }}\n")
+    };
+    write(&file, vault("loose", "required = [\"loose\"]"));
+    let apply = ["apply", "-f", file.to_str().unwrap()];
+    cluster.run(&apply).fails(4, "location.fence_absent");
+    assert_eq!(bucket.keys(), [""; 0], "nothing was written there");
+
+    write(&file, vault("main", "required = [\"main\"], following = [\"loose\"]"));
+    cluster.run(&apply).ok();
+    let source = cluster.source("source", 1);
+    let point = cluster.backup(&source);
+    wait_until("it lies in the bucket", Duration::from_secs(150), || {
+        let told = cluster.run(&["points"]).ok().object();
+        (told["points"][0]["locations"].as_array().unwrap().len() == 2).then_some(())
+    });
+    std::fs::remove_dir_all(disk.join("main")).unwrap();
+    let to = cluster.scratch.join("back");
+    let kek = format!("file:{}", cluster.scratch.join("kek").display());
+    let from = ["--from-location", &url(&bucket), "--kek", &kek];
+    let restore = ["restore", &point, "--to", to.to_str().unwrap()];
+    cluster.alone(&[&restore[..], &from].concat()).ok();
+    assert_same(&source, &to, "from the bucket alone");
 }
 
 #[test]

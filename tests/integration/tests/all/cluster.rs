@@ -23,6 +23,11 @@ impl Cluster {
         Self::start_in_custody("coordinator")
     }
 
+    /// Coordinators hold nothing that opens data.
+    pub fn in_operator_custody() -> Self {
+        Self::start_in_custody("operator")
+    }
+
     fn start_in_custody(custody: &str) -> Self {
         Self::start_with(custody, &["location"])
     }
@@ -83,7 +88,7 @@ impl Cluster {
         token.to_owned()
     }
 
-    fn join(&self, name: &str, token: &str) -> Outcome {
+    pub fn join(&self, name: &str, token: &str) -> Outcome {
         let dir = self.scratch.join(name);
         holdfast(
             None,

@@ -53,3 +53,4 @@ mod round_trip;
 mod scrubbing;
 mod sharing;
 mod unmounting;
+mod verifying;

@@ -136,6 +136,18 @@ impl RestoreReport {
         Some(Error::new(Code::FileExists, message).cause(others))
     }
 
+    /// What was not damaged and could not be read all the same.
+    pub(super) fn not_read(&self) -> Option<Error> {
+        let (first, count) = self.reasons.all(|code| code.exit() != Exit::Damage)?;
+        Some(Error::new(first.code, format!("{count} entries could not be read")))
+    }
+
+    /// How many entries have wrong or missing bytes, and why the first of them.
+    pub(super) fn damaged(&self) -> Option<(Code, u64)> {
+        let (first, count) = self.reasons.all(|code| code.exit() == Exit::Damage)?;
+        Some((first.code, count))
+    }
+
     /// Bytes were wrong or missing: nothing wrong was written.
     pub fn damage(&self) -> Option<Error> {
         let (first, count) = self.reasons.all(|code| code.exit() == Exit::Damage)?;
@@ -176,12 +188,21 @@ pub(super) fn restore_under(
     request: &RestoreRequest,
     (target, progress): (Option<Target>, &Progress),
 ) -> Result<RestoreReport> {
+    while_kept(halt, reader, || restore_here(halt, reader, request, (target, progress)))
+}
+
+/// Does something with a point that is kept meanwhile; when what was granted ends, so does it.
+pub(super) fn while_kept<T>(
+    halt: &Halt,
+    reader: &PointReader,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     std::thread::scope(|scope| {
         let (over, waiting) = sync_channel::<()>(0);
         scope.spawn(move || keep(halt, reader, &waiting));
-        let restored = restore_here(halt, reader, request, (target, progress));
+        let done = work();
         drop(over);
-        restored
+        done
     })
 }
 

@@ -57,6 +57,20 @@ impl v1::restore_server::Restore for Service {
     ) -> Result<Response<v1::EndRestoreResponse>, Status> {
         Err(to_status(&Error::new(Code::AuthDenied, "an agent tells its end on its line")))
     }
+
+    async fn unread(
+        &self,
+        _: Request<v1::UnreadRequest>,
+    ) -> Result<Response<v1::UnreadResponse>, Status> {
+        Err(to_status(&Error::new(Code::AuthDenied, "the session is of no verification")))
+    }
+
+    async fn conclude(
+        &self,
+        _: Request<v1::ConcludeRequest>,
+    ) -> Result<Response<v1::ConcludeResponse>, Status> {
+        Err(to_status(&Error::new(Code::AuthDenied, "the session is of no verification")))
+    }
 }
 
 impl Service {

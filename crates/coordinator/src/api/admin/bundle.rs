@@ -252,6 +252,7 @@ mod tests {
             not_after: at(900),
             enrolled: at(day),
             returns: 0,
+            duty: None,
         };
         let agents = [agent(1, 1), agent(2, 3)];
         let told = |bundles: &[BundleRow]| {

@@ -180,7 +180,7 @@ fn long(
         return Ok(None);
     }
     let older = match round.stage {
-        Stage::Sealed => collect::older_sessions(query, &vault.id, round.sealed)?,
+        Stage::Sealed => query.waited_for(&vault.id, round.sealed)?,
         _ => Vec::new(),
     };
     let mut waits = String::new();
@@ -250,10 +250,7 @@ fn shown(
     waiting: Waiting,
 ) -> Result<v1::Collection> {
     let waits_for = match round.stage {
-        Stage::Sealed => {
-            let older = collect::older_sessions(house.ledger.query(), &vault.id, round.sealed)?;
-            older.len() as u64
-        }
+        Stage::Sealed => house.ledger.query().waited_for(&vault.id, round.sealed)?.len() as u64,
         _ => 0,
     };
     let repacked = round.repacked.unwrap_or_default();

@@ -30,7 +30,7 @@ use futures::Stream;
 use holdfast_common::{Result, limits};
 use holdfast_ledger::{
     command::{CancelRun, RevokeAgent, VerifyBundle},
-    row::TokenKind,
+    row::{AgentDuty, TokenKind},
 };
 use holdfast_runtime::{
     tasks::{OnError, Tasks},
@@ -221,10 +221,13 @@ impl Admin for AdminService {
             (true, false) => TokenKind::Coordinator,
             (false, _) => TokenKind::Agent,
         };
-        let made = pki::create_token(&self.house, actor, labels, (kind, ttl)).await;
+        let verifier = request.verifier;
+        let purpose = pki::Purpose { kind, duty: verifier.then_some(AgentDuty::Verifier), labels };
+        let made = pki::create_token(&self.house, actor, purpose, ttl).await;
         answer(made.map(|(token, expires)| v1::CreateTokenResponse {
             token,
             expires_ns: expires.as_nanos(),
+            verifier,
         }))
     }
 
@@ -297,6 +300,14 @@ impl Admin for AdminService {
     ) -> Answer<v1::StartRestoreResponse> {
         let actor = caller(&request).actor();
         answer(runs::start_restore(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn start_verify(
+        &self,
+        request: Request<v1::StartVerifyRequest>,
+    ) -> Answer<v1::StartVerifyResponse> {
+        let actor = caller(&request).actor();
+        answer(runs::start_verify(&self.house, actor, request.into_inner()).await)
     }
 
     async fn follow_run(

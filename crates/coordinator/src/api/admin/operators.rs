@@ -105,7 +105,7 @@ pub(super) fn ending(house: &House) -> Result<Vec<v1::Alarm>> {
     rows.retain(|row| ends_soon(row, now));
     rows.sort_by_key(|row| row.not_after);
     rows.truncate(NAMED_MAX);
-    Ok(rows.iter().map(|row| note(row)).collect())
+    Ok(rows.iter().map(note).collect())
 }
 
 /// When one ends that an older ledger brought along is not known.

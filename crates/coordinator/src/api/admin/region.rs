@@ -214,7 +214,10 @@ pub(super) fn fence(
     if number == known.epoch.number && !known.belongs {
         return Ok(v1::FenceRegionResponse { member: house.name.to_string(), epoch: number });
     }
-    if number <= known.epoch.number.max(FIRST_EPOCH) || number > limits::EPOCH_MAX {
+    let next = known.epoch.number.max(FIRST_EPOCH);
+    // One that is far ahead would leave no number for whoever takes the lead back.
+    let bound = limits::EPOCH_MAX.min(next + limits::EPOCHS_MISSED_MAX);
+    if number <= next || number > bound {
         let message = format!("epoch {number} does not follow epoch {}", known.epoch.number);
         return Err(Error::new(Code::EpochTaken, message));
     }

@@ -1,13 +1,17 @@
 //! Starting and following runs.
 
 use super::render;
-use crate::{house::House, reading::restoring};
+use crate::{
+    agents::verifiers,
+    house::House,
+    reading::{restoring, verifying},
+};
 use bytes::Bytes;
 use holdfast_common::{AgentId, Code, Error, Name, Result, RunId};
 use holdfast_ledger::{
     Actor,
     command::StartRun,
-    row::{AgentRow, AgentState, RunRow},
+    row::{AgentRow, AgentState, PointRow, RunRow},
 };
 use holdfast_wire::{
     parse,
@@ -117,6 +121,59 @@ pub(super) async fn start_restore(
     Ok(v1::StartRestoreResponse { run_id: Bytes::copy_from_slice(id.as_bytes()) })
 }
 
+/// Authorises a verification: from here on its verifier may read this one point.
+pub(super) async fn start_verify(
+    house: &House,
+    actor: Actor,
+    request: v1::StartVerifyRequest,
+) -> Result<v1::StartVerifyResponse> {
+    let id = parse::run_id(&request.run_id)?;
+    house.ledger.catch_up().await?;
+    // Asked again, by whoever did not hear the answer.
+    if let Some(known) = house.ledger.query().row::<RunRow>(id.as_bytes())? {
+        let agent = known.agent.map(|agent| house.ledger.query().agent(&agent)).transpose()?;
+        return Ok(verifying_by(&id, agent.as_ref()));
+    }
+    let point = verifying::point(house, &parse::point_id(&request.point_id)?)?;
+    let agent = verifier(house, &request.agent, &point).await?;
+    let run = verifying::run(house, id, &agent, &point)?;
+    house.ledger.propose_as(*id.as_bytes(), actor, StartRun { run }).await?;
+    Ok(verifying_by(&id, Some(&agent)))
+}
+
+fn verifying_by(run: &RunId, agent: Option<&AgentRow>) -> v1::StartVerifyResponse {
+    let run_id = Bytes::copy_from_slice(run.as_bytes());
+    v1::StartVerifyResponse {
+        run_id,
+        agent: agent.map(|agent| agent.name.to_string()).unwrap_or_default(),
+    }
+}
+
+/// One that was there a moment ago is on its way to this member or to another.
+async fn verifier(house: &House, named: &str, point: &PointRow) -> Result<AgentRow> {
+    let deadline = Instant::now() + COMES_BACK;
+    loop {
+        let found = match named {
+            "" => verifiers::any(house, point),
+            named => verifiers::insist(house, find_agent(house, named)?, point),
+        };
+        let is_away = found.as_ref().is_err_and(|error| error.code == Code::AgentOffline);
+        if !is_away || Instant::now() >= deadline || !was_any_there(house)? {
+            return found;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn was_any_there(house: &House) -> Result<bool> {
+    let now = house.ledger.now();
+    let was_there = |agent: &AgentRow| {
+        let seen = house.last_seen(&agent.id).unwrap_or(agent.enrolled).max(agent.enrolled);
+        agent.is_verifier() && now.since(seen) < RECENTLY
+    };
+    Ok(house.ledger.query().agents()?.iter().any(was_there))
+}
+
 fn of_policy(house: &House, id: RunId, name: &Name) -> Result<RunRow> {
     let query = house.ledger.query();
     let policy = query.policy(name)?;
@@ -141,7 +198,9 @@ fn of_path(house: &House, id: RunId, path: &v1::PathBackup) -> Result<RunRow> {
 
 fn only_agent(house: &House) -> Result<AgentRow> {
     let agents = house.ledger.query().agents()?;
-    let mut enrolled = agents.into_iter().filter(|agent| agent.state == AgentState::Enrolled);
+    let mut enrolled = agents
+        .into_iter()
+        .filter(|agent| agent.state == AgentState::Enrolled && !agent.is_verifier());
     match (enrolled.next(), enrolled.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(Error::new(Code::AgentMissing, "no agent is enrolled")

@@ -9,7 +9,7 @@ use crate::{
     raft::ClockJump,
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Name, Result, Timestamp};
+use holdfast_common::{Code, Name, PointId, Result, Timestamp};
 use holdfast_ledger::{
     Query,
     row::{AgentRow, AgentState, PointRow, PointState, PolicyRow, RunKind, RunState, VaultRow},
@@ -78,6 +78,7 @@ fn agent(house: &House, row: &AgentRow) -> v1::AgentStatus {
         last_seen_ns: house.last_seen(&row.id).map(|time| time.as_nanos()),
         labels: row.labels.clone().into_iter().collect(),
         certificate_ends_ns: row.not_after.as_nanos(),
+        duty: row.duty.map(|duty| duty.name().to_owned()),
     }
 }
 
@@ -103,8 +104,16 @@ fn source(policy: &PolicyRow, newest: Option<&PointRow>) -> v1::SourceStatus {
         source: policy.source.describe(),
         newest_point: newest.map(|point| Bytes::copy_from_slice(point.id.as_bytes())),
         newest_ns: newest.map(|point| point.committed.as_nanos()),
-        ok: newest.is_some_and(|point| point.state == PointState::Complete),
+        ok: newest.is_some_and(|point| point.state == PointState::Complete && point.lost.is_none()),
+        verified_ns: newest.and_then(|point| Some(point.verified?.when.as_nanos())),
     }
+}
+
+/// Since when the newest point of a source is known to be whole nowhere.
+fn lost_newest(house: &House, source: &v1::SourceStatus) -> Option<i64> {
+    let id = PointId::from_slice(source.newest_point.as_ref()?).ok()?;
+    let point = house.ledger.query().point(&id).ok()?;
+    point.lost.map(Timestamp::as_nanos)
 }
 
 /// Rows of some packs are not there: what they hold is sent again, and cannot be restored.
@@ -186,6 +195,14 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
                 next: format!("holdfast backup {subject}"),
                 subject,
                 since_ns: None,
+            },
+            Some(_) if lost_newest(house, source).is_some() => v1::Alarm {
+                code: "source.point_lost".to_owned(),
+                since_ns: lost_newest(house, source),
+                next: format!(
+                    "holdfast backup {subject}; `holdfast verify --all` tells what is lost"
+                ),
+                subject,
             },
             Some(_) => v1::Alarm {
                 code: "source.point_partial".to_owned(),

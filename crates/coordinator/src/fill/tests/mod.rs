@@ -479,12 +479,11 @@ async fn a_fill_waits_for_those_who_read_beside_it() {
     put_all(&from[0], &packs(0..3)).await;
     let share = scene.budget.reserve(1).await.unwrap();
     let long = Duration::from_secs(10 * limits::BUDGET_WAIT_SECS);
-    let release = async {
-        tokio::time::sleep(long).await;
-        drop(share);
-    };
-    let (filled, ()) = tokio::join!(scene.fill(&from, &to), release);
-    assert_eq!(filled.unwrap().objects, 3);
+    let mut fill = std::pin::pin!(scene.fill(&from, &to));
+    let waits = tokio::time::timeout(long, &mut fill).await;
+    assert!(waits.is_err(), "it gave up, or took what it was not given: {waits:?}");
+    drop(share);
+    assert_eq!(fill.await.unwrap().objects, 3);
 }
 
 #[derive(Clone, Debug)]

@@ -270,6 +270,7 @@ pub(super) fn agent(key: &IdentityKey) -> AgentRow {
         not_after: Timestamp::ZERO,
         enrolled: Timestamp::ZERO,
         returns: 0,
+        duty: None,
     }
 }
 

@@ -106,6 +106,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::CommitPoint(_)
         | Command::AddSegment(_)
         | Command::EndRestore(_)
+        | Command::EndVerify(_)
         | Command::ImportPoint(_)
         | Command::PlacePoints(_)
         // What one side forgot the other one has still, and decides for itself.
@@ -300,6 +301,7 @@ mod tests {
             not_after: Timestamp::ZERO,
             enrolled: Timestamp::ZERO,
             returns: 0,
+            duty: None,
         }
     }
 
@@ -361,6 +363,7 @@ mod tests {
             used_by: None,
             kind: None,
             used_by_member: None,
+            duty: None,
             made_by: None,
         };
         CreateToken { token }.into()

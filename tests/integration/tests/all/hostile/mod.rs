@@ -10,6 +10,7 @@
 //!   points   records that lie           trust         junk under another's name
 //!   memory   streams that never end        floods        many connections, handshakes, calls
 //!   greedy   shares that are not used     reading       what a restore grants
+//!   verifying  what a verifier may say of what it was given
 //!   shared   junk in a vault whose members trust each other
 //!   members  a stolen certificate of a witness, a number that is of another
 //! ```
@@ -28,6 +29,7 @@ mod runs;
 mod scene;
 mod shared;
 mod trust;
+mod verifying;
 
 use rogue::{Rogue, Writing};
 use scene::{Scene, refused};

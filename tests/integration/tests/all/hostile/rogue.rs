@@ -44,9 +44,20 @@ pub struct Rogue {
 impl Rogue {
     /// Enrols with a token, connects with what it got, and attaches.
     pub async fn join(scene: &Scene, name: &str) -> Self {
+        let hello = v1::AgentHello { version: "rogue".to_owned(), ..Default::default() };
+        Self::join_with(scene, name, scene.token(), hello).await
+    }
+
+    /// The same with any token, and anything to say.
+    pub async fn join_with(
+        scene: &Scene,
+        name: &str,
+        token: String,
+        hello: v1::AgentHello,
+    ) -> Self {
         let options = JoinOptions {
             coordinator: scene.context.endpoints[0].clone(),
-            token: scene.token(),
+            token,
             dir: scene.scratch.join(name),
             name: Some(name.parse().unwrap()),
         };
@@ -54,7 +65,7 @@ impl Rogue {
         let pem = files::read_text(&config.key).unwrap();
         let cert = files::read_text(&config.cert).unwrap();
         let channel = scene.channel_of(&cert, &pem).await.unwrap();
-        let (orders, reports) = attach(&channel).await.unwrap();
+        let (orders, reports) = attach_as(&channel, hello).await.unwrap();
         let key = IdentityKey::from_pkcs8_pem(&pem).unwrap();
         Self { id: config.agent_id, config, key, channel, orders, reports }
     }
@@ -164,8 +175,12 @@ type Line = (Streaming<v1::AgentOrder>, mpsc::Sender<v1::AgentReport>);
 
 /// Opens the line; the first order is the welcome.
 pub async fn attach(channel: &Channel) -> Result<Line> {
-    let (reports, sent) = mpsc::channel(8);
     let hello = v1::AgentHello { version: "rogue".to_owned(), ..Default::default() };
+    attach_as(channel, hello).await
+}
+
+async fn attach_as(channel: &Channel, hello: v1::AgentHello) -> Result<Line> {
+    let (reports, sent) = mpsc::channel(8);
     reports.send(v1::AgentReport { report: Some(Report::Hello(hello)) }).await.unwrap();
     let mut client = AgentControlClient::new(channel.clone());
     let mut orders = told(client.attach(ReceiverStream::new(sent)).await)?;

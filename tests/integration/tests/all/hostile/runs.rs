@@ -1,9 +1,12 @@
 //! Runs and sessions belong to one agent, for as long as they last.
 
 use super::{Scene, refused, scene::told};
+use crate::harness::{holdfast, wait_until};
 use holdfast_common::{ChunkKind, Code, RunId, SessionId, SystemEntropy};
 use holdfast_wire::v1::{self, agent_report::Report};
 use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_of_another_agent_cannot_be_begun() {
@@ -103,6 +106,31 @@ async fn a_session_ends_with_its_run() {
     let late = refused(rogue.put(&writing.session, &pack).await);
     assert_eq!(late, Code::SessionMissing);
     assert!(!scene.holds_pack(&pack.id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_goes_on_though_it_was_cancelled_keeps_no_round_waiting() {
+    let scene = Scene::start().await;
+    let rogue = scene.rogue("rogue").await;
+    let writing = rogue.write(&scene).await;
+    let (root, page) = writing.pack(ChunkKind::Page, b"page");
+    let record = writing.record(root, &[&page]);
+    let run = |arguments: &[&str]| holdfast(Some(&scene.dev.context()), arguments).ok();
+    let newest = || {
+        let found = run(&["--output", "json", "collect", "--dry-run"]).object();
+        found["vaults"][0]["newest"].clone()
+    };
+    run(&["collect", "--yes", "--detach"]);
+    let waits = || (newest()["waits_for"] == 1).then_some(());
+    wait_until("the round waits for it", PATIENCE, waits);
+    run(&["runs", "cancel", &writing.run.to_string()]);
+    let is_over = || (newest()["stage"] == "over").then_some(());
+    wait_until("the round is over", PATIENCE, is_over);
+    assert!(rogue.renew(&writing.session).await.unwrap(), "it is told, and lives on");
+    let late = rogue.finish(&writing.session, &record, &[&page]).await;
+    assert_eq!(refused(late), Code::RunCancelled);
+    let filter = v1::ListPointsRequest { limit: 100, ..Default::default() };
+    assert_eq!(told(scene.admin().list_points(filter).await).unwrap().points.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

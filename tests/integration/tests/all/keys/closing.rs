@@ -65,7 +65,7 @@ fn what_only_a_closed_version_opens_is_sent_again_and_nothing_new_needs_it() {
     assert_eq!((&plan["state"], &plan["packs_unknown"]), (&json!("closed"), &json!(0)), "{plan}");
     assert_eq!(plan["packs"].as_u64(), Some(states[0].1));
     assert_eq!(plan["copies"].as_array().unwrap().len(), 1, "{plan}");
-    assert_eq!(plan["copies"][0]["object"], "keys/1/1");
+    assert_eq!(plan["copies"][0]["object"], "keys/00000001/00000001");
     assert_eq!((&plan["catalog"], &plan["bundles"]), (&json!(["main"]), &json!([])));
     let source = format!("files:{}", house.source.display());
     assert_eq!(

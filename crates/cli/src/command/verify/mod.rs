@@ -3,18 +3,22 @@
 //! `structure` and `storage` are done by the coordinators, without keys: names and lengths, or
 //! every byte. `full` also opens every chunk here, as a restore would, and writes nothing. Paths
 //! are sealed to the vault: the coordinators name chunks, and this command finds the paths. With
-//! `--from-location` there are no coordinators, and `full` alone can be had.
+//! `--agent` a verifier opens them instead; with `--from-location` there are no coordinators, and
+//! `full` alone can be had.
+
+mod agent;
 
 use crate::{
     client::{Admin, Client, select::Filter},
     demand::Demand,
-    ending::Ending,
+    ending::{self, Ending},
     offline::{OfflineArguments, Unlocked, choose::may_be_of, gather::is_unread, points::Refused},
     opening::{Opened, Shelf},
     output::{figures, path},
     progress::Bar,
     walk,
 };
+use agent::ByAgent;
 use holdfast_common::{ChunkId, Code, Error, Name, Result, codes::Exit};
 use holdfast_seal::manifest::entry::Entry;
 use holdfast_wire::{status::from_status, v1};
@@ -43,8 +47,18 @@ pub struct Arguments {
     /// How deep
     #[arg(long, value_enum, default_value = "storage")]
     level: Level,
+    /// With --level full: by this verifier instead of here, or by `any` that may
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
     #[command(flatten)]
     offline: OfflineArguments,
+}
+
+impl Arguments {
+    /// What it asked of an agent ends with the command.
+    pub fn drains(&self) -> bool {
+        self.agent.is_some()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -81,6 +95,8 @@ struct Found {
     before: Vec<v1::CheckedBefore>,
     /// Points that nobody could open, and why the first of them.
     unproven: Vec<(Vec<u8>, Error)>,
+    /// The verifiers that opened the points, where it was not done here.
+    agents: BTreeSet<String>,
 }
 
 pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending> {
@@ -88,17 +104,42 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         let message = "objects are compared by the coordinators, and no cluster is asked";
         return Err(Error::new(Code::UsageMalformed, message).next("add --level full"));
     }
+    let Some(name) = arguments.agent.clone() else {
+        return verify(&arguments, None, demand).await;
+    };
+    agent::refuse(arguments.level == Level::Full, arguments.offline.are_named())?;
+    let by = ByAgent::new(name);
+    tokio::select! {
+        ended = verify(&arguments, Some(&by), demand) => ended,
+        stopped = ending::signal() => {
+            by.stop(demand).await;
+            stopped
+        }
+    }
+}
+
+async fn verify(
+    arguments: &Arguments,
+    by: Option<&ByAgent>,
+    demand: &Demand<'_>,
+) -> Result<Ending> {
     let shelf = Shelf::of(&arguments.offline, demand).await?;
-    let points = points(&shelf, &arguments).await?;
+    let points = points(&shelf, arguments).await?;
     let bar = Bar::start(demand.output, "verifying");
     let mut found = match &shelf {
-        Shelf::Cluster(client) => objects(client, &arguments, &points, &bar).await?,
-        Shelf::Location(location) => known(location, &arguments, demand).await?,
+        Shelf::Cluster(client) => objects(client, arguments, &points, &bar).await?,
+        Shelf::Location(location) => known(location, arguments, demand).await?,
     };
     name_paths((&shelf, demand), &points, &mut found).await?;
     if arguments.level == Level::Full {
         for point in &points {
-            if let Err(error) = open_all((&shelf, demand), point, &mut found).await {
+            let opened = match (&shelf, by) {
+                (Shelf::Cluster(client), Some(by)) => {
+                    agent::verify((client, by), point, &bar, &mut found).await
+                }
+                _ => open_all((&shelf, demand), point, &mut found).await,
+            };
+            if let Err(error) = opened {
                 let nobody_there = error.code.exit() == Exit::Unreachable;
                 found.unproven.push((point.id.to_vec(), error));
                 if nobody_there {
@@ -108,7 +149,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         }
     }
     bar.clear();
-    end(&arguments, demand, found)
+    end(arguments, demand, found)
 }
 
 /// What was seen to be damaged while the location was opened.
@@ -387,6 +428,7 @@ fn fields(arguments: &Arguments, found: &Found) -> Value {
         "bytes": found.bytes,
         "damaged": found.damaged.iter().map(damaged_fields).collect::<Vec<_>>(),
         "unproven": found.unproven.iter().map(|(id, _)| hex::encode(id)).collect::<Vec<_>>(),
+        "agents": found.agents,
         "before": found.before.iter().map(before_fields).collect::<Vec<_>>(),
     })
 }
@@ -444,8 +486,10 @@ fn text(found: &Found) -> String {
         count => format!("{count} damaged"),
     };
     let objects = found.objects.map(|objects| format!("{objects} objects, "));
+    let agents: Vec<_> = found.agents.iter().map(String::as_str).collect();
+    let by = if agents.is_empty() { String::new() } else { format!(" by {}", agents.join(", ")) };
     lines.push(format!(
-        "{} points, {}{} verified: {verdict}",
+        "{} points, {}{} verified{by}: {verdict}",
         found.points,
         objects.unwrap_or_default(),
         figures::size(found.bytes)
@@ -458,4 +502,6 @@ Examples:
   holdfast verify latest --policy nightly
   holdfast verify --all --level structure
   holdfast verify 1f0c2a9b --level full
+  holdfast verify latest --policy nightly --level full --agent any
+  holdfast verify --all --level full --agent verifier-1
   holdfast verify --all --level full --from-location local:/srv/vault --bundle bundle.hfbd";

@@ -92,6 +92,10 @@ impl<'a> Query<'a> {
         self.every(vault.as_bytes())
     }
 
+    pub fn destroyed_key(&self, vault: &VaultId, version: u32) -> Result<Option<DestroyedKeyRow>> {
+        self.row(&KeyVersionRow::key_of(vault, version))
+    }
+
     /// Requests that a version be destroyed, those too that nobody agreed to in time.
     pub fn destroy_requests(&self) -> Result<Vec<DestroyRequestRow>> {
         self.every(&[])

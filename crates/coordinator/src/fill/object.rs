@@ -141,12 +141,13 @@ impl Filling<'_> {
             Object::Pack(id) => self.query.is_collected(&self.vault.id, &id),
             Object::Point(id) | Object::Reach(id) => self.query.is_point_gone(&id),
             // A version that was destroyed lies in some location until that was asked.
-            Object::Keys { version, .. } => {
-                let destroyed = self.query.destroyed_keys(&self.vault.id)?;
-                Ok(destroyed.iter().any(|row| row.version == version))
-            }
+            Object::Keys { version, .. } => self.is_destroyed(version),
             _ => Ok(false),
         }
+    }
+
+    pub(super) fn is_destroyed(&self, version: u32) -> Result<bool> {
+        Ok(self.query.destroyed_key(&self.vault.id, version)?.is_some())
     }
 
     pub(super) async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {

@@ -2,9 +2,12 @@
 //! it may be the ledger says.
 //!
 //! ```text
-//!   ask: count what is lost ─▶ as many as was said? ─▶ request
-//!   agree: count again ─▶ what stays of the version ─▶ one command ─▶ memory, then the locations
+//!   ask: is the close in the locations? ─▶ count what is lost ─▶ as many as was said? ─▶ request
+//!   agree: the same ─▶ what stays of the version ─▶ one command ─▶ memory, then the locations
 //! ```
+//!
+//! A recovery that knows nothing of the close would go on relying on the version; so nobody asks,
+//! and nobody agrees, before the entry that closed it lies where a recovery finds it.
 
 use super::loss::what_is_lost;
 use crate::house::House;
@@ -15,7 +18,11 @@ use holdfast_ledger::{
     command::{AskDestroy, DestroyKeys, WithdrawDestroy},
     row::{DestroyRequestRow, DestroyedKeyRow, KeyVersionRow, VaultRow},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long the log is waited for.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What somebody wants destroyed.
 pub(crate) struct Asked {
@@ -34,17 +41,40 @@ pub(crate) async fn ask(
     let row = house.ledger.query().vault_named(&asked.vault)?;
     let (id, version) = (RequestId::random(house.entropy.as_ref()), asked.version);
     let points = match older(house, &row, version)? {
-        // The ledger says what is wrong with it.
-        None => Vec::new(),
-        Some(_) => {
+        Some(key) if key.closed.is_some() => {
+            insist_closed_for_good(house, &row, &key).await?;
             let points = lost_points(house, &row, version).await?;
             insist_on_number(asked, &points)?;
             points
         }
+        // The ledger says what is wrong with it.
+        _ => Vec::new(),
     };
     let command = AskDestroy { id, vault: row.id, version, points };
     house.ledger.propose(actor, command).await?;
     request(house, &id)
+}
+
+/// The entry that closed it is not only agreed: it lies in the locations.
+async fn insist_closed_for_good(house: &House, row: &VaultRow, key: &KeyVersionRow) -> Result<()> {
+    let Some(closed_at) = key.closed_at else { return Ok(()) };
+    let behind = |cause: Option<Error>| {
+        let (version, name) = (key.version, &row.name);
+        let message = format!(
+            "it does not lie in the locations yet that version {version} of the keys of `{name}` \
+             is closed, which is entry {closed_at} of the log"
+        );
+        let error = Error::new(Code::LocationBehind, message)
+            .next("see to the locations: holdfast status; the log goes there by itself then");
+        match cause {
+            Some(cause) => error.cause(cause),
+            None => error,
+        }
+    };
+    match timeout(LOG_PATIENCE, house.shipped(closed_at)).await {
+        Ok(shipped) => shipped.map(drop).map_err(|error| behind(Some(error))),
+        Err(_) => Err(behind(None)),
+    }
 }
 
 /// Who asks says how many points it costs: that is not found out by surprise.
@@ -79,7 +109,7 @@ async fn lost_points(house: &Arc<House>, row: &VaultRow, version: u32) -> Result
 }
 
 fn older(house: &House, row: &VaultRow, version: u32) -> Result<Option<KeyVersionRow>> {
-    house.ledger.query().row(&KeyVersionRow::key_of(&row.id, version))
+    house.ledger.query().key_version(&row.id, version)
 }
 
 pub(crate) async fn agree(
@@ -94,13 +124,16 @@ pub(crate) async fn agree(
         let message = format!("the keys of `{}` have no version {version} by now", row.name);
         Error::new(Code::ResourceConflict, message).next("holdfast keys list")
     })?;
+    insist_closed_for_good(house, &row, &key).await?;
     let remains = KeyRemains::of(&KeyObject::from_bytes(&key.key_object)?).to_bytes();
     let points = lost_points(house, &row, version).await?;
     let remains = remains.into();
     let command = DestroyKeys { id: *id, vault, version, points, remains };
     house.ledger.propose(actor, command).await?;
     // Every member does so when it has applied it; whoever is answered finds it done here.
-    house.keys()?.custodian.forget_destroyed(&house.ledger.query())?;
+    if let Err(error) = house.keys()?.custodian.forget_destroyed(&house.ledger.query()) {
+        tracing::warn!(%error, "a destroyed version of keys is in memory still");
+    }
     tracing::warn!(vault = %row.name, version, "a version of the vault's keys was destroyed");
     destroyed(house, &vault, version)
 }
@@ -116,6 +149,6 @@ fn request(house: &House, id: &RequestId) -> Result<DestroyRequestRow> {
 }
 
 fn destroyed(house: &House, vault: &VaultId, version: u32) -> Result<DestroyedKeyRow> {
-    let row = house.ledger.query().row(&KeyVersionRow::key_of(vault, version))?;
+    let row = house.ledger.query().destroyed_key(vault, version)?;
     row.ok_or_else(|| Error::new(Code::InternalBug, "a destroyed version left no row"))
 }

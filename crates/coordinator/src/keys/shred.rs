@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A location that is away, disabled or locked is tried again, less and less often, until all of it
-//! is gone, whoever leads. One that was seen clear is looked at again from time to time: somebody
-//! who was wrapping keys anew, or bringing a location what it lacked, may have been slow. What lies
-//! there under another pair of keys is not what was destroyed, and stays.
+//! is gone, whoever leads. One that was seen clear is looked at again in the same manner, and from
+//! the beginning in another epoch: somebody who was wrapping keys anew, or bringing a location what
+//! it lacked, may have been slow, and another side may not have heard. What lies there under
+//! another pair of keys is not what was destroyed, and stays.
 
 use crate::{
     collect::insist_on_peace,
@@ -29,11 +30,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const TICK: Duration = Duration::from_secs(2);
-/// Between two tries where something is left, at first and at last.
+/// Between two looks, at first and at last.
 const AGAIN_MIN: Duration = Duration::from_secs(10);
 const AGAIN_MAX: Duration = Duration::from_secs(3600);
-/// Where nothing was left.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// One location that hangs holds up the others no longer.
+const PLACE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the log is waited for at a time.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 /// Commands come in crowds.
@@ -44,11 +45,13 @@ pub(crate) async fn forget(house: Arc<House>, shutdown: CancellationToken) -> Re
     let custodian = &house.keys()?.custodian;
     let mut applied = house.ledger.applied();
     loop {
-        if let Err(error) = custodian.forget_destroyed(&house.ledger.query()) {
+        let forgot = custodian.forget_destroyed(&house.ledger.query());
+        if let Err(error) = &forgot {
             tracing::warn!(%error, "a destroyed version of keys is in memory still");
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(AGAIN_MIN), if forgot.is_err() => {}
             _closed_with_the_ledger = applied.changed() => tokio::time::sleep(PACE).await,
         }
     }
@@ -76,31 +79,39 @@ type Desks = BTreeMap<(VaultId, u32, Name), Desk>;
 
 /// When a location is asked again.
 struct Desk {
-    /// As which place it was asked last: its revision, and whether it was in use.
-    seen: (u64, bool),
+    seen: Seen,
     due: Duration,
     pause: Duration,
 }
 
+/// As what a location was asked last. When any of it differs it is asked at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// Of the location: it may have moved.
+    revision: u64,
+    is_in_use: bool,
+    /// Another side may have put there what this one had deleted.
+    epoch: u64,
+    /// What is left turns into what is gone only by what was done.
+    is_gone: bool,
+}
+
 impl Desk {
-    fn is_due(&self, row: &LocationRow, now: Duration) -> bool {
-        self.seen != place(row) || self.due <= now
+    fn is_due(&self, row: &LocationRow, epoch: u64, now: Duration) -> bool {
+        self.seen != Seen::of(row, epoch, self.seen.is_gone) || self.due <= now
     }
 
-    fn next(before: Option<&Self>, row: &LocationRow, is_gone: bool, now: Duration) -> Self {
-        let before = before.filter(|desk| desk.seen == place(row)).map(|desk| desk.pause);
-        let pause = match before {
-            _ if is_gone => Duration::ZERO,
-            None => AGAIN_MIN,
-            Some(pause) => (2 * pause).clamp(AGAIN_MIN, AGAIN_MAX),
-        };
-        let wait = if is_gone { LOOK_AGAIN } else { pause };
-        Self { seen: place(row), due: now + wait, pause }
+    fn next(before: Option<&Self>, seen: Seen, now: Duration) -> Self {
+        let before = before.filter(|desk| desk.seen == seen).map(|desk| desk.pause);
+        let pause = before.map_or(AGAIN_MIN, |pause| (2 * pause).min(AGAIN_MAX));
+        Self { seen, due: now + pause, pause }
     }
 }
 
-fn place(row: &LocationRow) -> (u64, bool) {
-    (row.revision, row.disabled.is_none())
+impl Seen {
+    fn of(row: &LocationRow, epoch: u64, is_gone: bool) -> Self {
+        Self { revision: row.revision, is_in_use: row.disabled.is_none(), epoch, is_gone }
+    }
 }
 
 async fn look(house: &Arc<House>, desks: &mut Desks) -> Result<()> {
@@ -109,17 +120,18 @@ async fn look(house: &Arc<House>, desks: &mut Desks) -> Result<()> {
         return Ok(());
     }
     let query = house.ledger.query();
-    let (vaults, locations) = (query.vaults()?, query.locations()?);
+    let (vaults, locations, epoch) = (query.vaults()?, query.locations()?, house.ledger.epoch()?);
     for vault in vaults {
         for destroyed in query.destroyed_keys(&vault.id)? {
             for location in &locations {
                 let key = (vault.id, destroyed.version, location.name.clone());
                 let now = house.clock.elapsed();
-                if desks.get(&key).is_some_and(|desk| !desk.is_due(location, now)) {
+                if desks.get(&key).is_some_and(|desk| !desk.is_due(location, epoch, now)) {
                     continue;
                 }
                 let is_gone = clear(house, &vault, &destroyed, location).await?;
-                let desk = Desk::next(desks.get(&key), location, is_gone, now);
+                let seen = Seen::of(location, epoch, is_gone);
+                let desk = Desk::next(desks.get(&key), seen, house.clock.elapsed());
                 desks.insert(key, desk);
             }
         }
@@ -136,12 +148,19 @@ async fn clear(
 ) -> Result<bool> {
     insist_on_peace(house)?;
     // Whoever rebuilds the ledger from the locations must not take these keys for lost ones.
-    let applied = *house.ledger.applied().borrow();
     let behind = || Error::new(Code::LocationBehind, "the ledger's log is not shipped so far yet");
-    tokio::time::timeout(LOG_PATIENCE, house.shipped(applied)).await.map_err(|_| behind())??;
+    let shipped = tokio::time::timeout(LOG_PATIENCE, house.shipped(destroyed.at));
+    shipped.await.map_err(|_| behind())??;
     insist_heard(house).await?;
     let public = KeyRemains::from_bytes(&destroyed.remains)?.public();
-    let cleared = clear_in(house, vault, &public, &location.name).await;
+    let clearing = clear_in(house, vault, &public, &location.name);
+    let cleared = match tokio::time::timeout(PLACE_PATIENCE, clearing).await {
+        Ok(cleared) => cleared,
+        Err(_) => {
+            let message = format!("`{}` does not answer", location.name);
+            Err(Error::new(Code::LocationIoFailed, message))
+        }
+    };
     if let Err(error) = &cleared
         && !vault.holding().any(|name| *name == location.name)
     {
@@ -162,8 +181,16 @@ async fn clear_in(
     // In what is not mounted everything looks gone: it is asked before, and after.
     show(vault, &place).await?;
     insist_none_newer(house, &place, house.ledger.epoch()?).await?;
+    let mut locked = None;
     for name in lying(&place, public.version).await? {
-        clear_one(house, &place, (&name, public)).await?;
+        match clear_one(house, &place, (&name, public)).await {
+            // Others may go.
+            Err(error) if error.code == Code::ObjectLocked => drop(locked.get_or_insert(error)),
+            cleared => cleared?,
+        }
+    }
+    if let Some(error) = locked {
+        return Err(error);
     }
     let left = lying(&place, public.version).await?;
     show(vault, &place).await?;
@@ -274,21 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_tried_less_and_less_often_and_another_place_at_once() {
+    fn a_location_is_asked_less_and_less_often_and_another_place_or_side_at_once() {
         let now = Duration::from_secs(1000);
-        let mut desk = Desk::next(None, &row(1, None), false, now);
+        let seen = Seen::of(&row(1, None), 1, false);
+        let mut desk = Desk::next(None, seen, now);
         assert_eq!(desk.due, now + AGAIN_MIN);
         for _ in 0..20 {
-            let next = Desk::next(Some(&desk), &row(1, None), false, now);
+            let next = Desk::next(Some(&desk), seen, now);
             assert!(next.pause > desk.pause || next.pause == AGAIN_MAX);
             desk = next;
         }
-        assert!(!desk.is_due(&row(1, None), now));
-        assert!(desk.is_due(&row(2, None), now), "it moved");
-        assert!(desk.is_due(&row(1, Some(Timestamp::ZERO)), now), "it was put out of use");
-        let gone = Desk::next(Some(&desk), &row(1, None), true, now);
-        assert!(!gone.is_due(&row(1, None), now));
-        assert!(gone.is_due(&row(1, None), now + LOOK_AGAIN), "somebody may have been slow");
+        assert!(!desk.is_due(&row(1, None), 1, now));
+        assert!(desk.is_due(&row(1, None), 1, now + AGAIN_MAX), "somebody may have been slow");
+        assert!(desk.is_due(&row(2, None), 1, now), "it moved");
+        assert!(desk.is_due(&row(1, Some(Timestamp::ZERO)), 1, now), "it was put out of use");
+        assert!(desk.is_due(&row(1, None), 2, now), "another side may not have heard");
+        let gone = Desk::next(Some(&desk), Seen { is_gone: true, ..seen }, now);
+        assert!(!gone.is_due(&row(1, None), 1, now));
+        assert_eq!(gone.due, now + AGAIN_MIN, "soon once more, when all of it was seen gone");
     }
 
     fn objects(keys: &VaultKeys) -> [Bytes; 2] {

@@ -130,6 +130,7 @@ impl DestroyKeys {
             agreed_by,
             points: lost.len() as u64,
             closed_at,
+            at: apply.index,
         };
         for point in lost {
             apply.lose_point(point, &key)?;
@@ -191,7 +192,7 @@ impl Apply<'_, '_> {
             return Err(conflict(message).next(format!("holdfast keys rotate {name}")));
         }
         if let Some(gone) = self.destroyed(vault, version)? {
-            return Err(destroyed(vault, &gone));
+            return Err(gone.refusal(&vault.name));
         }
         let key = KeyVersionRow::key_of(&vault.id, version);
         let row: Option<KeyVersionRow> = self.tables.row(&key)?;
@@ -251,17 +252,6 @@ fn insist_on_closed(vault: &VaultRow, row: &KeyVersionRow) -> Result<()> {
     let message = format!("version {version} of the keys of `{name}` is not closed");
     let close = format!("close it first: holdfast keys close --vault {name} {version}");
     Err(conflict(message).next(close))
-}
-
-/// What is said of a version that was destroyed.
-pub(super) fn destroyed(vault: &VaultRow, gone: &DestroyedKeyRow) -> Error {
-    let DestroyedKeyRow { version, destroyed, asked_by, agreed_by, .. } = gone;
-    let message = format!(
-        "version {version} of the keys of `{}` was destroyed at {destroyed}: `{asked_by}` asked \
-         for it, and `{agreed_by}` agreed",
-        vault.name
-    );
-    Error::new(Code::KeyDestroyed, message)
 }
 
 /// In the order of their ids, each once, and no more than fit into a row.

@@ -238,12 +238,12 @@ pub(crate) fn no_point(id: &PointId, forgotten: Option<&ForgottenRow>) -> Error 
         None => Error::new(Code::PointMissing, format!("there is no point {id}")),
         Some(row) => {
             let ForgottenRow { when, by, why, .. } = row;
+            if row.key_version.is_some() {
+                let message = format!("the point {id} went at {when}: {why}, and {by} agreed");
+                return Error::new(Code::PointKeyDestroyed, message);
+            }
             let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
-            let code = match row.key_version {
-                None => Code::PointMissing,
-                Some(_) => Code::PointKeyDestroyed,
-            };
-            Error::new(code, message)
+            Error::new(Code::PointMissing, message)
         }
     }
 }

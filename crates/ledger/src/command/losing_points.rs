@@ -120,7 +120,7 @@ impl Apply<'_, '_> {
         }
         self.list_leaving(&point.vault, &point.id)?;
         let DestroyedKeyRow { version, asked_by, .. } = key;
-        let why = format!("version {version} of its keys was destroyed, as `{asked_by}` had asked");
+        let why = format!("version {version} of its keys was destroyed, as `{asked_by}` asked");
         let (when, by, gone) = (self.time, self.actor.clone(), None);
         let key_version = Some(*version);
         self.tables.put(&ForgottenRow { point, when, by, why, gone, key_version })

@@ -4,7 +4,7 @@
 //! All of it in one command, or none: a cluster whose authority opens with one key and whose vaults
 //! with another could not start with either.
 
-use super::{Apply, Outcome, conflict, destroy_keys::destroyed};
+use super::{Apply, Outcome, conflict};
 use crate::{
     row::{ClusterRow, KeyVersionRow, VaultRow, cluster::CLUSTER_KEY},
     tables::{Row, Table},
@@ -113,7 +113,7 @@ impl Apply<'_, '_> {
     fn insist_on_not_destroyed(&self, new: &RewrappedVault) -> Result<()> {
         let Ok(vault) = self.vault(&new.vault) else { return Ok(()) };
         match self.destroyed(&vault, new.version)? {
-            Some(gone) => Err(destroyed(&vault, &gone).next("run it again, without that version")),
+            Some(gone) => Err(gone.refusal(&vault.name).next("run it again, without that version")),
             None => Ok(()),
         }
     }

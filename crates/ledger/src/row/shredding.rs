@@ -6,7 +6,7 @@
 //! lay, a row for each location says whether they were seen gone.
 
 use super::{CopyProblem, KeyVersionRow, row};
-use holdfast_common::{Name, PointId, RequestId, Timestamp, VaultId, limits};
+use holdfast_common::{Code, Error, Name, PointId, RequestId, Timestamp, VaultId, limits};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use std::time::Duration;
 
@@ -70,11 +70,26 @@ pub struct DestroyedKeyRow {
     /// Since which entry nothing new relies on it.
     #[n(9)]
     pub closed_at: Option<u64>,
+    /// The entry that destroyed it: before it lies in the locations nothing is deleted there.
+    #[n(10)]
+    pub at: u64,
 }
 
 row!(DestroyedKeyRow, DestroyedKey, "destroyed key version", |row| {
     KeyVersionRow::key_of(&row.vault, row.version)
 });
+
+impl DestroyedKeyRow {
+    /// What is said to whoever asks for it: when it went, and by whom.
+    pub fn refusal(&self, vault: &Name) -> Error {
+        let Self { version, destroyed, asked_by, agreed_by, .. } = self;
+        let message = format!(
+            "version {version} of the keys of `{vault}` was destroyed at {destroyed}: `{asked_by}` \
+             asked for it, and `{agreed_by}` agreed"
+        );
+        Error::new(Code::KeyDestroyed, message)
+    }
+}
 
 /// What was seen of a destroyed version's key objects in one location; without a row nothing was.
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]

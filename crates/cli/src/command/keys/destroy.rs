@@ -1,7 +1,7 @@
 //! `holdfast keys destroy`: an old version of a vault's keys goes for good, and two people decide.
 //!
-//! The first call asks, another person's call agrees. Whoever agrees is shown what whoever asked
-//! was shown, and coordinators count once more before anything goes.
+//! The first call asks, another person's call agrees. Both are shown what would be lost, and what
+//! opens it still for all that; coordinators count once more before anything goes.
 
 use crate::{
     client::{Admin, Client},
@@ -22,16 +22,16 @@ pub(super) struct Arguments {
     #[arg(long, required_unless_present = "withdraw")]
     vault: Option<Name>,
     /// Say what would be lost, and change nothing
-    #[arg(long, required = true, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
+    #[arg(long, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
     dry_run: bool,
     /// How many points are lost with it, exactly as many as --dry-run names
-    #[arg(long, hide = true, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
     lose_points: Option<u64>,
     /// Agree to what somebody else asked for, by the id of the request
-    #[arg(long, hide = true, value_name = "ID", conflicts_with = "withdraw")]
+    #[arg(long, value_name = "ID", conflicts_with = "withdraw")]
     approve: Option<String>,
     /// Take a request back, or say no to one
-    #[arg(long, hide = true, value_name = "ID", conflicts_with_all = ["version", "vault"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["version", "vault"])]
     withdraw: Option<String>,
 }
 
@@ -47,45 +47,60 @@ pub(super) async fn destroy(arguments: Arguments, demand: &Demand<'_>) -> Result
         return super::loss::show(&vault, version, demand).await;
     }
     match approve {
-        Some(id) => agree((vault.as_str(), version), &id, demand).await,
-        None => ask((vault.as_str(), version), lose_points.unwrap_or(0), demand).await,
+        Some(id) => agree((&vault, version), &id, demand).await,
+        None => ask((&vault, version), lose_points.unwrap_or(0), demand).await,
     }
 }
 
 /// The first person.
-async fn ask((vault, version): (&str, u32), lose: u64, demand: &Demand<'_>) -> Result<()> {
+async fn ask((vault, version): (&Name, u32), lose: u64, demand: &Demand<'_>) -> Result<()> {
+    let client = demand.client().await?;
+    show((vault, version), &client, demand).await?;
     let what = format!(
         "ask that version {version} of the keys of `{vault}` be destroyed for good; {}",
         lost(lose)
     );
     confirm(demand, &what)?;
-    let client = demand.client().await?;
-    let question = v1::AskDestroyRequest { vault: vault.to_owned(), version, lose_points: lose };
+    let question = v1::AskDestroyRequest { vault: vault.to_string(), version, lose_points: lose };
     let ask = async |mut admin: Admin, question| admin.ask_destroy(question).await;
-    let asked = client.ask(question, ask).await?.request.unwrap_or_default();
+    let asked = client.ask_once(question, ask).await?.request.unwrap_or_default();
     demand.output.answer(
         || request(&asked),
         || {
             let id = hex::encode(&asked.id);
             format!(
-                "{id}\nanother administrator agrees until {} with:\n\
-                 holdfast keys destroy {version} --vault {vault} --approve {id}\n\
-                 holdfast keys destroy --withdraw {id} takes it back",
+                "{id}\nanother administrator agrees until {} with:\n  holdfast keys destroy \
+                 {version} --vault {vault} --approve {id}\nor anybody says no with:\n  holdfast \
+                 keys destroy --withdraw {id}",
                 time(asked.ends_ns)
             )
         },
     )
 }
 
+/// What it costs, and what opens it still; to be read before anybody says yes.
+async fn show(
+    (vault, version): (&Name, u32),
+    client: &Client,
+    demand: &Demand<'_>,
+) -> Result<()> {
+    let plan = super::loss::plan(vault, version, client).await?;
+    if !demand.output.is_json() {
+        demand.output.remark(&format!("{}\n", super::loss::text(vault, &plan)));
+    }
+    Ok(())
+}
+
 /// The second person.
-async fn agree((vault, version): (&str, u32), id: &str, demand: &Demand<'_>) -> Result<()> {
+async fn agree((vault, version): (&Name, u32), id: &str, demand: &Demand<'_>) -> Result<()> {
     let client = demand.client().await?;
     let asked = find(&client, id).await?;
-    if (asked.vault.as_str(), asked.version) != (vault, version) {
+    if (asked.vault.as_str(), asked.version) != (vault.as_str(), version) {
         let (of, its) = (&asked.vault, asked.version);
         let message = format!("that request is about version {its} of the keys of `{of}`");
         return Err(Error::new(Code::ResourceConflict, message).next("holdfast keys list"));
     }
+    show((vault, version), &client, demand).await?;
     let (by, at) = (&asked.asked_by, time(asked.asked_ns));
     let what = format!(
         "destroy version {version} of the keys of `{vault}` for good, as `{by}` asked at {at}; {}",
@@ -94,18 +109,27 @@ async fn agree((vault, version): (&str, u32), id: &str, demand: &Demand<'_>) -> 
     confirm(demand, &what)?;
     let question = v1::DestroyKeysRequest { id: asked.id.clone() };
     let agree = async |mut admin: Admin, question| admin.destroy_keys(question).await;
-    let v1::DestroyKeysResponse { points, .. } = client.ask(question, agree).await?;
+    let v1::DestroyKeysResponse { points, .. } = client.ask_once(question, agree).await?;
     demand.output.answer(
-        || json!({ "vault": vault, "version": version, "points_lost": points }),
         || {
-            format!(
-                "version {version} of the keys of `{vault}` is destroyed; {}\nits objects leave \
-                 the locations: holdfast keys list\ncopies of older days stay under the KEK of \
-                 those days: holdfast keys rewrap --to SOURCE, then destroy the old KEK\nbundles \
-                 that were exported before still open what was sealed to it",
-                lost(points)
-            )
+            json!({
+                "id": hex::encode(&asked.id),
+                "vault": vault.as_str(),
+                "version": version,
+                "points_lost": points,
+            })
         },
+        || done(vault, version, points),
+    )
+}
+
+fn done(vault: &Name, version: u32, points: u64) -> String {
+    format!(
+        "version {version} of the keys of `{vault}` is destroyed; {}\nits objects leave the \
+         locations: holdfast keys list\nwhat was wrapped before stays under the KEK of then: \
+         holdfast keys rewrap --to SOURCE, then destroy the old KEK at its provider\nbundles that \
+         were exported before open it still: destroy every copy",
+        lost(points)
     )
 }
 
@@ -114,7 +138,7 @@ async fn take_back(id: &str, demand: &Demand<'_>) -> Result<()> {
     let asked = find(&client, id).await?;
     let question = v1::WithdrawDestroyRequest { id: asked.id.clone() };
     let withdraw = async |mut admin: Admin, question| admin.withdraw_destroy(question).await;
-    client.ask(question, withdraw).await?;
+    client.ask_once(question, withdraw).await?;
     demand.output.answer(
         || request(&asked),
         || {

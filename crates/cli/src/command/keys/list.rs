@@ -89,6 +89,7 @@ fn destroyed(key: &v1::DestroyedKey) -> Value {
             "problem": (!place.code.is_empty()).then_some(&place.code),
             "message": (!place.message.is_empty()).then_some(&place.message),
         })).collect::<Vec<_>>(),
+        "bundles": key.bundles.iter().map(|it| hex::encode(&it.hash)).collect::<Vec<_>>(),
     })
 }
 
@@ -150,8 +151,8 @@ fn text(found: &v1::ListKeysResponse) -> String {
 
 /// What was destroyed, and where something of it may lie still.
 fn gone(found: &v1::ListKeysResponse) -> Option<String> {
-    let mut table = Table::new(["vault", ">version", "destroyed", "asked", "agreed", "objects"]);
-    let mut is_empty = true;
+    let columns = ["vault", ">version", "destroyed", "asked", "agreed", ">bundles", "objects"];
+    let (mut table, mut is_empty) = (Table::new(columns), true);
     for vault in &found.vaults {
         for key in &vault.destroyed {
             is_empty = false;
@@ -161,6 +162,7 @@ fn gone(found: &v1::ListKeysResponse) -> Option<String> {
                 time(key.destroyed_ns),
                 key.asked_by.clone(),
                 key.agreed_by.clone(),
+                key.bundles.len().to_string(),
                 left(&key.places),
             ]);
         }

@@ -2,7 +2,7 @@
 //! what opens it still, and what is to be done before it may go. Nothing is changed.
 
 use crate::{
-    client::Admin,
+    client::{Admin, Client},
     demand::Demand,
     output::{
         figures::{self, json_time},
@@ -14,11 +14,21 @@ use holdfast_wire::v1;
 use serde_json::{Value, json};
 
 pub(super) async fn show(vault: &Name, version: u32, demand: &Demand<'_>) -> Result<()> {
-    let client = demand.client().await?;
+    let plan = plan(vault, version, &demand.client().await?).await?;
+    demand.output.answer(
+        || told(vault, &plan),
+        || format!("{}\n\n(dry run: nothing was changed)", text(vault, &plan)),
+    )
+}
+
+pub(super) async fn plan(
+    vault: &Name,
+    version: u32,
+    client: &Client,
+) -> Result<v1::PlanKeyDestructionResponse> {
     let question = v1::PlanKeyDestructionRequest { vault: vault.to_string(), version };
     let ask = async |mut admin: Admin, question| admin.plan_key_destruction(question).await;
-    let plan = client.ask(question, ask).await?;
-    demand.output.answer(|| told(vault, &plan), || text(vault, &plan))
+    client.ask(question, ask).await
 }
 
 fn told(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> Value {
@@ -61,6 +71,7 @@ fn told(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> Value {
             "until": json_time(Some(lock.until_ns)),
         })).collect::<Vec<_>>(),
         "next": plan.next,
+        "stays": plan.stays,
     })
 }
 
@@ -91,7 +102,8 @@ fn keks(plan: &v1::PlanKeyDestructionResponse) -> Vec<String> {
     keks
 }
 
-fn text(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> String {
+/// For people; whoever is asked to agree to it reads the same.
+pub(super) fn text(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> String {
     let mut parts = vec![summary(vault, plan)];
     let mut lost = Table::new(["point", "policy", "agent", "source", "time"]);
     let named = plan.points.iter().map(|point| (point, ""));
@@ -128,7 +140,9 @@ fn text(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> String {
     }
     parts.push(opens.render());
     parts.extend(in_the_way(plan));
-    parts.push("(dry run: nothing was changed)".to_owned());
+    let stays = plan.stays.iter().map(|stays| format!("- {stays}"));
+    let stays: Vec<String> = stays.collect();
+    parts.push(format!("what destroying it does not reach:\n{}", stays.join("\n")));
     parts.join("\n\n")
 }
 

@@ -330,6 +330,11 @@ mod tests {
         .into()
     }
 
+    fn destroy() -> Command {
+        let (id, points) = (holdfast_common::RequestId::from_bytes([6; 16]), Vec::new());
+        DestroyKeys { id, vault: VAULT, version: 1, points, remains: vec![1].into() }.into()
+    }
+
     fn delete(kind: &str, called: &str) -> Command {
         DeleteResource { kind: kind.to_owned(), name: name(called) }.into()
     }
@@ -475,6 +480,7 @@ mod tests {
             (RemoveMember { member: 3 }.into(), "member.remove", "3"),
             (VerifyBundle { bundle: HASH }.into(), "bundle.verify", &"03".repeat(32)),
             (LosePack { vault: VAULT, pack }.into(), "pack.lose", &"05".repeat(32)),
+            (destroy(), "keys.destroy", &*destroy().label().1),
         ]
         .into_iter()
         .map(|(command, action, subject)| (command, action, &*subject.to_owned().leak()))

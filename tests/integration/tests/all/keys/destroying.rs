@@ -2,60 +2,86 @@
 //! nothing brings it back.
 
 use super::{House, Stopped};
-use crate::harness::{Outcome, noise, wait_until, write};
+use crate::{
+    harness::{Outcome, noise, wait_until, write},
+    operators::issued,
+};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 impl House {
-    /// A further person, and the context of that name.
+    /// A further person, whom the one who came with the cluster lets in.
     fn person(&self, name: &str) -> PathBuf {
-        let to = self.path(name);
-        self.asked(&["operator", "issue", name, "--to", &to]).ok();
-        PathBuf::from(to).join("operator.toml")
+        issued(Path::new(&self.path("c/operator.toml")), &self.cluster.scratch, name, &[])
     }
 
     fn keys(&self) -> Value {
         self.asked(&["keys", "list"]).ok().object()
     }
 
-    /// How many objects of a version lie in the location.
-    fn objects_of(&self, version: u32) -> usize {
-        let at = self.cluster.scratch.join(format!("location/keys/{version:08}"));
+    /// What is left of version 1.
+    fn destroyed(&self) -> Value {
+        self.keys()["keys"][0]["destroyed"][0].clone()
+    }
+
+    /// How many objects of a version lie in a directory.
+    fn objects_of(&self, dir: &str, version: u32) -> usize {
+        let at = PathBuf::from(self.path(dir)).join(format!("keys/{version:08}"));
         fs::read_dir(at).map_or(0, Iterator::count)
     }
 
-    fn wait_until_shredded(&self) {
-        wait_until("the objects of version 1 are gone", PATIENCE, || {
-            let keys = self.keys();
-            let places = keys["keys"][0]["destroyed"][0]["locations"].as_array().cloned();
-            let is_gone = |places: Vec<Value>| {
-                !places.is_empty() && places.iter().all(|place| !place["gone"].is_null())
-            };
-            places.is_some_and(is_gone).then_some(())
+    /// From a location, and from the directory that it is.
+    fn wait_until_gone(&self, (location, dir): (&str, &str)) {
+        wait_until(&format!("nothing of version 1 is in {location}"), PATIENCE, || {
+            let places = self.destroyed()["locations"].as_array().unwrap().clone();
+            let place = places.into_iter().find(|place| place["location"] == location).unwrap();
+            (!place["gone"].is_null()).then_some(())
         });
-        assert_eq!(self.objects_of(1), 0);
+        assert_eq!(self.objects_of(dir, 1), 0);
     }
 
-    fn destroy(&self, who: &PathBuf, more: &[&str]) -> Outcome {
+    fn destroy(&self, who: &Path, more: &[&str]) -> Outcome {
         let destroy = ["keys", "destroy", "1", "--vault", "main", "--yes"];
         self.keyed(Some(who), &[&destroy[..], more].concat())
     }
 
-    /// Version 1 is closed, the first point needs it, and the newest does not.
-    fn closed() -> (Self, String, String) {
+    /// Two versions, one point, and a bundle that opens both.
+    fn rotated() -> (Self, crate::harness::Service, String) {
         let mut house = Self::start("coordinator");
         let agent = house.cluster.agent("files-1");
-        let first = house.backup();
+        house.point = house.backup();
         house.asked(&["keys", "rotate", "main"]).ok();
         let bundle = house.path("old.hfbd");
         house.asked(&["keys", "export", "--to", &bundle]).ok();
+        (house, agent, bundle)
+    }
+
+    /// Version 1 is closed, the first point needs it, and the newest does not.
+    fn closed() -> (Self, String, String) {
+        let (mut house, _agent, bundle) = Self::rotated();
+        let first = house.point.clone();
         house.asked(&["keys", "close", "--vault", "main", "1", "--yes"]).ok();
         write(&house.source.join("new"), noise(9, 300_000));
         house.point = house.backup();
-        drop(agent);
         (house, first, bundle)
+    }
+
+    fn notes(&self) -> Vec<(String, String)> {
+        let status = self.cluster.run(&["status"]).object();
+        let notes = status["notes"].as_array().unwrap().clone();
+        let text = |note: &Value, field: &str| note[field].as_str().unwrap().to_owned();
+        notes.iter().map(|note| (text(note, "code"), text(note, "subject"))).collect()
+    }
+
+    fn notes_of(&self, code: &str) -> Vec<String> {
+        let notes = self.notes().into_iter().filter(|(told, _)| told == code);
+        notes.map(|(_, subject)| subject).collect()
     }
 }
 
@@ -68,11 +94,22 @@ fn two_people_destroy_a_version_and_nothing_brings_it_back() {
     let (house, first, bundle) = House::closed();
     let (alice, bob) = (house.person("alice"), house.person("bob"));
 
+    // What is beyond reach is said before anybody agrees.
+    let plan = ["keys", "destroy", "--vault", "main", "1", "--dry-run"];
+    let plan = house.keyed(Some(&alice), &plan).ok().object();
+    let stays = plan["stays"].to_string();
+    for told in ["bundles", "rewrap", "recovery", &plan["keks"][0].as_str().unwrap().to_owned()] {
+        assert!(stays.contains(told), "{told}: {plan}");
+    }
+    assert_eq!(plan["bundles"].as_array().unwrap().len(), 1, "{plan}");
+
     // One asks, and says what it costs.
     house.destroy(&alice, &[]).fails(4, "point.removal_refused");
     let asked = house.destroy(&alice, &["--lose-points", "1"]).ok();
     let id = id_of(&asked);
     assert_eq!(house.keys()["requests"][0]["id"], json!(id));
+    let notes = house.notes_of("key.destroy_asked");
+    assert!(notes.len() == 1 && notes[0].contains("`alice`"), "{notes:?}");
     house.destroy(&bob, &["--lose-points", "1"]).fails(8, "resource.change_refused");
     house.cluster.run(&["restore", &first, "--to", &house.path("still")]).ok();
 
@@ -84,15 +121,19 @@ fn two_people_destroy_a_version_and_nothing_brings_it_back() {
     let agreed = house.destroy(&bob, &["--approve", &id[..8]]).ok().object();
     assert_eq!(agreed["points_lost"], 1, "{agreed}");
 
-    // What needed it is gone, and says why; what did not is there.
-    let to = house.path("gone");
-    house.cluster.run(&["restore", &first, "--to", &to]).fails(4, "point.key_destroyed");
+    // What needed it is gone, and says when and by whom; what did not is there.
+    house.assert_gone("gone", &first);
     house.assert_online("online", &house.point);
-    house.wait_until_shredded();
-    let destroyed = house.keys()["keys"][0]["destroyed"][0].clone();
+    house.wait_until_gone(("main", "location"));
+    let destroyed = house.destroyed();
     assert_eq!((&destroyed["asked_by"], &destroyed["agreed_by"]), (&json!("alice"), &json!("bob")));
+    assert_eq!(destroyed["bundles"].as_array().unwrap().len(), 1, "{destroyed}");
     assert_eq!(house.keys()["requests"], json!([]));
+    assert_eq!(house.notes_of("key.destroy_asked"), [""; 0]);
+    assert_eq!(house.notes_of("key.destroy_unfinished"), [""; 0]);
     house.destroy(&alice, &["--lose-points", "1"]).fails(4, "key.version_destroyed");
+    let close = ["keys", "close", "--vault", "main", "1", "--yes"];
+    house.asked(&close).fails(4, "key.version_destroyed");
     // The KEK and the location alone open the rest, and a bundle of before still opens all of it.
     let kek = house.kek.clone();
     house.assert_offline("by-kek", &["--kek", &kek]);
@@ -102,31 +143,41 @@ fn two_people_destroy_a_version_and_nothing_brings_it_back() {
     nothing_brings_it_back(house, &first, &bundle);
 }
 
-/// Neither a new start, nor another KEK, nor a bundle of before, nor filling the location.
+impl House {
+    #[track_caller]
+    fn assert_gone(&self, name: &str, point: &str) {
+        let to = self.path(name);
+        let outcome = self.cluster.run(&["restore", point, "--to", &to]).ends(4);
+        let error = outcome.error();
+        assert_eq!(error["code"], "point.key_destroyed", "{error}");
+        for told in ["version 1", "`alice`", "operator:bob"] {
+            assert!(error["message"].as_str().unwrap().contains(told), "{error}");
+        }
+        assert!(!Path::new(&to).exists(), "something was restored");
+    }
+}
+
+/// Neither a new start, nor another KEK, nor a bundle of before.
 fn nothing_brings_it_back(house: House, first: &str, bundle: &str) {
     let point = house.point.clone();
     let house = house.stop(false).start();
     house.assert_online("after", &point);
     let new = format!("file:{}", house.path("kek-2"));
     let told = house.asked(&["keys", "rewrap", "--yes", "--to", &new]).ok().object();
-    assert_eq!(told["objects"], json!(["keys/00000002/00000002"]));
-    house.asked(&["location", "rebuild", "main", "--yes"]);
-    assert_eq!(house.objects_of(1), 0);
+    assert_eq!(told["objects"], json!(["keys/00000002/00000002"]), "{told}");
     // An import wraps what the ledger has, whatever else is in the bundle.
-    let stopped: Stopped = house.stop(false);
-    let config = stopped.scratch.join("c/coordinator.toml");
+    let stopped = house.stop(false);
     let other = format!("file:{}", stopped.scratch.join("kek-3").display());
-    let arguments =
-        ["keys", "import", bundle, "--config", config.to_str().unwrap(), "--kek", &other];
-    let mut command = std::process::Command::new(crate::harness::binary());
-    command.args(["--output", "json"]).args(arguments);
-    command.env("HOLDFAST_PASSPHRASE", super::PASSPHRASE);
-    Outcome::of(None, &mut command).ok();
+    let told = stopped.import(bundle, &["--kek", &other, "--yes"]).ok().object();
+    assert_eq!(told["objects"], json!(["keys/00000002/00000003"]), "{told}");
     let house = stopped.start();
-    assert_eq!(house.objects_of(1), 0);
+    assert_eq!(house.objects_of("location", 1), 0);
     house.assert_online("imported", &point);
-    let to = house.path("gone-still");
-    house.cluster.run(&["restore", first, "--to", &to]).fails(4, "point.key_destroyed");
+    house.assert_gone("gone-still", first);
+    // A bundle that is made now has it no more.
+    let later = house.path("later.hfbd");
+    house.asked(&["keys", "export", "--to", &later]).ok();
+    assert_ne!(house.offline(first, "first-by-later", &["--bundle", &later]).code, 0);
     house.asked(&["audit", "verify"]).ok();
 }
 
@@ -142,7 +193,7 @@ fn a_request_is_taken_back_and_what_is_held_is_lost_by_nobody() {
     house.destroy(&bob, &["--approve", &id]).fails(3, "key.request_unknown");
     house.destroy(&alice, &["--lose-points", "1"]).fails(4, "point.removal_refused");
     house.cluster.run(&["restore", &first, "--to", &house.path("there")]).ok();
-    assert_eq!(house.objects_of(1), 1);
+    assert_eq!(house.objects_of("location", 1), 1);
     // The newest is not destroyed, nor one that is not closed, nor one that is none.
     let version = |version: &str| {
         let destroy = ["keys", "destroy", version, "--vault", "main", "--yes"];
@@ -151,4 +202,74 @@ fn a_request_is_taken_back_and_what_is_held_is_lost_by_nobody() {
     version("2").fails(8, "resource.change_refused");
     version("7").fails(3, "key.version_unknown");
     version("none").fails(2, "usage.argument_malformed");
+    house.keyed(Some(&alice), &["keys", "destroy"]).ends(2);
+    let both = ["--dry-run", "--lose-points", "1"];
+    house.destroy(&alice, &both).ends(2);
+    let strange = ["keys", "destroy", "1", "--vault", "other", "--yes"];
+    house.keyed(Some(&alice), &strange).ends(3);
+}
+
+#[test]
+fn nobody_asks_before_it_lies_in_the_locations_that_it_is_closed() {
+    let (house, agent, _) = House::rotated();
+    let alice = house.person("alice");
+    drop(agent);
+    // Nothing of the log goes where it should.
+    let (log, away) = (house.path("location/log"), house.path("away"));
+    fs::rename(&log, &away).unwrap();
+    fs::write(&log, "in the way").unwrap();
+    // It is closed all the same: whoever has lost a key waits for no disk.
+    house.asked(&["keys", "close", "--vault", "main", "1", "--yes"]).ok();
+    house.destroy(&alice, &["--lose-points", "1"]).fails(1, "location.copies_behind");
+    assert_eq!(house.keys()["requests"], json!([]));
+    fs::remove_file(&log).unwrap();
+    fs::rename(&away, &log).unwrap();
+    wait_until("it may be asked for", PATIENCE, || {
+        let asked = house.destroy(&alice, &["--lose-points", "1"]);
+        (asked.code == 0).then_some(())
+    });
+}
+
+/// Two locations of which one is away while the other is cleared, and a kill in between.
+#[test]
+fn what_is_cleared_is_gone_on_with_after_a_kill_and_in_a_location_that_comes_back() {
+    let (house, first, _) = House::closed();
+    let (alice, bob) = (house.person("alice"), house.person("bob"));
+    let (far, away) = (house.path("far"), house.path("vault-of-far"));
+    let mounted = house.path("far/vault");
+    house.asked(&["location", "add", "far", &format!("local:{far}")]).ok();
+    let spec = "[spec]\nlocations = { required = [\"main\"], following = [\"far\"] }\n";
+    let file = house.path("vault.toml");
+    write(Path::new(&file), format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
+    house.asked(&["apply", "-f", &file]).ok();
+    wait_until("`far` has the keys", PATIENCE, || {
+        (house.objects_of("far", 1) == 1 && house.objects_of("far", 2) == 1).then_some(())
+    });
+    fs::rename(&mounted, &away).unwrap();
+    let id = id_of(&house.destroy(&alice, &["--lose-points", "1"]).ok());
+    house.destroy(&bob, &["--approve", &id]).ok();
+    let House { cluster, source, point, kek } = house;
+    cluster.coordinator.kill();
+    let stopped = Stopped { scratch: cluster.scratch, source, point, kek };
+    let house = stopped.start();
+    house.wait_until_gone(("main", "location"));
+    wait_until("it is told of `far`", PATIENCE, || {
+        let notes = house.notes_of("key.destroy_unfinished");
+        (notes.len() == 1 && notes[0].contains("`far`")).then_some(())
+    });
+    assert_eq!(house.objects_of("far", 1), 1);
+    // Somebody who was slow, or put it there by hand.
+    fs::create_dir_all(house.path("location/keys/00000001")).unwrap();
+    let object = "keys/00000001/00000001";
+    fs::copy(format!("{far}/{object}"), house.path(&format!("location/{object}"))).unwrap();
+    fs::rename(&away, &mounted).unwrap();
+    house.wait_until_gone(("far", "far"));
+    wait_until("what came later is gone", PATIENCE, || {
+        (house.objects_of("location", 1) == 0).then_some(())
+    });
+    assert_eq!(house.notes_of("key.destroy_unfinished"), [""; 0]);
+    let told = house.asked(&["verify", "--all", "--level", "storage"]).ok().object();
+    assert_eq!(told["damaged"], json!([]), "{told}");
+    house.assert_gone("gone", &first);
+    house.assert_online("there", &house.point);
 }

@@ -1,6 +1,7 @@
 //! All coordinators are lost, and the cluster comes back from a location and a key.
 
 mod closing;
+mod destroying;
 mod damage;
 mod keys;
 mod kills;

@@ -60,6 +60,8 @@ fn one_asks_another_agrees_and_nothing_is_left_that_opens() {
         story.refused(again.clone(), ask(2, 1, &[]), Code::KeyDestroyed);
         story.refused(again, destroy(1, 1, &[]), Code::KeyRequestMissing);
     }
+    let close = CloseKeys { vault: ids::vault(), version: 1 };
+    story.refused(person("admin"), close, Code::KeyDestroyed);
     // What comes after counts it, and knows when the newest was made.
     story.done(person("admin"), rotate(2, 3));
     let second = story.query().key_versions(&ids::vault()).unwrap().remove(0);

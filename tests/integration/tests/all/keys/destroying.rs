@@ -215,7 +215,7 @@ fn nobody_asks_before_it_lies_in_the_locations_that_it_is_closed() {
     let alice = house.person("alice");
     drop(agent);
     // Nothing of the log goes where it should.
-    let (log, away) = (house.path("location/log"), house.path("away"));
+    let (log, away) = (house.path("location/cluster/log"), house.path("away"));
     fs::rename(&log, &away).unwrap();
     fs::write(&log, "in the way").unwrap();
     // It is closed all the same: whoever has lost a key waits for no disk.
@@ -228,6 +228,28 @@ fn nobody_asks_before_it_lies_in_the_locations_that_it_is_closed() {
         let asked = house.destroy(&alice, &["--lose-points", "1"]);
         (asked.code == 0).then_some(())
     });
+}
+
+#[test]
+fn a_host_that_knows_an_older_version_follows_past_one_that_was_destroyed() {
+    let mut house = House::start("coordinator");
+    let _agent = house.cluster.agent("files-1");
+    let first = house.backup();
+    let (alice, bob) = (house.person("alice"), house.person("bob"));
+    for _ in 0..2 {
+        house.asked(&["keys", "rotate", "main"]).ok();
+    }
+    house.asked(&["keys", "close", "--vault", "main", "2", "--yes"]).ok();
+    let destroy = ["keys", "destroy", "2", "--vault", "main", "--yes"];
+    // Nothing needs it, and nothing is lost.
+    let id = id_of(&house.keyed(Some(&alice), &destroy).ok());
+    let agree = [&destroy[..], &["--approve", &id]].concat();
+    let told = house.keyed(Some(&bob), &agree).ok().object();
+    assert_eq!(told["points_lost"], 0, "{told}");
+    write(&house.source.join("new"), noise(9, 300_000));
+    house.point = house.backup();
+    house.assert_online("second", &house.point);
+    house.cluster.run(&["restore", &first, "--to", &house.path("first")]).ok();
 }
 
 /// Two locations of which one is away while the other is cleared, and a kill in between.

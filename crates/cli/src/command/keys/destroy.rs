@@ -79,11 +79,7 @@ async fn ask((vault, version): (&Name, u32), lose: u64, demand: &Demand<'_>) -> 
 }
 
 /// What it costs, and what opens it still; to be read before anybody says yes.
-async fn show(
-    (vault, version): (&Name, u32),
-    client: &Client,
-    demand: &Demand<'_>,
-) -> Result<()> {
+async fn show((vault, version): (&Name, u32), client: &Client, demand: &Demand<'_>) -> Result<()> {
     let plan = super::loss::plan(vault, version, client).await?;
     if !demand.output.is_json() {
         demand.output.remark(&format!("{}\n", super::loss::text(vault, &plan)));

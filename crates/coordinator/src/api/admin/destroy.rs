@@ -170,7 +170,8 @@ fn is_late(row: &DestroyedKeyRow, place: &v1::ShreddedPlace, now: Timestamp) -> 
 
 fn asked(request: &v1::DestroyRequest) -> v1::Alarm {
     let v1::DestroyRequest { vault, version, asked_by, ends_ns, .. } = request;
-    let (id, ends) = (hex::encode(&request.id), Timestamp::from_nanos(*ends_ns));
+    let id = id(&request.id).map(|id| id.to_string()).unwrap_or_default();
+    let ends = Timestamp::from_nanos(*ends_ns);
     v1::Alarm {
         code: "key.destroy_asked".to_owned(),
         subject: format!(

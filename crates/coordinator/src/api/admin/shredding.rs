@@ -179,7 +179,7 @@ fn stays(vault: &Vault, copies: &KeyCopies, locks: &[LockRow], bundles: usize) -
         .copies
         .iter()
         .filter_map(|copy| copy.kek.as_ref())
-        .map(|kek| hex::encode(kek.as_bytes()))
+        .map(ToString::to_string)
         .collect();
     keks.sort_unstable();
     keks.dedup();

@@ -1,8 +1,14 @@
 //! A version of the keys is destroyed while members come and go: whoever leads next clears what is
 //! left, and one that was away, or came later, knows it as well.
 
-use super::{losing::fill, scene::{Members, PATIENCE}};
-use crate::{harness::{noise, wait_until, write}, operators::{as_whom, issued}};
+use super::{
+    losing::fill,
+    scene::{Members, PATIENCE},
+};
+use crate::{
+    harness::{noise, wait_until, write},
+    operators::{as_whom, issued},
+};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
@@ -54,9 +60,8 @@ fn whoever_leads_next_goes_on_clearing_and_whoever_was_away_or_comes_knows_it_to
     let second = backup();
     let far = members.scratch.join("far");
     declare_far(&members, &far);
-    let people = ["alice", "bob"].map(|name| {
-        issued(&members.scratch.join("c/operator.toml"), &members.scratch, name, &[])
-    });
+    let people = ["alice", "bob"]
+        .map(|name| issued(&members.scratch.join("c/operator.toml"), &members.scratch, name, &[]));
 
     // One is away, and so is a location.
     let leader = members.leader();

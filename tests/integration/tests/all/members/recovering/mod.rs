@@ -1,8 +1,8 @@
 //! All coordinators are lost, and the cluster comes back from a location and a key.
 
 mod closing;
-mod destroying;
 mod damage;
+mod destroying;
 mod keys;
 mod kills;
 mod operators;

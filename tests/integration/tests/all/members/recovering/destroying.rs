@@ -43,7 +43,8 @@ fn a_recovery_from_a_log_that_has_the_entry_brings_no_destroyed_version_back() {
     // With the KEK; then with a bundle that has the version still.
     let mut lost = Lost::of(cluster);
     let by_bundle = ["--bundle", bundle, "--passphrase-file", secret];
-    for more in [&[][..], &by_bundle] {
+    let ways: [&[&str]; 2] = [&[], &by_bundle];
+    for more in ways {
         match more.is_empty() {
             true => lost.recover(&[]).ok(),
             false => {

@@ -172,7 +172,7 @@ fn next(vault: &Vault, loss: &Loss, copies: &KeyCopies) -> Vec<String> {
 /// What destroying it does not reach, and what ends that: no promise is made of these.
 fn stays(vault: &Vault, copies: &KeyCopies, locks: &[LockRow], bundles: usize) -> Vec<String> {
     let mut stays = vec![format!(
-        "bundles that were exported before open it under their passphrases ({bundles} are known): \
+        "bundles that were exported before open it under their passphrases (known: {bundles}): \
          destroy every copy of them"
     )];
     let mut keks: Vec<String> = copies
@@ -183,9 +183,9 @@ fn stays(vault: &Vault, copies: &KeyCopies, locks: &[LockRow], bundles: usize) -
         .collect();
     keks.sort_unstable();
     keks.dedup();
-    let keks = if keks.is_empty() { "the KEKs of their days".to_owned() } else { keks.join(", ") };
+    let keks = if keks.is_empty() { "of their days".to_owned() } else { keks.join(", ") };
     stays.push(format!(
-        "snapshots, the log and the coordinators' disks of before have it wrapped under {keks}: \
+        "snapshots, the log and the coordinators' disks of before have it wrapped under KEK {keks}: \
          afterwards change the KEK (holdfast keys rewrap --to SOURCE) and destroy the old one at \
          its provider"
     ));

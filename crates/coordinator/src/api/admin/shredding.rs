@@ -185,9 +185,9 @@ fn stays(vault: &Vault, copies: &KeyCopies, locks: &[LockRow], bundles: usize) -
     keks.dedup();
     let keks = if keks.is_empty() { "of their days".to_owned() } else { keks.join(", ") };
     stays.push(format!(
-        "snapshots, the log and the coordinators' disks of before have it wrapped under KEK {keks}: \
-         afterwards change the KEK (holdfast keys rewrap --to SOURCE) and destroy the old one at \
-         its provider"
+        "snapshots, the log and the coordinators' disks of before have it wrapped under KEK \
+         {keks}: afterwards change the KEK (holdfast keys rewrap --to SOURCE) and destroy the old \
+         one at its provider"
     ));
     stays.push(
         "a recovery from a log that ends before it was destroyed has it again: destroy it anew \

@@ -98,6 +98,10 @@ codes! {
     KekUnreachable "kek.provider_unreachable" Unreachable true "see to the KEK's provider and the way to it; what runs goes on without it";
     KeyCustodyRefused "key.custody_refused" Refused false "this vault is in operator custody: name the operator's key, or use a bundle that was exported with it";
     KeyVaultChanged "key.vault_changed" Refused false "nothing was sealed; ask whoever holds the vault's key whether it was replaced";
+    KeyDestroyed "key.version_destroyed" Refused false "it was destroyed for good; only a bundle that was exported before opens what was sealed to it";
+    KeyNeedsUnknown "key.needs_unknown" Conflict true "wait until every pack was looked into; `holdfast keys destroy --dry-run` tells what is left";
+    KeyRequestMissing "key.request_unknown" NotFound false "list what was asked for with `holdfast keys list`";
+    KeySecondMissing "key.second_refused" Refused false "have another administrator agree, whom neither you nor who asked made one";
     KeyVersionMissing "key.version_unknown" NotFound false "list the versions with `holdfast keys list`";
     KeyWrong "key.unwrap_refused" Refused false "use the key that this vault or bundle was made with";
     BundleMalformed "bundle.file_malformed" Failed false "use an intact copy of the bundle";
@@ -147,6 +151,7 @@ codes! {
     PackRefused "pack.content_refused" Refused false "the agent sent a pack that does not hold what it says";
     PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
     PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
+    PointKeyDestroyed "point.key_destroyed" Refused false "restore another point; a bundle that was exported before the key was destroyed opens it as long as its objects lie there";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
     PointUnread "point.content_unread" Failed true "verify it again; if that does not help, see the verifier's log";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";

@@ -102,6 +102,7 @@ ids! {
     ClusterId, 16, "cluster";
     HoldId, 16, "hold";
     PointId, 16, "point";
+    RequestId, 16, "request";
     RunId, 16, "run";
     SegmentId, 16, "segment";
     SessionId, 16, "session";
@@ -118,7 +119,7 @@ macro_rules! given {
     )*};
 }
 
-given!(AgentId ClusterId HoldId PointId RunId SegmentId SessionId VaultId);
+given!(AgentId ClusterId HoldId PointId RequestId RunId SegmentId SessionId VaultId);
 
 #[cfg(test)]
 mod tests {

@@ -21,8 +21,8 @@ pub use codes::Code;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, Result};
 pub use id::{
-    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, HoldId, PackId, PointId, RunId, SegmentId,
-    SessionId, VaultId,
+    AgentId, CapsuleId, ChunkId, ClusterId, ContentHash, HoldId, PackId, PointId, RequestId, RunId,
+    SegmentId, SessionId, VaultId,
 };
 pub use kind::ChunkKind;
 pub use lock::{Lock, LockClass};

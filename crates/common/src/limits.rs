@@ -36,6 +36,12 @@ pub const KEY_VERSION_MAX: u32 = 99_999_999;
 pub const KEY_VERSION_STEP_MAX: u32 = 1000;
 /// Versions of one vault's keys. An agent is told how each followed the one before.
 pub const KEY_VERSIONS_MAX: usize = 256;
+/// A person who asks that a version be destroyed waits so long for another one who agrees.
+pub const KEY_REQUEST_SECS: u64 = 7 * 24 * 3600;
+/// Points that a version takes along when it is destroyed; retention lets more of them go first.
+pub const KEY_POINTS_LOST_MAX: usize = 2_000;
+/// What is kept of a version that was destroyed: public halves and a signature.
+pub const KEY_REMAINS_BYTES_MAX: usize = KIB;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
 /// A file that holds a KEK or a passphrase.
 pub const KEY_FILE_BYTES_MAX: usize = 4 * KIB;
@@ -497,6 +503,7 @@ const _: () = {
     // A run takes 20 bytes.
     assert!(TAKEN_RUNS_MAX * 20 + KIB < LEDGER_VALUE_BYTES_MAX);
     assert!(TAKEN_RUNS_MAX * 20 + PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    assert!(KEY_POINTS_LOST_MAX * 18 + KIB < LEDGER_VALUE_BYTES_MAX);
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
     assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);

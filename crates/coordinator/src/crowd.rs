@@ -168,6 +168,7 @@ pub(crate) fn forgotten(number: u64) -> ForgottenRow {
         by,
         why: "the retention of docs".to_owned(),
         gone: None,
+        key_version: None,
     }
 }
 

@@ -228,6 +228,10 @@ fn spawn_work(
     tasks.spawn("dispatch", OnError::Shutdown, dispatch::dispatch(house.clone(), token.clone()));
     tasks.spawn("presence", OnError::Shutdown, presence::tell(house.clone(), token.clone()));
     tasks.spawn("kek", OnError::Shutdown, keys::follow::keep(house.clone(), token.clone()));
+    let forgetting = keys::shred::forget(house.clone(), token.clone());
+    tasks.spawn("destroyed keys", OnError::Shutdown, forgetting);
+    let shredding = keys::shred::shred(house.clone(), token.clone());
+    tasks.spawn("shredding", OnError::Shutdown, shredding);
     let sealed = keys::filling::keep(house.clone(), token.clone());
     tasks.spawn("sealed packs", OnError::Shutdown, sealed);
     tasks.spawn("doubles", OnError::Shutdown, doubles::keep(house.clone(), token.clone()));

@@ -26,6 +26,7 @@ pub mod id_key;
 pub mod identity;
 pub mod kek;
 pub mod key_object;
+mod remains;
 pub mod run_key;
 mod secret_record;
 mod succession;
@@ -45,6 +46,7 @@ pub use kek::{
     SecretPlace,
 };
 pub use key_object::{Custody, KeyObject, OperatorsHalf};
+pub use remains::KeyRemains;
 pub use run_key::{RunKey, RunText};
 pub use succession::Succession;
 pub use vault::{

@@ -6,8 +6,8 @@
 //! keep opening what was sealed to them.
 
 use crate::{
-    Capsule, ChunkingKey, CoordinatorKey, DataKey, IndexPrivateKey, IndexPublicKey, RootIdKey,
-    Succession, VaultPrivateKey, VaultPublicKey,
+    Capsule, ChunkingKey, CoordinatorKey, DataKey, IndexPrivateKey, IndexPublicKey, KeyRemains,
+    RootIdKey, Succession, VaultPrivateKey, VaultPublicKey,
 };
 use holdfast_common::{Code, Entropy, Error, Result, Secret, VaultId, limits};
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -20,6 +20,8 @@ pub struct VaultKeys {
     chunking: ChunkingKey,
     coordinator: CoordinatorKey,
     versions: BTreeMap<u32, Pairs>,
+    /// Of versions that were destroyed.
+    remains: BTreeMap<u32, KeyRemains>,
 }
 
 /// The pairs of one version.
@@ -82,7 +84,8 @@ impl VaultKeys {
         chunking: ChunkingKey,
         coordinator: CoordinatorKey,
     ) -> Self {
-        Self { vault, id, chunking, coordinator, versions: BTreeMap::new() }
+        let (versions, remains) = (BTreeMap::new(), BTreeMap::new());
+        Self { vault, id, chunking, coordinator, versions, remains }
     }
 
     pub fn vault(&self) -> VaultId {
@@ -139,6 +142,25 @@ impl VaultKeys {
         Ok(self.pairs(version)?.succession)
     }
 
+    /// How each version followed the one before, oldest first; those too that were destroyed.
+    pub fn chain(&self) -> Vec<(Succession, VaultPublicKey)> {
+        let gone = self.remains.values().map(|left| (left.succession(), Some(left.public())));
+        let here = self.versions.values().map(|pairs| (pairs.succession, pairs.vault.public()));
+        let mut chain: Vec<_> =
+            gone.chain(here).filter_map(|(made, public)| Some((made?, public?))).collect();
+        chain.sort_by_key(|(_, public)| public.version);
+        chain
+    }
+
+    /// A version was destroyed: it opens nothing from now on, and stays a link between others.
+    pub fn bury(&mut self, remains: KeyRemains) -> Result<()> {
+        let VaultPublicKey { vault, version, .. } = remains.public();
+        self.insist_on_vault(vault)?;
+        self.versions.remove(&version);
+        self.remains.insert(version, remains);
+        Ok(())
+    }
+
     pub fn public(&self, version: u32) -> Result<VaultPublicKey> {
         self.pairs(version)?.vault.public().ok_or_else(|| self.custody_refused(version))
     }
@@ -174,6 +196,7 @@ impl VaultKeys {
                 pairs.vault = half;
                 Ok(())
             }
+            None if self.remains.contains_key(&version) => Err(self.version_destroyed(version)),
             None => Err(self.version_unknown(version)),
         }
     }
@@ -197,7 +220,7 @@ impl VaultKeys {
         for (version, pairs) in other.versions {
             self.insert(version, pairs);
         }
-        Ok(())
+        other.remains.into_values().try_for_each(|remains| self.bury(remains))
     }
 
     pub(crate) fn pairs_by_version(&self) -> impl Iterator<Item = (u32, &Pairs)> {
@@ -218,8 +241,11 @@ impl VaultKeys {
         Ok(())
     }
 
-    /// Keeps whichever form of the pair knows more.
+    /// Keeps whichever form of the pair knows more. Of one that was destroyed nothing comes back.
     pub(crate) fn insert(&mut self, version: u32, pairs: Pairs) {
+        if self.remains.contains_key(&version) {
+            return;
+        }
         match self.versions.entry(version) {
             Entry::Vacant(vacant) => {
                 vacant.insert(pairs);
@@ -235,7 +261,10 @@ impl VaultKeys {
     }
 
     fn pairs(&self, version: u32) -> Result<&Pairs> {
-        self.versions.get(&version).ok_or_else(|| self.version_unknown(version))
+        self.versions.get(&version).ok_or_else(|| match self.remains.get(&version) {
+            Some(_) => self.version_destroyed(version),
+            None => self.version_unknown(version),
+        })
     }
 
     fn insist_on_vault(&self, other: VaultId) -> Result<()> {
@@ -249,6 +278,16 @@ impl VaultKeys {
     fn version_unknown(&self, version: u32) -> Error {
         let message = format!("version {version} of the keys of vault {} is missing", self.vault);
         Error::new(Code::KeyWrong, message).next("load every object below `keys/` of the vault")
+    }
+
+    /// Whether it opens nothing any more.
+    pub fn is_destroyed(&self, version: u32) -> bool {
+        self.remains.contains_key(&version)
+    }
+
+    fn version_destroyed(&self, version: u32) -> Error {
+        let message = format!("version {version} of the keys of vault {} is gone", self.vault);
+        Error::new(Code::KeyDestroyed, message)
     }
 
     fn custody_refused(&self, version: u32) -> Error {

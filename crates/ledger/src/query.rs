@@ -7,10 +7,11 @@ use crate::{
     kv::KeyValue,
     pages::Pages,
     row::{
-        AgentRow, BundleRow, CheckRow, ClosedKeys, ClusterRow, CopyRow, DamageRow, EpochRow,
-        FindingRow, KekRow, KeyVersionRow, LevelRow, LocationRow, LockRow, LostHistoryRow,
-        MemberRow, OfficeRow, OperatorRow, PackRow, PointRow, PolicyRow, RecoveryRow, RunRow,
-        SeatRow, SegmentRow, SessionRow, ShippedSnapshot, VaultRow,
+        AgentRow, BundleRow, CheckRow, ClosedKeys, ClusterRow, CopyRow, DamageRow,
+        DestroyRequestRow, DestroyedKeyRow, EpochRow, FindingRow, KekRow, KeyVersionRow, LevelRow,
+        LocationRow, LockRow, LostHistoryRow, MemberRow, OfficeRow, OperatorRow, PackRow, PointRow,
+        PolicyRow, RecoveryRow, RunRow, SeatRow, SegmentRow, SessionRow, ShippedSnapshot,
+        ShreddedRow, VaultRow,
         check::{check_key, damage_prefix},
         cluster::CLUSTER_KEY,
         copies::copy_key,
@@ -83,7 +84,26 @@ impl<'a> Query<'a> {
 
     /// Those of them that nothing new may come to rely on.
     pub fn closed_keys(&self, vault: &VaultId) -> Result<ClosedKeys> {
-        Ok(ClosedKeys::among(&self.key_versions(vault)?))
+        Ok(ClosedKeys::among(&self.key_versions(vault)?, &self.destroyed_keys(vault)?))
+    }
+
+    /// The versions of a vault's keys that were destroyed, oldest first.
+    pub fn destroyed_keys(&self, vault: &VaultId) -> Result<Vec<DestroyedKeyRow>> {
+        self.every(vault.as_bytes())
+    }
+
+    pub fn destroyed_key(&self, vault: &VaultId, version: u32) -> Result<Option<DestroyedKeyRow>> {
+        self.row(&KeyVersionRow::key_of(vault, version))
+    }
+
+    /// Requests that a version be destroyed, those too that nobody agreed to in time.
+    pub fn destroy_requests(&self) -> Result<Vec<DestroyRequestRow>> {
+        self.every(&[])
+    }
+
+    /// What was seen of the objects of a destroyed version, location by location.
+    pub fn shredded(&self, vault: &VaultId, version: u32) -> Result<Vec<ShreddedRow>> {
+        self.every(&KeyVersionRow::key_of(vault, version))
     }
 
     /// Every KEK that there ever was; none as long as it was never changed.

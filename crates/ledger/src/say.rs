@@ -16,6 +16,7 @@ impl Command {
             Self::AddHold(_)
             | Self::AddSegment(_)
             | Self::AdmitMember(_)
+            | Self::AskDestroy(_)
             | Self::BeginCollection(_)
             | Self::BeginRead(_)
             | Self::BeginSession(_)
@@ -29,6 +30,7 @@ impl Command {
             | Self::CondemnPacks(_)
             | Self::CreateToken(_)
             | Self::DeleteResource(_)
+            | Self::DestroyKeys(_)
             | Self::DisableLocation(_)
             | Self::DoomPacks(_)
             | Self::DoubtLocation(_)
@@ -57,6 +59,7 @@ impl Command {
             | Self::NoteCopies(_)
             | Self::NoteFindings(_)
             | Self::NoteLocks(_)
+            | Self::NoteShredded(_)
             | Self::NoteSealed(_)
             | Self::NoteSnapshot(_)
             | Self::PassOver(_)
@@ -88,7 +91,8 @@ impl Command {
             | Self::StorePacks(_)
             | Self::TakeBack(_)
             | Self::TakeOffice(_)
-            | Self::VerifyBundle(_) => false,
+            | Self::VerifyBundle(_)
+            | Self::WithdrawDestroy(_) => false,
         }
     }
 }

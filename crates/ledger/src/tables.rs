@@ -62,6 +62,9 @@ pub enum Table {
     Damage = 61,
     KeyVersion = 64,
     Kek = 65,
+    DestroyRequest = 71,
+    DestroyedKey = 72,
+    Shredded = 73,
 }
 
 /// A row: its table, and the key that finds it there.

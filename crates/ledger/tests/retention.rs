@@ -522,7 +522,8 @@ fn whatever_is_said_of_points_a_newer_one_as_good_outlives_each_that_goes() {
 fn what_is_left_of_a_point_keeps_its_bytes() {
     let point = story::commit(1, 3, agent(1), PointState::Complete).point;
     let when = holdfast_common::Timestamp::from_nanos(9);
-    let row = ForgottenRow { point, when, by: admin(), why: "docs".to_owned(), gone: None };
+    let why = "docs".to_owned();
+    let row = ForgottenRow { point, when, by: admin(), why, gone: None, key_version: None };
     let stored = story::unhex(FORGOTTEN);
     assert_eq!(record::to_bytes(&row), stored, "{:02x?}", record::to_bytes(&row));
     assert_eq!(record::from_bytes::<ForgottenRow>("forgotten point", &stored).unwrap(), row);

@@ -148,6 +148,10 @@ async fn insist_on_known(client: &Client, text: &str) -> Result<()> {
     let Some(row) = ask(client, question).await?.forgotten.pop() else { return Ok(()) };
     let id = hex::encode(row.point.unwrap_or_default().id);
     let (when, by, why) = (Timestamp::from_nanos(row.when_ns), row.by, row.why);
+    if row.key_version.is_some() {
+        let message = format!("the point {id} went at {when}: {why}, and {by} agreed");
+        return Err(Error::new(Code::PointKeyDestroyed, message));
+    }
     let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
     Err(Error::new(Code::PointMissing, message))
 }

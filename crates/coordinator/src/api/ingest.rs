@@ -110,7 +110,7 @@ impl IngestService {
             chunks: Some(render::chunk_parameters()),
             previous_point: session.row.previous.map(|p| Bytes::copy_from_slice(p.as_bytes())),
             point_id: Bytes::copy_from_slice(session.row.point.as_bytes()),
-            successions: successions(&keys, version)?,
+            successions: successions(&keys, version),
         })
     }
 
@@ -257,18 +257,15 @@ async fn next_part(
 }
 
 /// How each version up to this one followed another: an agent goes from the one that it knows.
-fn successions(keys: &VaultKeys, newest: u32) -> Result<Vec<v1::KeySuccession>> {
-    let mut found = Vec::new();
-    for version in keys.versions().filter(|version| *version <= newest) {
-        let Some(made) = keys.succession(version)? else { continue };
-        found.push(v1::KeySuccession {
-            before: made.before,
-            version,
-            vault_public: Bytes::copy_from_slice(&keys.public(version)?.key),
-            signature: Bytes::copy_from_slice(&made.signature),
-        });
-    }
-    Ok(found)
+fn successions(keys: &VaultKeys, newest: u32) -> Vec<v1::KeySuccession> {
+    let chain = keys.chain().into_iter().filter(|(_, public)| public.version <= newest);
+    let shown = chain.map(|(made, public)| v1::KeySuccession {
+        before: made.before,
+        version: public.version,
+        vault_public: Bytes::copy_from_slice(&public.key),
+        signature: Bytes::copy_from_slice(&made.signature),
+    });
+    shown.collect()
 }
 
 pub(super) fn kind(number: u32) -> Result<ChunkKind> {

@@ -119,6 +119,7 @@ pub(super) fn forgotten(house: &House, row: &ForgottenRow) -> Result<v1::Forgott
         when_ns: row.when.as_nanos(),
         by: row.by.to_string(),
         why: row.why.clone(),
+        key_version: row.key_version,
     })
 }
 

@@ -290,6 +290,10 @@ impl Loader {
                     self.catalog.add(&row, &footer);
                     pass.loaded += 1;
                 }
+                // Nobody needs it, or the key would be there still; it is collected.
+                Answer::Nowhere(error) if error.code == Code::KeyDestroyed => {
+                    tracing::debug!(%error, pack = %row.id, "its key was destroyed");
+                }
                 Answer::Nowhere(error) if row.state == PackState::Lost => {
                     tracing::debug!(%error, pack = %row.id, "a lost pack is not indexed");
                 }
@@ -340,6 +344,10 @@ impl Loader {
                         self.tasks.run_blocking("index", move || Ok(sealed.open(&row, &custody)));
                     match opened.await? {
                         Ok(footer) => return Ok(Answer::Footer(Box::new(footer))),
+                        // No other location has a key for it.
+                        Err(error) if error.code == Code::KeyDestroyed => {
+                            return Ok(Answer::Nowhere(error));
+                        }
                         Err(error) => nowhere = error,
                     }
                 }

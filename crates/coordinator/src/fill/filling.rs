@@ -21,9 +21,10 @@ use futures::{
     stream::{self, BoxStream},
 };
 use holdfast_common::{Code, Error, PointId, Result, limits};
+use holdfast_keyring::KeyRemains;
 use holdfast_ledger::{
     Query,
-    row::{PackHome, PackState, PointRow, SegmentRow, VaultRow},
+    row::{DestroyedKeyRow, PackHome, PackState, PointRow, SegmentRow, VaultRow},
 };
 use holdfast_repository::layout::{Object, ObjectName};
 use holdfast_runtime::tasks::Tasks;
@@ -61,7 +62,10 @@ impl<'a> Filling<'a> {
         let custody = keys.custodian.vault(vault, &house.ledger)?;
         let (query, tasks) = (house.ledger.query(), &house.tasks);
         let older = query.key_versions(&vault.id)?;
-        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery, older));
+        let destroyed = query.destroyed_keys(&vault.id)?;
+        let public = |row: &DestroyedKeyRow| Ok(KeyRemains::from_bytes(&row.remains)?.public());
+        let versions = (older, destroyed.iter().map(public).collect::<Result<_>>()?);
+        let ledger = Arc::new(LedgerKeys::new(house.cluster, &keys.recovery, versions));
         Ok(Self { query, vault, custody, ledger, from, to, pace, budget, tasks, insist, told })
     }
 

@@ -60,6 +60,7 @@ impl Filling<'_> {
         name: &layout::ObjectName,
         bytes: &[u8],
     ) -> Result<Option<Put>> {
+        let version = KeyObject::from_bytes(bytes)?.version();
         let (name, store) = (name.as_str().parse()?, &self.to.1);
         let there = self.there(&name).await?;
         if there.as_ref().is_some_and(|there| there[..] == *bytes) {
@@ -70,6 +71,10 @@ impl Filling<'_> {
             aside = Some(self.put_aside(&name, there.clone()).await?);
         }
         (self.insist)()?;
+        // Asked right before it would be put: it may have been destroyed meanwhile.
+        if self.is_destroyed(version)? {
+            return Ok(None);
+        }
         let bytes = Bytes::copy_from_slice(bytes);
         match there {
             Some(_) => store.replace(&name, bytes).await?,

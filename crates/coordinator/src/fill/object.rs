@@ -60,6 +60,9 @@ impl Filling<'_> {
 
     pub(super) async fn bring(&self, held: &Held) -> Result<Fate> {
         let mut problems = Vec::new();
+        if matches!(held.object, Object::Keys { .. }) && self.is_collected(held.object)? {
+            return Ok(Fate::Whole);
+        }
         if self.ledger.is_unproven(self.vault, held.object)
             && let Some(disagreement) = self.disagreement(held).await?
         {
@@ -137,8 +140,14 @@ impl Filling<'_> {
         match object {
             Object::Pack(id) => self.query.is_collected(&self.vault.id, &id),
             Object::Point(id) | Object::Reach(id) => self.query.is_point_gone(&id),
+            // A version that was destroyed lies in some location until that was asked.
+            Object::Keys { version, .. } => self.is_destroyed(version),
             _ => Ok(false),
         }
+    }
+
+    pub(super) fn is_destroyed(&self, version: u32) -> Result<bool> {
+        Ok(self.query.destroyed_key(&self.vault.id, version)?.is_some())
     }
 
     pub(super) async fn read(&self, place: &Place, held: &Held, length: u64) -> Result<Copy> {

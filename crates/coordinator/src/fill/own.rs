@@ -147,6 +147,12 @@ impl Filling<'_> {
         upto: Option<u64>,
     ) -> Result<Option<Mended>> {
         let held = self.look(&own.name).await?;
+        // Somebody may have looked for it before it was destroyed.
+        if let Object::Keys { version, .. } = held.object
+            && self.is_destroyed(version)?
+        {
+            return Ok(None);
+        }
         if let Object::Keys { version, kek_version } = held.object
             && let Some(bytes) = self.ledger.known(self.vault, (version, kek_version))
         {

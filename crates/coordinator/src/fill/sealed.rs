@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use holdfast_common::{ClusterId, Code, Error, Result, Secret};
-use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject};
+use holdfast_keyring::{ClusterKeyObject, ClusterRecoveryKey, KeyObject, VaultPublicKey};
 use holdfast_ledger::row::{KeyVersionRow, VaultRow};
 use holdfast_repository::layout::Object;
 
@@ -25,16 +25,18 @@ pub(super) struct LedgerKeys {
     snapshot: Secret<32>,
     /// Objects of the vault's keys that newer versions followed.
     older: Vec<KeyVersionRow>,
+    /// Those of them that were destroyed.
+    destroyed: Vec<VaultPublicKey>,
 }
 
 impl LedgerKeys {
     pub(super) fn new(
         cluster: ClusterId,
         recovery: &ClusterRecoveryKey,
-        older: Vec<KeyVersionRow>,
+        (older, destroyed): (Vec<KeyVersionRow>, Vec<VaultPublicKey>),
     ) -> Self {
         let (epoch, log) = (recovery.epoch_key(), recovery.log_key());
-        Self { cluster, epoch, log, snapshot: recovery.snapshot_key(), older }
+        Self { cluster, epoch, log, snapshot: recovery.snapshot_key(), older, destroyed }
     }
 
     /// Refuses bytes that cannot be what their name says.
@@ -89,6 +91,9 @@ impl LedgerKeys {
     /// of another pair than it has in that version.
     pub(super) fn are_strange(&self, vault: &VaultRow, bytes: &[u8]) -> bool {
         let Some(found) = keys_of(vault, bytes) else { return false };
+        if self.destroyed.contains(&found.public()) {
+            return false;
+        }
         let mut here = self.objects(vault).filter_map(|bytes| keys_of(vault, bytes));
         let same = here.find(|here| here.version() == found.version());
         same.is_none_or(|here| is_another_pair(&here, &found))

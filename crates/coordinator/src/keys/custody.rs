@@ -10,7 +10,7 @@ use holdfast_common::{
     CapsuleId, ChunkId, ChunkKind, Code, Entropy, Error, Result, SegmentId, VaultId,
 };
 use holdfast_keyring::{
-    Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, VaultKeys, aead,
+    Capsule, ChunkKey, DataKey, IdKey, Kek, KekSource, KeyObject, KeyRemains, VaultKeys, aead,
 };
 use holdfast_ledger::{
     Query,
@@ -142,6 +142,25 @@ impl Custodian {
         vaults.insert(row.id, custody.clone());
         Ok(custody)
     }
+
+    /// Wipes versions that were destroyed, and whatever they opened, from memory.
+    pub(crate) fn forget_destroyed(&self, query: &Query<'_>) -> Result<()> {
+        let vaults: Vec<_> = {
+            let vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+            vaults.iter().map(|(id, custody)| (*id, custody.clone())).collect()
+        };
+        for (vault, custody) in vaults {
+            let destroyed = query.destroyed_keys(&vault)?;
+            let keys = custody.keys();
+            if destroyed.iter().all(|row| keys.is_destroyed(row.version)) {
+                continue;
+            }
+            custody.renew(keys.newest())?;
+            custody.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            tracing::info!(%vault, "a destroyed version of the keys is no more in memory");
+        }
+        Ok(())
+    }
 }
 
 /// Every version of a vault's keys that the ledger has, as far as the coordinators' KEK opens them.
@@ -155,7 +174,16 @@ pub(crate) fn all_keys(query: &Query<'_>, row: &VaultRow, kek: &Kek) -> Result<V
     for older in query.key_versions(&row.id)? {
         keys.merge(unwrap(&older.key_object)?)?;
     }
+    bury(&mut keys, query)?;
     Ok(keys)
+}
+
+/// What was destroyed opens nothing, wherever the keys come from; a bundle may still have it.
+pub(super) fn bury(keys: &mut VaultKeys, query: &Query<'_>) -> Result<()> {
+    for row in query.destroyed_keys(&keys.vault())? {
+        keys.bury(KeyRemains::from_bytes(&row.remains)?)?;
+    }
+    Ok(())
 }
 
 /// The same for whoever reads and writes. What was wrapped under a KEK that this member is about to
@@ -302,9 +330,9 @@ pub(crate) fn insist_on_custody(vault: &VaultRow) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, vault};
+    use crate::crowd::{Crowd, VAULT, name, vault};
     use holdfast_common::{Secret, SystemEntropy, Timestamp};
-    use holdfast_ledger::row::KekRow;
+    use holdfast_ledger::row::{DestroyedKeyRow, KekRow};
 
     const NEWEST: u32 = 1;
 
@@ -351,6 +379,52 @@ mod tests {
         // Nobody is about to bring another.
         let error = opened(crowd(&new, &old), NEWEST, &old).unwrap_err();
         assert_eq!(error.code, Code::KeyWrong, "{error}");
+    }
+
+    #[test]
+    fn a_destroyed_version_leaves_memory_with_all_that_it_opened() {
+        let (kek, entropy) = (kek(), SystemEntropy);
+        let mut keys = VaultKeys::generate(VAULT, &entropy);
+        keys.rotate(2, &entropy).unwrap();
+        let wrap = |version| KeyObject::wrap(&keys, version, &kek, 1, None, &entropy).unwrap();
+        let (first, second) = (wrap(1), wrap(2));
+        let capsules = [1, 2].map(|version| keys.public(version).unwrap().encapsulate(&entropy));
+        let [first_capsule, second_capsule] = capsules.map(|made| made.unwrap().1.to_bytes());
+        let opens = |custody: &VaultCustody, capsule: &[u8]| {
+            let chunk = ChunkId::from_bytes([1; 32]);
+            custody.chunk_key(capsule, ChunkKind::Data, &chunk).map(drop)
+        };
+        let remains = KeyRemains::of(&first).to_bytes();
+        // As the ledger has it from now on.
+        let again = move |_: u32| {
+            let mut keys = second.unwrap_coordinator(&kek)?;
+            keys.bury(KeyRemains::from_bytes(&remains)?)?;
+            Ok(Some(keys))
+        };
+        let custody = VaultCustody::new(keys, Arc::new(entropy));
+        let custody = Arc::new(VaultCustody { again: Some(Box::new(again)), ..custody });
+        opens(&custody, &first_capsule).unwrap();
+        let source = KekSource::Env("KEK".to_owned());
+        let custodian = Custodian::new(self::kek(), source, Arc::new(SystemEntropy));
+        custodian.vaults.lock().unwrap().insert(VAULT, custody.clone());
+        let mut crowd = Crowd::default();
+        crowd.put(&DestroyedKeyRow {
+            vault: VAULT,
+            version: 1,
+            remains: KeyRemains::of(&first).to_bytes().into(),
+            made: Timestamp::ZERO,
+            retired: Timestamp::ZERO,
+            destroyed: Timestamp::ZERO,
+            asked_by: name("alice"),
+            agreed_by: name("bob"),
+            points: 0,
+            closed_at: None,
+            at: 1,
+        });
+        crowd.ask(|query| custodian.forget_destroyed(&query)).unwrap();
+        let error = opens(&custody, &first_capsule).unwrap_err();
+        assert_eq!(error.code, Code::KeyDestroyed, "{error}");
+        opens(&custody, &second_capsule).unwrap();
     }
 
     #[test]

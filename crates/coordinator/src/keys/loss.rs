@@ -47,6 +47,9 @@ pub(crate) async fn what_is_lost(house: &Arc<House>, vault: &Vault, version: u32
     let (id, at) = (vault.row.id, house.ledger.state().applied);
     let needs = Arc::new(needs(house, &id).await?);
     let row = house.ledger.query().key_version(&id, version)?;
+    if let Some(gone) = house.ledger.query().destroyed_key(&id, version)? {
+        return Err(gone.refusal(&vault.row.name));
+    }
     if row.is_none() && version != vault.row.key_version {
         let message = format!("the vault `{}` has no version {version}", vault.row.name);
         return Err(Error::new(Code::KeyVersionMissing, message));

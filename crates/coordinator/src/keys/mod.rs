@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod copies;
 pub(crate) mod custody;
+pub(crate) mod destroy;
 pub(crate) mod filling;
 pub(crate) mod follow;
 mod free;
@@ -15,13 +16,14 @@ pub(crate) mod rewrap;
 pub(crate) mod rotate;
 pub(crate) mod sealed;
 pub(crate) mod secrets;
+pub(crate) mod shred;
 pub(crate) mod shut;
 
 use crate::house::House;
 use core::time::Duration;
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Result, Timestamp};
 use holdfast_keyring::Kek;
-use holdfast_ledger::row::VaultRow;
+use holdfast_ledger::{Query, row::VaultRow};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -43,6 +45,13 @@ pub(crate) async fn free_numbers(house: &House, row: &VaultRow) -> Result<Number
         versions.push((version, free::free_kek_version(places, row, version).await?, object));
     }
     Ok(Numbers { next_version, versions })
+}
+
+/// When the newest version followed the one before, which may have been destroyed since.
+pub(crate) fn made(query: &Query<'_>, row: &VaultRow) -> Result<Timestamp> {
+    let older = query.key_versions(&row.id)?.into_iter().map(|row| row.retired);
+    let gone = query.destroyed_keys(&row.id)?.into_iter().map(|row| row.retired);
+    Ok(older.chain(gone).max().unwrap_or(row.created))
 }
 
 impl House {

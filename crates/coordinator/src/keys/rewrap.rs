@@ -11,7 +11,7 @@
 
 use crate::{
     cluster::init::absolute_kek,
-    keys::{free::free_kek_version, secrets},
+    keys::{custody::bury, free::free_kek_version, secrets},
     options::{Options, environment},
     places::Places,
     raft::Ledger,
@@ -93,6 +93,7 @@ pub(crate) async fn in_ledger(
         // What is disabled is brought what it lacks when it is put to use again.
         let used = places.in_use(row)?;
         let keys = &mut held(&mut contents, row)?.keys;
+        bury(keys, &ledger.query())?;
         admit_missing(keys, &ledger.query(), row, operator)?;
         for version in keys.versions() {
             let object =

@@ -90,6 +90,14 @@ pub(super) fn policy_key(policy: &Name, agent: &AgentId) -> Vec<u8> {
     key_of(&format!("policy:{policy}"), agent)
 }
 
+/// The same of a point that came about so.
+pub(super) fn source_key_of(point: &PointRow) -> Vec<u8> {
+    match &point.policy {
+        Some(policy) => policy_key(policy, &point.agent),
+        None => key_of(&point.source, &point.agent),
+    }
+}
+
 fn key_of(what: &str, agent: &AgentId) -> Vec<u8> {
     let hash = blake3::hash(what.as_bytes());
     [NEWEST_POINT, agent.as_bytes(), &hash.as_bytes()[..16]].concat()

@@ -35,6 +35,9 @@ impl CloseKeys {
                 .next(format!("make a newer one first: holdfast keys rotate {name}")));
         }
         let key = KeyVersionRow::key_of(&vault.id, self.version);
+        if let Some(gone) = apply.destroyed(&vault, self.version)? {
+            return Err(gone.refusal(&vault.name));
+        }
         let Some(row) = apply.tables.row::<KeyVersionRow>(&key)? else {
             let message = format!("the vault `{}` has no version {}", vault.name, self.version);
             return Err(Error::new(Code::KeyVersionMissing, message));

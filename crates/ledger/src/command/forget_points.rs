@@ -196,7 +196,7 @@ impl OutlivedPoints {
             format!("the retention of {} at revision {}{despite}", self.policy, self.revision);
         apply.list_leaving(&point.vault, &point.id)?;
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
-        apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
+        apply.tables.put(&ForgottenRow { point, when, by, why, gone: None, key_version: None })
     }
 }
 
@@ -243,7 +243,7 @@ impl Apply<'_, '_> {
     }
 
     /// While another side may have points of its own nothing is taken from either.
-    fn insist_on_undivided(&mut self) -> Result<()> {
+    pub(super) fn insist_on_undivided(&mut self) -> Result<()> {
         let Some(epoch) = self.epoch()? else { return Ok(()) };
         let mut lost = None;
         self.tables.look::<MemberRow>(&[], |member| {
@@ -257,7 +257,7 @@ impl Apply<'_, '_> {
         Err(parted(lost.as_ref()))
     }
 
-    fn ties(&self) -> Result<Ties> {
+    pub(super) fn ties(&self) -> Result<Ties> {
         let (mut ties, now) = (Ties::at(self.level()?, self.time), self.time);
         self.tables.look::<HoldRow>(&[], |hold| ties.hold(hold, now, Duration::ZERO))?;
         self.tables.look::<SessionRow>(&[], |session| ties.session(&session))?;
@@ -283,6 +283,10 @@ pub(crate) fn no_point(id: &PointId, forgotten: Option<&ForgottenRow>) -> Error 
         None => Error::new(Code::PointMissing, format!("there is no point {id}")),
         Some(row) => {
             let ForgottenRow { when, by, why, .. } = row;
+            if row.key_version.is_some() {
+                let message = format!("the point {id} went at {when}: {why}, and {by} agreed");
+                return Error::new(Code::PointKeyDestroyed, message);
+            }
             let message = format!("the point {id} was forgotten at {when} by {by}: {why}");
             Error::new(Code::PointMissing, message)
         }

@@ -5,7 +5,7 @@
 //! first, nor of itself.
 
 use super::{Apply, Outcome, condemn_packs::insist_on_bound};
-use crate::row::{KeyVersionRow, PackRow, pack::pack_key};
+use crate::row::{DestroyedKeyRow, KeyVersionRow, PackRow, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
 
@@ -58,6 +58,9 @@ impl NoteSealed {
 
     /// It was counted on until now: what is under way was compared with less than is closed.
     fn compare_anew(&self, apply: &mut Apply<'_, '_>) -> Result<()> {
+        for row in apply.destroyed_keys(&self.vault)? {
+            apply.tables.put(&DestroyedKeyRow { closed_at: Some(apply.index), ..row })?;
+        }
         for row in apply.key_versions(&self.vault)? {
             if row.closed.is_some() {
                 apply.tables.put(&KeyVersionRow { closed_at: Some(apply.index), ..row })?;

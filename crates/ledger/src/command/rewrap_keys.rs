@@ -60,6 +60,9 @@ impl RewrapKeys {
         let Some(cluster) = apply.tables.row::<ClusterRow>(CLUSTER_KEY)? else {
             return Err(conflict("this ledger belongs to no cluster yet"));
         };
+        for new in &self.vaults {
+            apply.insist_on_not_destroyed(new)?;
+        }
         let (mut rewrapped, mut older) = (Vec::new(), Vec::new());
         for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
             let old: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
@@ -102,5 +105,16 @@ impl RewrapKeys {
             ))
             .next("use a bundle that was exported after that version was made")
         })
+    }
+}
+
+impl Apply<'_, '_> {
+    /// What was destroyed while others were wrapped anew does not come under the new KEK.
+    fn insist_on_not_destroyed(&self, new: &RewrappedVault) -> Result<()> {
+        let Ok(vault) = self.vault(&new.vault) else { return Ok(()) };
+        match self.destroyed(&vault, new.version)? {
+            Some(gone) => Err(gone.refusal(&vault.name).next("run it again, without that version")),
+            None => Ok(()),
+        }
     }
 }

@@ -7,10 +7,10 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{ClosedKeys, ClusterRow, KekRow, KeyVersionRow, VaultRow},
+    row::{ClosedKeys, ClusterRow, DestroyedKeyRow, KekRow, KeyVersionRow, VaultRow},
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Result, VaultId, limits, record};
+use holdfast_common::{Code, Error, Result, Timestamp, VaultId, limits, record};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -44,13 +44,12 @@ impl RotateKeys {
             return Err(Error::new(Code::LimitExceeded, message));
         }
         apply.insist_on_kek(&self.kek)?;
-        let older = apply.key_versions(&vault.id)?;
-        if older.len() + 1 >= limits::KEY_VERSIONS_MAX {
-            let message = format!("the vault `{}` has {} versions", vault.name, older.len() + 1);
+        let (count, made) = apply.versions_before(&vault)?;
+        if count + 1 >= limits::KEY_VERSIONS_MAX {
+            let message = format!("the vault `{}` has {} versions", vault.name, count + 1);
             return Err(Error::new(Code::LimitExceeded, message)
                 .next("make a vault of another name for what comes"));
         }
-        let made = older.last().map_or(vault.created, |row| row.retired);
         apply.tables.put(&KeyVersionRow {
             vault: vault.id,
             version: vault.key_version,
@@ -79,9 +78,25 @@ impl Apply<'_, '_> {
         found.iter().map(row).collect()
     }
 
+    /// How many versions the newest one followed, and when it was made. Those that were destroyed
+    /// count: agents are told of them too.
+    fn versions_before(&self, vault: &VaultRow) -> Result<(usize, Timestamp)> {
+        let mut retired: Vec<Timestamp> =
+            self.key_versions(&vault.id)?.iter().map(|row| row.retired).collect();
+        retired.extend(self.destroyed_keys(&vault.id)?.iter().map(|row| row.retired));
+        Ok((retired.len(), retired.into_iter().max().unwrap_or(vault.created)))
+    }
+
+    /// The versions of a vault's keys that were destroyed.
+    pub(super) fn destroyed_keys(&self, vault: &VaultId) -> Result<Vec<DestroyedKeyRow>> {
+        let mut rows = Vec::new();
+        self.tables.look::<DestroyedKeyRow>(vault.as_bytes(), |row| rows.push(row))?;
+        Ok(rows)
+    }
+
     /// The versions that nothing new may come to rely on.
     pub(super) fn closed_keys(&self, vault: &VaultId) -> Result<ClosedKeys> {
-        Ok(ClosedKeys::among(&self.key_versions(vault)?))
+        Ok(ClosedKeys::among(&self.key_versions(vault)?, &self.destroyed_keys(vault)?))
     }
 
     /// The KEK in use; none as long as it was never changed.

@@ -23,6 +23,9 @@ pub struct ForgottenRow {
     /// Its objects were seen gone from every location then.
     #[n(4)]
     pub gone: Option<Timestamp>,
+    /// It was readable until this version of its vault's keys was destroyed.
+    #[n(5)]
+    pub key_version: Option<u32>,
 }
 
 row!(ForgottenRow, Forgotten, "forgotten point", |row| row.point.id.as_bytes());

@@ -3,7 +3,7 @@
 //! The newest version stands in the vault's own row. What is here opens what was sealed before, so
 //! nothing goes; and a KEK that was left behind is told of as long as the cluster lives.
 
-use super::{PackRow, row};
+use super::{DestroyedKeyRow, PackRow, row};
 use holdfast_common::{Timestamp, VaultId};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -51,11 +51,13 @@ pub struct ClosedKeys {
 }
 
 impl ClosedKeys {
-    pub fn among(rows: &[KeyVersionRow]) -> Self {
-        let closed = || rows.iter().filter(|row| row.closed.is_some());
-        let versions = closed().map(|row| row.version).collect();
-        let at = closed().filter_map(|row| row.closed_at).max().unwrap_or(0);
-        Self { versions, at }
+    /// What was destroyed was closed, and stays so.
+    pub fn among(rows: &[KeyVersionRow], destroyed: &[DestroyedKeyRow]) -> Self {
+        let closed = rows.iter().filter(|row| row.closed.is_some());
+        let closed = closed.map(|row| (row.version, row.closed_at));
+        let destroyed = destroyed.iter().map(|row| (row.version, row.closed_at));
+        let (versions, at): (Vec<_>, Vec<_>) = closed.chain(destroyed).unzip();
+        Self { versions, at: at.into_iter().flatten().max().unwrap_or(0) }
     }
 
     /// Whether a pack that is sealed to these versions is out of bounds for what is backed up from

@@ -26,6 +26,7 @@ pub mod retention;
 pub mod run;
 pub mod seat;
 pub mod session;
+pub mod shredding;
 pub mod token;
 pub mod verify;
 
@@ -58,6 +59,7 @@ pub use retention::{ClassRow, Retention};
 pub use run::{RunCounts, RunKind, RunRow, RunState};
 pub use seat::SeatRow;
 pub use session::{SessionKind, SessionRow};
+pub use shredding::{DestroyRequestRow, DestroyedKeyRow, ShreddedRow};
 pub use token::{TokenKind, TokenRow};
 pub use verify::{VerifyCounts, VerifyRow};
 

@@ -23,6 +23,7 @@ pub(crate) mod members;
 pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
+pub(crate) mod shredding;
 pub(crate) mod verifying;
 
 pub(crate) use copying::{doubt, note_copies, place_points, replace_location, vault_beside};
@@ -545,6 +546,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
-    let later = [later, operating::samples(), copying::later_samples()].concat();
+    let later = [later, operating::samples(), shredding::samples()].concat();
+    let later = [later, copying::later_samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

@@ -156,6 +156,7 @@ impl Story {
         let mut commit = commit(number, number, agent(1), PointState::Complete);
         commit.point.policy = Some(name("docs"));
         commit.point.previous = previous;
+        commit.keys_at = Some(self.query().closed_keys(&ids::vault()).unwrap().at);
         change(&mut commit.point);
         self.done(Actor::Agent(agent(1)), commit);
     }
@@ -219,12 +220,13 @@ pub(crate) fn step(story: &mut Story, (what, who, number): (u8, u8, u8)) {
 pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     let live: Vec<PointRow> = query.points(None).collect::<Result<_, _>>().unwrap();
     for gone in query.forgotten_after(None) {
-        let gone = gone.unwrap().point;
+        let ForgottenRow { point: gone, key_version, .. } = gone.unwrap();
         let is_live = query.row::<PointRow>(gone.id.as_bytes()).unwrap().is_some();
         super::ensure(!is_live, "a forgotten point is not there")?;
         // What was lost since was there when the other went.
         let was_whole = |newer: &PointRow| PointRow { lost: None, ..newer.clone() };
         let outlived = live.iter().any(|newer| outlives(&was_whole(newer), &gone));
+        let outlived = outlived || key_version.is_some();
         super::ensure(outlived, "and a newer one that is as good is left of its source")?;
     }
     Ok(())

@@ -1,181 +1,214 @@
-//! `holdfast keys destroy --dry-run`: what would be unreadable without a version of a vault's keys,
-//! what opens it still, and what is to be done before it may go. Nothing is changed.
+//! `holdfast keys destroy`: an old version of a vault's keys goes for good, and two people decide.
+//!
+//! The first call asks, another person's call agrees. Both are shown what would be lost, and what
+//! opens it still for all that; coordinators count once more before anything goes.
 
 use crate::{
-    client::Admin,
+    client::{Admin, Client},
+    confirm::confirm,
     demand::Demand,
-    output::{
-        figures::{self, json_time},
-        table::Table,
-    },
+    output::figures::{self, json_time},
 };
-use holdfast_common::{Name, Result, Timestamp};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_wire::v1;
 use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// The version that is to be destroyed; a newer one has followed it, and it is closed
+    #[arg(required_unless_present = "withdraw")]
+    version: Option<u32>,
     /// The vault whose keys they are
-    #[arg(long)]
-    vault: Name,
-    /// The version that would be destroyed
-    version: u32,
+    #[arg(long, required_unless_present = "withdraw")]
+    vault: Option<Name>,
     /// Say what would be lost, and change nothing
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["lose_points", "approve", "withdraw"])]
     dry_run: bool,
+    /// How many points are lost with it, exactly as many as --dry-run names
+    #[arg(long, value_name = "N", conflicts_with_all = ["approve", "withdraw"])]
+    lose_points: Option<u64>,
+    /// Agree to what somebody else asked for, by the id of the request
+    #[arg(long, value_name = "ID", conflicts_with = "withdraw")]
+    approve: Option<String>,
+    /// Take a request back, or say no to one
+    #[arg(long, value_name = "ID", conflicts_with_all = ["version", "vault"])]
+    withdraw: Option<String>,
 }
 
 pub(super) async fn destroy(arguments: Arguments, demand: &Demand<'_>) -> Result<()> {
-    let Arguments { vault, version, dry_run: _ } = arguments;
+    let Arguments { version, vault, dry_run, lose_points, approve, withdraw } = arguments;
+    if let Some(id) = withdraw {
+        return take_back(&id, demand).await;
+    }
+    let (Some(version), Some(vault)) = (version, vault) else {
+        return Err(Error::new(Code::UsageMalformed, "name a version and its --vault"));
+    };
+    if dry_run {
+        return super::loss::show(&vault, version, demand).await;
+    }
+    match approve {
+        Some(id) => agree((&vault, version), &id, demand).await,
+        None => ask((&vault, version), lose_points.unwrap_or(0), demand).await,
+    }
+}
+
+/// The first person.
+async fn ask((vault, version): (&Name, u32), lose: u64, demand: &Demand<'_>) -> Result<()> {
     let client = demand.client().await?;
-    let question = v1::PlanKeyDestructionRequest { vault: vault.to_string(), version };
-    let ask = async |mut admin: Admin, question| admin.plan_key_destruction(question).await;
-    let plan = client.ask(question, ask).await?;
-    demand.output.answer(|| told(&vault, &plan), || text(&vault, &plan))
-}
-
-fn told(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> Value {
-    json!({
-        "vault": vault.as_str(),
-        "version": plan.version,
-        "state": plan.state,
-        "closed": json_time(plan.closed_ns),
-        "at": plan.at,
-        "packs": plan.packs,
-        "bytes": plan.bytes,
-        "packs_unknown": plan.packs_unknown,
-        "unknown": plan.unknown.iter().map(hex::encode).collect::<Vec<_>>(),
-        "points_lost": plan.points_lost,
-        "points": plan.points.iter().map(point).collect::<Vec<_>>(),
-        "points_unsure": plan.points_unsure,
-        "unsure": plan.unsure.iter().map(point).collect::<Vec<_>>(),
-        "copies": plan.copies.iter().map(|copy| json!({
-            "location": copy.location,
-            "object": some(&copy.object),
-            "kek": some(&hex::encode(&copy.kek_id)),
-            "operator_kek": copy.operator_kek_id.as_ref().map(hex::encode),
-            "problem": some(&copy.problem),
-        })).collect::<Vec<_>>(),
-        "catalog": plan.catalog,
-        "keks": keks(plan),
-        "bundles": plan.bundles.iter().map(|bundle| json!({
-            "hash": hex::encode(&bundle.hash),
-            "exported": json_time(Some(bundle.exported_ns)),
-            "verified": json_time(bundle.verified_ns),
-        })).collect::<Vec<_>>(),
-        "holds": plan.holds.iter().map(|hold| json!({
-            "id": hex::encode(&hold.id),
-            "what": hold.what,
-            "reason": hold.reason,
-            "until": json_time(hold.until_ns),
-        })).collect::<Vec<_>>(),
-        "locks": plan.locks.iter().map(|lock| json!({
-            "location": lock.location,
-            "until": json_time(Some(lock.until_ns)),
-        })).collect::<Vec<_>>(),
-        "next": plan.next,
-    })
-}
-
-fn point(point: &v1::LostPoint) -> Value {
-    json!({
-        "id": hex::encode(&point.id),
-        "policy": some(&point.policy),
-        "agent": point.agent,
-        "source": point.source,
-        "time": json_time(Some(point.committed_ns)),
-    })
-}
-
-fn some(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Every KEK that opens a copy, once.
-fn keks(plan: &v1::PlanKeyDestructionResponse) -> Vec<String> {
-    let of = |copy: &v1::KeyCopy| {
-        let operator = copy.operator_kek_id.iter().map(hex::encode);
-        let own = some(&hex::encode(&copy.kek_id)).map(str::to_owned);
-        own.into_iter().chain(operator).collect::<Vec<_>>()
-    };
-    let mut keks: Vec<String> = plan.copies.iter().flat_map(of).collect();
-    keks.sort_unstable();
-    keks.dedup();
-    keks
-}
-
-fn text(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> String {
-    let mut parts = vec![summary(vault, plan)];
-    let mut lost = Table::new(["point", "policy", "agent", "source", "time"]);
-    let named = plan.points.iter().map(|point| (point, ""));
-    for (point, mark) in named.chain(plan.unsure.iter().map(|point| (point, " ?"))) {
-        lost.row([
-            format!("{}{mark}", hex::encode(&point.id)),
-            point.policy.clone(),
-            point.agent.clone(),
-            point.source.clone(),
-            figures::time(Timestamp::from_nanos(point.committed_ns)),
-        ]);
-    }
-    if !(plan.points.is_empty() && plan.unsure.is_empty()) {
-        parts.push(lost.render());
-    }
-    let mut opens = Table::new(["opens it still", "where", "under"]);
-    for copy in &plan.copies {
-        let what = some(&copy.object).unwrap_or("not known");
-        let keks = some(&hex::encode(&copy.kek_id)).map(|kek| format!("KEK {kek}"));
-        let under = keks.unwrap_or_else(|| copy.problem.clone());
-        opens.row([what.to_owned(), copy.location.clone(), under]);
-    }
-    for location in &plan.catalog {
-        let under = "every KEK that it was wrapped under".to_owned();
-        opens.row(["log and snapshots".to_owned(), location.clone(), under]);
-    }
-    for bundle in &plan.bundles {
-        let hash = hex::encode(&bundle.hash);
-        opens.row([
-            format!("bundle {hash}"),
-            "wherever it is".to_owned(),
-            "its passphrase".to_owned(),
-        ]);
-    }
-    parts.push(opens.render());
-    parts.extend(in_the_way(plan));
-    parts.push("(dry run: nothing was changed)".to_owned());
-    parts.join("\n\n")
-}
-
-fn summary(vault: &Name, plan: &v1::PlanKeyDestructionResponse) -> String {
-    let (version, points, packs) = (plan.version, plan.points_lost, plan.packs);
-    let bytes = figures::size(plan.bytes);
-    let mut text = format!(
-        "without version {version} of the keys of `{vault}` ({}): {points} points cannot be \
-         restored whole; {packs} packs, {bytes}, do not open",
-        plan.state.replace('_', " ")
+    show((vault, version), &client, demand).await?;
+    let what = format!(
+        "ask that version {version} of the keys of `{vault}` be destroyed for good; {}",
+        lost(lose)
     );
-    if plan.packs_unknown + plan.points_unsure > 0 {
-        text.push_str(&format!(
-            "\nnot known: {} packs, and {} points (?)",
-            plan.packs_unknown, plan.points_unsure
-        ));
-    }
-    text
+    confirm(demand, &what)?;
+    let question = v1::AskDestroyRequest { vault: vault.to_string(), version, lose_points: lose };
+    let ask = async |mut admin: Admin, question| admin.ask_destroy(question).await;
+    let asked = client.ask_once(question, ask).await?.request.unwrap_or_default();
+    demand.output.answer(
+        || request(&asked),
+        || {
+            let id = hex::encode(&asked.id);
+            format!(
+                "{id}\nanother administrator agrees until {} with:\n  holdfast keys destroy \
+                 {version} --vault {vault} --approve {id}\nor anybody says no with:\n  holdfast \
+                 keys destroy --withdraw {id}",
+                time(asked.ends_ns)
+            )
+        },
+    )
 }
 
-fn in_the_way(plan: &v1::PlanKeyDestructionResponse) -> Option<String> {
-    let until = |ns: Option<i64>| match ns {
-        Some(_) => format!("until {}", figures::time_if_any(ns)),
-        None => "until it is released".to_owned(),
-    };
-    let holds = plan
-        .holds
-        .iter()
-        .map(|hold| format!("hold on {} {}: {}", hold.what, until(hold.until_ns), hold.reason));
-    let locks = plan
-        .locks
-        .iter()
-        .map(|lock| format!("locks in `{}` {}", lock.location, until(Some(lock.until_ns))));
-    let first = plan.next.iter().map(|next| format!("first: {next}"));
-    let lines: Vec<String> = holds.chain(locks).chain(first).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
+/// What it costs, and what opens it still; to be read before anybody says yes.
+async fn show((vault, version): (&Name, u32), client: &Client, demand: &Demand<'_>) -> Result<()> {
+    let plan = super::loss::plan(vault, version, client).await?;
+    if !demand.output.is_json() {
+        demand.output.remark(&format!("{}\n", super::loss::text(vault, &plan)));
+    }
+    Ok(())
+}
+
+/// The second person.
+async fn agree((vault, version): (&Name, u32), id: &str, demand: &Demand<'_>) -> Result<()> {
+    let client = demand.client().await?;
+    let asked = find(&client, id).await?;
+    if (asked.vault.as_str(), asked.version) != (vault.as_str(), version) {
+        let (of, its) = (&asked.vault, asked.version);
+        let message = format!("that request is about version {its} of the keys of `{of}`");
+        return Err(Error::new(Code::ResourceConflict, message).next("holdfast keys list"));
+    }
+    show((vault, version), &client, demand).await?;
+    let (by, at) = (&asked.asked_by, time(asked.asked_ns));
+    let what = format!(
+        "destroy version {version} of the keys of `{vault}` for good, as `{by}` asked at {at}; {}",
+        lost(asked.points)
+    );
+    confirm(demand, &what)?;
+    let question = v1::DestroyKeysRequest { id: asked.id.clone() };
+    let agree = async |mut admin: Admin, question| admin.destroy_keys(question).await;
+    let v1::DestroyKeysResponse { points, .. } = client.ask_once(question, agree).await?;
+    demand.output.answer(
+        || {
+            json!({
+                "id": hex::encode(&asked.id),
+                "vault": vault.as_str(),
+                "version": version,
+                "points_lost": points,
+            })
+        },
+        || done(vault, version, points),
+    )
+}
+
+fn done(vault: &Name, version: u32, points: u64) -> String {
+    format!(
+        "version {version} of the keys of `{vault}` is destroyed; {}\nits objects leave the \
+         locations: holdfast keys list\nwhat was wrapped before stays under the KEK of then: \
+         holdfast keys rewrap --to SOURCE, then destroy the old KEK at its provider\nbundles that \
+         were exported before open it still: destroy every copy",
+        lost(points)
+    )
+}
+
+async fn take_back(id: &str, demand: &Demand<'_>) -> Result<()> {
+    let client = demand.client().await?;
+    let asked = find(&client, id).await?;
+    let question = v1::WithdrawDestroyRequest { id: asked.id.clone() };
+    let withdraw = async |mut admin: Admin, question| admin.withdraw_destroy(question).await;
+    client.ask_once(question, withdraw).await?;
+    demand.output.answer(
+        || request(&asked),
+        || {
+            let (version, vault) = (asked.version, &asked.vault);
+            format!("version {version} of the keys of `{vault}` stays")
+        },
+    )
+}
+
+/// By the beginning of its id, where that is of one alone.
+async fn find(client: &Client, id: &str) -> Result<v1::DestroyRequest> {
+    let list = async |mut admin: Admin, question| admin.list_keys(question).await;
+    let asked = client.ask(v1::ListKeysRequest {}, list).await?.requests;
+    one_of(asked, id)
+}
+
+fn one_of(asked: Vec<v1::DestroyRequest>, id: &str) -> Result<v1::DestroyRequest> {
+    let is_it =
+        |asked: &v1::DestroyRequest| !id.is_empty() && hex::encode(&asked.id).starts_with(id);
+    let mut found: Vec<_> = asked.into_iter().filter(is_it).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => {
+            Err(Error::new(Code::UsageMalformed, format!("`{id}` begins several requests"))
+                .next("give more characters of the id"))
+        }
+        (None, _) => {
+            let message = format!("nobody asks for anything as `{id}`, or nobody agreed in time");
+            Err(Error::new(Code::KeyRequestMissing, message))
+        }
+    }
+}
+
+fn lost(points: u64) -> String {
+    match points {
+        0 => "no point is lost with it".to_owned(),
+        1 => "1 point is lost with it".to_owned(),
+        many => format!("{many} points are lost with it"),
+    }
+}
+
+/// A request, as a script reads it.
+pub(super) fn request(asked: &v1::DestroyRequest) -> Value {
+    json!({
+        "id": hex::encode(&asked.id),
+        "vault": asked.vault,
+        "version": asked.version,
+        "asked_by": asked.asked_by,
+        "asked": json_time(Some(asked.asked_ns)),
+        "ends": json_time(Some(asked.ends_ns)),
+        "points_lost": asked.points,
+    })
+}
+
+fn time(ns: i64) -> String {
+    figures::time(Timestamp::from_nanos(ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_named_by_as_much_of_its_id_as_tells_it_from_others() {
+        let asked =
+            |id: [u8; 2]| v1::DestroyRequest { id: id.to_vec().into(), ..Default::default() };
+        let all = || vec![asked([0xab, 0x01]), asked([0xab, 0x02])];
+        assert_eq!(one_of(all(), "ab02").unwrap(), asked([0xab, 0x02]));
+        for (id, code) in [
+            ("ab", Code::UsageMalformed),
+            ("", Code::KeyRequestMissing),
+            ("c", Code::KeyRequestMissing),
+        ] {
+            assert_eq!(one_of(all(), id).unwrap_err().code, code, "{id}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `holdfast keys list`: every version of each vault's keys, the KEKs that wrap them, and the
 //! bundles that open them without one.
 
+use super::destroy;
 use crate::{
     client::Admin,
     demand::Demand,
@@ -37,6 +38,7 @@ fn told(found: &v1::ListKeysResponse) -> Value {
             "verified": json_time(bundle.verified_ns),
             "opens_all": opens_all(bundle, &found.vaults),
         })).collect::<Vec<_>>(),
+        "requests": found.requests.iter().map(destroy::request).collect::<Vec<_>>(),
     })
 }
 
@@ -70,6 +72,24 @@ fn vault(vault: &v1::VaultKeysStatus) -> Value {
         })).collect::<Vec<_>>(),
         "packs_unknown": vault.packs_unknown,
         "points_unsure": vault.points_unsure,
+        "destroyed": vault.destroyed.iter().map(destroyed).collect::<Vec<_>>(),
+    })
+}
+
+fn destroyed(key: &v1::DestroyedKey) -> Value {
+    json!({
+        "version": key.version,
+        "destroyed": json_time(Some(key.destroyed_ns)),
+        "asked_by": key.asked_by,
+        "agreed_by": key.agreed_by,
+        "points_lost": key.points,
+        "locations": key.places.iter().map(|place| json!({
+            "location": place.location,
+            "gone": json_time(place.gone_ns),
+            "problem": (!place.code.is_empty()).then_some(&place.code),
+            "message": (!place.message.is_empty()).then_some(&place.message),
+        })).collect::<Vec<_>>(),
+        "bundles": key.bundles.iter().map(|it| hex::encode(&it.hash)).collect::<Vec<_>>(),
     })
 }
 
@@ -124,7 +144,58 @@ fn text(found: &v1::ListKeysResponse) -> String {
         true => "no bundle was made: holdfast keys export --to FILE".to_owned(),
         false => bundles.render(),
     };
-    format!("{}\n\n{}\n\n{bundles}", keys.render(), keks.render())
+    let shown =
+        [Some(keys.render()), Some(keks.render()), Some(bundles), gone(found), asked(found)];
+    shown.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+/// What was destroyed, and where something of it may lie still.
+fn gone(found: &v1::ListKeysResponse) -> Option<String> {
+    let columns = ["vault", ">version", "destroyed", "asked", "agreed", ">bundles", "objects"];
+    let (mut table, mut is_empty) = (Table::new(columns), true);
+    for vault in &found.vaults {
+        for key in &vault.destroyed {
+            is_empty = false;
+            table.row([
+                vault.name.clone(),
+                key.version.to_string(),
+                time(key.destroyed_ns),
+                key.asked_by.clone(),
+                key.agreed_by.clone(),
+                key.bundles.len().to_string(),
+                left(&key.places),
+            ]);
+        }
+    }
+    (!is_empty).then(|| table.render())
+}
+
+fn left(places: &[v1::ShreddedPlace]) -> String {
+    let left: Vec<_> = places.iter().filter(|place| place.gone_ns.is_none()).collect();
+    let told = |place: &&v1::ShreddedPlace| match place.message.is_empty() {
+        true => format!("{}: not looked yet", place.location),
+        false => format!("{}: {}", place.location, place.message),
+    };
+    match left.is_empty() {
+        true => "gone".to_owned(),
+        false => left.iter().map(told).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// What waits for a second person.
+fn asked(found: &v1::ListKeysResponse) -> Option<String> {
+    let mut table = Table::new(["to destroy", "vault", ">version", "asked by", "until", ">points"]);
+    for asked in &found.requests {
+        table.row([
+            hex::encode(&asked.id),
+            asked.vault.clone(),
+            asked.version.to_string(),
+            asked.asked_by.clone(),
+            time(asked.ends_ns),
+            asked.points.to_string(),
+        ]);
+    }
+    (!found.requests.is_empty()).then(|| table.render())
 }
 
 fn time(ns: i64) -> String {

@@ -10,6 +10,7 @@ mod destroy;
 mod export;
 mod import;
 mod list;
+mod loss;
 mod rewrap;
 mod rotate;
 
@@ -49,7 +50,7 @@ enum Verb {
     /// Close a version of a vault's keys: nothing new comes to rely on it
     #[command(after_help = EXAMPLES)]
     Close(close::Arguments),
-    /// Show what would be lost with a version of a vault's keys, and what opens it still
+    /// Destroy an old version of a vault's keys for good; another person has to agree
     #[command(after_help = EXAMPLES)]
     Destroy(destroy::Arguments),
     /// Wrap every key of the cluster under another KEK
@@ -196,6 +197,10 @@ Examples:
   holdfast keys rewrap --to 'transit:https://bao:8200/transit/kek?token=file:/run/t' --new-version
   holdfast keys close --vault main 1 --yes
   holdfast keys destroy --vault main 1 --dry-run
+  holdfast keys destroy --vault main 1
+  holdfast keys destroy --vault main 1 --lose-points 12
+  holdfast keys destroy --vault main 1 --approve 5e0c
+  holdfast keys destroy --withdraw 5e0c
   holdfast keys export --to bundle.hfbd --passphrase-file secret.txt
   holdfast keys export --to bundle.hfbd --kek file:/root/operator.kek
   holdfast keys verify bundle.hfbd

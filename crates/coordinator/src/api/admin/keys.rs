@@ -1,6 +1,6 @@
 //! Keys, as people see them: versions, KEKs, bundles; and the calls that make new ones.
 
-use super::shredding::state_of;
+use super::{destroy, shredding::state_of};
 use crate::{
     house::House,
     keys::{
@@ -38,12 +38,13 @@ pub(super) async fn list(house: &Arc<House>) -> Result<v1::ListKeysResponse> {
         keks: keks(house)?,
         bundles: bundles.iter().map(bundle).collect(),
         now_ns: house.ledger.now().as_nanos(),
+        requests: destroy::requests(house)?,
     })
 }
 
 fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
     let older = house.ledger.query().key_versions(&row.id)?;
-    let made = older.last().map_or(row.created, |row| row.retired);
+    let made = crate::keys::made(&house.ledger.query(), row)?;
     let mut versions = Vec::with_capacity(older.len() + 1);
     for row in &older {
         let shown = version(&row.key_object, row.made.as_nanos(), Some(row.retired.as_nanos()))?;
@@ -56,6 +57,7 @@ fn vault(house: &House, row: &VaultRow) -> Result<v1::VaultKeysStatus> {
         name: row.name.to_string(),
         custody: custody(row).to_owned(),
         versions,
+        destroyed: destroy::destroyed(house, row)?,
         packs_unknown: None,
         points_unsure: 0,
     })

@@ -1,10 +1,12 @@
 //! What operators do: one call a method, the work in files by theme.
 
+mod audit_log;
 mod bundle;
 mod checks;
 mod cluster;
 mod collection;
 mod copies;
+mod destroy;
 mod failback;
 mod keys;
 mod listing;
@@ -24,11 +26,9 @@ pub(crate) use status::own_alarms;
 
 use super::{caller, refuse, render};
 use crate::{house::House, identity::pki};
-use bytes::Bytes;
 use futures::Stream;
 use holdfast_common::{Result, limits};
 use holdfast_ledger::{
-    audit,
     command::{CancelRun, RevokeAgent, VerifyBundle},
     row::{AgentDuty, TokenKind},
 };
@@ -132,6 +132,30 @@ impl Admin for AdminService {
     ) -> Answer<v1::RotateKeysResponse> {
         let actor = caller(&request).actor();
         answer(keys::rotate(&self.house, actor, request.into_inner()).await)
+    }
+
+    async fn ask_destroy(
+        &self,
+        request: Request<v1::AskDestroyRequest>,
+    ) -> Answer<v1::AskDestroyResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::ask(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn destroy_keys(
+        &self,
+        request: Request<v1::DestroyKeysRequest>,
+    ) -> Answer<v1::DestroyKeysResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::agree(&self.house, actor, request.get_ref()).await)
+    }
+
+    async fn withdraw_destroy(
+        &self,
+        request: Request<v1::WithdrawDestroyRequest>,
+    ) -> Answer<v1::WithdrawDestroyResponse> {
+        let actor = caller(&request).actor();
+        answer(destroy::withdraw(&self.house, actor, request.get_ref()).await)
     }
 
     async fn close_keys(
@@ -558,11 +582,9 @@ impl Admin for AdminService {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         let request = request.get_ref();
         let rows = self.house.ledger.query().audit(request.after, listing::page(request.limit));
-        answer(
-            rows.map(|rows| v1::ListAuditResponse {
-                entries: rows.iter().map(audit_entry).collect(),
-            }),
-        )
+        answer(rows.map(|rows| v1::ListAuditResponse {
+            entries: rows.iter().map(audit_log::entry).collect(),
+        }))
     }
 
     async fn verify_audit(
@@ -571,28 +593,7 @@ impl Admin for AdminService {
     ) -> Answer<v1::VerifyAuditResponse> {
         self.house.ledger.catch_up().await.map_err(refuse)?;
         let house = self.house.clone();
-        let verify = move || verify_audit(&house);
+        let verify = move || audit_log::verify(&house);
         answer(self.tasks.run_blocking("verify audit", verify).await)
     }
-}
-
-fn audit_entry(row: &audit::AuditRow) -> v1::AuditEntry {
-    v1::AuditEntry {
-        number: row.number,
-        time_ns: row.time.as_nanos(),
-        actor: row.actor.to_string(),
-        action: row.action.clone(),
-        subject: row.subject.clone(),
-        result: row.result.clone(),
-        hash: Bytes::copy_from_slice(&row.hash()),
-    }
-}
-
-fn verify_audit(house: &House) -> Result<v1::VerifyAuditResponse> {
-    let query = house.ledger.query();
-    // The head is read first: rows may be added while we read, never changed.
-    let head = query.audit_head()?;
-    let rows = query.audit_chain().take(usize::try_from(head.rows).unwrap_or(usize::MAX));
-    let rows = audit::verify(rows, &head)?;
-    Ok(v1::VerifyAuditResponse { rows, head: Bytes::copy_from_slice(&head.hash) })
 }

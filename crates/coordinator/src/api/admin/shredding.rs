@@ -12,7 +12,7 @@ use holdfast_common::{Code, Error, Result, limits};
 use holdfast_ledger::{
     Actor, Outcome,
     command::CloseKeys,
-    row::{HoldRow, PointRow},
+    row::{Custody, HoldRow, LockRow, PointRow},
 };
 use holdfast_wire::v1;
 use std::sync::Arc;
@@ -58,9 +58,10 @@ fn rendered(
     let opens = |row: &holdfast_ledger::row::BundleRow| {
         row.keys.iter().any(|key| key.vault == id && key.version >= loss.version)
     };
-    let bundles = query.bundles()?.into_iter().filter(opens);
+    let bundles: Vec<_> = query.bundles()?.into_iter().filter(opens).collect();
     let mut locks = query.locks()?;
     locks.retain(|lock| lock.vault == id && lock.until.is_some_and(|until| now < until));
+    let stays = stays(vault, &copies, &locks, bundles.len());
     let locks = locks.iter().map(|lock| v1::LockInTheWay {
         location: lock.location.to_string(),
         until_ns: lock.until.map_or(0, |until| until.as_nanos()),
@@ -82,9 +83,10 @@ fn rendered(
         next: next(vault, loss, &copies),
         copies: copies.copies.into_iter().map(copy).collect(),
         catalog: copies.catalog.iter().map(ToString::to_string).collect(),
-        bundles: bundles.map(|row| super::keys::bundle(&row)).collect(),
+        bundles: bundles.iter().map(super::keys::bundle).collect(),
         holds: loss.holds.iter().map(hold).collect(),
         locks: locks.collect(),
+        stays,
     })
 }
 
@@ -171,4 +173,48 @@ fn next(vault: &Vault, loss: &Loss, copies: &KeyCopies) -> Vec<String> {
         next.push("look at the locations that do not answer".to_owned());
     }
     next
+}
+
+/// What destroying it does not reach, and what ends that: no promise is made of these.
+fn stays(vault: &Vault, copies: &KeyCopies, locks: &[LockRow], bundles: usize) -> Vec<String> {
+    let mut stays = vec![format!(
+        "bundles that were exported before open it under their passphrases (known: {bundles}): \
+         destroy every copy of them"
+    )];
+    let mut keks: Vec<String> = copies
+        .copies
+        .iter()
+        .filter_map(|copy| copy.kek.as_ref())
+        .map(ToString::to_string)
+        .collect();
+    keks.sort_unstable();
+    keks.dedup();
+    let keks = if keks.is_empty() { "of their days".to_owned() } else { keks.join(", ") };
+    stays.push(format!(
+        "snapshots, the log and the coordinators' disks of before have it wrapped under KEK \
+         {keks}: afterwards change the KEK (holdfast keys rewrap --to SOURCE) and destroy the old \
+         one at its provider"
+    ));
+    stays.push(
+        "a recovery from a log that ends before it was destroyed has it again: destroy it anew \
+         then"
+            .to_owned(),
+    );
+    stays.push(
+        "a bucket that keeps what is deleted (versions, soft delete) has its objects until its \
+         own rules remove them"
+            .to_owned(),
+    );
+    if vault.row.custody == Custody::Operator {
+        stays.push(
+            "the operator's key opens any copy of its objects that somebody kept: replace it, and \
+             destroy it"
+                .to_owned(),
+        );
+    }
+    for LockRow { location, until, .. } in locks {
+        let until = until.map(|until| until.to_string()).unwrap_or_default();
+        stays.push(format!("`{location}` locks objects until {until}: till then they lie there"));
+    }
+    stays
 }

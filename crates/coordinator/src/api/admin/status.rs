@@ -46,6 +46,7 @@ pub(super) async fn status(house: &House) -> Result<v1::StatusResponse> {
     let ending = super::operators::ending(house)?;
     alarms.extend(ending.alarms);
     notes.extend(ending.notes);
+    notes.extend(super::destroy::notes(house)?);
     Ok(v1::StatusResponse {
         cluster_id: Bytes::copy_from_slice(house.cluster.as_bytes()),
         cluster_name: cluster.name.to_string(),
@@ -204,6 +205,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     alarms.extend(copies::alarms(house)?);
     alarms.extend(locks::alarms(house)?);
     alarms.extend(checks::alarms(house)?);
+    alarms.extend(super::destroy::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);

@@ -140,3 +140,36 @@ async fn keys_that_are_gone_everywhere_are_mended_by_what_the_ledger_has() {
     assert_eq!(holds(&to).await[keys.0.as_str()], keys.1);
     assert!(!holds(&from[0]).await.contains_key(keys.0.as_str()), "that one has its own scrub");
 }
+
+#[tokio::test]
+async fn a_destroyed_version_is_brought_nowhere_whoever_has_it_still() {
+    let mut scene = Scene::new();
+    let (gone, newest) = (scene.keys(1), scene.rotated(2));
+    (scene.vault.key_version, scene.vault.key_object) = (2, newest.1.to_vec().into());
+    scene.destroy(&gone);
+    let (from, to) = ([place("near").await], place("far").await);
+    put_all(&from[0], &[gone.clone(), newest.clone()]).await;
+    scene.fill(&from, &to).await.unwrap();
+    scene.copy(&from, &to, &[gone.0.clone(), newest.0.clone()]).await.unwrap();
+    assert_eq!(scene.mend((&from, &to), (&gone.0, "missing")).await.unwrap(), None);
+    let held = holds(&to).await;
+    assert!(held.contains_key(newest.0.as_str()), "{:?}", held.keys());
+    assert!(!held.contains_key(gone.0.as_str()), "{:?}", held.keys());
+    // A location that has it is not one with keys that nobody knows.
+    scene.insist_on_known_keys(&[], &from[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_destroyed_while_keys_are_brought_is_not_put() {
+    let mut scene = Scene::new();
+    let gone = scene.keys(1);
+    // Whoever brings them looked at the ledger before.
+    scene.vault.key_object = gone.1.to_vec().into();
+    scene.destroy(&gone);
+    let to = place("far").await;
+    assert_eq!(scene.bring_keys(&to).await.unwrap(), []);
+    let from = [place("near").await];
+    put(&from[0].1, &gone).await;
+    assert_eq!(scene.mend((&from, &to), (&gone.0, "missing")).await.unwrap(), None);
+    assert!(!holds(&to).await.contains_key(gone.0.as_str()));
+}

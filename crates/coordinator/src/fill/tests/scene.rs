@@ -18,11 +18,12 @@ use holdfast_common::{
     SegmentId, SystemClock, SystemEntropy, Timestamp, VaultId, limits,
 };
 use holdfast_keyring::{
-    ClusterKeyObject, ClusterRecoveryKey, Kek, KekId, KeyObject, VaultKeys, identity::IdentityKey,
+    ClusterKeyObject, ClusterRecoveryKey, Kek, KekId, KeyObject, KeyRemains, VaultKeys,
+    identity::IdentityKey,
 };
 use holdfast_ledger::{
     Batch, MemoryKv, Query, Row, StateKv,
-    row::{AgentRow, AgentState, VaultRow},
+    row::{AgentRow, AgentState, DestroyedKeyRow, VaultRow},
     tables::full_key,
 };
 use holdfast_repository::{
@@ -64,7 +65,7 @@ impl Scene {
             vault: vault(),
             kv: MemoryKv::default(),
             custody: Arc::new(VaultCustody::new(keys, Arc::new(SystemEntropy))),
-            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), Vec::new())),
+            ledger: Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), (Vec::new(), Vec::new()))),
             budget: Budget::new(limits::READ_BUDGET_BYTES),
             tasks: Tasks::new("test"),
             is_superseded: false,
@@ -83,6 +84,27 @@ impl Scene {
         let bytes = holdfast_common::record::to_bytes(row);
         batch.changes.insert(full_key(R::TABLE, &row.key()), Some(bytes));
         self.kv.write(batch).unwrap();
+    }
+
+    /// A version of the keys was destroyed, which had this pair.
+    pub(super) fn destroy(&mut self, (_, keys): &Object) {
+        let keys = KeyObject::from_bytes(keys).unwrap();
+        let called = || "admin".parse().unwrap();
+        self.know(&DestroyedKeyRow {
+            vault: VAULT,
+            version: keys.version(),
+            remains: KeyRemains::of(&keys).to_bytes().into(),
+            made: Timestamp::ZERO,
+            retired: Timestamp::ZERO,
+            destroyed: Timestamp::ZERO,
+            asked_by: called(),
+            agreed_by: called(),
+            points: 0,
+            closed_at: None,
+            at: 1,
+        });
+        let versions = (Vec::new(), vec![keys.public()]);
+        self.ledger = Arc::new(LedgerKeys::new(CLUSTER, &recovery_key(), versions));
     }
 
     pub(super) async fn fill(&self, from: &[Place], to: &Place) -> Result<Filled> {

@@ -5,17 +5,20 @@
 //! is the same is passed over, what is not is named with its time and its author. Nothing else is
 //! carried over by itself, since this side may have decided otherwise for a reason.
 
-use super::Report;
+use super::{
+    Report,
+    alike::{is_same_vault, location, unrevised, unstamped},
+};
 use crate::house::House;
-use holdfast_common::{Name, Result};
+use holdfast_common::Result;
 use holdfast_ledger::{
     Command, Envelope, Query,
     row::{
-        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow, VaultRow,
+        AgentState, ClassRow, HoldRow,
         finding::{Decision, Theirs},
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(super) fn judge(house: &House, remnant: &[(u64, Envelope)], report: &mut Report) -> Result<()> {
     report.differences = differences(&house.ledger.query(), remnant)?;
@@ -84,7 +87,10 @@ fn topic(command: &Command) -> Option<&'static str> {
         Command::AdmitMember(_) | Command::PlaceMember(_) | Command::RemoveMember(_) => {
             Some("member")
         }
-        Command::CloseKeys(_) | Command::RewrapKeys(_) | Command::RotateKeys(_) => Some("keys"),
+        Command::CloseKeys(_)
+        | Command::DestroyKeys(_)
+        | Command::RewrapKeys(_)
+        | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
         Command::JudgePoint(_) => Some("point"),
         // What they stored is found in their locations, and points are taken in.
@@ -106,6 +112,10 @@ fn topic(command: &Command) -> Option<&'static str> {
         // What one side forgot the other one has still, and decides for itself.
         | Command::ForgetPoints(_)
         | Command::ForgetRuns(_)
+        // Both people ask again where they agree.
+        | Command::AskDestroy(_)
+        | Command::WithdrawDestroy(_)
+        | Command::NoteShredded(_)
         // Of each side for itself, or carried on by whoever it is about.
         | Command::InitCluster(_)
         | Command::RenewAgent(_)
@@ -190,6 +200,9 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         Command::RotateKeys(rotate) => here.vault(&rotate.vault).is_ok_and(|ours| {
             (ours.key_version, &ours.key_object) == (rotate.version, &rotate.key_object)
         }),
+        Command::DestroyKeys(destroy) => {
+            here.destroyed_keys(&destroy.vault)?.iter().any(|ours| ours.version == destroy.version)
+        }
         Command::EnrolAgent(enrol) => here.agent(&enrol.agent).is_ok(),
         Command::IssueOperator(issue) => here
             .operator(&issue.name)?
@@ -205,40 +218,6 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
     })
 }
 
-/// Without what the ledger of each side stamps.
-fn unstamped(policy: PolicyRow) -> PolicyRow {
-    PolicyRow { revision: 0, retained_since: None, ..policy }
-}
-
-/// Whatever this side suspended, it requires again when the region is back.
-fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result<bool> {
-    let epoch = here.epoch()?;
-    let suspended = epoch.iter().flat_map(|epoch| &epoch.suspended);
-    let suspended = suspended.filter(|part| part.vault == ours.id).flat_map(|part| &part.locations);
-    let required: BTreeSet<&Name> = ours.required_as_declared().chain(suspended).collect();
-    let following =
-        |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
-    let declared =
-        |vault: &VaultRow| (vault.id, vault.sharing, vault.custody, vault.lock, vault.checks);
-    let settings = |vault: &VaultRow| {
-        let beside = vault.beside.clone().unwrap_or_default();
-        (beside.bytes_per_second_max, beside.enough, beside.wait_secs)
-    };
-    Ok(declared(ours) == declared(theirs)
-        && settings(ours) == settings(theirs)
-        && required == theirs.required_as_declared().collect()
-        && following(ours) == following(theirs))
-}
-
-fn location(here: &Query<'_>, name: &Name) -> Result<Option<LocationRow>> {
-    here.row(name.as_str().as_bytes())
-}
-
-/// As it is declared: whether it is in use is said by itself.
-fn unrevised(location: &LocationRow) -> LocationRow {
-    LocationRow { revision: 0, disabled: None, ..location.clone() }
-}
-
 fn theirs(command: &Command) -> Option<Theirs> {
     match command {
         Command::PutLocation(put) => Some(Theirs::Location(put.location.clone())),
@@ -251,7 +230,7 @@ fn theirs(command: &Command) -> Option<Theirs> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_common::{AgentId, LockClass, PackId, RunId, Timestamp, VaultId, record};
+    use holdfast_common::{AgentId, LockClass, Name, PackId, RunId, Timestamp, VaultId, record};
     use holdfast_ledger::{
         Actor, Batch, MemoryKv, Row, StateKv, Table,
         command::*,
@@ -350,6 +329,11 @@ mod tests {
             ttl_secs: 1,
         }
         .into()
+    }
+
+    fn destroy() -> Command {
+        let (id, points) = (holdfast_common::RequestId::from_bytes([6; 16]), Vec::new());
+        DestroyKeys { id, vault: VAULT, version: 1, points, remains: vec![1].into() }.into()
     }
 
     fn delete(kind: &str, called: &str) -> Command {
@@ -497,6 +481,7 @@ mod tests {
             (RemoveMember { member: 3 }.into(), "member.remove", "3"),
             (VerifyBundle { bundle: HASH }.into(), "bundle.verify", &"03".repeat(32)),
             (LosePack { vault: VAULT, pack }.into(), "pack.lose", &"05".repeat(32)),
+            (destroy(), "keys.destroy", &*destroy().label().1),
         ]
         .into_iter()
         .map(|(command, action, subject)| (command, action, &*subject.to_owned().leak()))

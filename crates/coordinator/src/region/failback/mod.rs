@@ -11,6 +11,7 @@
 //! Every step looks at what is there and does what is missing. A failback that was cut short, by
 //! whatever, is typed again.
 
+mod alike;
 mod differences;
 mod findings;
 mod hand_back;

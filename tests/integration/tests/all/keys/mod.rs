@@ -3,6 +3,7 @@
 
 mod changing;
 mod closing;
+mod destroying;
 mod losing;
 mod rotating;
 mod traces;

@@ -6,6 +6,7 @@ mod clocks;
 mod copying;
 mod crew;
 mod crowd;
+mod destroying;
 mod disks;
 mod doubling;
 mod failing_back;

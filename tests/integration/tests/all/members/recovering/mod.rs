@@ -2,6 +2,7 @@
 
 mod closing;
 mod damage;
+mod destroying;
 mod keys;
 mod kills;
 mod operators;

@@ -98,8 +98,8 @@ where
     }
 }
 
-/// It was about the key that the server encrypts with (`sse=kms`). Ceph tells that under the name of
-/// another trouble.
+/// It was about the key that the server encrypts with (`sse=kms`). Ceph tells that under the name
+/// of another trouble.
 fn is_of_the_key(code: &str, said: &str) -> bool {
     let will_do_later = code == "KMS.ThrottlingException";
     (code.starts_with("KMS.") && !will_do_later) || said.contains("kms-keyid")

@@ -98,7 +98,7 @@ fn two_people_destroy_a_version_and_nothing_brings_it_back() {
     let plan = ["keys", "destroy", "--vault", "main", "1", "--dry-run"];
     let plan = house.keyed(Some(&alice), &plan).ok().object();
     let stays = plan["stays"].to_string();
-    for told in ["bundles", "rewrap", "recovery", &plan["keks"][0].as_str().unwrap().to_owned()] {
+    for told in ["bundles", "rewrap", "recovery", plan["keks"][0].as_str().unwrap()] {
         assert!(stays.contains(told), "{told}: {plan}");
     }
     assert_eq!(plan["bundles"].as_array().unwrap().len(), 1, "{plan}");

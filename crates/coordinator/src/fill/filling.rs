@@ -79,7 +79,8 @@ impl<'a> Filling<'a> {
     /// Whatever coordinators wrote by themselves behind the marks.
     pub(super) async fn tail(&self, marks: Marks) -> Result<Marks> {
         self.show_all().await?;
-        let mut next = Marks::default();
+        self.insist_on_seen(&marks).await?;
+        let (mut next, mut objects) = (Marks::seen(&marks), 0);
         for (prefix, mark) in marks.prefixes() {
             let mut walk = Walk::behind(self.from, self.to, prefix, mark.clone())?;
             let mut is_whole = true;
@@ -88,10 +89,25 @@ impl<'a> Filling<'a> {
                     tracing::warn!(object = %held.name, why, "not copied; looked for again");
                     is_whole = false;
                 }
+                objects += 1;
+                let (bytes, of_objects_hint, of_bytes_hint) = (0, None, None);
+                (self.told)(Progress { objects, bytes, of_objects_hint, of_bytes_hint });
             }
-            next.set(prefix, walk.last_seen().filter(|_| is_whole).or(mark));
+            let seen = walk.last_seen().filter(|_| is_whole);
+            next.note_seen(seen.clone());
+            next.set(prefix, seen.or(mark));
         }
         Ok(next)
+    }
+
+    /// The newest extent that was seen there is there still.
+    async fn insist_on_seen(&self, marks: &Marks) -> Result<()> {
+        let Some(name) = marks.newest_extent() else { return Ok(()) };
+        if self.to.1.head(name).await?.is_some() {
+            return Ok(());
+        }
+        let message = format!("`{}` lacks {name}, which was there before", self.to.0);
+        Err(Error::new(Code::LocationBehind, message))
     }
 
     async fn bring_lacking(&self, walk: Walk<'_>, hint: Hint) -> Result<Filled> {

@@ -42,6 +42,8 @@ pub(super) struct Walk<'a> {
 pub(crate) struct Marks {
     log: Option<ObjectName>,
     snapshots: Option<ObjectName>,
+    /// The newest extent of the log that was seen in the target, or put there.
+    extent: Option<ObjectName>,
 }
 
 const LOG: &str = "cluster/log/";
@@ -56,6 +58,26 @@ impl Marks {
             (SNAPSHOTS, self.snapshots.clone()),
             (LOG, self.log.clone()),
         ]
+    }
+
+    /// Marks that are set anew; what was seen was seen.
+    pub(super) fn seen(before: &Self) -> Self {
+        Self { extent: before.extent.clone(), ..Self::default() }
+    }
+
+    /// The last name that a source had, and the target has by now.
+    pub(super) fn note_seen(&mut self, last: Option<ObjectName>) {
+        let is_extent = |name: &ObjectName| {
+            let object = layout::ObjectName::parse(name.as_str());
+            object.is_ok_and(|object| matches!(object, Object::Log { .. }))
+        };
+        if let Some(last) = last.filter(is_extent) {
+            self.extent = Some(last);
+        }
+    }
+
+    pub(super) fn newest_extent(&self) -> Option<&ObjectName> {
+        self.extent.as_ref()
     }
 
     /// Nothing of the log behind this name counts as seen.

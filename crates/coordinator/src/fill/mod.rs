@@ -183,17 +183,19 @@ pub(crate) async fn note_healed(
 }
 
 /// Brings what coordinators write by themselves (keys, epochs, the ledger's log and snapshots) and
-/// came behind the marks; where they stand then.
+/// came behind the marks; where they stand then. A place that lacks what was seen there has come
+/// back older than it was.
 pub(crate) async fn tail(
     house: &House,
     vault: &VaultRow,
     way: Way<'_>,
     marks: Marks,
+    told: Told<'_>,
 ) -> Result<Marks> {
     let insist = || house.ledger.peers().insist_on_epoch();
     // Whoever leads now may write extents from there on, whatever an earlier leader wrote.
     let settled = ship::settled(house)?;
-    let filling = Filling::of(house, vault, way, &|_| {}, &insist)?;
+    let filling = Filling::of(house, vault, way, told, &insist)?;
     Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
 }
 

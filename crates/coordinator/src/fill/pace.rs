@@ -33,6 +33,14 @@ impl Pace {
         }
     }
 
+    /// How long so many bytes take, at the bound that there is.
+    pub(crate) fn takes(&self, bytes: u64) -> Duration {
+        match self.bytes_per_second.load(Relaxed) {
+            0 => Duration::ZERO,
+            rate => Duration::from_secs(bytes / rate),
+        }
+    }
+
     /// Waits until so many bytes may go, as fast as is said at the time.
     pub(crate) async fn pay(&self, bytes: u64) {
         let mut left = bytes;

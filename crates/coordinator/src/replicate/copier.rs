@@ -10,7 +10,7 @@
 //! waits in the queue, or is looked for.
 
 use super::{
-    found::Found,
+    found::{Found, silent},
     queue::{Backlog, Batch, Queue},
 };
 use crate::{
@@ -49,6 +49,11 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked for what coordinators wrote by themselves.
 const TAIL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a location that lacks nothing shows that it is there.
+const PRESENCE_INTERVAL: Duration = Duration::from_secs(30);
+/// One that was brought nothing for so long does not answer; on a slow line each object may take
+/// what the bound on it gives it, besides.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Copier {
     pub(super) house: Arc<House>,
@@ -78,6 +83,10 @@ pub(super) struct Copier {
     budget: Arc<Budget>,
     /// It was away, and nothing was brought since: then it still is, for all that is known.
     still_away: Option<u64>,
+    /// How often it was away since it lacked nothing.
+    failures: u32,
+    /// When it last showed itself at rest.
+    present: Instant,
 }
 
 impl Copier {
@@ -100,6 +109,8 @@ impl Copier {
             begun: Instant::now(),
             budget: Arc::new(Budget::new(limits::COPY_BUDGET_BYTES)),
             still_away: None,
+            failures: 0,
+            present: Instant::now(),
         }
     }
 
@@ -191,7 +202,8 @@ impl Copier {
         }
         self.house.shipped(self.row.opened).await?;
         let way = found.way(&self.pace, &self.budget);
-        Box::pin(fill::tail(&self.house, vault, way, Marks::default())).await.map(drop)
+        let tail = fill::tail(&self.house, vault, way, Marks::default(), &|_| {});
+        Box::pin(tail).await.map(drop)
     }
 
     /// Committed points that are not known to lie there.
@@ -300,14 +312,53 @@ impl Copier {
         let applied = *self.house.ledger.applied().borrow();
         let is_due = |(index, at): (u64, Instant)| index != applied && at.elapsed() > TAIL_INTERVAL;
         let Some(marks) = self.marks.clone().filter(|_| self.tailed.is_none_or(is_due)) else {
-            return Ok(());
+            return self.insist_on_presence().await;
         };
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
-        let way = found.way(&self.pace, &self.budget);
-        let marks = Box::pin(fill::tail(&self.house, &vault, way, marks)).await?;
+        let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
+        let brought = Arc::new(AtomicU64::new(0));
+        let count = brought.clone();
+        let tail = async move {
+            let told = |now: Progress| count.store(now.objects, Relaxed);
+            fill::tail(&house, &vault, found.way(&pace, &budget), marks, &told).await
+        };
+        let marks = self.listened_to(Box::pin(tail), &brought).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
+        self.present = Instant::now();
         Ok(())
+    }
+
+    /// At rest nothing else would tell that it went away.
+    async fn insist_on_presence(&mut self) -> Result<()> {
+        if self.present.elapsed() > PRESENCE_INTERVAL {
+            self.target(&self.vault()?).await?;
+            self.present = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Waits for something small, and tells that the location does not answer when nothing of it
+    /// gets on. It is not given up: what hangs there would only hang once more.
+    async fn listened_to<T>(
+        &mut self,
+        mut work: impl Future<Output = Result<T>> + Unpin,
+        brought: &AtomicU64,
+    ) -> Result<T> {
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            let patience = SILENCE_MAX + self.pace.takes(limits::SHIPPED_PART_BYTES as u64);
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SHOW_INTERVAL) => self.show(),
+            }
+            let now = brought.load(Relaxed);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() > patience && self.still_away.is_none() {
+                self.tell_away(&silent(&self.row.location)).await;
+            }
+        }
     }
 
     /// It lacks nothing; one that was passed over is required again.
@@ -329,7 +380,7 @@ impl Copier {
     }
 
     fn be_whole(&mut self) {
-        self.still_away = None;
+        (self.still_away, self.failures) = (None, 0);
         self.work_on(Backlog::default());
         (self.row.whole, self.row.problem) = (Some(self.house.ledger.now()), None);
         self.change(CopyState::Current);
@@ -337,15 +388,21 @@ impl Copier {
 
     async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
-        // Another disk may lie there when it is back.
+        self.failures += 1;
+        // Another disk may lie there when it is back, or the same one as it was long before; a line
+        // that broke for a moment is no such thing.
         self.keys_there = None;
-        if error.code != Code::LocationIoFailed {
+        if error.code != Code::LocationIoFailed || self.failures > 1 {
             self.marks = None;
         }
         let (location, vault) = (&self.row.location, &self.row.vault);
         tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
         // A disk that is mounted again is seen by whoever opens it again.
         self.house.places.close(location);
+        self.tell_away(error).await;
+    }
+
+    async fn tell_away(&mut self, error: &Error) {
         let because = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let message = format!("{}{because}", error.message);
         let message: String = message.chars().take(limits::PROBLEM_CHARS_MAX).collect();

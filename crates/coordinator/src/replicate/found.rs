@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// What another location is given to show itself.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
+/// What the location itself is given: then it is told that it does not answer.
+const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where what a location lacks is, and the location itself.
 #[derive(Clone)]
@@ -50,7 +52,7 @@ async fn is_in((_, store): &Place, name: &ObjectName, length: u32) -> Result<boo
     Ok(there.is_some_and(|there| there.length == u64::from(length)))
 }
 
-fn silent(name: &Name) -> Error {
+pub(super) fn silent(name: &Name) -> Error {
     Error::new(Code::LocationIoFailed, format!("the location `{name}` does not answer"))
 }
 
@@ -58,8 +60,7 @@ impl Copier {
     /// Where what it lacks is, and the location itself.
     pub(super) async fn places(&self, vault: &VaultRow) -> Result<Found> {
         let (house, location) = (&self.house, &self.row.location);
-        let to = (location.clone(), house.places.location(location).await?);
-        show(vault, &to).await?;
+        let to = self.target(vault).await?;
         let others: Vec<Name> = vault.holding().filter(|name| *name != location).cloned().collect();
         let (mut from, mut closed) = (Vec::with_capacity(others.len()), None);
         // One that is away, or does not answer, must not keep the others from being read.
@@ -89,6 +90,16 @@ impl Copier {
             }
             closed => Ok(Found { from, to, is_all: closed.is_none() }),
         }
+    }
+
+    /// The location itself, which has shown that it is the vault's.
+    pub(super) async fn target(&self, vault: &VaultRow) -> Result<Place> {
+        let location = &self.row.location;
+        let shown = async {
+            let place = (location.clone(), self.house.places.location(location).await?);
+            show(vault, &place).await.map(|()| place)
+        };
+        timeout(TARGET_PATIENCE, shown).await.unwrap_or_else(|_| Err(silent(location)))
     }
 
     async fn source(&self, vault: &VaultRow, name: &Name) -> Result<Place> {

@@ -12,18 +12,18 @@ use std::{
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A `dev` whose vault lies in `main`, and a further location, `far`.
-struct Scene {
-    scratch: Scratch,
-    dev: Dev,
-    source: PathBuf,
-    far: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) scratch: Scratch,
+    pub(crate) dev: Dev,
+    pub(crate) source: PathBuf,
+    pub(crate) far: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = Scratch::new();
         let dev = Dev::start(&scratch.join("d"));
         let (source, far) = (scratch.join("source"), scratch.join("far"));
@@ -34,34 +34,34 @@ impl Scene {
         Self { scratch, dev, source, far }
     }
 
-    fn declare(&self, locations: &str) -> Outcome {
+    pub(crate) fn declare(&self, locations: &str) -> Outcome {
         let file = self.scratch.join("vault.toml");
         let spec = format!("[spec]\nlocations = {{ {locations} }}\n");
         write(&file, format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
         self.dev.json(&["apply", "-f", file.to_str().unwrap()])
     }
 
-    fn backup(&self, seed: u64) -> String {
+    pub(crate) fn backup(&self, seed: u64) -> String {
         write(&self.source.join(format!("more-{seed}")), noise(seed, 1_500_000));
         self.dev.backup(&self.source)
     }
 
     /// What is said of the copies of a location; null when it lacks nothing that it must have.
-    fn copies(&self, location: &str) -> Value {
+    pub(crate) fn copies(&self, location: &str) -> Value {
         let told = self.dev.json(&["location", "list"]).ok().object();
         let locations = told["locations"].as_array().unwrap().clone();
         let found = locations.iter().find(|row| row["name"] == location).unwrap();
         found["copies"][0].clone()
     }
 
-    fn wait_for(&self, location: &str, state: &str) -> Value {
+    pub(crate) fn wait_for(&self, location: &str, state: &str) -> Value {
         wait_until(&format!("{location} is {state}"), PATIENCE, || {
             Some(self.copies(location)).filter(|copies| copies["state"] == state)
         })
     }
 
     /// The locations that are confirmed to hold a point.
-    fn holding(&self, point: &str) -> Vec<String> {
+    pub(crate) fn holding(&self, point: &str) -> Vec<String> {
         let told = self.dev.json(&["points"]).ok().object();
         let points = told["points"].as_array().unwrap().clone();
         let found = points.iter().find(|row| row["id"] == point).unwrap();
@@ -70,20 +70,20 @@ impl Scene {
         confirmed.map(|location| location["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn wait_until_held(&self, point: &str, locations: &[&str]) {
+    pub(crate) fn wait_until_held(&self, point: &str, locations: &[&str]) {
         wait_until(&format!("{point} lies in {locations:?}"), PATIENCE, || {
             (self.holding(point) == locations).then_some(())
         });
     }
 
-    fn alarms(&self) -> Vec<String> {
+    pub(crate) fn alarms(&self) -> Vec<String> {
         let told = self.dev.json(&["status"]).object();
         let alarms = told["alarms"].as_array().unwrap();
         alarms.iter().map(|alarm| alarm["code"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Restores from one directory alone, without any cluster.
-    fn restore_from(&self, location: &Path, point: &str) {
+    pub(crate) fn restore_from(&self, location: &Path, point: &str) {
         let to = self.scratch.join("restored");
         if to.exists() {
             fs::remove_dir_all(&to).unwrap();
@@ -463,95 +463,4 @@ fn what_makes_no_sense_is_refused_and_says_why() {
     let unknown = scene.declare(r#"required = ["main"], following = ["nowhere"]"#);
     unknown.fails(3, "location.name_unknown");
     assert_eq!(held(&scene.far), [] as [PathBuf; 0], "nothing was written");
-}
-
-#[test]
-fn what_a_location_has_that_was_declared_while_another_was_looked_through_is_not_lost() {
-    let scene = Scene::new();
-    let third = scene.scratch.join("third");
-    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
-    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
-    let point = scene.backup(5);
-    scene.wait_until_held(&point, &["main", "far"]);
-    scene.wait_for("far", "current");
-    scene.declare(r#"required = ["main"]"#).ok();
-    // One pack is left in `far` alone, of which the vault knows nothing for a moment.
-    let own = Objects::of(&scene.dev.dir.join("location")).below("packs");
-    fs::remove_file(&own[0]).unwrap();
-    let slow = "copy_bytes_per_second_max = 400000";
-    scene.declare(&format!(r#"required = ["main"], following = ["third"], {slow}"#)).ok();
-    wait_until("`third` is filled", PATIENCE, || {
-        (scene.copies("third")["state"] == "copying").then_some(())
-    });
-    scene.declare(&format!(r#"required = ["main"], following = ["third", "far"], {slow}"#)).ok();
-    scene.wait_until_held(&point, &["main", "far", "third"]);
-    assert_eq!(scene.alarms(), [""; 0], "no pack is lost");
-    scene.restore_from(&third, &point);
-}
-
-/// Puts other bytes in the place of an object.
-fn spoil(object: &Path) {
-    let mut bytes = fs::read(object).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    fs::write(object, bytes).unwrap();
-}
-
-#[test]
-fn a_point_that_was_lost_before_it_was_copied_is_not_said_to_be_and_nothing_that_rests_on_it() {
-    let scene = Scene::new();
-    let before = scene.dev.backup(&scene.source);
-    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
-    scene.wait_until_held(&before, &["main", "far"]);
-    scene.wait_for("far", "current");
-    let slow = r#"required = ["main"], following = ["far"], copy_bytes_per_second_max = 100000"#;
-    scene.declare(slow).ok();
-    scene.backup(5);
-    // While that is on its way: too small for packs of their own.
-    let points = ["tiny", "small-too"].map(|name| {
-        write(&scene.source.join(name), "a few words more");
-        scene.dev.backup(&scene.source)
-    });
-    let records = Objects::of(&scene.dev.dir.join("location")).below("points");
-    let is_first = |path: &&PathBuf| path.to_string_lossy().ends_with(&points[0]);
-    fs::remove_file(records.iter().find(is_first).unwrap()).unwrap();
-    assert_eq!(scene.holding(&points[1]), ["main"], "it is not copied yet");
-    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
-    scene.wait_for("far", "current");
-    assert_eq!(scene.holding(&points[0]), [""; 0], "it is lost");
-    assert_eq!(scene.holding(&points[1]), ["main"], "it needs what was lost with the other one");
-    // The next one brings again what was lost.
-    let next = scene.dev.backup(&scene.source);
-    scene.wait_until_held(&next, &["main", "far"]);
-    scene.restore_from(&scene.far, &next);
-}
-
-#[test]
-fn what_is_damaged_in_all_places_is_given_up_before_a_copy_is_called_current() {
-    let scene = Scene::new();
-    write(&scene.source.join("tiny"), "a few words more");
-    let first = scene.dev.backup(&scene.source);
-    let main = Objects::of(&scene.dev.dir.join("location"));
-    // What lies within it is needed by whatever comes later; a segment is made anew from packs.
-    spoil(&main.below("points")[0]);
-    main.below("index").iter().for_each(|segment| spoil(segment));
-    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
-    scene.wait_for("far", "current");
-    assert_eq!(scene.holding(&first), [""; 0], "it is lost");
-    write(&scene.source.join("tiny-too"), "a few other words");
-    let second = scene.dev.backup(&scene.source);
-    scene.wait_until_held(&second, &["main", "far"]);
-    scene.restore_from(&scene.far, &second);
-    // A pack too.
-    let packs = Objects::of(&scene.far).below("packs");
-    let own = scene.dev.dir.join("location").join(packs[0].strip_prefix(&scene.far).unwrap());
-    [&own, &packs[0]].map(|pack| spoil(pack));
-    let third = scene.scratch.join("third");
-    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
-    scene.declare(r#"required = ["main"], following = ["far", "third"]"#).ok();
-    scene.wait_for("third", "current");
-    assert_eq!(scene.holding(&second), ["main", "far"], "not all of it is there");
-    let again = scene.dev.backup(&scene.source);
-    scene.wait_until_held(&again, &["main", "far", "third"]);
-    scene.restore_from(&third, &again);
 }

@@ -19,6 +19,7 @@ mod canary;
 mod clock;
 mod cluster;
 mod collecting;
+mod copies;
 mod damage;
 mod dev;
 mod doubles;

@@ -282,6 +282,13 @@ impl Places {
         self.lock().retain(|(open, _), _| open != name);
     }
 
+    /// Something failed there: whoever wants it next opens it anew, and before anything is put there
+    /// it shows that it is still the vault's.
+    pub(crate) fn distrust(&self, name: &Name) {
+        self.close(name);
+        self.proofs.doubt(name);
+    }
+
     /// Where the required locations of a vault lie.
     fn urls(&self, vault: &VaultRow) -> Vec<Option<String>> {
         vault.required.iter().map(|name| self.url(name).ok()).collect()
@@ -369,12 +376,15 @@ impl Places {
             self.lock().remove(&(name.clone(), place));
             let store = self.location(&name).await.map_err(unreadable)?;
             show(vault, &(name.clone(), store.clone())).await.map_err(unreadable)?;
+            if self.proofs.was_tried(&key) {
+                return Ok(());
+            }
             match store.keeps().await {
                 Ok(keeps) => insist_on_fence(vault, &name, keeps).map_err(unreadable),
                 Err(error) => Err(Unproven { error, is_readable: true }),
             }
         };
-        self.proofs.once(key, prove).await
+        self.proofs.once(key.clone(), prove).await
     }
 
     /// Each required location writes a name once, before a vault is made over it.

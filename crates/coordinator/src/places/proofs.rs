@@ -2,12 +2,13 @@
 //!
 //! A proof of a bucket is some fifty requests, and one of a mount that hangs is a thread: many puts
 //! want the same one at the same moment. One that failed because nobody answered, or that found no
-//! fence, is not made anew for a while; what is cheap to look at again is looked at again.
+//! fence, is not made anew for a while; what is cheap to look at again is looked at again. Where
+//! something failed later a location shows itself once more; what it enforces is known by then.
 
 use holdfast_common::{Code, Error, Name, VaultId};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ pub(super) struct Unproven {
 #[derive(Default)]
 pub(super) struct Proofs {
     proven: Mutex<HashSet<Key>>,
+    /// What these enforce was tried.
+    tried: Mutex<HashSet<Key>>,
     turns: Mutex<HashMap<Key, Turn>>,
 }
 
@@ -36,7 +39,7 @@ pub(super) struct Proofs {
 type Turn = Arc<tokio::sync::Mutex<Option<(Unproven, Instant)>>>;
 
 impl Proofs {
-    /// Once proven, for good; and never by two at once.
+    /// Once proven, until it is doubted; and never by two at once.
     pub(super) async fn once(
         &self,
         key: Key,
@@ -56,7 +59,10 @@ impl Proofs {
         let proven = prove.await;
         *last = None;
         match &proven {
-            Ok(()) => drop(self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(key)),
+            Ok(()) => {
+                lock(&self.tried).insert(key.clone());
+                lock(&self.proven).insert(key);
+            }
             Err(unproven) if is_dear(&unproven.error) => {
                 *last = Some((unproven.clone(), Instant::now()));
             }
@@ -65,14 +71,27 @@ impl Proofs {
         proven
     }
 
+    /// Whoever wants to write there asks again whether it is the vault's.
+    pub(super) fn doubt(&self, name: &Name) {
+        lock(&self.proven).retain(|(proven, ..)| proven != name);
+    }
+
+    pub(super) fn was_tried(&self, key: &Key) -> bool {
+        lock(&self.tried).contains(key)
+    }
+
     fn is_proven(&self, key: &Key) -> bool {
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        lock(&self.proven).contains(key)
     }
 
     fn turn(&self, key: &Key) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.entry(key.clone()).or_default().clone()
     }
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// To be found out again it takes a race, or a wait.
@@ -112,7 +131,10 @@ mod tests {
             tokio::time::advance(PAUSE).await;
         }
         assert_eq!(eight(&proofs, None).await, (1, 0));
-        assert_eq!(eight(&proofs, Some(Code::LocationIoFailed)).await, (0, 0), "for good");
+        assert_eq!(eight(&proofs, Some(Code::LocationIoFailed)).await, (0, 0), "it stands");
+        proofs.doubt(&"far".parse().unwrap());
+        assert!(proofs.was_tried(&key()), "what it enforces is known");
+        assert_eq!(eight(&proofs, None).await, (1, 0), "whose it is, is asked again");
     }
 
     #[tokio::test(start_paused = true)]

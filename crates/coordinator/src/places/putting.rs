@@ -36,6 +36,9 @@ impl Places {
             self.insist_apart(vault)?;
             let puts = put_each(&there, &name, &bytes).await;
             away.extend(puts.into_iter().filter_map(|(name, put)| Some((name, put.err()?))));
+            // What is open may lead to a disk that is gone, and is mounted again beside it.
+            let failed = away.iter().filter(|(_, error)| is_away(error));
+            failed.for_each(|(name, _)| self.distrust(name));
             if let Some(refusal) = refusal(&name, &away, vault.required.len()) {
                 if away.iter().all(|(_, error)| is_away(error)) && Instant::now() < deadline {
                     tokio::time::sleep(PAUSE_WHILE_AWAY).await;

@@ -73,17 +73,45 @@ async fn a_location_that_hangs_is_asked_by_one_however_often_it_is_looked_at() {
     places.ledger.close().await.await;
 }
 
+/// It holds the vault's own object.
+async fn own(places: &Places, vault: &VaultRow) {
+    let far = places.location(&vault.required[0]).await.unwrap();
+    let created = vault.created;
+    let object = VaultObject { id: vault.id, created, chunks: Default::default() };
+    let of_vault = layout::ObjectName::vault().as_str().parse().unwrap();
+    far.put_new(&of_vault, object.to_bytes().into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leads_to_a_disk_that_is_gone_is_opened_anew_for_the_next_put() {
+    let directory = tempfile::tempdir().unwrap();
+    let (places, row) = over(directory.path()).await;
+    let vault = vault("far");
+    own(&places, &vault).await;
+    places.prove_all(&vault).await.unwrap();
+    let faults = Faults { fail_before_permille: 1000, ..Faults::NONE };
+    let opened = places.opened(&row.name).await.unwrap();
+    let dead: Arc<dyn ObjectStore> = Arc::new(Unreliable::new(opened.store.clone(), faults, 1));
+    places.lock().insert(standing(&row), Opened { store: dead, ..opened });
+    let put = || places.put(&vault, "points/a", Bytes::from_static(b"p"));
+    let refused = put().await.unwrap_err();
+    assert_eq!(refused.code, Code::LocationIoFailed, "{refused}");
+    put().await.unwrap();
+    // And it is asked whose it is, once more.
+    places.distrust(&row.name);
+    std::fs::remove_file(directory.path().join("place/vault")).unwrap();
+    let refused = put().await.unwrap_err();
+    assert_eq!(refused.code, Code::LocationEmpty, "{refused}");
+    places.ledger.close().await.await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_tried_is_read_and_not_written() {
     let directory = tempfile::tempdir().unwrap();
     let (places, row) = over(directory.path()).await;
     let root = directory.path().join("place");
-    let far = places.location(&row.name).await.unwrap();
     let vault = vault("far");
-    let created = vault.created;
-    let object = VaultObject { id: vault.id, created, chunks: Default::default() };
-    let of_vault = layout::ObjectName::vault().as_str().parse().unwrap();
-    far.put_new(&of_vault, object.to_bytes().into()).await.unwrap();
+    own(&places, &vault).await;
     // Nothing is written where `tmp` is no folder.
     std::fs::remove_dir(root.join("tmp")).unwrap();
     std::fs::write(root.join("tmp"), "in the way").unwrap();

@@ -20,7 +20,7 @@ use crate::{
         secrets,
     },
     options::Options,
-    places::Places,
+    places::{self, Places},
     raft::{Ledger, Node, Peers, Room},
     region, retain, scrub, shipped,
     shipped::ship,
@@ -245,6 +245,8 @@ fn spawn_work(
     tasks.spawn("replication", OnError::Shutdown, copies);
     let locks = errands::run::<LockRow>(house.clone(), token.clone());
     tasks.spawn("locks", OnError::Shutdown, locks);
+    let watch = places::watch(house.clone(), token.clone());
+    tasks.spawn("required locations", OnError::Shutdown, watch);
     tasks.spawn("scrubs", OnError::Shutdown, scrub::scrub(house.clone(), token.clone()));
     let certificates = certificates::keep(house.clone(), config, shown, token);
     tasks.spawn("certificates", OnError::Log, certificates);

@@ -65,6 +65,8 @@ pub const CANCELLED_UNWAITED: u32 = 8;
 /// From which level on it is known to which versions of the keys packs are sealed, and versions are
 /// closed.
 pub const SEALED: u32 = 8;
+/// From which level on a location that lacks what was put there is filled again unasked.
+pub const DOUBTS: u32 = 9;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

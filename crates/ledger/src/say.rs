@@ -31,6 +31,7 @@ impl Command {
             | Self::DeleteResource(_)
             | Self::DisableLocation(_)
             | Self::DoomPacks(_)
+            | Self::DoubtLocation(_)
             | Self::EnableLocation(_)
             | Self::EndCollection(_)
             | Self::EndRestore(_)

@@ -15,7 +15,7 @@ use holdfast_ledger::{
     row::{Beside, CopyRow, CopyState, LocationRow, PackHome, PackState, PointState, VaultRow},
 };
 use std::time::Duration;
-use story::{Story, agent, ids, name, note_copies, replace_location, store};
+use story::{Story, agent, doubt, ids, name, note_copies, replace_location, store};
 
 const OPERATOR: fn() -> Actor = || Actor::Operator(name("admin"));
 
@@ -322,6 +322,41 @@ fn the_last_one_that_is_known_to_have_everything_is_not_dropped() {
     let whole = whole.copies.into_iter().map(|row| CopyRow { location: name("main"), ..row });
     story.done(Actor::System, NoteCopies { copies: whole.collect() });
     story.done(OPERATOR(), declared(&["main"], &[], None));
+}
+
+#[test]
+fn one_that_lacks_what_it_had_is_known_to_hold_nothing_until_it_was_looked_through() {
+    let mut story = two_required();
+    let revision = |story: &Story| {
+        let row: LocationRow = story.query().row(b"far").unwrap().unwrap();
+        row.revision
+    };
+    let before = revision(&story);
+    story.refused(OPERATOR(), doubt("far", before), Code::AuthDenied);
+    assert_eq!(story.done(Actor::System, doubt("far", before + 1)), Outcome::Unchanged);
+    story.refused(Actor::System, doubt("nowhere", before), Code::LocationMissing);
+    assert_eq!(copies(&story, "far"), None);
+    let vault_before = vault(&story).revision;
+    assert_eq!(story.done(Actor::System, doubt("far", before)), Outcome::Done);
+    let row = copies(&story, "far").unwrap();
+    assert_eq!((row.confirms(), row.whole), (false, None));
+    assert!(vault(&story).grown.unwrap() > vault_before, "what is being put is put again");
+    // It was seen as it was before it was doubted.
+    assert_eq!(story.done(Actor::System, doubt("far", before)), Outcome::Unchanged);
+    assert_eq!(opened(&story), row.opened);
+    story.refused(Actor::System, pass_over("main"), Code::ResourceConflict);
+    say(&mut story, CopyState::Current);
+    assert_eq!(copies(&story, "far"), None);
+    // Where it lay before may have what it lacks.
+    story.done(OPERATOR(), replace_location("far", "local:/mnt/second"));
+    let now = revision(&story);
+    story.done(Actor::System, doubt("far", now));
+    assert_eq!(copies(&story, "far").unwrap().left.as_deref(), Some("local:/mnt/far"));
+    // What is out of use is looked at by nobody.
+    let location = name("far");
+    story.done(OPERATOR(), DisableLocation { location });
+    let now = revision(&story);
+    assert_eq!(story.done(Actor::System, doubt("far", now)), Outcome::Unchanged);
 }
 
 #[test]

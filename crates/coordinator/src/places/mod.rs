@@ -17,6 +17,7 @@
 mod gates;
 mod proofs;
 mod putting;
+mod watch;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +36,9 @@ use holdfast_storage::{
     url,
 };
 use proofs::{Proofs, Unproven};
+pub(crate) use watch::{Doubt, watch};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -60,6 +62,8 @@ pub(crate) struct Places {
     looking: Gates,
     /// Of those that showed the vault's own object.
     proofs: Proofs,
+    /// Of required ones, what was wrong with them when they were looked at last.
+    doubts: Mutex<BTreeMap<Name, Doubt>>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -80,9 +84,9 @@ impl Places {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        let (open, proofs, counts) = (Mutex::default(), Proofs::default(), Mutex::default());
-        let (opening, looking) = (Gates::default(), Gates::default());
-        Self { ledger, base, open, counts, opening, looking, proofs, entropy, tasks }
+        let (open, counts, doubts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (opening, looking, proofs) = Default::default();
+        Self { ledger, base, open, counts, opening, looking, proofs, doubts, entropy, tasks }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
@@ -133,12 +137,12 @@ impl Places {
         let once = self.opened(&row.name).await?.once;
         let url = url::LocationUrl::resolve(&row.url, &self.base)?;
         let requires = |vault: &VaultRow| vault.required.contains(&row.name);
-        let is_of_a_vault = self.ledger.query().vaults()?.iter().any(requires);
+        let vault = self.ledger.query().vaults()?.into_iter().find(requires);
         let (tell, told) = tokio::sync::oneshot::channel();
         let (name, tasks) = (row.name.clone(), self.tasks.clone());
         self.tasks.spawn(LOOK, OnError::Log, async move {
             let _until_it_ends = pass;
-            let looked = seen(once, (name, is_of_a_vault), url, &tasks);
+            let looked = seen((name, once), vault, url, &tasks);
             let stopped = tasks.token().cancelled();
             // Whoever asked may be gone.
             drop(tell.send(tokio::select! { seen = looked => seen, () = stopped => Ok(None) }));
@@ -282,8 +286,8 @@ impl Places {
         self.lock().retain(|(open, _), _| open != name);
     }
 
-    /// Something failed there: whoever wants it next opens it anew, and before anything is put there
-    /// it shows that it is still the vault's.
+    /// Something failed there: whoever wants it next opens it anew, and it shows that it is still
+    /// the vault's before anything is put there.
     pub(crate) fn distrust(&self, name: &Name) {
         self.close(name);
         self.proofs.doubt(name);
@@ -407,15 +411,14 @@ fn standing(row: &LocationRow) -> (Name, String) {
 
 /// The room that is left in a place that answers; that of a vault has the vault's own object.
 async fn seen(
-    store: Arc<dyn ObjectStore>,
-    (name, is_of_a_vault): (Name, bool),
+    place: Place,
+    vault: Option<VaultRow>,
     url: url::LocationUrl,
     tasks: &Tasks,
 ) -> Result<Option<u64>> {
-    let found = store.head(&layout::ObjectName::vault().as_str().parse()?).await?;
-    if found.is_none() && is_of_a_vault {
-        let message = format!("the location `{name}` does not hold its vault's own object");
-        return Err(Error::new(Code::LocationEmpty, message));
+    match vault {
+        Some(vault) => show(&vault, &place).await?,
+        None => drop(place.1.head(&layout::ObjectName::vault().as_str().parse()?).await?),
     }
     tasks.run_blocking("location", move || url::free_bytes(&url)).await
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   cluster/key/…        opens the rest, for whoever has the KEK        `key`
 //!   cluster/log/…        the applied log, in extents                    `extent`, `ship`
+//!                        and whether the last one lies there still      `lasting`
 //!   cluster/snapshot/…   the tables now and then, in parts              `snapshot`
 //! ```
 //!
@@ -11,5 +12,6 @@
 
 pub(crate) mod extent;
 pub(crate) mod key;
+mod lasting;
 pub(crate) mod ship;
 pub(crate) mod snapshot;

@@ -10,7 +10,13 @@
 //! "committed" waits until the extent that holds its entry is durable, and nobody had claimed a
 //! newer epoch by then: why that is enough is told in `region/promote`.
 
-use crate::{house::House, shipped};
+use crate::{
+    house::House,
+    shipped::{
+        self,
+        lasting::{self, Last},
+    },
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use holdfast_common::{
@@ -62,14 +68,15 @@ pub(crate) struct Shipping {
     told: Mutex<(Option<Position>, Option<Position>)>,
     /// The log in a location has a gap before this entry: a snapshot behind it is wanted.
     pub(crate) gap: AtomicU64,
+    pub(super) last: Last,
 }
 
 impl Default for Shipping {
     fn default() -> Self {
         let (shipped, failed) = (watch::channel(0).0, watch::channel(None).0);
         let (wanted, has_key) = (AtomicU64::new(0), AtomicBool::new(false));
-        let (urgent, told) = (Notify::new(), Mutex::default());
-        Self { shipped, failed, wanted, urgent, has_key, told, gap: AtomicU64::new(0) }
+        let (urgent, told, last) = (Notify::new(), Mutex::default(), Last::default());
+        Self { shipped, failed, wanted, urgent, has_key, told, gap: AtomicU64::new(0), last }
     }
 }
 
@@ -329,6 +336,7 @@ async fn ship_from(
 ) -> Result<u64> {
     house.places.prove_all(vault).await?;
     let places = house.places.required(vault).await?;
+    lasting::look(house, vault, &places).await?;
     let epoch = epoch(house)?;
     let name = layout::ObjectName::log(epoch, from).as_str().parse()?;
     let mut there = Vec::with_capacity(places.len());
@@ -346,6 +354,7 @@ async fn ship_from(
     let looked = || crate::region::insist_unclaimed(house, &places, u64::from(epoch));
     looked().await?;
     if missing().next().is_none() {
+        house.shipping.last.note(house, &name, least, &places);
         return Ok(least);
     }
     let extent = match there.iter().flatten().next() {
@@ -361,6 +370,7 @@ async fn ship_from(
         put?;
     }
     looked().await?;
+    house.shipping.last.note(house, &name, least, &places);
     Ok(least)
 }
 

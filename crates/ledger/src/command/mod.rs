@@ -20,6 +20,7 @@ mod condemn_packs;
 mod create_token;
 mod delete_resource;
 mod doom_packs;
+mod doubt_location;
 mod end_collection;
 mod end_restore;
 mod end_run;
@@ -99,6 +100,7 @@ pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
 pub use delete_resource::DeleteResource;
 pub use doom_packs::DoomPacks;
+pub use doubt_location::DoubtLocation;
 pub use end_collection::EndCollection;
 pub use end_restore::EndRestore;
 pub use end_run::{CancelRun, EndRun};
@@ -305,6 +307,7 @@ commands! {
     104 EndVerify "run.verified" |c| c.subject();
     110 NoteSealed "packs.note_sealed" |c| c.packs.len();
     111 CloseKeys "keys.close" |c| format!("{} version {}", c.vault, c.version);
+    125 DoubtLocation "location.doubt" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

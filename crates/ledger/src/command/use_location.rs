@@ -65,6 +65,8 @@ pub(super) enum Place {
     Moved(Option<String>),
     /// What it had is gone.
     Empty,
+    /// Some of what it had is gone; where it lay before is looked at still.
+    Older,
 }
 
 /// What vaults stored while a location was away is not there; what is being stored is put again.
@@ -89,6 +91,10 @@ pub(super) fn lacks_something(
             }
             Place::Moved(left) => apply.open_copies_anew(&vault, location, left.clone())?,
             Place::Empty => apply.open_copies_anew(&vault, location, None)?,
+            Place::Older => {
+                let before = apply.left_before(&vault.id, location)?;
+                apply.open_copies_anew(&vault, location, before)?;
+            }
         }
         if vault.required.contains(location) {
             apply.tables.put(&vault.placed_anew())?;

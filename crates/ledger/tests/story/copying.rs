@@ -14,6 +14,12 @@ pub(crate) fn replace_location(location: &str, url: &str) -> ReplaceLocation {
     ReplaceLocation { location: name(location), url: url.to_owned(), left_is_gone: None }
 }
 
+/// It lacks what it had.
+pub(crate) fn doubt(location: &str, revision: u64) -> DoubtLocation {
+    let lacks = "cluster/log/0000000001-00000000000000000007".to_owned();
+    DoubtLocation { location: name(location), revision, lacks }
+}
+
 /// `main` is required, and `far` follows.
 pub(crate) fn vault_beside() -> VaultRow {
     let beside = Beside {
@@ -70,4 +76,9 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
         ("replace_gone", gone.into()),
         ("rebuild_location", RebuildLocation { location: main() }.into()),
     ]
+}
+
+/// Of what came after the others.
+pub(super) fn later_samples() -> Vec<(&'static str, Command)> {
+    vec![("doubt_location", doubt("main", 3).into())]
 }

@@ -25,7 +25,7 @@ pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod verifying;
 
-pub(crate) use copying::{note_copies, place_points, replace_location, vault_beside};
+pub(crate) use copying::{doubt, note_copies, place_points, replace_location, vault_beside};
 pub(crate) use frozen::{export_bundle, line, rewrap_keys, unhex};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -545,6 +545,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     // In the order in which their bytes were frozen.
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
-    let later = [later, operating::samples()].concat();
+    let later = [later, operating::samples(), copying::later_samples()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

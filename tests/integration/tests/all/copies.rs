@@ -5,9 +5,11 @@ use crate::{
     following::{PATIENCE, Scene},
     harness::{FailingDisk, Objects, wait_until, write},
 };
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 #[test]
@@ -176,4 +178,93 @@ fn one_that_hangs_while_nothing_is_stored_is_not_called_current() {
     scene.wait_for("hung", "current");
     let point = scene.backup(5);
     scene.wait_until_held(&point, &["main", "hung"]);
+}
+
+/// Takes everything out of a directory, which stays.
+fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+#[test]
+fn a_required_location_that_is_emptied_is_told_of_and_nothing_more_is_put_there() {
+    let scene = Scene::new();
+    let point = scene.backup(5);
+    let (main, aside) = (scene.dev.dir.join("location"), scene.scratch.join("aside"));
+    fs::create_dir(&aside).unwrap();
+    copy(&main, &aside);
+    assert_eq!(scene.alarms(), [""; 0]);
+    empty(&main);
+    fs::create_dir(main.join("tmp")).unwrap();
+    // By itself: nobody stores anything.
+    wait_until("it is told", PATIENCE, || {
+        let told = "location.vault_absent".to_owned();
+        scene.alarms().contains(&told).then_some(())
+    });
+    write(&scene.source.join("later"), "a few words more");
+    let backup = ["backup", "--path", scene.source.to_str().unwrap()];
+    scene.dev.json(&backup).fails(4, "location.vault_absent");
+    assert_eq!(Objects::of(&main).below("points"), [] as [PathBuf; 0], "nothing was put there");
+    empty(&main);
+    copy(&aside, &main);
+    wait_until("all is well", PATIENCE, || scene.alarms().is_empty().then_some(()));
+    let second = scene.dev.backup(&scene.source);
+    assert_eq!(scene.holding(&point), ["main"]);
+    scene.restore_from(&main, &second);
+}
+
+#[test]
+fn a_required_location_that_comes_back_older_is_brought_what_it_lacks_unasked() {
+    let scene = Scene::new();
+    let (main, aside) = (scene.dev.dir.join("location"), scene.scratch.join("aside"));
+    scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.backup(5);
+    fs::create_dir(&aside).unwrap();
+    copy(&main, &aside);
+    let point = scene.backup(6);
+    scene.wait_until_held(&point, &["main", "far"]);
+    empty(&main);
+    copy(&aside, &main);
+    let next = scene.backup(7);
+    let is_filled = |copies: Value| copies.is_null().then_some(());
+    wait_until("it lacks nothing", PATIENCE, || is_filled(scene.copies("main")));
+    let audit = scene.dev.run(&["audit", "list"]).ok();
+    assert!(audit.text().contains("location.doubt"), "{}", audit.text());
+    scene.wait_until_held(&point, &["main", "far"]);
+    scene.wait_until_held(&next, &["main", "far"]);
+    scene.restore_from(&main, &point);
+    scene.restore_from(&main, &next);
+}
+
+#[test]
+fn what_only_a_location_had_that_comes_back_older_is_given_up_and_sent_again() {
+    let scene = Scene::new();
+    let (main, aside) = (scene.dev.dir.join("location"), scene.scratch.join("aside"));
+    scene.backup(5);
+    fs::create_dir(&aside).unwrap();
+    copy(&main, &aside);
+    let lost = scene.backup(6);
+    empty(&main);
+    copy(&aside, &main);
+    write(&scene.source.join("tiny"), "a few words more");
+    scene.dev.backup(&scene.source);
+    wait_until("it is told", PATIENCE, || {
+        scene.alarms().contains(&"pack.missing".to_owned()).then_some(())
+    });
+    assert_eq!(scene.dev.json(&["status"]).code, 1);
+    assert_eq!(scene.holding(&lost), [""; 0]);
+    let next = scene.dev.backup(&scene.source);
+    wait_until("it lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
+    scene.restore_from(&main, &next);
 }

@@ -6,6 +6,7 @@ use crate::{
     catalog::{Catalog, Progress},
     house::House,
     keys::follow,
+    places::Doubt,
     raft::ClockJump,
 };
 use bytes::Bytes;
@@ -153,9 +154,26 @@ pub(crate) fn own_alarms(house: &House) -> Vec<v1::Alarm> {
         .chain(doubles::alarms(house))
         .chain(house.kek_watch.alarm(house))
         .chain(shared_places(house))
+        .chain(house.places.unseen().iter().map(unseen_place).collect::<Vec<_>>())
         .chain(follow::alarm(house))
         .chain(super::collection::stuck(house))
         .collect()
+}
+
+/// What is required and was emptied, is not mounted, is another vault's, or does not answer.
+fn unseen_place((name, doubt): &(Name, Doubt)) -> v1::Alarm {
+    let error = &doubt.error;
+    v1::Alarm {
+        code: error.code.name().to_owned(),
+        subject: format!("a vault requires `{name}`: {}", error.message),
+        since_ns: Some(doubt.since.as_nanos()),
+        next: match error.code {
+            Code::LocationEmpty => format!(
+                "mount what belongs there; if it lost everything: holdfast location rebuild {name}"
+            ),
+            _ => format!("{}: see `holdfast location list`", error.advice()),
+        },
+    }
 }
 
 /// Vaults that have fewer copies than they require: two locations are one directory.

@@ -137,6 +137,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::IntendRepack(_)
         | Command::RepackPacks(_)
         | Command::DoomPacks(_)
+        | Command::DoubtLocation(_)
         | Command::BuryPacks(_)
         | Command::EndCollection(_) => None,
     }

@@ -424,7 +424,7 @@ async fn seen(
 }
 
 /// A place that is not there is a location's fault, and not that of a path that somebody typed.
-fn absent(name: &Name, error: Error) -> Error {
+pub(crate) fn absent(name: &Name, error: Error) -> Error {
     if error.code != Code::FileMissing {
         return error;
     }

@@ -161,7 +161,8 @@ impl Wish<'_> {
         let message = format!("no other required location is known to have what `{name}` has");
         Err(conflict(message).next(format!(
             "drop it when another required one is among the copies of `holdfast location list` no \
-             more; if what it stands on is gone: holdfast location replace {name} URL --empty"
+             more; if what it stands on is gone: holdfast location replace {name} URL --empty \
+             --old-is-gone"
         )))
     }
 }

@@ -272,8 +272,13 @@ fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name(
     scene.restart();
     let new = scene.scratch.join("new");
     let url = format!("local:{}", new.display());
-    scene.dev.json(&["location", "replace", "main", &url]).fails(3, "file.path_missing");
-    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    let replace = |flags: &[&str]| {
+        scene.dev.json(&[&["location", "replace", "main", &url], flags].concat())
+    };
+    replace(&["--empty"]).fails(4, "location.vault_absent");
+    assert!(!new.exists(), "nothing was made");
+    replace(&["--old-is-gone"]).fails(3, "file.path_missing");
+    replace(&["--old-is-gone", "--empty"]).ok();
     wait_until("`main` lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
     scene.restore_from(&new, &point);
     let next = scene.backup(8);
@@ -306,7 +311,8 @@ fn what_was_lost_with_the_only_required_location_is_found_out_and_backups_do_not
     fs::rename(&vault, scene.far.join("vault")).unwrap();
     scene.restart();
     let url = format!("local:{}", scene.scratch.join("new").display());
-    scene.dev.json(&["location", "replace", "main", &url, "--empty"]).ok();
+    let gone = ["--empty", "--old-is-gone"];
+    scene.dev.json(&[&["location", "replace", "main", &url], &gone[..]].concat()).ok();
     wait_until("`main` has what there is", PATIENCE, || {
         scene.copies("main").is_null().then_some(())
     });

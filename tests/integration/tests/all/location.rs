@@ -298,6 +298,36 @@ fn a_location_that_moved_is_replaced_by_what_holds_its_vaults_and_by_nothing_els
 }
 
 #[test]
+fn a_place_that_cannot_be_read_is_left_only_when_somebody_says_that_it_is_gone() {
+    let scene = Scene::new();
+    let (second, copy) = (scene.place("second"), scene.place("copy"));
+    let copied = Command::new("cp").arg("-a").arg(&second).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let replace = |flags: &[&str]| {
+        scene.run(&[&["location", "replace", "second", &local(&copy)], flags].concat())
+    };
+    // It is not mounted, for a moment; then it is not even there.
+    for (from, aside) in [(second.join("vault"), "vault"), (second.clone(), "aside")] {
+        std::fs::rename(&from, scene.place(aside)).unwrap();
+        let refused = replace(&[]).ends(4).error();
+        assert_eq!(refused["code"], "location.vault_absent", "{refused}");
+        assert!(refused["message"].to_string().contains(&local(&second)), "{refused}");
+        assert!(refused["next"].to_string().contains("--old-is-gone"), "{refused}");
+        let told = scene.run(&["location", "list"]).ok().object();
+        assert_eq!(listed(&told, "second")["url"], local(&second).as_str(), "it lies there still");
+        if aside == "vault" {
+            std::fs::rename(scene.place(aside), from).unwrap();
+        }
+    }
+    let told = replace(&["--old-is-gone"]).ok().object();
+    assert_eq!(told["url"], local(&copy).as_str(), "{told:#}");
+    write(&scene.source.join("file"), noise(2, 900_000));
+    scene.backup();
+    scene.run(&["verify", "--all", "--level", "storage"]).ok();
+    drop(scene.agent);
+}
+
+#[test]
 fn a_location_is_removed_when_no_vault_requires_it_and_its_objects_stay() {
     let scratch = Scratch::new();
     let dev = Dev::start(&scratch.join("d"));

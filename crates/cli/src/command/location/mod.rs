@@ -67,6 +67,9 @@ enum Verb {
         /// The new place holds nothing, and is filled from the vaults' other locations
         #[arg(long)]
         empty: bool,
+        /// Where it lies now is gone for good: what no other location has is lost
+        #[arg(long)]
+        old_is_gone: bool,
     },
     /// Fill a location that lost what it held, from the others that its vaults lie in
     #[command(after_help = EXAMPLES)]
@@ -90,7 +93,10 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
         }
         Verb::Disable { name } => disable(&name, demand).await,
         Verb::Enable { name } => enable(&name, demand).await,
-        Verb::Replace { name, url, empty } => replace(&name, (url, empty), demand).await,
+        Verb::Replace { name, url, empty, old_is_gone } => {
+            let name = name.to_string();
+            replace(v1::ReplaceLocationRequest { name, url, empty, old_is_gone }, demand).await
+        }
         Verb::Rebuild { name } => rebuild(&name, demand).await,
         Verb::Remove { name } => remove(&name, demand).await,
     }
@@ -194,9 +200,8 @@ async fn enable(name: &Name, demand: &Demand<'_>) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-async fn replace(name: &Name, (url, empty): (String, bool), demand: &Demand<'_>) -> Result<Ending> {
-    let client = demand.client().await?;
-    let question = v1::ReplaceLocationRequest { name: name.to_string(), url, empty };
+async fn replace(question: v1::ReplaceLocationRequest, demand: &Demand<'_>) -> Result<Ending> {
+    let (client, name) = (demand.client().await?, question.name.clone());
     let ask = async |mut admin: Admin, question| admin.replace_location(question).await;
     let done = client.ask(question, ask).await?;
     demand.output.answer(
@@ -289,6 +294,6 @@ Examples:
   holdfast location disable far --yes
   holdfast location enable far
   holdfast location replace far local:/mnt/new/vault
-  holdfast location replace far s3:new-bucket/vault --empty
+  holdfast location replace far s3:new-bucket/vault --empty --old-is-gone
   holdfast location rebuild far --yes
   holdfast location remove old";

@@ -24,9 +24,16 @@ use holdfast_ledger::{
     level::COPIES,
     row::{LocationRow, VaultRow},
 };
-use holdfast_storage::{LocationUrl, layers::Operation, url};
+use holdfast_storage::{
+    LocationUrl,
+    layers::{
+        Operation,
+        retry::{Retry, RetryOptions},
+    },
+    url,
+};
 use holdfast_wire::{parse, v1};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What a list waits for one location.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
@@ -187,23 +194,20 @@ pub(super) async fn replace(
     insist_on_settled(house, &name)?;
     let url = LocationUrl::resolve(&parse::text("the url", request.url)?, &house.base)?;
     house.places.insist_on_own_ground(&name, &url).await?;
+    // Before anything is made in the new place.
+    let left = match request.old_is_gone {
+        true => None,
+        false => place_left(house, &old).await?,
+    };
     if request.empty {
         copies::give_to_all(house, &name, &url).await?;
     }
     let (to, vaults) = insist_on_vaults(house, &name, &url).await?;
     let trial = try_out(house, actor.clone(), &url).await?;
     trial.insist_on_usable(&name)?;
-    let left = place_left(house, &old).await;
-    let is_alone = |vault: &VaultRow| vault.holding().count() == 1;
-    if left.is_none() && requiring(house, &name)?.iter().any(is_alone) {
-        let message =
-            format!("{} cannot be read, and no other location has what it holds", old.url);
-        return Err(Error::new(Code::LocationIoFailed, message)
-            .next("what was stored since it was copied would be lost: bring it back first"));
-    }
     let before = bring(house, &to, left.as_ref()).await?;
     let knows = house.ledger.query().level()? >= COPIES;
-    let left_is_gone = (knows && left.is_none()).then_some(true);
+    let left_is_gone = (knows && request.old_is_gone).then_some(true);
     let replace = ReplaceLocation { location: name.clone(), url: url.to_string(), left_is_gone };
     house.ledger.propose(actor, replace).await?;
     let after = bring_rest(house, &to, left.as_ref()).await.map_err(|error| {
@@ -221,12 +225,34 @@ pub(super) async fn replace(
     })
 }
 
-/// The place that is left, if it can still be read.
-async fn place_left(house: &House, old: &LocationRow) -> Option<Place> {
-    let url = LocationUrl::resolve(&old.url, &house.base).ok()?;
-    let shown = insist_on_vaults(house, &old.name, &url);
-    let (place, _) = tokio::time::timeout(LEFT_PATIENCE, shown).await.ok()?.ok()?;
-    Some(place)
+/// The place that is left, of a location that a vault lies in. One that cannot be read may have
+/// what nobody else has: that it is gone is for a person to say.
+async fn place_left(house: &House, old: &LocationRow) -> Result<Option<Place>> {
+    let mut holding = house.ledger.query().vaults()?;
+    holding.retain(|vault| vault.holding().any(|name| *name == old.name));
+    if holding.is_empty() {
+        return Ok(None);
+    }
+    let shown = async {
+        let url = LocationUrl::resolve(&old.url, &house.base)?;
+        let place = opened(house, &old.name, &url).await?;
+        for vault in &holding {
+            show(vault, &place).await?;
+        }
+        Ok(place)
+    };
+    let shown = tokio::time::timeout(LEFT_PATIENCE, shown).await.unwrap_or_else(|_| {
+        let message = format!("it did not answer within {} s", LEFT_PATIENCE.as_secs());
+        Err(Error::new(Code::LocationIoFailed, message))
+    });
+    shown.map(Some).map_err(|error| {
+        let Error { code, .. } = places::absent(&old.name, error.clone());
+        let message = format!("`{}` lies at {}, which cannot be read now", old.name, old.url);
+        Error::new(code, message).cause(error).next(
+            "bring it back, so that what only it has is brought from there; if it is gone for \
+             good, say so with --old-is-gone: what no other location has is lost then",
+        )
+    })
 }
 
 /// What was changed stays so; what was to follow did not.
@@ -240,9 +266,7 @@ async fn insist_on_vaults(
     name: &Name,
     url: &LocationUrl,
 ) -> Result<(Place, Vec<Name>)> {
-    let open = url.clone();
-    let store = house.tasks.run_blocking("location", move || url::open(&open)).await?;
-    let place = (name.clone(), store);
+    let place = opened(house, name, url).await?;
     let mut shown = Vec::new();
     for vault in requiring(house, name)? {
         show(&vault, &place).await.map_err(|error| {
@@ -252,6 +276,14 @@ async fn insist_on_vaults(
         shown.push(vault.name);
     }
     Ok((place, shown))
+}
+
+/// A line that breaks for a moment is no place that is gone.
+async fn opened(house: &House, name: &Name, url: &LocationUrl) -> Result<Place> {
+    let open = url.clone();
+    let store = house.tasks.run_blocking("location", move || url::open(&open)).await?;
+    let store = Retry::new(store, RetryOptions::default(), house.entropy.clone());
+    Ok((name.clone(), Arc::new(store)))
 }
 
 fn requiring(house: &House, name: &Name) -> Result<Vec<VaultRow>> {

@@ -45,6 +45,20 @@ fn what_was_promised_stays_and_what_was_under_way_ends() {
 }
 
 #[test]
+fn a_location_that_is_found_elsewhere_confirms_nothing_before_it_was_looked_through() {
+    let mut story = before();
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    let copies = |story: &Story| story.query().copies_in(&ids::vault(), &name("main")).unwrap();
+    assert_eq!(copies(&story), None);
+    let unmoved = RecoverCluster { moved: Vec::new(), ..recover(2, 5) };
+    story.done(Actor::System, unmoved);
+    assert_eq!(copies(&story), None, "it lies where the log says");
+    story.done(Actor::System, recover(3, 5));
+    let row = copies(&story).unwrap();
+    assert_eq!((row.confirms(), row.whole), (false, None));
+}
+
+#[test]
 fn numbers_and_names_that_may_have_been_given_are_not_given_again() {
     let mut story = before();
     let before = story.query().vault(&ids::vault()).unwrap().next_number;

@@ -2,9 +2,13 @@
 //! gone, nothing under way.
 //!
 //! What the lost end of the log may have given away is not given again: numbers of chunks go on
-//! behind a gap. Keys of commands are forgotten, since whoever held one is gone too.
+//! behind a gap. Keys of commands are forgotten, since whoever held one is gone too. A location that
+//! is found elsewhere is a place of which nothing is known: it is looked through before it counts.
 
-use super::{Apply, Outcome, conflict};
+use super::{
+    Apply, Outcome, conflict,
+    use_location::{Place, lacks_something},
+};
 use crate::{
     apply::{IDEMPOTENCY_TAIL, forget_keys},
     envelope::Refusal,
@@ -121,6 +125,8 @@ impl RecoverCluster {
             };
             let revision = old.revision + 1;
             apply.tables.put(&LocationRow { url: url.clone(), revision, ..old })?;
+            // Whether all that the log speaks of lies there nobody has seen.
+            lacks_something(apply, name, Place::Empty)?;
         }
         Ok(())
     }

@@ -67,6 +67,8 @@ pub const CANCELLED_UNWAITED: u32 = 8;
 pub const SEALED: u32 = 8;
 /// From which level on a location that lacks what was put there is filled again unasked.
 pub const DOUBTS: u32 = 9;
+/// From which level on the newest point that a location has is not forgotten.
+pub const COPIES_KEPT: u32 = 9;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -112,6 +114,9 @@ impl Command {
             }
             Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::ForgetPoints(forget) if forget.sources.iter().any(|of| of.copies.is_some()) => {
+                COPIES_KEPT
+            }
             Self::ImportPoint(import) if import.whole_at.is_some() => COLLECTED,
             Self::CreateToken(create) if create.token.kind() == TokenKind::Witness => WITNESSES,
             Self::CreateToken(create) if create.token.duty.is_some() => VERIFIERS,

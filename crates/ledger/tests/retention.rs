@@ -7,19 +7,24 @@ use holdfast_ledger::{
     Actor, Command, LEVEL, Outcome, Table,
     command::{
         BeginRead, CancelRun, DeleteResource, EndSession, ForgetRuns, Note, NoteKind,
-        OutlivedPoints, PutPolicy, RemoveMember, RevokeAgent, StartRun,
+        OutlivedPoints, PlacePoints, PutLocation, PutPolicy, PutVault, RemoveMember, RevokeAgent,
+        StartRun,
     },
     level::RETENTION,
     retention::Reason,
-    row::{ForgottenRow, Held, MemberRole, PointState, PolicyRow, Retention, RunRow},
+    row::{
+        CopyState, ForgottenRow, Held, LocationRow, MemberRole, PointState, PolicyRow, Retention,
+        RunRow,
+    },
 };
 use proptest::test_runner::{Config, TestRunner};
 use std::{cell::Cell, time::Duration};
 use story::{
     Story, agent, ids,
     members::{back, claim_epoch, forget as forget_region, raise},
-    name,
+    name, note_copies, place_points,
     retaining::{class, forget, hold, last, of_class, of_one, policy, release},
+    vault_beside,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -54,6 +59,43 @@ fn a_forgotten_point_leaves_every_list_and_a_row_that_says_so() {
         run: None,
     };
     story.refused(admin(), read, Code::PointMissing);
+}
+
+#[test]
+fn the_newest_point_that_a_location_has_is_not_forgotten() {
+    let mut story = Story::with_points(&[1, 2, 3, 4]);
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    let location =
+        LocationRow { name: name("far"), url: "local:/mnt/far".to_owned(), ..story::location() };
+    story.done(admin(), PutLocation { location });
+    story.done(admin(), PutVault { vault: vault_beside(), kek: None });
+    let copies = |story: &Story| {
+        story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap().opened
+    };
+    let place = |story: &mut Story, points: &[u8]| {
+        let far = PlacePoints { location: name("far"), ..place_points(points) };
+        story.done(Actor::System, far);
+    };
+    place(&mut story, &[1, 2]);
+    let despite = |story: &Story, points: &[u8], kept: &[u8]| {
+        let copies = Some(kept.iter().map(|number| ids::point(*number)).collect());
+        of_one(OutlivedPoints { copies, ..story.planned(points, 4) })
+    };
+    // Not one byte of what is said to lie there was seen there yet.
+    let opened = copies(&story);
+    story.done(Actor::System, note_copies(opened, CopyState::Current));
+    let unnamed = of_one(story.planned(&[1], 4));
+    story.refused(Actor::System, unnamed, Code::PointKept);
+    for (points, kept) in [(&[1, 2][..], &[][..]), (&[1, 2], &[2]), (&[2], &[1]), (&[2], &[3])] {
+        let forget = despite(&story, points, kept);
+        story.refused(Actor::System, forget, Code::PointKept);
+    }
+    let forget = despite(&story, &[1, 3], &[2]);
+    assert_eq!(story.done(Actor::System, forget), Outcome::Number(2));
+    place(&mut story, &[4]);
+    let forget = of_one(story.planned(&[2], 4));
+    assert_eq!(story.done(Actor::System, forget), Outcome::Number(1));
+    assert_eq!(listed(&story), [4]);
 }
 
 #[test]

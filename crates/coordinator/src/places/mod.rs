@@ -17,9 +17,9 @@
 mod gates;
 mod proofs;
 mod putting;
-mod watch;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use crate::raft::Ledger;
 use gates::Gates;
@@ -36,13 +36,13 @@ use holdfast_storage::{
     url,
 };
 use proofs::{Proofs, Unproven};
-pub(crate) use watch::{Doubt, watch};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+pub(crate) use watch::{Doubt, watch};
 
 const LOOK: &str = "location look";
 /// What a new location waits for the others to say where they stand.

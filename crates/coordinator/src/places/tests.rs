@@ -108,7 +108,7 @@ async fn what_leads_to_a_disk_that_is_gone_is_opened_anew_for_the_next_put() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_tried_is_read_and_not_written() {
     let directory = tempfile::tempdir().unwrap();
-    let (places, row) = over(directory.path()).await;
+    let (places, _) = over(directory.path()).await;
     let root = directory.path().join("place");
     let vault = vault("far");
     own(&places, &vault).await;

@@ -147,9 +147,7 @@ impl Copier {
             Object::Point(id) | Object::Reach(id) => match query.point(&id) {
                 // Below the level that says so, no point is ever called lost.
                 Ok(point) => point.lost.is_none() && query.level()? >= RETENTION,
-                Err(_) => {
-                    query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state))
-                }
+                Err(_) => query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state)),
             },
             _ => false,
         })

@@ -115,6 +115,8 @@ fn outlived(source: &SourcePlan) -> Vec<OutlivedPoints> {
         let Some(by) = verdict.outlived_by else { continue };
         outlived.entry(by).or_default().push(verdict.id);
     }
+    let newest = source.verdicts.iter().filter(|verdict| verdict.newest_copy);
+    let copies: Vec<PointId> = newest.map(|verdict| verdict.id).collect();
     let by = |(outlived_by, points)| OutlivedPoints {
         policy: policy.clone(),
         revision: rules.revision,
@@ -123,6 +125,7 @@ fn outlived(source: &SourcePlan) -> Vec<OutlivedPoints> {
         points,
         since: rules.since,
         losses: source.losses,
+        copies: source.knows_copies.then(|| copies.clone()),
     };
     outlived.into_iter().map(by).collect()
 }
@@ -149,6 +152,7 @@ mod tests {
             committed: Timestamp::ZERO,
             reasons: Vec::new(),
             outlived_by: Some(point(outlived_by)),
+            newest_copy: false,
         };
         let rules = Rules {
             retention: Retention::default(),
@@ -162,6 +166,7 @@ mod tests {
             rules: Some(rules),
             verdicts: numbers.map(goes).collect(),
             losses: 5,
+            knows_copies: true,
             stands_still: None,
         }
     }

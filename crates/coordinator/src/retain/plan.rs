@@ -7,6 +7,7 @@
 use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
+    level::COPIES_KEPT,
     retention::{self, Candidate, Reason, Rules, Size, Ties, Verdict},
     row::{PointRow, point::time_key},
 };
@@ -39,6 +40,8 @@ pub(crate) struct SourcePlan {
     pub(crate) verdicts: Vec<Verdict>,
     /// How many times packs of the vault had been lost when the plan began.
     pub(crate) losses: u64,
+    /// The ledger is told which points stay in which location.
+    pub(crate) knows_copies: bool,
     /// Why nothing of it goes, whatever the rules say.
     pub(crate) stands_still: Option<Error>,
 }
@@ -104,16 +107,20 @@ fn plan_within(
         }
     }
     let mut gathered = Gathered::none(wanted, max);
+    for vault in query.vaults()? {
+        gathered.locations.insert(vault.id, query.confirming(&vault)?);
+    }
     for point in query.points(None) {
         gathered.take(&point?, &rules, ties)?;
     }
+    let knows_copies = query.level()? >= COPIES_KEPT;
     let sources = gathered.sources.into_iter().map(|(source, points)| {
         let Source { policy, vault, .. } = source;
         let rules = policy.as_ref().and_then(|policy| rules.get(policy)).cloned();
         let by = rules.as_ref().map(|rules| &rules.retention);
         let verdicts = retention::plan(points.together(), by, now);
         let losses = losses.get(&vault).copied().unwrap_or(0);
-        SourcePlan { policy, vault, rules, verdicts, losses, stands_still: None }
+        SourcePlan { policy, vault, rules, verdicts, losses, knows_copies, stands_still: None }
     });
     Ok(Plan { sources: sources.collect(), rest: gathered.rest, cut: gathered.cut })
 }
@@ -148,6 +155,8 @@ impl Points {
 struct Gathered<'a> {
     wanted: &'a Wanted,
     anomalies: Anomalies,
+    /// In which points lie as is said of them.
+    locations: BTreeMap<VaultId, Vec<Name>>,
     max: usize,
     held: usize,
     steps: usize,
@@ -158,8 +167,8 @@ struct Gathered<'a> {
 
 impl<'a> Gathered<'a> {
     fn none((wanted, anomalies): (&'a Wanted, Anomalies), max: usize) -> Self {
-        let (sources, rest, cut) = Default::default();
-        Self { wanted, anomalies, max, held: 0, steps: 0, sources, rest, cut }
+        let (locations, sources, rest, cut) = Default::default();
+        Self { wanted, anomalies, max, locations, held: 0, steps: 0, sources, rest, cut }
     }
 
     fn take(&mut self, point: &PointRow, rules: &BTreeMap<Name, Rules>, ties: &Ties) -> Result<()> {
@@ -173,7 +182,9 @@ impl<'a> Gathered<'a> {
             text: *blake3::hash(point.source.as_bytes()).as_bytes(),
         };
         let ties = ties.of(point).into_iter().map(|tie| tie.reason).collect();
-        let mut candidate = Candidate::of(point, ties);
+        let locations = self.locations.get(&point.vault);
+        let held = locations.map(Vec::as_slice).unwrap_or_default();
+        let mut candidate = Candidate::of(point, ties, held);
         if self.anomalies == Anomalies::Accepted {
             candidate.size = Size::default();
         }

@@ -195,6 +195,7 @@ mod tests {
             }),
             verdicts: Vec::new(),
             losses: 0,
+            knows_copies: false,
             stands_still: None,
         };
         let without = SourcePlan { rules: None, ..source(1) };

@@ -18,10 +18,7 @@ use holdfast_ledger::{
     row::{LocationRow, VaultRow},
 };
 use holdfast_storage::ObjectName;
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::Ordering::Relaxed,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
 
 /// The newest extent that this member put, or found, in every location that was required then.
 #[derive(Default)]

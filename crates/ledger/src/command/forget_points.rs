@@ -3,18 +3,20 @@
 //!
 //! Whoever proposes it has made a plan; time has passed since. What must never be wrong is checked
 //! here once more, by the time that the ledger stamps: the rules are those that were planned by, a
-//! newer point of the same source stays that is at least as good, everything is old enough, nobody
-//! holds, reads or goes on from any of them, and no region is parted from this one. Which of the
-//! others the rules keep, and that what stays needs no lost pack, the plan alone says: so no pack
-//! may have been lost since. One command is about many sources, and refused as a whole.
+//! newer point of the same source stays that is at least as good, in each location too that has
+//! any, everything is old enough, nobody holds, reads or goes on from any of them, and no region is
+//! parted from this one. Which of the others the rules keep, and that what stays needs no lost
+//! pack, the plan alone says: so no pack may have been lost since. One command is about many
+//! sources, and refused as a whole.
 
 use super::{Apply, Outcome, begin_session::policy_key, conflict};
 use crate::{
     Actor,
-    retention::{Rules, Size, Ties, may_go, outlives},
+    level::COPIES_KEPT,
+    retention::{Rules, Size, Ties, is_scheduled, may_go, outlives},
     row::{
-        ClassRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow, SessionRow,
-        point::time_key,
+        ClassRow, CopyRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow,
+        SessionRow, copies::copy_key, point::time_key,
     },
     tables::Table,
 };
@@ -56,6 +58,9 @@ pub struct OutlivedPoints {
     /// that stays needs none of them.
     #[n(6)]
     pub losses: u64,
+    /// The newest good points of the source that each of its locations has; they stay.
+    #[n(7)]
+    pub copies: Option<Vec<PointId>>,
 }
 
 impl ForgetPoints {
@@ -101,11 +106,13 @@ impl OutlivedPoints {
         if apply.vault(&stays.vault)?.losses() != self.losses {
             return Err(conflict("packs were lost since it was planned what goes"));
         }
+        let copies = self.copies(apply, &stays)?;
         let mut forgotten = 0;
         for id in &self.points {
             // Another plan was faster.
             let Some(point) = apply.tables.row::<PointRow>(id.as_bytes())? else { continue };
             self.check(apply, &point, &stays, (&rules, ties))?;
+            copies.iter().try_for_each(|copy| copy.insist_on_newer(&point))?;
             if !despite && !Size::of(&stays).stands_in_for(Size::of(&point)) {
                 return Err(kept(&point, &format!("{} holds far less", stays.id)));
             }
@@ -113,6 +120,27 @@ impl OutlivedPoints {
             forgotten += 1;
         }
         Ok(forgotten)
+    }
+
+    /// What stays in each location in which points lie as is said of them.
+    fn copies(&self, apply: &Apply<'_, '_>, stays: &PointRow) -> Result<Vec<Copies>> {
+        if apply.level()? < COPIES_KEPT {
+            return Ok(Vec::new());
+        }
+        let mut staying = vec![stays.clone()];
+        for id in self.copies.iter().flatten().filter(|id| !self.points.contains(id)) {
+            staying.extend(apply.tables.row::<PointRow>(id.as_bytes())?);
+        }
+        let (vault, mut copies) = (apply.vault(&stays.vault)?, Vec::new());
+        for name in vault.holding() {
+            let row = apply.tables.row::<CopyRow>(&copy_key(&vault.id, name))?;
+            if row.is_none_or(|row| row.confirms()) {
+                let lies_there = |point: &&PointRow| point.locations.contains(name);
+                let staying = staying.iter().filter(lies_there).cloned().collect();
+                copies.push(Copies { location: name.clone(), staying });
+            }
+        }
+        Ok(copies)
     }
 
     fn rules(&self, apply: &Apply<'_, '_>) -> Result<Rules> {
@@ -169,6 +197,23 @@ impl OutlivedPoints {
         apply.list_leaving(&point.vault, &point.id)?;
         let (when, by): (_, Actor) = (apply.time, apply.actor.clone());
         apply.tables.put(&ForgottenRow { point, when, by, why, gone: None })
+    }
+}
+
+/// A location, and what stays there of a source.
+struct Copies {
+    location: Name,
+    staying: Vec<PointRow>,
+}
+
+impl Copies {
+    /// Whoever has this location alone has no older point when one is forgotten.
+    fn insist_on_newer(&self, point: &PointRow) -> Result<()> {
+        let is_there = is_scheduled(point) && point.locations.contains(&self.location);
+        if !is_there || self.staying.iter().any(|newer| outlives(newer, point)) {
+            return Ok(());
+        }
+        Err(kept(point, &format!("it is the newest that lies in `{}`", self.location)))
     }
 }
 

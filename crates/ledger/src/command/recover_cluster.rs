@@ -2,8 +2,9 @@
 //! gone, nothing under way.
 //!
 //! What the lost end of the log may have given away is not given again: numbers of chunks go on
-//! behind a gap. Keys of commands are forgotten, since whoever held one is gone too. A location that
-//! is found elsewhere is a place of which nothing is known: it is looked through before it counts.
+//! behind a gap. Keys of commands are forgotten, since whoever held one is gone too. A location
+//! that is found elsewhere is a place of which nothing is known: it is looked through before it
+//! counts.
 
 use super::{
     Apply, Outcome, conflict,

@@ -9,9 +9,9 @@
 //! Only what went to its end under a policy counts for the rules. Checkpoints, safety points,
 //! points of a path alone and points that were taken in from a location push nothing out and stand
 //! in for nothing. The newest point of a source stays always, and so does the newest that skipped
-//! nothing. One that is lost stands in for nothing either, and one that holds far less than another
-//! not for that one. The ledger checks again what must hold when a plan is carried out
-//! ([`outlives`], [`Size`], [`Ties`]).
+//! nothing; and of each location the newest that lies there. One that is lost stands in for nothing
+//! either, and one that holds far less than another not for that one. The ledger checks again what
+//! must hold when a plan is carried out ([`outlives`], [`Size`], [`Ties`]).
 
 mod calendar;
 mod plan;
@@ -31,6 +31,8 @@ use holdfast_common::{Timestamp, limits};
 pub enum Reason {
     /// The newest holds so little that it may be junk.
     Anomaly,
+    /// The newest that some location has: newer ones lie in others only.
+    Copy,
     Daily,
     /// What would be left of its source needs something that is lost.
     Damaged,
@@ -58,6 +60,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Anomaly => "anomaly",
+            Self::Copy => "copy",
             Self::Daily => "daily",
             Self::Damaged => "damaged",
             Self::Held => "held",

@@ -7,7 +7,7 @@
 
 use super::{Reason, Size, calendar};
 use crate::row::{PointRow, PointState, Retention, point::time_key};
-use holdfast_common::{ChunkId, PointId, Timestamp};
+use holdfast_common::{ChunkId, Name, PointId, Timestamp};
 
 /// What is known of a point where it is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +26,14 @@ pub struct Candidate {
     pub root: Option<ChunkId>,
     /// What keeps it beside the rules.
     pub ties: Vec<Reason>,
+    /// In which of the vault's locations it lies, by their number.
+    pub places: u64,
 }
 
 impl Candidate {
-    pub fn of(point: &PointRow, ties: Vec<Reason>) -> Self {
+    /// `held` are the vault's locations; of more than there are bits the first ones count.
+    pub fn of(point: &PointRow, ties: Vec<Reason>, held: &[Name]) -> Self {
+        let lies_in = |(at, name)| u64::from(point.locations.contains(name)) << at;
         Self {
             id: point.id,
             committed: point.committed,
@@ -40,6 +44,7 @@ impl Candidate {
             size: Size::of(point),
             root: point.root,
             ties,
+            places: (0..u64::BITS).zip(held).map(lies_in).sum(),
         }
     }
 
@@ -58,6 +63,8 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// The point that is left of the source when this one goes.
     pub outlived_by: Option<PointId>,
+    /// The newest good one that some location has.
+    pub newest_copy: bool,
 }
 
 impl Verdict {
@@ -69,8 +76,11 @@ impl Verdict {
 /// The plan for all points of one source of one policy, newest first. Without rules all stay.
 pub fn plan(mut points: Vec<Candidate>, rules: Option<&Retention>, now: Timestamp) -> Vec<Verdict> {
     points.sort_by_key(|point| time_key(point.committed, point.id.as_bytes()));
-    let mut plan = Plan { kept: points.iter().map(|point| point.ties.clone()).collect(), points };
+    let copies = vec![false; points.len()];
+    let kept = points.iter().map(|point| point.ties.clone()).collect();
+    let mut plan = Plan { points, kept, copies };
     plan.keep_unscheduled();
+    plan.keep_copies();
     match rules.filter(|rules| rules.keeps()) {
         Some(rules) => plan.keep_by(rules, now),
         None => plan.kept.iter_mut().for_each(|kept| kept.push(Reason::NoRules)),
@@ -84,6 +94,8 @@ type Period = fn(Timestamp) -> i64;
 struct Plan {
     points: Vec<Candidate>,
     kept: Vec<Vec<Reason>>,
+    /// Which of them are the newest that some location has.
+    copies: Vec<bool>,
 }
 
 impl Plan {
@@ -95,6 +107,22 @@ impl Plan {
             let is_outdone = point.step && complete.is_some_and(|complete| complete < at);
             if !point.scheduled && !is_outdone {
                 self.kept[at].push(Reason::Unscheduled);
+            }
+        }
+    }
+
+    /// What comes newer may lie elsewhere only: whoever loses that has the newest one here still.
+    fn keep_copies(&mut self) {
+        let is_whole = |point: &Candidate| point.scheduled && !point.lost;
+        for is_good in [Candidate::is_complete, is_whole] {
+            let newest = self.points.iter().position(is_good);
+            for place in (0..u64::BITS).map(|bit| 1 << bit) {
+                let lies_there = |point: &Candidate| is_good(point) && point.places & place != 0;
+                let Some(at) = self.points.iter().position(lies_there) else { continue };
+                self.copies[at] = true;
+                if newest != Some(at) {
+                    self.kept[at].push(Reason::Copy);
+                }
             }
         }
     }
@@ -152,7 +180,8 @@ impl Plan {
         // The newest that is whole and skipped nothing, and the newest that is whole.
         let (mut complete, mut newest): (Option<Left>, Option<Left>) = (None, None);
         let mut verdicts = Vec::with_capacity(self.points.len());
-        for (point, mut reasons) in self.points.into_iter().zip(self.kept) {
+        let kept = self.kept.into_iter().zip(self.copies);
+        for (point, (mut reasons, newest_copy)) in self.points.into_iter().zip(kept) {
             // What skipped something may be outlived by another that did.
             let is_partial = point.state == PointState::Partial;
             let left = [complete, newest.filter(|_| is_partial)];
@@ -176,7 +205,7 @@ impl Plan {
             }
             let outlived_by = outlived_by.filter(|_| reasons.is_empty()).map(|left| left.id);
             let (id, committed) = (point.id, point.committed);
-            verdicts.push(Verdict { id, committed, reasons, outlived_by });
+            verdicts.push(Verdict { id, committed, reasons, outlived_by, newest_copy });
         }
         verdicts
     }

@@ -7,14 +7,14 @@ use crate::{
     pages::Pages,
     query::{Query, decoded},
     row::{
-        ClassRow, ForgottenRow, HoldRow, PackRow, PointRow, PolicyRow,
+        ClassRow, ForgottenRow, HoldRow, PackRow, PointRow, PolicyRow, VaultRow,
         collection::inline_prefix,
         retention::{UPSET_KEY, Upset},
     },
     tables::{Table, full_key},
 };
 use core::time::Duration;
-use holdfast_common::{HoldId, PackId, PointId, Result, Timestamp, VaultId, record};
+use holdfast_common::{HoldId, Name, PackId, PointId, Result, Timestamp, VaultId, record};
 
 impl<'a> Query<'a> {
     /// What is left of a point that was forgotten.
@@ -97,6 +97,17 @@ impl<'a> Query<'a> {
             }
         }
         Ok(within)
+    }
+
+    /// Locations of a vault in which points lie as is said of them.
+    pub fn confirming(&self, vault: &VaultRow) -> Result<Vec<Name>> {
+        let mut confirming = Vec::new();
+        for name in vault.holding() {
+            if self.copies_in(&vault.id, name)?.is_none_or(|row| row.confirms()) {
+                confirming.push(name.clone());
+            }
+        }
+        Ok(confirming)
     }
 
     pub fn classes(&self) -> Result<Vec<ClassRow>> {

@@ -25,6 +25,7 @@ fn candidate(number: u32, committed: Timestamp) -> Candidate {
         size: Size { entries: 1, bytes: 1 },
         root: None,
         ties: Vec::new(),
+        places: 0,
     }
 }
 
@@ -96,6 +97,35 @@ fn a_version_is_a_state_that_differs_from_the_next_newer_one() {
     assert_eq!(kept(2), [0, 2]);
     // What nobody knows the content of may be anything.
     assert_eq!(kept(9), [0, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_newest_that_a_location_has_stays_while_newer_ones_lie_elsewhere() {
+    let now = moment("2026-11-23T12:00:00Z");
+    let lies_in = |days: u64, places: u64| {
+        let committed = now.minus(Duration::from_secs(days * DAY));
+        Candidate { places, ..candidate(u32::try_from(days).unwrap(), committed) }
+    };
+    let (main, far) = (1, 2);
+    let rules = keeping(|rules| rules.last = Some(1));
+    let days = |points: &[Candidate]| -> Vec<u64> {
+        let stay = stay(points, &rules, now);
+        stay.into_iter().map(|at| now.since(at).as_secs() / DAY).collect()
+    };
+    let mut points =
+        vec![lies_in(1, main), lies_in(2, main), lies_in(3, main | far), lies_in(4, main | far)];
+    assert_eq!(days(&points), [1, 3]);
+    let reasons = plan(points.clone(), Some(&rules), now).swap_remove(2).reasons;
+    assert_eq!(reasons, [Reason::Copy]);
+    // One that is lost is in no location.
+    points[2].lost = true;
+    assert_eq!(days(&points), [1, 4]);
+    points[0].places |= far;
+    assert_eq!(days(&points), [1]);
+    // What skipped something stays beside what did not.
+    let partial = Candidate { state: PointState::Partial, ..lies_in(2, far) };
+    let points = vec![lies_in(1, main), partial, lies_in(3, far), lies_in(4, far)];
+    assert_eq!(days(&points), [1, 2, 3]);
 }
 
 #[test]

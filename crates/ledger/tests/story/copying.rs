@@ -1,6 +1,10 @@
 //! What is said to the ledger of locations and of the copies in them.
 
-use super::{agent, commit, ids, name, vault};
+use super::{
+    agent, commit, ids, name,
+    retaining::{of_one, outlived},
+    vault,
+};
 use holdfast_common::Timestamp;
 use holdfast_ledger::{Command, command::*, row::*};
 
@@ -80,5 +84,10 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
 
 /// Of what came after the others.
 pub(super) fn later_samples() -> Vec<(&'static str, Command)> {
-    vec![("doubt_location", doubt("main", 3).into())]
+    let copies = Some(vec![super::ids::point(2)]);
+    let beside = OutlivedPoints { copies, ..outlived(&[1], 3) };
+    vec![
+        ("doubt_location", doubt("main", 3).into()),
+        ("forget_beside_copies", of_one(beside).into()),
+    ]
 }

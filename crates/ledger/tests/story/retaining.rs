@@ -80,6 +80,7 @@ pub(crate) fn outlived(points: &[u8], outlived_by: u8) -> OutlivedPoints {
         points: points.iter().map(|number| ids::point(*number)).collect(),
         since: Timestamp::from_nanos(1_800_000_000_000_000_000),
         losses: 0,
+        copies: None,
     }
 }
 

@@ -272,9 +272,8 @@ fn the_only_required_location_is_gone_for_good_and_another_place_takes_its_name(
     scene.restart();
     let new = scene.scratch.join("new");
     let url = format!("local:{}", new.display());
-    let replace = |flags: &[&str]| {
-        scene.dev.json(&[&["location", "replace", "main", &url], flags].concat())
-    };
+    let replace =
+        |flags: &[&str]| scene.dev.json(&[&["location", "replace", "main", &url], flags].concat());
     replace(&["--empty"]).fails(4, "location.vault_absent");
     assert!(!new.exists(), "nothing was made");
     replace(&["--old-is-gone"]).fails(3, "file.path_missing");

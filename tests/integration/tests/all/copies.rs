@@ -92,7 +92,7 @@ fn what_is_damaged_in_all_places_is_given_up_before_a_copy_is_called_current() {
     // A pack too.
     let packs = Objects::of(&scene.far).below("packs");
     let own = scene.dev.dir.join("location").join(packs[0].strip_prefix(&scene.far).unwrap());
-    [&own, &packs[0]].map(|pack| spoil(pack));
+    [&own, &packs[0]].iter().for_each(|pack| spoil(pack));
     let third = scene.scratch.join("third");
     scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
     scene.declare(r#"required = ["main"], following = ["far", "third"]"#).ok();

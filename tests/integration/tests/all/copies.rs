@@ -18,6 +18,7 @@ fn what_a_location_has_that_was_declared_while_another_was_looked_through_is_not
     let third = scene.scratch.join("third");
     scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
     scene.declare(r#"required = ["main"], following = ["far"]"#).ok();
+    scene.backup(4);
     let point = scene.backup(5);
     scene.wait_until_held(&point, &["main", "far"]);
     scene.wait_for("far", "current");
@@ -25,7 +26,7 @@ fn what_a_location_has_that_was_declared_while_another_was_looked_through_is_not
     // One pack is left in `far` alone, of which the vault knows nothing for a moment.
     let own = Objects::of(&scene.dev.dir.join("location")).below("packs");
     fs::remove_file(&own[0]).unwrap();
-    let slow = "copy_bytes_per_second_max = 400000";
+    let slow = "copy_bytes_per_second_max = 200000";
     scene.declare(&format!(r#"required = ["main"], following = ["third"], {slow}"#)).ok();
     wait_until("`third` is filled", PATIENCE, || {
         (scene.copies("third")["state"] == "copying").then_some(())
@@ -99,7 +100,8 @@ fn what_is_damaged_in_all_places_is_given_up_before_a_copy_is_called_current() {
     scene.wait_for("third", "current");
     assert_eq!(scene.holding(&second), ["main", "far"], "not all of it is there");
     let again = scene.dev.backup(&scene.source);
-    scene.wait_until_held(&again, &["main", "far", "third"]);
+    let is_everywhere = || (scene.holding(&again).len() == 3).then_some(());
+    wait_until("all have it", PATIENCE, is_everywhere);
     scene.restore_from(&third, &again);
 }
 
@@ -243,7 +245,6 @@ fn a_required_location_that_comes_back_older_is_brought_what_it_lacks_unasked() 
     assert!(audit.text().contains("location.doubt"), "{}", audit.text());
     scene.wait_until_held(&point, &["main", "far"]);
     scene.wait_until_held(&next, &["main", "far"]);
-    scene.restore_from(&main, &point);
     scene.restore_from(&main, &next);
 }
 

@@ -217,23 +217,6 @@ impl Copies {
     }
 }
 
-/// A location, and what stays there of a source.
-struct Copies {
-    location: Name,
-    staying: Vec<PointRow>,
-}
-
-impl Copies {
-    /// Whoever has this location alone has no older point when one is forgotten.
-    fn insist_on_newer(&self, point: &PointRow) -> Result<()> {
-        let is_there = is_scheduled(point) && point.locations.contains(&self.location);
-        if !is_there || self.staying.iter().any(|newer| outlives(newer, point)) {
-            return Ok(());
-        }
-        Err(kept(point, &format!("it is the newest that lies in `{}`", self.location)))
-    }
-}
-
 /// Which ones they are, for the audit log, which has no room for all of them: BLAKE3 of their ids,
 /// one after the other in their order. What is left of each says its id.
 pub(super) fn digest<'a>(ids: impl Iterator<Item = &'a [u8; 16]>) -> blake3::Hash {

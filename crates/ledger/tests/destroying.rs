@@ -12,7 +12,7 @@ use holdfast_ledger::{
 use std::time::Duration;
 use story::{
     Story, agent, ids,
-    keys::{change_kek, rotate},
+    keys::{change_kek, intend_sealed, note_sealed, rotate},
     name,
     retaining::{hold, last, policy},
     shredding::{ask, destroy, note_shredded, person, request, withdraw},
@@ -187,6 +187,21 @@ fn nothing_is_lost_that_nobody_asked_for() {
     story.query().point(&ids::point(2)).unwrap();
     let error = story.query().point(&ids::point(1)).unwrap_err();
     assert_eq!(error.code, Code::PointMissing, "retention let it go, and no key");
+}
+
+#[test]
+fn what_turns_out_to_need_the_version_ends_the_request() {
+    let mut story = rotated(Story::with_agents(1));
+    story.begin(1, 1);
+    story.done(Actor::Agent(agent(1)), intend_sealed(1, &[(1, &[2]), (2, &[2])]));
+    let mut story = asked(story, &[]);
+    for others in [&[2][..], &[2, 3]] {
+        story.done(Actor::System, note_sealed(&[(1, others)], true));
+        assert_eq!(story.query().destroy_requests().unwrap().len(), 1, "{others:?}");
+    }
+    story.done(Actor::System, note_sealed(&[(1, &[2, 3]), (2, &[1, 2])], true));
+    assert_eq!(story.query().destroy_requests().unwrap(), []);
+    story.refused(person("bob"), destroy(1, 1, &[]), Code::KeyRequestMissing);
 }
 
 #[test]

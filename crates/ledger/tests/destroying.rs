@@ -5,15 +5,17 @@ mod story;
 
 use holdfast_common::{Code, limits};
 use holdfast_ledger::{
-    Actor, Table,
-    command::{CloseKeys, DestroyKeys, Outcome, RotateKeys},
-    row::{CopyProblem, Held, PointState, ShreddedRow},
+    Actor, LEVEL, Table,
+    command::{CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
+    row::{CopyProblem, Held, OperatorRow, PointState, ShreddedRow},
 };
 use std::time::Duration;
 use story::{
     Story, agent, ids,
     keys::{change_kek, intend_sealed, note_sealed, rotate},
+    members::raise,
     name,
+    recovering::recover,
     retaining::{hold, last, policy},
     shredding::{ask, destroy, note_shredded, person, request, withdraw},
 };
@@ -106,6 +108,39 @@ fn whoever_makes_a_second_person_is_still_alone() {
         story.refused(person(own), destroy(2, 1, &[]), Code::KeySecondMissing);
     }
     story.done(person("erin"), destroy(2, 1, &[]));
+}
+
+#[test]
+fn whoever_hides_who_issued_whom_is_still_alone() {
+    let mut story = rotated(Story::founded());
+    // Alice revoked the helper whom she had issued, and the one whom that one issued did so again.
+    story.issue("fake", Some("helper"));
+    story.issue("helper", Some("fake"));
+    // Between these two some row was forgotten.
+    story.issue("carol", Some("gone"));
+    let mut story = asked(story, &[]);
+    for own in ["helper", "fake", "carol"] {
+        story.refused(person(own), destroy(1, 1, &[]), Code::KeySecondMissing);
+    }
+    story.done(person("bob"), destroy(1, 1, &[]));
+}
+
+#[test]
+fn whoever_recovers_the_cluster_is_one_person_and_ends_what_was_asked() {
+    let mut story = asked(rotated(Story::founded()), &[]);
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    let came = OperatorRow { name: name("recovered-2"), ..recover(2, 1).operator };
+    story.done(Actor::System, RecoverCluster { operator: came, ..recover(2, 1) });
+    assert_eq!(story.query().destroy_requests().unwrap(), []);
+    let (bob, came) = (person("bob"), person("recovered-2"));
+    story.refused(came.clone(), ask(2, 1, &[]), Code::KeySecondMissing);
+    story.done(person("alice"), ask(2, 1, &[]));
+    story.refused(came.clone(), destroy(2, 1, &[]), Code::KeySecondMissing);
+    story.done(came.clone(), withdraw(2));
+    // Issued again by somebody, it is a person.
+    story.issue("recovered-2", Some("admin"));
+    story.done(came, ask(3, 1, &[]));
+    story.done(bob, destroy(3, 1, &[]));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct AskDestroy {
 
 impl AskDestroy {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        let by = apply.person()?;
+        let by = apply.first_person()?;
         apply.insist_on_undivided()?;
         let vault = apply.vault(&self.vault)?;
         apply.destroyable(&vault, self.version)?;

@@ -3,11 +3,11 @@
 
 mod story;
 
-use holdfast_common::{Code, limits};
+use holdfast_common::{Code, Timestamp, limits};
 use holdfast_ledger::{
     Actor, LEVEL, Table,
     command::{CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
-    row::{CopyProblem, Held, OperatorRow, PointState, ShreddedRow},
+    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow},
 };
 use std::time::Duration;
 use story::{
@@ -274,6 +274,57 @@ fn what_is_held_read_protected_or_the_newest_good_one_is_lost_by_nobody() {
     story.query().point(&ids::point(1)).unwrap();
     story.pass(Duration::from_secs(3600));
     story.done(person("bob"), destroy(1, 1, &[1]));
+}
+
+/// The row of a point that is there, and otherwise than it was.
+fn change(story: &mut Story, number: u8, change: impl FnOnce(&mut PointRow)) {
+    let mut row = story.query().point(&ids::point(number)).unwrap();
+    change(&mut row);
+    story.know(&row);
+}
+
+#[test]
+fn what_no_newer_point_makes_up_for_is_lost_by_nobody() {
+    // The newest holds next to nothing: a disk that was not there.
+    let mut story = with_points();
+    change(&mut story, 1, |row| row.entries = 1_000_000);
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    // The newest is damaged.
+    let mut story = with_points();
+    change(&mut story, 2, |row| row.lost = Some(Timestamp::ZERO));
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    // The newest that lies in a location; elsewhere there is a newer one.
+    let mut story = with_points();
+    change(&mut story, 2, |row| row.locations = vec![name("elsewhere")]);
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    change(&mut story, 1, |row| row.locations = vec![name("nowhere")]);
+    story.done(person("alice"), ask(1, 1, &[1]));
+}
+
+#[test]
+fn what_was_taken_in_by_a_recovery_stays_until_its_source_has_a_newer_point() {
+    let mut story = rotated(Story::with_points(&[1, 2, 3]));
+    for number in [1, 2, 3] {
+        change(&mut story, number, |row| row.recovered = Some(true));
+    }
+    for lost in [&[3][..], &[1, 2, 3]] {
+        story.refused(person("alice"), ask(1, 1, lost), Code::PointKept);
+    }
+    story.done(person("alice"), ask(1, 1, &[1, 2]));
+    // A backup of its own counts more.
+    change(&mut story, 2, |row| row.recovered = None);
+    story.refused(person("bob"), destroy(1, 1, &[1, 2]), Code::PointKept);
+    change(&mut story, 3, |row| row.recovered = None);
+    story.done(person("bob"), destroy(1, 1, &[1, 2]));
+}
+
+#[test]
+fn a_policy_of_which_nobody_said_how_long_protects_as_long_as_any() {
+    let mut story = with_points();
+    story.done(person("admin"), policy(None));
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    story.pass(Duration::from_secs(limits::PROTECT_SECS));
+    story.done(person("alice"), ask(1, 1, &[1]));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl NoteSealed {
         apply.insist_on_system()?;
         insist_on_bound(&self.packs.iter().map(|pack| pack.id).collect::<Vec<_>>())?;
         let (mut noted, closed) = (0, apply.closed_keys(&self.vault)?);
-        let mut further = BTreeSet::new();
+        let mut further = BTreeSet::<u32>::new();
         for pack in &self.packs {
             insist_on_versions(pack)?;
             let key = pack_key(&self.vault, &pack.id);

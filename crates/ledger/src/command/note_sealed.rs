@@ -59,9 +59,8 @@ impl NoteSealed {
                 self.compare_anew(apply)?;
             }
         }
-        apply.drop_requests(|asked| {
-            asked.vault == self.vault && further.contains(&asked.version)
-        })?;
+        apply
+            .drop_requests(|asked| asked.vault == self.vault && further.contains(&asked.version))?;
         Ok(Outcome::Number(noted))
     }
 

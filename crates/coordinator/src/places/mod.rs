@@ -277,6 +277,19 @@ impl Places {
         self.open_of(vault, vault.holding().cloned().collect()).await
     }
 
+    /// Each location of a vault, or why it cannot be read now: in their order, as copies are
+    /// numbered.
+    pub(crate) async fn each_of(
+        &self,
+        vault: &VaultRow,
+    ) -> Vec<(Name, Result<Arc<dyn ObjectStore>>)> {
+        let open = |name: &Name| {
+            let name = name.clone();
+            async move { (name.clone(), self.silent.bound(&name, self.location(&name)).await) }
+        };
+        join_all(vault.holding().map(open)).await
+    }
+
     /// Those of some of a vault's locations that are in use and open, and why another did not.
     pub(crate) async fn open_of(
         &self,

@@ -241,7 +241,10 @@ impl Places {
     async fn try_all(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
         let (mut places, mut failed) = (Vec::with_capacity(vault.required.len()), None);
         // Side by side, and in their order: several that hang take no longer than one.
-        let open = |name: &Name| self.silent.bound(name, self.location(name));
+        let open = |name: &Name| {
+            let name = name.clone();
+            async move { self.silent.bound(&name, self.location(&name)).await }
+        };
         let opened = join_all(vault.required.iter().map(open)).await;
         for (name, opened) in vault.required.iter().zip(opened) {
             match opened {

@@ -38,13 +38,13 @@ use holdfast_storage::{
     url,
 };
 use proofs::{Proofs, Unproven};
+pub(crate) use silent::{Silent, is_silent};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-pub(crate) use silent::{Silent, is_silent};
 pub(crate) use watch::{Doubt, watch};
 
 const LOOK: &str = "location look";

@@ -136,7 +136,8 @@ pub(super) async fn forget(
     let (wanted, anomalies) = (wanted(house, &request.policy)?, said(request.despite_anomalies));
     let mut plan = make(house, (wanted, anomalies), now).await?;
     for source in &mut plan.sources {
-        source.verdicts.retain(|verdict| asked.contains(&verdict.id));
+        // What stays is told with it: the newest of each location.
+        source.verdicts.retain(|verdict| !verdict.goes() || asked.contains(&verdict.id));
     }
     retain::look(house, &mut plan).await?;
     let carried = retain::carry_out(house, &actor, &plan, anomalies).await;

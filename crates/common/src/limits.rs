@@ -282,6 +282,12 @@ pub const HOLD_ENDED_KEPT_SECS: u64 = 30 * 24 * 3600;
 pub const RUNS_LOOKED_AT_MAX: usize = 10_000;
 /// Runs are forgotten so long after their end, when none of their points is left.
 pub const RUNS_KEPT_SECS: u64 = 400 * 24 * 3600;
+/// Rows of the audit log stay for so long, whatever its rule says: as long as runs do.
+pub const AUDIT_KEPT_SECS_MIN: u64 = RUNS_KEPT_SECS;
+/// Rows of the audit log that one command lets go.
+pub const AUDIT_ROWS_CUT_MAX: u64 = 1_000;
+/// Commands of that kind for each look at what has grown old.
+pub const AUDIT_CUTS_PER_LOOK: u64 = 50;
 /// Runs that one command forgets.
 pub const RUNS_FORGOTTEN_MAX: usize = 256;
 

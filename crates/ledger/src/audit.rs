@@ -1,7 +1,9 @@
 //! The audit chain: one row per command, each holding the hash of the one before.
 //!
 //! Whoever knows the newest hash can tell whether any earlier row was changed, removed or put in.
-//! The chain begins with the first command of the cluster and has no gaps.
+//! The chain begins with the first command of the cluster and has no gaps. Where somebody said how
+//! long it is kept, its oldest rows go; the hash of the last that went stays, so that what is left
+//! still hangs on it.
 
 use crate::{
     Actor, Reply,
@@ -9,10 +11,13 @@ use crate::{
 };
 use holdfast_common::{Code, Error, Result, Timestamp, record};
 use minicbor::{Decode, Encode};
+use std::time::Duration;
 
 const CONTEXT: &str = "holdfast 2026 audit chain v1";
 const TEXT_CHARS_MAX: usize = 256;
 pub(crate) const HEAD_KEY: &[u8] = b"audit-head";
+pub(crate) const CUT_KEY: &[u8] = b"audit-cut";
+pub(crate) const RULE_KEY: &[u8] = b"audit-rule";
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
@@ -59,11 +64,40 @@ pub struct AuditHead {
     pub hash: [u8; 32],
 }
 
-pub fn head(tables: &Tables<'_>) -> Result<AuditHead> {
-    match tables.raw(Table::Meta, HEAD_KEY)? {
-        Some(bytes) => record::from_bytes("audit head", &bytes),
-        None => Ok(AuditHead::default()),
+/// How long rows are kept, and since when that is said.
+#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct AuditRule {
+    /// None: for ever.
+    #[n(0)]
+    pub kept_secs: Option<u64>,
+    #[n(1)]
+    pub since: Timestamp,
+}
+
+impl AuditRule {
+    /// Whether a row goes by it.
+    pub fn lets_go(&self, row: &AuditRow, now: Timestamp) -> bool {
+        self.kept_secs.is_some_and(|kept| now.since(row.time) > Duration::from_secs(kept))
     }
+}
+
+pub fn head(tables: &Tables<'_>) -> Result<AuditHead> {
+    meta(tables.raw(Table::Meta, HEAD_KEY)?)
+}
+
+/// Where the chain was cut: how many rows went, and the hash of the last one.
+pub(crate) fn cut(tables: &Tables<'_>) -> Result<AuditHead> {
+    meta(tables.raw(Table::Meta, CUT_KEY)?)
+}
+
+pub(crate) fn rule(tables: &Tables<'_>) -> Result<AuditRule> {
+    meta(tables.raw(Table::Meta, RULE_KEY)?)
+}
+
+/// What is said of the chain in one place.
+pub(crate) fn meta<T: Default + for<'b> Decode<'b, ()>>(bytes: Option<Vec<u8>>) -> Result<T> {
+    bytes.map_or_else(|| Ok(T::default()), |bytes| record::from_bytes("audit", &bytes))
 }
 
 /// Adds a row to the end of the chain.
@@ -98,9 +132,14 @@ pub(crate) fn bounded(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
-/// Checks a whole chain against its head; the error names the first row that does not fit.
-pub fn verify(rows: impl Iterator<Item = Result<AuditRow>>, head: &AuditHead) -> Result<u64> {
-    let mut expected = AuditHead::default();
+/// Checks a chain from where it was cut to its head; the error names the first row that does not
+/// fit.
+pub fn verify(
+    rows: impl Iterator<Item = Result<AuditRow>>,
+    cut: &AuditHead,
+    head: &AuditHead,
+) -> Result<u64> {
+    let mut expected = *cut;
     for row in rows {
         let row = row?;
         if row.number != expected.rows || row.previous != expected.hash {

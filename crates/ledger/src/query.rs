@@ -2,7 +2,7 @@
 
 use crate::{
     StateKv,
-    audit::{AuditHead, AuditRow},
+    audit::{self, AuditHead, AuditRow, AuditRule},
     command::{NEWEST_POINT, no_point},
     kv::KeyValue,
     pages::Pages,
@@ -400,10 +400,17 @@ impl<'a> Query<'a> {
     }
 
     pub fn audit_head(&self) -> Result<AuditHead> {
-        match self.kv.read(&full_key(Table::Meta, crate::audit::HEAD_KEY))? {
-            Some(bytes) => record::from_bytes("audit head", &bytes),
-            None => Ok(AuditHead::default()),
-        }
+        audit::meta(self.kv.read(&full_key(Table::Meta, audit::HEAD_KEY))?)
+    }
+
+    /// Where the audit chain was cut: how many rows went, and the hash of the last one.
+    pub fn audit_cut(&self) -> Result<AuditHead> {
+        audit::meta(self.kv.read(&full_key(Table::Meta, audit::CUT_KEY))?)
+    }
+
+    /// How long rows of the audit log are kept.
+    pub fn audit_rule(&self) -> Result<AuditRule> {
+        audit::meta(self.kv.read(&full_key(Table::Meta, audit::RULE_KEY))?)
     }
 
     /// Index segments of a vault.
@@ -418,7 +425,7 @@ impl<'a> Query<'a> {
         Ok(self.row::<AuditRow>(&newest.to_be_bytes())?.map(|row| row.time))
     }
 
-    /// The whole audit chain, from its first row.
+    /// The whole audit chain, from the first row that was not cut off.
     pub fn audit_chain(&self) -> impl Iterator<Item = Result<AuditRow>> + use<'a> {
         Pages::over(self.kv, Table::Audit, &[], None).map(|row| decoded(row?))
     }

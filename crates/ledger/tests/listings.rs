@@ -149,9 +149,13 @@ fn the_audit_chain_is_whole_beyond_a_page_and_a_gap_in_it_is_seen() {
     kv.write(tables.into_batch()).unwrap();
     let query = Query::over(&kv);
     let head = query.audit_head().unwrap();
-    assert_eq!(audit::verify(query.audit_chain(), &head).unwrap(), ROWS);
+    assert_eq!(
+        audit::verify(query.audit_chain(), &query.audit_cut().unwrap(), &head).unwrap(),
+        ROWS
+    );
     let gap = full_key(Table::Audit, &(ROWS - 2).to_be_bytes());
     kv.write(Batch { changes: [(gap, None)].into() }).unwrap();
-    let broken = audit::verify(query.audit_chain(), &head).unwrap_err();
+    let broken =
+        audit::verify(query.audit_chain(), &query.audit_cut().unwrap(), &head).unwrap_err();
     assert_eq!(broken.code, Code::LogDamaged);
 }

@@ -5,7 +5,7 @@ mod story;
 use holdfast_common::{Code, Timestamp, VaultId, limits, record};
 use holdfast_ledger::{
     Actor, Command, Query, Reply, StateKv,
-    audit::{self, AuditRow},
+    audit::{self, AuditHead, AuditRow},
     command::{
         BeginSession, CancelRun, DeleteResource, EndRun, ExportBundle, FindPack, LosePack, Note,
         NoteKind, Outcome, PutLocation, PutVault, RenewSession, RevokeAgent, RewrapKeys, StartRun,
@@ -315,7 +315,9 @@ fn the_audit_chain_notices_any_change_and_any_gap() {
     story.backup(1, 1);
     let head = story.query().audit_head().unwrap();
     let rows = story.query().audit(0, 1000).unwrap();
-    let check = |rows: &[AuditRow]| audit::verify(rows.iter().cloned().map(Ok), &head);
+    let check = |rows: &[AuditRow]| {
+        audit::verify(rows.iter().cloned().map(Ok), &AuditHead::default(), &head)
+    };
     assert_eq!(check(&rows).unwrap(), rows.len() as u64);
     for at in 0..rows.len() {
         let mut changed = rows.clone();

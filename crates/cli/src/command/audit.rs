@@ -1,13 +1,19 @@
-//! `holdfast audit list|verify|export`: who changed what. The log is a hash chain; `verify` has the
-//! coordinator walk it from the first row, `export` writes every row for keeping elsewhere.
+//! `holdfast audit list|verify|export|keep`: who changed what. The log is a hash chain; `verify`
+//! has the coordinator walk it from the first row that is left, `export` writes every row for
+//! keeping elsewhere, `keep` says how long rows stay.
 
 use crate::{
     client::{Admin, Client},
+    confirm::confirm,
     demand::Demand,
     ending::Ending,
-    output::{figures, figures::json_time, table::Table},
+    output::{
+        figures::{self, json_time, parse_span},
+        table::Table,
+    },
 };
 use clap::Subcommand;
+use core::time::Duration;
 use holdfast_common::{Error, Result, Timestamp, limits};
 use holdfast_wire::v1;
 use serde_json::{Value, json};
@@ -34,6 +40,16 @@ enum Verb {
     /// Check the chain of hashes
     #[command(after_help = EXAMPLES)]
     Verify,
+    /// Show how long rows are kept, or say it
+    #[command(after_help = KEEP_EXAMPLES)]
+    Keep {
+        /// For so long, as 1100d; not less than 400d
+        #[arg(long = "for", value_name = "SPAN", value_parser = parse_span)]
+        span: Option<Duration>,
+        /// For ever, as it is until somebody says otherwise
+        #[arg(long, conflicts_with = "span")]
+        forever: bool,
+    },
     /// Write every row as one JSON object a line
     #[command(after_help = EXAMPLES)]
     Export {
@@ -48,6 +64,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
     match arguments.verb {
         Verb::List { after, limit } => list(&client, after, limit, demand).await,
         Verb::Verify => verify(&client, demand).await,
+        Verb::Keep { span, forever } => keep(&client, (span, forever), demand).await,
         Verb::Export { to } => export(&client, to, demand).await,
     }
 }
@@ -91,8 +108,53 @@ async fn verify(client: &Client, demand: &Demand<'_>) -> Result<Ending> {
     let ask = async |mut admin: Admin, question| admin.verify_audit(question).await;
     let found = client.ask(v1::VerifyAuditRequest {}, ask).await?;
     demand.output.answer(
-        || json!({ "rows": found.rows, "head": hex::encode(&found.head), "intact": true }),
-        || format!("{} rows, unbroken, head {}", found.rows, hex::encode(&found.head)),
+        || {
+            let head = hex::encode(&found.head);
+            json!({ "rows": found.rows, "first": found.first, "head": head, "intact": true })
+        },
+        || {
+            let from = match found.first {
+                0 => String::new(),
+                first => format!(" from row {first} on, which were kept"),
+            };
+            format!("{} rows{from}, unbroken, head {}", found.rows, hex::encode(&found.head))
+        },
+    )?;
+    Ok(Ending::Done)
+}
+
+async fn keep(
+    client: &Client,
+    (span, forever): (Option<Duration>, bool),
+    demand: &Demand<'_>,
+) -> Result<Ending> {
+    let kept_secs = span.map(|span| span.as_secs().max(1)).or(forever.then_some(0));
+    if let Some(span) = span {
+        let older = figures::span(span);
+        confirm(demand, &format!("let rows of the audit log go that are older than {older}"))?;
+    }
+    let ask = async |mut admin: Admin, question| admin.keep_audit(question).await;
+    let told = client.ask(v1::KeepAuditRequest { kept_secs }, ask).await?;
+    demand.output.answer(
+        || {
+            json!({
+                "kept_secs": told.kept_secs,
+                "since": json_time(told.since_ns),
+                "first": told.first,
+                "first_time": json_time(told.first_ns),
+                "rows": told.rows,
+            })
+        },
+        || {
+            let kept = told.kept_secs.map_or_else(
+                || "for ever".to_owned(),
+                |secs| format!("for {}", figures::span(Duration::from_secs(secs))),
+            );
+            let oldest = told.first_ns.map_or_else(String::new, |first| {
+                format!("; the oldest is of {}", figures::time(Timestamp::from_nanos(first)))
+            });
+            format!("rows are kept {kept}{oldest}")
+        },
     )?;
     Ok(Ending::Done)
 }
@@ -146,3 +208,9 @@ Examples:
   holdfast audit list --limit 20
   holdfast audit verify
   holdfast audit export --to audit.jsonl";
+
+const KEEP_EXAMPLES: &str = "\
+Examples:
+  holdfast audit keep
+  holdfast audit export --to audit.jsonl && holdfast audit keep --for 1100d
+  holdfast audit keep --forever";

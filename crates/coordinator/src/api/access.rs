@@ -106,6 +106,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/holdfast.v1.Admin/ForgetPoints", ADMIN),
     ("/holdfast.v1.Admin/ForgetRegion", ADMIN),
     ("/holdfast.v1.Admin/IssueOperator", ADMIN),
+    ("/holdfast.v1.Admin/KeepAudit", ADMIN),
     ("/holdfast.v1.Admin/List", ADMIN),
     ("/holdfast.v1.Admin/ListAgents", ADMIN),
     ("/holdfast.v1.Admin/ListAudit", ADMIN),

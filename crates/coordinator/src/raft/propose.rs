@@ -235,7 +235,8 @@ impl Ledger {
 
 /// Whether it takes away what was kept for long enough, or asked for at a time.
 fn goes_by_time(command: &Command) -> bool {
-    let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
+    let forgets =
+        matches!(command, Command::CutAudit(_) | Command::ForgetPoints(_) | Command::ForgetRuns(_));
     let collects = matches!(
         command,
         Command::BeginCollection(_) | Command::DoomPacks(_) | Command::RepackPacks(_)

@@ -99,7 +99,7 @@ impl<K: StateKv> Rebuild<K> {
     pub(crate) fn reached(&self) -> Result<(Position, u64)> {
         let query = self.query();
         let head = query.audit_head()?;
-        audit::verify(query.audit_chain(), &head)?;
+        audit::verify(query.audit_chain(), &query.audit_cut()?, &head)?;
         let (term, _, index) = self.last.map_or((0, 0, 0), StoredLogId::parts);
         let time = query.audit_newest_time()?.unwrap_or_default();
         Ok((Position { epoch: self.epoch, index, audit: head, time }, term))

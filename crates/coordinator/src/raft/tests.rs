@@ -2,7 +2,11 @@
 
 use super::*;
 use holdfast_common::{ClusterId, Entropy, SystemClock, SystemEntropy, Timestamp};
-use holdfast_ledger::{command::PutLocation, row::LocationRow};
+use holdfast_ledger::{
+    audit::{self, AuditHead},
+    command::PutLocation,
+    row::LocationRow,
+};
 use std::{fs, os::unix::fs::FileExt};
 
 fn node() -> Node {
@@ -186,7 +190,7 @@ async fn many_proposers_at_once_are_all_applied_in_one_order() {
     assert_eq!(ledger.query().locations().unwrap().len(), 200);
     let head = ledger.query().audit_head().unwrap();
     let rows = ledger.query().audit(0, 1000).unwrap();
-    holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head).unwrap();
+    audit::verify(rows.into_iter().map(Ok), &AuditHead::default(), &head).unwrap();
     assert!(ledger.now() > Timestamp::ZERO);
     ledger.close().await.await;
 }

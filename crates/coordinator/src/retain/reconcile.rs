@@ -1,8 +1,9 @@
 //! The leader's care for retention: what goes by rules that have settled, goes without being asked.
 //!
 //! A reconciler. It looks when something has changed that a plan depends on, and now and then since
-//! time passes; what it finds is in the rows. Old runs go with it. While nothing may be forgotten
-//! it waits, and says so where alarms are told.
+//! time passes; what it finds is in the rows. Old runs go with it, and rows of the audit log that
+//! somebody wants no longer. While nothing may be forgotten it waits, and says so where alarms are
+//! told.
 
 use super::{
     Anomalies, Carried, Wanted, carry_out, carry_out::is_overtaken, insist_on_peace, look,
@@ -10,7 +11,13 @@ use super::{
 };
 use crate::house::House;
 use holdfast_common::{Code, Name, PointId, Result, RunId, Timestamp, limits};
-use holdfast_ledger::{Actor, Query, command::ForgetRuns, level::RETENTION, row::PointRow};
+use holdfast_ledger::{
+    Actor, Query,
+    audit::{AuditRow, AuditRule},
+    command::{CutAudit, ForgetRuns},
+    level::RETENTION,
+    row::PointRow,
+};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +81,7 @@ impl Desk {
 
     async fn forget(&mut self, house: &Arc<House>) -> Result<()> {
         forget_runs(house).await?;
+        cut_audit(house, self.settles).await?;
         self.forget_points(house).await
     }
 
@@ -132,6 +140,7 @@ fn sign(query: Query<'_>) -> Result<Vec<u8>> {
         hasher.update(hold.id.as_bytes()).update(&ends.to_be_bytes());
     }
     hasher.update(&query.rules_upset()?.as_nanos().to_be_bytes());
+    hasher.update(&query.audit_rule()?.since.as_nanos().to_be_bytes());
     Ok(hasher.finalize().as_bytes().to_vec())
 }
 
@@ -145,6 +154,49 @@ async fn forget_runs(house: &Arc<House>) -> Result<()> {
         house.ledger.propose(Actor::System, ForgetRuns { runs }).await?;
     }
     Ok(())
+}
+
+/// Rows of the audit log that are older than somebody wants them, by a rule that has settled.
+async fn cut_audit(house: &Arc<House>, settles: Duration) -> Result<()> {
+    let (at, now) = (house.clone(), house.ledger.now());
+    let find = move || old_audit(at.ledger.query(), now, settles);
+    for before in house.tasks.run_blocking("old audit rows", find).await? {
+        house.ledger.propose(Actor::System, CutAudit { before }).await?;
+    }
+    Ok(())
+}
+
+fn old_audit(query: Query<'_>, now: Timestamp, settles: Duration) -> Result<Vec<u64>> {
+    let (rule, upset) = (query.audit_rule()?, query.rules_upset()?);
+    match is_settled(&rule, upset, now, settles) {
+        true => cuts(query.audit_chain(), query.audit_cut()?.rows, &rule, now),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Whether people had the time to look at it.
+fn is_settled(rule: &AuditRule, upset: Timestamp, now: Timestamp, settles: Duration) -> bool {
+    rule.kept_secs.is_some() && now.since(rule.since.max(upset)) >= settles
+}
+
+/// The row that comes first after each command that cuts some off. So many went before.
+fn cuts(
+    rows: impl Iterator<Item = Result<AuditRow>>,
+    cut: u64,
+    rule: &AuditRule,
+    now: Timestamp,
+) -> Result<Vec<u64>> {
+    let each = limits::AUDIT_ROWS_CUT_MAX;
+    let (mut first, most) = (cut, cut + each * limits::AUDIT_CUTS_PER_LOOK);
+    for row in rows {
+        let row = row?;
+        if first == most || !rule.lets_go(&row, now) {
+            break;
+        }
+        first = row.number + 1;
+    }
+    let parts = (1..).map(|part| cut + part * each).take_while(|end| *end < first);
+    Ok(parts.chain((first > cut).then_some(first)).collect())
 }
 
 fn old_runs(query: Query<'_>, now: Timestamp) -> Result<Vec<RunId>> {
@@ -210,6 +262,38 @@ mod tests {
         assert_eq!(settled(moment(1)), 1);
         // However old they are themselves.
         assert_eq!(settled(moment(2)), 0);
+    }
+
+    #[test]
+    fn audit_rows_go_in_parts_when_they_are_old_by_a_rule_that_has_settled() {
+        let (most, kept) = (limits::AUDIT_ROWS_CUT_MAX, limits::AUDIT_KEPT_SECS_MIN);
+        let rule = AuditRule { kept_secs: Some(kept), since: moment(7) };
+        let row = |number| AuditRow {
+            number,
+            time: moment(number),
+            actor: Actor::System,
+            action: "note".to_owned(),
+            subject: String::new(),
+            result: "ok".to_owned(),
+            previous: [0; 32],
+        };
+        // One second apart, when the last of so many has just become old.
+        let found = |old: u64, cut: u64, rule: &AuditRule| {
+            let rows = (cut..3 * most).map(|number| Ok(row(number)));
+            cuts(rows, cut, rule, moment(old + kept)).unwrap()
+        };
+        assert_eq!(found(most + 7, 0, &rule), [most, most + 7]);
+        assert_eq!(found(2 * most, 0, &rule), [most, 2 * most]);
+        assert_eq!(found(most + 9, most + 7, &rule), [most + 9]);
+        assert_eq!(found(most + 7, most + 7, &rule), [0; 0]);
+        let ever = AuditRule { kept_secs: None, ..rule };
+        assert_eq!(found(most, 0, &ever), [0; 0]);
+        let day = Duration::from_secs(24 * 3600);
+        let is_settled = |rule, upset, now| is_settled(rule, upset, moment(7).plus(now), day);
+        assert!(is_settled(&rule, moment(0), day));
+        assert!(!is_settled(&rule, moment(0), day / 2));
+        assert!(!is_settled(&rule, moment(8), day), "what it stands on was turned over since");
+        assert!(!is_settled(&ever, moment(0), day));
     }
 
     #[test]

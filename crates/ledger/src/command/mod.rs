@@ -18,6 +18,7 @@ mod close_keys;
 mod commit_point;
 mod condemn_packs;
 mod create_token;
+mod cut_audit;
 mod delete_resource;
 mod destroy_keys;
 mod doom_packs;
@@ -38,6 +39,7 @@ mod intend_packs;
 mod intend_repack;
 mod issue_operator;
 mod judge_point;
+mod keep_audit;
 mod leaving;
 mod lose_history;
 mod lose_pack;
@@ -101,6 +103,7 @@ pub use close_keys::CloseKeys;
 pub use commit_point::CommitPoint;
 pub use condemn_packs::CondemnPacks;
 pub use create_token::CreateToken;
+pub use cut_audit::CutAudit;
 pub use delete_resource::DeleteResource;
 pub use destroy_keys::{AskDestroy, DestroyKeys, NoteShredded, WithdrawDestroy};
 pub use doom_packs::DoomPacks;
@@ -122,6 +125,7 @@ pub use intend_packs::{IntendPacks, IntendedPack};
 pub use intend_repack::IntendRepack;
 pub use issue_operator::IssueOperator;
 pub use judge_point::JudgePoint;
+pub use keep_audit::KeepAudit;
 pub use lose_history::LoseHistory;
 pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
@@ -316,6 +320,8 @@ commands! {
     122 NoteShredded "keys.note_shredded" |c| c.subject();
     123 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
     125 DoubtLocation "location.doubt" |c| c.subject();
+    130 KeepAudit "audit.keep" |c| c.subject();
+    131 CutAudit "audit.cut" |c| format!("before row {}", c.before);
 }
 
 impl Apply<'_, '_> {

@@ -472,8 +472,8 @@ pub(crate) fn check_invariants(query: &Query<'_>) -> Result<(), TestCaseError> {
     retaining::check_invariants(query)?;
     collecting::check_invariants(query)?;
     let head = query.audit_head().unwrap();
-    let rows = query.audit(0, 10_000).unwrap();
-    let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head);
+    let (rows, cut) = (query.audit(0, 10_000).unwrap(), query.audit_cut().unwrap());
+    let verified = holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &cut, &head);
     ensure(verified.is_ok(), "the audit chain holds")
 }
 
@@ -548,5 +548,11 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let later = [later, collecting::samples(), verifying::samples()].concat();
     let later = [later, operating::samples(), shredding::samples()].concat();
     let later = [later, copying::later_samples()].concat();
+    let audit: [(_, Command); 3] = [
+        ("keep_audit", KeepAudit { kept_secs: Some(3 * 365 * 24 * 3600) }.into()),
+        ("keep_audit_for_ever", KeepAudit { kept_secs: None }.into()),
+        ("cut_audit", CutAudit { before: 1000 }.into()),
+    ];
+    let later = [later, audit.to_vec()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

@@ -271,6 +271,35 @@ fn the_audit_log_names_what_was_done_and_is_unbroken() {
 }
 
 #[test]
+fn how_long_the_audit_log_is_kept_is_asked_said_and_bounded() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch.join("d"));
+    let told = dev.json(&["audit", "keep"]).ok().object();
+    assert_shape(&told, &["first:n", "rows:n", "first_time:s"]);
+    assert_eq!((&told["kept_secs"], &told["since"]), (&Value::Null, &Value::Null));
+    dev.json(&["audit", "keep", "--for", "500d"]).fails(4, "confirm.answer_missing");
+    dev.json(&["audit", "keep", "--for", "399d", "--yes"]).fails(4, "limit.size_exceeded");
+    dev.json(&["audit", "keep", "--for", "500d", "--forever"]).ends(2);
+    let told = dev.json(&["audit", "keep", "--for", "500d", "--yes"]).ok().object();
+    assert_eq!(told["kept_secs"], 500 * 24 * 3600);
+    assert_shape(&told, &["since:s"]);
+    let told = dev.run(&["audit", "keep"]).ok();
+    assert!(told.text().contains("kept for 500"), "{}", told.text());
+    let told = dev.json(&["audit", "keep", "--forever"]).ok().object();
+    assert_eq!(told["kept_secs"], Value::Null);
+    let rows = dev.json(&["audit", "list"]).ok().object();
+    let of_rules = |row: &&Value| row["action"] == "audit.keep";
+    let said = rows["entries"].as_array().unwrap().iter().filter(of_rules);
+    let said: Vec<_> = said.map(|row| (&row["subject"], &row["result"])).collect();
+    let refused = (&Value::from("for 399 days"), &Value::from("limit.size_exceeded"));
+    assert_eq!(said[0], refused);
+    assert_eq!(said[1], (&Value::from("for 500 days"), &Value::from("ok")));
+    assert_eq!(said[2], (&Value::from("for ever"), &Value::from("ok")));
+    let verified = dev.json(&["audit", "verify"]).ok().object();
+    assert_eq!((&verified["first"], &verified["intact"]), (&Value::from(0), &Value::from(true)));
+}
+
+#[test]
 fn completions_and_explanations_need_no_cluster() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(holdfast(None, &["completions", shell]).ok().text().contains("holdfast"));

@@ -1,12 +1,23 @@
-//! The audit log, as people read it, and whether its chain holds.
+//! The audit log, as people read it, whether its chain holds, and how long it is kept.
 
+use super::listing;
 use crate::house::House;
 use bytes::Bytes;
 use holdfast_common::Result;
-use holdfast_ledger::audit;
+use holdfast_ledger::{Actor, audit, command::KeepAudit};
 use holdfast_wire::v1;
+use std::sync::Arc;
 
-pub(super) fn entry(row: &audit::AuditRow) -> v1::AuditEntry {
+pub(super) async fn list(
+    house: &House,
+    request: &v1::ListAuditRequest,
+) -> Result<v1::ListAuditResponse> {
+    house.ledger.catch_up().await?;
+    let rows = house.ledger.query().audit(request.after, listing::page(request.limit))?;
+    Ok(v1::ListAuditResponse { entries: rows.iter().map(entry).collect() })
+}
+
+fn entry(row: &audit::AuditRow) -> v1::AuditEntry {
     v1::AuditEntry {
         number: row.number,
         time_ns: row.time.as_nanos(),
@@ -18,11 +29,48 @@ pub(super) fn entry(row: &audit::AuditRow) -> v1::AuditEntry {
     }
 }
 
-pub(super) fn verify(house: &House) -> Result<v1::VerifyAuditResponse> {
+pub(super) async fn verify(house: &Arc<House>) -> Result<v1::VerifyAuditResponse> {
+    house.ledger.catch_up().await?;
+    let at = house.clone();
+    house.tasks.run_blocking("verify audit", move || walk(&at)).await
+}
+
+fn walk(house: &House) -> Result<v1::VerifyAuditResponse> {
     let query = house.ledger.query();
-    // The head is read first: rows may be added while we read, never changed.
-    let head = query.audit_head()?;
-    let rows = query.audit_chain().take(usize::try_from(head.rows).unwrap_or(usize::MAX));
-    let rows = audit::verify(rows, &head)?;
-    Ok(v1::VerifyAuditResponse { rows, head: Bytes::copy_from_slice(&head.hash) })
+    loop {
+        // Both ends are read first: rows may be added while we read, never changed.
+        let (cut, head) = (query.audit_cut()?, query.audit_head()?);
+        let rows = query.audit_chain().take_while(|row| match row {
+            Ok(row) => row.number < head.rows,
+            Err(_) => true,
+        });
+        let found = audit::verify(rows, &cut, &head);
+        if found.is_err() && query.audit_cut()? != cut {
+            continue;
+        }
+        let (rows, head) = (found?, Bytes::copy_from_slice(&head.hash));
+        return Ok(v1::VerifyAuditResponse { rows, head, first: cut.rows });
+    }
+}
+
+pub(super) async fn keep(
+    house: &House,
+    actor: Actor,
+    request: v1::KeepAuditRequest,
+) -> Result<v1::KeepAuditResponse> {
+    if let Some(kept_secs) = request.kept_secs {
+        let kept_secs = (kept_secs > 0).then_some(kept_secs);
+        house.ledger.propose(actor, KeepAudit { kept_secs }).await?;
+    }
+    house.ledger.catch_up().await?;
+    let query = house.ledger.query();
+    let (rule, cut, head) = (query.audit_rule()?, query.audit_cut()?, query.audit_head()?);
+    let first = query.audit(cut.rows, 1)?.pop();
+    Ok(v1::KeepAuditResponse {
+        kept_secs: rule.kept_secs,
+        since_ns: rule.kept_secs.map(|_| rule.since.as_nanos()),
+        first: cut.rows,
+        first_ns: first.map(|row| row.time.as_nanos()),
+        rows: head.rows,
+    })
 }

@@ -579,21 +579,21 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::ListAuditRequest>,
     ) -> Answer<v1::ListAuditResponse> {
-        self.house.ledger.catch_up().await.map_err(refuse)?;
-        let request = request.get_ref();
-        let rows = self.house.ledger.query().audit(request.after, listing::page(request.limit));
-        answer(rows.map(|rows| v1::ListAuditResponse {
-            entries: rows.iter().map(audit_log::entry).collect(),
-        }))
+        answer(audit_log::list(&self.house, request.get_ref()).await)
     }
 
     async fn verify_audit(
         &self,
         _: Request<v1::VerifyAuditRequest>,
     ) -> Answer<v1::VerifyAuditResponse> {
-        self.house.ledger.catch_up().await.map_err(refuse)?;
-        let house = self.house.clone();
-        let verify = move || audit_log::verify(&house);
-        answer(self.tasks.run_blocking("verify audit", verify).await)
+        answer(audit_log::verify(&self.house).await)
+    }
+
+    async fn keep_audit(
+        &self,
+        request: Request<v1::KeepAuditRequest>,
+    ) -> Answer<v1::KeepAuditResponse> {
+        let actor = caller(&request).actor();
+        answer(audit_log::keep(&self.house, actor, request.into_inner()).await)
     }
 }

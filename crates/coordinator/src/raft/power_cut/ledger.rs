@@ -11,7 +11,10 @@ use super::{
     rounds,
 };
 use crate::raft::Ledger;
-use holdfast_ledger::Actor;
+use holdfast_ledger::{
+    Actor,
+    audit::{self, AuditHead},
+};
 use openraft::async_runtime::WatchReceiver;
 use std::{fs, path::Path, time::Duration};
 
@@ -122,7 +125,8 @@ pub(super) async fn compare(directory: &Path, acknowledged: usize) -> Result<(),
         }
         let head = ledger.query().audit_head().map_err(text)?;
         let rows = ledger.query().audit(0, 1000).map_err(text)?;
-        holdfast_ledger::audit::verify(rows.into_iter().map(Ok), &head).map_err(text)?;
+        let rows = rows.into_iter().map(Ok);
+        audit::verify(rows, &AuditHead::default(), &head).map_err(text)?;
         if head.rows != found.len() as u64 {
             return Err(format!("wrong: {} audit rows, {} locations", head.rows, found.len()));
         }

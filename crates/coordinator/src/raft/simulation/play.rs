@@ -15,7 +15,7 @@ use super::{
     world::{Lie, World},
 };
 use holdfast_common::Entropy;
-use holdfast_ledger::row::MemberRole;
+use holdfast_ledger::{audit::AuditHead, row::MemberRole};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -143,7 +143,8 @@ impl Living {
             _ => return strange(world, self.id, "the audit chain cannot be read"),
         };
         let proposers = chain.iter().map(|row| clients::number_of(&row.actor)).collect();
-        if let Err(error) = holdfast_ledger::audit::verify(chain.into_iter().map(Ok), &head) {
+        let chain = chain.into_iter().map(Ok);
+        if let Err(error) = holdfast_ledger::audit::verify(chain, &AuditHead::default(), &head) {
             strange(world, self.id, &error.to_string());
         }
         let tables = self.ledger.tables.as_ref();

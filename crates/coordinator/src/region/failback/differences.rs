@@ -38,6 +38,7 @@ fn differences(here: &Query<'_>, remnant: &[(u64, Envelope)]) -> Result<Vec<Deci
             Command::AddHold(add) => (topic, add.hold.id.to_string()),
             Command::ReleaseHold(release) => (topic, release.hold.to_string()),
             Command::IssueOperator(issue) => (topic, issue.name.to_string()),
+            Command::KeepAudit(_) => (topic, String::new()),
             _ => (topic, subject.clone()),
         };
         if is_here(here, &envelope.command)? {
@@ -93,6 +94,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::RotateKeys(_) => Some("keys"),
         Command::LosePack(_) | Command::FindPack(_) => Some("pack"),
         Command::JudgePoint(_) => Some("point"),
+        Command::KeepAudit(_) => Some("audit"),
         // What they stored is found in their locations, and points are taken in.
         Command::StartRun(_)
         | Command::EndRun(_)
@@ -112,6 +114,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         // What one side forgot the other one has still, and decides for itself.
         | Command::ForgetPoints(_)
         | Command::ForgetRuns(_)
+        | Command::CutAudit(_)
         // Both people ask again where they agree.
         | Command::AskDestroy(_)
         | Command::WithdrawDestroy(_)
@@ -194,6 +197,7 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
         Command::JudgePoint(judge) => {
             here.point(&judge.point).is_ok_and(|ours| ours.lost.is_none() == judge.is_whole)
         }
+        Command::KeepAudit(keep) => here.audit_rule()?.kept_secs == keep.kept_secs,
         Command::CloseKeys(close) => {
             here.closed_keys(&close.vault)?.versions.contains(&close.version)
         }

@@ -35,6 +35,10 @@ fn cut(before: u64) -> CutAudit {
 fn aged() -> (Story, u64) {
     let mut story = Story::with_points(&[1, 2, 3]);
     story.done(Actor::System, raise(LEVEL, &[1]));
+    age(story)
+}
+
+fn age(mut story: Story) -> (Story, u64) {
     let old = story.query().audit_head().unwrap().rows;
     story.pass(Duration::from_secs(YEARS + 1));
     story.done(admin(), keep(Some(YEARS)));
@@ -105,8 +109,9 @@ fn rules_are_of_people_and_cuts_of_the_system_within_their_bounds() {
 
 #[test]
 fn nothing_goes_while_a_region_is_parted() {
-    let (mut story, _) = aged();
+    let mut story = Story::with_points(&[1]);
     let member = story.join(1, MemberRole::Learner);
+    let (mut story, _) = age(story);
     story.done(Actor::System, claim_epoch(2, member));
     story.refused(Actor::System, cut(1), Code::RegionParted);
 }

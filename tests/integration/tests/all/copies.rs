@@ -123,6 +123,37 @@ fn errors(scene: &Scene, name: &str) -> u64 {
 }
 
 #[test]
+fn what_a_location_may_have_that_does_not_open_is_damaged_and_not_lost() {
+    let scene = current();
+    let aside = scene.scratch.join("aside");
+    fs::rename(&scene.far, &aside).unwrap();
+    write(&scene.source.join("tiny"), "a few words more");
+    scene.dev.backup(&scene.source);
+    scene.wait_for("far", "away");
+    let pack = Objects::of(&scene.dev.dir.join("location")).below("packs").remove(0);
+    spoil(&pack);
+    let verify = || {
+        let told = scene.dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+        told["damaged"].as_array().unwrap().clone()
+    };
+    // It is not there, and then its disk is not mounted.
+    for is_made in [false, true] {
+        if is_made {
+            fs::create_dir_all(scene.far.join("tmp")).unwrap();
+        }
+        let rows = verify();
+        assert_eq!((rows.len(), &rows[0]["healed_from"]), (1, &Value::Null), "{rows:?}");
+        assert_eq!(rows[0]["paths"], serde_json::json!([]), "made: {is_made}: none is lost");
+        assert!(!scene.alarms().contains(&"pack.missing".to_owned()), "made: {is_made}");
+    }
+    fs::remove_dir_all(&scene.far).unwrap();
+    fs::rename(&aside, &scene.far).unwrap();
+    scene.wait_for("far", "current");
+    assert_eq!(verify()[0]["healed_from"], "far");
+    scene.dev.json(&["verify", "--all", "--level", "storage"]).ok();
+}
+
+#[test]
 fn one_that_was_away_for_more_than_a_moment_is_looked_through_again() {
     let scene = current();
     // It can be read, and nothing can be put there.

@@ -274,15 +274,17 @@ fn lacks(walk: Walk<'_>) -> Lacks<'_> {
 
 impl Filled {
     fn note(&mut self, is_relied_on: bool, object: LeftObject) {
-        let left = if is_relied_on { &mut self.lacks } else { &mut self.left };
-        left.note(object);
+        match is_relied_on {
+            true => self.lacks.note(object, limits::OBJECTS_LACKED_MAX),
+            false => self.left.note(object, limits::OBJECTS_LEFT_TOLD_MAX),
+        }
     }
 }
 
 impl Left {
-    fn note(&mut self, object: LeftObject) {
+    fn note(&mut self, object: LeftObject, named_max: usize) {
         self.count += 1;
-        if self.first.len() < limits::OBJECTS_LEFT_TOLD_MAX {
+        if self.first.len() < named_max {
             self.first.push(object);
         }
     }

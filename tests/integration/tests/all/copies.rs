@@ -300,3 +300,40 @@ fn what_only_a_location_had_that_comes_back_older_is_given_up_and_sent_again() {
     wait_until("it lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
     scene.restore_from(&main, &next);
 }
+
+#[test]
+fn of_another_vault_too_a_location_that_comes_back_older_is_found_out_at_rest() {
+    let scene = Scene::new();
+    let (third, aside) = (scene.scratch.join("third"), scene.scratch.join("aside"));
+    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
+    let file = scene.scratch.join("docs.toml");
+    let spec = r#"sharing = "agent"
+custody = "coordinator"
+locations = { required = ["far"], following = ["third"] }
+"#;
+    write(&file, format!("kind = \"vault\"\nname = \"docs\"\n[spec]\n{spec}"));
+    scene.dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let backup = |name: &str| {
+        write(&scene.source.join(name), "a few words more");
+        let path = scene.source.to_str().unwrap();
+        let told = scene.dev.json(&["backup", "--path", path, "--vault", "docs"]).ok().object();
+        told["point"].as_str().unwrap().to_owned()
+    };
+    backup("first");
+    fs::create_dir(&aside).unwrap();
+    copy(&scene.far, &aside);
+    let point = backup("second");
+    scene.wait_until_held(&point, &["far", "third"]);
+    empty(&scene.far);
+    copy(&aside, &scene.far);
+    // By itself: nobody stores anything.
+    wait_until("what it lacks is brought", PATIENCE, || {
+        let records = Objects::of(&scene.far).below("points");
+        records.iter().any(|record| record.to_string_lossy().ends_with(&point)).then_some(())
+    });
+    let audit = scene.dev.run(&["audit", "list"]).ok();
+    assert!(audit.text().contains("location.doubt"), "{}", audit.text());
+    wait_until("it lacks nothing", PATIENCE, || scene.copies("far").is_null().then_some(()));
+    scene.wait_until_held(&point, &["far", "third"]);
+    scene.restore_from(&scene.far, &point);
+}

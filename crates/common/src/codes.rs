@@ -121,6 +121,7 @@ codes! {
     LocationLockAbsent "location.lock_absent" Refused false "keep the vault in a bucket with object lock: `holdfast location test`; see docs/lock-objects.md";
     LocationMissing "location.name_unknown" NotFound false "list the locations with `holdfast location list`";
     LocationPassedOver "location.passed_over" Failed false "see to the location; it is required again when it lacks nothing";
+    LocationPlaceReadable "location.place_readable" Refused false "leave --old-is-gone out: what only the old place has is brought from there";
     LocationReadOnly "location.read_only" Refused false "leave `at=` out of the location's URL: what was there at a moment can only be read";
     LocationRefused "location.access_refused" Refused false "let the user that holdfast runs as read and write the location";
     LocationRegionWrong "location.region_wrong" Refused false "name the bucket's region in the location's URL: ?region=REGION";

@@ -159,9 +159,11 @@ pub const READ_BUDGET_BYTES: usize = 32 * MIB;
 pub const COPIES_IN_FLIGHT_MAX: usize = 4;
 /// What copies into one location hold in memory.
 pub const COPY_BUDGET_BYTES: usize = 32 * MIB;
-/// Objects that a location did not list and that are looked for one by one.
+/// Objects that a location did not list, or that none has whole, and that are looked for one by
+/// one.
 pub const OBJECTS_LACKED_MAX: usize = 20_000;
-/// Objects that no location has whole, and that are told one by one; of more there is a count.
+/// Objects that no location has whole and nothing relies on, and that are told one by one; of more
+/// there is a count.
 pub const OBJECTS_LEFT_TOLD_MAX: usize = 100;
 /// Who may wait for a share, and for how long; then it is told to try again.
 pub const BUDGET_WAITERS_MAX: usize = 256;

@@ -141,6 +141,20 @@ fn the_last_one_who_can_let_others_in_is_not_shut_out() {
 }
 
 #[test]
+fn a_founder_whom_no_coordinator_renews_is_not_the_one_who_stays() {
+    let mut story = Story::run_by_people();
+    let end = story.person("admin").not_after;
+    story.pass(end.since(story.now()) - 13 * DAY);
+    let ben = IssueOperator { not_after: story.now().plus(100 * DAY), ..issue("ben", 2, 100) };
+    story.done(by("admin"), ben);
+    story.refused(by("admin"), revoke("ben"), Code::OperatorLast);
+    let not_after = story.now().plus(365 * DAY);
+    let renewal = RenewOperator { not_after, ..renew(&story, "admin", 1, (1, 10)) };
+    story.done(Actor::System, renewal);
+    story.done(by("admin"), revoke("ben"));
+}
+
+#[test]
 fn members_of_before_go_by_who_is_able_now() {
     let mut story = Story::run_by_people_at(OPERATORS);
     story.done(by("admin"), issue("ben", 2, 7));

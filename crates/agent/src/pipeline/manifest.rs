@@ -63,6 +63,8 @@ impl<'r, 'h> Manifest<'r, 'h> {
             }
             if self.is_checkpoint_due() {
                 self.checkpoint()?;
+                // Its own pages are chunks too, and nothing that came.
+                self.checkpoint = self.mark();
             }
         }
     }
@@ -158,7 +160,6 @@ impl<'r, 'h> Manifest<'r, 'h> {
     /// One that fails is only a checkpoint missed.
     fn checkpoint(&mut self) -> Result<()> {
         let run = self.run;
-        self.checkpoint = self.mark();
         let table = close(run, self.builder.clone())?;
         run.flush.store(true, Release);
         let stored = run.unsettled.barrier(&run.halt);

@@ -84,7 +84,7 @@ impl<'a> Filling<'a> {
     pub(super) async fn tail(&self, marks: Marks) -> Result<Marks> {
         self.show_all().await?;
         self.insist_on_seen(&marks).await?;
-        let (mut next, mut objects) = (Marks::seen(&marks), 0);
+        let mut next = Marks::seen(&marks);
         for (prefix, mark) in marks.prefixes() {
             let mut walk = Walk::behind(self.from, self.to, prefix, mark.clone())?;
             let mut is_whole = true;
@@ -93,9 +93,6 @@ impl<'a> Filling<'a> {
                     tracing::warn!(object = %held.name, why, "not copied; looked for again");
                     is_whole = false;
                 }
-                objects += 1;
-                let (bytes, of_objects_hint, of_bytes_hint) = (0, None, None);
-                (self.told)(Progress { objects, bytes, of_objects_hint, of_bytes_hint });
             }
             let seen = walk.last_seen().filter(|_| is_whole);
             next.note_seen(seen.clone());
@@ -274,15 +271,17 @@ fn lacks(walk: Walk<'_>) -> Lacks<'_> {
 
 impl Filled {
     fn note(&mut self, is_relied_on: bool, object: LeftObject) {
-        let left = if is_relied_on { &mut self.lacks } else { &mut self.left };
-        left.note(object);
+        match is_relied_on {
+            true => self.lacks.note(object, limits::OBJECTS_LACKED_MAX),
+            false => self.left.note(object, limits::OBJECTS_LEFT_TOLD_MAX),
+        }
     }
 }
 
 impl Left {
-    fn note(&mut self, object: LeftObject) {
+    fn note(&mut self, object: LeftObject, named_max: usize) {
         self.count += 1;
-        if self.first.len() < limits::OBJECTS_LEFT_TOLD_MAX {
+        if self.first.len() < named_max {
             self.first.push(object);
         }
     }

@@ -190,12 +190,11 @@ pub(crate) async fn tail(
     vault: &VaultRow,
     way: Way<'_>,
     marks: Marks,
-    told: Told<'_>,
 ) -> Result<Marks> {
     let insist = || house.ledger.peers().insist_on_epoch();
     // Whoever leads now may write extents from there on, whatever an earlier leader wrote.
     let settled = ship::settled(house)?;
-    let filling = Filling::of(house, vault, way, told, &insist)?;
+    let filling = Filling::of(house, vault, way, &|_| {}, &insist)?;
     Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
 }
 

@@ -15,6 +15,7 @@
 //! ```
 
 mod gates;
+mod older;
 mod proofs;
 mod putting;
 mod silent;

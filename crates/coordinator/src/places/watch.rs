@@ -5,9 +5,11 @@
 //! what one sees another may not, and `status` tells of it. What says no is opened anew for whoever
 //! comes next; what says nothing is left open, since opened anew it would hold everybody up.
 //!
+//! Whoever leads sees besides whether the newest point is there (`older`).
+//!
 //! What follows, and what is brought what it lacks, is looked after by whoever copies.
 
-use super::Places;
+use super::{Places, older};
 use crate::house::House;
 use futures::future::join_all;
 use holdfast_common::{Code, Error, Name, Result, Timestamp};
@@ -24,6 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(5);
 /// So long one may take to show itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same to show what it has, and to be asked once more.
+const NEWEST_PATIENCE: Duration = Duration::from_secs(20);
 /// One that was not seen so often in a row is told of: a line breaks for a moment.
 const TIMES: u32 = 2;
 
@@ -72,7 +76,8 @@ async fn look(house: &House, row: &LocationRow) {
     let error = match looked {
         Ok(Ok(_)) => {
             house.places.silent.heard(&row.name);
-            return drop(house.places.doubts().remove(&row.name));
+            house.places.doubts().remove(&row.name);
+            return look_for_newest(house, row).await;
         }
         Ok(Err(error)) => {
             if says_of_what_is_open(row, &error) {
@@ -84,6 +89,14 @@ async fn look(house: &House, row: &LocationRow) {
     };
     tracing::warn!(location = %row.name, %error, "a required location cannot be seen");
     house.places.note_doubt(&row.name, error, house.ledger.now());
+}
+
+/// One that shows itself may have come back older than it was.
+async fn look_for_newest(house: &House, row: &LocationRow) {
+    let looked = tokio::time::timeout(NEWEST_PATIENCE, older::look(house, row)).await;
+    if let Ok(Err(error)) = looked {
+        tracing::debug!(location = %row.name, %error, "whether it is as it was is not known");
+    }
 }
 
 /// Whether what is open may lead to something else than the location: a disk that is gone, or that

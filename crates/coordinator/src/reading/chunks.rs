@@ -115,8 +115,7 @@ impl House {
                 let chunks = self.read_span(vault, session, kind, ahead, copy).await;
                 Some(chunks.map(|chunks| (share, chunks)))
             };
-            let (given, ahead) = tokio::join!(out.give(chunks, Some(share)), ahead);
-            given?;
+            let ahead = while_given(out.give(chunks, Some(share)), ahead).await?;
             session.note(span.iter().map(|sought| &sought.numbers[..]).zip(read));
             early = ahead.transpose()?;
         }
@@ -352,6 +351,15 @@ fn none_opens<T>(each: &[(Name, Result<T>)]) -> Option<Error> {
     errors?.into_iter().max_by_key(|error| error.code != Code::LocationDisabled).cloned()
 }
 
+/// What is read ahead while something is given; nothing of it is kept for a reader that went away.
+async fn while_given<T>(
+    give: impl Future<Output = Result<()>>,
+    ahead: impl Future<Output = T>,
+) -> Result<T> {
+    let ahead = async { Ok(ahead.await) };
+    tokio::try_join!(give, ahead).map(|((), ahead)| ahead)
+}
+
 /// The places that a copy may be read from: number 0 is any of them. From number 1 on one of them
 /// is meant and no other, whether it can be read or not: whoever asks has to learn of each of them.
 fn asked_for<T>(mut places: Vec<T>, copy: usize) -> Vec<T> {
@@ -470,6 +478,7 @@ fn give_chunk(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     #[test]
     fn a_location_that_is_away_may_have_what_another_one_lacks() {
@@ -479,6 +488,22 @@ mod tests {
             assert_eq!(told.code, Code::LocationIoFailed);
         }
         assert_eq!(worse(lacks(), lacks()).code, Code::ObjectMissing);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_ahead_for_a_reader_that_went_away() {
+        let gone = async { Err(Error::new(Code::RunCancelled, "the reader went away")) };
+        let ended = while_given(gone, std::future::pending::<()>()).now_or_never();
+        assert_eq!(ended.unwrap().unwrap_err().code, Code::RunCancelled);
+        // What cannot be read ahead is told when its turn comes.
+        let away = async { Err::<(), _>(Error::new(Code::LocationIoFailed, "away")) };
+        let (given, taken) = (tokio::sync::Notify::new(), async { Ok(()) });
+        let give = async { tokio::join!(given.notified(), taken).1 };
+        let mut both = Box::pin(while_given(give, away));
+        assert!(both.as_mut().now_or_never().is_none(), "it is given to its end");
+        given.notify_one();
+        let ahead = both.now_or_never().unwrap().unwrap();
+        assert_eq!(ahead.unwrap_err().code, Code::LocationIoFailed);
     }
 
     #[test]

@@ -23,8 +23,8 @@ use holdfast_common::{ChunkId, Code, Error, PackId, PointId, Result, RunId, Sess
 use holdfast_keyring::{ChunkKey, GrantSender};
 use holdfast_ledger::{
     Actor,
-    command::{BeginRead, EndSession, RenewSession},
-    row::{AgentState, PointRow, RunKind},
+    command::{BeginRead, EndSession, RenewSession, VERIFY_SESSIONS_MAX},
+    row::{AgentState, PointRow, RunKind, RunRow, VerifyRow},
 };
 use holdfast_repository::Reach;
 use std::{
@@ -128,14 +128,10 @@ impl House {
 
     /// Whether the reading will be granted, as far as it is known here.
     fn is_granted(&self, actor: &Actor, point: &PointId, run: Option<&RunId>) -> bool {
-        let Some(run) = run else { return matches!(actor, Actor::Operator(_)) };
-        let Ok(run) = self.ledger.query().run(run) else { return false };
-        let is_own = match (actor, &run.agent) {
-            (Actor::Agent(actor), Some(agent)) => actor == agent,
-            (Actor::Operator(_), None) => true,
-            _ => false,
-        };
-        is_own && run.granted() == Some(*point) && !run.commits_nothing()
+        match run {
+            None => matches!(actor, Actor::Operator(_)),
+            Some(run) => self.ledger.query().run(run).is_ok_and(|run| grants(&run, actor, point)),
+        }
     }
 
     pub(crate) fn read_session(&self, actor: &Actor, id: &SessionId) -> Result<Arc<ReadSession>> {
@@ -205,6 +201,18 @@ impl House {
     }
 }
 
+/// Whether a run grants the reading of a point to whoever asks, as the ledger decides it.
+fn grants(run: &RunRow, actor: &Actor, point: &PointId) -> bool {
+    let is_own = match (actor, &run.agent) {
+        (Actor::Agent(actor), Some(agent)) => actor == agent,
+        (Actor::Operator(_), None) => true,
+        _ => false,
+    };
+    let is_used_up = |verify: &VerifyRow| verify.sessions >= VERIFY_SESSIONS_MAX;
+    let may_begin = !run.commits_nothing() && !run.verify.as_ref().is_some_and(is_used_up);
+    is_own && may_begin && run.granted() == Some(*point)
+}
+
 impl ReadSession {
     fn progress(&self) -> u64 {
         let proof = self.proof.as_ref();
@@ -221,5 +229,31 @@ impl Reads {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<ReadSession>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::AgentId;
+    use holdfast_ledger::row::SourceSpec;
+
+    #[test]
+    fn what_the_ledger_will_refuse_is_not_read_first() {
+        let (agent, point) = (AgentId::from_bytes([1; 16]), PointId::from_bytes([2; 16]));
+        let (paths, exclude, include) = Default::default();
+        let source = SourceSpec::Files { paths, exclude, include, one_file_system: false };
+        let id = RunId::from_bytes([3; 16]);
+        let run = RunRow::verification(id, agent, crate::crowd::VAULT, source, point);
+        let begun = |sessions| {
+            let verify = Some(VerifyRow { sessions, ..VerifyRow::of(point) });
+            RunRow { verify, ..run.clone() }
+        };
+        let actor = Actor::Agent(agent);
+        assert!(grants(&begun(VERIFY_SESSIONS_MAX - 1), &actor, &point));
+        assert!(!grants(&begun(VERIFY_SESSIONS_MAX), &actor, &point), "it was begun too often");
+        assert!(!grants(&begun(0), &actor, &PointId::from_bytes([4; 16])));
+        assert!(!grants(&begun(0), &Actor::Agent(AgentId::from_bytes([5; 16])), &point));
+        assert!(!grants(&RunRow { cancelled: true, ..begun(0) }, &actor, &point));
     }
 }

@@ -44,6 +44,12 @@ impl Epoch {
         self.rank() == other.rank()
     }
 
+    /// Whether both are what a person said, and say the same.
+    pub(super) fn is_word_of(&self, other: &Self) -> bool {
+        let is_said = self.member == 0 && other.member == 0;
+        is_said && (self.number, &self.regions) == (other.number, &other.regions)
+    }
+
     /// Whether nobody has claimed an epoch between them.
     pub(super) fn follows(&self, other: &Self) -> bool {
         self.number == other.number + 1

@@ -1,8 +1,9 @@
 //! What a member does when another one, or a claim, tells it of an epoch.
 //!
 //! What was claimed counts, whoever tells of it. What a person said at some member, by hand, counts
-//! there; another one takes it over only when nobody leads it. A side with a quorum knows by itself
-//! that it leads, and one word at a member that is cut off must not end it.
+//! there; another one takes it over only when nobody leads it while it hears of that first. A side
+//! with a quorum knows by itself that it leads, and one word at a member that is cut off must not
+//! end it, then or later.
 
 use super::{
     Claim, Epoch, Standing,
@@ -20,11 +21,31 @@ impl House {
         if is_hearsay(&own, &self.region, &epoch) {
             let voucher = told.map(|told| told.voucher.clone()).unwrap_or_default();
             self.insist_on_voucher(from, &epoch, &voucher)?;
-            if self.ledger.is_led().await {
+            if self.refuses(&epoch).await? {
                 return Err(epoch.unclaimed(from));
             }
         }
         self.meet_now(from, told)
+    }
+
+    /// Whether a word that was said elsewhere is not taken: somebody leads this member, or did when
+    /// it heard that first. By one word alone a region must not end when it has no quorum later.
+    async fn refuses(&self, said: &Epoch) -> Result<bool> {
+        let peers = self.ledger.peers();
+        if peers.standing().has_refused(said) {
+            return Ok(true);
+        }
+        if !self.ledger.is_led().await {
+            return Ok(false);
+        }
+        let _turn = peers.turn();
+        let standing = peers.standing();
+        if !standing.has_refused(said) {
+            let standing = standing.refusing(said.clone());
+            standing.save(&self.data)?;
+            peers.stand_at(standing);
+        }
+        Ok(true)
     }
 
     fn meet_now(&self, from: u64, told: Option<&v1::EpochInForce>) -> Result<()> {

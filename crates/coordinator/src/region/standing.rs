@@ -7,10 +7,13 @@
 
 use super::{Claim, Epoch};
 use crate::{options::Options, raft};
-use holdfast_common::{Error, Name, Result, record};
+use holdfast_common::{Error, Name, Result, limits, record};
 use holdfast_runtime::files;
 use minicbor::{Decode, Encode};
 use std::path::{Path, PathBuf};
+
+/// So many words that were refused are known.
+const WORDS_MAX: usize = limits::EPOCHS_MISSED_MAX as usize;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
@@ -30,6 +33,9 @@ pub(crate) struct Standing {
     /// by what such a ledger knows, members may lead that do not any more.
     #[n(4)]
     pub(crate) anew: Option<bool>,
+    /// Words that were said elsewhere and not taken, since somebody led this member.
+    #[n(5)]
+    pub(crate) refused: Option<Vec<Epoch>>,
 }
 
 /// To lead a new epoch alone, from the end of the own log.
@@ -65,11 +71,26 @@ impl Standing {
     }
 
     pub(crate) fn of(epoch: Epoch, belongs: bool) -> Self {
-        Self { epoch, belongs, claim: None, aside: false, anew: None }
+        Self { epoch, belongs, claim: None, aside: false, anew: None, refused: None }
     }
 
     pub(crate) fn is_anew(&self) -> bool {
         self.anew == Some(true)
+    }
+
+    /// Whether this word was refused before: then it stays refused, whoever leads by now.
+    pub(super) fn has_refused(&self, said: &Epoch) -> bool {
+        self.refused.iter().flatten().any(|refused| refused.is_word_of(said))
+    }
+
+    /// The same, with one more; the oldest goes where there are too many.
+    pub(super) fn refusing(self, said: Epoch) -> Self {
+        let mut refused = self.refused.unwrap_or_default();
+        if refused.len() >= WORDS_MAX {
+            refused.remove(0);
+        }
+        refused.push(said);
+        Self { refused: Some(refused), ..self }
     }
 
     pub(crate) fn load(data: &Path) -> Result<Self> {
@@ -136,4 +157,30 @@ fn epoch_file(data: &Path) -> PathBuf {
 
 fn intent_file(data: &Path) -> PathBuf {
     data.join("promotion")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(number: u64, region: &str) -> Epoch {
+        Epoch { number, regions: vec![region.parse().unwrap()], member: 0, applied: 0 }
+    }
+
+    #[test]
+    fn a_word_that_was_refused_stays_refused_after_a_restart_and_no_other_one_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Standing::first();
+        first.save(dir.path()).unwrap();
+        assert!(!first.has_refused(&said(2, "dr")));
+        Standing::load(dir.path()).unwrap().refusing(said(2, "dr")).save(dir.path()).unwrap();
+        let known = Standing::load(dir.path()).unwrap();
+        assert!(known.has_refused(&said(2, "dr")));
+        assert!(known.has_refused(&Epoch { applied: 9, ..said(2, "dr") }), "it is the same word");
+        assert!(!known.has_refused(&said(3, "dr")) && !known.has_refused(&said(2, "us")));
+        assert_eq!(Standing { refused: None, ..known.clone() }, first, "it changes nothing else");
+        let all = 0..2 * WORDS_MAX as u64;
+        let many = all.fold(known, |known, at| known.refusing(said(at, "eu")));
+        assert_eq!(many.refused.unwrap().len(), WORDS_MAX);
+    }
 }

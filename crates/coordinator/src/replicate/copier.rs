@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    fill::{self, Filled, Marks, Pace, Progress},
+    fill::{self, Filled, Lacking, Marks, Pace, Progress},
     house::House,
     places::is_silent,
     shipped::ship,
@@ -27,6 +27,7 @@ use holdfast_ledger::{
     row::{CopyProblem, CopyRow, CopyState, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
+use holdfast_storage::layers::meter::Counts;
 use minicbor::bytes::ByteVec;
 use std::{
     sync::{
@@ -173,10 +174,7 @@ impl Copier {
         }
         self.bring_keys(&vault, &found).await?;
         self.bring_what_was_shipped(&vault, &found).await?;
-        let opened = Some(self.row.opened);
-        let place = (&found.to, &*self.budget);
-        let (_, lacking) =
-            Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
+        let lacking = self.place_all(&vault, &found).await?;
         self.settle_damaged(&filled.lacks, found.is_all).await?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
@@ -188,23 +186,44 @@ impl Copier {
         if self.keys_there.as_ref() == Some(&vault.key_object) {
             return Ok(());
         }
-        let way = found.way(&self.pace, &self.budget);
-        Box::pin(fill::keys(&self.house, vault, way)).await?;
+        let ((found, heard), of) = (found.counted(), vault.clone());
+        let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
+        let bring = async move { fill::keys(&house, &of, found.way(&pace, &budget)).await };
+        self.listened_to(Box::pin(bring), &heard).await?;
         self.keys_there = Some(vault.key_object.clone());
         Ok(())
     }
 
     /// What was on its way when a location came to be required lies in the others when everything
     /// up to then was shipped.
-    async fn bring_what_was_shipped(&self, vault: &VaultRow, found: &Found) -> Result<()> {
+    async fn bring_what_was_shipped(&mut self, vault: &VaultRow, found: &Found) -> Result<()> {
         let holds_log = ship::catalog_vault(&self.house).is_ok_and(|holder| holder.id == vault.id);
         if !vault.required.contains(&self.row.location) || found.from.is_empty() || !holds_log {
             return Ok(());
         }
         self.house.shipped(self.row.opened).await?;
-        let way = found.way(&self.pace, &self.budget);
-        let tail = fill::tail(&self.house, vault, way, Marks::default(), &|_| {});
-        Box::pin(tail).await.map(drop)
+        self.bring_tail(vault, found, Marks::default()).await.map(drop)
+    }
+
+    /// Whatever coordinators wrote by themselves behind the marks; where they stand then.
+    async fn bring_tail(&mut self, vault: &VaultRow, found: &Found, marks: Marks) -> Result<Marks> {
+        let ((found, heard), vault) = (found.counted(), vault.clone());
+        let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
+        let tail =
+            async move { fill::tail(&house, &vault, found.way(&pace, &budget), marks).await };
+        self.listened_to(Box::pin(tail), &heard).await
+    }
+
+    /// Says of every point that is whole there that it lies there; what it lacks.
+    async fn place_all(&mut self, vault: &VaultRow, found: &Found) -> Result<Lacking> {
+        let ((found, heard), vault) = (found.counted(), vault.clone());
+        let (house, budget, opened) = (self.house.clone(), self.budget.clone(), self.row.opened);
+        let place = async move {
+            let place = (&found.to, &*budget);
+            fill::place_points_shown(&house, &vault, place, Some(opened)).await
+        };
+        let (_, lacking) = self.listened_to(Box::pin(place), &heard).await?;
+        Ok(lacking)
     }
 
     /// Committed points that are not known to lie there.
@@ -317,14 +336,7 @@ impl Copier {
         };
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
-        let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
-        let brought = Arc::new(AtomicU64::new(0));
-        let count = brought.clone();
-        let tail = async move {
-            let told = |now: Progress| count.store(now.objects, Relaxed);
-            fill::tail(&house, &vault, found.way(&pace, &budget), marks, &told).await
-        };
-        let marks = self.listened_to(Box::pin(tail), &brought).await?;
+        let marks = self.bring_tail(&vault, &found, marks).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
         self.present = Instant::now();
         Ok(())
@@ -339,12 +351,13 @@ impl Copier {
         Ok(())
     }
 
-    /// Waits for something small, and tells that the location does not answer when nothing of it
-    /// gets on. It is not given up: what hangs there would only hang once more.
+    /// Waits for something that brings little, and tells that the location does not answer when
+    /// nothing that was asked for came back. It is not given up: what hangs there would only hang
+    /// once more.
     async fn listened_to<T>(
         &mut self,
         mut work: impl Future<Output = Result<T>> + Unpin,
-        brought: &AtomicU64,
+        heard: &Counts,
     ) -> Result<T> {
         let (mut seen, mut since) = (0, Instant::now());
         loop {
@@ -353,7 +366,7 @@ impl Copier {
                 done = &mut work => return done,
                 () = tokio::time::sleep(SHOW_INTERVAL) => self.show(),
             }
-            let now = brought.load(Relaxed);
+            let now = heard.snapshot().answered();
             if now != seen {
                 (seen, since) = (now, Instant::now());
             } else if since.elapsed() > patience && self.still_away.is_none() {

@@ -9,7 +9,8 @@ use crate::{
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout::ObjectName;
-use std::time::Duration;
+use holdfast_storage::{Meter, layers::meter::Counts};
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// What another location is given to show itself.
@@ -40,6 +41,16 @@ impl Found {
             }
         }
         Ok(false)
+    }
+
+    /// The same places, with a count of what is answered there to whoever has these.
+    pub(super) fn counted(&self) -> (Self, Arc<Counts>) {
+        let counts = Arc::<Counts>::default();
+        let count = |(name, store): &Place| -> Place {
+            (name.clone(), Arc::new(Meter::counting(store.clone(), counts.clone())))
+        };
+        let (from, to) = (self.from.iter().map(count).collect(), count(&self.to));
+        (Self { from, to, is_all: self.is_all }, counts)
     }
 
     pub(super) fn way<'a>(&'a self, pace: &'a Pace, budget: &'a Budget) -> Way<'a> {
@@ -110,5 +121,36 @@ impl Copier {
         let place = (name.clone(), self.house.places.location(name).await?);
         show(vault, &place).await.inspect_err(|_| self.house.places.close(name))?;
         Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use holdfast_common::{SystemClock, limits};
+    use holdfast_storage::{MemoryStore, ObjectStore};
+
+    fn place(name: &str) -> Place {
+        let store = MemoryStore::new(Arc::new(SystemClock::start()));
+        (name.parse().unwrap(), Arc::new(store) as Arc<dyn ObjectStore>)
+    }
+
+    #[tokio::test]
+    async fn every_answer_counts_as_one_wherever_it_is_from_though_nothing_is_brought() {
+        let found = Found { from: vec![place("near")], to: place("far"), is_all: true };
+        let (counted, counts) = found.counted();
+        let answered = || counts.snapshot().answered();
+        let prefix = "packs/".parse().unwrap();
+        for (at, (_, store)) in counted.from.iter().chain([&counted.to]).enumerate() {
+            store.list(&prefix, None, limits::LIST_PAGE_ROWS).await.unwrap();
+            assert_eq!(answered(), at as u64 + 1, "a page of a listing");
+        }
+        let name = "packs/00/it".parse().unwrap();
+        counted.to.1.get(&name, 1).await.unwrap_err();
+        assert_eq!(answered(), 2, "that is not what it was asked for");
+        drop(counted.to.1.put_new(&name, Bytes::new()));
+        found.to.1.list(&prefix, None, 1).await.unwrap();
+        assert_eq!(answered(), 2, "nobody waited for it, or somebody else did");
     }
 }

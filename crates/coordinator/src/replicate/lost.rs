@@ -112,6 +112,7 @@ impl Copier {
             return Err(Error::new(Code::ObjectDamaged, message)
                 .next("holdfast verify --all --level storage"));
         }
+        self.places_now().await?;
         let mut is_settled = lacks.count == lacks.first.len() as u64;
         for left in &lacks.first {
             is_settled &= self.is_given_up(&left.name).await?;

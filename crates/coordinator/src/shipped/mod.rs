@@ -12,6 +12,6 @@
 
 pub(crate) mod extent;
 pub(crate) mod key;
-mod lasting;
+pub(crate) mod lasting;
 pub(crate) mod ship;
 pub(crate) mod snapshot;

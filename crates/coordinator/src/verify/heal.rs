@@ -6,7 +6,7 @@
 
 use crate::{
     house::{House, Vault},
-    places::Place,
+    places::{Place, show},
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
@@ -60,9 +60,12 @@ pub(super) async fn find_good(
     name: &ObjectName,
     hash: &[u8; 32],
 ) -> Result<(Option<Good>, bool)> {
-    let mut is_nowhere = true;
-    for (location, store) in house.places.readable(&vault.row).await? {
-        if bad.contains(&location) {
+    let (places, away) = house.places.reachable(&vault.row).await;
+    // One that does not open may have it.
+    let mut is_nowhere = away.is_none();
+    for place in places {
+        let (location, store) = &place;
+        if bad.contains(location) {
             continue;
         }
         match store.get(name, limits::REACH_BYTES_MAX).await {
@@ -71,7 +74,10 @@ pub(super) async fn find_good(
                     return Ok((Some((location.to_string(), bytes)), false));
                 }
             }
-            Err(error) => is_nowhere &= is_an_answer(&error),
+            // Where a disk is not mounted, nothing is said.
+            Err(error) => {
+                is_nowhere &= is_an_answer(&error) && show(&vault.row, &place).await.is_ok();
+            }
         }
     }
     Ok((None, is_nowhere))

@@ -87,11 +87,12 @@ impl OperatorRow {
         !self.revoked && self.role == Role::Admin && now <= self.not_after
     }
 
-    /// Whether it will be able for a while, whoever is ill or on a journey: one that nobody issued
-    /// is renewed by its coordinator.
+    /// Whether it will be able for a while, whoever is ill or on a journey. One that nobody issued
+    /// is renewed by its coordinator long before: when that did not happen, it is gone. Of one that
+    /// came with an older ledger nobody knows.
     pub fn stays(&self, now: Timestamp) -> bool {
         let soon = now.plus(Duration::from_secs(limits::OPERATOR_ENDING_SECS));
-        self.is_able(if self.since.is_none() { now } else { soon })
+        self.is_able(if self.public_key.is_none() { now } else { soon })
     }
 
     /// Whether a certificate of this name is of whoever has the name now. One that nobody issued is

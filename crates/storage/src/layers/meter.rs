@@ -124,6 +124,12 @@ impl MeterSnapshot {
     pub fn errors(&self) -> u64 {
         self.figures.iter().map(|figures| figures.errors).sum()
     }
+
+    /// Calls that ended well: whoever hangs answers none.
+    pub fn answered(&self) -> u64 {
+        let ended: u64 = self.figures.iter().flat_map(|figures| figures.latency).sum();
+        ended.saturating_sub(self.errors())
+    }
 }
 
 impl Tally {

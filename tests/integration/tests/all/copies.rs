@@ -123,6 +123,37 @@ fn errors(scene: &Scene, name: &str) -> u64 {
 }
 
 #[test]
+fn what_a_location_may_have_that_does_not_open_is_damaged_and_not_lost() {
+    let scene = current();
+    let aside = scene.scratch.join("aside");
+    fs::rename(&scene.far, &aside).unwrap();
+    write(&scene.source.join("tiny"), "a few words more");
+    scene.dev.backup(&scene.source);
+    scene.wait_for("far", "away");
+    let pack = Objects::of(&scene.dev.dir.join("location")).below("packs").remove(0);
+    spoil(&pack);
+    let verify = || {
+        let told = scene.dev.json(&["verify", "--all", "--level", "storage"]).ends(7).object();
+        told["damaged"].as_array().unwrap().clone()
+    };
+    // It is not there, and then its disk is not mounted.
+    for is_made in [false, true] {
+        if is_made {
+            fs::create_dir_all(scene.far.join("tmp")).unwrap();
+        }
+        let rows = verify();
+        assert_eq!((rows.len(), &rows[0]["healed_from"]), (1, &Value::Null), "{rows:?}");
+        assert_eq!(rows[0]["paths"], serde_json::json!([]), "made: {is_made}: none is lost");
+        assert!(!scene.alarms().contains(&"pack.missing".to_owned()), "made: {is_made}");
+    }
+    fs::remove_dir_all(&scene.far).unwrap();
+    fs::rename(&aside, &scene.far).unwrap();
+    scene.wait_for("far", "current");
+    assert_eq!(verify()[0]["healed_from"], "far");
+    scene.dev.json(&["verify", "--all", "--level", "storage"]).ok();
+}
+
+#[test]
 fn one_that_was_away_for_more_than_a_moment_is_looked_through_again() {
     let scene = current();
     // It can be read, and nothing can be put there.
@@ -268,4 +299,41 @@ fn what_only_a_location_had_that_comes_back_older_is_given_up_and_sent_again() {
     let next = scene.dev.backup(&scene.source);
     wait_until("it lacks nothing", PATIENCE, || scene.copies("main").is_null().then_some(()));
     scene.restore_from(&main, &next);
+}
+
+#[test]
+fn of_another_vault_too_a_location_that_comes_back_older_is_found_out_at_rest() {
+    let scene = Scene::new();
+    let (third, aside) = (scene.scratch.join("third"), scene.scratch.join("aside"));
+    scene.dev.json(&["location", "add", "third", &format!("local:{}", third.display())]).ok();
+    let file = scene.scratch.join("docs.toml");
+    let spec = r#"sharing = "agent"
+custody = "coordinator"
+locations = { required = ["far"], following = ["third"] }
+"#;
+    write(&file, format!("kind = \"vault\"\nname = \"docs\"\n[spec]\n{spec}"));
+    scene.dev.json(&["apply", "-f", file.to_str().unwrap()]).ok();
+    let backup = |name: &str| {
+        write(&scene.source.join(name), "a few words more");
+        let path = scene.source.to_str().unwrap();
+        let told = scene.dev.json(&["backup", "--path", path, "--vault", "docs"]).ok().object();
+        told["point"].as_str().unwrap().to_owned()
+    };
+    backup("first");
+    fs::create_dir(&aside).unwrap();
+    copy(&scene.far, &aside);
+    let point = backup("second");
+    scene.wait_until_held(&point, &["far", "third"]);
+    empty(&scene.far);
+    copy(&aside, &scene.far);
+    // By itself: nobody stores anything.
+    wait_until("what it lacks is brought", PATIENCE, || {
+        let records = Objects::of(&scene.far).below("points");
+        records.iter().any(|record| record.to_string_lossy().ends_with(&point)).then_some(())
+    });
+    let audit = scene.dev.run(&["audit", "list"]).ok();
+    assert!(audit.text().contains("location.doubt"), "{}", audit.text());
+    wait_until("it lacks nothing", PATIENCE, || scene.copies("far").is_null().then_some(()));
+    scene.wait_until_held(&point, &["far", "third"]);
+    scene.restore_from(&scene.far, &point);
 }

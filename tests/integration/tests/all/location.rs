@@ -306,6 +306,10 @@ fn a_place_that_cannot_be_read_is_left_only_when_somebody_says_that_it_is_gone()
     let replace = |flags: &[&str]| {
         scene.run(&[&["location", "replace", "second", &local(&copy)], flags].concat())
     };
+    // Whoever is wrong about that would lose what only the old place has.
+    let refused = replace(&["--old-is-gone"]).ends(4).error();
+    assert_eq!(refused["code"], "location.place_readable", "{refused}");
+    assert!(refused["next"].to_string().contains("leave --old-is-gone out"), "{refused}");
     // It is not mounted, for a moment; then it is not even there.
     for (from, aside) in [(second.join("vault"), "vault"), (second.clone(), "aside")] {
         std::fs::rename(&from, scene.place(aside)).unwrap();
@@ -321,6 +325,7 @@ fn a_place_that_cannot_be_read_is_left_only_when_somebody_says_that_it_is_gone()
     }
     let told = replace(&["--old-is-gone"]).ok().object();
     assert_eq!(told["url"], local(&copy).as_str(), "{told:#}");
+    replace(&["--old-is-gone"]).ok();
     write(&scene.source.join("file"), noise(2, 900_000));
     scene.backup();
     scene.run(&["verify", "--all", "--level", "storage"]).ok();

@@ -196,7 +196,7 @@ pub(super) async fn replace(
     house.places.insist_on_own_ground(&name, &url).await?;
     // Before anything is made in the new place.
     let left = match request.old_is_gone {
-        true => None,
+        true => insist_on_gone(house, &old, &url).await.map(|()| None)?,
         false => place_left(house, &old).await?,
     };
     if request.empty {
@@ -253,6 +253,26 @@ async fn place_left(house: &House, old: &LocationRow) -> Result<Option<Place>> {
              good, say so with --old-is-gone: what no other location has is lost then",
         )
     })
+}
+
+/// What only a place has that is gone is lost: nobody gives up one that shows its vaults. The same
+/// said again of the place where it lies by now changes nothing.
+async fn insist_on_gone(house: &House, old: &LocationRow, url: &LocationUrl) -> Result<()> {
+    if old.url == url.to_string() {
+        return Ok(());
+    }
+    match place_left(house, old).await {
+        Ok(Some(_)) => Err(readable(old)),
+        _ => Ok(()),
+    }
+}
+
+fn readable(old: &LocationRow) -> Error {
+    let message = format!("`{}` lies at {}, which can be read", old.name, old.url);
+    Error::new(Code::LocationPlaceReadable, message).next(
+        "leave --old-is-gone out: what only it has is brought from there; if nothing of it shall \
+         be read, unmount or move it first",
+    )
 }
 
 /// What was changed stays so; what was to follow did not.

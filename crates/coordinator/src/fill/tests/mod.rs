@@ -396,6 +396,22 @@ async fn only_what_the_ledger_relies_on_keeps_a_location_from_being_whole() {
 }
 
 #[tokio::test]
+async fn whatever_is_relied_on_and_damaged_is_named_in_masses_too() {
+    let scene = Scene::new();
+    let (from, to) = ([place("near").await], place("far").await);
+    let objects = packs(0..3 * limits::OBJECTS_LEFT_TOLD_MAX as u64);
+    for (name, _) in &objects {
+        let layout::Object::Pack(id) = name.object() else { unreachable!() };
+        scene.know(&crate::crowd::pack(*id.as_bytes()));
+        put(&from[0].1, &(name.clone(), Bytes::from_static(b"damaged"))).await;
+    }
+    let filled = scene.fill(&from, &to).await.unwrap();
+    // All of it is seen to before anybody looks again.
+    assert_eq!((filled.lacks.count, filled.lacks.first.len()), (300, 300));
+    assert_eq!(filled.left, Left::default());
+}
+
+#[tokio::test]
 async fn any_number_of_names_that_mean_nothing_is_counted_and_the_rest_goes() {
     let scene = Scene::new();
     let (from, to) = ([place("near").await], place("far").await);

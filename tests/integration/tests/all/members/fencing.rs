@@ -68,10 +68,18 @@ fn what_is_said_by_hand_at_a_member_that_is_cut_off_ends_nobody_who_has_a_quorum
     for _ in 0..3 {
         regions.backup();
     }
+    // Nor later, when they cannot agree for a while: both hear it still.
+    let [cut, last] = parted.others().collect::<Vec<_>>().try_into().unwrap();
+    regions.members.lines().part(number(cut), Flow::Still);
+    for _ in 0..3 {
+        regions.members.run_at(last, &["agent", "token"]).fails(5, "cluster.leader_unknown");
+    }
+    regions.members.lines().clear();
+    regions.backup();
     for name in parted.others() {
         assert_eq!(parted.epoch(name), 1, "{name}");
     }
-    assert_eq!(regions.points().len(), 4);
+    assert_eq!(regions.points().len(), 5);
 }
 
 #[test]

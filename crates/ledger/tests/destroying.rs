@@ -344,6 +344,24 @@ fn a_policy_that_is_gone_protects_nothing() {
 }
 
 #[test]
+fn a_bundle_whose_keys_were_read_before_a_version_was_destroyed_is_not_taken_after_it() {
+    let mut story = asked(rotated(Story::founded()), &[]);
+    story.done(person("alice"), story::shredding::export_read(1, 1));
+    // Somebody reads the keys here, and seals them for a while.
+    story.done(person("bob"), destroy(1, 1, &[]));
+    let at = story.query().destroyed_keys(&ids::vault()).unwrap().remove(0).at;
+    let late = story::shredding::export_read(2, at - 1);
+    story.refused(person("alice"), late.clone(), Code::ResourceConflict);
+    // Of this one nobody says when its keys were read.
+    let untold = holdfast_ledger::command::ExportBundle { read_at: None, ..late };
+    story.refused(person("alice"), untold, Code::ResourceConflict);
+    story.done(person("alice"), story::shredding::export_read(3, at));
+    let mut known: Vec<_> = story.query().bundles().unwrap().iter().map(|it| it.hash[0]).collect();
+    known.sort_unstable();
+    assert_eq!(known, [1, 3]);
+}
+
+#[test]
 fn what_was_destroyed_does_not_come_under_another_kek() {
     let mut story = asked(rotated(Story::founded()), &[]);
     story.done(person("bob"), destroy(1, 1, &[]));

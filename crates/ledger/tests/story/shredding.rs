@@ -20,6 +20,7 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
         ("note_shredded", note_shredded(1).into()),
         ("note_shredded", NoteShredded { seen: held }.into()),
         ("withdraw_destroy", withdraw(1).into()),
+        ("export_bundle_read", export_read(1, 7).into()),
     ]
 }
 
@@ -33,6 +34,11 @@ fn points(numbers: &[u8]) -> Vec<PointId> {
 
 pub(crate) fn ask(number: u8, version: u32, lost: &[u8]) -> AskDestroy {
     AskDestroy { id: request(number), vault: ids::vault(), version, points: points(lost) }
+}
+
+/// A bundle of keys that were read when this entry was the last.
+pub(crate) fn export_read(number: u8, at: u64) -> ExportBundle {
+    ExportBundle { read_at: Some(at), ..super::export_bundle(number) }
 }
 
 pub(crate) fn withdraw(number: u8) -> WithdrawDestroy {

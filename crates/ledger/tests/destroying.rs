@@ -6,8 +6,8 @@ mod story;
 use holdfast_common::{Code, Timestamp, limits};
 use holdfast_ledger::{
     Actor, LEVEL, Table,
-    command::{CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
-    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow},
+    command::{AskDestroy, CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
+    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow, VaultRow},
 };
 use std::time::Duration;
 use story::{
@@ -299,6 +299,38 @@ fn what_no_newer_point_makes_up_for_is_lost_by_nobody() {
     story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
     change(&mut story, 1, |row| row.locations = vec![name("nowhere")]);
     story.done(person("alice"), ask(1, 1, &[1]));
+}
+
+#[test]
+fn what_makes_up_for_a_lost_point_is_named_as_of_the_last_loss() {
+    let story = &mut rotated(Story::with_points(&[1, 2, 3]));
+    let named = |number, named: &[u8], losses| {
+        let successors = named.iter().map(|number| ids::point(*number)).collect();
+        AskDestroy { successors, losses, ..ask(number, 1, &[1]) }
+    };
+    // Nobody names any, or such as are none: one that goes too, that is not there, that is older.
+    for none in [&[][..], &[1], &[8]] {
+        story.refused(person("alice"), named(1, none, 0), Code::PointKept);
+    }
+    story.refused(
+        person("alice"),
+        AskDestroy { successors: vec![ids::point(1)], ..ask(1, 1, &[2]) },
+        Code::PointKept,
+    );
+    story.refused(person("alice"), named(1, &[3, 2], 0), Code::ResourceMalformed);
+    let mut many = named(1, &[], 0);
+    many.successors = (0..=limits::KEY_SUCCESSORS_MAX as u128)
+        .map(|number| holdfast_common::PointId::from_bytes(number.to_be_bytes()))
+        .collect();
+    story.refused(person("alice"), many, Code::LimitExceeded);
+    // A pack was lost since somebody looked at what these need.
+    let vault = story.query().vault(&ids::vault()).unwrap();
+    story.know(&VaultRow { losses: Some(1), ..vault });
+    story.refused(person("alice"), named(1, &[2], 0), Code::ResourceConflict);
+    story.done(person("alice"), named(1, &[2], 1));
+    story.refused(person("bob"), destroy(1, 1, &[1]), Code::ResourceConflict);
+    // Where nothing is lost nothing has to stay.
+    story.done(person("bob"), destroy(1, 1, &[]));
 }
 
 #[test]

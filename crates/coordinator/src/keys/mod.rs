@@ -19,6 +19,7 @@ pub(crate) mod sealed;
 pub(crate) mod secrets;
 pub(crate) mod shred;
 pub(crate) mod shut;
+mod successors;
 
 use crate::house::House;
 use core::time::Duration;

@@ -40,6 +40,8 @@ pub const KEY_VERSIONS_MAX: usize = 256;
 pub const KEY_REQUEST_SECS: u64 = 7 * 24 * 3600;
 /// Points that a version takes along when it is destroyed; retention lets more of them go first.
 pub const KEY_POINTS_LOST_MAX: usize = 2_000;
+/// Points that make up for these: for each one everywhere, and one in each of a few locations.
+pub const KEY_SUCCESSORS_MAX: usize = 8_000;
 /// What is kept of a version that was destroyed: public halves and a signature.
 pub const KEY_REMAINS_BYTES_MAX: usize = KIB;
 pub const KEY_OBJECT_BYTES_MAX: usize = 16 * KIB;
@@ -512,6 +514,10 @@ const _: () = {
     assert!(TAKEN_RUNS_MAX * 20 + KIB < LEDGER_VALUE_BYTES_MAX);
     assert!(TAKEN_RUNS_MAX * 20 + PACKS_COLLECTED_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(KEY_POINTS_LOST_MAX * 18 + KIB < LEDGER_VALUE_BYTES_MAX);
+    assert!(
+        KEY_SUCCESSORS_MAX >= KEY_POINTS_LOST_MAX
+            && (KEY_POINTS_LOST_MAX + KEY_SUCCESSORS_MAX) * 18 + 2 * KIB < LEDGER_COMMAND_BYTES_MAX
+    );
     assert!(POINTS_FORGOTTEN_MAX <= POINTS_ASKED_MAX);
     assert!(POINTS_ASKED_MAX * 18 + KIB < SMALL_REQUEST_BYTES_MAX);
     assert!(RUNS_FORGOTTEN_MAX <= RUNS_LOOKED_AT_MAX);

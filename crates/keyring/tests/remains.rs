@@ -64,6 +64,56 @@ fn nothing_brings_it_back() {
 }
 
 #[test]
+fn keys_without_what_was_destroyed_are_the_same_otherwise() {
+    let (mut keys, second, _) = buried();
+    keys.rotate(4, &Seeded::new(2)).unwrap();
+    let capsule = |version: u32| {
+        let sealed = keys.public(version).unwrap().encapsulate(&Seeded::new(7)).unwrap();
+        (sealed.1, version)
+    };
+    let capsules = [1, 3, 4].map(capsule);
+    let left = keys.without([KeyRemains::of(&object(&keys, 3))]).unwrap();
+    assert_eq!(left.versions().collect::<Vec<_>>(), [1, 4]);
+    assert!(left.is_destroyed(2) && left.is_destroyed(3));
+    assert_eq!(left.open(&second).map(drop).unwrap_err().code, Code::KeyDestroyed);
+    for (capsule, version) in &capsules {
+        let opened = left.open(capsule).map(drop).map_err(|error| error.code);
+        let expected = if *version == 3 { Err(Code::KeyDestroyed) } else { Ok(()) };
+        assert_eq!(opened, expected, "version {version}");
+        keys.open(capsule).unwrap();
+    }
+    assert_eq!(left.chain(), keys.chain());
+    let for_ever = |keys: &VaultKeys| {
+        let (id, chunking) = (keys.id().secret().duplicate(), keys.chunking().secret().duplicate());
+        [id, chunking, keys.coordinator().secret().duplicate()].map(|secret| *secret.expose())
+    };
+    assert_eq!(for_ever(&left), for_ever(&keys));
+    // It rotates and follows as before, and what belongs to another vault is none of these keys.
+    let mut left = left;
+    left.rotate(5, &Seeded::new(8)).unwrap();
+    let foreign = VaultKeys::generate(VaultId::from_bytes([2; 16]), &Seeded::new(3));
+    let refused = keys.without([KeyRemains::of(&object(&foreign, 1))]).map(drop).unwrap_err();
+    assert_eq!(refused.code, Code::VaultForeign);
+}
+
+#[test]
+fn what_was_not_held_before_is_not_held_without_what_was_destroyed() {
+    let (keys, _, _) = buried();
+    let operator = Kek::from_secret(Secret::take(&mut [6; 32]));
+    let of = |version| {
+        let entropy = Seeded::new(9);
+        KeyObject::wrap(&keys, version, &kek(), 1, Some(&operator), &entropy).unwrap()
+    };
+    let mut held = of(1).unwrap_coordinator(&kek()).unwrap();
+    held.merge(of(3).unwrap_coordinator(&kek()).unwrap()).unwrap();
+    let left = held.without([KeyRemains::of(&of(1))]).unwrap();
+    assert_eq!(left.versions().collect::<Vec<_>>(), [3]);
+    assert_eq!(left.private(3).map(drop).unwrap_err().code, Code::KeyCustodyRefused);
+    assert_eq!(left.public(3).unwrap(), keys.public(3).unwrap());
+    left.index_private(3).unwrap();
+}
+
+#[test]
 fn whoever_knows_an_older_version_still_follows_to_the_newest() {
     let (keys, _, object) = buried();
     let first = keys.public(1).unwrap();

@@ -74,6 +74,8 @@ pub const DOUBTS: u32 = 9;
 pub const COPIES_KEPT: u32 = 9;
 /// From which level on it is noted which operator came with a recovery: that is no second person.
 pub(crate) const RECOVERED_ALONE: u32 = 9;
+/// From which level on a bundle says up to which entry its keys were read.
+pub const BUNDLES_READ: u32 = 9;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.
@@ -119,6 +121,7 @@ impl Command {
             }
             Self::CommitPoint(commit) if commit.point.root.is_some() => RETENTION,
             Self::CommitPoint(commit) if commit.revision.is_some() => COPIES,
+            Self::ExportBundle(export) if export.read_at.is_some() => BUNDLES_READ,
             Self::ForgetPoints(forget) if forget.sources.iter().any(|of| of.copies.is_some()) => {
                 COPIES_KEPT
             }

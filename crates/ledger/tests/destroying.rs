@@ -6,8 +6,8 @@ mod story;
 use holdfast_common::{Code, Timestamp, limits};
 use holdfast_ledger::{
     Actor, LEVEL, Table,
-    command::{CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
-    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow},
+    command::{AskDestroy, CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
+    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow, VaultRow},
 };
 use std::time::Duration;
 use story::{
@@ -305,6 +305,38 @@ fn what_no_newer_point_makes_up_for_is_lost_by_nobody() {
 }
 
 #[test]
+fn what_makes_up_for_a_lost_point_is_named_as_of_the_last_loss() {
+    let story = &mut rotated(Story::with_points(&[1, 2, 3]));
+    let named = |number, named: &[u8], losses| {
+        let successors = named.iter().map(|number| ids::point(*number)).collect();
+        AskDestroy { successors, losses, ..ask(number, 1, &[1]) }
+    };
+    // Nobody names any, or such as are none: one that goes too, that is not there, that is older.
+    for none in [&[][..], &[1], &[8]] {
+        story.refused(person("alice"), named(1, none, 0), Code::PointKept);
+    }
+    story.refused(
+        person("alice"),
+        AskDestroy { successors: vec![ids::point(1)], ..ask(1, 1, &[2]) },
+        Code::PointKept,
+    );
+    story.refused(person("alice"), named(1, &[3, 2], 0), Code::ResourceMalformed);
+    let mut many = named(1, &[], 0);
+    many.successors = (0..=limits::KEY_SUCCESSORS_MAX as u128)
+        .map(|number| holdfast_common::PointId::from_bytes(number.to_be_bytes()))
+        .collect();
+    story.refused(person("alice"), many, Code::LimitExceeded);
+    // A pack was lost since somebody looked at what these need.
+    let vault = story.query().vault(&ids::vault()).unwrap();
+    story.know(&VaultRow { losses: Some(1), ..vault });
+    story.refused(person("alice"), named(1, &[2], 0), Code::ResourceConflict);
+    story.done(person("alice"), named(1, &[2], 1));
+    story.refused(person("bob"), destroy(1, 1, &[1]), Code::ResourceConflict);
+    // Where nothing is lost nothing has to stay.
+    story.done(person("bob"), destroy(1, 1, &[]));
+}
+
+#[test]
 fn what_was_taken_in_by_a_recovery_stays_until_its_source_has_a_newer_point() {
     let mut story = rotated(Story::with_points(&[1, 2, 3]));
     for number in [1, 2, 3] {
@@ -344,6 +376,24 @@ fn a_policy_that_is_gone_protects_nothing() {
     story.backup_docs(3, PointState::Complete);
     let newest = story.query().point(&ids::point(3)).unwrap();
     assert_eq!(newest.previous, None);
+}
+
+#[test]
+fn a_bundle_whose_keys_were_read_before_a_version_was_destroyed_is_not_taken_after_it() {
+    let mut story = asked(rotated(Story::founded()), &[]);
+    story.done(person("alice"), story::shredding::export_read(1, 1));
+    // Somebody reads the keys here, and seals them for a while.
+    story.done(person("bob"), destroy(1, 1, &[]));
+    let at = story.query().destroyed_keys(&ids::vault()).unwrap().remove(0).at;
+    let late = story::shredding::export_read(2, at - 1);
+    story.refused(person("alice"), late.clone(), Code::ResourceConflict);
+    // Of this one nobody says when its keys were read.
+    let untold = holdfast_ledger::command::ExportBundle { read_at: None, ..late };
+    story.refused(person("alice"), untold, Code::ResourceConflict);
+    story.done(person("alice"), story::shredding::export_read(3, at));
+    let mut known: Vec<_> = story.query().bundles().unwrap().iter().map(|it| it.hash[0]).collect();
+    known.sort_unstable();
+    assert_eq!(known, [1, 3]);
 }
 
 #[test]

@@ -36,13 +36,14 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
         "intend_sealed_packs",
         "commit_with_open_keys",
         "import_with_open_keys",
+        "export_bundle_read",
     ];
     let of_retention: Vec<_> = story::retaining::samples().iter().map(|(name, _)| *name).collect();
     for (name, command) in story::samples() {
         let is_first = command.number() <= 33 && !newer.contains(&name);
         let expected = match name {
             "create_verifier_token" | "see_verifiers" | "start_verify" => VERIFIERS,
-            "forget_beside_copies" => LEVEL,
+            "forget_beside_copies" | "export_bundle_read" => LEVEL,
             "end_verify" | "end_verify_of_damage" => VERIFIERS,
             "disable_location" | "enable_location" | "replace_location" => 4,
             "put_vault_locking" | "note_locks" | "put_vault_checked" | "note_check" => RETENTION,

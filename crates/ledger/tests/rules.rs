@@ -433,7 +433,7 @@ fn the_proof_that_a_bundle_opens_outlives_any_number_of_later_exports() {
 #[test]
 fn a_later_proof_of_fewer_keys_does_not_displace_one_of_all() {
     let mut story = Story::with_agents(1);
-    let fewer = ExportBundle { bundle: [1; 32], keys: Vec::new() };
+    let fewer = ExportBundle { keys: Vec::new(), ..story::export_bundle(1) };
     story.done(Actor::System, fewer);
     story.done(Actor::System, story::export_bundle(2));
     for number in [2, 1] {

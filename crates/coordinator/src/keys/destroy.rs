@@ -9,7 +9,7 @@
 //! A recovery that knows nothing of the close would go on relying on the version; so nobody asks,
 //! and nobody agrees, before the entry that closed it lies where a recovery finds it.
 
-use super::loss::what_is_lost;
+use super::{loss::what_is_lost, successors::successors};
 use crate::house::House;
 use holdfast_common::{Code, Error, Name, PointId, RequestId, Result, VaultId};
 use holdfast_keyring::{KeyObject, KeyRemains};
@@ -40,17 +40,17 @@ pub(crate) async fn ask(
     house.ledger.catch_up().await?;
     let row = house.ledger.query().vault_named(&asked.vault)?;
     let (id, version) = (RequestId::random(house.entropy.as_ref()), asked.version);
-    let points = match older(house, &row, version)? {
+    let Cost { points, successors, losses } = match older(house, &row, version)? {
         Some(key) if key.closed.is_some() => {
             insist_closed_for_good(house, &row, &key).await?;
-            let points = lost_points(house, &row, version).await?;
-            insist_on_number(asked, &points)?;
-            points
+            let cost = cost(house, &row, version).await?;
+            insist_on_number(asked, &cost.points)?;
+            cost
         }
         // The ledger says what is wrong with it.
-        _ => Vec::new(),
+        _ => Cost::default(),
     };
-    let command = AskDestroy { id, vault: row.id, version, points };
+    let command = AskDestroy { id, vault: row.id, version, points, successors, losses };
     house.ledger.propose(actor, command).await?;
     request(house, &id)
 }
@@ -90,8 +90,18 @@ fn insist_on_number(asked: &Asked, points: &[PointId]) -> Result<()> {
     )))
 }
 
-/// What is lost, in the order of the ids; of none may it be unknown.
-async fn lost_points(house: &Arc<House>, row: &VaultRow, version: u32) -> Result<Vec<PointId>> {
+/// What destroying a version costs, in the order of the ids.
+#[derive(Default)]
+struct Cost {
+    points: Vec<PointId>,
+    /// What makes up for these.
+    successors: Vec<PointId>,
+    /// As of how many losses of packs.
+    losses: u64,
+}
+
+/// Of no point may it be unknown.
+async fn cost(house: &Arc<House>, row: &VaultRow, version: u32) -> Result<Cost> {
     let vault = house.vault(&row.id)?;
     let loss = what_is_lost(house, &vault, version).await?;
     if loss.packs_unknown > 0 || !loss.points_unsure.is_empty() {
@@ -103,9 +113,13 @@ async fn lost_points(house: &Arc<House>, row: &VaultRow, version: u32) -> Result
         );
         return Err(Error::new(Code::KeyNeedsUnknown, message));
     }
+    let losses = loss.losses;
     let mut points: Vec<PointId> = loss.points.iter().map(|point| point.id).collect();
     points.sort_unstable();
-    Ok(points)
+    let (ledger, of) = (house.ledger.clone(), row.clone());
+    let find = move || successors(ledger.query(), &of, &loss);
+    let successors = house.tasks.run_blocking("keys", find).await?;
+    Ok(Cost { points, successors, losses })
 }
 
 fn older(house: &House, row: &VaultRow, version: u32) -> Result<Option<KeyVersionRow>> {
@@ -126,9 +140,9 @@ pub(crate) async fn agree(
     })?;
     insist_closed_for_good(house, &row, &key).await?;
     let remains = KeyRemains::of(&KeyObject::from_bytes(&key.key_object)?).to_bytes();
-    let points = lost_points(house, &row, version).await?;
-    let remains = remains.into();
-    let command = DestroyKeys { id: *id, vault, version, points, remains };
+    let Cost { points, successors, losses } = cost(house, &row, version).await?;
+    let (id, remains) = (*id, remains.into());
+    let command = DestroyKeys { id, vault, version, points, remains, successors, losses };
     house.ledger.propose(actor, command).await?;
     // Every member does so when it has applied it; whoever is answered finds it done here.
     if let Err(error) = house.keys()?.custodian.forget_destroyed(&house.ledger.query()) {

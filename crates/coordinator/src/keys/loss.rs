@@ -12,16 +12,20 @@
 use super::needs::Needs;
 use crate::house::{House, Vault};
 use futures::{StreamExt, stream};
-use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, limits};
+use holdfast_common::{Code, Error, PackId, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::row::{HoldRow, KeyVersionRow, PointRow};
 use holdfast_repository::Reach;
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
 
 /// So many reaches are read at once.
 const READS: usize = 4;
 
 /// What nothing opens any more when a version is gone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Loss {
     /// Up to which entry the log was applied when the packs were looked at.
     pub(crate) at: u64,
@@ -40,6 +44,10 @@ pub(crate) struct Loss {
     pub(crate) points_unsure: Vec<PointRow>,
     /// What people hold of all these points.
     pub(crate) holds: Vec<HoldRow>,
+    /// How many times packs of the vault had been lost before anything was looked at.
+    pub(crate) losses: u64,
+    /// Points that need a pack that is lost: they make up for no other.
+    pub(crate) damaged: BTreeSet<PointId>,
 }
 
 /// Of a version that another one followed.
@@ -64,6 +72,7 @@ async fn in_one_ledger<T>(
 
 async fn count(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> {
     let (id, at) = (vault.row.id, house.ledger.state().applied);
+    let losses = house.ledger.query().vault(&id)?.losses();
     let needs = Arc::new(needs(house, &id).await?);
     let row = house.ledger.query().key_version(&id, version)?;
     if let Some(gone) = house.ledger.query().destroyed_key(&id, version)? {
@@ -74,11 +83,17 @@ async fn count(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> 
         return Err(Error::new(Code::KeyVersionMissing, message));
     }
     let (mut points, mut points_unsure) = (Vec::new(), Vec::new());
+    let mut damaged = BTreeSet::new();
     let of_version = needs.of_version(version);
-    let mut found = |point: PointRow, reach: Option<Reach>| match reach {
-        Some(reach) if of_version.is_met_by(&reach) => points.push(point),
-        Some(reach) if !needs.unknown.is_met_by(&reach) => {}
-        _ => points_unsure.push(point),
+    let mut found = |point: PointRow, reach: Option<Reach>| {
+        if reach.as_ref().is_some_and(|reach| reach.overlaps(&needs.lost)) {
+            damaged.insert(point.id);
+        }
+        match reach {
+            Some(reach) if of_version.is_met_by(&reach) => points.push(point),
+            Some(reach) if !needs.unknown.is_met_by(&reach) => {}
+            _ => points_unsure.push(point),
+        }
     };
     each_reach(house, vault, &mut found).await?;
     points.sort_by_key(|point| core::cmp::Reverse(point.committed));
@@ -100,6 +115,8 @@ async fn count(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> 
         points,
         points_unsure,
         holds,
+        losses,
+        damaged,
     })
 }
 

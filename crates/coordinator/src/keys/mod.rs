@@ -1,6 +1,7 @@
 //! The keys that a coordinator holds, under the KEK on its disk and open in its memory.
 
 pub(crate) mod change;
+mod cleared;
 pub(crate) mod copies;
 pub(crate) mod custody;
 pub(crate) mod destroy;
@@ -18,6 +19,7 @@ pub(crate) mod sealed;
 pub(crate) mod secrets;
 pub(crate) mod shred;
 pub(crate) mod shut;
+mod successors;
 
 use crate::house::House;
 use core::time::Duration;

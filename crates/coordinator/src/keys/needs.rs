@@ -28,6 +28,8 @@ const NAMED_MAX: usize = 8;
 pub(crate) struct Needs {
     pub(crate) versions: BTreeMap<u32, VersionNeeds>,
     pub(crate) unknown: UnknownPacks,
+    /// The numbers of packs that are lost.
+    pub(crate) lost: Reach,
 }
 
 /// What opens with one version of the keys, and with nothing else.
@@ -73,6 +75,9 @@ impl Needs {
     }
 
     fn note(&mut self, row: &PackRow) -> Result<()> {
+        if row.state == PackState::Lost {
+            add(&mut self.lost, row)?;
+        }
         let Some(versions) = &row.sealed_to else {
             self.unknown.packs += 1;
             if self.unknown.first.len() < NAMED_MAX {
@@ -222,6 +227,17 @@ mod tests {
             let [one, two] = [1, 2].map(|version| needs.of_version(version));
             assert_eq!((one.packs, one.bytes, two.packs, two.bytes), (2, 200, 2, 200));
             assert_eq!((needs.unknown.packs, needs.of_version(3).packs), (1, 0));
+        });
+    }
+
+    #[test]
+    fn what_is_lost_is_known_whatever_it_needs() {
+        let lost = |id, sealed_to| PackRow { state: PackState::Lost, ..row(id, sealed_to) };
+        crowd(&[lost(1, Some(&[1])), lost(2, None), row(3, Some(&[1]))]).ask(|query| {
+            let needs = Needs::of(query, &VAULT).unwrap();
+            assert!(needs.lost.overlaps(&reach(&[10])) && needs.lost.overlaps(&reach(&[29])));
+            assert!(!needs.lost.overlaps(&reach(&[9, 30])));
+            assert_eq!(needs.versions_of(&reach(&[10])), [1], "it needs its version all the same");
         });
     }
 

@@ -10,8 +10,10 @@
 //! is gone, whoever leads. One that was seen clear is looked at again in the same manner, and from
 //! the beginning in another epoch: somebody who was wrapping keys anew, or bringing a location what
 //! it lacked, may have been slow, and another side may not have heard. What lies there of another
-//! pair of keys, of another vault or of a later format is not what was destroyed, and stays.
+//! pair of keys, of another vault or of a later format is not what was destroyed, and stays. While
+//! whoever leads may delete nothing at all, that is noted where it should have been.
 
+use super::cleared::{Cleared, note};
 use crate::{
     collect::insist_on_peace,
     house::House,
@@ -20,11 +22,7 @@ use crate::{
 };
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use holdfast_keyring::{KeyObject, KeyRemains, VaultPublicKey};
-use holdfast_ledger::{
-    Actor,
-    command::NoteShredded,
-    row::{CopyProblem, DestroyedKeyRow, LocationRow, ShreddedRow, VaultRow},
-};
+use holdfast_ledger::row::{DestroyedKeyRow, LocationRow, VaultRow};
 use holdfast_storage::{ObjectName, ObjectPrefix};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -123,59 +121,90 @@ async fn look(house: &Arc<House>, desks: &mut Desks) -> Result<()> {
     let (vaults, locations, epoch) = (query.vaults()?, query.locations()?, house.ledger.epoch()?);
     for vault in vaults {
         for destroyed in query.destroyed_keys(&vault.id)? {
-            for location in &locations {
-                let key = (vault.id, destroyed.version, location.name.clone());
-                let now = house.clock.elapsed();
-                if desks.get(&key).is_some_and(|desk| !desk.is_due(location, epoch, now)) {
+            let of = |location: &LocationRow| (vault.id, destroyed.version, location.name.clone());
+            let now = house.clock.elapsed();
+            let is_due = |location: &&LocationRow| {
+                desks.get(&of(location)).is_none_or(|desk| desk.is_due(location, epoch, now))
+            };
+            let due: Vec<&LocationRow> = locations.iter().filter(is_due).collect();
+            let mut refused = None;
+            for location in due {
+                if refused.is_none() {
+                    refused = insist_on_leave(house, &destroyed).await.err();
+                }
+                if let Some(error) = &refused {
+                    tracing::debug!(%error, "no keys are deleted now; trying again");
+                    let refused = Cleared::unseen(error.clone());
+                    note_here(house, (&vault, &destroyed), location, refused).await?;
                     continue;
                 }
-                let is_gone = clear(house, &vault, &destroyed, location).await?;
+                let is_gone = clear(house, (&vault, &destroyed), location).await?;
                 let seen = Seen::of(location, epoch, is_gone);
-                let desk = Desk::next(desks.get(&key), seen, house.clock.elapsed());
-                desks.insert(key, desk);
+                let desk = Desk::next(desks.get(&of(location)), seen, house.clock.elapsed());
+                desks.insert(of(location), desk);
             }
         }
     }
     Ok(())
 }
 
+/// Whether anything may be deleted now, wherever it lies.
+async fn insist_on_leave(house: &House, destroyed: &DestroyedKeyRow) -> Result<()> {
+    insist_on_peace(house)?;
+    // Whoever rebuilds the ledger from the locations must not take these keys for lost ones.
+    let behind = || {
+        let message = "that it is destroyed does not lie in the locations yet";
+        Error::new(Code::LocationBehind, message)
+    };
+    let shipped = tokio::time::timeout(LOG_PATIENCE, house.shipped(destroyed.at));
+    shipped.await.map_err(|_| behind())??;
+    insist_heard(house).await
+}
+
 /// Whether nothing is left there; an error is one of whoever deletes, not of the place.
 async fn clear(
     house: &Arc<House>,
-    vault: &VaultRow,
-    destroyed: &DestroyedKeyRow,
+    (vault, destroyed): (&VaultRow, &DestroyedKeyRow),
     location: &LocationRow,
 ) -> Result<bool> {
-    insist_on_peace(house)?;
-    // Whoever rebuilds the ledger from the locations must not take these keys for lost ones.
-    let behind = || Error::new(Code::LocationBehind, "the ledger's log is not shipped so far yet");
-    let shipped = tokio::time::timeout(LOG_PATIENCE, house.shipped(destroyed.at));
-    shipped.await.map_err(|_| behind())??;
-    insist_heard(house).await?;
     let public = KeyRemains::from_bytes(&destroyed.remains)?.public();
-    let clearing = clear_in(house, vault, &public, &location.name);
-    let cleared = match tokio::time::timeout(PLACE_PATIENCE, clearing).await {
-        Ok(cleared) => cleared,
+    let mut lies_there = false;
+    let clearing = clear_in(house, vault, (&public, &location.name), &mut lies_there);
+    let said = match tokio::time::timeout(PLACE_PATIENCE, clearing).await {
+        Ok(said) => said,
         Err(_) => {
             let message = format!("`{}` does not answer", location.name);
             Err(Error::new(Code::LocationIoFailed, message))
         }
     };
-    if let Err(error) = &cleared
-        && !vault.holding().any(|name| *name == location.name)
-    {
-        // Another vault's, or nobody's; or one that was this vault's, which nobody can ask now.
-        return Ok(matches!(error.code, Code::VaultForeign | Code::LocationEmpty));
+    let is_foreign = |error: &Error| matches!(error.code, Code::VaultForeign | Code::LocationEmpty);
+    let (is_gone, is_foreign) = (said.is_ok(), said.as_ref().is_err_and(is_foreign));
+    let cleared = Cleared { said, lies_there };
+    let is_noted = note_here(house, (vault, destroyed), location, cleared).await?;
+    // Another vault's, or nobody's; or one that was this vault's, which nobody can ask now.
+    Ok(is_gone || (is_foreign && !is_noted))
+}
+
+/// What is wrong elsewhere than where the vault has its objects is nobody's to see to, and is not
+/// noted.
+async fn note_here(
+    house: &House,
+    (vault, destroyed): (&VaultRow, &DestroyedKeyRow),
+    location: &LocationRow,
+    cleared: Cleared,
+) -> Result<bool> {
+    let is_held = vault.holding().any(|name| *name == location.name);
+    if !is_held && cleared.said.is_err() {
+        return Ok(false);
     }
-    note(house, destroyed, location, &cleared).await?;
-    Ok(cleared.is_ok())
+    note(house, destroyed, location, cleared).await.map(|()| true)
 }
 
 async fn clear_in(
     house: &House,
     vault: &VaultRow,
-    public: &VaultPublicKey,
-    location: &Name,
+    (public, location): (&VaultPublicKey, &Name),
+    lies_there: &mut bool,
 ) -> Result<()> {
     let place = (location.clone(), house.places.location(location).await?);
     // In what is not mounted everything looks gone: it is asked before, and after.
@@ -183,10 +212,16 @@ async fn clear_in(
     insist_none_newer(house, &place, house.ledger.epoch()?).await?;
     let mut locked = None;
     for name in lying(&place, public.version).await? {
-        match clear_one(house, &place, (&name, public)).await {
+        if !is_destroyed(&place, (&name, public)).await? {
+            continue;
+        }
+        *lies_there = true;
+        // A member that hears of a newer epoch deletes nothing from there on.
+        house.ledger.peers().insist_on_epoch()?;
+        match place.1.delete(&name).await {
             // Others may go.
             Err(error) if error.code == Code::ObjectLocked => drop(locked.get_or_insert(error)),
-            cleared => cleared?,
+            deleted => drop(deleted?),
         }
     }
     if let Some(error) = locked {
@@ -196,6 +231,7 @@ async fn clear_in(
     show(vault, &place).await?;
     for name in left {
         if is_destroyed(&place, (&name, public)).await? {
+            *lies_there = true;
             let message = format!("{name} was deleted, and is there still");
             return Err(Error::new(Code::LocationIoFailed, message));
         }
@@ -219,19 +255,6 @@ async fn lying((_, store): &Place, version: u32) -> Result<Vec<ObjectName>> {
     Ok(names)
 }
 
-async fn clear_one(
-    house: &House,
-    place: &Place,
-    (name, public): (&ObjectName, &VaultPublicKey),
-) -> Result<()> {
-    if !is_destroyed(place, (name, public)).await? {
-        return Ok(());
-    }
-    // A member that hears of a newer epoch deletes nothing from there on.
-    house.ledger.peers().insist_on_epoch()?;
-    place.1.delete(name).await.map(drop)
-}
-
 /// Whether this is what was destroyed, or what is damaged of it: of all else nobody decided.
 async fn is_destroyed(
     (location, store): &Place,
@@ -251,42 +274,6 @@ async fn is_destroyed(
         tracing::warn!(object = %name, %location, "other keys of that name stay");
     }
     Ok(is_destroyed)
-}
-
-/// Says it where it is news.
-async fn note(
-    house: &House,
-    destroyed: &DestroyedKeyRow,
-    location: &LocationRow,
-    cleared: &Result<()>,
-) -> Result<()> {
-    let DestroyedKeyRow { vault, version, .. } = destroyed;
-    let known = house.ledger.query().shredded(vault, *version)?;
-    let known = known.into_iter().find(|row| row.location == location.name);
-    let code = cleared.as_ref().err().map(|error| error.code.name().to_owned());
-    let is_known = known.as_ref().is_some_and(|row| {
-        row.revision == location.revision
-            && row.gone.is_some() == cleared.is_ok()
-            && row.problem.as_ref().map(|problem| &problem.code) == code.as_ref()
-    });
-    if is_known {
-        return Ok(());
-    }
-    let now = house.ledger.now();
-    let problem = cleared.as_ref().err().map(|error| CopyProblem {
-        code: error.code.name().to_owned(),
-        message: error.message.chars().take(limits::PROBLEM_CHARS_MAX).collect(),
-    });
-    let seen = ShreddedRow {
-        vault: *vault,
-        version: *version,
-        location: location.name.clone(),
-        revision: location.revision,
-        gone: cleared.is_ok().then_some(now),
-        problem,
-        noted: now,
-    };
-    house.ledger.propose(Actor::System, NoteShredded { seen }).await.map(drop)
 }
 
 #[cfg(test)]

@@ -265,9 +265,11 @@ mod tests {
     #[test]
     fn nobody_asks_or_agrees_to_destroy_keys_while_nobody_knows_what_time_it_is() {
         let (id, vault) = (RequestId::from_bytes([1; 16]), VaultId::from_bytes([2; 16]));
-        let ask = AskDestroy { id, vault, version: 1, points: Vec::new() };
-        let (points, remains) = (Vec::new(), vec![1].into());
-        let agree = DestroyKeys { id, vault, version: 1, points, remains };
+        let (version, points, successors, losses) = (1, Vec::new(), Vec::new(), 0);
+        let ask = AskDestroy { id, vault, version, points, successors, losses };
+        let AskDestroy { points, successors, .. } = ask.clone();
+        let remains = vec![1].into();
+        let agree = DestroyKeys { id, vault, version, points, remains, successors, losses };
         assert!(goes_by_time(&ask.into()));
         assert!(goes_by_time(&agree.into()));
         assert!(!goes_by_time(&WithdrawDestroy { id }.into()), "that takes nothing away");

@@ -10,7 +10,7 @@
 //! Copies of older days stay under the KEK of those days, until that is destroyed too. Whoever
 //! proposes counts what is lost; the ledger cannot. It judges who agrees, and each of the points.
 
-use super::{Apply, Outcome, conflict, forget_points::digest};
+use super::{Apply, Outcome, conflict, forget_points::digest, losing_points::Successors};
 use crate::{
     row::{
         DestroyRequestRow, DestroyedKeyRow, KeyVersionRow, LocationRow, PointRow, ShreddedRow,
@@ -34,6 +34,12 @@ pub struct AskDestroy {
     /// What would be lost, in the order of their ids.
     #[n(3)]
     pub points: Vec<PointId>,
+    /// What makes up for it, in the order of their ids: points that stay and need nothing lost.
+    #[n(4)]
+    pub successors: Vec<PointId>,
+    /// How many times packs of the vault had been lost when that was looked at.
+    #[n(5)]
+    pub losses: u64,
 }
 
 impl AskDestroy {
@@ -43,7 +49,8 @@ impl AskDestroy {
         let vault = apply.vault(&self.vault)?;
         apply.destroyable(&vault, self.version)?;
         insist_on_list(&self.points)?;
-        if apply.losable(&vault, &self.points)?.len() != self.points.len() {
+        let named = Successors { points: &self.successors, losses: self.losses };
+        if apply.losable(&vault, &self.points, &named)?.len() != self.points.len() {
             return Err(conflict("some of these points are gone meanwhile").next("ask again"));
         }
         let now = apply.time;
@@ -55,7 +62,7 @@ impl AskDestroy {
         if apply.tables.raw(Table::DestroyRequest, self.id.as_bytes())?.is_some() {
             return Err(conflict(format!("there is a request {} already", self.id)));
         }
-        let Self { id, vault, version, points } = self.clone();
+        let Self { id, vault, version, points, .. } = self.clone();
         let asked = apply.time;
         apply.tables.put(&DestroyRequestRow { id, vault, version, by, asked, points })?;
         Ok(Outcome::Done)
@@ -99,6 +106,11 @@ pub struct DestroyKeys {
     /// What stays of the version.
     #[n(4)]
     pub remains: ByteVec,
+    /// As in [`AskDestroy`].
+    #[n(5)]
+    pub successors: Vec<PointId>,
+    #[n(6)]
+    pub losses: u64,
 }
 
 impl DestroyKeys {
@@ -118,7 +130,8 @@ impl DestroyKeys {
             let message = format!("the point {more} would be lost as well, which nobody asked for");
             return Err(conflict(message).next("withdraw the request, and ask again"));
         }
-        let lost: Vec<PointRow> = apply.losable(&vault, &self.points)?;
+        let named = Successors { points: &self.successors, losses: self.losses };
+        let lost: Vec<PointRow> = apply.losable(&vault, &self.points, &named)?;
         let KeyVersionRow { version, made, retired, closed_at, .. } = row;
         let key = DestroyedKeyRow {
             vault: vault.id,

@@ -4,25 +4,32 @@
 //! Nobody loses what somebody holds, reads, goes on from, protects or has locked, nor the newest
 //! good point of a policy, or the newest that some location has, whoever agrees to it. What
 //! retention would not let go for want of a newer one that is as good stays here too; so do points
-//! that were taken in from a location, until their source has a newer one. All else goes as if
+//! that were taken in from a location, until their source has a newer one. What makes up for them
+//! whoever proposes names, and has read that it needs no pack that is lost. All else goes as if
 //! retention had let it go: it leaves every list, a row stays that says which version went, when
 //! and by whom, and its objects and packs are collected.
 
-use super::{Apply, begin_session::source_key_of};
+use super::{Apply, begin_session::source_key_of, conflict};
 use crate::{
-    retention::{Rules, Size, is_scheduled, succeeds},
+    retention::{Gap, Gaps, Rules},
     row::{
         ClassRow, CopyRow, DestroyedKeyRow, ForgottenRow, LockRow, PointRow, PolicyRow, VaultRow,
         copies::copy_key, point::time_key,
     },
     tables::Table,
 };
-use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use holdfast_common::{Code, Error, Name, PointId, Result, Timestamp, limits};
+use std::collections::BTreeSet;
 
 impl Apply<'_, '_> {
     /// The rows of those that are still there, when all of them may be lost.
-    pub(super) fn losable(&self, vault: &VaultRow, points: &[PointId]) -> Result<Vec<PointRow>> {
+    pub(super) fn losable(
+        &self,
+        vault: &VaultRow,
+        points: &[PointId],
+        named: &Successors<'_>,
+    ) -> Result<Vec<PointRow>> {
+        named.check()?;
         let mut found = Vec::new();
         for id in points {
             // Retention may have been faster.
@@ -54,7 +61,7 @@ impl Apply<'_, '_> {
                 }
             }
         }
-        self.insist_on_successors(vault, &found)?;
+        self.insist_on_successors(vault, &found, named)?;
         Ok(found)
     }
 
@@ -84,34 +91,33 @@ impl Apply<'_, '_> {
     }
 
     /// For each of them that came about under a policy that there is, a newer point of its source
-    /// stays that is as good, and one in each location that has it.
-    fn insist_on_successors(&self, vault: &VaultRow, lost: &[PointRow]) -> Result<()> {
+    /// stays that is as good, and one in each location that has it; of those that are named.
+    fn insist_on_successors(
+        &self,
+        vault: &VaultRow,
+        lost: &[PointRow],
+        named: &Successors<'_>,
+    ) -> Result<()> {
         let confirming = self.confirming(vault)?;
-        let mut gaps: BTreeMap<Source, Vec<Gap<'_>>> = BTreeMap::new();
-        for point in lost.iter().filter(|point| point.state.is_scheduled() && point.lost.is_none())
-        {
-            if self.standing_policy(point)?.is_none() {
-                continue;
-            }
-            let has_it = |name: &&&Name| point.locations.contains(name);
-            let there = confirming.iter().filter(has_it).map(|name| Some(*name));
-            let its = [None].into_iter().chain(there).map(|location| Gap { point, location });
-            gaps.entry(source_of(point)).or_default().extend(its);
-        }
-        if gaps.is_empty() {
+        let stands = |policy: &Name| {
+            let policy = self.tables.row::<PolicyRow>(policy.as_str().as_bytes())?;
+            Ok(policy.is_some())
+        };
+        let mut gaps = Gaps::of(lost, &confirming, stands)?;
+        if gaps.first().is_none() {
             return Ok(());
         }
+        if vault.losses() != named.losses {
+            return Err(conflict("packs were lost since it was counted what goes"));
+        }
         let lost: BTreeSet<PointId> = lost.iter().map(|point| point.id).collect();
-        self.tables.look::<PointRow>(&[], |stays| {
-            if stays.vault == vault.id
-                && !lost.contains(&stays.id)
-                && let Some(gaps) = gaps.get_mut(&source_of(&stays))
-            {
-                gaps.retain(|gap| !gap.is_filled_by(&stays));
+        for id in named.points.iter().filter(|id| !lost.contains(id)) {
+            let stays = self.tables.row::<PointRow>(id.as_bytes())?;
+            if let Some(stays) = stays.filter(|point| point.vault == vault.id) {
+                gaps.fill(&stays);
             }
-        })?;
-        let gap = gaps.into_values().flatten().next();
-        gap.map_or(Ok(()), |gap| Err(gap.refusal()))
+        }
+        gaps.first().map_or(Ok(()), |gap| Err(refusal(gap)))
     }
 
     /// Locations of a vault in which points lie as is said of them.
@@ -144,36 +150,33 @@ impl Apply<'_, '_> {
     }
 }
 
-/// What backups of one policy are of.
-type Source = (Option<Name>, AgentId, String);
-
-fn source_of(point: &PointRow) -> Source {
-    (point.policy.clone(), point.agent, point.source.clone())
+/// Points that stay, as whoever proposes names them.
+pub(super) struct Successors<'a> {
+    /// In the order of their ids. What these need was read: none of it is lost.
+    pub(super) points: &'a [PointId],
+    /// How many times packs of the vault had been lost by then.
+    pub(super) losses: u64,
 }
 
-/// A point that is to be lost, and nothing that stays makes up for it, as far as was looked.
-struct Gap<'a> {
-    point: &'a PointRow,
-    /// Where something has to; none: anywhere.
-    location: Option<&'a Name>,
-}
-
-impl Gap<'_> {
-    /// What was taken in from a location makes up for its like alone.
-    fn is_filled_by(&self, stays: &PointRow) -> bool {
-        let is_like = self.point.recovered == Some(true) && stays.state.is_scheduled();
-        let is_good = match self.location {
-            Some(location) => stays.locations.contains(location),
-            None => Size::of(stays).stands_in_for(Size::of(self.point)),
-        };
-        is_good && (is_scheduled(stays) || is_like) && succeeds(stays, self.point)
-    }
-
-    fn refusal(&self) -> Error {
-        match self.location {
-            Some(name) => kept(self.point, &format!("it is the newest that lies in `{name}`")),
-            None => kept(self.point, "it is the newest good one of its policy"),
+impl Successors<'_> {
+    pub(super) fn check(&self) -> Result<()> {
+        let count = self.points.len();
+        if count > limits::KEY_SUCCESSORS_MAX {
+            let message = format!("{count} points are to stay in the place of those that are lost");
+            return Err(Error::new(Code::LimitExceeded, message)
+                .next("let retention forget most of them first"));
         }
+        match self.points.is_sorted_by(|one, next| one < next) {
+            true => Ok(()),
+            false => Err(Error::new(Code::ResourceMalformed, "points are not in their order")),
+        }
+    }
+}
+
+fn refusal(Gap { point, location }: Gap<'_>) -> Error {
+    match location {
+        Some(name) => kept(point, &format!("it is the newest that lies in `{name}`")),
+        None => kept(point, "it is the newest good one of its policy"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Notes that a recovery bundle was handed out, and that somebody proved that it opens.
 //!
 //! Few bundles are remembered. However many are handed out and never tried, the one that was
-//! proved to open stays: whoever may export must not be able to take that proof away.
+//! proved to open stays: whoever may export must not be able to take that proof away. One that was
+//! made of keys of which a version was destroyed before it is noted would open that version, and
+//! nobody would know: it is refused, and what is made of it is handed to nobody.
 
 use super::{Apply, Outcome};
 use crate::{
-    row::{BundleRow, BundledKey},
+    row::{BundleRow, BundledKey, DestroyedKeyRow},
     tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Result, limits, record};
@@ -18,11 +20,15 @@ pub struct ExportBundle {
     pub bundle: [u8; 32],
     #[n(1)]
     pub keys: Vec<BundledKey>,
+    /// Up to which entry the log was applied when its keys were read; none: before any.
+    #[n(2)]
+    pub read_at: Option<u64>,
 }
 
 impl ExportBundle {
     /// A bounded number of bundles is remembered; the oldest goes first, but never the only proof.
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
+        self.insist_on_what_is_left(apply)?;
         let mut known: Vec<BundleRow> = Vec::new();
         for (_, value) in apply.tables.scan(Table::Bundle, &[], limits::LIST_PAGE_ROWS)? {
             known.push(record::from_bytes(BundleRow::WHAT, &value)?);
@@ -36,6 +42,18 @@ impl ExportBundle {
         let (hash, exported, keys) = (self.bundle, apply.time, self.keys.clone());
         apply.tables.put(&BundleRow { hash, exported, verified: None, keys })?;
         Ok(Outcome::Done)
+    }
+
+    /// Whatever was destroyed, was so before its keys were read. Of an older level nothing is.
+    fn insist_on_what_is_left(&self, apply: &Apply<'_, '_>) -> Result<()> {
+        let (read_at, mut later) = (self.read_at.unwrap_or(0), None);
+        apply.tables.look::<DestroyedKeyRow>(&[], |gone| {
+            if gone.at > read_at {
+                later = Some(gone);
+            }
+        })?;
+        let Some(gone) = later else { return Ok(()) };
+        Err(gone.overtakes_bundle(&apply.vault(&gone.vault)?.name))
     }
 
     /// The bundle that was proved last; one that opens all that this one does comes before others.

@@ -14,12 +14,14 @@
 //! must hold when a plan is carried out ([`outlives`], [`Size`], [`Ties`]).
 
 mod calendar;
+mod gaps;
 mod plan;
 mod queries;
 #[cfg(test)]
 mod tests;
 mod ties;
 
+pub use gaps::{Gap, Gaps};
 pub use plan::{Candidate, Verdict, plan};
 pub use ties::{Tie, Ties};
 

@@ -89,6 +89,16 @@ impl DestroyedKeyRow {
         );
         Error::new(Code::KeyDestroyed, message)
     }
+
+    /// What is said of a bundle whose keys were read before, and which is not handed out yet.
+    pub fn overtakes_bundle(&self, vault: &Name) -> Error {
+        let version = self.version;
+        let message = format!(
+            "version {version} of the keys of `{vault}` was destroyed while this bundle was made"
+        );
+        Error::new(Code::ResourceConflict, message)
+            .next("make another one: holdfast keys export --to FILE")
+    }
 }
 
 /// What was seen of a destroyed version's key objects in one location; without a row nothing was.

@@ -18,7 +18,7 @@ pub(crate) fn rewrap_keys(version: u32) -> RewrapKeys {
 
 pub(crate) fn export_bundle(number: u8) -> ExportBundle {
     let keys = vec![BundledKey { vault: ids::vault(), version: 1 }];
-    ExportBundle { bundle: [number; 32], keys }
+    ExportBundle { bundle: [number; 32], keys, read_at: None }
 }
 
 pub(crate) fn line(name: &str, command: &Command) -> String {

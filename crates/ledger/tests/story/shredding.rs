@@ -15,11 +15,18 @@ pub(super) fn samples() -> Vec<(&'static str, Command)> {
         ..note_shredded(1).seen
     };
     vec![
-        ("ask_destroy", ask(1, 1, &[3, 4]).into()),
-        ("destroy_keys", destroy(1, 1, &[3, 4]).into()),
+        (
+            "ask_destroy",
+            AskDestroy { successors: points(&[5]), losses: 6, ..ask(1, 1, &[3, 4]) }.into(),
+        ),
+        (
+            "destroy_keys",
+            DestroyKeys { successors: points(&[5]), losses: 6, ..destroy(1, 1, &[3, 4]) }.into(),
+        ),
         ("note_shredded", note_shredded(1).into()),
         ("note_shredded", NoteShredded { seen: held }.into()),
         ("withdraw_destroy", withdraw(1).into()),
+        ("export_bundle_read", export_read(1, 7).into()),
     ]
 }
 
@@ -31,8 +38,22 @@ fn points(numbers: &[u8]) -> Vec<PointId> {
     numbers.iter().map(|number| ids::point(*number)).collect()
 }
 
+/// All other points stay, and none of them needs anything that is lost.
 pub(crate) fn ask(number: u8, version: u32, lost: &[u8]) -> AskDestroy {
-    AskDestroy { id: request(number), vault: ids::vault(), version, points: points(lost) }
+    let others: Vec<u8> = (1..=9).filter(|number| !lost.contains(number)).collect();
+    AskDestroy {
+        id: request(number),
+        vault: ids::vault(),
+        version,
+        points: points(lost),
+        successors: points(&others),
+        losses: 0,
+    }
+}
+
+/// A bundle of keys that were read when this entry was the last.
+pub(crate) fn export_read(number: u8, at: u64) -> ExportBundle {
+    ExportBundle { read_at: Some(at), ..super::export_bundle(number) }
 }
 
 pub(crate) fn withdraw(number: u8) -> WithdrawDestroy {
@@ -40,8 +61,9 @@ pub(crate) fn withdraw(number: u8) -> WithdrawDestroy {
 }
 
 pub(crate) fn destroy(number: u8, version: u32, lost: &[u8]) -> DestroyKeys {
-    let AskDestroy { id, vault, version, points } = ask(number, version, lost);
-    DestroyKeys { id, vault, version, points, remains: vec![30, version as u8].into() }
+    let AskDestroy { id, vault, version, points, successors, losses } = ask(number, version, lost);
+    let remains = vec![30, version as u8].into();
+    DestroyKeys { id, vault, version, points, remains, successors, losses }
 }
 
 /// None of its objects is left in `main`, as that location is now.

@@ -34,15 +34,18 @@ pub(super) async fn export(
         None => None,
     };
     let typed = passphrase.read(true)?;
-    let sealed = match &operator {
+    let (sealed, read_at) = match &operator {
         Some(operator) => complete(&client, operator, &typed).await?,
-        None => hand_out(&client, typed.clone()).await?.bundle.into(),
+        None => {
+            let handed_out = hand_out(&client, typed.clone()).await?;
+            (handed_out.bundle.into(), handed_out.read_at)
+        }
     };
     // A bundle that does not open is worse than none: try it before it counts.
     let contents = bundle::open(&sealed, typed.as_bytes())?;
     insist_on_data(&contents)?;
     if operator.is_some() {
-        register(&client, &sealed, &contents).await?;
+        register(&client, &sealed, &contents, read_at).await?;
     }
     holdfast_runtime::files::write_private(to, &sealed)?;
     demand
@@ -74,7 +77,7 @@ async fn hand_out(client: &Client, passphrase: String) -> Result<v1::ExportBundl
 }
 
 /// The coordinator's bundle with the private halves that the operator's key opens.
-async fn complete(client: &Client, operator: &Kek, passphrase: &str) -> Result<Vec<u8>> {
+async fn complete(client: &Client, operator: &Kek, passphrase: &str) -> Result<(Vec<u8>, u64)> {
     let entropy: &dyn Entropy = &SystemEntropy;
     let once = hex::encode(entropy.array::<32>());
     let handed_out = hand_out(client, once.clone()).await?;
@@ -86,11 +89,18 @@ async fn complete(client: &Client, operator: &Kek, passphrase: &str) -> Result<V
             held.keys.admit(object.unwrap_operator(operator)?)?;
         }
     }
-    bundle::seal(&contents, passphrase.as_bytes(), &Argon::generate(entropy), entropy)
+    let sealed =
+        bundle::seal(&contents, passphrase.as_bytes(), &Argon::generate(entropy), entropy)?;
+    Ok((sealed, handed_out.read_at))
 }
 
 /// Has the cluster remember this bundle: `keys verify` can say of it that it opens.
-async fn register(client: &Client, sealed: &[u8], contents: &BundleContents) -> Result<()> {
+async fn register(
+    client: &Client,
+    sealed: &[u8],
+    contents: &BundleContents,
+    read_at: u64,
+) -> Result<()> {
     let keys = contents.vaults.iter().map(|held| v1::BundledKey {
         vault_id: held.keys.vault().as_bytes().to_vec().into(),
         version: held.keys.newest(),
@@ -98,6 +108,7 @@ async fn register(client: &Client, sealed: &[u8], contents: &BundleContents) -> 
     let question = v1::CompleteBundleRequest {
         bundle_hash: blake3::hash(sealed).as_bytes().to_vec().into(),
         keys: keys.collect(),
+        read_at: Some(read_at),
     };
     let ask = async |mut admin: Admin, question| admin.complete_bundle(question).await;
     client.ask(question, ask).await.map(drop)

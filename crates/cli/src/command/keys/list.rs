@@ -171,15 +171,17 @@ fn gone(found: &v1::ListKeysResponse) -> Option<String> {
 }
 
 fn left(places: &[v1::ShreddedPlace]) -> String {
-    let left: Vec<_> = places.iter().filter(|place| place.gone_ns.is_none()).collect();
-    let told = |place: &&v1::ShreddedPlace| match place.message.is_empty() {
-        true => format!("{}: not looked yet", place.location),
-        false => format!("{}: {}", place.location, place.message),
+    let told = |place: &v1::ShreddedPlace| {
+        let v1::ShreddedPlace { location, message, .. } = place;
+        match (place.gone_ns.is_some(), message.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(format!("{location}: gone, and not looked at again: {message}")),
+            (false, true) => Some(format!("{location}: not looked yet")),
+            (false, false) => Some(format!("{location}: {message}")),
+        }
     };
-    match left.is_empty() {
-        true => "gone".to_owned(),
-        false => left.iter().map(told).collect::<Vec<_>>().join("; "),
-    }
+    let left: Vec<_> = places.iter().filter_map(told).collect();
+    if left.is_empty() { "gone".to_owned() } else { left.join("; ") }
 }
 
 /// What waits for a second person.

@@ -1,7 +1,8 @@
 //! The recovery bundle: everything that brings the vaults back without this cluster.
 //!
 //! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
-//! not remembered: the operator adds the private halves and says which bundle came of it.
+//! not remembered: the operator adds the private halves and says which bundle came of it. To seal
+//! one takes seconds: if a version of the keys is destroyed meanwhile, it goes to nobody.
 
 use crate::{
     house::House,
@@ -13,8 +14,9 @@ use holdfast_keyring::{
     Argon, BundleContents, BundledVault, Custody, Enrolled, IdentityPublicKey, KeyObject, bundle,
 };
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::{ExportBundle, Note, NoteKind},
+    level::BUNDLES_READ,
     row::{self, AgentRow, BundleRow, BundledKey, VaultRow},
 };
 use holdfast_runtime::tasks::Tasks;
@@ -33,14 +35,38 @@ pub(super) async fn hand_out(
 ) -> Result<v1::ExportBundleResponse> {
     let note = Note { kind: NoteKind::BundleExported, subject: house.cluster.to_string() };
     house.ledger.propose(actor.clone(), note).await?;
+    // Before any of the keys is read.
+    let read_at = house.ledger.applied_in_tables()?;
     let (keys, key_objects) = (newest_keys(house)?, operators_objects(house)?);
     let sealing = house.clone();
     let sealed = tasks.run_blocking("export bundle", move || export(&sealing, &passphrase)).await?;
     if key_objects.is_empty() {
         let bundle = *blake3::hash(&sealed).as_bytes();
-        house.ledger.propose(actor, ExportBundle { bundle, keys }).await?;
+        remember(house, actor, ExportBundle { bundle, keys, read_at: Some(read_at) }).await?;
+    } else {
+        house.ledger.catch_up().await?;
+        insist_on_what_is_left(&house.ledger.query(), read_at)?;
     }
-    Ok(v1::ExportBundleResponse { bundle: sealed.into(), key_objects })
+    Ok(v1::ExportBundleResponse { bundle: sealed.into(), key_objects, read_at })
+}
+
+async fn remember(house: &House, actor: Actor, export: ExportBundle) -> Result<()> {
+    // Where some member knows nothing of it, nothing can be destroyed either.
+    let knows_it = house.ledger.query().level()? >= BUNDLES_READ;
+    let read_at = export.read_at.filter(|_| knows_it);
+    house.ledger.propose(actor, ExportBundle { read_at, ..export }).await.map(drop)
+}
+
+/// Refuses what opens a version that was destroyed since.
+fn insist_on_what_is_left(query: &Query<'_>, read_at: u64) -> Result<()> {
+    for vault in query.vaults()? {
+        let mut gone = query.destroyed_keys(&vault.id)?;
+        gone.retain(|gone| gone.at > read_at);
+        if let Some(gone) = gone.first() {
+            return Err(gone.overtakes_bundle(&vault.name));
+        }
+    }
+    Ok(())
 }
 
 /// Has the ledger remember the bundle that an operator made of one that was handed out.
@@ -55,7 +81,7 @@ pub(super) async fn complete(
         Ok(BundledKey { vault, version: key.version })
     };
     let keys = request.keys.iter().map(key).collect::<Result<_>>()?;
-    house.ledger.propose(actor, ExportBundle { bundle, keys }).await.map(drop)
+    remember(house, actor, ExportBundle { bundle, keys, read_at: request.read_at }).await
 }
 
 fn operators_objects(house: &House) -> Result<Vec<Bytes>> {

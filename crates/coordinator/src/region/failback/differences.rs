@@ -337,7 +337,8 @@ mod tests {
 
     fn destroy() -> Command {
         let (id, points) = (holdfast_common::RequestId::from_bytes([6; 16]), Vec::new());
-        DestroyKeys { id, vault: VAULT, version: 1, points, remains: vec![1].into() }.into()
+        let (remains, successors) = (vec![1].into(), Vec::new());
+        DestroyKeys { id, vault: VAULT, version: 1, points, remains, successors, losses: 0 }.into()
     }
 
     fn delete(kind: &str, called: &str) -> Command {

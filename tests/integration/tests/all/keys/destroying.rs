@@ -295,3 +295,28 @@ fn what_is_cleared_is_gone_on_with_after_a_kill_and_in_a_location_that_comes_bac
     house.assert_gone("gone", &first);
     house.assert_online("there", &house.point);
 }
+
+#[test]
+fn why_nothing_is_cleared_is_told_where_it_should_have_been() {
+    let (house, first, _) = House::closed();
+    let (alice, bob) = (house.person("alice"), house.person("bob"));
+    let id = id_of(&house.destroy(&alice, &["--lose-points", "1"]).ok());
+    // From here on nothing of the log goes where it should.
+    let (log, away) = (house.path("location/cluster/log"), house.path("away"));
+    fs::rename(&log, &away).unwrap();
+    fs::write(&log, "in the way").unwrap();
+    house.destroy(&bob, &["--approve", &id]).ok();
+    let place = |house: &House| house.destroyed()["locations"][0].clone();
+    wait_until("the location says why", PATIENCE, || {
+        (place(&house)["problem"] == "location.copies_behind").then_some(())
+    });
+    let notes = house.notes_of("key.destroy_unfinished");
+    assert!(notes.len() == 1 && notes[0].contains("location.copies_behind"), "{notes:?}");
+    assert_eq!(house.objects_of("location", 1), 1);
+    house.assert_gone("gone", &first);
+    fs::remove_file(&log).unwrap();
+    fs::rename(&away, &log).unwrap();
+    house.wait_until_gone(("main", "location"));
+    assert_eq!(place(&house)["problem"], json!(null));
+    assert_eq!(house.notes_of("key.destroy_unfinished"), [""; 0]);
+}

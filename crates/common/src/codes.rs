@@ -148,6 +148,7 @@ codes! {
     PointAmbiguous "point.id_ambiguous" Usage false "give more characters of the id";
     PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
+    PointOutOfReach "point.location_lost" Unreachable false "bring the region back that was given up: `holdfast region failback REGION`";
     PointUnread "point.content_unread" Failed true "verify it again; if that does not help, see the verifier's log";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION, SEALED, VERIFIERS},
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, RETENTION, SEALED, TAKEN, VERIFIERS},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -50,7 +50,9 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "intend_sealed_packs" | "commit_with_open_keys" | "import_with_open_keys" => SEALED,
             "note_sealed" | "close_keys" => SEALED,
             _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
-            _ if command.number() >= 100 => LEVEL,
+            "claim_epoch_taking" => TAKEN,
+            _ if command.number() >= 120 => LEVEL,
+            _ if command.number() >= 100 => SEALED,
             name if of_retention.contains(&name) => RETENTION,
             "put_vault_beside" | "commit_placed" | "place_opened" | "replace_gone" => COPIES,
             "note_copies" | "note_of_a_trial" | "pass_over" | "rebuild_location" => COPIES,

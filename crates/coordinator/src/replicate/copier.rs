@@ -134,7 +134,7 @@ impl Copier {
         }
     }
 
-    fn vault(&self) -> Result<VaultRow> {
+    pub(super) fn vault(&self) -> Result<VaultRow> {
         let vault = self.house.ledger.query().vault(&self.row.vault)?;
         self.pace.set(vault.beside.as_ref().map_or(0, |beside| beside.bytes_per_second_max));
         Ok(vault)
@@ -144,6 +144,7 @@ impl Copier {
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
+        self.note_absent(&found).await?;
         (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
@@ -161,12 +162,14 @@ impl Copier {
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
+        self.find_again(&found).await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
         let place = (&found.to, &*self.budget);
         let (_, lacking) =
             Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
         insist_on_all(&filled, found.is_all)?;
+        self.await_lost(&vault, &found, &lacking).await?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
@@ -405,7 +408,7 @@ impl Copier {
         self.change(CopyState::Current);
     }
 
-    async fn be_away(&mut self, error: &Error) {
+    pub(super) async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
         // Another disk may lie there when it is back.
         self.keys_there = None;

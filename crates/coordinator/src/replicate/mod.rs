@@ -16,6 +16,7 @@ mod copier;
 mod figures;
 mod found;
 mod queue;
+mod taken;
 
 use crate::{errands::Errand, house::House, raft::Listener};
 use copier::Copier;

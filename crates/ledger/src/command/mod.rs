@@ -41,6 +41,7 @@ mod lose_history;
 mod lose_pack;
 mod move_member;
 mod note;
+mod note_absent;
 mod note_bundle;
 mod note_check;
 mod note_copies;
@@ -120,6 +121,7 @@ pub use lose_history::LoseHistory;
 pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
+pub use note_absent::NoteAbsent;
 pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
@@ -305,6 +307,7 @@ commands! {
     104 EndVerify "run.verified" |c| c.subject();
     110 NoteSealed "packs.note_sealed" |c| c.packs.len();
     111 CloseKeys "keys.close" |c| format!("{} version {}", c.vault, c.version);
+    135 NoteAbsent "packs.note_absent" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

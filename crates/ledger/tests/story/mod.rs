@@ -546,5 +546,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
     let later = [later, operating::samples()].concat();
+    let later = [later, members::samples_of_taking()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

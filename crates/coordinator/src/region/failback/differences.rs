@@ -5,17 +5,17 @@
 //! is the same is passed over, what is not is named with its time and its author. Nothing else is
 //! carried over by itself, since this side may have decided otherwise for a reason.
 
-use super::Report;
+use super::{Report, same_vault::is_same_vault};
 use crate::house::House;
 use holdfast_common::{Name, Result};
 use holdfast_ledger::{
     Command, Envelope, Query,
     row::{
-        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow, VaultRow,
+        AgentState, ClassRow, HoldRow, LocationRow, PolicyRow,
         finding::{Decision, Theirs},
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(super) fn judge(house: &House, remnant: &[(u64, Envelope)], report: &mut Report) -> Result<()> {
     report.differences = differences(&house.ledger.query(), remnant)?;
@@ -123,6 +123,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
         | Command::NoteCheck(_)
+        | Command::NoteAbsent(_)
         | Command::NoteCopies(_)
         | Command::NoteLocks(_)
         | Command::NoteSealed(_)
@@ -207,26 +208,6 @@ fn is_here(here: &Query<'_>, command: &Command) -> Result<bool> {
 /// Without what the ledger of each side stamps.
 fn unstamped(policy: PolicyRow) -> PolicyRow {
     PolicyRow { revision: 0, retained_since: None, ..policy }
-}
-
-/// Whatever this side suspended, it requires again when the region is back.
-fn is_same_vault(here: &Query<'_>, ours: &VaultRow, theirs: &VaultRow) -> Result<bool> {
-    let epoch = here.epoch()?;
-    let suspended = epoch.iter().flat_map(|epoch| &epoch.suspended);
-    let suspended = suspended.filter(|part| part.vault == ours.id).flat_map(|part| &part.locations);
-    let required: BTreeSet<&Name> = ours.required_as_declared().chain(suspended).collect();
-    let following =
-        |vault: &VaultRow| -> BTreeSet<Name> { vault.following_as_declared().cloned().collect() };
-    let declared =
-        |vault: &VaultRow| (vault.id, vault.sharing, vault.custody, vault.lock, vault.checks);
-    let settings = |vault: &VaultRow| {
-        let beside = vault.beside.clone().unwrap_or_default();
-        (beside.bytes_per_second_max, beside.enough, beside.wait_secs)
-    };
-    Ok(declared(ours) == declared(theirs)
-        && settings(ours) == settings(theirs)
-        && required == theirs.required_as_declared().collect()
-        && following(ours) == following(theirs))
 }
 
 fn location(here: &Query<'_>, name: &Name) -> Result<Option<LocationRow>> {
@@ -415,6 +396,7 @@ mod tests {
                     Suspended { vault: VAULT, locations: vec![name("near")] },
                     Suspended { vault: VaultId::from_bytes([9; 16]), locations: vec![name("x")] },
                 ],
+                taken: None,
             });
             here
         }

@@ -200,7 +200,7 @@ impl Source {
 impl Missing {
     /// Sources without end would be told without end: the most recent losses are named.
     fn name_no_more_than(&mut self, most: usize) {
-        self.sources.sort_by(|a, b| b.newest.committed.cmp(&a.newest.committed));
+        self.sources.sort_by_key(|source| std::cmp::Reverse(source.newest.committed));
         let mut left = most;
         for source in &mut self.sources {
             source.first.truncate(left.min(source.first.len()));

@@ -24,11 +24,11 @@ mod tests;
 
 use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
-use holdfast_common::{Name, PointId, Result};
+use holdfast_common::{Name, PackId, PointId, Result};
 use holdfast_ledger::{
     Actor,
-    command::{Note, NoteKind, PlacePoints},
-    row::VaultRow,
+    command::{Note, NoteAbsent, NoteKind, PlacePoints},
+    row::{CopyRow, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
 pub(crate) use keys::names_of_keys;
@@ -197,6 +197,22 @@ pub(crate) async fn tail(
     let settled = ship::settled(house)?;
     let filling = Filling::of(house, vault, way, told, &insist)?;
     Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
+}
+
+/// Notes which packs a location lacks that was taken in place of lost ones: nothing comes to rely
+/// on them, and everything else that is there is relied on again. How many it lacks.
+pub(crate) async fn note_absent(house: &House, copies: &CopyRow, place: &Place) -> Result<u64> {
+    let (vault, location, opened) = (copies.vault, &place.0, copies.opened);
+    let note = |packs: Vec<PackId>, is_all| {
+        let command = NoteAbsent { vault, location: location.clone(), opened, packs, is_all };
+        async move { house.ledger.propose(Actor::System, command).await.map(drop) }
+    };
+    // What was stored since it was taken was put there.
+    let of = (vault, copies.taken.unwrap_or(0));
+    let tell = |packs| note(packs, false);
+    let count = points::absent(house.ledger.query(), of, place, tell).await?;
+    note(Vec::new(), true).await?;
+    Ok(count)
 }
 
 /// Says of every point whose objects lie in the location that it lies there too; how many it was

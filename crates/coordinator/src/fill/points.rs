@@ -159,6 +159,68 @@ impl<'a> Survey<'a> {
     }
 }
 
+/// Tells of all packs that are relied on, were announced before an epoch and are not in a location,
+/// some at a time; how many there are. What came since was put there when it was stored, perhaps
+/// after the listing was read.
+pub(super) async fn absent<T: Future<Output = Result<()>> + Send>(
+    query: Query<'_>,
+    (vault, epoch): (VaultId, u64),
+    place: &Place,
+    tell: impl Fn(Vec<PackId>) -> T + Send + Sync,
+) -> Result<u64> {
+    let is_meant = |pack: &&PackRow| pack.state == PackState::Stored && pack.is_before(epoch);
+    let missing_homes = missing_homes(query, (vault, epoch), place).await?;
+    let (mut listed, mut count, mut after) = (Listing::over(place, "packs/")?, 0, None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { return Ok(count) };
+        after = Some(last.id);
+        let mut absent = Vec::new();
+        for pack in page.iter().filter(is_meant) {
+            let is_there = match pack.home {
+                PackHome::Object => {
+                    let length = listed.length_of(&ObjectName::pack(&pack.id)).await?;
+                    length == Some(u64::from(pack.length))
+                }
+                PackHome::Point(home, _) => !missing_homes.contains(&home),
+            };
+            absent.extend((!is_there).then_some(pack.id));
+        }
+        count += absent.len() as u64;
+        for some in absent.chunks(limits::PACKS_ABSENT_MAX) {
+            tell(some.to_vec()).await?;
+        }
+    }
+}
+
+/// Points, forgotten ones too, whose object is not there and has packs that are relied on.
+async fn missing_homes(
+    query: Query<'_>,
+    (vault, epoch): (VaultId, u64),
+    place: &Place,
+) -> Result<BTreeSet<PointId>> {
+    let is_meant = |pack: &&PackRow| pack.state == PackState::Stored && pack.is_before(epoch);
+    let (mut homes, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        for pack in page.iter().filter(is_meant) {
+            if let PackHome::Point(home, _) = pack.home {
+                homes.insert(home);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    let (mut records, mut missing) = (Listing::over(place, "points/")?, BTreeSet::new());
+    for home in homes {
+        if records.length_of(&ObjectName::point(&home)).await?.is_none() {
+            missing.insert(home);
+        }
+    }
+    Ok(missing)
+}
+
 /// All points, in the order of their ids, as locations list them.
 fn points(query: Query<'_>) -> impl Iterator<Item = Result<PointRow>> + use<'_> {
     query.points_like("")

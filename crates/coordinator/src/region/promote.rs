@@ -9,15 +9,19 @@
 //! lists after the claim finds it: nothing that was answered is missing here. An extent that was
 //! put after the last listing is behind the claim; its look sees that, and nobody is answered. Only
 //! extents count: packs and points without their entry were acknowledged to nobody.
+//!
+//! All of that holds of a location that is required. One that follows and is taken in place of lost
+//! ones has what had been copied of the log: the claim in it fences the other side as well, which
+//! looks there before it brings anything, and what that side answers until it does is missing here.
 
 use super::{
     Claim, Epoch, Intent, Obstacle, Plan, gather::gather, plan, plan::taken,
-    standing::IntendedNode, watch::newest_claim,
+    standing::IntendedNode, taking::Taking, watch::newest_claim,
 };
 use crate::{house::House, places::Place};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
-use holdfast_ledger::row::MemberRow;
+use holdfast_ledger::row::{MemberRow, Taken};
 use holdfast_repository::layout;
 
 /// What an operator asked for.
@@ -135,20 +139,31 @@ async fn hear(house: &House, places: &[Place], without_log: bool) -> Result<Opti
 /// A claim of this member's that it was stopped after, before it came to anything. Nobody serves or
 /// sends here yet, so that nothing changes the log meanwhile.
 pub(super) async fn go_on(house: &House, claim: &Claim) -> Result<()> {
-    let places = places_of(house, &claim.region).await?;
+    let places = places_of(house, claim).await?;
     take_epoch(house, &places, claim, true, false).await?;
     insist_on_claimant(house, claim, &claim.operator)?;
     intend(house, claim.clone(), 0).await
 }
 
-/// Where a region claims its epochs.
-pub(super) async fn places_of(house: &House, region: &Name) -> Result<Vec<Place>> {
+/// Where a claim is to lie.
+async fn places_of(house: &House, claim: &Claim) -> Result<Vec<Place>> {
+    places_in(house, &claim.region, claim.taken.as_deref().unwrap_or_default()).await
+}
+
+/// Where a region claims its epochs, with what it takes for that.
+pub(super) async fn places_in(
+    house: &House,
+    region: &Name,
+    taken: &[Taken],
+) -> Result<Vec<Place>> {
     let rows = house.ledger.query().locations()?;
     let here: Vec<&Name> =
         rows.iter().filter(|row| row.region == *region).map(|row| &row.name).collect();
     let mut places: Vec<Place> = Vec::new();
     for vault in house.ledger.query().vaults()? {
-        for name in vault.required.iter().filter(|name| here.contains(name)) {
+        let taken = taken.iter().filter(|taken| taken.vault == vault.id);
+        let taken = taken.map(|taken| &taken.location);
+        for name in vault.required.iter().chain(taken).filter(|name| here.contains(name)) {
             house.places.prove(&vault, name).await?;
             if places.iter().all(|(known, _)| known != name) {
                 places.push((name.clone(), house.places.location(name).await?));
@@ -170,7 +185,7 @@ async fn intend(house: &House, mut claim: Claim, term: u64) -> Result<()> {
         return Err(known.supersedes());
     }
     let rows = house.ledger.query().members()?;
-    let ours = rows.into_iter().filter(|row| row.is_live() && row.region == claim.region);
+    let ours = rows.into_iter().filter(|row| row.is_live() && row.region == *region);
     let node = |row: MemberRow| IntendedNode {
         id: row.id,
         name: row.name,
@@ -200,6 +215,7 @@ async fn new_claim(house: &House, order: &Order, plan: &Plan) -> Result<Claim> {
         reason: order.reason.clone(),
         name: house.name.clone(),
         region: house.region.clone(),
+        taken: (!plan.taken.is_empty()).then(|| plan.taken.iter().map(Taking::to_row).collect()),
     })
 }
 

@@ -154,6 +154,7 @@ impl Copier {
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
+        self.note_absent(&found).await?;
         (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
@@ -171,11 +172,13 @@ impl Copier {
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
+        self.find_again(&found).await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
         let place = (&found.to, &*self.budget);
         let (_, lacking) =
             Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
+        self.await_lost(&vault, &found, &lacking).await?;
         self.settle_damaged(&filled.lacks, found.is_all).await?;
         self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
@@ -386,7 +389,7 @@ impl Copier {
         self.change(CopyState::Current);
     }
 
-    async fn be_away(&mut self, error: &Error) {
+    pub(super) async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
         self.failures += 1;
         // Another disk may lie there when it is back, or the same one as it was long before; a line

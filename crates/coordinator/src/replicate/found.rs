@@ -5,6 +5,7 @@ use crate::{
     budget::Budget,
     fill::{Pace, Way},
     places::{Place, show},
+    region::insist_unclaimed,
 };
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::VaultRow;
@@ -61,6 +62,9 @@ impl Copier {
     pub(super) async fn places(&self, vault: &VaultRow) -> Result<Found> {
         let (house, location) = (&self.house, &self.row.location);
         let to = self.target(vault).await?;
+        // Whoever took the lead without this side may have claimed it there, and relies on what is
+        // there: this is where a side that reaches nothing else of the other one hears of it.
+        insist_unclaimed(house, std::slice::from_ref(&to), house.ledger.epoch()?).await?;
         let others: Vec<Name> = vault.holding().filter(|name| *name != location).cloned().collect();
         let (mut from, mut closed) = (Vec::with_capacity(others.len()), None);
         // One that is away, or does not answer, must not keep the others from being read.

@@ -44,6 +44,7 @@ mod lose_pack;
 mod losing_points;
 mod move_member;
 mod note;
+mod note_absent;
 mod note_bundle;
 mod note_check;
 mod note_copies;
@@ -126,6 +127,7 @@ pub use lose_history::LoseHistory;
 pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
+pub use note_absent::NoteAbsent;
 pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
@@ -316,6 +318,7 @@ commands! {
     122 NoteShredded "keys.note_shredded" |c| c.subject();
     123 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
     125 DoubtLocation "location.doubt" |c| c.subject();
+    135 NoteAbsent "packs.note_absent" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

@@ -7,7 +7,7 @@
 use super::{Apply, Outcome};
 use crate::{
     row::{CopyRow, CopyState, VaultRow, copies::copy_key},
-    tables::Table,
+    tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
@@ -39,7 +39,8 @@ impl NoteCopies {
             let since = if known.state == copy.state { known.since } else { apply.time };
             let anew = known.anew.filter(|_| copy.whole.is_none());
             let left = known.left.filter(|_| copy.whole.is_none());
-            apply.tables.put(&CopyRow { since, left, anew, ..copy.clone() })?;
+            let (taken, seen) = (known.taken, known.seen);
+            apply.tables.put(&CopyRow { since, left, anew, taken, seen, ..copy.clone() })?;
         }
         Ok(outcome)
     }
@@ -61,8 +62,8 @@ impl Apply<'_, '_> {
         let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         let known = known.unwrap_or_else(|| opened.clone());
-        let CopyRow { whole, left, anew, .. } = known;
-        self.tables.put(&CopyRow { whole, left, anew, ..opened })
+        let CopyRow { whole, left, anew, taken, .. } = known;
+        self.tables.put(&CopyRow { whole, left, anew, taken, ..opened })
     }
 
     /// The same of a place of which nothing is known, whatever was said of the one before.
@@ -75,7 +76,8 @@ impl Apply<'_, '_> {
         self.open_lock(vault, location)?;
         self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
-        self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
+        let taken = self.tables.row::<CopyRow>(&opened.key())?.and_then(|known| known.taken);
+        self.tables.put(&CopyRow { left, anew: Some(true), taken, ..opened })
     }
 
     /// Where the location lay before, while what nobody else has may be there.

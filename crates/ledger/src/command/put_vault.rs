@@ -127,6 +127,7 @@ impl<'v> Wish<'v> {
         let new = old.clone().requiring(required).with_beside(beside);
         let new = VaultRow { checks: self.checks, lock: self.lock, ..new };
         apply.open_locks(Some(&old), &new)?;
+        apply.keep_as_declared(&new.id)?;
         apply.tables.put(&new)?;
         Ok(Outcome::Done)
     }

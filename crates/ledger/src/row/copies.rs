@@ -75,6 +75,13 @@ pub struct CopyRow {
     /// What was said to lie there was said of another place, and nothing is known of this one yet.
     #[n(11)]
     pub anew: Option<bool>,
+    /// The epoch that took it in place of locations that were lost: what was stored before may lie
+    /// in those alone.
+    #[n(12)]
+    pub taken: Option<u64>,
+    /// Since it was taken all packs were looked for there, and those that it lacks are noted.
+    #[n(13)]
+    pub seen: Option<bool>,
 }
 
 /// A code, and a sentence.
@@ -103,7 +110,15 @@ impl CopyRow {
             problem: None,
             left: None,
             anew: None,
+            taken: None,
+            seen: None,
         }
+    }
+
+    /// The epoch before which nothing stored is known to lie there: it was taken, and was not
+    /// looked through yet.
+    pub fn unseen_before(&self) -> Option<u64> {
+        self.taken.filter(|_| self.seen != Some(true))
     }
 
     /// Whether a point that is said to lie there was seen there.

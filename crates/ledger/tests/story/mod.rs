@@ -547,6 +547,6 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
     let later = [later, operating::samples(), shredding::samples()].concat();
-    let later = [later, copying::later_samples()].concat();
+    let later = [later, copying::later_samples(), members::samples_of_taking()].concat();
     [samples, copying::samples(), keys::samples_behind_others(), later].concat()
 }

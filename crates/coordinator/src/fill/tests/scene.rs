@@ -276,6 +276,7 @@ pub(super) fn epoch(number: u64) -> Object {
         reason: None,
         name: name.clone(),
         region: name,
+        taken: None,
     };
     let sealed = claim.seal(&CLUSTER, &recovery_key().epoch_key(), &SystemEntropy);
     (ObjectName::epoch(number), sealed.into())

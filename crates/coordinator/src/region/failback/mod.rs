@@ -4,6 +4,7 @@
 //! ```text
 //!   ask its members what they agreed alone (`remnant`) ─→ points taken in, holds taken over, the
 //!        rest listed, and kept in the ledger (`findings`)
+//!        (before: what stood in for its locations is brought what lies in those alone)
 //!        ─→ fill its locations ─→ ReturnRegion: required again, members follow again, anew
 //!        ─→ fill what came meanwhile ─→ ReturnRegion: whole ─→ votes and the lead (`hand_back`)
 //! ```
@@ -18,15 +19,17 @@ mod hand_back;
 mod holds;
 mod points;
 mod remnant;
+mod same_vault;
 
 pub(crate) use findings::{kept, settle};
 pub(crate) use remnant::tell;
 
 use crate::{
-    fill::{self, LeftObject, Progress},
+    fill::{self, Filled, LeftObject, Progress},
     house::House,
     places::Place,
     recovery::LeftPoint,
+    verify::find_again,
 };
 use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
@@ -103,11 +106,17 @@ pub(crate) async fn fail_back(
     for back in returns.iter().filter(|_| !is_back) {
         fill::insist_on_known_keys(house, &back.vault, &back.from, &back.to).await?;
     }
+    let brought = match is_back || order.dry_run {
+        true => Filled::default(),
+        false => bring_missing(house, &epoch, &returns, told).await?,
+    };
     let mut report = match is_back {
         true => kept(&house.ledger.query(), &order.region)?.unwrap_or_default(),
         false => look(house, order, &epoch, &returns, told).await?,
     };
     report.epoch = epoch.number;
+    report.objects += brought.objects;
+    report.bytes += brought.bytes;
     report.locations = returns.iter().map(|back| back.to.0.clone()).collect();
     if order.dry_run {
         return Ok(report);
@@ -135,6 +144,33 @@ pub(crate) async fn fail_back(
     Ok(report)
 }
 
+/// What stood in for a location is brought what that one alone has, before anything that was made
+/// there is taken in: it may rely on that.
+async fn bring_missing(
+    house: &House,
+    epoch: &EpochRow,
+    returns: &[Return],
+    told: &Teller,
+) -> Result<Filled> {
+    let mut brought = Filled::default();
+    let hear = |progress: Progress| {
+        told("bringing what only its locations have", progress.objects, progress.bytes);
+    };
+    for back in returns.iter().filter(|back| epoch.has_taken_for(&back.vault.id)) {
+        let from = std::slice::from_ref(&back.to);
+        for place in &back.from {
+            let filled = fill::fill(house, &back.vault, from, place, &hear).await?;
+            brought.objects += filled.objects;
+            brought.bytes += filled.bytes;
+        }
+        find_again(house, back.vault.id).await?;
+        for (location, _) in &back.from {
+            fill::place_points(house, &back.vault, location).await?;
+        }
+    }
+    Ok(brought)
+}
+
 /// What the region did alone; its points are taken in, unless it is only looked. What came of it is
 /// kept: once the region is back, it cannot be asked any more.
 async fn look(
@@ -147,7 +183,7 @@ async fn look(
     told("asking its members", 0, 0);
     let mut report = Report { epoch: epoch.number, ..Report::default() };
     let remnant = remnant::ask(house, epoch, order, &mut report).await?;
-    let found = points::find(house, returns).await?;
+    let found = points::find(house, returns, order.dry_run).await?;
     differences::judge(house, &remnant, &mut report)?;
     report.imported = findings::taken_before(&house.ledger.query(), &order.region, epoch.number)?;
     if !order.dry_run {

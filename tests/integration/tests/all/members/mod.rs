@@ -23,6 +23,7 @@ mod returning;
 pub(crate) mod scene;
 mod settling;
 mod silence;
+mod standing_in;
 mod storm;
 mod three_regions;
 mod witness;

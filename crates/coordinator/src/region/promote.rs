@@ -185,7 +185,7 @@ async fn intend(house: &House, mut claim: Claim, term: u64) -> Result<()> {
         return Err(known.supersedes());
     }
     let rows = house.ledger.query().members()?;
-    let ours = rows.into_iter().filter(|row| row.is_live() && row.region == *region);
+    let ours = rows.into_iter().filter(|row| row.is_live() && row.region == claim.region);
     let node = |row: MemberRow| IntendedNode {
         id: row.id,
         name: row.name,

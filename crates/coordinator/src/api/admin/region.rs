@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::join_all;
-use holdfast_common::{Code, Error, Name, Result, Timestamp, limits};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     row::{EpochRow, LocationRow, MemberRow, MemberState},

@@ -108,7 +108,8 @@ fn one_that_follows_is_required_in_place_of_what_was_lost() {
     let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
     assert_eq!(epoch.suspended, [suspended]);
     let copies = story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap();
-    assert_eq!((copies.opened, copies.unseen_before()), (story.index(), Some(2)));
+    assert_eq!((copies.opened, copies.taken, copies.seen), (story.index(), Some(2), None));
+    assert!(copies.unseen_before().is_some());
     assert_eq!(copies.state, CopyState::Looking);
     assert_eq!(story.done(Actor::System, claim_taking(2, 2)), Outcome::Unchanged);
 }
@@ -186,6 +187,49 @@ fn one_that_comes_back_into_use_is_looked_through_again() {
     story.refused(Actor::System, note_absent(since, &[], true), Code::ResourceConflict);
     story.done(Actor::System, note_absent(opened(&story), &[1], true));
     assert_eq!(state(&story, 1), PackState::Lost);
+}
+
+#[test]
+fn of_a_place_that_lost_what_it_had_nothing_is_relied_on_whenever_it_was_stored() {
+    let mut story = one_that_follows();
+    story.begin(1, 1);
+    store(&mut story, 1);
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    begin_again(&mut story, 2);
+    story.done(ME(), intend(2, &[9], PackHome::Object));
+    story.done(ME(), story::store(2, 9, Some(vault(&story).revision)));
+    assert!(is_relied_on(&story, 9));
+    let rebuild = RebuildLocation { location: name("far") };
+    story.done(Actor::Operator(name("admin")), rebuild);
+    assert!(![1, 9].iter().any(|pack| is_relied_on(&story, *pack)));
+    story.done(Actor::System, note_absent(opened(&story), &[9], true));
+    assert_eq!([1, 9].map(|pack| is_relied_on(&story, pack)), [true, false]);
+}
+
+#[test]
+fn one_that_lacked_nothing_for_a_while_stands_in_all_the_same() {
+    let mut story = one_that_follows();
+    story.begin(1, 1);
+    store(&mut story, 1);
+    story.done(Actor::System, claim_taking(2, 2));
+    let copies = |story: &Story| story.query().copies_in(&ids::vault(), &name("far")).unwrap();
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    assert!(!copies(&story).unwrap().is_doubted(), "it was looked through");
+    story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
+    assert_eq!(copies(&story), None);
+    let rebuild = RebuildLocation { location: name("far") };
+    story.done(Actor::Operator(name("admin")), rebuild);
+    let row = copies(&story).unwrap();
+    assert_eq!((row.taken, row.is_doubted()), (Some(2), true));
+    assert!(!is_relied_on(&story, 1));
+    // When what it stands in for is forgotten, it is a location like any other.
+    story.done(Actor::System, forget(2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
+    let rebuild = RebuildLocation { location: name("far") };
+    story.done(Actor::Operator(name("admin")), rebuild);
+    assert_eq!(copies(&story).unwrap().taken, None);
 }
 
 #[test]
@@ -342,13 +386,15 @@ impl World {
                 let Ok(Some(copies)) = story.query().copies_in(&ids::vault(), &name("far")) else {
                     return;
                 };
-                let Some(epoch) = copies.taken else { return };
+                if copies.taken.is_none() {
+                    return;
+                }
                 let lacks: Vec<PackId> = story
                     .query()
                     .packs(&ids::vault(), None)
                     .unwrap()
                     .into_iter()
-                    .filter(|row| row.state == PackState::Stored && row.is_before(epoch))
+                    .filter(|row| row.state == PackState::Stored)
                     .filter(|row| !self.far.contains(&row.id.as_bytes()[0]))
                     .map(|row| row.id)
                     .collect();
@@ -359,12 +405,10 @@ impl World {
             }
             Step::Lose => {
                 let rebuild = RebuildLocation { location: name("far") };
-                // Only the place of one that stands in for others is emptied here.
+                // One that is required as any other is filled from others, which is no matter here.
                 let epoch = story.query().epoch().unwrap();
-                if epoch.is_some_and(|epoch| epoch.has_taken_for(&ids::vault())) {
-                    return;
-                }
-                if vault(story).following().contains(&name("far")) {
+                let stands_in = epoch.is_some_and(|epoch| epoch.has_taken_for(&ids::vault()));
+                if stands_in || vault(story).following().contains(&name("far")) {
                     self.far.clear();
                     story.done(Actor::Operator(name("admin")), rebuild);
                 }
@@ -372,6 +416,10 @@ impl World {
             Step::Return => {
                 let Some(epoch) = story.query().epoch().unwrap() else { return };
                 if !epoch.has_taken_for(&ids::vault()) {
+                    return;
+                }
+                // What it lost since is told of before.
+                if story.query().unseen_before(&vault(story)).unwrap().is_some() {
                     return;
                 }
                 // As a failback does: each is brought what the other has, then it is said.

@@ -6,7 +6,7 @@
 
 use super::{Apply, Outcome};
 use crate::{
-    row::{CopyRow, CopyState, VaultRow, copies::copy_key},
+    row::{CopyRow, CopyState, Taken, VaultRow, copies::copy_key},
     tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
@@ -63,6 +63,7 @@ impl Apply<'_, '_> {
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         let known = known.unwrap_or_else(|| opened.clone());
         let CopyRow { whole, left, anew, taken, .. } = known;
+        let taken = self.taken_by(&vault.id, location, taken)?;
         self.tables.put(&CopyRow { whole, left, anew, taken, ..opened })
     }
 
@@ -77,7 +78,21 @@ impl Apply<'_, '_> {
         self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         let taken = self.tables.row::<CopyRow>(&opened.key())?.and_then(|known| known.taken);
+        let taken = self.taken_by(&vault.id, location, taken)?;
         self.tables.put(&CopyRow { left, anew: Some(true), taken, ..opened })
+    }
+
+    /// The epoch that took a location in place of lost ones. It stands in for them as long as they
+    /// are awaited, although it lacked nothing once and needed no row then.
+    fn taken_by(
+        &self,
+        vault: &VaultId,
+        location: &Name,
+        known: Option<u64>,
+    ) -> Result<Option<u64>> {
+        let is_it = |taken: &Taken| taken.vault == *vault && taken.location == *location;
+        let newest = self.epoch()?.filter(|epoch| epoch.taken().iter().any(is_it));
+        Ok(known.or(newest.map(|epoch| epoch.number)))
     }
 
     /// Where the location lay before, while what nobody else has may be there.

@@ -116,9 +116,16 @@ impl CopyRow {
     }
 
     /// The epoch before which nothing stored is known to lie there: it was taken, and was not
-    /// looked through yet.
+    /// looked through yet. Of a place that lost what it had nothing is known at all.
     pub fn unseen_before(&self) -> Option<u64> {
-        self.taken.filter(|_| self.seen != Some(true))
+        let taken = self.taken.filter(|_| self.seen != Some(true))?;
+        Some(if self.confirms() { taken } else { u64::MAX })
+    }
+
+    /// Whether it is known that it lacks something, or may: nothing new is learned by missing it.
+    /// One that stands in for lost ones waits for them long after it was looked through.
+    pub fn is_doubted(&self) -> bool {
+        self.taken.is_none() || self.seen != Some(true)
     }
 
     /// Whether a point that is said to lie there was seen there.

@@ -201,16 +201,20 @@ pub(crate) async fn tail(
 
 /// Notes which packs a location lacks that was taken in place of lost ones: nothing comes to rely
 /// on them, and everything else that is there is relied on again. How many it lacks.
-pub(crate) async fn note_absent(house: &House, copies: &CopyRow, place: &Place) -> Result<u64> {
-    let (vault, location, opened) = (copies.vault, &place.0, copies.opened);
+pub(crate) async fn note_absent(
+    house: &House,
+    vault: &VaultRow,
+    copies: &CopyRow,
+    place: &Place,
+) -> Result<u64> {
+    let (location, opened) = (&place.0, copies.opened);
     let note = |packs: Vec<PackId>, is_all| {
-        let command = NoteAbsent { vault, location: location.clone(), opened, packs, is_all };
+        let (vault, location) = (vault.id, location.clone());
+        let command = NoteAbsent { vault, location, opened, packs, is_all };
         async move { house.ledger.propose(Actor::System, command).await.map(drop) }
     };
-    // What was stored since it was taken was put there.
-    let of = (vault, copies.taken.unwrap_or(0));
     let tell = |packs| note(packs, false);
-    let count = points::absent(house.ledger.query(), of, place, tell).await?;
+    let count = points::absent(house.ledger.query(), vault, place, tell).await?;
     note(Vec::new(), true).await?;
     Ok(count)
 }

@@ -153,8 +153,9 @@ impl Copier {
     /// Looks through everything. What is stored from now on is in the queue.
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
-        let found = self.places(&vault).await?;
-        self.note_absent(&found).await?;
+        let to = self.unclaimed(&vault).await?;
+        self.note_absent(&vault, &to).await?;
+        let found = self.places_beside(&vault, to).await?;
         (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
@@ -172,7 +173,7 @@ impl Copier {
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
-        self.find_again(&found).await?;
+        self.find_again().await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let opened = Some(self.row.opened);
         let place = (&found.to, &*self.budget);

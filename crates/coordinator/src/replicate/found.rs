@@ -60,11 +60,22 @@ pub(super) fn silent(name: &Name) -> Error {
 impl Copier {
     /// Where what it lacks is, and the location itself.
     pub(super) async fn places(&self, vault: &VaultRow) -> Result<Found> {
-        let (house, location) = (&self.house, &self.row.location);
-        let to = self.target(vault).await?;
-        // Whoever took the lead without this side may have claimed it there, and relies on what is
-        // there: this is where a side that reaches nothing else of the other one hears of it.
+        let to = self.unclaimed(vault).await?;
+        self.places_beside(vault, to).await
+    }
+
+    /// The location itself. Whoever took the lead without this side may have claimed it there, and
+    /// relies on what is there: this is where a side that reaches nothing else of the other one
+    /// hears of it.
+    pub(super) async fn unclaimed(&self, vault: &VaultRow) -> Result<Place> {
+        let (house, to) = (&self.house, self.target(vault).await?);
         insist_unclaimed(house, std::slice::from_ref(&to), house.ledger.epoch()?).await?;
+        Ok(to)
+    }
+
+    /// Where what it lacks is, beside the location itself.
+    pub(super) async fn places_beside(&self, vault: &VaultRow, to: Place) -> Result<Found> {
+        let (house, location) = (&self.house, &self.row.location);
         let others: Vec<Name> = vault.holding().filter(|name| *name != location).cloned().collect();
         let (mut from, mut closed) = (Vec::with_capacity(others.len()), None);
         // One that is away, or does not answer, must not keep the others from being read.
@@ -88,7 +99,8 @@ impl Copier {
             }
         }
         match closed {
-            Some(error) if from.is_empty() => {
+            // One that stands in for lost ones has what there is; others may be lost with them.
+            Some(error) if from.is_empty() && !self.stands_in(vault)? => {
                 let message = "no other location that has what it lacks can be read";
                 Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
             }

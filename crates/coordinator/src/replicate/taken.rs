@@ -10,6 +10,7 @@
 use super::{copier::Copier, found::Found};
 use crate::{
     fill::{self, Lacking},
+    places::Place,
     region::awaited,
     verify::find_again,
 };
@@ -19,21 +20,35 @@ use std::time::Duration;
 
 /// How often it is looked whether the lost locations are back.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often before it is looked through again, while other locations are away.
+const LOOKS_MAX: u32 = 60;
 
 impl Copier {
     /// Before anything that takes long: backups send everything until it is known what is there.
-    pub(super) async fn note_absent(&mut self, found: &Found) -> Result<()> {
+    /// What it had and lost since is looked for like what it never had.
+    pub(super) async fn note_absent(&self, vault: &VaultRow, place: &Place) -> Result<()> {
         let row = self.house.ledger.query().copies_in(&self.row.vault, &self.row.location)?;
-        let row = row.filter(|row| row.opened == self.row.opened && row.unseen_before().is_some());
-        let Some(row) = row else { return Ok(()) };
-        let count = fill::note_absent(&self.house, &row, &found.to).await?;
-        tracing::warn!(location = %row.location, count, "packs lie only where nobody reaches them");
+        let Some(row) = row.filter(|row| row.opened == self.row.opened) else { return Ok(()) };
+        if row.unseen_before().is_none() && !self.stands_in(vault)? {
+            return Ok(());
+        }
+        let count = fill::note_absent(&self.house, vault, &row, place).await?;
+        if count > 0 {
+            let location = &row.location;
+            tracing::warn!(%location, count, "packs lie only where nobody reaches them");
+        }
         Ok(())
     }
 
-    /// What another location had of that, and was brought.
-    pub(super) async fn find_again(&mut self, found: &Found) -> Result<()> {
-        if self.row.taken.is_some() && !found.from.is_empty() {
+    /// It was taken in place of locations that are lost still.
+    pub(super) fn stands_in(&self, vault: &VaultRow) -> Result<bool> {
+        let lost = awaited(&self.house.ledger.query(), vault)?;
+        Ok(self.row.taken.is_some() && !lost.is_empty())
+    }
+
+    /// What another location had of that, and was brought, or came late.
+    pub(super) async fn find_again(&self) -> Result<()> {
+        if self.row.taken.is_some() {
             find_again(&self.house, self.row.vault).await?;
         }
         Ok(())
@@ -58,14 +73,20 @@ impl Copier {
         }
         let error = only_there(&found.to.0, noted + lacking.count, &lost);
         self.be_away(&error).await;
+        let mut looks = 0;
         while awaited(&self.house.ledger.query(), &self.vault()?)? == lost {
+            // Others that are away may have it, and come back.
+            if !found.is_all && looks == LOOKS_MAX {
+                break;
+            }
             tokio::time::sleep(LOOK_INTERVAL).await;
+            looks += 1;
         }
         Err(error)
     }
 }
 
-fn only_there(location: &Name, count: u64, lost: &[Name]) -> Error {
+pub(super) fn only_there(location: &Name, count: u64, lost: &[Name]) -> Error {
     let names: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
     let message =
         format!("`{location}` lacks {count} objects or more that lie only in {}", names.join(", "));

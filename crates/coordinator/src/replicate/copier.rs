@@ -19,7 +19,7 @@ use crate::{
     house::House,
     shipped::ship,
 };
-use holdfast_common::{Code, Error, PointId, Result, limits};
+use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{NoteCopies, PlacePoints, TakeBack},
@@ -66,6 +66,8 @@ pub(super) struct Copier {
     pub(super) queue: Arc<Queue>,
     /// Taken from the queue, and not all there yet.
     pending: Option<Batch>,
+    /// Lost locations that may have what it lacks and nobody else has.
+    may_have: Vec<Name>,
     /// What is being brought, beside what waits in the queue.
     backlog: Backlog,
     /// Bytes of that which are not there yet.
@@ -100,6 +102,7 @@ impl Copier {
             noted,
             queue,
             pending: None,
+            may_have: Vec::new(),
             backlog: Backlog::default(),
             left: Arc::default(),
             pace,
@@ -181,7 +184,7 @@ impl Copier {
             Box::pin(fill::place_points_shown(&self.house, &vault, place, opened)).await?;
         self.await_lost(&vault, &found, &lacking).await?;
         self.settle_damaged(&filled.lacks, found.is_all).await?;
-        self.insist_on_whole(&vault, &found, &lacking).await?;
+        self.may_have = self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
     }
@@ -227,9 +230,13 @@ impl Copier {
         self.house.tasks.run_blocking("points", count).await
     }
 
-    /// Brings what comes; returns when that is too much to be told one by one.
+    /// Brings what comes; returns when that is too much to be told one by one, or when locations
+    /// are back, or forgotten, that may have had the rest.
     async fn follow(&mut self) -> Result<()> {
         loop {
+            if !self.may_have.is_empty() && self.awaited()? != self.may_have {
+                return Ok(());
+            }
             if self.pending.is_none() {
                 self.pending = Some(self.queue.take()).filter(|batch| !batch.is_empty());
             }

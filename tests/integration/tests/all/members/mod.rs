@@ -14,6 +14,7 @@ mod fencing;
 mod joining;
 mod levels;
 mod losing;
+mod out_of_reach;
 mod parting;
 mod parting_regions;
 mod placing;

@@ -19,7 +19,7 @@ use std::{
 
 impl Regions {
     /// `far` follows what lies in `location`.
-    fn that_follow() -> Self {
+    pub(super) fn that_follow() -> Self {
         let regions = Self::start(&[]);
         let file = regions.members.scratch.join("vault.toml");
         let locations = r#"required = ["location"], following = ["far"]"#;
@@ -29,18 +29,22 @@ impl Regions {
         regions
     }
 
-    fn at(&self, location: &str) -> PathBuf {
+    pub(super) fn at(&self, location: &str) -> PathBuf {
         self.members.scratch.join(location)
     }
 
     /// What is said of the copies in `far`.
     fn copies(&self) -> Value {
-        let told = self.members.run(&["location", "list"]).ok().object();
-        let rows = told["locations"].as_array().unwrap().clone();
-        rows.iter().find(|row| row["name"] == "far").unwrap()["copies"][0].clone()
+        self.copies_in("far")
     }
 
-    fn wait_for_copies(&self, state: &str) -> Value {
+    pub(super) fn copies_in(&self, location: &str) -> Value {
+        let told = self.members.run(&["location", "list"]).ok().object();
+        let rows = told["locations"].as_array().unwrap().clone();
+        rows.iter().find(|row| row["name"] == location).unwrap()["copies"][0].clone()
+    }
+
+    pub(super) fn wait_for_copies(&self, state: &str) -> Value {
         wait_until(&format!("`far` is {state}"), PATIENCE, || {
             Some(self.copies()).filter(|copies| copies["state"] == state)
         })
@@ -56,15 +60,24 @@ impl Regions {
         there.map(|location| location["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn wait_until_in_far(&self, point: &str) {
-        wait_until("it lies in `far`", PATIENCE, || {
-            self.holding(point).iter().any(|name| name == "far").then_some(())
+    pub(super) fn wait_until_in_far(&self, point: &str) {
+        self.wait_until_in("far", point);
+    }
+
+    pub(super) fn wait_until_in(&self, location: &str, point: &str) {
+        wait_until(&format!("it lies in `{location}`"), PATIENCE, || {
+            self.holding(point).iter().any(|name| name == location).then_some(())
         });
     }
 
     /// Nothing can be put below this directory of `far`, or it can again.
-    fn block(&self, part: &str, is_blocked: bool) {
-        let (there, away) = (self.at("far").join(part), self.at("away"));
+    pub(super) fn block(&self, part: &str, is_blocked: bool) {
+        self.block_in("far", part, is_blocked);
+    }
+
+    pub(super) fn block_in(&self, location: &str, part: &str, is_blocked: bool) {
+        let there = self.at(location).join(part);
+        let away = self.at(&format!("{location}-away"));
         if is_blocked {
             fs::rename(&there, &away).unwrap();
             write(&there, "in the way");
@@ -75,18 +88,18 @@ impl Regions {
     }
 
     /// `eu` is lost with its location.
-    fn lose_eu_with_its_location(&mut self) {
+    pub(super) fn lose_eu_with_its_location(&mut self) {
         self.lose_eu();
         fs::rename(self.at("location"), self.at("burnt")).unwrap();
     }
 
-    fn restore(&self, point: &str, name: &str) -> Outcome {
+    pub(super) fn restore(&self, point: &str, name: &str) -> Outcome {
         let to = self.at(name);
         self.members.run(&["restore", point, "--to", to.to_str().unwrap()])
     }
 
     /// From one directory, without a cluster.
-    fn is_whole_in(&self, location: &str, point: &str, tree: &Tree) {
+    pub(super) fn is_whole_in(&self, location: &str, point: &str, tree: &Tree) {
         let to = self.at("alone");
         let url = format!("local:{}", self.at(location).display());
         let kek = format!("file:{}", self.at("kek").display());

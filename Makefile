@@ -29,6 +29,8 @@ ifneq ($(shell id -u),0)
 test: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER ?= sudo -E
 test: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER ?= sudo -E
 endif
+# Process tests wait more than they compute.
+test: export RUST_TEST_THREADS ?= 3
 test: build ## unit, property and process tests
 	@.ci/setup test
 	cargo test --locked --workspace --quiet

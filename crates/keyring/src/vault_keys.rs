@@ -41,6 +41,17 @@ pub(crate) enum VaultHalf {
     Private(VaultPrivateKey),
 }
 
+impl Pairs {
+    fn duplicate(&self) -> Self {
+        let vault = match &self.vault {
+            VaultHalf::Unknown => VaultHalf::Unknown,
+            VaultHalf::Public(public) => VaultHalf::Public(*public),
+            VaultHalf::Private(private) => VaultHalf::Private(private.duplicate()),
+        };
+        Self { vault, index: self.index.duplicate(), succession: self.succession }
+    }
+}
+
 impl VaultHalf {
     fn rank(&self) -> u8 {
         match self {
@@ -159,6 +170,22 @@ impl VaultKeys {
         self.versions.remove(&version);
         self.remains.insert(version, remains);
         Ok(())
+    }
+
+    /// The same keys but those of versions that were destroyed.
+    pub fn without(&self, gone: impl IntoIterator<Item = KeyRemains>) -> Result<Self> {
+        let mut left = Self::new(
+            self.vault,
+            RootIdKey::from_secret(self.id.secret().duplicate()),
+            ChunkingKey::from_secret(self.chunking.secret().duplicate()),
+            CoordinatorKey::from_secret(self.coordinator.secret().duplicate()),
+        );
+        left.remains = self.remains.clone();
+        gone.into_iter().try_for_each(|remains| left.bury(remains))?;
+        for (version, pairs) in &self.versions {
+            left.insert(*version, pairs.duplicate());
+        }
+        Ok(left)
     }
 
     pub fn public(&self, version: u32) -> Result<VaultPublicKey> {

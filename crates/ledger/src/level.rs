@@ -74,6 +74,8 @@ pub const DOUBTS: u32 = 9;
 pub const COPIES_KEPT: u32 = 9;
 /// From which level on a region takes a location that follows in place of those that were lost.
 pub const TAKEN: u32 = 9;
+/// From which level on it is noted which operator came with a recovery: that is no second person.
+pub(crate) const RECOVERED_ALONE: u32 = 9;
 /// From which level on it is noted who had a location tried.
 const TRIALS: u32 = 5;
 /// The numbers of the commands that came with each level.

@@ -3,17 +3,19 @@
 
 mod story;
 
-use holdfast_common::{Code, limits};
+use holdfast_common::{Code, Timestamp, limits};
 use holdfast_ledger::{
-    Actor, Table,
-    command::{CloseKeys, DestroyKeys, Outcome, RotateKeys},
-    row::{CopyProblem, Held, PointState, ShreddedRow},
+    Actor, LEVEL, Table,
+    command::{CloseKeys, DestroyKeys, Outcome, RecoverCluster, RotateKeys},
+    row::{CopyProblem, Held, OperatorRow, PointRow, PointState, ShreddedRow},
 };
 use std::time::Duration;
 use story::{
     Story, agent, ids,
-    keys::{change_kek, rotate},
+    keys::{change_kek, intend_sealed, note_sealed, rotate},
+    members::raise,
     name,
+    recovering::recover,
     retaining::{hold, last, policy},
     shredding::{ask, destroy, note_shredded, person, request, withdraw},
 };
@@ -109,6 +111,39 @@ fn whoever_makes_a_second_person_is_still_alone() {
 }
 
 #[test]
+fn whoever_hides_who_issued_whom_is_still_alone() {
+    let mut story = rotated(Story::founded());
+    // Alice revoked the helper whom she had issued, and the one whom that one issued did so again.
+    story.issue("fake", Some("helper"));
+    story.issue("helper", Some("fake"));
+    // Between these two some row was forgotten.
+    story.issue("carol", Some("gone"));
+    let mut story = asked(story, &[]);
+    for own in ["helper", "fake", "carol"] {
+        story.refused(person(own), destroy(1, 1, &[]), Code::KeySecondMissing);
+    }
+    story.done(person("bob"), destroy(1, 1, &[]));
+}
+
+#[test]
+fn whoever_recovers_the_cluster_is_one_person_and_ends_what_was_asked() {
+    let mut story = asked(rotated(Story::founded()), &[]);
+    story.done(Actor::System, raise(LEVEL, &[1]));
+    let came = OperatorRow { name: name("recovered-2"), ..recover(2, 1).operator };
+    story.done(Actor::System, RecoverCluster { operator: came, ..recover(2, 1) });
+    assert_eq!(story.query().destroy_requests().unwrap(), []);
+    let (bob, came) = (person("bob"), person("recovered-2"));
+    story.refused(came.clone(), ask(2, 1, &[]), Code::KeySecondMissing);
+    story.done(person("alice"), ask(2, 1, &[]));
+    story.refused(came.clone(), destroy(2, 1, &[]), Code::KeySecondMissing);
+    story.done(came.clone(), withdraw(2));
+    // Issued again by somebody, it is a person.
+    story.issue("recovered-2", Some("admin"));
+    story.done(came, ask(3, 1, &[]));
+    story.done(bob, destroy(3, 1, &[]));
+}
+
+#[test]
 fn a_request_ends_by_itself_and_can_be_withdrawn_and_there_is_one_at_a_time() {
     let mut story = asked(rotated(Story::founded()), &[]);
     story.refused(person("bob"), ask(2, 1, &[]), Code::ResourceConflict);
@@ -190,6 +225,21 @@ fn nothing_is_lost_that_nobody_asked_for() {
 }
 
 #[test]
+fn what_turns_out_to_need_the_version_ends_the_request() {
+    let mut story = rotated(Story::with_agents(1));
+    story.begin(1, 1);
+    story.done(Actor::Agent(agent(1)), intend_sealed(1, &[(1, &[2]), (2, &[2])]));
+    let mut story = asked(story, &[]);
+    for others in [&[2][..], &[2, 3]] {
+        story.done(Actor::System, note_sealed(&[(1, others)], true));
+        assert_eq!(story.query().destroy_requests().unwrap().len(), 1, "{others:?}");
+    }
+    story.done(Actor::System, note_sealed(&[(1, &[2, 3]), (2, &[1, 2])], true));
+    assert_eq!(story.query().destroy_requests().unwrap(), []);
+    story.refused(person("bob"), destroy(1, 1, &[]), Code::KeyRequestMissing);
+}
+
+#[test]
 fn what_is_held_read_protected_or_the_newest_good_one_is_lost_by_nobody() {
     // The newest, and an older one beside it.
     let mut story = with_points();
@@ -224,6 +274,57 @@ fn what_is_held_read_protected_or_the_newest_good_one_is_lost_by_nobody() {
     story.query().point(&ids::point(1)).unwrap();
     story.pass(Duration::from_secs(3600));
     story.done(person("bob"), destroy(1, 1, &[1]));
+}
+
+/// The row of a point that is there, and otherwise than it was.
+fn change(story: &mut Story, number: u8, change: impl FnOnce(&mut PointRow)) {
+    let mut row = story.query().point(&ids::point(number)).unwrap();
+    change(&mut row);
+    story.know(&row);
+}
+
+#[test]
+fn what_no_newer_point_makes_up_for_is_lost_by_nobody() {
+    // The newest holds next to nothing: a disk that was not there.
+    let mut story = with_points();
+    change(&mut story, 1, |row| row.entries = 1_000_000);
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    // The newest is damaged.
+    let mut story = with_points();
+    change(&mut story, 2, |row| row.lost = Some(Timestamp::ZERO));
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    // The newest that lies in a location; elsewhere there is a newer one.
+    let mut story = with_points();
+    change(&mut story, 2, |row| row.locations = vec![name("elsewhere")]);
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    change(&mut story, 1, |row| row.locations = vec![name("nowhere")]);
+    story.done(person("alice"), ask(1, 1, &[1]));
+}
+
+#[test]
+fn what_was_taken_in_by_a_recovery_stays_until_its_source_has_a_newer_point() {
+    let mut story = rotated(Story::with_points(&[1, 2, 3]));
+    for number in [1, 2, 3] {
+        change(&mut story, number, |row| row.recovered = Some(true));
+    }
+    for lost in [&[3][..], &[1, 2, 3]] {
+        story.refused(person("alice"), ask(1, 1, lost), Code::PointKept);
+    }
+    story.done(person("alice"), ask(1, 1, &[1, 2]));
+    // A backup of its own counts more.
+    change(&mut story, 2, |row| row.recovered = None);
+    story.refused(person("bob"), destroy(1, 1, &[1, 2]), Code::PointKept);
+    change(&mut story, 3, |row| row.recovered = None);
+    story.done(person("bob"), destroy(1, 1, &[1, 2]));
+}
+
+#[test]
+fn a_policy_of_which_nobody_said_how_long_protects_as_long_as_any() {
+    let mut story = with_points();
+    story.done(person("admin"), policy(None));
+    story.refused(person("alice"), ask(1, 1, &[1]), Code::PointKept);
+    story.pass(Duration::from_secs(limits::PROTECT_SECS));
+    story.done(person("alice"), ask(1, 1, &[1]));
 }
 
 #[test]

@@ -59,6 +59,14 @@ fn a_location_that_is_found_elsewhere_confirms_nothing_before_it_was_looked_thro
 }
 
 #[test]
+fn an_entry_of_before_means_to_every_member_what_it_meant() {
+    let mut story = before();
+    story.done(Actor::System, raise(LEVEL - 1, &[1]));
+    story.done(Actor::System, recover(2, 5));
+    assert_eq!(story.query().copies_in(&ids::vault(), &name("main")).unwrap(), None);
+}
+
+#[test]
 fn numbers_and_names_that_may_have_been_given_are_not_given_again() {
     let mut story = before();
     let before = story.query().vault(&ids::vault()).unwrap().next_number;

@@ -6,7 +6,7 @@ use holdfast_common::{Code, Timestamp, limits, record};
 use holdfast_ledger::{
     Actor, Command, LEVEL, Outcome, Table,
     command::{
-        BeginRead, CancelRun, DeleteResource, EndSession, ForgetRuns, Note, NoteKind,
+        BeginRead, CancelRun, DeleteResource, EndSession, ForgetRuns, JudgePoint, Note, NoteKind,
         OutlivedPoints, PlacePoints, PutLocation, PutPolicy, PutVault, RemoveMember, RevokeAgent,
         StartRun,
     },
@@ -61,14 +61,39 @@ fn a_forgotten_point_leaves_every_list_and_a_row_that_says_so() {
     story.refused(admin(), read, Code::PointMissing);
 }
 
-#[test]
-fn the_newest_point_that_a_location_has_is_not_forgotten() {
+/// Points 1 to 4, of a vault that `far` follows, where nothing lies yet.
+fn followed() -> Story {
     let mut story = Story::with_points(&[1, 2, 3, 4]);
     story.done(Actor::System, raise(LEVEL, &[1]));
     let location =
         LocationRow { name: name("far"), url: "local:/mnt/far".to_owned(), ..story::location() };
     story.done(admin(), PutLocation { location });
     story.done(admin(), PutVault { vault: vault_beside(), kek: None });
+    story
+}
+
+#[test]
+fn a_lost_point_is_not_kept_because_a_location_that_lags_has_no_newer_one() {
+    let mut story = followed();
+    let far = PlacePoints { location: name("far"), ..place_points(&[1, 2]) };
+    story.done(Actor::System, far);
+    let row = story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap();
+    story.done(Actor::System, note_copies(row.opened, CopyState::Current));
+    let forget = |story: &Story| {
+        let copies = Some(vec![ids::point(1)]);
+        of_one(OutlivedPoints { copies, ..story.planned(&[2], 4) })
+    };
+    let while_whole = forget(&story);
+    story.refused(Actor::System, while_whole, Code::PointKept);
+    story.done(Actor::System, JudgePoint { point: ids::point(2), is_whole: false });
+    let lost = forget(&story);
+    assert_eq!(story.done(Actor::System, lost), Outcome::Number(1));
+    assert_eq!(listed(&story), [4, 3, 1]);
+}
+
+#[test]
+fn the_newest_point_that_a_location_has_is_not_forgotten() {
+    let mut story = followed();
     let copies = |story: &Story| {
         story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap().opened
     };

@@ -103,6 +103,7 @@ impl PointReader {
         id: &ChunkId,
         first: Error,
     ) -> Result<Vec<u8>> {
+        let mut away = None;
         for copy in 1..=COPIES_MAX {
             let opened = self
                 .source
@@ -111,11 +112,15 @@ impl PointReader {
             match opened {
                 Ok(plain) => return Ok(plain),
                 Err(error) if error.code == Code::ChunkMissing => break,
-                Err(error) if error.code.exit() != Exit::Damage => return Err(error),
-                Err(_) => {}
+                Err(error) if error.code.exit() == Exit::Damage => {}
+                // It is one location's, and the next one may have the chunk.
+                Err(error) if error.code.name().starts_with("location.") => {
+                    away.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(first)
+        Err(away.unwrap_or(first))
     }
 
     /// Fetches pages and opens them; the first one must be there.

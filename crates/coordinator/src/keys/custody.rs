@@ -14,7 +14,7 @@ use holdfast_keyring::{
 };
 use holdfast_ledger::{
     Query,
-    row::{Sharing, VaultRow},
+    row::{DestroyedKeyRow, Sharing, VaultRow},
 };
 use holdfast_repository::{
     pack::{FooterOpener, FooterSealer},
@@ -143,23 +143,17 @@ impl Custodian {
         Ok(custody)
     }
 
-    /// Wipes versions that were destroyed, and whatever they opened, from memory.
+    /// Wipes versions that were destroyed, and whatever they opened, from memory; no KEK is needed.
     pub(crate) fn forget_destroyed(&self, query: &Query<'_>) -> Result<()> {
         let vaults: Vec<_> = {
             let vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
             vaults.iter().map(|(id, custody)| (*id, custody.clone())).collect()
         };
-        for (vault, custody) in vaults {
-            let destroyed = query.destroyed_keys(&vault)?;
-            let keys = custody.keys();
-            if destroyed.iter().all(|row| keys.is_destroyed(row.version)) {
-                continue;
-            }
-            custody.renew(keys.newest())?;
-            custody.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            tracing::info!(%vault, "a destroyed version of the keys is no more in memory");
-        }
-        Ok(())
+        let forget = |(vault, custody): &(VaultId, Arc<VaultCustody>)| {
+            custody.forget(&query.destroyed_keys(vault)?)
+        };
+        // What is wrong with one vault keeps nothing of the others in memory.
+        vaults.iter().map(forget).fold(Ok(()), Result::and)
     }
 }
 
@@ -238,6 +232,20 @@ impl VaultCustody {
         let Some(again) = &self.again else { return Ok(()) };
         let Some(keys) = again(version)? else { return Ok(()) };
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    /// Wipes these versions, and whatever they opened.
+    fn forget(&self, destroyed: &[DestroyedKeyRow]) -> Result<()> {
+        let keys = self.keys();
+        if destroyed.iter().all(|row| keys.is_destroyed(row.version)) {
+            return Ok(());
+        }
+        let remains = destroyed.iter().map(|row| KeyRemains::from_bytes(&row.remains));
+        let left = keys.without(remains.collect::<Result<Vec<_>>>()?)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(left);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        tracing::info!(vault = %keys.vault(), "a destroyed version of the keys left memory");
         Ok(())
     }
 
@@ -332,7 +340,7 @@ mod tests {
     use super::*;
     use crate::crowd::{Crowd, VAULT, name, vault};
     use holdfast_common::{Secret, SystemEntropy, Timestamp};
-    use holdfast_ledger::row::{DestroyedKeyRow, KekRow};
+    use holdfast_ledger::row::KekRow;
 
     const NEWEST: u32 = 1;
 
@@ -382,25 +390,19 @@ mod tests {
     }
 
     #[test]
-    fn a_destroyed_version_leaves_memory_with_all_that_it_opened() {
+    fn a_destroyed_version_leaves_memory_with_all_that_it_opened_whether_or_not_the_kek_is_here() {
         let (kek, entropy) = (kek(), SystemEntropy);
         let mut keys = VaultKeys::generate(VAULT, &entropy);
         keys.rotate(2, &entropy).unwrap();
-        let wrap = |version| KeyObject::wrap(&keys, version, &kek, 1, None, &entropy).unwrap();
-        let (first, second) = (wrap(1), wrap(2));
+        let first = KeyObject::wrap(&keys, 1, &kek, 1, None, &entropy).unwrap();
         let capsules = [1, 2].map(|version| keys.public(version).unwrap().encapsulate(&entropy));
         let [first_capsule, second_capsule] = capsules.map(|made| made.unwrap().1.to_bytes());
         let opens = |custody: &VaultCustody, capsule: &[u8]| {
             let chunk = ChunkId::from_bytes([1; 32]);
             custody.chunk_key(capsule, ChunkKind::Data, &chunk).map(drop)
         };
-        let remains = KeyRemains::of(&first).to_bytes();
-        // As the ledger has it from now on.
-        let again = move |_: u32| {
-            let mut keys = second.unwrap_coordinator(&kek)?;
-            keys.bury(KeyRemains::from_bytes(&remains)?)?;
-            Ok(Some(keys))
-        };
+        // The KEK of now is not here.
+        let again = |_: u32| Err(Error::new(Code::KekUnavailable, "not here"));
         let custody = VaultCustody::new(keys, Arc::new(entropy));
         let custody = Arc::new(VaultCustody { again: Some(Box::new(again)), ..custody });
         opens(&custody, &first_capsule).unwrap();

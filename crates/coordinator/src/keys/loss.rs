@@ -6,7 +6,8 @@
 //! ```
 //!
 //! While a version is not closed this is no promise: the next backup may rely on it. Once it is,
-//! nothing is added to it, and what is told here only shrinks.
+//! nothing is added to it, and what is told here only shrinks. While a snapshot takes the place of
+//! the tables nothing is told: what is missing from half of them is not what nobody needs.
 
 use super::needs::Needs;
 use crate::house::{House, Vault};
@@ -14,7 +15,7 @@ use futures::{StreamExt, stream};
 use holdfast_common::{Code, Error, PackId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::row::{HoldRow, KeyVersionRow, PointRow};
 use holdfast_repository::Reach;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 /// So many reaches are read at once.
 const READS: usize = 4;
@@ -44,6 +45,24 @@ pub(crate) struct Loss {
 /// Of a version that another one followed.
 pub(crate) async fn what_is_lost(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> {
     house.ledger.catch_up().await?;
+    in_one_ledger(|| house.ledger.replaced(), count(house, vault, version)).await
+}
+
+/// What is found when no snapshot took the place of the tables meanwhile.
+async fn in_one_ledger<T>(
+    replaced: impl Fn() -> Option<u64>,
+    look: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let before = replaced();
+    let found = look.await;
+    if before.is_some() && replaced() == before {
+        return found;
+    }
+    let message = "the ledger of this member is brought anew";
+    Err(Error::new(Code::ClusterBusy, message).next("try again in a moment"))
+}
+
+async fn count(house: &Arc<House>, vault: &Vault, version: u32) -> Result<Loss> {
     let (id, at) = (vault.row.id, house.ledger.state().applied);
     let needs = Arc::new(needs(house, &id).await?);
     let row = house.ledger.query().key_version(&id, version)?;
@@ -135,6 +154,31 @@ async fn each_reach(
             let unread = |error: &Error| tracing::info!(%error, point = %point.id, "not read");
             let reach = read.inspect_err(unread).ok();
             found(point, reach);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn what_is_counted_while_a_snapshot_takes_the_place_of_the_tables_is_not_told() {
+        let count = AtomicU64::new(1);
+        let replaced = || Some(count.load(Relaxed)).filter(|count| *count != 3);
+        assert_eq!(in_one_ledger(replaced, async { Ok(7) }).await, Ok(7));
+        let refused = Error::new(Code::KeyVersionMissing, "there is none");
+        let said = in_one_ledger::<u8>(replaced, async { Err(refused.clone()) }).await;
+        assert_eq!(said, Err(refused));
+        // Done meanwhile, and under way still; then from its middle on.
+        for _ in 0..3 {
+            let look = async {
+                count.fetch_add(1, Relaxed);
+                Ok(0)
+            };
+            let error = in_one_ledger(replaced, look).await.unwrap_err();
+            assert_eq!(error.code, Code::ClusterBusy);
         }
     }
 }

@@ -9,8 +9,8 @@
 //! A location that is away, disabled or locked is tried again, less and less often, until all of it
 //! is gone, whoever leads. One that was seen clear is looked at again in the same manner, and from
 //! the beginning in another epoch: somebody who was wrapping keys anew, or bringing a location what
-//! it lacked, may have been slow, and another side may not have heard. What lies there under
-//! another pair of keys is not what was destroyed, and stays.
+//! it lacked, may have been slow, and another side may not have heard. What lies there of another
+//! pair of keys, of another vault or of a later format is not what was destroyed, and stays.
 
 use crate::{
     collect::insist_on_peace,
@@ -232,22 +232,25 @@ async fn clear_one(
     place.1.delete(name).await.map(drop)
 }
 
-/// Whether this is what was destroyed, or nothing that opens: of another pair nobody decided.
+/// Whether this is what was destroyed, or what is damaged of it: of all else nobody decided.
 async fn is_destroyed(
     (location, store): &Place,
     (name, public): (&ObjectName, &VaultPublicKey),
 ) -> Result<bool> {
-    let bytes = match store.get(name, limits::KEY_OBJECT_BYTES_MAX).await {
+    let keys = match store.get(name, limits::KEY_OBJECT_BYTES_MAX).await {
         Err(error) if error.code == Code::ObjectMissing => return Ok(false),
-        Err(error) if error.code == Code::LimitExceeded => return Ok(true),
-        found => found?,
+        Err(error) if error.code == Code::LimitExceeded => Err(error),
+        found => KeyObject::from_bytes(&found?),
     };
-    let Ok(keys) = KeyObject::from_bytes(&bytes) else { return Ok(true) };
-    if keys.vault() != public.vault || keys.public() == *public {
-        return Ok(true);
+    let is_destroyed = match &keys {
+        Ok(keys) => keys.public() == *public,
+        // A later format, or nothing that anybody ever wrote as keys.
+        Err(error) => !matches!(error.code, Code::VersionUnknown | Code::LimitExceeded),
+    };
+    if !is_destroyed {
+        tracing::warn!(object = %name, %location, "other keys of that name stay");
     }
-    tracing::warn!(object = %name, %location, "other keys of that name stay");
-    Ok(false)
+    Ok(is_destroyed)
 }
 
 /// Says it where it is news.
@@ -330,12 +333,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_object_of_the_version_is_found_and_those_of_another_pair_stay() {
+    async fn every_object_of_the_version_is_found_and_what_nobody_decided_about_stays() {
         let store: Arc<dyn ObjectStore> =
             Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
         let keys = VaultKeys::generate(VAULT, &SystemEntropy);
         let [first, second] = objects(&keys);
         let [others, _] = objects(&VaultKeys::generate(VAULT, &SystemEntropy));
+        let further = VaultId::from_bytes([0xbb; 16]);
+        let [of_another_vault, _] = objects(&VaultKeys::generate(further, &SystemEntropy));
         let put = async |name: &str, bytes: Bytes| {
             store.put_new(&name.parse().unwrap(), bytes).await.unwrap();
         };
@@ -343,6 +348,10 @@ mod tests {
         put("keys/00000001/00000002", second).await;
         put("keys/00000001/00000003", Bytes::from_static(b"rotten")).await;
         put("keys/00000001/00000004", others).await;
+        put("keys/00000001/00000005", of_another_vault).await;
+        // Format 99, and nothing else that this version reads.
+        put("keys/00000001/00000006", Bytes::from_static(&[0xa1, 0, 0x18, 99])).await;
+        put("keys/00000001/00000007", vec![0; limits::KEY_OBJECT_BYTES_MAX + 1].into()).await;
         put("keys/00000002/00000001", first.clone()).await;
         put("aside/keys/00000001/00000001/ab", first).await;
         let (place, public) = ((name("main"), store), keys.public(1).unwrap());

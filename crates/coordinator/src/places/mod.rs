@@ -17,11 +17,13 @@
 mod gates;
 mod proofs;
 mod putting;
+mod silent;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use crate::raft::Ledger;
+use futures::future::join_all;
 use gates::Gates;
 use holdfast_common::{Code, Entropy, Error, Name, Result, limits};
 use holdfast_ledger::row::{LocationRow, VaultRow};
@@ -36,6 +38,7 @@ use holdfast_storage::{
     url,
 };
 use proofs::{Proofs, Unproven};
+pub(crate) use silent::{Silent, is_silent};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
@@ -64,6 +67,8 @@ pub(crate) struct Places {
     proofs: Proofs,
     /// Of required ones, what was wrong with them when they were looked at last.
     doubts: Mutex<BTreeMap<Name, Doubt>>,
+    /// Those that did not answer.
+    pub(crate) silent: Silent,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
 }
@@ -85,8 +90,20 @@ impl Places {
         tasks: Tasks,
     ) -> Self {
         let (open, counts, doubts) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (opening, looking, proofs) = Default::default();
-        Self { ledger, base, open, counts, opening, looking, proofs, doubts, entropy, tasks }
+        let (opening, looking, proofs, silent) = Default::default();
+        Self {
+            ledger,
+            base,
+            open,
+            counts,
+            opening,
+            looking,
+            proofs,
+            doubts,
+            silent,
+            entropy,
+            tasks,
+        }
     }
 
     pub(crate) async fn location(&self, name: &Name) -> Result<Arc<dyn ObjectStore>> {
@@ -223,8 +240,14 @@ impl Places {
 
     async fn try_all(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
         let (mut places, mut failed) = (Vec::with_capacity(vault.required.len()), None);
-        for name in &vault.required {
-            match self.location(name).await {
+        // Side by side, and in their order: several that hang take no longer than one.
+        let open = |name: &Name| {
+            let name = name.clone();
+            async move { self.silent.bound(&name, self.location(&name)).await }
+        };
+        let opened = join_all(vault.required.iter().map(open)).await;
+        for (name, opened) in vault.required.iter().zip(opened) {
+            match opened {
                 Ok(store) => places.push((name.clone(), store)),
                 Err(error) => failed = Some(error),
             }
@@ -255,6 +278,19 @@ impl Places {
     /// The same, and why one that may be read as well did not open.
     pub(crate) async fn reachable(&self, vault: &VaultRow) -> (Vec<Place>, Option<Error>) {
         self.open_of(vault, vault.holding().cloned().collect()).await
+    }
+
+    /// Each location of a vault, or why it cannot be read now: in their order, as copies are
+    /// numbered.
+    pub(crate) async fn each_of(
+        &self,
+        vault: &VaultRow,
+    ) -> Vec<(Name, Result<Arc<dyn ObjectStore>>)> {
+        let open = |name: &Name| {
+            let name = name.clone();
+            async move { (name.clone(), self.silent.bound(&name, self.location(&name)).await) }
+        };
+        join_all(vault.holding().map(open)).await
     }
 
     /// Those of some of a vault's locations that are in use and open, and why another did not.

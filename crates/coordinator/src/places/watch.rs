@@ -2,8 +2,8 @@
 //!
 //! Whoever puts something finds out; at rest nobody would, and a place that was emptied would look
 //! well until the next backup, or until somebody has to restore. Every member looks for itself:
-//! what one sees another may not. What cannot be seen is opened anew for whoever comes next, and
-//! `status` tells of it.
+//! what one sees another may not, and `status` tells of it. What says no is opened anew for whoever
+//! comes next; what says nothing is left open, since opened anew it would hold everybody up.
 //!
 //! What follows, and what is brought what it lacks, is looked after by whoever copies.
 
@@ -70,13 +70,26 @@ fn relied_on(house: &House) -> Result<BTreeMap<Name, LocationRow>> {
 async fn look(house: &House, row: &LocationRow) {
     let looked = tokio::time::timeout(PATIENCE, house.places.look(row)).await;
     let error = match looked {
-        Ok(Ok(_)) => return drop(house.places.doubts().remove(&row.name)),
-        Ok(Err(error)) => error,
-        Err(_) => Error::new(Code::LocationIoFailed, "it does not answer"),
+        Ok(Ok(_)) => {
+            house.places.silent.heard(&row.name);
+            return drop(house.places.doubts().remove(&row.name));
+        }
+        Ok(Err(error)) => {
+            if says_of_what_is_open(row, &error) {
+                house.places.distrust(&row.name);
+            }
+            error
+        }
+        Err(_) => house.places.silent.note(&row.name),
     };
     tracing::warn!(location = %row.name, %error, "a required location cannot be seen");
-    house.places.distrust(&row.name);
     house.places.note_doubt(&row.name, error, house.ledger.now());
+}
+
+/// Whether what is open may lead to something else than the location: a disk that is gone, or that
+/// of another vault. A service that has no time is the one that it was.
+fn says_of_what_is_open(row: &LocationRow, error: &Error) -> bool {
+    error.code != Code::LocationIoFailed || row.url.starts_with("local:")
 }
 
 impl Places {
@@ -96,5 +109,26 @@ impl Places {
         let doubts = self.doubts();
         let told = doubts.iter().filter(|(_, doubt)| doubt.times >= TIMES);
         told.map(|(name, doubt)| (name.clone(), doubt.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_has_no_time_is_proven_still_and_a_disk_that_fails_is_not() {
+        let row = |url: &str| LocationRow {
+            name: "far".parse().unwrap(),
+            url: url.to_owned(),
+            region: "here".parse().unwrap(),
+            revision: 0,
+            disabled: None,
+        };
+        let says = |url, code| says_of_what_is_open(&row(url), &Error::new(code, "no"));
+        assert!(!says("s3:bucket/vault", Code::LocationIoFailed));
+        assert!(says("s3:bucket/vault", Code::LocationEmpty));
+        assert!(says("s3:bucket/vault", Code::VaultForeign));
+        assert!(says("local:/mnt/far", Code::LocationIoFailed));
     }
 }

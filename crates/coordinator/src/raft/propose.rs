@@ -113,12 +113,7 @@ impl Ledger {
 
     /// Nothing goes by its age while nobody knows what time it is: the leader stamps it.
     fn insist_on_time(&self, command: &Command) -> Result<()> {
-        let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
-        let collects = matches!(
-            command,
-            Command::BeginCollection(_) | Command::DoomPacks(_) | Command::RepackPacks(_)
-        );
-        if forgets || collects {
+        if goes_by_time(command) {
             return self.own_time().insist_on_clock();
         }
         Ok(())
@@ -238,6 +233,17 @@ impl Ledger {
     }
 }
 
+/// Whether it takes away what was kept for long enough, or asked for at a time.
+fn goes_by_time(command: &Command) -> bool {
+    let forgets = matches!(command, Command::ForgetPoints(_) | Command::ForgetRuns(_));
+    let collects = matches!(
+        command,
+        Command::BeginCollection(_) | Command::DoomPacks(_) | Command::RepackPacks(_)
+    );
+    let destroys = matches!(command, Command::AskDestroy(_) | Command::DestroyKeys(_));
+    forgets || collects || destroys
+}
+
 /// What is wanted of whoever leads.
 #[derive(Clone, Copy)]
 enum Wish<'a> {
@@ -247,4 +253,22 @@ enum Wish<'a> {
 
 fn leaderless() -> Error {
     Error::new(Code::ClusterLeaderless, "nobody leads at the moment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_common::{RequestId, VaultId};
+    use holdfast_ledger::command::{AskDestroy, DestroyKeys, WithdrawDestroy};
+
+    #[test]
+    fn nobody_asks_or_agrees_to_destroy_keys_while_nobody_knows_what_time_it_is() {
+        let (id, vault) = (RequestId::from_bytes([1; 16]), VaultId::from_bytes([2; 16]));
+        let ask = AskDestroy { id, vault, version: 1, points: Vec::new() };
+        let (points, remains) = (Vec::new(), vec![1].into());
+        let agree = DestroyKeys { id, vault, version: 1, points, remains };
+        assert!(goes_by_time(&ask.into()));
+        assert!(goes_by_time(&agree.into()));
+        assert!(!goes_by_time(&WithdrawDestroy { id }.into()), "that takes nothing away");
+    }
 }

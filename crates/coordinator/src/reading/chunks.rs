@@ -16,7 +16,9 @@ use crate::{
     reading::reader::Reader,
 };
 use bytes::Bytes;
-use holdfast_common::{ChunkId, ChunkKind, Code, Error, PackId, Result, VaultId, codes::Exit};
+use holdfast_common::{
+    ChunkId, ChunkKind, Code, Error, Name, PackId, Result, VaultId, codes::Exit,
+};
 use holdfast_ledger::{
     Query,
     row::{PackHome, PackState},
@@ -26,10 +28,11 @@ use holdfast_repository::{
     pack::{HeaderRead, read_header},
     segment::{ChunkLocation, Home},
 };
-use holdfast_storage::ObjectName;
+use holdfast_storage::{ObjectName, ObjectStore};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 /// Enough for a pack's header with a few capsules.
@@ -37,6 +40,8 @@ const HEADER_BYTES: u64 = 4096;
 /// Frames this close together are read in one piece.
 const GAP_BYTES_MAX: u64 = 128 << 10;
 const SPAN_BYTES_MAX: u64 = 4 << 20;
+/// What a location is given for one piece while another one may have it too.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A chunk on its way out.
 pub(crate) struct Given {
@@ -142,7 +147,7 @@ impl House {
         self.tasks.run_blocking("seek", seek).await
     }
 
-    /// Reads neighbours of one pack in one piece; falls back to other locations.
+    /// Reads neighbours of one pack in one piece; falls back to other locations where any will do.
     async fn read_span(
         &self,
         vault: &Vault,
@@ -152,32 +157,34 @@ impl House {
         copy: usize,
     ) -> Result<Vec<Given>> {
         let Some(first) = span.first() else { return Ok(Vec::new()) };
-        let mut best: Option<Vec<Given>> = None;
-        let (mut stores, away) = self.places.reachable(&vault.row).await;
-        let mut last = match away {
-            Some(away) if stores.is_empty() => return Err(away),
-            Some(away) => away,
-            None => Error::new(Code::PackMissing, "the pack is in no location"),
-        };
-        let first_store = copy % stores.len().max(1);
-        stores.rotate_left(first_store);
-        for (nth, (_, store)) in stores.into_iter().enumerate() {
-            let (name, base) = self.object_of(vault, &first.place)?;
-            let from = u64::from(first.place.offset);
-            // Another copy is asked for because something was wrong: its header is read anew.
-            let known = session.known_capsules(&first.place.pack).filter(|_| copy + nth == 0);
-            let read = async {
-                let range = base + from..base + from + span_bytes(span) as u64;
-                let bytes = store.get_range(&name, range);
-                match known {
-                    Some(capsules) => Ok((capsules, bytes.await?)),
-                    None => {
-                        let capsules = self.capsules(vault, &first.place, (&name, base), &store);
-                        tokio::try_join!(capsules, bytes)
-                    }
+        let (mut best, mut tried): (Option<Vec<Given>>, bool) = (None, false);
+        let mut last = Error::new(Code::PackMissing, "the pack is in no location");
+        let each = self.places.each_of(&vault.row).await;
+        if let Some(error) = none_opens(&each) {
+            return Err(error);
+        }
+        let mut stores = asked_for(each, copy);
+        // One that hangs is asked when no other one has it.
+        let silent = &self.places.silent;
+        stores.sort_by_key(|(name, store)| (store.is_ok(), silent.has(name)));
+        let mut stores = stores.into_iter().peekable();
+        while let Some((location, store)) = stores.next() {
+            let store = match store {
+                Ok(store) => store,
+                Err(error) if error.code == Code::LocationDisabled => continue,
+                Err(error) => {
+                    last = worse(last, error);
+                    continue;
                 }
             };
-            match read.await {
+            // Another copy is asked for because something was wrong: its header is read anew.
+            let is_first = copy == 0 && !std::mem::replace(&mut tried, true);
+            let known = session.known_capsules(&first.place.pack).filter(|_| is_first);
+            let from = u64::from(first.place.offset);
+            let read = self.read(vault, (first, span_bytes(span)), known, &store);
+            let patience = if stores.peek().is_some() { READ_PATIENCE } else { Duration::MAX };
+            let read = tokio::time::timeout(patience, read).await;
+            match read.unwrap_or_else(|_| Err(self.places.silent.note(&location))) {
                 Ok((capsules, bytes)) => {
                     let give = |sought: &Sought| Given {
                         position: sought.position,
@@ -205,6 +212,26 @@ impl House {
         Ok(span.iter().map(lost).collect())
     }
 
+    /// The capsules of a pack, and some bytes of it from its first wanted frame on.
+    async fn read(
+        &self,
+        vault: &Vault,
+        (first, length): (&Sought, usize),
+        known: Option<Arc<[Bytes]>>,
+        store: &Arc<dyn ObjectStore>,
+    ) -> Result<(Arc<[Bytes]>, Bytes)> {
+        let (name, base) = self.object_of(vault, &first.place)?;
+        let from = base + u64::from(first.place.offset);
+        let bytes = store.get_range(&name, from..from + length as u64);
+        match known {
+            Some(capsules) => Ok((capsules, bytes.await?)),
+            None => {
+                let capsules = self.capsules(vault, &first.place, (&name, base), store);
+                tokio::try_join!(capsules, bytes)
+            }
+        }
+    }
+
     /// The object that holds a pack's bytes, and where in it the pack begins.
     fn object_of(&self, vault: &Vault, place: &ChunkLocation) -> Result<(ObjectName, u64)> {
         match place.home {
@@ -226,7 +253,7 @@ impl House {
         vault: &Vault,
         place: &ChunkLocation,
         (name, base): (&ObjectName, u64),
-        store: &Arc<dyn holdfast_storage::ObjectStore>,
+        store: &Arc<dyn ObjectStore>,
     ) -> Result<Arc<[Bytes]>> {
         // Frames begin behind the header: the first frame's offset bounds it.
         let mut want = HEADER_BYTES.min(u64::from(place.offset));
@@ -319,8 +346,24 @@ impl Rows<'_> {
     }
 }
 
-/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location. What was
-/// given up comes last; another one has its numbers by now.
+/// Why not one of them can be read; that one of them is out of use explains it last.
+fn none_opens<T>(each: &[(Name, Result<T>)]) -> Option<Error> {
+    let errors: Option<Vec<&Error>> = each.iter().map(|(_, store)| store.as_ref().err()).collect();
+    errors?.into_iter().max_by_key(|error| error.code != Code::LocationDisabled).cloned()
+}
+
+/// The places that a copy may be read from: number 0 is any of them. From number 1 on one of them
+/// is meant and no other, whether it can be read or not: whoever asks has to learn of each of them.
+fn asked_for<T>(mut places: Vec<T>, copy: usize) -> Vec<T> {
+    match copy.checked_sub(1) {
+        Some(nth) if !places.is_empty() => vec![places.swap_remove(nth % places.len())],
+        _ => places,
+    }
+}
+
+/// Where copy number `copy` of a chunk lies: every pack that holds it, in every location, counted
+/// from 1 on; number 0 is the first pack, wherever that is read. What was given up comes last;
+/// another one has its numbers by now.
 fn place_of(
     vault: &Vault,
     (session, rows): (&ReadSession, &mut Rows<'_>),
@@ -346,7 +389,7 @@ fn place_of(
     granted.sort_unstable();
     granted.dedup_by_key(|(_, place)| place.pack);
     let locations = vault.row.holding().count().max(1);
-    match granted.get(copy / locations) {
+    match granted.get(copy.saturating_sub(1) / locations) {
         Some((_, place)) => Ok((*place, numbers)),
         None if granted.is_empty() => {
             Err(Error::new(Code::ChunkRefused, "the chunk is not part of the granted point"))
@@ -436,6 +479,16 @@ mod tests {
             assert_eq!(told.code, Code::LocationIoFailed);
         }
         assert_eq!(worse(lacks(), lacks()).code, Code::ObjectMissing);
+    }
+
+    #[test]
+    fn each_number_names_one_place_and_no_other() {
+        let places = vec!["a", "b", "c"];
+        let asked = |copy| asked_for(places.clone(), copy);
+        assert_eq!(asked(0), places, "any of them");
+        let turns: Vec<_> = (1..=6).flat_map(asked).collect();
+        assert_eq!(turns, ["a", "b", "c", "a", "b", "c"], "of one pack, and of the next");
+        assert!(asked_for(Vec::<&str>::new(), 1).is_empty());
     }
 
     #[test]

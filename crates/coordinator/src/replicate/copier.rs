@@ -10,13 +10,14 @@
 //! waits in the queue, or is looked for.
 
 use super::{
-    found::{Found, silent},
+    found::Found,
     queue::{Backlog, Batch, Queue},
 };
 use crate::{
     budget::Budget,
     fill::{self, Filled, Marks, Pace, Progress},
     house::House,
+    places::is_silent,
     shipped::ship,
 };
 use holdfast_common::{Code, Error, Name, PointId, Result, limits};
@@ -367,7 +368,8 @@ impl Copier {
             if now != seen {
                 (seen, since) = (now, Instant::now());
             } else if since.elapsed() > patience && self.still_away.is_none() {
-                self.tell_away(&silent(&self.row.location)).await;
+                let silent = self.house.places.silent.note(&self.row.location);
+                self.tell_away(&silent).await;
             }
         }
     }
@@ -408,8 +410,11 @@ impl Copier {
         }
         let (location, vault) = (&self.row.location, &self.row.vault);
         tracing::warn!(%error, %location, %vault, "cannot be brought what it lacks now");
-        // A disk that is mounted again is seen by whoever opens it again.
-        self.house.places.close(location);
+        // A disk that is mounted again is seen by whoever opens it again; one that hangs would hold
+        // up everybody who does.
+        if !is_silent(location, error) {
+            self.house.places.close(location);
+        }
         self.tell_away(error).await;
     }
 

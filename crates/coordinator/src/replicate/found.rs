@@ -53,8 +53,10 @@ async fn is_in((_, store): &Place, name: &ObjectName, length: u32) -> Result<boo
     Ok(there.is_some_and(|there| there.length == u64::from(length)))
 }
 
-pub(super) fn silent(name: &Name) -> Error {
-    Error::new(Code::LocationIoFailed, format!("the location `{name}` does not answer"))
+/// Of the place where it lay before: nothing is said of where it lies now.
+fn left_is_silent(name: &Name) -> Error {
+    let message = format!("the place where `{name}` lay before does not answer");
+    Error::new(Code::LocationIoFailed, message)
 }
 
 impl Copier {
@@ -83,7 +85,7 @@ impl Copier {
             match timeout(SOURCE_PATIENCE, self.source(vault, &name)).await {
                 Ok(Ok(place)) => from.push(place),
                 Ok(Err(error)) => closed = Some(error),
-                Err(_) => closed = Some(silent(&name)),
+                Err(_) => closed = Some(house.places.silent.note(&name)),
             }
         }
         if let Some(url) = &self.row.left {
@@ -95,7 +97,7 @@ impl Copier {
                 Ok(Ok(place)) => from.push(place),
                 // What nobody else has may be there.
                 Ok(Err(error)) => closed = Some(error),
-                Err(_) => closed = Some(silent(location)),
+                Err(_) => closed = Some(left_is_silent(location)),
             }
         }
         match closed {
@@ -115,7 +117,9 @@ impl Copier {
             let place = (location.clone(), self.house.places.location(location).await?);
             show(vault, &place).await.map(|()| place)
         };
-        timeout(TARGET_PATIENCE, shown).await.unwrap_or_else(|_| Err(silent(location)))
+        let silent = &self.house.places.silent;
+        let shown = timeout(TARGET_PATIENCE, shown).await;
+        shown.unwrap_or_else(|_| Err(silent.note(location))).inspect(|_| silent.heard(location))
     }
 
     async fn source(&self, vault: &VaultRow, name: &Name) -> Result<Place> {

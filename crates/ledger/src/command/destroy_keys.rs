@@ -38,7 +38,7 @@ pub struct AskDestroy {
 
 impl AskDestroy {
     pub(super) fn apply(&self, apply: &mut Apply<'_, '_>) -> Result<Outcome> {
-        let by = apply.person()?;
+        let by = apply.first_person()?;
         apply.insist_on_undivided()?;
         let vault = apply.vault(&self.vault)?;
         apply.destroyable(&vault, self.version)?;
@@ -46,7 +46,8 @@ impl AskDestroy {
         if apply.losable(&vault, &self.points)?.len() != self.points.len() {
             return Err(conflict("some of these points are gone meanwhile").next("ask again"));
         }
-        apply.clear_requests()?;
+        let now = apply.time;
+        apply.drop_requests(|asked| !asked.is_in_force(now))?;
         if let Some(known) = apply.request_for(&vault, self.version)? {
             let message = format!("`{}` asked for it already, as {}", known.by, known.id);
             return Err(conflict(message).next("agree to that one, or withdraw it"));
@@ -229,12 +230,14 @@ impl Apply<'_, '_> {
         Ok(found)
     }
 
-    /// What nobody agreed to in time.
-    fn clear_requests(&mut self) -> Result<()> {
+    /// What nobody may agree to any more.
+    pub(super) fn drop_requests(
+        &mut self,
+        is_over: impl Fn(&DestroyRequestRow) -> bool,
+    ) -> Result<()> {
         let mut over = Vec::new();
-        let now = self.time;
         self.tables.look::<DestroyRequestRow>(&[], |row| {
-            if !row.is_in_force(now) {
+            if is_over(&row) {
                 over.push(row.key());
             }
         })?;

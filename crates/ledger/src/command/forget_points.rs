@@ -209,7 +209,8 @@ struct Copies {
 impl Copies {
     /// Whoever has this location alone has no older point when one is forgotten.
     fn insist_on_newer(&self, point: &PointRow) -> Result<()> {
-        let is_there = is_scheduled(point) && point.locations.contains(&self.location);
+        let is_good = is_scheduled(point) && point.lost.is_none();
+        let is_there = is_good && point.locations.contains(&self.location);
         if !is_there || self.staying.iter().any(|newer| outlives(newer, point)) {
             return Ok(());
         }

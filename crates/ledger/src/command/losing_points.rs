@@ -2,16 +2,18 @@
 //! them may be lost, and what is left of them.
 //!
 //! Nobody loses what somebody holds, reads, goes on from, protects or has locked, nor the newest
-//! good point of a policy, whoever agrees to it. All else goes as if retention had let it go: it
-//! leaves every list, a row stays that says which version went, when and by whom, and its objects
-//! and packs are collected.
+//! good point of a policy, or the newest that some location has, whoever agrees to it. What
+//! retention would not let go for want of a newer one that is as good stays here too; so do points
+//! that were taken in from a location, until their source has a newer one. All else goes as if
+//! retention had let it go: it leaves every list, a row stays that says which version went, when
+//! and by whom, and its objects and packs are collected.
 
 use super::{Apply, begin_session::source_key_of};
 use crate::{
-    retention::{Rules, is_scheduled},
+    retention::{Rules, Size, is_scheduled, succeeds},
     row::{
-        ClassRow, DestroyedKeyRow, ForgottenRow, LockRow, PointRow, PointState, PolicyRow,
-        VaultRow, point::time_key,
+        ClassRow, CopyRow, DestroyedKeyRow, ForgottenRow, LockRow, PointRow, PolicyRow, VaultRow,
+        copies::copy_key, point::time_key,
     },
     tables::Table,
 };
@@ -30,13 +32,13 @@ impl Apply<'_, '_> {
             }
             found.push(point);
         }
-        let (ties, locks, good) = (self.ties()?, self.locks_of(vault)?, self.newest_good(vault)?);
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let (ties, locks) = (self.ties()?, self.locks_of(vault)?);
         for point in &found {
             if let Some(tie) = ties.of(point).first() {
                 return Err(kept(point, &tie.why));
-            }
-            if good.contains(&point.id) {
-                return Err(kept(point, "it is the newest good one of its policy"));
             }
             if let Some(until) = self.protected_until(point)? {
                 return Err(kept(point, &format!("it is protected until {until}")));
@@ -52,6 +54,7 @@ impl Apply<'_, '_> {
                 }
             }
         }
+        self.insist_on_successors(vault, &found)?;
         Ok(found)
     }
 
@@ -67,8 +70,9 @@ impl Apply<'_, '_> {
             Some(class) => self.tables.row::<ClassRow>(class.as_str().as_bytes())?,
             None => None,
         };
-        let Some(rules) = Rules::of(&policy, class.as_ref()) else { return Ok(None) };
-        let until = point.committed.plus(rules.retention.protect_for());
+        // Nobody said how long: as long as where nobody says otherwise.
+        let rules = Rules::of(&policy, class.as_ref()).map(|rules| rules.retention);
+        let until = point.committed.plus(rules.unwrap_or_default().protect_for());
         Ok((self.time < until).then_some(until))
     }
 
@@ -79,34 +83,47 @@ impl Apply<'_, '_> {
         }
     }
 
-    /// Of every source of a policy that there is: the newest point, and the newest that skipped
-    /// nothing.
-    fn newest_good(&self, vault: &VaultRow) -> Result<BTreeSet<PointId>> {
-        type Source = (Option<Name>, AgentId, String, bool);
-        let mut newest: BTreeMap<Source, (Vec<u8>, PointRow)> = BTreeMap::new();
-        self.tables.look::<PointRow>(&[], |point| {
-            if point.vault != vault.id || !is_scheduled(&point) || point.lost.is_some() {
-                return;
+    /// For each of them that came about under a policy that there is, a newer point of its source
+    /// stays that is as good, and one in each location that has it.
+    fn insist_on_successors(&self, vault: &VaultRow, lost: &[PointRow]) -> Result<()> {
+        let confirming = self.confirming(vault)?;
+        let mut gaps: BTreeMap<Source, Vec<Gap<'_>>> = BTreeMap::new();
+        for point in lost.iter().filter(|point| point.state.is_scheduled() && point.lost.is_none())
+        {
+            if self.standing_policy(point)?.is_none() {
+                continue;
             }
-            let at = time_key(point.committed, point.id.as_bytes());
-            let is_whole = point.state == PointState::Complete;
-            for whole_alone in [false, true] {
-                if whole_alone && !is_whole {
-                    continue;
-                }
-                let of = (point.policy.clone(), point.agent, point.source.clone(), whole_alone);
-                if newest.get(&of).is_none_or(|(known, _)| at < *known) {
-                    newest.insert(of, (at.clone(), point.clone()));
-                }
+            let has_it = |name: &&&Name| point.locations.contains(name);
+            let there = confirming.iter().filter(has_it).map(|name| Some(*name));
+            let its = [None].into_iter().chain(there).map(|location| Gap { point, location });
+            gaps.entry(source_of(point)).or_default().extend(its);
+        }
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let lost: BTreeSet<PointId> = lost.iter().map(|point| point.id).collect();
+        self.tables.look::<PointRow>(&[], |stays| {
+            if stays.vault == vault.id
+                && !lost.contains(&stays.id)
+                && let Some(gaps) = gaps.get_mut(&source_of(&stays))
+            {
+                gaps.retain(|gap| !gap.is_filled_by(&stays));
             }
         })?;
-        let mut good = BTreeSet::new();
-        for (_, point) in newest.into_values() {
-            if self.standing_policy(&point)?.is_some() {
-                good.insert(point.id);
+        let gap = gaps.into_values().flatten().next();
+        gap.map_or(Ok(()), |gap| Err(gap.refusal()))
+    }
+
+    /// Locations of a vault in which points lie as is said of them.
+    fn confirming<'a>(&self, vault: &'a VaultRow) -> Result<Vec<&'a Name>> {
+        let mut confirming = Vec::new();
+        for name in vault.holding() {
+            let row = self.tables.row::<CopyRow>(&copy_key(&vault.id, name))?;
+            if row.is_none_or(|row| row.confirms()) {
+                confirming.push(name);
             }
         }
-        Ok(good)
+        Ok(confirming)
     }
 
     /// Nobody reads it any more, or goes on from it.
@@ -124,6 +141,39 @@ impl Apply<'_, '_> {
         let (when, by, gone) = (self.time, self.actor.clone(), None);
         let key_version = Some(*version);
         self.tables.put(&ForgottenRow { point, when, by, why, gone, key_version })
+    }
+}
+
+/// What backups of one policy are of.
+type Source = (Option<Name>, AgentId, String);
+
+fn source_of(point: &PointRow) -> Source {
+    (point.policy.clone(), point.agent, point.source.clone())
+}
+
+/// A point that is to be lost, and nothing that stays makes up for it, as far as was looked.
+struct Gap<'a> {
+    point: &'a PointRow,
+    /// Where something has to; none: anywhere.
+    location: Option<&'a Name>,
+}
+
+impl Gap<'_> {
+    /// What was taken in from a location makes up for its like alone.
+    fn is_filled_by(&self, stays: &PointRow) -> bool {
+        let is_like = self.point.recovered == Some(true) && stays.state.is_scheduled();
+        let is_good = match self.location {
+            Some(location) => stays.locations.contains(location),
+            None => Size::of(stays).stands_in_for(Size::of(self.point)),
+        };
+        is_good && (is_scheduled(stays) || is_like) && succeeds(stays, self.point)
+    }
+
+    fn refusal(&self) -> Error {
+        match self.location {
+            Some(name) => kept(self.point, &format!("it is the newest that lies in `{name}`")),
+            None => kept(self.point, "it is the newest good one of its policy"),
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! What was read in a whole pack counts more than what a location showed of its front: the name of
 //! a pack vouches for all of it, and for nothing less. So the second never takes the place of the
-//! first, nor of itself.
+//! first, nor of itself. What was counted before a pack turned out to need a further version is not
+//! agreed to any more.
 
 use super::{Apply, Outcome, condemn_packs::insist_on_bound};
 use crate::row::{DestroyedKeyRow, KeyVersionRow, PackRow, pack::pack_key};
 use holdfast_common::{Code, Error, PackId, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
 #[cbor(map)]
@@ -36,6 +38,7 @@ impl NoteSealed {
         apply.insist_on_system()?;
         insist_on_bound(&self.packs.iter().map(|pack| pack.id).collect::<Vec<_>>())?;
         let (mut noted, closed) = (0, apply.closed_keys(&self.vault)?);
+        let mut further = BTreeSet::<u32>::new();
         for pack in &self.packs {
             insist_on_versions(pack)?;
             let key = pack_key(&self.vault, &pack.id);
@@ -45,6 +48,9 @@ impl NoteSealed {
             if is_said || is_same {
                 continue;
             }
+            if let Some(said) = &row.sealed_to {
+                further.extend(pack.versions.iter().filter(|version| !said.contains(version)));
+            }
             let was_open = !closed.shuts(&row);
             let row = PackRow { sealed_to: Some(pack.versions.clone()), ..row };
             apply.tables.put(&row)?;
@@ -53,6 +59,8 @@ impl NoteSealed {
                 self.compare_anew(apply)?;
             }
         }
+        apply
+            .drop_requests(|asked| asked.vault == self.vault && further.contains(&asked.version))?;
         Ok(Outcome::Number(noted))
     }
 

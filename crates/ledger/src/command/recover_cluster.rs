@@ -13,6 +13,7 @@ use super::{
 use crate::{
     apply::{IDEMPOTENCY_TAIL, forget_keys},
     envelope::Refusal,
+    level::{DOUBTS, RECOVERED_ALONE},
     row::{
         ClusterRow, LocationRow, MemberRow, MemberState, OperatorRow, Position, RecoveryRow,
         RunRow, RunState, SeatRow, VaultRow, cluster::CLUSTER_KEY, member::FOUNDER_ID,
@@ -74,7 +75,10 @@ impl RecoverCluster {
             let next_number = vault.next_number.saturating_add(NUMBERS_SKIPPED);
             Some(VaultRow { next_number, ..vault })
         })?;
-        apply.tables.put(&self.operator)?;
+        // Who asked before may be who recovers.
+        apply.drop_requests(|_| true)?;
+        let recovered = (apply.level()? >= RECOVERED_ALONE).then_some(apply.time);
+        apply.tables.put(&OperatorRow { recovered, ..self.operator.clone() })?;
         forget_keys(apply.tables)?;
         let tail = apply.index.to_be_bytes().to_vec();
         apply.tables.put_raw(Table::Meta, IDEMPOTENCY_TAIL, tail)?;
@@ -127,7 +131,9 @@ impl RecoverCluster {
             let revision = old.revision + 1;
             apply.tables.put(&LocationRow { url: url.clone(), revision, ..old })?;
             // Whether all that the log speaks of lies there nobody has seen.
-            lacks_something(apply, name, Place::Empty)?;
+            if apply.level()? >= DOUBTS {
+                lacks_something(apply, name, Place::Empty)?;
+            }
         }
         Ok(())
     }

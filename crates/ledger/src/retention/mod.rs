@@ -127,10 +127,14 @@ fn is_step(point: &PointRow) -> bool {
 /// Whether `newer` is left of a source when `older` goes: of the same source, later, whole, and at
 /// least as good.
 pub fn outlives(newer: &PointRow, older: &PointRow) -> bool {
+    is_scheduled(newer) && succeeds(newer, older)
+}
+
+/// The same, whichever way the newer one came about.
+pub(crate) fn succeeds(newer: &PointRow, older: &PointRow) -> bool {
     let of = |point: &PointRow| (point.vault, point.policy.clone(), point.agent);
     let at = |point: &PointRow| time_key(point.committed, point.id.as_bytes());
-    is_scheduled(newer)
-        && newer.lost.is_none()
+    newer.lost.is_none()
         && of(newer) == of(older)
         && newer.source == older.source
         && at(newer) < at(older)

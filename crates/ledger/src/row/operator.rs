@@ -43,6 +43,9 @@ pub struct OperatorRow {
     pub revoked_at: Option<Timestamp>,
     #[n(12)]
     pub revoked_by: Option<Name>,
+    /// When it came with a recovery; none of one that somebody issued, or that founded a cluster.
+    #[n(13)]
+    pub recovered: Option<Timestamp>,
 }
 
 row!(OperatorRow, Operator, "operator", |row| row.name.as_str().as_bytes());
@@ -64,6 +67,7 @@ impl OperatorRow {
             serial_before: None,
             revoked_at: None,
             revoked_by: None,
+            recovered: None,
         }
     }
 

@@ -135,7 +135,12 @@ impl Service {
                         }
                     }
                     _ if inner.faults.copies_away && request.copy > 0 => {
-                        let error = Error::new(Code::LocationIoFailed, "the location is away");
+                        // One pack in two locations: the second one does not answer.
+                        let error = match request.copy {
+                            1 => Error::new(Code::PackDamaged, "the first location"),
+                            2 => Error::new(Code::LocationIoFailed, "the location is away"),
+                            _ => Error::new(Code::ChunkMissing, "there is no other copy"),
+                        };
                         v1::FetchedChunk {
                             position,
                             error: Some((&error).into()),

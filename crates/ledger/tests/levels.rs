@@ -7,9 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{
-        COLLECTED, COPIES, KEYS, LEVEL_FIRST, OPERATORS, RETENTION, SEALED, TAKEN, VERIFIERS,
-    },
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, OPERATORS, RETENTION, SEALED, TAKEN, VERIFIERS},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{

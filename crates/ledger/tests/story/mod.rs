@@ -24,6 +24,7 @@ pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod shredding;
+pub(crate) mod taking;
 pub(crate) mod verifying;
 
 pub(crate) use copying::{doubt, note_copies, place_points, replace_location, vault_beside};

@@ -194,17 +194,35 @@ fn a_region_that_is_forgotten_leaves_required_what_stood_in_for_it() {
 }
 
 #[test]
-fn what_somebody_declares_meanwhile_stays_as_he_declared_it() {
+fn where_somebody_declares_it_to_lie_meanwhile_it_stays() {
+    let mut story = one_that_follows();
+    story.done(Actor::System, claim_taking(2, 2));
+    let beside = Beside { following: vec![name("near")], ..Beside::default() };
+    let required = vec![name("far")];
+    let wish = VaultRow { required, beside: Some(beside), ..story::vault() };
+    story.done(Actor::System, PutVault { vault: wish, kek: None });
+    assert_eq!(story.query().epoch().unwrap().unwrap().taken(), []);
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    story.done(admin(), back(2, false));
+    story.done(admin(), back(2, true));
+    assert_eq!(vault(&story).required, [name("far"), name("main")]);
+}
+
+#[test]
+fn what_else_somebody_declares_meanwhile_is_no_matter_of_where_it_lies() {
     let mut story = one_that_follows();
     story.done(Actor::System, claim_taking(2, 2));
     let beside = Beside { wait_secs: Some(9), ..Beside::default() };
     let required = vec![name("far")];
     let wish = VaultRow { required, beside: Some(beside), ..story::vault() };
     story.done(Actor::System, PutVault { vault: wish, kek: None });
-    assert_eq!(story.query().epoch().unwrap().unwrap().taken(), []);
+    assert!(story.query().epoch().unwrap().unwrap().has_taken_for(&ids::vault()));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
     story.done(admin(), back(2, false));
     story.done(admin(), back(2, true));
-    assert_eq!(vault(&story).required, [name("far"), name("main")]);
+    let row = vault(&story);
+    assert_eq!((row.required.clone(), row.following()), (vec![name("main")], &[name("far")][..]));
+    assert_eq!(row.beside.unwrap().wait_secs, Some(9));
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::{
 };
 use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::{ForgetRegion, ReturnRegion},
     row::{EpochRow, MemberRow, MemberState, VaultRow, finding::Decision},
 };
@@ -156,7 +156,10 @@ async fn bring_missing(
     let hear = |progress: Progress| {
         told("bringing what only its locations have", progress.objects, progress.bytes);
     };
-    for back in returns.iter().filter(|back| epoch.has_taken_for(&back.vault.id)) {
+    for back in returns {
+        if !may_lack(&house.ledger.query(), epoch, &back.vault)? {
+            continue;
+        }
         let from = std::slice::from_ref(&back.to);
         for place in &back.from {
             let filled = fill::fill(house, &back.vault, from, place, &hear).await?;
@@ -171,6 +174,20 @@ async fn bring_missing(
     Ok(brought)
 }
 
+/// Whether what is required may lack what lies in the lost locations alone. Whoever declared it
+/// anew meanwhile has chosen where it lies from then on, and not that it be lost.
+fn may_lack(query: &Query<'_>, epoch: &EpochRow, vault: &VaultRow) -> Result<bool> {
+    if epoch.has_taken_for(&vault.id) || query.lost_packs(&vault.id).next().is_some() {
+        return Ok(true);
+    }
+    for location in &vault.required {
+        if query.copies_in(&vault.id, location)?.is_some_and(|row| row.taken.is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What the region did alone; its points are taken in, unless it is only looked. What came of it is
 /// kept: once the region is back, it cannot be asked any more.
 async fn look(
@@ -179,6 +196,41 @@ async fn look(
     epoch: &EpochRow,
     returns: &[Return],
     told: &Teller,
+/// Whether what is required may lack what lies in the lost locations alone. Whoever declared it
+/// anew meanwhile has chosen where it lies from then on, and not that it be lost.
+fn may_lack(query: &Query<'_>, epoch: &EpochRow, vault: &VaultRow) -> Result<bool> {
+    if epoch.has_taken_for(&vault.id) || query.lost_packs(&vault.id).next().is_some() {
+        return Ok(true);
+    }
+    for location in &vault.required {
+        if query.copies_in(&vault.id, location)?.is_some_and(|row| row.taken.is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits until it is known what each location has that stood in: one that lost something meanwhile
+/// is looked through first.
+async fn looked_through(house: &House, returns: &[Return], told: &Teller) -> Result<()> {
+    let until = Instant::now() + LOOK_PATIENCE;
+    for back in returns {
+        // As it is declared now.
+        let vault = house.ledger.query().vault(&back.vault.id)?;
+        while house.ledger.query().unseen_before(&vault)?.is_some() {
+            told("waiting until it is known what stood in for them has", 0, 0);
+            if Instant::now() >= until {
+                let name = &vault.name;
+                let message = format!("what stands in for `{name}` was not looked through yet");
+                return Err(Error::new(Code::LocationBehind, message)
+                    .next("see how far it is with `holdfast location list`, then type it again"));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+    Ok(())
+}
+
 ) -> Result<Report> {
     told("asking its members", 0, 0);
     let mut report = Report { epoch: epoch.number, ..Report::default() };

@@ -6,6 +6,7 @@ mod clocks;
 mod copying;
 mod crew;
 mod crowd;
+mod declaring;
 mod destroying;
 mod disks;
 mod doubling;

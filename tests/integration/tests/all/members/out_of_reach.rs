@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 
 impl Regions {
     /// One more location, empty.
-    fn declare(&self, name: &str, region: &str) {
+    pub(super) fn declare(&self, name: &str, region: &str) {
         fs::create_dir(self.at(name)).unwrap();
         let url = format!("local:{}", self.at(name).display());
         let spec = format!("[spec]\nurl = \"{url}\"\nregion = \"{region}\"\n");
@@ -21,7 +21,7 @@ impl Regions {
         self.apply(format!("kind = \"vault\"\nname = \"main\"\n{spec}"));
     }
 
-    fn apply(&self, text: String) {
+    pub(super) fn apply(&self, text: String) {
         let file = self.at("declared.toml");
         write(&file, text);
         self.members.run(&["apply", "-f", file.to_str().unwrap()]).ok();

@@ -111,7 +111,7 @@ impl Regions {
     }
 
     /// Through one member, where others would hang.
-    fn backup_at(&self, name: &str) -> String {
+    pub(super) fn backup_at(&self, name: &str) -> String {
         let path = self.source.to_str().unwrap();
         let made = || {
             let done = self.members.run_at(name, &["backup", "--path", path]);

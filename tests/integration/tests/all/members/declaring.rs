@@ -1,0 +1,55 @@
+//! What is declared while a location that follows stands in, or just before: wherever the vault is
+//! to lie from then on, nothing that lies in the lost location alone is dropped, and who takes the
+//! lead takes what follows by what it heard last. Who does not, and copies on, finds the claim.
+
+use super::{
+    losing::fill,
+    regions::{DR, Regions},
+    scene::PATIENCE,
+};
+use crate::harness::{Tree, wait_until};
+use rustix::process::Signal;
+use serde_json::json;
+use std::{fs, path::Path};
+
+impl Regions {
+    /// Where a vault lies from now on.
+    fn lie(&self, vault: &str, locations: &str) {
+        let spec = format!("[spec]\nlocations = {{ {locations} }}\n");
+        self.apply(format!("kind = \"vault\"\nname = \"{vault}\"\n{spec}"));
+    }
+}
+
+#[test]
+fn what_was_made_alone_is_taken_in_although_the_vault_lies_elsewhere_by_then() {
+    let mut regions = Regions::that_follow();
+    regions.declare("third", "dr");
+    let first = regions.backup();
+    regions.wait_until_in_far(&first);
+    regions.block("packs", true);
+    fill(&regions.source, 4, 2);
+    let (second, tree) = (regions.backup(), Tree::of(&regions.source));
+    let knows = || regions.points_at("four").contains(&second).then_some(());
+    wait_until("`dr` knows of it", PATIENCE, knows);
+    // What `eu` makes behind the cut rests on what never came to `far`.
+    for name in DR {
+        regions.members.running[name].signal(Signal::STOP);
+    }
+    let alone = regions.backup_at("one");
+    regions.lose_eu();
+    regions.block("packs", false);
+    for name in DR {
+        regions.members.running[name].signal(Signal::CONT);
+    }
+    regions.promote();
+    regions.lie("main", r#"required = ["far"], following = ["third"]"#);
+    regions.start_eu();
+    let back = regions.fail_back(&["--yes"]).ok().object();
+    assert_eq!((&back["imported"], &back["left"]), (&json!([alone]), &json!([])), "{back:#}");
+    for (name, point) in [("second", &second), ("alone", &alone)] {
+        regions.is_whole(point, &tree, name);
+        regions.is_whole_in("far", point, &tree);
+    }
+    let vault = regions.members.run(&["get", "vault", "main"]).ok().object().to_string();
+    assert!(vault.contains(r#""required":["far","location"]"#), "as it was declared: {vault}");
+}

@@ -226,6 +226,25 @@ fn what_else_somebody_declares_meanwhile_is_no_matter_of_where_it_lies() {
 }
 
 #[test]
+fn the_log_has_its_gap_whatever_becomes_of_what_was_taken() {
+    let gap = |story: &Story| story.query().epoch().unwrap().unwrap().gap;
+    let mut story = one_that_follows();
+    story.done(Actor::System, claim_taking(2, 2));
+    assert_eq!(gap(&story), Some(10));
+    let wish = VaultRow { required: vec![name("far")], beside: None, ..story::vault() };
+    let beside = Some(Beside { following: vec![name("near")], ..Beside::default() });
+    story.done(Actor::System, PutVault { vault: VaultRow { beside, ..wish }, kek: None });
+    assert_eq!(gap(&story), Some(10));
+    story.done(Actor::System, claim_epoch(3, 2));
+    assert_eq!(gap(&story), Some(10), "nothing more is missing");
+    story.done(Actor::System, forget(3));
+    assert_eq!(gap(&story), Some(10));
+    let mut story = one_that_follows();
+    story.done(Actor::System, claim_epoch(2, 2));
+    assert_eq!(gap(&story), None, "nothing was taken");
+}
+
+#[test]
 fn only_what_follows_in_the_region_is_taken_and_only_where_nothing_is_required() {
     let take = |location: &str| {
         let taken = Taken { vault: ids::vault(), location: name(location) };

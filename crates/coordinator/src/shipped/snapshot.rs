@@ -15,11 +15,7 @@ use crate::{house::House, shipped::ship};
 use bytes::Bytes;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Result, Secret, limits};
 use holdfast_keyring::aead;
-use holdfast_ledger::{
-    Actor, Query,
-    command::NoteSnapshot,
-    row::{EpochRow, VaultRow},
-};
+use holdfast_ledger::{Actor, Query, command::NoteSnapshot, row::VaultRow};
 use holdfast_repository::layout::ObjectName;
 use std::{
     fs::File,
@@ -126,11 +122,8 @@ pub(crate) fn is_owed(query: Query<'_>) -> Result<bool> {
 /// location that followed and may have a gap before that.
 fn begun_at(query: Query<'_>) -> Result<u64> {
     let recovered = query.recoveries()?.pop().map_or(0, |recovery| recovery.base);
-    let oldest = query.vaults()?.into_iter().min_by_key(|vault| vault.created);
-    let is_taken =
-        |epoch: &EpochRow| oldest.as_ref().is_some_and(|vault| epoch.has_taken_for(&vault.id));
-    let taken = query.epoch()?.filter(is_taken).map_or(0, |epoch| epoch.base + 1);
-    Ok(recovered.max(taken))
+    let gap = query.epoch()?.and_then(|epoch| epoch.gap);
+    Ok(recovered.max(gap.unwrap_or(0)))
 }
 
 fn is_due(house: &House) -> Result<bool> {

@@ -63,8 +63,10 @@ impl ClaimEpoch {
             self.place(apply, member)?;
         }
         let (mut suspended, mut taken) = self.suspend_locations(apply)?;
+        let mut gap = (!taken.is_empty()).then_some(self.base + 1);
         if let Some(before) = newest {
             self.carry_over(apply, &before, (&mut suspended, &mut taken))?;
+            gap = gap.or(before.gap);
         }
         apply.end_rounds()?;
         let row = EpochRow {
@@ -77,6 +79,7 @@ impl ClaimEpoch {
             reason: self.reason.clone(),
             suspended,
             taken: None,
+            gap,
         };
         apply.tables.put(&row.with_taken(taken))?;
         Ok(Outcome::Done)

@@ -36,6 +36,10 @@ pub struct EpochRow {
     /// there and empty.
     #[n(8)]
     pub taken: Option<Vec<Taken>>,
+    /// The first entry that a shipped snapshot must show: the log of before may have gaps where a
+    /// location was taken. It stays, whatever becomes of that location.
+    #[n(9)]
+    pub gap: Option<u64>,
 }
 
 impl EpochRow {

@@ -403,6 +403,7 @@ mod tests {
                     Suspended { vault: VaultId::from_bytes([9; 16]), locations: vec![name("x")] },
                 ],
                 taken: None,
+                gap: None,
             });
             here
         }

@@ -57,6 +57,7 @@ mod tests {
             reason: None,
             suspended: vec![Suspended { vault: VAULT, locations: vec![name("near")] }],
             taken: Some(vec![Taken { vault: VAULT, location: name("far") }]),
+            gap: None,
         };
         let (ours, theirs) = (vault(&["far"], &[]), vault(&["near"], &["far"]));
         let is_same = |epoch: &EpochRow, theirs: &VaultRow| {

@@ -16,6 +16,7 @@ use story::{
     Story, agent, ids, intend,
     members::{back, claim_epoch, claim_taking, forget, note_absent},
     name, note_copies,
+    retaining::{last, of_one, policy},
     taking::{
         admin, begin_again, declared, is_relied_on, me, one_that_follows, opened, state, store,
         vault,
@@ -242,6 +243,25 @@ fn the_log_has_its_gap_whatever_becomes_of_what_was_taken() {
     let mut story = one_that_follows();
     story.done(Actor::System, claim_epoch(2, 2));
     assert_eq!(gap(&story), None, "nothing was taken");
+}
+
+#[test]
+fn nothing_is_forgotten_before_it_is_known_what_went_with_a_region() {
+    let mut story = one_that_follows();
+    story.done(Actor::System, policy(Some(last(1))));
+    for number in [1, 2] {
+        story.backup_docs(number, PointState::Complete);
+    }
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, forget(2));
+    let outlived = of_one(story.planned(&[1], 2));
+    story.refused(admin(), outlived.clone(), Code::RegionParted);
+    assert!(story.query().insist_on_undivided().is_err());
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    assert!(story.query().insist_on_undivided().is_err(), "what it lacks was judged by nobody");
+    story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
+    story.query().insist_on_undivided().unwrap();
+    story.done(admin(), outlived);
 }
 
 #[test]

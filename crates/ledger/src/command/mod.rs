@@ -114,7 +114,7 @@ pub use end_verify::EndVerify;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
 pub use forget_points::{ForgetPoints, OutlivedPoints};
-pub(crate) use forget_points::{no_point, parted};
+pub(crate) use forget_points::{insist_on_judged, no_point, parted};
 pub use forget_region::ForgetRegion;
 pub use forget_runs::ForgetRuns;
 pub use import_point::ImportPoint;

@@ -10,7 +10,7 @@
 //! waits in the queue, or is looked for.
 
 use super::{
-    found::Found,
+    found::{Found, while_unclaimed},
     queue::{Backlog, Batch, Queue},
 };
 use crate::{
@@ -159,7 +159,7 @@ impl Copier {
         let vault = self.vault()?;
         let to = self.unclaimed(&vault).await?;
         self.note_absent(&vault, &to).await?;
-        let found = self.places_beside(&vault, to).await?;
+        let found = self.places_beside(&vault, to.clone()).await?;
         (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
@@ -174,6 +174,7 @@ impl Copier {
                 fill::fill_shown(&house, &vault, found.way(&pace, &budget), &told).await
             };
             self.change(CopyState::Copying);
+            let bring = while_unclaimed(self.house.clone(), to, bring);
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
@@ -308,12 +309,13 @@ impl Copier {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
         let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
-        let (budget, is_all) = (self.budget.clone(), found.is_all);
+        let (budget, is_all, to) = (self.budget.clone(), found.is_all, found.to.clone());
         let copy = async move {
             let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
             let way = found.way(&pace, &budget);
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
+        let copy = while_unclaimed(self.house.clone(), to, copy);
         let filled = self.watched(Box::pin(copy)).await?;
         let settled = self.settle_damaged(&filled.lacks, is_all).await;
         settled.inspect_err(|_| self.marks = None)
@@ -329,12 +331,13 @@ impl Copier {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
         let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
-        let brought = Arc::new(AtomicU64::new(0));
+        let (brought, to) = (Arc::new(AtomicU64::new(0)), found.to.clone());
         let count = brought.clone();
         let tail = async move {
             let told = |now: Progress| count.store(now.objects, Relaxed);
             fill::tail(&house, &vault, found.way(&pace, &budget), marks, &told).await
         };
+        let tail = while_unclaimed(self.house.clone(), to, tail);
         let marks = self.listened_to(Box::pin(tail), &brought).await?;
         (self.marks, self.tailed) = (Some(marks), Some((applied, Instant::now())));
         self.present = Instant::now();

@@ -4,19 +4,22 @@ use super::copier::Copier;
 use crate::{
     budget::Budget,
     fill::{Pace, Way},
+    house::House,
     places::{Place, show},
     region::insist_unclaimed,
 };
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout::ObjectName;
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
 
 /// What another location is given to show itself.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
 /// What the location itself is given: then it is told that it does not answer.
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked for a claim while something is brought.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where what a location lacks is, and the location itself.
 #[derive(Clone)]
@@ -57,6 +60,26 @@ async fn is_in((_, store): &Place, name: &ObjectName, length: u32) -> Result<boo
 fn left_is_silent(name: &Name) -> Error {
     let message = format!("the place where `{name}` lay before does not answer");
     Error::new(Code::LocationIoFailed, message)
+}
+
+/// Brings something that may take long, as long as nobody has claimed the place: whoever took the
+/// lead without this side relies on what is there, and this side may hear of it nowhere else.
+pub(super) async fn while_unclaimed<T>(
+    house: Arc<House>,
+    to: Place,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let look = async {
+            sleep(CLAIM_INTERVAL).await;
+            insist_unclaimed(&house, std::slice::from_ref(&to), house.ledger.epoch()?).await
+        };
+        tokio::select! {
+            done = &mut work => return done,
+            looked = look => looked?,
+        }
+    }
 }
 
 impl Copier {

@@ -53,3 +53,28 @@ fn what_was_made_alone_is_taken_in_although_the_vault_lies_elsewhere_by_then() {
     let vault = regions.members.run(&["get", "vault", "main"]).ok().object().to_string();
     assert!(vault.contains(r#""required":["far","location"]"#), "as it was declared: {vault}");
 }
+
+#[test]
+fn a_side_that_copies_for_hours_finds_the_claim_meanwhile() {
+    let mut regions = Regions::that_follow();
+    let first = regions.backup();
+    regions.wait_until_in_far(&first);
+    regions.wait_for_copies("current");
+    let slow = "copy_bytes_per_second_max = 20000";
+    regions.lie("main", &format!(r#"required = ["location"], following = ["far"], {slow}"#));
+    fill(&regions.source, 2, 2);
+    regions.backup();
+    regions.wait_for_copies("copying");
+    regions.members.running["one"].signal(Signal::STOP);
+    regions.promote_from("four");
+    for name in DR {
+        regions.members.kill(name);
+    }
+    regions.members.running["one"].signal(Signal::CONT);
+    let superseded = || {
+        let done = regions.members.run_at("one", &["agent", "token"]);
+        (done.code == 4).then(|| done.error())
+    };
+    let told = wait_until("it finds the claim", PATIENCE, superseded);
+    assert_eq!(told["code"], "epoch.superseded", "{told:#}");
+}

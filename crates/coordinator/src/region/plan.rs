@@ -78,6 +78,15 @@ impl Plan {
         Ok(())
     }
 
+    /// Which locations it takes, as the ledger says by now. What stood against the rest was looked
+    /// at, and told.
+    pub(super) async fn choose_again(&mut self, house: &House, region: &Name) -> Result<()> {
+        self.obstacles.clear();
+        self.places.clear();
+        self.taken.clear();
+        look_at_locations(house, self, region).await
+    }
+
     fn against(&mut self, error: Error) {
         self.obstacles.push(Obstacle { error, forcible: false, is_life: false });
     }

@@ -210,6 +210,20 @@ impl Missing {
     }
 }
 
+/// The first of what is taken that can stand in for nothing any more: its vault does not have it,
+/// or it lies in another region. To be required by now is as good.
+pub(super) fn unfit(query: &Query<'_>, region: &Name, taken: &[Taken]) -> Result<Option<Taken>> {
+    let rows = query.locations()?;
+    for one in taken {
+        let is_it = |row: &LocationRow| row.name == one.location && row.region == *region;
+        let is_held = query.vault(&one.vault)?.holding().any(|name| *name == one.location);
+        if !is_held || !rows.iter().any(is_it) {
+            return Ok(Some(one.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// What a vault required that is suspended, and that is not back: what it lacks may lie there.
 pub(crate) fn awaited(query: &Query<'_>, vault: &VaultRow) -> Result<Vec<Name>> {
     let Some(epoch) = query.epoch()? else { return Ok(Vec::new()) };
@@ -221,7 +235,8 @@ pub(crate) fn awaited(query: &Query<'_>, vault: &VaultRow) -> Result<Vec<Name>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crowd::{Crowd, VAULT, id, moment, name};
+    use crate::crowd::{Crowd, VAULT, id, moment, name, vault};
+    use holdfast_ledger::row::Beside;
 
     fn copies(called: &str, anew: bool) -> (Name, Option<CopyRow>) {
         let row = CopyRow {
@@ -289,5 +304,28 @@ mod tests {
         assert_eq!(told[0].points, limits::POINTS_OUT_OF_REACH_TOLD_MAX as u64 + 50);
         let named: usize = told[0].sources.iter().map(|source| source.first.len()).sum();
         assert_eq!(named, limits::POINTS_OUT_OF_REACH_TOLD_MAX);
+    }
+
+    #[test]
+    fn what_a_vault_does_not_have_any_more_stands_in_for_nothing() {
+        let following = vec![name("far"), name("near")];
+        let beside = Beside { following, ..Beside::default() };
+        let mut crowd = Crowd::default();
+        crowd.put(&VaultRow { beside: Some(beside), ..vault() });
+        for (called, region) in [("far", "dr"), ("near", "eu"), ("unused", "dr")] {
+            crowd.put(&LocationRow {
+                name: name(called),
+                url: format!("local:/srv/{called}"),
+                region: name(region),
+                revision: 1,
+                disabled: None,
+            });
+        }
+        let taken = |called: &str| Taken { vault: VAULT, location: name(called) };
+        let found = crowd.ask(|query| {
+            let unfit = |other: &str| unfit(&query, &name("dr"), &[taken("far"), taken(other)]);
+            ["far", "near", "unused"].map(|other| unfit(other).unwrap())
+        });
+        assert_eq!(found, [None, Some(taken("near")), Some(taken("unused"))]);
     }
 }

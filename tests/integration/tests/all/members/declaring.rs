@@ -78,3 +78,49 @@ fn a_side_that_copies_for_hours_finds_the_claim_meanwhile() {
     let told = wait_until("it finds the claim", PATIENCE, superseded);
     assert_eq!(told["code"], "epoch.superseded", "{told:#}");
 }
+
+#[test]
+fn what_is_heard_of_the_lost_side_decides_what_is_taken() {
+    let mut regions = Regions::that_follow();
+    for (name, region) in [("near", "eu"), ("third", "dr"), ("fourth", "dr")] {
+        regions.declare(name, region);
+    }
+    regions.lie("other", r#"required = ["near"], following = ["third"]"#);
+    let first = regions.backup();
+    regions.wait_until_in_far(&first);
+    let knows = || regions.points_at("four").contains(&first).then_some(());
+    wait_until("`dr` knows of it", PATIENCE, knows);
+    for name in DR {
+        regions.members.kill(name);
+    }
+    // Of this `dr` hears from the log in `far` alone.
+    regions.lie("other", r#"required = ["near"], following = ["fourth"]"#);
+    let log = |location: &str| extents(&regions.at(location));
+    let declared = log("location").last().cloned().unwrap();
+    wait_until("it is copied", PATIENCE, || {
+        let copied = log("far").last().cloned()?;
+        (copied >= declared).then_some(())
+    });
+    regions.lose_eu_with_its_location();
+    for name in DR {
+        regions.members.start(name);
+    }
+    let told = regions.promote_from("four");
+    let taken = told["taken"].as_array().unwrap();
+    let of_other = taken.iter().find(|taken| taken["vault"] == "other").unwrap();
+    assert_eq!(of_other["location"], "fourth", "{told:#}");
+    let vault = wait_until("the epoch begins", PATIENCE, || {
+        let done = regions.members.run_at("four", &["get", "vault", "other"]);
+        (done.code == 0).then(|| done.object().to_string())
+    });
+    assert!(vault.contains(r#""required":["fourth"]"#), "{vault}");
+}
+
+/// The names of what lies there of the log, in order.
+fn extents(location: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(location.join("cluster/log"))
+        .map(|found| found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+        .unwrap_or_default();
+    names.sort();
+    names
+}

@@ -265,6 +265,26 @@ fn nothing_is_forgotten_before_it_is_known_what_went_with_a_region() {
 }
 
 #[test]
+fn a_region_is_not_whole_while_it_is_not_known_what_stood_in_for_it_has() {
+    let mut story = one_that_follows();
+    story.begin(1, 1);
+    store(&mut story, 1);
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    begin_again(&mut story, 2);
+    story.done(me(), intend(2, &[9], PackHome::Object));
+    story.done(me(), story::store(2, 9, Some(vault(&story).revision)));
+    let rebuild = RebuildLocation { location: name("far") };
+    story.done(admin(), rebuild);
+    story.done(admin(), back(2, false));
+    story.refused(admin(), back(2, true), Code::LocationBehind);
+    assert!(!is_relied_on(&story, 9), "it may lie nowhere");
+    story.done(Actor::System, note_absent(opened(&story), &[9], true));
+    story.done(admin(), back(2, true));
+    assert!(!is_relied_on(&story, 9));
+}
+
+#[test]
 fn only_what_follows_in_the_region_is_taken_and_only_where_nothing_is_required() {
     let take = |location: &str| {
         let taken = Taken { vault: ids::vault(), location: name(location) };

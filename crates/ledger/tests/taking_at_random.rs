@@ -122,16 +122,13 @@ impl World {
                 if !epoch.has_taken_for(&ids::vault()) {
                     return;
                 }
-                // What it lost since is told of before.
-                if story.query().unseen_before(&vault(story)).unwrap().is_some() {
-                    return;
-                }
                 // As a failback does: each is brought what the other has, then it is said.
                 self.far.extend(self.main.iter().copied());
                 self.found(story);
                 self.main.extend(self.far.iter().copied());
                 story.done(Actor::System, back(epoch.number, false));
-                story.done(Actor::System, back(epoch.number, true));
+                // Refused while it is not known what `far` has lost.
+                drop(story.said(Actor::System, back(epoch.number, true)));
             }
             Step::Found => self.found(story),
         }

@@ -79,6 +79,9 @@ impl ReturnRegion {
         if whole.is_empty() {
             return Ok(Outcome::Unchanged);
         }
+        for part in &whole {
+            insist_on_looked_through(apply, &part.vault)?;
+        }
         let suspended = apply.suspended_beside(&epoch, &self.region)?;
         let is_over = |taken: &Taken| whole.iter().any(|part| part.vault == taken.vault);
         let (over, taken): (Vec<_>, Vec<_>) =
@@ -90,6 +93,19 @@ impl ReturnRegion {
         apply.upset_rules()?;
         Ok(Outcome::Done)
     }
+}
+
+/// While it is not known what stood in has lost, some of that may lie nowhere: it was relied on
+/// there, and is not in what comes back.
+fn insist_on_looked_through(apply: &Apply<'_, '_>, vault: &VaultId) -> Result<()> {
+    for location in apply.vault(vault)?.required {
+        let copies = apply.tables.row::<CopyRow>(&copy_key(vault, &location))?;
+        if copies.is_some_and(|row| row.unseen_before().is_some()) {
+            let message = format!("`{location}` stood in, and was not looked through since");
+            return Err(Error::new(Code::LocationBehind, message));
+        }
+    }
+    Ok(())
 }
 
 /// It stood in for what is whole now. What it lacks, it is brought like any that follows.

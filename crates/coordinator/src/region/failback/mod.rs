@@ -37,6 +37,13 @@ use holdfast_ledger::{
     command::{ForgetRegion, ReturnRegion},
     row::{EpochRow, MemberRow, MemberState, VaultRow, finding::Decision},
 };
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So long it is waited for whoever looks through what stood in; a large bucket takes longer, and
+/// whoever asked for a failback types it again.
+const LOOK_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What an operator asked for.
 pub(crate) struct Order {
@@ -137,6 +144,7 @@ pub(crate) async fn fail_back(
             fill::place_points(house, &back.vault, &back.to.0).await?;
         }
         insist_on_whole(&report)?;
+        looked_through(house, &returns, told).await?;
         propose(house, order, true).await?;
     }
     told("waiting for its members", 0, 0);
@@ -188,28 +196,6 @@ fn may_lack(query: &Query<'_>, epoch: &EpochRow, vault: &VaultRow) -> Result<boo
     Ok(false)
 }
 
-/// What the region did alone; its points are taken in, unless it is only looked. What came of it is
-/// kept: once the region is back, it cannot be asked any more.
-async fn look(
-    house: &House,
-    order: &Order,
-    epoch: &EpochRow,
-    returns: &[Return],
-    told: &Teller,
-/// Whether what is required may lack what lies in the lost locations alone. Whoever declared it
-/// anew meanwhile has chosen where it lies from then on, and not that it be lost.
-fn may_lack(query: &Query<'_>, epoch: &EpochRow, vault: &VaultRow) -> Result<bool> {
-    if epoch.has_taken_for(&vault.id) || query.lost_packs(&vault.id).next().is_some() {
-        return Ok(true);
-    }
-    for location in &vault.required {
-        if query.copies_in(&vault.id, location)?.is_some_and(|row| row.taken.is_some()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Waits until it is known what each location has that stood in: one that lost something meanwhile
 /// is looked through first.
 async fn looked_through(house: &House, returns: &[Return], told: &Teller) -> Result<()> {
@@ -231,6 +217,14 @@ async fn looked_through(house: &House, returns: &[Return], told: &Teller) -> Res
     Ok(())
 }
 
+/// What the region did alone; its points are taken in, unless it is only looked. What came of it is
+/// kept: once the region is back, it cannot be asked any more.
+async fn look(
+    house: &House,
+    order: &Order,
+    epoch: &EpochRow,
+    returns: &[Return],
+    told: &Teller,
 ) -> Result<Report> {
     told("asking its members", 0, 0);
     let mut report = Report { epoch: epoch.number, ..Report::default() };

@@ -154,6 +154,7 @@ codes! {
     PointKept "point.removal_refused" Refused false "see why it stays: `holdfast retain POLICY --dry-run`";
     PointKeyDestroyed "point.key_destroyed" Refused false "restore another point; a bundle that was exported before the key was destroyed opens it as long as its objects lie there";
     PointMissing "point.id_unknown" NotFound false "list the points with `holdfast points`";
+    PointOutOfReach "point.location_lost" Unreachable false "bring the region back that was given up: `holdfast region failback REGION`";
     PointUnread "point.content_unread" Failed true "verify it again; if that does not help, see the verifier's log";
     PointSignatureWrong "point.signature_wrong" Damage false "the record was not signed by the enrolled agent; restore another point";
     PolicyMissing "policy.name_unknown" NotFound false "list the policies with `holdfast get policy`";

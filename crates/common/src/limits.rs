@@ -228,6 +228,11 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const AGENTS_SEEN_MAX: usize = 1024;
 /// Points of which one command says that they lie in one more location.
 pub const POINTS_PLACED_MAX: usize = 1000;
+/// Packs of which one command says that a location lacks them.
+pub const PACKS_ABSENT_MAX: usize = 1000;
+/// Points that a plan names one by one, of those that would be out of reach; of more there is a
+/// count.
+pub const POINTS_OUT_OF_REACH_TOLD_MAX: usize = 200;
 /// The longest that a vault may have its backups wait for a location that is away.
 pub const LOCATION_WAIT_SECS_MAX: u64 = 300;
 /// What the ledger keeps of a sentence about a location.
@@ -505,6 +510,8 @@ const _: () = {
     // An id takes 17 bytes.
     assert!(AGENTS_SEEN_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(POINTS_PLACED_MAX * 17 + KIB < LEDGER_COMMAND_BYTES_MAX);
+    // An id of a pack takes 34 bytes.
+    assert!(PACKS_ABSENT_MAX * 34 + KIB < LEDGER_COMMAND_BYTES_MAX);
     assert!(4 * COLLECT_PACK_BYTES_MIN as usize <= PACK_BYTES_MAX);
     assert!(COLLECT_LIVE_PERCENT_MIN <= 100);
     assert!(COLLECT_DELAY_SECS < COLLECT_STUCK_SECS);

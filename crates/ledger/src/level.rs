@@ -72,6 +72,8 @@ pub const SOMEBODY_STAYS: u32 = 9;
 pub const DOUBTS: u32 = 9;
 /// From which level on the newest point that a location has is not forgotten.
 pub const COPIES_KEPT: u32 = 9;
+/// From which level on a region takes a location that follows in place of those that were lost.
+pub const TAKEN: u32 = 9;
 /// From which level on it is noted which operator came with a recovery: that is no second person.
 pub(crate) const RECOVERED_ALONE: u32 = 9;
 /// From which level on a bundle says up to which entry its keys were read.
@@ -110,6 +112,7 @@ impl Command {
     pub fn level(&self) -> u32 {
         match self {
             Self::AdmitMember(admit) if admit.duty == Duty::Witness => WITNESSES,
+            Self::ClaimEpoch(claim) if claim.taken.is_some() => TAKEN,
             Self::CommitPoint(commit) if commit.keys_at.is_some() => SEALED,
             Self::ImportPoint(import) if says_sealed(import) => SEALED,
             Self::IntendPacks(intend) if intend.packs.iter().any(|p| p.sealed_to.is_some()) => {

@@ -221,6 +221,17 @@ impl<'a> Query<'a> {
         self.row(&copy_key(vault, location))
     }
 
+    /// The epoch before which nothing stored is known to lie in all that the vault requires: one of
+    /// them was taken in place of lost ones, and was not looked through yet.
+    pub fn unseen_before(&self, vault: &VaultRow) -> Result<Option<u64>> {
+        let mut unseen = None;
+        for location in &vault.required {
+            let copies = self.copies_in(&vault.id, location)?;
+            unseen = unseen.max(copies.and_then(|copies| copies.unseen_before()));
+        }
+        Ok(unseen)
+    }
+
     /// How far all of them are.
     pub fn copies(&self) -> Result<Vec<CopyRow>> {
         self.every(&[])

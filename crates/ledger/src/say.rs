@@ -57,6 +57,7 @@ impl Command {
             | Self::LoseHistory(_)
             | Self::LosePack(_)
             | Self::Note(_)
+            | Self::NoteAbsent(_)
             | Self::NoteCheck(_)
             | Self::NoteCopies(_)
             | Self::NoteFindings(_)

@@ -7,7 +7,7 @@ use holdfast_common::{Code, Error, record};
 use holdfast_ledger::{
     Actor, Command, Envelope, LEVEL,
     command::{AdmitMember, CertifyMember, Note, NoteKind, PlaceMember, RemoveMember},
-    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, OPERATORS, RETENTION, SEALED, VERIFIERS},
+    level::{COLLECTED, COPIES, KEYS, LEVEL_FIRST, OPERATORS, RETENTION, SEALED, TAKEN, VERIFIERS},
     row::{Duty, MemberRole, MemberRow},
 };
 use story::{
@@ -52,6 +52,7 @@ fn the_level_of_every_command_is_known_and_what_was_there_first_is_of_the_first(
             "intend_sealed_packs" | "commit_with_open_keys" | "import_with_open_keys" => SEALED,
             "note_sealed" | "close_keys" => SEALED,
             _ if [76..=83, 85..=86].iter().any(|of| of.contains(&command.number())) => COLLECTED,
+            "claim_epoch_taking" => TAKEN,
             _ if (100..=119).contains(&command.number()) => OPERATORS,
             _ if command.number() >= 120 => LEVEL,
             name if of_retention.contains(&name) => RETENTION,

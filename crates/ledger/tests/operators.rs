@@ -98,6 +98,7 @@ fn who_was_shut_out_does_nothing_more_whatever_it_is() {
         base: 0,
         operator: "ben".into(),
         reason: None,
+        taken: None,
     };
     story.refused(by("ben"), claim, Code::OperatorRevoked);
     story.refused(by("admin"), revoke("nobody"), Code::OperatorMissing);

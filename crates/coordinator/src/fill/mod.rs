@@ -24,11 +24,11 @@ mod tests;
 
 use crate::{budget::Budget, house::House, places::Place, shipped::ship};
 use filling::Filling;
-use holdfast_common::{Name, PointId, Result};
+use holdfast_common::{Name, PackId, PointId, Result};
 use holdfast_ledger::{
     Actor,
-    command::{Note, NoteKind, PlacePoints},
-    row::VaultRow,
+    command::{Note, NoteAbsent, NoteKind, PlacePoints},
+    row::{CopyRow, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
 pub(crate) use keys::names_of_keys;
@@ -196,6 +196,26 @@ pub(crate) async fn tail(
     let settled = ship::settled(house)?;
     let filling = Filling::of(house, vault, way, &|_| {}, &insist)?;
     Ok(filling.tail(marks).await?.not_behind(&settled.as_str().parse()?))
+}
+
+/// Notes which packs a location lacks that was taken in place of lost ones: nothing comes to rely
+/// on them, and everything else that is there is relied on again. How many it lacks.
+pub(crate) async fn note_absent(
+    house: &House,
+    vault: &VaultRow,
+    copies: &CopyRow,
+    place: &Place,
+) -> Result<u64> {
+    let (location, opened) = (&place.0, copies.opened);
+    let note = |packs: Vec<PackId>, is_all| {
+        let (vault, location) = (vault.id, location.clone());
+        let command = NoteAbsent { vault, location, opened, packs, is_all };
+        async move { house.ledger.propose(Actor::System, command).await.map(drop) }
+    };
+    let tell = |packs| note(packs, false);
+    let count = points::absent(house.ledger.query(), vault, place, tell).await?;
+    note(Vec::new(), true).await?;
+    Ok(count)
 }
 
 /// Says of every point whose objects lie in the location that it lies there too; how many it was

@@ -10,7 +10,11 @@
 //! the bytes are right was seen when they were put, and is for verification to say later.
 
 use super::{listing::Listing, object::went_away};
-use crate::{budget::Budget, places::Place, verify::problem_of};
+use crate::{
+    budget::Budget,
+    places::{Place, show},
+    verify::problem_of,
+};
 use holdfast_common::{PackId, PointId, Result, VaultId, limits};
 use holdfast_ledger::{
     Query,
@@ -157,6 +161,76 @@ impl<'a> Survey<'a> {
         };
         self.tasks.run_blocking("reach", meets).await
     }
+}
+
+/// Tells of all packs that are relied on and are not in a location, some at a time; how many there
+/// are. What a listing does not show is asked for by its name: it may have come behind it.
+pub(super) async fn absent<T: Future<Output = Result<()>> + Send>(
+    query: Query<'_>,
+    vault: &VaultRow,
+    place: &Place,
+    tell: impl Fn(Vec<PackId>) -> T + Send + Sync,
+) -> Result<u64> {
+    let missing_homes = missing_homes(query, vault.id, place).await?;
+    let (mut listed, mut count, mut after) = (Listing::over(place, "packs/")?, 0, None);
+    loop {
+        let page = query.packs(&vault.id, after.as_ref())?;
+        after = page.last().map(|last| last.id);
+        let mut absent = Vec::new();
+        for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
+            let is_there = match pack.home {
+                PackHome::Object => {
+                    let (name, length) = (ObjectName::pack(&pack.id), u64::from(pack.length));
+                    listed.length_of(&name).await? == Some(length)
+                        || length_in(place, &name).await? == Some(length)
+                }
+                PackHome::Point(home, _) => !missing_homes.contains(&home),
+            };
+            absent.extend((!is_there).then_some(pack.id));
+        }
+        // A disk that is not mounted is an empty directory.
+        show(vault, place).await?;
+        count += absent.len() as u64;
+        for some in absent.chunks(limits::PACKS_ABSENT_MAX) {
+            tell(some.to_vec()).await?;
+        }
+        if after.is_none() {
+            return Ok(count);
+        }
+    }
+}
+
+async fn length_in((_, store): &Place, name: &ObjectName) -> Result<Option<u64>> {
+    Ok(store.head(&name.as_str().parse()?).await?.map(|there| there.length))
+}
+
+/// Points, forgotten ones too, whose object is not there and has packs that are relied on.
+async fn missing_homes(
+    query: Query<'_>,
+    vault: VaultId,
+    place: &Place,
+) -> Result<BTreeSet<PointId>> {
+    let (mut homes, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = query.packs(&vault, after.as_ref())?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        for pack in page.iter().filter(|pack| pack.state == PackState::Stored) {
+            if let PackHome::Point(home, _) = pack.home {
+                homes.insert(home);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    let (mut records, mut missing) = (Listing::over(place, "points/")?, BTreeSet::new());
+    for home in homes {
+        let name = ObjectName::point(&home);
+        let listed = records.length_of(&name).await?;
+        if listed.is_none() && length_in(place, &name).await?.is_none() {
+            missing.insert(home);
+        }
+    }
+    Ok(missing)
 }
 
 /// All points, in the order of their ids, as locations list them.

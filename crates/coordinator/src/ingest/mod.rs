@@ -164,8 +164,9 @@ impl House {
         let vault = self.vault(&session.row.vault)?;
         let _under_way = session.answer();
         let closed = self.ledger.query().closed_keys(&vault.row.id)?;
+        let unseen = self.ledger.query().unseen_before(&vault.row)?;
         let known = HashMap::new();
-        let mut trusted = Trusted { house: self, vault: &vault, session, closed, known };
+        let mut trusted = Trusted { house: self, vault: &vault, session, closed, unseen, known };
         let mut wanted = Vec::new();
         for (position, id) in (0u32..).zip(ids) {
             let held = trusted.held(kind, id)?;
@@ -224,6 +225,8 @@ struct Trusted<'a> {
     vault: &'a Vault,
     session: &'a WriteSession,
     closed: ClosedKeys,
+    /// What was stored before this epoch may lie in lost locations alone.
+    unseen: Option<u64>,
     known: HashMap<PackId, Option<Writer>>,
 }
 
@@ -259,10 +262,11 @@ impl Trusted<'_> {
             return Ok(*known);
         }
         let row = self.house.ledger.query().pack(&self.vault.row.id, pack)?;
-        let closed = &self.closed;
+        let (closed, unseen) = (&self.closed, self.unseen);
+        let is_seen = |row: &PackRow| unseen.is_none_or(|epoch| !row.is_before(epoch));
         let stored =
             |row: &PackRow| row.is_offered() && !closed.shuts(row) && row.kind == kind as u8;
-        let writer = row.filter(stored).and_then(|row| {
+        let writer = row.filter(stored).filter(is_seen).and_then(|row| {
             let shares = self.vault.row.sharing == Sharing::Vault;
             match row.writer == self.session.agent {
                 true => Some(Writer::Itself),

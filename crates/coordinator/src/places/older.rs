@@ -51,7 +51,8 @@ async fn insist_on_point(
     // It may have been forgotten while it was looked for, or the location is filled by now.
     let query = house.ledger.query();
     let is_due = query.row(point.as_bytes())?.is_some_and(|point| lies_in(&point, &row.name));
-    if is_due && query.copies_in(&vault.id, &row.name)?.is_none() {
+    let copies = query.copies_in(&vault.id, &row.name)?;
+    if is_due && !copies.is_some_and(|copies| copies.is_doubted()) {
         note_doubt(house, row.clone(), &name).await?;
     }
     Ok(())

@@ -63,7 +63,8 @@ fn relied_on(house: &House) -> Result<BTreeMap<Name, LocationRow>> {
     let (query, mut found) = (house.ledger.query(), BTreeMap::new());
     for vault in query.vaults()? {
         for name in &vault.required {
-            let is_filled = query.copies_in(&vault.id, name)?.is_some();
+            let copies = query.copies_in(&vault.id, name)?;
+            let is_filled = copies.is_some_and(|copies| copies.is_doubted());
             let row = house.places.row(name).ok().filter(|row| row.disabled.is_none());
             found.extend(row.filter(|_| !is_filled).map(|row| (name.clone(), row)));
         }

@@ -104,6 +104,9 @@ impl Heard {
             }
             Some(Command::RepackPacks(command)) => self.packs.push(command.pack),
             Some(Command::JudgePoint(command)) => self.judged.push(command.point),
+            Some(Command::NoteAbsent(command)) => {
+                self.fates.extend(command.packs.iter().map(|pack| (command.vault, *pack)));
+            }
             Some(Command::LosePack(command)) => self.fates.push((command.vault, command.pack)),
             Some(Command::AddSegment(command)) => self.segments.push(command.segment.clone()),
             _ => {}
@@ -123,8 +126,9 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_common::Name;
     use holdfast_common::SessionId;
-    use holdfast_ledger::command::{FindPack, StorePacks};
+    use holdfast_ledger::command::{FindPack, NoteAbsent, StorePacks};
 
     #[test]
     fn who_reads_while_the_tables_are_replaced_can_tell() {
@@ -149,6 +153,18 @@ mod tests {
         let heard = ear.take(Listener::Index);
         assert_eq!((heard.upto, heard.packs.len(), heard.everything), (9, 3, false));
         assert_eq!(ear.take(Listener::Index), Heard { upto: 9, ..Heard::default() });
+    }
+
+    #[test]
+    fn what_a_location_lacks_is_told_of_each_pack() {
+        let (ear, vault) = (Ear::default(), VaultId::from_bytes([4; 16]));
+        let packs: Vec<PackId> = [5, 6].map(|number| PackId::from_bytes([number; 32])).into();
+        let location: Name = "far".parse().unwrap();
+        let note = NoteAbsent { vault, location, opened: 3, packs: packs.clone(), is_all: true };
+        ear.hear(8, Some(&note.into()));
+        let fates: Vec<PackId> =
+            ear.take(Listener::Index).fates.iter().map(|(_, pack)| *pack).collect();
+        assert_eq!(fates, packs);
     }
 
     #[test]

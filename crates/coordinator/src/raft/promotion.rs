@@ -90,6 +90,7 @@ mod tests {
                 reason: None,
                 name,
                 region,
+                taken: None,
             },
             term: 40,
             nodes: vec![node],

@@ -7,9 +7,10 @@ use super::chunks::worse;
 use crate::{
     house::{House, Vault},
     places::Place,
+    region::awaited,
 };
 use bytes::Bytes;
-use holdfast_common::{Code, Error, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, limits};
 use holdfast_ledger::row::PointRow;
 use holdfast_repository::{PointObject, Reach, layout};
 use holdfast_runtime::tasks::Tasks;
@@ -30,7 +31,8 @@ impl House {
         let name = layout::ObjectName::reach(&point.id);
         let bytes =
             self.read_checked(vault, name.as_str(), limits::REACH_BYTES_MAX, &point.reach_hash);
-        let (bytes, vault, point) = (bytes.await?, vault.row.id, point.id);
+        let bytes = bytes.await.map_err(|error| self.out_of_reach(vault, point, error))?;
+        let (vault, point) = (vault.row.id, point.id);
         let length = bytes.len() as u64;
         let parse = move || Ok((Reach::from_object(&bytes, &vault, &point)?, length));
         self.tasks.run_blocking("reach", parse).await
@@ -41,6 +43,21 @@ impl House {
         let bound = limits::POINT_OBJECT_BYTES_MAX;
         let bytes = self.read_checked(vault, name.as_str(), bound, &point.object_hash).await?;
         PointObject::parse(&vault.row.id, &point.id, &bytes)
+    }
+
+    /// What is missing of a point that lies only where a region was given up is not lost.
+    fn out_of_reach(&self, vault: &Vault, point: &PointRow, error: Error) -> Error {
+        let lost = awaited(&self.ledger.query(), &vault.row).unwrap_or_default();
+        let is_held = |name: &Name| vault.row.holding().any(|held| held == name);
+        if lost.is_empty() || point.locations.iter().any(is_held) {
+            return error;
+        }
+        let names: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
+        let message = format!(
+            "the point lies only in {}, which was given up with its region",
+            names.join(", ")
+        );
+        Error::new(Code::PointOutOfReach, message).cause(error)
     }
 
     /// An object whose hash the ledger knows, from the first location that has it whole.

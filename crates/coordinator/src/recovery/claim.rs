@@ -56,6 +56,7 @@ pub(super) fn claim_of(
         reason: command.reason.clone(),
         name: name.clone(),
         region: region.clone(),
+        taken: None,
     }
 }
 

@@ -44,12 +44,13 @@ pub(crate) struct Found {
     pub(crate) left: Vec<LeftPoint>,
 }
 
-/// Looks for points of a vault that the ledger lacks. Only reads.
+/// Looks for points of a vault that the ledger lacks. Only reads. Packs that were given up and lie
+/// there count when they are going to be found again.
 pub(crate) async fn find(
     query: Query<'_>,
     sources: &Sources,
     vault: &VaultRow,
-    keys: &VaultKeys,
+    (keys, counts_lost): (&VaultKeys, bool),
 ) -> Result<Found> {
     let (mut unknown, mut forgotten) = (Vec::new(), BTreeSet::new());
     for object in objects(&sources.list("points/").await?) {
@@ -67,7 +68,8 @@ pub(crate) async fn find(
     if unknown.is_empty() {
         return Ok(found);
     }
-    let mut search = Search::begin(query, sources, vault, (keys, forgotten)).await?;
+    let asked = (keys, forgotten, counts_lost);
+    let mut search = Search::begin(query, sources, vault, asked).await?;
     for point in unknown {
         match search.look(point).await {
             Ok(import) => found.imports.push(import),
@@ -101,6 +103,7 @@ struct Search<'a> {
     present: BTreeSet<PackId>,
     /// Points that were forgotten, and whose object is there.
     forgotten: BTreeSet<PointId>,
+    counts_lost: bool,
     /// Numbers of packs that the ledger has and that are there.
     covered: Reach,
     /// Announced, never said to be stored, and there.
@@ -115,7 +118,7 @@ impl<'a> Search<'a> {
         query: Query<'a>,
         sources: &'a Sources,
         vault: &'a VaultRow,
-        (keys, forgotten): (&'a VaultKeys, BTreeSet<PointId>),
+        (keys, forgotten, counts_lost): (&'a VaultKeys, BTreeSet<PointId>, bool),
     ) -> Result<Self> {
         let says = query.level()? >= COLLECTED;
         let whole_at = query.collection(&vault.id)?.map_or(0, |row| row.doomed_at);
@@ -143,6 +146,7 @@ impl<'a> Search<'a> {
             shut: shut_numbers(query, &vault.id)?.numbers,
             present,
             forgotten,
+            counts_lost,
             covered: Reach::new(),
             intended: Vec::new(),
             segmented: BTreeMap::new(),
@@ -164,7 +168,12 @@ impl<'a> Search<'a> {
                     PackHome::Object => self.present.contains(&row.id),
                     PackHome::Point(home, _) => is_home(self.query, &self.forgotten, &home)?,
                 };
-                if !is_there || matches!(row.state, PackState::Lost | PackState::Doomed) {
+                let counts = match row.state {
+                    PackState::Doomed => false,
+                    PackState::Lost => self.counts_lost,
+                    PackState::Intended | PackState::Stored => true,
+                };
+                if !is_there || !counts {
                     continue;
                 }
                 for (first, count) in row.numbers() {

@@ -249,6 +249,7 @@ impl<'a> Recovery<'a> {
             base: reached.index,
             operator: operator.to_string(),
             reason: Some("all coordinators were lost".to_owned()),
+            taken: None,
         };
         rebuild.command(&self.envelope((reached, epoch), command.clone().into()))?;
         let claim = claim::claim_of(&command, (term, name, region), self.clock.now());
@@ -296,7 +297,7 @@ impl<'a> Recovery<'a> {
                 return Err(Error::new(Code::KeyWrong, "the bundle is older than the vault"));
             }
         };
-        let found = import::find(rebuild.query(), sources, &vault, keys).await?;
+        let found = import::find(rebuild.query(), sources, &vault, (keys, false)).await?;
         let (mut imported, mut left) = (Vec::new(), found.left);
         let (reached, _) = rebuild.reached()?;
         for command in found.imports {

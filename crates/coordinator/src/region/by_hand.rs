@@ -7,7 +7,7 @@
 use super::{
     Epoch,
     gather::gather,
-    promote::{insist_on_standing, places_of},
+    promote::{insist_on_standing, places_in},
 };
 use crate::house::House;
 use holdfast_common::{Code, Error, Name, Result, limits};
@@ -60,7 +60,7 @@ async fn hear(house: &House) {
         if matches!(is_led, Ok(Ok(()))) {
             return Ok(0);
         }
-        let places = places_of(house, &house.region).await?;
+        let places = places_in(house, &house.region, &[]).await?;
         gather(house, &places).await
     };
     match tokio::time::timeout(HEARING, gathered).await {

@@ -7,6 +7,7 @@
 use super::Epoch;
 use holdfast_common::{ClusterId, Code, Entropy, Error, Name, Result, Secret, Timestamp, record};
 use holdfast_keyring::aead;
+use holdfast_ledger::row::Taken;
 use minicbor::{Decode, Encode};
 
 const MAGIC: &[u8; 8] = b"HFEP\x01\0\0\0";
@@ -34,6 +35,9 @@ pub(crate) struct Claim {
     pub(crate) name: Name,
     #[n(7)]
     pub(crate) region: Name,
+    /// Locations that follow, and in which it is claimed as in those that are required.
+    #[n(8)]
+    pub(crate) taken: Option<Vec<Taken>>,
 }
 
 impl Claim {
@@ -97,6 +101,7 @@ mod tests {
             reason: Some("eu burnt down".to_owned()),
             name: "four".parse().unwrap(),
             region: "dr".parse().unwrap(),
+            taken: None,
         }
     }
 
@@ -117,5 +122,16 @@ mod tests {
         }
         let other = ClusterId::from_bytes([8; 16]);
         assert!(Claim::open(&golden, &other, &key).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_stands_in_the_claim() {
+        let secret = Secret::from_slice(&[9; 32]).unwrap();
+        let key = ClusterRecoveryKey::from_secret(secret).epoch_key();
+        let vault = holdfast_common::VaultId::from_bytes([4; 16]);
+        let taken = Some(vec![Taken { vault, location: "far".parse().unwrap() }]);
+        let claim = Claim { taken, ..claim() };
+        let sealed = claim.seal(&CLUSTER, &key, &Counting);
+        assert_eq!(Claim::open(&sealed, &CLUSTER, &key).unwrap(), claim);
     }
 }

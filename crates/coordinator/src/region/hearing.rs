@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   another region ─→ one of its locations shows itself, its vault and no newer claim?  ─→ heard
+//!                     (where vaults require none there: each of those that follow)
 //!                  ─→ else all of its members with data answer, of the same epoch?      ─→ heard
 //!                  ─→ else it is silent: it may have been promoted, and nobody knows
 //! ```
@@ -57,11 +58,13 @@ enum Heard {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Voices {
     locations: Vec<Voice>,
+    /// They follow: whoever takes the lead claims it in one of them alone.
+    follow: bool,
     members: Vec<Voice>,
 }
 
-/// A region claims in what vaults require there. Where they require nothing, whoever recovers a
-/// cluster claims in what follows.
+/// A region claims in what vaults require there. Where they require nothing, it claims in what
+/// follows, and so does whoever recovers a cluster.
 fn voices(
     own: &Name,
     members: &[MemberRow],
@@ -91,24 +94,29 @@ fn voices(
         let region = regions.entry(name).or_default();
         if region.locations.is_empty() {
             region.locations = voices.locations;
+            region.follow = true;
         }
     }
     regions.remove(own);
     regions
 }
 
-/// Any location says it for its region; of members all have to, since each may know what the
-/// others do not.
+/// Any location that is required says it for its region. Of those that follow, and of members, all
+/// have to, since each may know what the others do not.
 async fn hear<'a>(
     region: &Name,
     voices: &Voices,
     ask: &(dyn Fn(Voice) -> BoxFuture<'a, Result<Heard>> + Sync + 'a),
 ) -> Result<()> {
-    let mut why = None;
+    let (mut why, mut left) = (None, voices.locations.len());
     for voice in &voices.locations {
         match ask(voice.clone()).await? {
-            Heard::SameEpoch => return Ok(()),
+            Heard::SameEpoch => left -= 1,
             Heard::Nothing(error) => why = Some(error),
+        }
+        let is_said = left < voices.locations.len() && (!voices.follow || left == 0);
+        if is_said {
+            return Ok(());
         }
     }
     let mut is_heard = !voices.members.is_empty();
@@ -235,6 +243,15 @@ mod tests {
         assert_eq!((us.locations.len(), us.members.len()), (1, 0));
         assert_eq!(heard(us, &["off"], &[]).await, Ok(()));
         assert_eq!(heard(us, &[], &[]).await, Err(Code::RegionSilent));
+        let locations = [location("main", "eu"), location("off", "us"), location("on", "us")];
+        let vaults = [vault(&["main"], &["off", "on"])];
+        let all = voices(&name("eu"), &[member(1, "eu"), member(2, "us")], &locations, &vaults);
+        let us = &all[&name("us")];
+        let silent = Err(Code::RegionSilent);
+        assert_eq!(heard(us, &["on"], &[]).await, silent, "it may be claimed in the other one");
+        assert_eq!(heard(us, &["off", "on"], &[]).await, Ok(()));
+        assert_eq!(heard(us, &["on", "m-2"], &[]).await, Ok(()));
+        assert_eq!(heard(us, &["off"], &["on"]).await, Err(Code::EpochSuperseded));
         let none = voices(&name("eu"), &[member(1, "eu")], &locations[..1], &vaults);
         assert!(none.is_empty(), "one region waits for nobody");
     }

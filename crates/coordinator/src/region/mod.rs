@@ -10,6 +10,7 @@
 //!                         fenced: durably, it leads no more, takes nothing, and says so
 //! ```
 //!
+//! A vault whose required locations all went goes on in one of the region that followed (`taking`).
 //! What was given up comes back into the same epoch (`failback`), or is forgotten.
 //!
 //! The claim is the point of no return: a member that finds it in a location follows it, and the
@@ -25,6 +26,7 @@ mod meet;
 mod plan;
 mod promote;
 mod standing;
+mod taking;
 mod voucher;
 mod watch;
 
@@ -38,5 +40,6 @@ pub(crate) use promote::{Order, promote};
 #[cfg(test)]
 pub(crate) use standing::IntendedNode;
 pub(crate) use standing::{Intent, Standing, prepare};
+pub(crate) use taking::{Source, Taking, awaited};
 pub(crate) use voucher::vouch;
 pub(crate) use watch::{insist_unclaimed, keep, look, stand_again};

@@ -1,11 +1,18 @@
 //! What would come of a promotion: who leads, who votes, what may be missing, what stands against
 //! it. Changes nothing.
 
-use super::{Claim, Epoch, watch::claims};
+use super::{
+    Claim, Epoch,
+    taking::{Taking, choose},
+    watch::claims,
+};
 use crate::{house::House, places::Place, raft::SILENCE_MAX};
 use futures::future::join_all;
 use holdfast_common::{Code, Error, Name, Result, Timestamp};
-use holdfast_ledger::row::{LocationRow, MemberRow, PointRow};
+use holdfast_ledger::{
+    level::TAKEN,
+    row::{LocationRow, MemberRow, PointRow, VaultRow},
+};
 use holdfast_wire::v1::HelloResponse;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) newest: Vec<PointRow>,
     pub(crate) lost_members: Vec<Name>,
     pub(crate) lost_locations: Vec<Name>,
+    /// Locations that follow, for vaults that require nothing in the region.
+    pub(crate) taken: Vec<Taking>,
     pub(super) places: Vec<Place>,
     /// A claim of this very member that it did not come to carry out.
     pub(super) own_claim: Option<Claim>,
@@ -63,11 +72,29 @@ impl Plan {
         self.end = house.ledger.end_of_log().await?;
         self.newest_time = house.ledger.query().audit_newest_time()?;
         self.newest = house.ledger.query().newest_points().collect::<Result<_>>()?;
+        for taking in &mut self.taken {
+            taking.count_again(house).await?;
+        }
         Ok(())
+    }
+
+    /// Which locations it takes, as the ledger says by now. What stood against the rest was looked
+    /// at, and told.
+    pub(super) async fn choose_again(&mut self, house: &House, region: &Name) -> Result<()> {
+        self.obstacles.clear();
+        self.places.clear();
+        self.taken.clear();
+        look_at_locations(house, self, region).await
     }
 
     fn against(&mut self, error: Error) {
         self.obstacles.push(Obstacle { error, forcible: false, is_life: false });
+    }
+
+    fn claim_in(&mut self, place: Place) {
+        if self.places.iter().all(|(known, _)| *known != place.0) {
+            self.places.push(place);
+        }
     }
 
     fn unless_forced(&mut self, error: Error) {
@@ -103,6 +130,7 @@ pub(crate) async fn plan(house: &House, region: &Name) -> Result<Plan> {
         newest: query.newest_points().collect::<Result<_>>()?,
         lost_members: others.iter().map(|row| row.name.clone()).collect(),
         lost_locations: Vec::new(),
+        taken: Vec::new(),
         places: Vec::new(),
         own_claim: None,
         unheard: None,
@@ -113,8 +141,9 @@ pub(crate) async fn plan(house: &House, region: &Name) -> Result<Plan> {
     }
     look_at_life(house, &mut plan, region, others).await?;
     look_at_logs(&mut plan);
+    let taken = look_at_claims(house, &mut plan).await;
     look_at_locations(house, &mut plan, region).await?;
-    look_at_claims(house, &mut plan).await;
+    plan.obstacles.extend(taken);
     Ok(plan)
 }
 
@@ -184,7 +213,8 @@ fn look_at_logs(plan: &mut Plan) {
     }
 }
 
-/// The epoch is claimed in every location of the region that a vault requires.
+/// The epoch is claimed in every location of the region that a vault requires, and in the one that
+/// follows there of a vault that requires none.
 async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Result<()> {
     let rows = house.ledger.query().locations()?;
     let rows: BTreeMap<&Name, &LocationRow> = rows.iter().map(|row| (&row.name, row)).collect();
@@ -193,8 +223,9 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
     for vault in house.ledger.query().vaults()? {
         let here: Vec<Name> = vault.required.iter().filter(is_here).cloned().collect();
         if here.is_empty() {
-            let message = format!("the vault `{}` has no location in `{region}`", vault.name);
-            plan.unless_forced(Error::new(Code::RegionLocationUnproven, message));
+            if look_at_following(house, plan, region, &vault).await? {
+                lost.extend(vault.required.iter().cloned());
+            }
             continue;
         }
         lost.extend(vault.required.iter().filter(|name| !here.contains(name)).cloned());
@@ -203,20 +234,8 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
                 let message = format!("`{name}` may lack what the vault `{}` holds", vault.name);
                 plan.unless_forced(Error::new(Code::RegionLocationUnproven, message));
             }
-            let proven = async {
-                house.places.prove(&vault, &name).await?;
-                let store = house.places.location(&name).await?;
-                let probe = store.probe().await?;
-                match probe.refusal() {
-                    None => Ok((name.clone(), store)),
-                    Some(refused) => Err(refused),
-                }
-            };
-            match proven.await {
-                Ok(place) if plan.places.iter().all(|(known, _)| *known != name) => {
-                    plan.places.push(place);
-                }
-                Ok(_) => {}
+            match usable(house, &vault, &name).await {
+                Ok(place) => plan.claim_in(place),
                 Err(error) => {
                     let message = format!("the location `{name}` cannot be used");
                     plan.against(Error::new(Code::RegionLocationUnproven, message).cause(error));
@@ -234,21 +253,61 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
     Ok(())
 }
 
+/// A location that is the vault's, writes a name once and has room.
+pub(super) async fn usable(house: &House, vault: &VaultRow, name: &Name) -> Result<Place> {
+    house.places.prove(vault, name).await?;
+    let store = house.places.location(name).await?;
+    match store.probe().await?.refusal() {
+        None => Ok((name.clone(), store)),
+        Some(refused) => Err(refused),
+    }
+}
+
+/// Whether a location that follows is taken for a vault that requires nothing in the region.
+async fn look_at_following(
+    house: &House,
+    plan: &mut Plan,
+    region: &Name,
+    vault: &VaultRow,
+) -> Result<bool> {
+    let message = format!("the vault `{}` has no location in `{region}`", vault.name);
+    let none = Error::new(Code::RegionLocationUnproven, message);
+    if house.ledger.query().level()? < TAKEN {
+        plan.unless_forced(none);
+        return Ok(false);
+    }
+    let (chosen, mut refused) = choose(house, vault, region, plan.own_claim.as_ref()).await?;
+    match (chosen, refused.pop()) {
+        (Some((taking, place)), _) => {
+            plan.claim_in(place);
+            plan.taken.push(taking);
+            return Ok(true);
+        }
+        (None, None) => plan.unless_forced(none),
+        (None, Some(error)) => {
+            let name = &vault.name;
+            let message = format!("no location in `{region}` that follows `{name}` can be used");
+            plan.unless_forced(Error::new(Code::RegionLocationUnproven, message).cause(error));
+        }
+    }
+    Ok(false)
+}
+
 /// The next number, and whoever has claimed it.
-async fn look_at_claims(house: &House, plan: &mut Plan) {
+async fn look_at_claims(house: &House, plan: &mut Plan) -> Option<Obstacle> {
     let known = plan.epoch.number;
     let newest = claims(house).await.into_iter().max_by_key(|claim| claim.epoch.number);
     let Some(claim) = newest.filter(|claim| claim.epoch.number > known) else {
         plan.epoch = Epoch { number: known + 1, ..plan.epoch.clone() };
-        return;
+        return None;
     };
     plan.epoch = Epoch { number: claim.epoch.number + 1, ..plan.epoch.clone() };
     if claim.epoch.member == house.node_id {
         plan.epoch.number = claim.epoch.number;
         plan.own_claim = Some(claim);
-        return;
+        return None;
     }
-    plan.unless_forced(taken(&claim));
+    Some(Obstacle { error: taken(&claim), forcible: true, is_life: false })
 }
 
 /// Who claimed it, and when.

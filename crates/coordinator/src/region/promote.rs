@@ -3,21 +3,31 @@
 //! ```text
 //!   the side that leads:   look ─→ put an extent ─→ look ─→ answer "committed"
 //!   this side:             gather ─→ claim ─→ gather ─→ intend
+//!                          (the claim takes what follows by what was gathered before it)
 //! ```
 //!
 //! The last look of an answer saw no claim, so its extent was put before the claim, and whoever
 //! lists after the claim finds it: nothing that was answered is missing here. An extent that was
 //! put after the last listing is behind the claim; its look sees that, and nobody is answered. Only
 //! extents count: packs and points without their entry were acknowledged to nobody.
+//!
+//! All of that holds of a location that is required. One that follows and is taken in place of lost
+//! ones has what had been copied of the log: the claim in it fences the other side as well, which
+//! looks there before it brings anything, and what that side answers until it does is missing here.
 
 use super::{
-    Claim, Epoch, Intent, Obstacle, Plan, gather::gather, plan, plan::taken,
-    standing::IntendedNode, watch::newest_claim,
+    Claim, Epoch, Intent, Obstacle, Plan,
+    gather::gather,
+    plan,
+    plan::taken,
+    standing::IntendedNode,
+    taking::{Taking, unfit},
+    watch::newest_claim,
 };
 use crate::{house::House, places::Place};
 use bytes::Bytes;
 use holdfast_common::{Code, Error, Name, Result, limits};
-use holdfast_ledger::row::MemberRow;
+use holdfast_ledger::row::{MemberRow, Taken};
 use holdfast_repository::layout;
 
 /// What an operator asked for.
@@ -41,9 +51,7 @@ pub(crate) async fn promote(house: &House, order: &Order) -> Result<Plan> {
         return Err(Error::new(Code::UsageMalformed, message).next("--force --reason TEXT"));
     }
     let mut plan = plan(house, &order.region).await?;
-    if let Some(stands) = plan.obstacles.iter().find(|stands| !is_overcome(stands, order)) {
-        return Err(stands.error.clone());
-    }
+    insist_on_plan(&plan, order)?;
     plan.unheard = hear(house, &plan.places, order.without_log).await?;
     // From here on nothing of the old epoch changes this log.
     house.ledger.peers().close_log(true);
@@ -54,8 +62,30 @@ pub(crate) async fn promote(house: &House, order: &Order) -> Result<Plan> {
     carried.map(|()| plan)
 }
 
-fn is_overcome(stands: &Obstacle, order: &Order) -> bool {
-    stands.forcible && order.force
+/// Nothing stands against it that the order does not overcome.
+fn insist_on_plan(plan: &Plan, order: &Order) -> Result<()> {
+    let is_overcome = |stands: &Obstacle| stands.forcible && order.force;
+    match plan.obstacles.iter().find(|stands| !is_overcome(stands)) {
+        Some(stands) => Err(stands.error.clone()),
+        None => Ok(()),
+    }
+}
+
+/// What was heard last may be that a location follows no more which the claim takes: its vault
+/// would have nothing to write to.
+fn insist_on_taken(house: &House, claim: &Claim) -> Result<()> {
+    let query = house.ledger.query();
+    let (number, region) = (claim.epoch.number, &claim.region);
+    let unfit = unfit(&query, region, claim.taken.as_deref().unwrap_or_default())?;
+    let Some(Taken { location, vault }) = unfit else { return Ok(()) };
+    let vault = query.vault(&vault)?.name;
+    let message = format!(
+        "epoch {number} is claimed, and not begun: `{location}` does not follow `{vault}` any more"
+    );
+    Err(Error::new(Code::RegionLocationUnproven, message).next(format!(
+        "to begin it all the same, while `{vault}` takes nothing: holdfast region promote {region} \
+         --force --reason TEXT"
+    )))
 }
 
 /// What was heard from the other side may be that it shut out who gives this order.
@@ -73,11 +103,19 @@ async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> 
     insist_on_standing(house, &order.operator)?;
     let claim = match &plan.own_claim {
         Some(claim) => claim.clone(),
-        None => new_claim(house, order, plan).await?,
+        None => {
+            // What was heard since may be that something else follows, or is required.
+            plan.choose_again(house, &order.region).await?;
+            insist_on_plan(plan, order)?;
+            new_claim(house, order, plan).await?
+        }
     };
     let is_there = plan.own_claim.is_some();
     let unheard = take_epoch(house, &plan.places, &claim, is_there, order.without_log).await?;
     plan.unheard = plan.unheard.take().or(unheard);
+    if !order.force {
+        insist_on_taken(house, &claim)?;
+    }
     plan.take_stock(house).await?;
     insist_on_claimant(house, &claim, &order.operator)?;
     let term = plan.siblings.iter().map(|(_, told)| told.term).max();
@@ -135,20 +173,28 @@ async fn hear(house: &House, places: &[Place], without_log: bool) -> Result<Opti
 /// A claim of this member's that it was stopped after, before it came to anything. Nobody serves or
 /// sends here yet, so that nothing changes the log meanwhile.
 pub(super) async fn go_on(house: &House, claim: &Claim) -> Result<()> {
-    let places = places_of(house, &claim.region).await?;
+    let places = places_of(house, claim).await?;
     take_epoch(house, &places, claim, true, false).await?;
+    insist_on_taken(house, claim)?;
     insist_on_claimant(house, claim, &claim.operator)?;
     intend(house, claim.clone(), 0).await
 }
 
-/// Where a region claims its epochs.
-pub(super) async fn places_of(house: &House, region: &Name) -> Result<Vec<Place>> {
+/// Where a claim is to lie.
+async fn places_of(house: &House, claim: &Claim) -> Result<Vec<Place>> {
+    places_in(house, &claim.region, claim.taken.as_deref().unwrap_or_default()).await
+}
+
+/// Where a region claims its epochs, with what it takes for that.
+pub(super) async fn places_in(house: &House, region: &Name, taken: &[Taken]) -> Result<Vec<Place>> {
     let rows = house.ledger.query().locations()?;
     let here: Vec<&Name> =
         rows.iter().filter(|row| row.region == *region).map(|row| &row.name).collect();
     let mut places: Vec<Place> = Vec::new();
     for vault in house.ledger.query().vaults()? {
-        for name in vault.required.iter().filter(|name| here.contains(name)) {
+        let taken = taken.iter().filter(|taken| taken.vault == vault.id);
+        let taken = taken.map(|taken| &taken.location);
+        for name in vault.required.iter().chain(taken).filter(|name| here.contains(name)) {
             house.places.prove(&vault, name).await?;
             if places.iter().all(|(known, _)| known != name) {
                 places.push((name.clone(), house.places.location(name).await?));
@@ -200,6 +246,7 @@ async fn new_claim(house: &House, order: &Order, plan: &Plan) -> Result<Claim> {
         reason: order.reason.clone(),
         name: house.name.clone(),
         region: house.region.clone(),
+        taken: (!plan.taken.is_empty()).then(|| plan.taken.iter().map(Taking::to_row).collect()),
     })
 }
 

@@ -122,6 +122,7 @@ async fn claim_in_ledger(house: &House) -> Result<()> {
         base: claim.base,
         operator: claim.operator,
         reason: claim.reason,
+        taken: claim.taken,
     };
     house.ledger.propose(Actor::System, command).await.map(drop)
 }

@@ -10,7 +10,7 @@
 //! waits in the queue, or is looked for.
 
 use super::{
-    found::Found,
+    found::{Found, while_unclaimed},
     queue::{Backlog, Batch, Queue},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     places::is_silent,
     shipped::ship,
 };
-use holdfast_common::{Code, Error, PointId, Result, limits};
+use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
     Actor,
     command::{NoteCopies, PlacePoints, TakeBack},
@@ -68,6 +68,8 @@ pub(super) struct Copier {
     pub(super) queue: Arc<Queue>,
     /// Taken from the queue, and not all there yet.
     pending: Option<Batch>,
+    /// Lost locations that may have what it lacks and nobody else has.
+    may_have: Vec<Name>,
     /// What is being brought, beside what waits in the queue.
     backlog: Backlog,
     /// Bytes of that which are not there yet.
@@ -102,6 +104,7 @@ impl Copier {
             noted,
             queue,
             pending: None,
+            may_have: Vec::new(),
             backlog: Backlog::default(),
             left: Arc::default(),
             pace,
@@ -155,7 +158,9 @@ impl Copier {
     /// Looks through everything. What is stored from now on is in the queue.
     async fn look(&mut self) -> Result<()> {
         let vault = self.vault()?;
-        let found = self.places(&vault).await?;
+        let to = self.unclaimed(&vault).await?;
+        self.note_absent(&vault, &to).await?;
+        let found = self.places_beside(&vault, to.clone()).await?;
         (self.pending, self.keys_there) = (None, None);
         drop(self.queue.take());
         let backlog = self.behind().await?;
@@ -170,13 +175,16 @@ impl Copier {
                 fill::fill_shown(&house, &vault, found.way(&pace, &budget), &told).await
             };
             self.change(CopyState::Copying);
+            let bring = while_unclaimed(self.house.clone(), to, bring);
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
+        self.find_again().await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let lacking = self.place_all(&vault, &found).await?;
+        self.await_lost(&vault, &found, &lacking).await?;
         self.settle_damaged(&filled.lacks, found.is_all).await?;
-        self.insist_on_whole(&vault, &found, &lacking).await?;
+        self.may_have = self.insist_on_whole(&vault, &found, &lacking).await?;
         (self.marks, self.tailed) = (Some(Marks::default()), None);
         Ok(())
     }
@@ -207,10 +215,12 @@ impl Copier {
 
     /// Whatever coordinators wrote by themselves behind the marks; where they stand then.
     async fn bring_tail(&mut self, vault: &VaultRow, found: &Found, marks: Marks) -> Result<Marks> {
+        let to = found.to.clone();
         let ((found, heard), vault) = (found.counted(), vault.clone());
         let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
         let tail =
             async move { fill::tail(&house, &vault, found.way(&pace, &budget), marks).await };
+        let tail = while_unclaimed(self.house.clone(), to, tail);
         self.listened_to(Box::pin(tail), &heard).await
     }
 
@@ -243,9 +253,13 @@ impl Copier {
         self.house.tasks.run_blocking("points", count).await
     }
 
-    /// Brings what comes; returns when that is too much to be told one by one.
+    /// Brings what comes; returns when that is too much to be told one by one, or when locations
+    /// are back, or forgotten, that may have had the rest.
     async fn follow(&mut self) -> Result<()> {
         loop {
+            if !self.may_have.is_empty() && self.awaited()? != self.may_have {
+                return Ok(());
+            }
             if self.pending.is_none() {
                 self.pending = Some(self.queue.take()).filter(|batch| !batch.is_empty());
             }
@@ -316,12 +330,13 @@ impl Copier {
         let vault = self.vault()?;
         let found = self.places(&vault).await?;
         let (house, pace, left) = (self.house.clone(), self.pace.clone(), self.left.clone());
-        let (budget, is_all) = (self.budget.clone(), found.is_all);
+        let (budget, is_all, to) = (self.budget.clone(), found.is_all, found.to.clone());
         let copy = async move {
             let told = |now: Progress| left.store(bytes.saturating_sub(now.bytes), Relaxed);
             let way = found.way(&pace, &budget);
             fill::copy_shown(&house, &vault, way, &names, &told).await
         };
+        let copy = while_unclaimed(self.house.clone(), to, copy);
         let filled = self.watched(Box::pin(copy)).await?;
         let settled = self.settle_damaged(&filled.lacks, is_all).await;
         settled.inspect_err(|_| self.marks = None)
@@ -401,7 +416,7 @@ impl Copier {
         self.change(CopyState::Current);
     }
 
-    async fn be_away(&mut self, error: &Error) {
+    pub(super) async fn be_away(&mut self, error: &Error) {
         self.begun = Instant::now();
         self.failures += 1;
         // Another disk may lie there when it is back, or the same one as it was long before; a line

@@ -4,19 +4,23 @@ use super::copier::Copier;
 use crate::{
     budget::Budget,
     fill::{Pace, Way},
+    house::House,
     places::{Place, show},
+    region::insist_unclaimed,
 };
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::VaultRow;
 use holdfast_repository::layout::ObjectName;
 use holdfast_storage::{Meter, layers::meter::Counts};
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// What another location is given to show itself.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
 /// What the location itself is given: then it is told that it does not answer.
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked for a claim while something is brought.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where what a location lacks is, and the location itself.
 #[derive(Clone)]
@@ -69,11 +73,45 @@ fn left_is_silent(name: &Name) -> Error {
     Error::new(Code::LocationIoFailed, message)
 }
 
+/// Brings something that may take long, as long as nobody has claimed the place: whoever took the
+/// lead without this side relies on what is there, and this side may hear of it nowhere else.
+pub(super) async fn while_unclaimed<T>(
+    house: Arc<House>,
+    to: Place,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let look = async {
+            sleep(CLAIM_INTERVAL).await;
+            insist_unclaimed(&house, std::slice::from_ref(&to), house.ledger.epoch()?).await
+        };
+        tokio::select! {
+            done = &mut work => return done,
+            looked = look => looked?,
+        }
+    }
+}
+
 impl Copier {
     /// Where what it lacks is, and the location itself.
     pub(super) async fn places(&self, vault: &VaultRow) -> Result<Found> {
+        let to = self.unclaimed(vault).await?;
+        self.places_beside(vault, to).await
+    }
+
+    /// The location itself. Whoever took the lead without this side may have claimed it there, and
+    /// relies on what is there: this is where a side that reaches nothing else of the other one
+    /// hears of it.
+    pub(super) async fn unclaimed(&self, vault: &VaultRow) -> Result<Place> {
+        let (house, to) = (&self.house, self.target(vault).await?);
+        insist_unclaimed(house, std::slice::from_ref(&to), house.ledger.epoch()?).await?;
+        Ok(to)
+    }
+
+    /// Where what it lacks is, beside the location itself.
+    pub(super) async fn places_beside(&self, vault: &VaultRow, to: Place) -> Result<Found> {
         let (house, location) = (&self.house, &self.row.location);
-        let to = self.target(vault).await?;
         let others: Vec<Name> = vault.holding().filter(|name| *name != location).cloned().collect();
         let (mut from, mut closed) = (Vec::with_capacity(others.len()), None);
         // One that is away, or does not answer, must not keep the others from being read.
@@ -97,7 +135,8 @@ impl Copier {
             }
         }
         match closed {
-            Some(error) if from.is_empty() => {
+            // One that stands in for lost ones has what there is; others may be lost with them.
+            Some(error) if from.is_empty() && !self.stands_in(vault)? => {
                 let message = "no other location that has what it lacks can be read";
                 Err(Error { message: message.to_owned(), ..error.clone().cause(error) })
             }

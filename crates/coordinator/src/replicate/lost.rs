@@ -5,13 +5,17 @@
 //! What they have and nobody could bring is damaged there, or came there late: verification looks
 //! at it at once, and heals it or gives it up. So whatever the ledger relies on is here when a look
 //! ends, and a point that is brought later rests on nothing that is not.
+//!
+//! While locations of a region that was given up are awaited, a point may lie in those: no backup
+//! rests on its packs, and nobody says that it is lost.
 
-use super::{copier::Copier, found::Found};
+use super::{copier::Copier, found::Found, taken::only_there};
 use crate::{
     fill::{Lacking, Left},
+    region::awaited,
     verify::{Expected, judge, look_everywhere, lose_home},
 };
-use holdfast_common::{Code, Error, Result};
+use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::{
     Actor,
     command::LosePack,
@@ -22,19 +26,19 @@ use holdfast_repository::layout::{Object, ObjectName};
 
 impl Copier {
     /// Everything that the ledger relies on is there, or came while it was looked for: what no
-    /// source could show is missing all the same.
+    /// source could show is missing all the same. The lost locations in which the rest may lie.
     pub(super) async fn insist_on_whole(
         &self,
         vault: &VaultRow,
         found: &Found,
         lacking: &Lacking,
-    ) -> Result<()> {
+    ) -> Result<Vec<Name>> {
         let applied = *self.house.ledger.applied().borrow();
         self.queue.heard(applied).await;
         // Into a required location it was put when it was stored; nobody brings what is queued.
         let follows = !vault.required.contains(&self.row.location);
         if lacking.count == 0 || follows && self.queue.awaits(lacking) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         for id in &lacking.packs {
             let name = ObjectName::pack(id);
@@ -54,10 +58,16 @@ impl Copier {
             let (vault, pack) = (vault.id, *id);
             self.house.ledger.propose(Actor::System, LosePack { vault, pack }).await?;
         }
+        let mut may_have = Vec::new();
         for id in &lacking.points {
             for name in [ObjectName::reach(id), ObjectName::point(id)] {
-                if self.is_lost(&name, found, (follows, lacking.count)).await? {
-                    judge(&self.house, *id, false).await?;
+                if self.is_nowhere(&name, found, (follows, lacking.count)).await? {
+                    let lost = self.awaited()?;
+                    if lost.is_empty() {
+                        judge(&self.house, *id, false).await?;
+                    } else {
+                        may_have = lost;
+                    }
                     if name == ObjectName::point(id) {
                         lose_home(&self.house, vault.id, *id).await?;
                     }
@@ -65,19 +75,27 @@ impl Copier {
             }
         }
         for id in &lacking.homes {
-            if self.is_lost(&ObjectName::point(id), found, (follows, lacking.count)).await? {
+            if self.is_nowhere(&ObjectName::point(id), found, (follows, lacking.count)).await? {
                 lose_home(&self.house, vault.id, *id).await?;
             }
         }
+        if !follows && !may_have.is_empty() {
+            return Err(only_there(&self.row.location, lacking.count, &may_have));
+        }
         match lacking.all_are_named() {
-            true => Ok(()),
+            true => Ok(may_have),
             false => Err(again()),
         }
     }
 
+    /// What the vault required and is awaited now, whatever it was when the look began.
+    pub(super) fn awaited(&self) -> Result<Vec<Name>> {
+        awaited(&self.house.ledger.query(), &self.vault()?)
+    }
+
     /// Whether no location has a point's object, all of which could be read: it is not said to lie
     /// here, and nothing else is held up by it.
-    async fn is_lost(
+    async fn is_nowhere(
         &self,
         name: &ObjectName,
         found: &Found,
@@ -94,7 +112,7 @@ impl Copier {
         for (_, store) in &self.places_now().await?.from {
             if store.head(&object).await?.is_some() {
                 return match self.is_given_up(name).await? {
-                    true => Ok(false),
+                    true => self.awaited().map(|lost| !lost.is_empty()),
                     false => Err(again()),
                 };
             }
@@ -146,8 +164,12 @@ impl Copier {
         Ok(match name.object() {
             Object::Pack(id) => query.pack(vault, &id)?.is_some_and(|row| is_stored(row.state)),
             Object::Point(id) | Object::Reach(id) => match query.point(&id) {
-                // Below the level that says so, no point is ever called lost.
-                Ok(point) => point.lost.is_none() && query.level()? >= RETENTION,
+                // Below the level that says so, no point is ever called lost; nor while lost
+                // locations may have it.
+                Ok(point) => {
+                    let is_judged = query.level()? >= RETENTION && self.awaited()?.is_empty();
+                    is_judged && point.lost.is_none()
+                }
                 Err(_) => query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state)),
             },
             _ => false,

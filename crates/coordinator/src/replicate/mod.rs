@@ -17,6 +17,7 @@ mod figures;
 mod found;
 mod lost;
 mod queue;
+mod taken;
 
 use crate::{errands::Errand, house::House, raft::Listener};
 use copier::Copier;

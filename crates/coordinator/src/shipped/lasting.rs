@@ -64,7 +64,8 @@ pub(super) async fn look(house: &House, vault: &VaultRow, places: &[Place]) -> R
         let row = house.places.row(&place.0)?;
         let Some((name, upto)) = house.shipping.last.wanted_in(&row) else { continue };
         // What is brought what it lacks is known to lack something.
-        let is_filled = house.ledger.query().copies_in(&vault.id, &row.name)?.is_some();
+        let copies = house.ledger.query().copies_in(&vault.id, &row.name)?;
+        let is_filled = copies.is_some_and(|copies| copies.is_doubted());
         let again = opened_anew(house, vault, &place.0);
         if !is_filled && is_gone(place.1.as_ref(), again, &name).await? {
             doubt(house, (row, name, upto)).await?;

@@ -301,7 +301,8 @@ async fn ship_applied(house: &House, key: &Secret<32>) -> Result<()> {
         house.shipping.has_key.store(true, Ordering::Relaxed);
     }
     if shipped::snapshot::is_owed(house.ledger.query())? {
-        return Err(Error::new(Code::ClusterBusy, "the recovered ledger is not in the locations"));
+        let message = "no snapshot of the ledger lies in the locations yet";
+        return Err(Error::new(Code::ClusterBusy, message));
     }
     let mut is_first = true;
     loop {

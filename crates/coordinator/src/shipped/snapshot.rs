@@ -8,7 +8,8 @@
 //! A snapshot is whole when all its parts are there and the file they make fits its own hash. Two
 //! leaders that ship one of the same index put the same pieces, so that a part that is there is
 //! looked at and left. Shipped by the leader, now and then; and before anything else after a
-//! recovery, because the log before it does not lead there.
+//! recovery, because the log before it does not lead there, and where a location was taken in place
+//! of lost ones, because the log in it may have a gap.
 
 use crate::{house::House, shipped::ship};
 use bytes::Bytes;
@@ -111,11 +112,18 @@ pub(crate) async fn keep(
     }
 }
 
-/// After a recovery the locations hold nothing that the log goes on from.
+/// The locations hold nothing that the log goes on from.
 pub(crate) fn is_owed(query: Query<'_>) -> Result<bool> {
-    let Some(recovery) = query.recoveries()?.pop() else { return Ok(false) };
-    let shipped = query.shipped_snapshot()?;
-    Ok(shipped.is_none_or(|shipped| shipped.index < recovery.base))
+    let shipped = query.shipped_snapshot()?.map_or(0, |shipped| shipped.index);
+    Ok(shipped < begun_at(query)?)
+}
+
+/// The first entry that a snapshot must show: after a recovery, and where the log goes to a
+/// location that followed and may have a gap before that.
+fn begun_at(query: Query<'_>) -> Result<u64> {
+    let recovered = query.recoveries()?.pop().map_or(0, |recovery| recovery.base);
+    let gap = query.epoch()?.and_then(|epoch| epoch.gap);
+    Ok(recovered.max(gap.unwrap_or(0)))
 }
 
 fn is_due(house: &House) -> Result<bool> {
@@ -143,8 +151,7 @@ async fn look(house: &House, key: &Secret<32>) -> Result<()> {
         return Ok(());
     }
     let vault = ship::catalog_vault(house)?;
-    let recovered = house.ledger.query().recoveries()?.pop().map_or(0, |recovery| recovery.base);
-    let since = recovered.max(house.shipping.gap.load(Ordering::Relaxed));
+    let since = begun_at(house.ledger.query())?.max(house.shipping.gap.load(Ordering::Relaxed));
     let (index, file) = house.ledger.snapshot_of_now(since).await?;
     ship_file(house, key, &vault, (index, Arc::new(file))).await?;
     house.ledger.propose(Actor::System, NoteSnapshot { index }).await?;

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     house::{House, Vault},
     places::{Place, show},
+    region::awaited,
 };
 use bytes::Bytes;
 use holdfast_common::{ChunkId, Code, Error, Name, PackId, PointId, Result, VaultId, limits};
@@ -163,7 +164,7 @@ pub(super) async fn check_everywhere(
             // One that could not be read may have it.
             (None, _) if !is_nowhere => fate = Fate::Damaged,
             (None, pack) => {
-                fate = Fate::Lost;
+                fate = Fate::of_nowhere(house, vault)?;
                 if let Some(pack) = pack {
                     chunks = chunks_of(house, vault, pack.id).await?;
                 }
@@ -344,23 +345,36 @@ pub(super) enum Fate {
     Damaged,
     /// In none.
     Lost,
+    /// In none that can be reached: one of a region that was given up may have it.
+    OutOfReach,
     Whole,
 }
 
-/// What no location has whole is relied on no more; a pack that all have again is.
+impl Fate {
+    /// Of what no location has that was asked. What is awaited is as of now: a region may have been
+    /// given up while it was looked for.
+    fn of_nowhere(house: &House, vault: &Vault) -> Result<Self> {
+        let query = house.ledger.query();
+        let lost = awaited(&query, &query.vault(&vault.row.id)?)?;
+        Ok(if lost.is_empty() { Self::Lost } else { Self::OutOfReach })
+    }
+}
+
+/// What no location has whole is relied on no more; a pack that all have again is. A point is lost
+/// only when nobody may come back who has it.
 async fn note_fate(house: &House, vault: &Vault, object: &Expected, fate: Fate) -> Result<()> {
-    let is_lost = fate == Fate::Lost;
-    if let Some(home) = object.home.filter(|_| is_lost) {
+    let is_gone = matches!(fate, Fate::Lost | Fate::OutOfReach);
+    if let Some(home) = object.home.filter(|_| is_gone) {
         lose_home(house, vault.row.id, home).await?;
     }
-    if let Some(point) = object.needed_by.filter(|_| is_lost) {
+    if let Some(point) = object.needed_by.filter(|_| fate == Fate::Lost) {
         judge(house, point, false).await?;
     }
     let Some(row) = &object.pack else { return Ok(()) };
     let (vault_id, pack) = (vault.row.id, row.id);
     match (row.state, fate) {
         (PackState::Lost, Fate::Whole) => find(house, vault, pack).await,
-        (PackState::Stored, Fate::Lost) => {
+        (PackState::Stored, Fate::Lost | Fate::OutOfReach) => {
             let command = LosePack { vault: vault_id, pack };
             house.ledger.propose(Actor::System, command).await.map(drop)
         }

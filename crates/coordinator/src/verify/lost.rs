@@ -5,13 +5,17 @@
 //! nothing when it is decided what is forgotten. What lay in its object is relied on no more, and
 //! is sent again by the next backup that has it.
 
-use crate::house::{House, Vault};
+use super::{Expected, look_at};
+use crate::{
+    house::{House, Vault},
+    places::Place,
+};
 use holdfast_common::{Code, PackId, PointId, Result, VaultId};
 use holdfast_ledger::{
     Actor,
     command::{FindPack, JudgePoint, LosePack},
     level::RETENTION,
-    row::{PackState, PointRow},
+    row::{PackHome, PackState, PointRow},
 };
 
 /// Says whether a point's own objects are whole. Members of an older level have no word for it, and
@@ -40,6 +44,44 @@ pub(crate) async fn lose_home(house: &House, vault: VaultId, home: PointId) -> R
         }
     }
     Ok(())
+}
+
+/// Whatever was given up and is whole in every required location again is relied on again; how much
+/// that was.
+pub(crate) async fn find_again(house: &House, vault: VaultId) -> Result<u64> {
+    let vault = house.vault(&vault)?;
+    let places = house.places.required(&vault.row).await?;
+    let mut found = 0;
+    for row in house.ledger.query().lost_packs(&vault.row.id) {
+        let row = row?;
+        let object = match row.home {
+            PackHome::Object => Expected::pack(&row)?,
+            PackHome::Point(home, _) => {
+                let point = house.ledger.query().point_even_forgotten(&home)?;
+                let Some(point) = point else { continue };
+                Expected::home(&point)?
+            }
+        };
+        if is_whole_in(house, &vault, &object, &places).await? {
+            find(house, &vault, row.id).await?;
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+async fn is_whole_in(
+    house: &House,
+    vault: &Vault,
+    object: &Expected,
+    places: &[Place],
+) -> Result<bool> {
+    for place in places {
+        if !look_at(house, vault, object, place).await?.is_whole {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A pack is whole in every location again.

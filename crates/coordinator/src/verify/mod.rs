@@ -16,7 +16,7 @@ mod suspects;
 mod walk;
 
 pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};
-pub(crate) use lost::{judge, lose_home};
+pub(crate) use lost::{find_again, judge, lose_home};
 
 use crate::{house::House, places::show};
 use choice::Choice;

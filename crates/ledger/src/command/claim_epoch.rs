@@ -3,17 +3,23 @@
 //! Members of the other regions are superseded, what learned in the region becomes a candidate, and
 //! no vault requires a location of the others any more. Everything is one entry of the log, so that
 //! no member ever sees half of it.
+//!
+//! A vault that requires nothing in the region may have a location there that follows: it is
+//! required from now on, and may lack what had not been copied. Whatever was answered to a backup
+//! by then was answered by what the lost locations have, so its session ends here.
 
 use super::{Apply, Outcome, conflict};
 use crate::{
+    level::TAKEN,
     row::{
-        EpochRow, LocationRow, MemberRole, MemberRow, MemberState, SeatRow, VaultRow,
+        CopyRow, EpochRow, LocationRow, MemberRole, MemberRow, MemberState, SeatRow, SessionKind,
+        SessionRow, Taken, VaultRow,
         copies::copy_key,
         epoch::{FIRST_EPOCH, Suspended},
     },
     tables::{Row, Table},
 };
-use holdfast_common::{Code, Error, Name, Result, limits, record};
+use holdfast_common::{Code, Error, Name, Result, VaultId, limits, record};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -32,6 +38,9 @@ pub struct ClaimEpoch {
     pub operator: String,
     #[n(5)]
     pub reason: Option<String>,
+    /// Locations that follow, and in which it is claimed as in those that are required.
+    #[n(6)]
+    pub taken: Option<Vec<Taken>>,
 }
 
 impl ClaimEpoch {
@@ -39,7 +48,8 @@ impl ClaimEpoch {
         apply.insist_on_system()?;
         let newest = apply.epoch()?;
         let number = newest.as_ref().map_or(FIRST_EPOCH, |row| row.number);
-        if newest.is_some_and(|row| row.number == self.epoch && row.member == self.member) {
+        let is_ours = |row: &EpochRow| row.number == self.epoch && row.member == self.member;
+        if newest.as_ref().is_some_and(is_ours) {
             return Ok(Outcome::Unchanged);
         }
         if self.epoch <= number || self.epoch > limits::EPOCH_MAX {
@@ -52,9 +62,14 @@ impl ClaimEpoch {
         for member in apply.live_members()? {
             self.place(apply, member)?;
         }
-        let suspended = self.suspend_locations(apply)?;
+        let (mut suspended, mut taken) = self.suspend_locations(apply)?;
+        let mut gap = (!taken.is_empty()).then_some(self.base + 1);
+        if let Some(before) = newest {
+            self.carry_over(apply, &before, (&mut suspended, &mut taken))?;
+            gap = gap.or(before.gap);
+        }
         apply.end_rounds()?;
-        apply.tables.put(&EpochRow {
+        let row = EpochRow {
             number: self.epoch,
             regions: self.regions.clone(),
             member: self.member,
@@ -63,7 +78,10 @@ impl ClaimEpoch {
             operator: self.operator.clone(),
             reason: self.reason.clone(),
             suspended,
-        })?;
+            taken: None,
+            gap,
+        };
+        apply.tables.put(&row.with_taken(taken))?;
         Ok(Outcome::Done)
     }
 
@@ -88,19 +106,22 @@ impl ClaimEpoch {
         apply.tables.put(&MemberRow { role, ..member })
     }
 
-    /// A vault that has no location in the regions keeps what it requires: it takes nothing until
-    /// one of them is back, and never forgets where its points lie.
-    fn suspend_locations(&self, apply: &mut Apply<'_, '_>) -> Result<Vec<Suspended>> {
-        let mut suspended = Vec::new();
+    /// A vault that has no location in the regions, and for which none is taken, keeps what it
+    /// requires: it takes nothing until one is back, and never forgets where its points lie.
+    fn suspend_locations(&self, apply: &mut Apply<'_, '_>) -> Result<(Vec<Suspended>, Vec<Taken>)> {
+        let (mut suspended, mut all_taken) = (Vec::new(), Vec::new());
         for (_, value) in apply.tables.scan(Table::Vault, &[], limits::LIST_PAGE_ROWS)? {
             let vault: VaultRow = record::from_bytes(VaultRow::WHAT, &value)?;
             let (mut here, mut locations) = (Vec::new(), Vec::new());
             for name in &vault.required {
-                let location = apply.tables.row::<LocationRow>(name.as_str().as_bytes())?;
-                let is_here = location.is_some_and(|row| self.regions.contains(&row.region));
+                let is_here = self.is_here(apply, name)?;
                 if is_here { &mut here } else { &mut locations }.push(name.clone());
             }
-            if here.is_empty() || locations.is_empty() {
+            let taken = match here.is_empty() {
+                true => self.taken_for(apply, &vault)?,
+                false => None,
+            };
+            if here.is_empty() && taken.is_none() || locations.is_empty() {
                 continue;
             }
             for name in &locations {
@@ -109,13 +130,96 @@ impl ClaimEpoch {
                 apply.forget_checks(&vault.id, name)?;
             }
             suspended.push(Suspended { vault: vault.id, locations });
-            apply.tables.put(&vault.requiring(here))?;
+            match taken {
+                None => apply.tables.put(&vault.requiring(here))?,
+                Some(location) => {
+                    all_taken.push(Taken { vault: vault.id, location: location.clone() });
+                    self.take(apply, vault, location)?;
+                }
+            }
         }
-        Ok(suspended)
+        Ok((suspended, all_taken))
+    }
+
+    /// What an epoch before waited for is waited for still, and what stands in for it stands in.
+    /// Members of older levels forgot it.
+    fn carry_over(
+        &self,
+        apply: &Apply<'_, '_>,
+        before: &EpochRow,
+        (suspended, taken): (&mut Vec<Suspended>, &mut Vec<Taken>),
+    ) -> Result<()> {
+        if apply.level()? < TAKEN {
+            return Ok(());
+        }
+        for part in &before.suspended {
+            let Some(vault) = apply.tables.row::<VaultRow>(part.vault.as_bytes())? else {
+                continue;
+            };
+            let required = vault.required;
+            for name in part.locations.iter().filter(|name| !required.contains(name)) {
+                let known = suspended.iter().any(|part_now| {
+                    part_now.vault == part.vault && part_now.locations.contains(name)
+                });
+                if !known && !self.is_here(apply, name)? {
+                    let locations = vec![name.clone()];
+                    suspended.push(Suspended { vault: part.vault, locations });
+                }
+            }
+        }
+        for stands in before.taken() {
+            let vault = apply.tables.row::<VaultRow>(stands.vault.as_bytes())?;
+            let is_required = vault.is_some_and(|row| row.required.contains(&stands.location));
+            let is_awaited = suspended.iter().any(|part| part.vault == stands.vault);
+            if is_required && is_awaited && !taken.contains(stands) {
+                taken.push(stands.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_here(&self, apply: &Apply<'_, '_>, name: &Name) -> Result<bool> {
+        let location = apply.tables.row::<LocationRow>(name.as_str().as_bytes())?;
+        Ok(location.is_some_and(|row| self.regions.contains(&row.region)))
+    }
+
+    /// What was chosen before the end of the log was heard may follow no more.
+    fn taken_for(&self, apply: &Apply<'_, '_>, vault: &VaultRow) -> Result<Option<Name>> {
+        let chosen = self.taken.iter().flatten().find(|taken| taken.vault == vault.id);
+        let Some(Taken { location, .. }) = chosen else { return Ok(None) };
+        let is_fit = vault.following().contains(location) && self.is_here(apply, location)?;
+        Ok(is_fit.then(|| location.clone()))
+    }
+
+    fn take(&self, apply: &mut Apply<'_, '_>, vault: VaultRow, location: Name) -> Result<()> {
+        apply.open_copies(&vault, &location)?;
+        let key = copy_key(&vault.id, &location);
+        if let Some(row) = apply.tables.row::<CopyRow>(&key)? {
+            apply.tables.put(&CopyRow { taken: Some(self.epoch), seen: None, ..row })?;
+        }
+        apply.end_writes(&vault.id)?;
+        let mut beside = vault.beside.clone().unwrap_or_default();
+        beside.following.retain(|name| *name != location);
+        beside.returning.retain(|name| *name != location);
+        apply.tables.put(&vault.requiring(vec![location]).with_beside(beside))
     }
 }
 
 impl Apply<'_, '_> {
+    /// Whoever writes into a vault begins anew, and asks anew what it has.
+    fn end_writes(&mut self, vault: &VaultId) -> Result<()> {
+        let mut ended = Vec::new();
+        self.tables.look(&[], |row: SessionRow| {
+            if row.vault == *vault && row.kind == SessionKind::Write {
+                ended.push(row.id);
+            }
+        })?;
+        for id in ended {
+            self.tables.remove(Table::Session, id.as_bytes());
+        }
+        Ok(())
+    }
+
     /// The newest epoch that was claimed; none in the first one.
     pub fn epoch(&self) -> Result<Option<EpochRow>> {
         let newest = self.tables.scan(Table::Epoch, &[], 1)?.into_iter().next();

@@ -16,7 +16,7 @@ use crate::{
     retention::{Rules, Size, Ties, is_scheduled, may_go, outlives},
     row::{
         ClassRow, CopyRow, ForgottenRow, HoldRow, MemberRow, PointRow, PolicyRow, RunRow,
-        SessionRow, copies::copy_key, point::time_key,
+        SessionRow, VaultRow, copies::copy_key, point::time_key,
     },
     tables::Table,
 };
@@ -243,7 +243,8 @@ impl Apply<'_, '_> {
         Err(no_point(id, forgotten.as_ref()))
     }
 
-    /// While another side may have points of its own nothing is taken from either.
+    /// While another side may have points of its own nothing is taken from either; nor while it is
+    /// not known what went with one.
     pub(super) fn insist_on_undivided(&mut self) -> Result<()> {
         let Some(epoch) = self.epoch()? else { return Ok(()) };
         let mut lost = None;
@@ -252,10 +253,16 @@ impl Apply<'_, '_> {
                 lost = Some(member.region);
             }
         })?;
-        if lost.is_none() && epoch.suspended.is_empty() {
-            return Ok(());
+        if lost.is_some() || !epoch.suspended.is_empty() {
+            return Err(parted(lost.as_ref()));
         }
-        Err(parted(lost.as_ref()))
+        let mut taken = Vec::new();
+        let is_taken = |row: CopyRow| taken.extend(row.taken.is_some().then_some(row));
+        self.tables.look(&[], is_taken)?;
+        for row in taken {
+            insist_on_judged(&self.vault(&row.vault)?, &row)?;
+        }
+        Ok(())
     }
 
     pub(super) fn ties(&self) -> Result<Ties> {
@@ -276,6 +283,18 @@ impl Apply<'_, '_> {
 pub(crate) fn parted(lost: Option<&Name>) -> Error {
     let region = lost.map_or_else(|| "a region".to_owned(), |region| format!("`{region}`"));
     Error::new(Code::RegionParted, format!("{region} is parted from this side"))
+}
+
+/// What went with a region that was given up for good may count as the newest that there is, until
+/// whoever looks through the location that stood in for it has said that it is lost.
+pub(crate) fn insist_on_judged(vault: &VaultRow, copies: &CopyRow) -> Result<()> {
+    let location = &copies.location;
+    if copies.taken.is_none() || !vault.required.contains(location) {
+        return Ok(());
+    }
+    let message = format!("what was lost with a region is not known yet: `{location}` stood in");
+    Err(Error::new(Code::RegionParted, message)
+        .next("wait until `holdfast location list` says that it lacks nothing"))
 }
 
 /// What is said of a point that is not there.

@@ -1,8 +1,9 @@
 //! A region that was given up does not come back: its members are removed, and nobody waits for
-//! its locations any more. The locations themselves stay declared, and what lies there stays.
+//! its locations any more. The locations themselves stay declared, and what lies there stays. What
+//! stood in for them is required for good.
 
 use super::{Apply, Outcome, conflict};
-use crate::row::{EpochRow, MemberRow, MemberState};
+use crate::row::{EpochRow, MemberRow, MemberState, Taken};
 use holdfast_common::{Code, Error, Name, Result};
 use minicbor::{Decode, Encode};
 
@@ -33,7 +34,9 @@ impl ForgetRegion {
             apply.tables.put(&MemberRow { state: MemberState::Removed, ..member })?;
         }
         let suspended = apply.suspended_beside(&epoch, &self.region)?;
-        apply.tables.put(&EpochRow { suspended, ..epoch })?;
+        let is_awaited = |taken: &&Taken| suspended.iter().any(|part| part.vault == taken.vault);
+        let taken = epoch.taken().iter().filter(is_awaited).cloned().collect();
+        apply.tables.put(&EpochRow { suspended, ..epoch }.with_taken(taken))?;
         apply.upset_rules()?;
         Ok(Outcome::Done)
     }

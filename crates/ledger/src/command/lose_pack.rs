@@ -72,7 +72,7 @@ impl Apply<'_, '_> {
     }
 
     /// Whoever has planned what to forget did not know of this.
-    fn count_loss(&mut self, vault: &VaultId) -> Result<()> {
+    pub(super) fn count_loss(&mut self, vault: &VaultId) -> Result<()> {
         if self.level()? < RETENTION {
             return Ok(());
         }

@@ -46,6 +46,7 @@ mod lose_pack;
 mod losing_points;
 mod move_member;
 mod note;
+mod note_absent;
 mod note_bundle;
 mod note_check;
 mod note_copies;
@@ -116,7 +117,7 @@ pub use end_verify::EndVerify;
 pub use enrol_agent::EnrolAgent;
 pub use find_pack::FindPack;
 pub use forget_points::{ForgetPoints, OutlivedPoints};
-pub(crate) use forget_points::{no_point, parted};
+pub(crate) use forget_points::{insist_on_judged, no_point, parted};
 pub use forget_region::ForgetRegion;
 pub use forget_runs::ForgetRuns;
 pub use import_point::ImportPoint;
@@ -130,6 +131,7 @@ pub use lose_history::LoseHistory;
 pub use lose_pack::LosePack;
 pub use move_member::MoveMember;
 pub use note::{Note, NoteKind};
+pub use note_absent::NoteAbsent;
 pub use note_bundle::{ExportBundle, VerifyBundle};
 pub use note_check::NoteCheck;
 pub use note_copies::NoteCopies;
@@ -322,6 +324,7 @@ commands! {
     125 DoubtLocation "location.doubt" |c| c.subject();
     130 KeepAudit "audit.keep" |c| c.subject();
     131 CutAudit "audit.cut" |c| format!("before row {}", c.before);
+    135 NoteAbsent "packs.note_absent" |c| c.subject();
 }
 
 impl Apply<'_, '_> {

@@ -6,8 +6,8 @@
 
 use super::{Apply, Outcome};
 use crate::{
-    row::{CopyRow, CopyState, VaultRow, copies::copy_key},
-    tables::Table,
+    row::{CopyRow, CopyState, Taken, VaultRow, copies::copy_key},
+    tables::{Row, Table},
 };
 use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
@@ -39,7 +39,8 @@ impl NoteCopies {
             let since = if known.state == copy.state { known.since } else { apply.time };
             let anew = known.anew.filter(|_| copy.whole.is_none());
             let left = known.left.filter(|_| copy.whole.is_none());
-            apply.tables.put(&CopyRow { since, left, anew, ..copy.clone() })?;
+            let (taken, seen) = (known.taken, known.seen);
+            apply.tables.put(&CopyRow { since, left, anew, taken, seen, ..copy.clone() })?;
         }
         Ok(outcome)
     }
@@ -61,8 +62,9 @@ impl Apply<'_, '_> {
         let known = self.tables.row::<CopyRow>(&copy_key(&vault.id, location))?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
         let known = known.unwrap_or_else(|| opened.clone());
-        let CopyRow { whole, left, anew, .. } = known;
-        self.tables.put(&CopyRow { whole, left, anew, ..opened })
+        let CopyRow { whole, left, anew, taken, .. } = known;
+        let taken = self.taken_by(&vault.id, location, taken)?;
+        self.tables.put(&CopyRow { whole, left, anew, taken, ..opened })
     }
 
     /// The same of a place of which nothing is known, whatever was said of the one before.
@@ -75,7 +77,22 @@ impl Apply<'_, '_> {
         self.open_lock(vault, location)?;
         self.forget_checks(&vault.id, location)?;
         let opened = CopyRow::opened(vault.id, location.clone(), self.index, self.time);
-        self.tables.put(&CopyRow { left, anew: Some(true), ..opened })
+        let taken = self.tables.row::<CopyRow>(&opened.key())?.and_then(|known| known.taken);
+        let taken = self.taken_by(&vault.id, location, taken)?;
+        self.tables.put(&CopyRow { left, anew: Some(true), taken, ..opened })
+    }
+
+    /// The epoch that took a location in place of lost ones. It stands in for them as long as they
+    /// are awaited, although it lacked nothing once and needed no row then.
+    fn taken_by(
+        &self,
+        vault: &VaultId,
+        location: &Name,
+        known: Option<u64>,
+    ) -> Result<Option<u64>> {
+        let is_it = |taken: &Taken| taken.vault == *vault && taken.location == *location;
+        let newest = self.epoch()?.filter(|epoch| epoch.taken().iter().any(is_it));
+        Ok(known.or(newest.map(|epoch| epoch.number)))
     }
 
     /// Where the location lay before, while what nobody else has may be there.

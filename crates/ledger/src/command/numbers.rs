@@ -12,12 +12,12 @@
 use super::{Apply, conflict};
 use crate::{
     level::SEQUENCES,
-    row::{PackRow, VaultRow, epoch::FIRST_EPOCH},
+    row::{PackRow, VaultRow, epoch::FIRST_EPOCH, pack::NUMBERS_OF_EPOCH},
 };
 use holdfast_common::{Code, Error, Result};
 
 /// Numbers have 40 bits within an epoch.
-const NUMBERS_MAX: u64 = 1 << 40;
+const NUMBERS_MAX: u64 = NUMBERS_OF_EPOCH;
 
 /// The upper part of a number. It is 0 in the first epoch, as it was before there were others.
 pub(super) fn epoch_bits(epoch: u64) -> u64 {

@@ -87,11 +87,16 @@ impl<'v> Wish<'v> {
         let beside = vault.beside.clone().unwrap_or_default();
         let settings =
             |beside: &Beside| (beside.bytes_per_second_max, beside.enough, beside.wait_secs);
-        is_same(self.required.iter(), vault.required_as_declared())
-            && is_same(self.beside.following.iter(), vault.following_as_declared())
+        self.is_placed_as(vault)
             && settings(&self.beside) == settings(&beside)
             && self.lock == vault.lock
             && self.checks == vault.checks
+    }
+
+    /// Whether it lies where it did, whatever else is declared anew.
+    fn is_placed_as(&self, vault: &VaultRow) -> bool {
+        is_same(self.required.iter(), vault.required_as_declared())
+            && is_same(self.beside.following.iter(), vault.following_as_declared())
     }
 
     /// One that is passed over goes on being so, if it is still wanted.
@@ -127,6 +132,9 @@ impl<'v> Wish<'v> {
         let new = old.clone().requiring(required).with_beside(beside);
         let new = VaultRow { checks: self.checks, lock: self.lock, ..new };
         apply.open_locks(Some(&old), &new)?;
+        if !self.is_placed_as(&old) {
+            apply.keep_as_declared(&new.id)?;
+        }
         apply.tables.put(&new)?;
         Ok(Outcome::Done)
     }

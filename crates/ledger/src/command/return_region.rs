@@ -3,17 +3,21 @@
 //! ```text
 //!   begin:   its members follow again, its locations are required again for whatever is stored
 //!            from now on, and stay marked: they lack what was stored meanwhile
-//!   filled:  they have that too; nothing is suspended any more
+//!   filled:  they have that too; nothing is suspended any more, and what stood in for them
+//!            follows again
 //! ```
 //!
 //! Who has taken a member's name meanwhile keeps it: that member stays superseded.
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    row::{EpochRow, LocationRow, MemberRole, MemberRow, MemberState, epoch::Suspended},
+    row::{
+        CopyRow, EpochRow, LocationRow, MemberRole, MemberRow, MemberState, Taken,
+        copies::copy_key, epoch::Suspended,
+    },
     tables::Table,
 };
-use holdfast_common::{Code, Error, Name, Result, limits};
+use holdfast_common::{Code, Error, Name, Result, VaultId, limits};
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq)]
@@ -71,14 +75,55 @@ impl ReturnRegion {
     }
 
     fn end(&self, apply: &mut Apply<'_, '_>, epoch: EpochRow) -> Result<Outcome> {
-        if apply.suspended_in(&epoch, &self.region)?.is_empty() {
+        let whole = apply.suspended_in(&epoch, &self.region)?;
+        if whole.is_empty() {
             return Ok(Outcome::Unchanged);
         }
+        for part in &whole {
+            insist_on_looked_through(apply, &part.vault)?;
+        }
         let suspended = apply.suspended_beside(&epoch, &self.region)?;
-        apply.tables.put(&EpochRow { suspended, ..epoch })?;
+        let is_over = |taken: &Taken| whole.iter().any(|part| part.vault == taken.vault);
+        let (over, taken): (Vec<_>, Vec<_>) =
+            epoch.taken().iter().cloned().partition(|taken| is_over(taken));
+        for taken in over {
+            follow_again(apply, &taken)?;
+        }
+        apply.tables.put(&EpochRow { suspended, ..epoch }.with_taken(taken))?;
         apply.upset_rules()?;
         Ok(Outcome::Done)
     }
+}
+
+/// While it is not known what stood in has lost, some of that may lie nowhere: it was relied on
+/// there, and is not in what comes back.
+fn insist_on_looked_through(apply: &Apply<'_, '_>, vault: &VaultId) -> Result<()> {
+    for location in apply.vault(vault)?.required {
+        let copies = apply.tables.row::<CopyRow>(&copy_key(vault, &location))?;
+        if copies.is_some_and(|row| row.unseen_before().is_some()) {
+            let message = format!("`{location}` stood in, and was not looked through since");
+            return Err(Error::new(Code::LocationBehind, message));
+        }
+    }
+    Ok(())
+}
+
+/// It stood in for what is whole now. What it lacks, it is brought like any that follows.
+fn follow_again(apply: &mut Apply<'_, '_>, Taken { vault, location }: &Taken) -> Result<()> {
+    let row = apply.vault(vault)?;
+    let others = row.required.iter().filter(|name| *name != location);
+    let required: Vec<Name> = others.cloned().collect();
+    if required.is_empty() || required.len() == row.required.len() {
+        return Ok(());
+    }
+    apply.open_copies(&row, location)?;
+    let key = copy_key(vault, location);
+    if let Some(copies) = apply.tables.row::<CopyRow>(&key)? {
+        apply.tables.put(&CopyRow { taken: None, seen: None, ..copies })?;
+    }
+    let mut beside = row.beside.clone().unwrap_or_default();
+    beside.following.push(location.clone());
+    apply.tables.put(&row.requiring(required).with_beside(beside))
 }
 
 /// It follows, and is to vote again if it did.
@@ -102,6 +147,16 @@ impl Apply<'_, '_> {
             Some(row) if row.number == meant => Ok(row),
             _ => Err(Error::new(Code::EpochSuperseded, format!("epoch {meant} is not in force"))),
         }
+    }
+
+    /// Whoever declares what a vault requires has chosen what stays required.
+    pub(super) fn keep_as_declared(&mut self, vault: &VaultId) -> Result<()> {
+        let Some(epoch) = self.epoch()?.filter(|epoch| epoch.has_taken_for(vault)) else {
+            return Ok(());
+        };
+        let taken = epoch.taken().iter().filter(|taken| taken.vault != *vault).cloned();
+        let taken = taken.collect();
+        self.tables.put(&epoch.with_taken(taken))
     }
 
     /// Members of a region whose epoch is over.

@@ -2,7 +2,7 @@
 
 use super::{Rules, Ties};
 use crate::{
-    command::parted,
+    command::{insist_on_judged, parted},
     level::COLLECTED,
     pages::Pages,
     query::{Query, decoded},
@@ -114,14 +114,18 @@ impl<'a> Query<'a> {
         self.every(&[])
     }
 
-    /// Refuses what nobody may do while another side may have points of its own.
+    /// Refuses what nobody may do while another side may have points of its own, or it is not known
+    /// yet which went with one.
     pub fn insist_on_undivided(&self) -> Result<()> {
         let Some(epoch) = self.epoch()? else { return Ok(()) };
         let lost = self.members()?.into_iter().find(|member| epoch.has_lost(member));
-        match lost.is_none() && epoch.suspended.is_empty() {
-            true => Ok(()),
-            false => Err(parted(lost.map(|member| member.region).as_ref())),
+        if lost.is_some() || !epoch.suspended.is_empty() {
+            return Err(parted(lost.map(|member| member.region).as_ref()));
         }
+        for copies in self.copies()? {
+            insist_on_judged(&self.vault(&copies.vault)?, &copies)?;
+        }
+        Ok(())
     }
 
     /// The rules that hold for a policy.

@@ -75,6 +75,13 @@ pub struct CopyRow {
     /// What was said to lie there was said of another place, and nothing is known of this one yet.
     #[n(11)]
     pub anew: Option<bool>,
+    /// The epoch that took it in place of locations that were lost: what was stored before may lie
+    /// in those alone.
+    #[n(12)]
+    pub taken: Option<u64>,
+    /// Since it was taken all packs were looked for there, and those that it lacks are noted.
+    #[n(13)]
+    pub seen: Option<bool>,
 }
 
 /// A code, and a sentence.
@@ -103,7 +110,22 @@ impl CopyRow {
             problem: None,
             left: None,
             anew: None,
+            taken: None,
+            seen: None,
         }
+    }
+
+    /// The epoch before which nothing stored is known to lie there: it was taken, and was not
+    /// looked through yet. Of a place that lost what it had nothing is known at all.
+    pub fn unseen_before(&self) -> Option<u64> {
+        let taken = self.taken.filter(|_| self.seen != Some(true))?;
+        Some(if self.confirms() { taken } else { u64::MAX })
+    }
+
+    /// Whether it is known that it lacks something, or may: nothing new is learned by missing it.
+    /// One that stands in for lost ones waits for them long after it was looked through.
+    pub fn is_doubted(&self) -> bool {
+        self.taken.is_none() || self.seen != Some(true)
     }
 
     /// Whether a point that is said to lie there was seen there.

@@ -32,6 +32,14 @@ pub struct EpochRow {
     /// Locations of regions that do not hold it: nothing new goes there.
     #[n(7)]
     pub suspended: Vec<Suspended>,
+    /// Locations that follow, and are required while what their vaults required is suspended; never
+    /// there and empty.
+    #[n(8)]
+    pub taken: Option<Vec<Taken>>,
+    /// The first entry that a shipped snapshot must show: the log of before may have gaps where a
+    /// location was taken. It stays, whatever becomes of that location.
+    #[n(9)]
+    pub gap: Option<u64>,
 }
 
 impl EpochRow {
@@ -39,6 +47,27 @@ impl EpochRow {
     /// of what nobody here does.
     pub fn has_lost(&self, member: &MemberRow) -> bool {
         member.state == MemberState::Superseded && !self.regions.contains(&member.region)
+    }
+
+    /// Locations that stand in for those that are suspended.
+    pub fn taken(&self) -> &[Taken] {
+        self.taken.as_deref().unwrap_or_default()
+    }
+
+    /// Whether something stands in for what a vault required.
+    pub fn has_taken_for(&self, vault: &VaultId) -> bool {
+        self.taken().iter().any(|taken| taken.vault == *vault)
+    }
+
+    /// What a vault required and is suspended.
+    pub fn suspended_of(&self, vault: &VaultId) -> impl Iterator<Item = &Name> {
+        let parts = self.suspended.iter().filter(move |part| part.vault == *vault);
+        parts.flat_map(|part| &part.locations)
+    }
+
+    #[must_use]
+    pub(crate) fn with_taken(self, taken: Vec<Taken>) -> Self {
+        Self { taken: (!taken.is_empty()).then_some(taken), ..self }
     }
 }
 
@@ -50,6 +79,16 @@ pub struct Suspended {
     pub vault: VaultId,
     #[n(1)]
     pub locations: Vec<Name>,
+}
+
+/// A location that followed, and is required for a vault that has no other one where it leads.
+#[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Taken {
+    #[n(0)]
+    pub vault: VaultId,
+    #[n(1)]
+    pub location: Name,
 }
 
 pub const FIRST_EPOCH: u64 = 1;

@@ -38,7 +38,7 @@ pub use collection::{
     CollectionRow, GonePointRow, GoneRow, LeavingRow, NewPointRow, Repacked, Stage,
 };
 pub use copies::{CopyProblem, CopyRow, CopyState};
-pub use epoch::EpochRow;
+pub use epoch::{EpochRow, Taken};
 pub use finding::{Finding, FindingRow};
 pub use forgotten::ForgottenRow;
 pub use hold::{Held, HoldRow};

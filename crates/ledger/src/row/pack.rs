@@ -1,6 +1,6 @@
 //! A pack that is stored or about to be. The row exists before the first byte is written.
 
-use super::row;
+use super::{epoch::FIRST_EPOCH, row};
 use holdfast_common::{AgentId, PackId, PointId, SegmentId, SessionId, Timestamp, VaultId};
 use minicbor::{Decode, Encode};
 
@@ -20,6 +20,9 @@ pub enum PackState {
     #[n(4)]
     Doomed,
 }
+
+/// The numbers of an epoch; above them stands which one it is.
+pub(crate) const NUMBERS_OF_EPOCH: u64 = 1 << 40;
 
 /// Where its bytes lie.
 #[derive(Clone, Copy, Debug, Decode, Encode, PartialEq, Eq)]
@@ -122,6 +125,11 @@ impl PackRow {
     /// not known.
     pub fn needs_version(&self, version: u32) -> Option<bool> {
         self.sealed_to.as_ref().map(|versions| versions.contains(&version))
+    }
+
+    /// Whether its numbers were given before this epoch. Those of the first one carry none.
+    pub fn is_before(&self, epoch: u64) -> bool {
+        (self.base / NUMBERS_OF_EPOCH).max(FIRST_EPOCH) < epoch
     }
 
     /// Whether what is backed up from now on may rely on it.

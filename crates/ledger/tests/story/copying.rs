@@ -56,6 +56,8 @@ pub(crate) fn note_copies(opened: u64, state: CopyState) -> NoteCopies {
         problem,
         left: None,
         anew: None,
+        taken: None,
+        seen: None,
     };
     NoteCopies { copies: vec![copy] }
 }

@@ -74,7 +74,28 @@ pub(crate) fn claim_epoch(epoch: u64, member: u64) -> ClaimEpoch {
         base: 9,
         operator: "admin".to_owned(),
         reason: Some("north burnt down".to_owned()),
+        taken: None,
     }
+}
+
+/// The same, with `far` in place of what the vault requires.
+pub(crate) fn claim_taking(epoch: u64, member: u64) -> ClaimEpoch {
+    let taken = Taken { vault: super::ids::vault(), location: name("far") };
+    ClaimEpoch { taken: Some(vec![taken]), ..claim_epoch(epoch, member) }
+}
+
+/// What `far` lacks since the entry that opened its row.
+pub(crate) fn note_absent(opened: u64, packs: &[u8], is_all: bool) -> NoteAbsent {
+    let packs = packs.iter().map(|number| super::ids::pack(*number)).collect();
+    NoteAbsent { vault: super::ids::vault(), location: name("far"), opened, packs, is_all }
+}
+
+/// What came with taking locations that follow.
+pub(super) fn samples_of_taking() -> Vec<(&'static str, Command)> {
+    vec![
+        ("claim_epoch_taking", claim_taking(2, 2).into()),
+        ("note_absent", note_absent(7, &[1, 2], true).into()),
+    ]
 }
 
 /// The region `north` comes back into an epoch, or is whole again.

@@ -24,6 +24,7 @@ pub(crate) mod operating;
 pub(crate) mod recovering;
 pub(crate) mod retaining;
 pub(crate) mod shredding;
+pub(crate) mod taking;
 pub(crate) mod verifying;
 
 pub(crate) use copying::{doubt, note_copies, place_points, replace_location, vault_beside};
@@ -547,7 +548,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let later = [checking::samples(), retaining::samples(), locking::samples()].concat();
     let later = [later, collecting::samples(), verifying::samples()].concat();
     let later = [later, operating::samples(), shredding::samples()].concat();
-    let later = [later, copying::later_samples()].concat();
+    let later = [later, copying::later_samples(), members::samples_of_taking()].concat();
     let audit: [(_, Command); 3] = [
         ("keep_audit", KeepAudit { kept_secs: Some(3 * 365 * 24 * 3600) }.into()),
         ("keep_audit_for_ever", KeepAudit { kept_secs: None }.into()),

@@ -57,8 +57,8 @@ async fn ask((vault, version): (&Name, u32), lose: u64, demand: &Demand<'_>) -> 
     let client = demand.client().await?;
     show((vault, version), &client, demand).await?;
     let what = format!(
-        "ask that version {version} of the keys of `{vault}` be destroyed for good; {}",
-        lost(lose)
+        "ask that version {version} of the keys of `{vault}` be destroyed for good; {lose} points \
+         may be lost with it"
     );
     confirm(demand, &what)?;
     let question = v1::AskDestroyRequest { vault: vault.to_string(), version, lose_points: lose };

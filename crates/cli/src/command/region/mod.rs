@@ -6,6 +6,7 @@
 //! made, and made by the member of the region that has most of the ledger.
 
 mod failback;
+mod taken;
 
 use crate::{
     client::sides::{Side, sides},
@@ -43,7 +44,8 @@ enum Verb {
     #[command(after_help = EXAMPLES)]
     Promote {
         region: Name,
-        /// Although the other side may be alive, or a vault has no location in the region
+        /// Although the other side may be alive, or a vault has no location in the region, not even
+        /// one that follows
         #[arg(long, requires = "reason")]
         force: bool,
         /// Although what the lost side had shipped cannot be read: what it says there is given up
@@ -314,6 +316,8 @@ fn region_fields(region: &v1::RegionStatus) -> Value {
             "name": location.name,
             "required": location.required,
             "suspended": location.suspended,
+            "following": location.following,
+            "taken": location.taken,
         })).collect::<Vec<_>>(),
     })
 }
@@ -351,7 +355,9 @@ fn text(view: &v1::RegionsResponse) -> String {
             let state = match (location.required, location.suspended) {
                 (true, true) => "filling",
                 (false, true) => "suspended",
+                (true, false) if location.taken => "stands in",
                 (true, false) => "required",
+                (false, false) if location.following => "follows",
                 (false, false) => "unused",
             };
             locations.row([location.name.clone(), region.name.clone(), state.to_owned()]);
@@ -389,6 +395,7 @@ fn plan_fields(region: &str, plan: &v1::PromoteRegionResponse) -> Value {
         })).collect::<Vec<_>>(),
         "lost": { "members": plan.lost_members, "locations": plan.lost_locations },
         "shipped_log_error": plan.shipped_log_error,
+        "taken": plan.taken.iter().map(taken::fields).collect::<Vec<_>>(),
     })
 }
 
@@ -436,6 +443,7 @@ fn loss_text(plan: &v1::PromoteRegionResponse) -> String {
         let time = figures::time(Timestamp::from_nanos(point.time_ns));
         lines.push(format!("newest of {what}: {} of {time}", hex::encode(&point.id)));
     }
+    lines.extend(plan.taken.iter().map(taken::text));
     lines.join("\n")
 }
 

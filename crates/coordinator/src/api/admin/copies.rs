@@ -83,6 +83,10 @@ fn alarm(house: &House, vault: &VaultRow, row: &CopyRow) -> Option<v1::Alarm> {
             Code::LocationPassedOver,
             format!("{name}: goes on without `{location}` until it lacks nothing"),
         ),
+        ("required", _) if row.taken.is_some() => (
+            Code::LocationBehind,
+            format!("{name}: `{location}` stands in for lost locations, and lacks what is there"),
+        ),
         ("required", _) => {
             (Code::LocationBehind, format!("{name}: `{location}` is brought what it lacks"))
         }

@@ -3,10 +3,11 @@
 use super::{super::render, failback::unsettled};
 use crate::{
     house::House,
-    region::{Epoch, Obstacle, Order, Plan, fence_by_hand, plan, promote},
+    region::{Epoch, Obstacle, Order, Plan, Source, Taking, fence_by_hand, plan, promote},
 };
+use bytes::Bytes;
 use futures::future::join_all;
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     Actor,
     row::{EpochRow, LocationRow, MemberRow, MemberState},
@@ -136,6 +137,9 @@ fn places(
             name: row.name.to_string(),
             required: vaults.iter().any(|vault| vault.required.contains(&row.name)),
             suspended: suspended(&row.name),
+            following: vaults.iter().any(|vault| vault.following().contains(&row.name)),
+            taken: epoch
+                .is_some_and(|epoch| epoch.taken().iter().any(|taken| taken.location == row.name)),
         })
         .collect())
 }
@@ -190,6 +194,33 @@ fn rendered(house: &House, plan: &Plan) -> Result<v1::PromoteRegionResponse> {
         lost_members: texts(&plan.lost_members),
         lost_locations: texts(&plan.lost_locations),
         shipped_log_error: plan.unheard.as_ref().map(Error::to_string),
+        taken: plan.taken.iter().map(|taking| taken(house, taking)).collect::<Result<_>>()?,
+    })
+}
+
+/// A location that stands in for lost ones, and what would be out of reach.
+fn taken(house: &House, taking: &Taking) -> Result<v1::TakenLocation> {
+    let source = |source: &Source| {
+        Ok(v1::SourceOutOfReach {
+            newest: Some(render::point(house, &source.newest)?),
+            oldest_ns: source.oldest.as_nanos(),
+            points: source.points,
+            ids: source.first.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            reachable: match &source.reachable {
+                Some(point) => Some(render::point(house, point)?),
+                None => None,
+            },
+        })
+    };
+    let lag = taking.lag(house.ledger.now());
+    Ok(v1::TakenLocation {
+        vault: taking.vault_name.to_string(),
+        location: taking.location.to_string(),
+        state: taking.state.map(|state| state.name().to_owned()),
+        whole_ns: taking.whole.map(Timestamp::as_nanos),
+        points: taking.missing.points,
+        lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+        sources: taking.missing.sources.iter().map(source).collect::<Result<_>>()?,
     })
 }
 

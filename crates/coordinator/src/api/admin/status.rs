@@ -8,6 +8,7 @@ use crate::{
     keys::follow,
     places::Doubt,
     raft::ClockJump,
+    region::awaited,
 };
 use bytes::Bytes;
 use holdfast_common::{Code, Name, PointId, Result, Timestamp};
@@ -132,8 +133,21 @@ fn index_behind((vault, catalog): &(Name, Arc<Catalog>)) -> Option<v1::Alarm> {
 }
 
 /// Points that were promised may not restore any more.
-fn packs_lost(vault: &Name, catalog: &Catalog) -> Option<v1::Alarm> {
+fn packs_lost(house: &House, vault: &Name, catalog: &Catalog) -> Option<v1::Alarm> {
     let packs = catalog.lost_packs();
+    let query = house.ledger.query();
+    let row = query.vault_named(vault).ok()?;
+    let given_up = awaited(&query, &row).unwrap_or_default();
+    if let Some(location) = given_up.first().filter(|_| packs > 0) {
+        return Some(v1::Alarm {
+            code: Code::PackMissing.name().to_owned(),
+            subject: format!("{vault}: {packs} packs lie in no location that is used"),
+            since_ns: None,
+            next: format!(
+                "`{location}` may have them: bring its region back, `holdfast region failback`"
+            ),
+        });
+    }
     (packs > 0).then(|| v1::Alarm {
         code: Code::PackMissing.name().to_owned(),
         subject: format!("{vault}: {packs} packs are whole in no location"),
@@ -198,7 +212,7 @@ fn shared_places(house: &House) -> Vec<v1::Alarm> {
 fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>> {
     let mut alarms = own_alarms(house);
     alarms.extend(house.catalogs().iter().filter_map(index_behind));
-    let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(vault, catalog);
+    let lost = |(vault, catalog): &(Name, Arc<Catalog>)| packs_lost(house, vault, catalog);
     alarms.extend(house.catalogs().iter().filter_map(lost));
     alarms.extend(disabled(house)?);
     alarms.extend(super::collection::alarms(house)?);

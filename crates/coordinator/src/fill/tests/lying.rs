@@ -37,7 +37,7 @@ fn point(number: u64) -> PointId {
     PointId::from_bytes(id(number))
 }
 
-fn pack(number: u8) -> PackRow {
+pub(super) fn pack(number: u8) -> PackRow {
     // Its chunk has the pack's number.
     PackRow { base: u64::from(number), ..pack_row([number; 32]) }
 }
@@ -52,7 +52,7 @@ async fn lay(scene: &Scene, place: &Place, number: u64, reaches: u64) {
     put(&place.1, &(ObjectName::point(&point(number)), Bytes::from_static(b"record"))).await;
 }
 
-async fn lay_pack(scene: &Scene, place: &Place, row: &PackRow) {
+pub(super) async fn lay_pack(scene: &Scene, place: &Place, row: &PackRow) {
     scene.know(row);
     let bytes = Bytes::from(vec![1; row.length as usize]);
     put(&place.1, &(ObjectName::pack(&row.id), bytes)).await;

@@ -1,6 +1,7 @@
 //! A location that was filled up holds what the others hold, whole; and nothing is put that was not
 //! looked at, nor where it does not belong.
 
+mod absent;
 mod keys;
 mod lying;
 mod scene;

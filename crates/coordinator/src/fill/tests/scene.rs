@@ -39,7 +39,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -276,6 +276,7 @@ pub(super) fn epoch(number: u64) -> Object {
         reason: None,
         name: name.clone(),
         region: name,
+        taken: None,
     };
     let sealed = claim.seal(&CLUSTER, &recovery_key().epoch_key(), &SystemEntropy);
     (ObjectName::epoch(number), sealed.into())
@@ -359,6 +360,8 @@ pub(super) struct Leaving {
     left: AtomicUsize,
     /// An empty directory stays where it was.
     leaves_nothing: bool,
+    /// Listings show nothing of what is there.
+    is_hidden: AtomicBool,
     busy: AtomicUsize,
     pub(super) busiest: AtomicUsize,
 }
@@ -367,14 +370,19 @@ impl Leaving {
     pub(super) fn after(calls: usize, leaves_nothing: bool) -> Arc<Self> {
         let inner = MemoryStore::new(Arc::new(SystemClock::start()));
         let (left, busy) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        let store =
-            Arc::new(Self { inner, left, leaves_nothing, busy, busiest: AtomicUsize::new(0) });
+        let (is_hidden, busiest) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let store = Arc::new(Self { inner, left, leaves_nothing, is_hidden, busy, busiest });
         store.left.store(calls, SeqCst);
         store
     }
 
     pub(super) fn allow(&self, calls: usize) {
         self.left.store(calls, SeqCst);
+    }
+
+    /// From now on a listing is from before anything came.
+    pub(super) fn hide(&self) {
+        self.is_hidden.store(true, SeqCst);
     }
 
     fn is_here(&self) -> bool {
@@ -436,6 +444,9 @@ impl ObjectStore for Leaving {
         after: Option<&'a name::ObjectName>,
         limit: usize,
     ) -> Pending<'a, Vec<ObjectMeta>> {
+        if self.is_hidden.load(SeqCst) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
         if self.is_here() {
             return self.inner.list(prefix, after, limit);
         }

@@ -7,7 +7,8 @@
 
 use super::{
     Report,
-    alike::{is_same_vault, location, unrevised, unstamped},
+    alike::{location, unrevised, unstamped},
+    same_vault::is_same_vault,
 };
 use crate::house::House;
 use holdfast_common::Result;
@@ -136,6 +137,7 @@ fn topic(command: &Command) -> Option<&'static str> {
         | Command::RaiseLevel(_)
         | Command::NoteFindings(_)
         | Command::NoteCheck(_)
+        | Command::NoteAbsent(_)
         | Command::NoteCopies(_)
         | Command::NoteLocks(_)
         | Command::NoteSealed(_)
@@ -405,6 +407,8 @@ mod tests {
                     Suspended { vault: VAULT, locations: vec![name("near")] },
                     Suspended { vault: VaultId::from_bytes([9; 16]), locations: vec![name("x")] },
                 ],
+                taken: None,
+                gap: None,
             });
             here
         }

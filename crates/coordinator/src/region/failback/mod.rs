@@ -4,6 +4,7 @@
 //! ```text
 //!   ask its members what they agreed alone (`remnant`) ─→ points taken in, holds taken over, the
 //!        rest listed, and kept in the ledger (`findings`)
+//!        (before: what stood in for its locations is brought what lies in those alone)
 //!        ─→ fill its locations ─→ ReturnRegion: required again, members follow again, anew
 //!        ─→ fill what came meanwhile ─→ ReturnRegion: whole ─→ votes and the lead (`hand_back`)
 //! ```
@@ -18,22 +19,31 @@ mod hand_back;
 mod holds;
 mod points;
 mod remnant;
+mod same_vault;
 
 pub(crate) use findings::{kept, settle};
 pub(crate) use remnant::tell;
 
 use crate::{
-    fill::{self, LeftObject, Progress},
+    fill::{self, Filled, LeftObject, Progress},
     house::House,
     places::Place,
     recovery::LeftPoint,
+    verify::find_again,
 };
 use holdfast_common::{Code, Error, Name, PointId, Result, limits};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::{ForgetRegion, ReturnRegion},
     row::{EpochRow, MemberRow, MemberState, VaultRow, finding::Decision},
 };
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So long it is waited for whoever looks through what stood in; a large bucket takes longer, and
+/// whoever asked for a failback types it again.
+const LOOK_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What an operator asked for.
 pub(crate) struct Order {
@@ -103,11 +113,17 @@ pub(crate) async fn fail_back(
     for back in returns.iter().filter(|_| !is_back) {
         fill::insist_on_known_keys(house, &back.vault, &back.from, &back.to).await?;
     }
+    let brought = match is_back || order.dry_run {
+        true => Filled::default(),
+        false => bring_missing(house, &epoch, &returns, told).await?,
+    };
     let mut report = match is_back {
         true => kept(&house.ledger.query(), &order.region)?.unwrap_or_default(),
         false => look(house, order, &epoch, &returns, told).await?,
     };
     report.epoch = epoch.number;
+    report.objects += brought.objects;
+    report.bytes += brought.bytes;
     report.locations = returns.iter().map(|back| back.to.0.clone()).collect();
     if order.dry_run {
         return Ok(report);
@@ -128,11 +144,77 @@ pub(crate) async fn fail_back(
             fill::place_points(house, &back.vault, &back.to.0).await?;
         }
         insist_on_whole(&report)?;
+        looked_through(house, &returns, told).await?;
         propose(house, order, true).await?;
     }
     told("waiting for its members", 0, 0);
     (report.leader, report.voters) = hand_back::hand_back(house, order).await?;
     Ok(report)
+}
+
+/// What stood in for a location is brought what that one alone has, before anything that was made
+/// there is taken in: it may rely on that.
+async fn bring_missing(
+    house: &House,
+    epoch: &EpochRow,
+    returns: &[Return],
+    told: &Teller,
+) -> Result<Filled> {
+    let mut brought = Filled::default();
+    let hear = |progress: Progress| {
+        told("bringing what only its locations have", progress.objects, progress.bytes);
+    };
+    for back in returns {
+        if !may_lack(&house.ledger.query(), epoch, &back.vault)? {
+            continue;
+        }
+        let from = std::slice::from_ref(&back.to);
+        for place in &back.from {
+            let filled = fill::fill(house, &back.vault, from, place, &hear).await?;
+            brought.objects += filled.objects;
+            brought.bytes += filled.bytes;
+        }
+        find_again(house, back.vault.id).await?;
+        for (location, _) in &back.from {
+            fill::place_points(house, &back.vault, location).await?;
+        }
+    }
+    Ok(brought)
+}
+
+/// Whether what is required may lack what lies in the lost locations alone. Whoever declared it
+/// anew meanwhile has chosen where it lies from then on, and not that it be lost.
+fn may_lack(query: &Query<'_>, epoch: &EpochRow, vault: &VaultRow) -> Result<bool> {
+    if epoch.has_taken_for(&vault.id) || query.lost_packs(&vault.id).next().is_some() {
+        return Ok(true);
+    }
+    for location in &vault.required {
+        if query.copies_in(&vault.id, location)?.is_some_and(|row| row.taken.is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits until it is known what each location has that stood in: one that lost something meanwhile
+/// is looked through first.
+async fn looked_through(house: &House, returns: &[Return], told: &Teller) -> Result<()> {
+    let until = Instant::now() + LOOK_PATIENCE;
+    for back in returns {
+        // As it is declared now.
+        let vault = house.ledger.query().vault(&back.vault.id)?;
+        while house.ledger.query().unseen_before(&vault)?.is_some() {
+            told("waiting until it is known what stood in for them has", 0, 0);
+            if Instant::now() >= until {
+                let name = &vault.name;
+                let message = format!("what stands in for `{name}` was not looked through yet");
+                return Err(Error::new(Code::LocationBehind, message)
+                    .next("see how far it is with `holdfast location list`, then type it again"));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+    Ok(())
 }
 
 /// What the region did alone; its points are taken in, unless it is only looked. What came of it is
@@ -147,7 +229,7 @@ async fn look(
     told("asking its members", 0, 0);
     let mut report = Report { epoch: epoch.number, ..Report::default() };
     let remnant = remnant::ask(house, epoch, order, &mut report).await?;
-    let found = points::find(house, returns).await?;
+    let found = points::find(house, returns, order.dry_run).await?;
     differences::judge(house, &remnant, &mut report)?;
     report.imported = findings::taken_before(&house.ledger.query(), &order.region, epoch.number)?;
     if !order.dry_run {

@@ -17,14 +17,18 @@ use holdfast_ledger::{
 use holdfast_repository::layout::ObjectName;
 
 /// What lies in each returning location and is not in the ledger. Only reads.
-pub(super) async fn find(house: &House, returns: &[Return]) -> Result<Vec<Found>> {
+///
+/// In a rehearsal what stands in for the locations was not brought what these alone have: it counts
+/// as if it had been.
+pub(super) async fn find(house: &House, returns: &[Return], rehearsal: bool) -> Result<Vec<Found>> {
     let mut all = Vec::with_capacity(returns.len());
     for back in returns {
         let mut places = vec![back.to.clone()];
         places.extend(back.from.iter().cloned());
         let sources = Sources::among(back.vault.id, named(house, places)?);
         let custody = house.keys()?.custodian.vault(&back.vault, &house.ledger)?;
-        all.push(find_in(house.ledger.query(), &sources, &back.vault, &custody.keys()).await?);
+        let query = house.ledger.query();
+        all.push(find_in(query, &sources, &back.vault, (&custody.keys(), rehearsal)).await?);
     }
     Ok(all)
 }

@@ -114,7 +114,7 @@ impl Regions {
     }
 
     /// Through one member, where others would hang.
-    fn promote_from(&self, name: &str) -> Value {
+    pub(super) fn promote_from(&self, name: &str) -> Value {
         let promoted = || {
             let done = self.members.run_at(name, &["region", "promote", "dr", "--yes"]);
             if done.code != 0 {

@@ -124,9 +124,11 @@ fn errors(scene: &Scene, name: &str) -> u64 {
 
 #[test]
 fn what_a_location_may_have_that_does_not_open_is_damaged_and_not_lost() {
-    let scene = current();
+    let mut scene = current();
     let aside = scene.scratch.join("aside");
     fs::rename(&scene.far, &aside).unwrap();
+    // What was open there would follow it.
+    scene.restart();
     write(&scene.source.join("tiny"), "a few words more");
     scene.dev.backup(&scene.source);
     scene.wait_for("far", "away");

@@ -97,7 +97,7 @@ impl Scene {
         Tree::of(&self.source).assert_same(&Tree::of(&there), "from that location alone");
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.dev.service.kill_in_place();
         self.dev = Dev::start(&self.dev.dir);
     }

@@ -278,7 +278,8 @@ fn what_is_held_read_protected_or_the_newest_good_one_is_lost_by_nobody() {
 
 /// The row of a point that is there, and otherwise than it was.
 fn change(story: &mut Story, number: u8, change: impl FnOnce(&mut PointRow)) {
-    let mut row = story.query().point(&ids::point(number)).unwrap();
+    let row = story.query().point(&ids::point(number));
+    let mut row = row.unwrap_or_else(|error| unreachable!("{error}"));
     change(&mut row);
     story.know(&row);
 }

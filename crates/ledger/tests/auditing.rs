@@ -39,14 +39,14 @@ fn aged() -> (Story, u64) {
 }
 
 fn age(mut story: Story) -> (Story, u64) {
-    let old = story.query().audit_head().unwrap().rows;
+    let old = story.query().audit_head().map_or(0, |head| head.rows);
     story.pass(Duration::from_secs(YEARS + 1));
     story.done(admin(), keep(Some(YEARS)));
     (story, old)
 }
 
 fn left(story: &Story) -> Vec<AuditRow> {
-    story.query().audit_chain().map(Result::unwrap).collect()
+    story.query().audit(0, 1000).unwrap_or_default()
 }
 
 #[test]

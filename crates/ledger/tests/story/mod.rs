@@ -549,11 +549,16 @@ pub(crate) fn samples() -> Vec<(&'static str, Command)> {
     let later = [later, collecting::samples(), verifying::samples()].concat();
     let later = [later, operating::samples(), shredding::samples()].concat();
     let later = [later, copying::later_samples(), members::samples_of_taking()].concat();
-    let audit: [(_, Command); 3] = [
-        ("keep_audit", KeepAudit { kept_secs: Some(3 * 365 * 24 * 3600) }.into()),
+    let later = [later, samples_of_audit()].concat();
+    [samples, copying::samples(), keys::samples_behind_others(), later].concat()
+}
+
+/// Of how long the audit log is kept.
+fn samples_of_audit() -> Vec<(&'static str, Command)> {
+    let years = KeepAudit { kept_secs: Some(3 * 365 * 24 * 3600) };
+    vec![
+        ("keep_audit", years.into()),
         ("keep_audit_for_ever", KeepAudit { kept_secs: None }.into()),
         ("cut_audit", CutAudit { before: 1000 }.into()),
-    ];
-    let later = [later, audit.to_vec()].concat();
-    [samples, copying::samples(), keys::samples_behind_others(), later].concat()
+    ]
 }

@@ -18,6 +18,9 @@ const TEXT_CHARS_MAX: usize = 256;
 pub(crate) const HEAD_KEY: &[u8] = b"audit-head";
 pub(crate) const CUT_KEY: &[u8] = b"audit-cut";
 pub(crate) const RULE_KEY: &[u8] = b"audit-rule";
+const CUT_LABEL: &str = "audit.cut";
+/// What a cut says of itself, before the number of the first row that stays.
+pub(crate) const CUT_SUBJECT: &str = "before row ";
 
 #[derive(Clone, Debug, Decode, Encode, PartialEq, Eq)]
 #[cbor(map)]
@@ -52,6 +55,12 @@ impl AuditRow {
     pub fn hash(&self) -> [u8; 32] {
         blake3::derive_key(CONTEXT, &record::to_bytes(self))
     }
+
+    /// The first row that was left, where this one says that others were cut off.
+    fn cut_before(&self) -> Option<u64> {
+        let is_cut = self.action == CUT_LABEL && self.result == "ok";
+        self.subject.strip_prefix(CUT_SUBJECT).filter(|_| is_cut)?.parse().ok()
+    }
 }
 
 /// Where the chain stands: how many rows, and the hash of the newest.
@@ -65,7 +74,7 @@ pub struct AuditHead {
 }
 
 /// How long rows are kept, and since when that is said.
-#[derive(Clone, Copy, Debug, Decode, Default, Encode, PartialEq, Eq)]
+#[derive(Clone, Debug, Decode, Default, Encode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct AuditRule {
     /// None: for ever.
@@ -73,12 +82,16 @@ pub struct AuditRule {
     pub kept_secs: Option<u64>,
     #[n(1)]
     pub since: Timestamp,
+    #[n(2)]
+    pub by: Option<Actor>,
 }
 
 impl AuditRule {
-    /// Whether a row goes by it.
-    pub fn lets_go(&self, row: &AuditRow, now: Timestamp) -> bool {
-        self.kept_secs.is_some_and(|kept| now.since(row.time) > Duration::from_secs(kept))
+    /// Whether a row goes by it. What was there when the time was doubtful, or the ledger was made
+    /// again, grows old from then on: no clock makes years of a day.
+    pub fn lets_go(&self, row: &AuditRow, upset: Timestamp, now: Timestamp) -> bool {
+        let age = now.since(row.time.max(upset));
+        self.kept_secs.is_some_and(|kept| age > Duration::from_secs(kept))
     }
 }
 
@@ -133,19 +146,23 @@ pub(crate) fn bounded(text: &str) -> String {
 }
 
 /// Checks a chain from where it was cut to its head; the error names the first row that does not
-/// fit.
+/// fit. That it was cut there, a row that is left must say.
 pub fn verify(
     rows: impl Iterator<Item = Result<AuditRow>>,
     cut: &AuditHead,
     head: &AuditHead,
 ) -> Result<u64> {
-    let mut expected = *cut;
+    let (mut expected, mut said) = (*cut, 0);
     for row in rows {
         let row = row?;
+        said = row.cut_before().map_or(said, |before| said.max(before));
         if row.number != expected.rows || row.previous != expected.hash {
             return Err(broken(expected.rows));
         }
         expected = AuditHead { rows: row.number + 1, hash: row.hash() };
+    }
+    if said < cut.rows {
+        return Err(broken(cut.rows));
     }
     if expected == *head { Ok(expected.rows) } else { Err(broken(expected.rows)) }
 }

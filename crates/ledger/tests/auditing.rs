@@ -7,7 +7,7 @@ use holdfast_common::{Code, limits};
 use holdfast_ledger::{
     Actor, LEVEL,
     audit::{self, AuditHead, AuditRow},
-    command::{CutAudit, KeepAudit, Outcome},
+    command::{CutAudit, KeepAudit, Note, NoteKind, Outcome},
     row::MemberRole,
 };
 use std::time::Duration;
@@ -68,6 +68,21 @@ fn old_rows_go_from_the_front_and_what_is_left_hangs_on_them() {
     assert!(check(&rows[1..], cut).is_err());
     assert!(check(&rows, AuditHead { hash: [7; 32], ..cut }).is_err());
     assert!(check(&rows, AuditHead::default()).is_err());
+    // Nor by saying that it was cut further on: some row would tell of that.
+    let further = AuditHead { rows: old + 1, hash: rows[0].hash() };
+    assert!(check(&rows[1..], further).is_err());
+}
+
+#[test]
+fn what_was_there_when_a_clock_was_confirmed_grows_old_from_then_on() {
+    let (mut story, old) = aged();
+    let kind = NoteKind::ClockConfirmed;
+    story.done(admin(), Note { kind, subject: String::new() });
+    story.refused(Actor::System, cut(1), Code::ResourceConflict);
+    story.pass(Duration::from_secs(YEARS));
+    story.refused(Actor::System, cut(1), Code::ResourceConflict);
+    story.pass(Duration::from_secs(1));
+    story.done(Actor::System, cut(old));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 };
 use clap::Subcommand;
 use core::time::Duration;
-use holdfast_common::{Error, Result, Timestamp, limits};
+use holdfast_common::{Code, Error, Result, Timestamp, limits};
 use holdfast_wire::v1;
 use serde_json::{Value, json};
 use std::{io::Write, path::PathBuf};
@@ -113,11 +113,11 @@ async fn verify(client: &Client, demand: &Demand<'_>) -> Result<Ending> {
             json!({ "rows": found.rows, "first": found.first, "head": head, "intact": true })
         },
         || {
-            let from = match found.first {
-                0 => String::new(),
-                first => format!(" from row {first} on, which were kept"),
+            let which = match found.first {
+                0 => format!("{} rows", found.rows),
+                first => format!("rows {first} to {}", found.rows.saturating_sub(1)),
             };
-            format!("{} rows{from}, unbroken, head {}", found.rows, hex::encode(&found.head))
+            format!("{which}, unbroken, head {}", hex::encode(&found.head))
         },
     )?;
     Ok(Ending::Done)
@@ -161,13 +161,16 @@ async fn keep(
 
 async fn export(client: &Client, to: Option<PathBuf>, demand: &Demand<'_>) -> Result<Ending> {
     let refused = |error| Error::io("the audit log cannot be written", &error);
-    let mut file = to.map(std::fs::File::create).transpose().map_err(refused)?;
-    let mut after = None;
+    let mut file = to.map(new_file).transpose()?;
+    let mut after: Option<u64> = None;
     loop {
         let rows = page(client, after).await?;
-        let Some(last) = rows.last() else { break };
-        after = Some(last.number);
+        if rows.is_empty() {
+            break;
+        }
         for row in &rows {
+            insist_on_next(after, row.number)?;
+            after = Some(row.number);
             match &mut file {
                 Some(file) => writeln!(file, "{}", fields(row)).map_err(refused)?,
                 None => demand.output.object(fields(row))?,
@@ -178,6 +181,28 @@ async fn export(client: &Client, to: Option<PathBuf>, demand: &Demand<'_>) -> Re
         file.sync_all().map_err(refused)?;
     }
     Ok(Ending::Done)
+}
+
+/// A file of before may have rows that went since.
+fn new_file(path: PathBuf) -> Result<std::fs::File> {
+    std::fs::File::create_new(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::new(Code::FileExists, format!("{} exists already", path.display()))
+                .next("name a new file: it may have rows that are nowhere else")
+        }
+        _ => Error::io("the audit log cannot be written", &error),
+    })
+}
+
+/// Rows may be cut off while they are read.
+fn insist_on_next(before: Option<u64>, number: u64) -> Result<()> {
+    match before {
+        Some(before) if number != before + 1 => {
+            let message = format!("rows {} to {} went meanwhile", before + 1, number - 1);
+            Err(Error::new(Code::ResourceConflict, message).next("export what is left once more"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The rows that follow a number. Numbers begin with 0, so that the row of the number itself may
@@ -200,6 +225,7 @@ fn fields(entry: &v1::AuditEntry) -> Value {
         "subject": entry.subject,
         "result": entry.result,
         "hash": hex::encode(&entry.hash),
+        "previous": hex::encode(&entry.previous),
     })
 }
 
@@ -207,10 +233,24 @@ pub const EXAMPLES: &str = "\
 Examples:
   holdfast audit list --limit 20
   holdfast audit verify
-  holdfast audit export --to audit.jsonl";
+  holdfast audit export --to audit-2027.jsonl";
 
 const KEEP_EXAMPLES: &str = "\
 Examples:
   holdfast audit keep
-  holdfast audit export --to audit.jsonl && holdfast audit keep --for 1100d
+  holdfast audit export --to audit-2027.jsonl && holdfast audit keep --for 1100d
   holdfast audit keep --forever";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_went_while_they_were_exported_end_it() {
+        for (before, number) in [(None, 0), (None, 700), (Some(0), 1), (Some(7), 8)] {
+            insist_on_next(before, number).unwrap();
+        }
+        let error = insist_on_next(Some(7), 1008).unwrap_err();
+        assert!(error.message.contains("rows 8 to 1007"), "{error}");
+    }
+}

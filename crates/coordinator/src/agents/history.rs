@@ -64,6 +64,11 @@ fn holds(query: Query<'_>, applied: u64, told: &Position) -> Result<bool> {
         return Ok(false);
     }
     let Some(newest) = told.audit.rows.checked_sub(1) else { return Ok(true) };
+    // Of what was cut off the last row's hash is known, and nothing of those before.
+    let cut = query.audit_cut()?;
+    if told.audit.rows <= cut.rows {
+        return Ok(told.audit.rows < cut.rows || told.audit.hash == cut.hash);
+    }
     let row = query.row::<AuditRow>(&newest.to_be_bytes())?;
     Ok(row.is_some_and(|row| row.hash() == told.audit.hash))
 }

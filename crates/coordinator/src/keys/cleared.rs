@@ -28,7 +28,7 @@ impl Cleared {
     fn gone(&self, known: Option<&ShreddedRow>, now: Timestamp) -> Option<Timestamp> {
         let since = known.and_then(|row| row.gone);
         match &self.said {
-            Ok(()) => since.or(Some(now)),
+            Ok(()) => since.filter(|_| !self.lies_there).or(Some(now)),
             Err(_) => since.filter(|_| !self.lies_there),
         }
     }

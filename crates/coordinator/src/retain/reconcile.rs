@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(2);
 /// Points grow old without anything happening.
 const LOOK_INTERVAL: Duration = Duration::from_secs(600);
+/// The audit log is cut so often at most, unless much of it goes.
+const CUT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// After a plan that took long the next one waits so many times as long.
 const REST_TIMES: u32 = 20;
 
@@ -81,7 +83,10 @@ impl Desk {
 
     async fn forget(&mut self, house: &Arc<House>) -> Result<()> {
         forget_runs(house).await?;
-        cut_audit(house, self.settles).await?;
+        // Whatever becomes of old rows, points are none of their business.
+        if let Err(error) = cut_audit(house, self.settles).await {
+            tracing::warn!(%error, "the audit log is not cut");
+        }
         self.forget_points(house).await
     }
 
@@ -169,7 +174,7 @@ async fn cut_audit(house: &Arc<House>, settles: Duration) -> Result<()> {
 fn old_audit(query: Query<'_>, now: Timestamp, settles: Duration) -> Result<Vec<u64>> {
     let (rule, upset) = (query.audit_rule()?, query.rules_upset()?);
     match is_settled(&rule, upset, now, settles) {
-        true => cuts(query.audit_chain(), query.audit_cut()?.rows, &rule, now),
+        true => cuts(query.audit_chain(), query.audit_cut()?.rows, (&rule, upset), now),
         false => Ok(Vec::new()),
     }
 }
@@ -183,17 +188,23 @@ fn is_settled(rule: &AuditRule, upset: Timestamp, now: Timestamp, settles: Durat
 fn cuts(
     rows: impl Iterator<Item = Result<AuditRow>>,
     cut: u64,
-    rule: &AuditRule,
+    (rule, upset): (&AuditRule, Timestamp),
     now: Timestamp,
 ) -> Result<Vec<u64>> {
     let each = limits::AUDIT_ROWS_CUT_MAX;
     let (mut first, most) = (cut, cut + each * limits::AUDIT_CUTS_PER_LOOK);
+    let mut is_due = false;
     for row in rows {
         let row = row?;
-        if first == most || !rule.lets_go(&row, now) {
+        if first == most || !rule.lets_go(&row, upset, now) {
             break;
         }
+        // Each cut is a row itself: a few wait for more.
+        is_due |= rule.lets_go(&row, upset, now.minus(CUT_INTERVAL)) || first - cut >= each;
         first = row.number + 1;
+    }
+    if !is_due {
+        return Ok(Vec::new());
     }
     let parts = (1..).map(|part| cut + part * each).take_while(|end| *end < first);
     Ok(parts.chain((first > cut).then_some(first)).collect())
@@ -267,7 +278,8 @@ mod tests {
     #[test]
     fn audit_rows_go_in_parts_when_they_are_old_by_a_rule_that_has_settled() {
         let (most, kept) = (limits::AUDIT_ROWS_CUT_MAX, limits::AUDIT_KEPT_SECS_MIN);
-        let rule = AuditRule { kept_secs: Some(kept), since: moment(7) };
+        let rule = AuditRule { kept_secs: Some(kept), since: moment(7), by: None };
+        let day = Duration::from_secs(24 * 3600);
         let row = |number| AuditRow {
             number,
             time: moment(number),
@@ -277,19 +289,25 @@ mod tests {
             result: "ok".to_owned(),
             previous: [0; 32],
         };
-        // One second apart, when the last of so many has just become old.
-        let found = |old: u64, cut: u64, rule: &AuditRule| {
+        // One second apart, so long after the last of so many has become old.
+        let found = |old: u64, cut: u64, (rule, upset): (&AuditRule, u64), later: Duration| {
             let rows = (cut..3 * most).map(|number| Ok(row(number)));
-            cuts(rows, cut, rule, moment(old + kept)).unwrap()
+            let now = moment(old + kept).plus(later);
+            cuts(rows, cut, (rule, moment(upset)), now).unwrap()
         };
-        assert_eq!(found(most + 7, 0, &rule), [most, most + 7]);
-        assert_eq!(found(2 * most, 0, &rule), [most, 2 * most]);
-        assert_eq!(found(most + 9, most + 7, &rule), [most + 9]);
-        assert_eq!(found(most + 7, most + 7, &rule), [0; 0]);
-        let ever = AuditRule { kept_secs: None, ..rule };
-        assert_eq!(found(most, 0, &ever), [0; 0]);
-        let day = Duration::from_secs(24 * 3600);
-        let is_settled = |rule, upset, now| is_settled(rule, upset, moment(7).plus(now), day);
+        let at_once = Duration::ZERO;
+        assert_eq!(found(most + 7, 0, (&rule, 0), at_once), [most, most + 7]);
+        assert_eq!(found(2 * most + 1, 0, (&rule, 0), at_once), [most, 2 * most, 2 * most + 1]);
+        // Few of them wait a day for more.
+        assert_eq!(found(most + 9, most + 7, (&rule, 0), at_once), [0; 0]);
+        assert_eq!(found(3 * most, most + 7, (&rule, 0), day)[0], 2 * most + 7);
+        assert_eq!(found(0, 0, (&rule, 0), at_once), [0; 0]);
+        // Since the clock was confirmed all of them are young.
+        assert_eq!(found(2 * most, 0, (&rule, 2 * most), at_once), [0; 0]);
+        let ever = AuditRule { kept_secs: None, ..rule.clone() };
+        assert_eq!(found(most, 0, (&ever, 0), day), [0; 0]);
+        let is_settled =
+            |rule: &AuditRule, upset, now| super::is_settled(rule, upset, moment(7).plus(now), day);
         assert!(is_settled(&rule, moment(0), day));
         assert!(!is_settled(&rule, moment(0), day / 2));
         assert!(!is_settled(&rule, moment(8), day), "what it stands on was turned over since");

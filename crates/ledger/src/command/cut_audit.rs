@@ -25,6 +25,7 @@ impl CutAudit {
         apply.insist_on_system()?;
         apply.insist_on_undivided()?;
         let (rule, mut cut) = (audit::rule(apply.tables)?, audit::cut(apply.tables)?);
+        let upset = apply.rules_upset()?;
         let count = self.before.saturating_sub(cut.rows);
         if count > limits::AUDIT_ROWS_CUT_MAX {
             return Err(Error::new(Code::LimitExceeded, "too many audit rows to cut off at once"));
@@ -32,7 +33,7 @@ impl CutAudit {
         for number in cut.rows..self.before {
             let key = number.to_be_bytes();
             let row = apply.tables.row::<AuditRow>(&key)?;
-            let Some(row) = row.filter(|row| rule.lets_go(row, apply.time)) else {
+            let Some(row) = row.filter(|row| rule.lets_go(row, upset, apply.time)) else {
                 return Err(conflict(format!("row {number} of the audit log is kept")));
             };
             cut = AuditHead { rows: number + 1, hash: row.hash() };

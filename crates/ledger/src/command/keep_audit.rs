@@ -32,7 +32,8 @@ impl KeepAudit {
         if audit::rule(apply.tables)?.kept_secs == self.kept_secs {
             return Ok(Outcome::Done);
         }
-        let rule = AuditRule { kept_secs: self.kept_secs, since: apply.time };
+        let by = Some(apply.actor.clone());
+        let rule = AuditRule { kept_secs: self.kept_secs, since: apply.time, by };
         apply.tables.put_raw(Table::Meta, RULE_KEY, record::to_bytes(&rule))?;
         Ok(Outcome::Done)
     }

@@ -11,7 +11,7 @@ use crate::{
     row::retention::{UPSET_KEY, Upset},
     tables::Table,
 };
-use holdfast_common::{Result, record};
+use holdfast_common::{Result, Timestamp, record};
 
 impl Apply<'_, '_> {
     /// Members of an older level note nothing, and forget nothing.
@@ -21,5 +21,13 @@ impl Apply<'_, '_> {
         }
         let upset = record::to_bytes(&Upset { when: self.time });
         self.tables.put_raw(Table::Meta, UPSET_KEY, upset)
+    }
+
+    /// When that was last.
+    pub(super) fn rules_upset(&self) -> Result<Timestamp> {
+        match self.tables.raw(Table::Meta, UPSET_KEY)? {
+            Some(bytes) => Ok(record::from_bytes::<Upset>("upset", &bytes)?.when),
+            None => Ok(Timestamp::ZERO),
+        }
     }
 }

@@ -266,8 +266,14 @@ fn the_audit_log_names_what_was_done_and_is_unbroken() {
     assert!(verified["rows"].as_u64().unwrap() >= rows.len() as u64);
     let kept = scratch.join("audit.jsonl");
     dev.run(&["audit", "export", "--to", kept.to_str().unwrap()]).ok();
-    let exported = std::fs::read_to_string(kept).unwrap();
+    let exported = std::fs::read_to_string(&kept).unwrap();
     assert!(exported.lines().count() >= rows.len());
+    let told: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told.windows(2).all(|two| two[0]["hash"] == two[1]["previous"]));
+    // What may be nowhere else is not written over.
+    dev.json(&["audit", "export", "--to", kept.to_str().unwrap()]).fails(4, "file.target_exists");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), exported);
 }
 
 #[test]
@@ -283,10 +289,17 @@ fn how_long_the_audit_log_is_kept_is_asked_said_and_bounded() {
     let told = dev.json(&["audit", "keep", "--for", "500d", "--yes"]).ok().object();
     assert_eq!(told["kept_secs"], 500 * 24 * 3600);
     assert_shape(&told, &["since:s"]);
+    let has_alarm = || {
+        let status = dev.json(&["status"]).object();
+        let mut alarms = status["alarms"].as_array().unwrap().iter();
+        alarms.any(|alarm| alarm["code"] == "audit.rule_changed")
+    };
+    assert!(has_alarm(), "while it settles");
     let told = dev.run(&["audit", "keep"]).ok();
     assert!(told.text().contains("kept for 500"), "{}", told.text());
     let told = dev.json(&["audit", "keep", "--forever"]).ok().object();
     assert_eq!(told["kept_secs"], Value::Null);
+    assert!(!has_alarm());
     let rows = dev.json(&["audit", "list"]).ok().object();
     let of_rules = |row: &&Value| row["action"] == "audit.keep";
     let said = rows["entries"].as_array().unwrap().iter().filter(of_rules);

@@ -220,6 +220,7 @@ fn alarms(house: &House, sources: &[v1::SourceStatus]) -> Result<Vec<v1::Alarm>>
     alarms.extend(locks::alarms(house)?);
     alarms.extend(checks::alarms(house)?);
     alarms.extend(super::destroy::alarms(house)?);
+    alarms.extend(super::audit_log::alarms(house)?);
     alarms.extend(without_host(house)?);
     alarms.extend(failed_last(house, sources)?);
     alarms.extend(regions(house)?);

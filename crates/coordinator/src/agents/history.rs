@@ -113,21 +113,27 @@ pub(crate) fn alarms(house: &House) -> Result<Vec<v1::Alarm>> {
 mod tests {
     use super::*;
     use crate::raft::{Rebuild, entry_of_command, tests_location};
+    use holdfast_common::limits;
     use holdfast_ledger::{
-        Envelope, MemoryKv, StateKv, Tables, envelope::ENVELOPE_VERSION, row::RecoveryRow,
+        Command, Envelope, MemoryKv, StateKv, Tables,
+        command::{CutAudit, KeepAudit},
+        envelope::ENVELOPE_VERSION,
+        row::RecoveryRow,
     };
+    use std::time::Duration;
+
+    fn envelope(index: u64, actor: Actor, time: Timestamp, command: Command) -> Envelope {
+        let (version, key) = (ENVELOPE_VERSION, u128::from(index).to_be_bytes());
+        Envelope { version, key, actor, time, epoch: 1, traceparent: None, command }
+    }
 
     fn ledger(entries: u64) -> Rebuild<MemoryKv> {
-        let envelope = |index: u64| Envelope {
-            version: ENVELOPE_VERSION,
-            key: u128::from(index).to_be_bytes(),
-            actor: Actor::System,
-            time: Timestamp::from_nanos(i64::try_from(index).unwrap()),
-            epoch: 1,
-            traceparent: None,
-            command: tests_location(usize::try_from(index).unwrap()).into(),
+        let stored = |index: u64| {
+            let time = Timestamp::from_nanos(i64::try_from(index).unwrap());
+            let location = tests_location(usize::try_from(index).unwrap()).into();
+            let envelope = envelope(index, Actor::System, time, location);
+            (index, entry_of_command(1, 1, index, &envelope))
         };
-        let stored = |index| (index, entry_of_command(1, 1, index, &envelope(index)));
         let mut rebuild = Rebuild::over(MemoryKv::default());
         rebuild.replay(1, &(1..=entries).map(stored).collect::<Vec<_>>()).unwrap();
         rebuild
@@ -151,6 +157,27 @@ mod tests {
         let mut told = place(7);
         told.audit.hash[0] ^= 1;
         assert!(!holds(ledger(10).query(), 10, &told).unwrap());
+    }
+
+    #[test]
+    fn whoever_was_told_of_what_was_cut_off_since_was_told_of_this_history() {
+        let mut ledger = ledger(10);
+        let kept = limits::AUDIT_KEPT_SECS_MIN;
+        let late = Timestamp::ZERO.plus(Duration::from_secs(2 * kept));
+        let admin = Actor::Operator("admin".parse().unwrap());
+        let keep = envelope(11, admin, late, KeepAudit { kept_secs: Some(kept) }.into());
+        let cut = envelope(12, Actor::System, late, CutAudit { before: 5 }.into());
+        let stored = [(11, keep), (12, cut)]
+            .map(|(index, envelope)| (index, entry_of_command(1, 1, index, &envelope)));
+        ledger.replay(1, &stored).unwrap();
+        assert_eq!(ledger.query().audit_cut().unwrap().rows, 5);
+        for index in 1..=10 {
+            assert!(holds(ledger.query(), 12, &place(index)).unwrap(), "{index}");
+        }
+        // The last one that went is known by its hash.
+        let mut told = place(5);
+        told.audit.hash[0] ^= 1;
+        assert!(!holds(ledger.query(), 12, &told).unwrap());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::{Apply, Outcome, conflict};
 use crate::{
-    audit::{self, AuditHead, AuditRow, CUT_KEY},
+    audit::{self, AuditHead, AuditRow, CUT_KEY, CUT_SUBJECT},
     tables::Table,
 };
 use holdfast_common::{Code, Error, Result, limits, record};
@@ -41,5 +41,10 @@ impl CutAudit {
         }
         apply.tables.put_raw(Table::Meta, CUT_KEY, record::to_bytes(&cut))?;
         Ok(Outcome::Number(count))
+    }
+
+    /// What `verify` reads again.
+    pub(super) fn subject(&self) -> String {
+        format!("{CUT_SUBJECT}{}", self.before)
     }
 }

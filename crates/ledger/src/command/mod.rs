@@ -323,7 +323,7 @@ commands! {
     123 WithdrawDestroy "keys.withdraw_destroy" |c| c.id;
     125 DoubtLocation "location.doubt" |c| c.subject();
     130 KeepAudit "audit.keep" |c| c.subject();
-    131 CutAudit "audit.cut" |c| format!("{CUT_SUBJECT}{}", c.before);
+    131 CutAudit "audit.cut" |c| c.subject();
     135 NoteAbsent "packs.note_absent" |c| c.subject();
 }
 

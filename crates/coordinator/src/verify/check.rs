@@ -208,13 +208,13 @@ pub(crate) async fn look_at(
 }
 
 /// Reads an object wherever it must lie, heals it, and notes what is lost; `extra` follows and must
-/// have it too.
+/// have it too. What was found, and in how many it is whole in the end.
 pub(crate) async fn look_everywhere(
     house: &House,
     vault: &Vault,
     object: &Expected,
     extra: Option<&Name>,
-) -> Result<v1::VerifyEvent> {
+) -> Result<(v1::VerifyEvent, Fate)> {
     let looked = Looked::at(house, &vault.row).await?;
     let mut places = house.places.required(&looked.required).await?;
     let required = places.len();
@@ -222,7 +222,7 @@ pub(crate) async fn look_everywhere(
     places.extend(house.places.open_of(&vault.row, extra).await.0);
     let places = (&places[..], required);
     let looks = check_everywhere(house, vault, places, (object, Level::Storage)).await?;
-    Ok(looks.event)
+    Ok((looks.event, looks.fate))
 }
 
 /// What one location has of an object.
@@ -340,7 +340,7 @@ async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<Chu
 
 /// In how many locations an object is whole in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// In some, and could not be healed in others.
     Damaged,
     /// In none.

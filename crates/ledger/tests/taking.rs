@@ -9,7 +9,7 @@ mod story;
 use holdfast_common::Code;
 use holdfast_ledger::{
     Actor, Outcome,
-    command::{ClaimEpoch, FindPack, NoteAbsent, PutVault, RebuildLocation},
+    command::{ClaimEpoch, FindPack, NoteAbsent, PassOver, PutVault, RebuildLocation},
     row::{Beside, CopyState, PackHome, PackState, PointState, Taken, VaultRow, epoch::Suspended},
 };
 use story::{
@@ -18,8 +18,8 @@ use story::{
     name, note_copies,
     retaining::{last, of_one, policy},
     taking::{
-        admin, begin_again, declared, is_relied_on, me, one_that_follows, opened, state, store,
-        vault,
+        admin, begin_again, declare, declared, following, is_relied_on, me, near_is_current,
+        one_that_follows, opened, replaced_by_near, state, store, vault,
     },
 };
 
@@ -210,6 +210,38 @@ fn where_somebody_declares_it_to_lie_meanwhile_it_stays() {
 }
 
 #[test]
+fn one_that_stood_in_and_is_declared_to_follow_stands_in_for_nothing() {
+    let mut story = one_that_follows();
+    story.begin(1, 1);
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    replaced_by_near(&mut story);
+    begin_again(&mut story, 2);
+    story.done(me(), intend(2, &[9], PackHome::Object));
+    story.done(me(), story::store(2, 9, Some(vault(&story).revision)));
+    let copies = story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap();
+    assert_eq!((copies.taken, copies.seen), (None, None));
+    story.refused(Actor::System, note_absent(copies.opened, &[9], true), Code::ResourceConflict);
+    assert_eq!(state(&story, 9), PackState::Stored, "it lies where it must");
+}
+
+#[test]
+fn what_one_lacks_that_is_passed_over_says_nothing_of_the_others() {
+    let mut story = one_that_follows();
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, forget(2));
+    declare(&mut story, &["far"], following(&["near"]));
+    near_is_current(&mut story);
+    let beside = Beside { enough: Some(1), wait_secs: Some(1), ..Beside::default() };
+    declare(&mut story, &["far", "near"], beside);
+    near_is_current(&mut story);
+    let pass_over = PassOver { vault: ids::vault(), location: name("far") };
+    story.done(Actor::System, pass_over);
+    let told = note_absent(opened(&story), &[], true);
+    story.refused(Actor::System, told, Code::ResourceConflict);
+}
+
+#[test]
 fn what_else_somebody_declares_meanwhile_is_no_matter_of_where_it_lies() {
     let mut story = one_that_follows();
     story.done(Actor::System, claim_taking(2, 2));
@@ -258,7 +290,8 @@ fn nothing_is_forgotten_before_it_is_known_what_went_with_a_region() {
     story.refused(admin(), outlived.clone(), Code::RegionParted);
     assert!(story.query().insist_on_undivided().is_err());
     story.done(Actor::System, note_absent(opened(&story), &[], true));
-    assert!(story.query().insist_on_undivided().is_err(), "what it lacks was judged by nobody");
+    let error = story.query().insist_on_undivided().expect_err("judged by nobody");
+    assert!(error.next.unwrap().contains("--old-is-gone"), "one that follows may be gone too");
     story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
     story.query().insist_on_undivided().unwrap();
     story.done(admin(), outlived);

@@ -14,7 +14,7 @@ use crate::{
 use holdfast_common::{Name, PointId, Result, VaultId};
 use holdfast_ledger::{
     Query,
-    row::{LocationRow, PointRow, VaultRow},
+    row::{CopyRow, LocationRow, PointRow, VaultRow},
 };
 use holdfast_repository::layout::ObjectName;
 
@@ -52,10 +52,16 @@ async fn insist_on_point(
     let query = house.ledger.query();
     let is_due = query.row(point.as_bytes())?.is_some_and(|point| lies_in(&point, &row.name));
     let copies = query.copies_in(&vault.id, &row.name)?;
-    if is_due && !copies.is_some_and(|copies| copies.is_doubted()) {
+    if is_due && is_news(copies.as_ref()) {
         note_doubt(house, row.clone(), &name).await?;
     }
     Ok(())
+}
+
+/// Whether a point that is missing says something new of the location. Where it was doubted once,
+/// nothing that is said to lie there was seen there, until it lacks nothing.
+fn is_news(copies: Option<&CopyRow>) -> bool {
+    copies.is_none_or(|copies| copies.confirms() && !copies.is_doubted())
 }
 
 /// The newest of a vault's points that is said to lie in a location.
@@ -74,4 +80,37 @@ fn newest_in(query: Query<'_>, vault: &VaultId, location: &Name) -> Result<Optio
 /// One that is lost lies nowhere.
 fn lies_in(point: &PointRow, location: &Name) -> bool {
     point.lost.is_none() && point.locations.contains(location)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{VAULT, name};
+    use holdfast_common::Timestamp;
+    use holdfast_ledger::row::CopyState;
+
+    #[test]
+    fn one_that_stands_in_is_doubted_once_by_what_it_lacks() {
+        let stands_in = CopyRow {
+            vault: VAULT,
+            location: name("far"),
+            opened: 3,
+            state: CopyState::Away,
+            since: Timestamp::ZERO,
+            whole: None,
+            oldest: None,
+            points: 1,
+            bytes: 0,
+            problem: None,
+            left: None,
+            anew: None,
+            taken: Some(2),
+            seen: Some(true),
+        };
+        assert!(is_news(None), "it lacks nothing");
+        assert!(is_news(Some(&stands_in)));
+        let doubted = CopyRow { anew: Some(true), ..stands_in.clone() };
+        assert!(!is_news(Some(&doubted)), "nobody has said since that the point lies there");
+        assert!(!is_news(Some(&CopyRow { seen: None, ..stands_in })), "it is looked through");
+    }
 }

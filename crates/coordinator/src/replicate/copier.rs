@@ -179,7 +179,7 @@ impl Copier {
             filled = self.watched(Box::pin(bring)).await?;
         }
         self.bring_keys(&vault, &found).await?;
-        self.find_again().await?;
+        self.find_again(&vault).await?;
         self.bring_what_was_shipped(&vault, &found).await?;
         let lacking = self.place_all(&vault, &found).await?;
         self.await_lost(&vault, &found, &lacking).await?;

@@ -13,11 +13,11 @@ use super::{copier::Copier, found::Found, taken::only_there};
 use crate::{
     fill::{Lacking, Left},
     region::awaited,
-    verify::{Expected, judge, look_everywhere, lose_home},
+    verify::{Expected, Fate, judge, look_everywhere, lose_home},
 };
-use holdfast_common::{Code, Error, Name, Result};
+use holdfast_common::{Code, Error, Name, Result, VaultId};
 use holdfast_ledger::{
-    Actor,
+    Actor, Query,
     command::LosePack,
     level::RETENTION,
     row::{PackState, VaultRow},
@@ -138,8 +138,7 @@ impl Copier {
         if is_settled { Ok(()) } else { Err(again()) }
     }
 
-    /// Whether an object is relied on no more, when verification has looked at it everywhere. A
-    /// segment never is: the index is made anew from the packs.
+    /// Whether an object is relied on no more, when verification has looked at it everywhere.
     async fn is_given_up(&self, name: &ObjectName) -> Result<bool> {
         let (query, vault) = (self.house.ledger.query(), &self.row.vault);
         let expected = match name.object() {
@@ -154,26 +153,8 @@ impl Copier {
         let Some(expected) = expected.transpose()? else { return Ok(true) };
         let vault = self.house.vault(vault)?;
         let here = Some(&self.row.location);
-        Box::pin(look_everywhere(&self.house, &vault, &expected, here)).await?;
-        self.is_relied_on(name).map(|is_relied_on| !is_relied_on)
-    }
-
-    fn is_relied_on(&self, name: &ObjectName) -> Result<bool> {
-        let (query, vault) = (self.house.ledger.query(), &self.row.vault);
-        let is_stored = |state: PackState| state == PackState::Stored;
-        Ok(match name.object() {
-            Object::Pack(id) => query.pack(vault, &id)?.is_some_and(|row| is_stored(row.state)),
-            Object::Point(id) | Object::Reach(id) => match query.point(&id) {
-                // Below the level that says so, no point is ever called lost; nor while lost
-                // locations may have it.
-                Ok(point) => {
-                    let is_judged = query.level()? >= RETENTION && self.awaited()?.is_empty();
-                    is_judged && point.lost.is_none()
-                }
-                Err(_) => query.packs_within(vault, &id)?.iter().any(|pack| is_stored(pack.state)),
-            },
-            _ => false,
-        })
+        let (_, fate) = Box::pin(look_everywhere(&self.house, &vault, &expected, here)).await?;
+        gives_up(&self.house.ledger.query(), vault.row.id, name, fate)
     }
 
     /// Every place where the vault lies now, shown once more. While one of them cannot be read
@@ -188,6 +169,22 @@ impl Copier {
     }
 }
 
+/// Whether what became of an object is that it is relied on no more. What only lost locations may
+/// have is not, and nobody judges it. A segment never is: the index is made anew from the packs.
+fn gives_up(query: &Query<'_>, vault: VaultId, name: &ObjectName, fate: Fate) -> Result<bool> {
+    let is_stored = |state: PackState| state == PackState::Stored;
+    let is_relied_on = match name.object() {
+        Object::Pack(id) => query.pack(&vault, &id)?.is_some_and(|row| is_stored(row.state)),
+        Object::Point(id) | Object::Reach(id) => match query.point(&id) {
+            // Below the level that says so, no point is ever called lost.
+            Ok(point) => query.level()? >= RETENTION && point.lost.is_none(),
+            Err(_) => query.packs_within(&vault, &id)?.iter().any(|pack| is_stored(pack.state)),
+        },
+        _ => false,
+    };
+    Ok(fate == Fate::OutOfReach || !is_relied_on)
+}
+
 fn lacks(count: u64, first: &ObjectName) -> Error {
     let message = format!("{count} objects are in no location that can be read, first {first}");
     Error::new(Code::LocationBehind, message)
@@ -196,4 +193,37 @@ fn lacks(count: u64, first: &ObjectName) -> Error {
 
 fn again() -> Error {
     Error::new(Code::LocationBehind, "what it lacks is looked for again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, id, moment, name};
+    use holdfast_common::{PointId, Timestamp};
+    use holdfast_ledger::row::{EpochRow, LevelRow, epoch::Suspended};
+
+    #[test]
+    fn a_point_that_was_healed_is_given_up_by_nobody_whatever_is_awaited() {
+        let mut crowd = Crowd::default();
+        crowd.put(&LevelRow { level: holdfast_ledger::LEVEL, since: Timestamp::ZERO });
+        crowd.point(7, |_| ());
+        crowd.put(&EpochRow {
+            number: 2,
+            regions: vec![name("dr")],
+            member: 2,
+            base: 9,
+            since: moment(1),
+            operator: "admin".to_owned(),
+            reason: None,
+            suspended: vec![Suspended { vault: VAULT, locations: vec![name("main")] }],
+            taken: None,
+            gap: None,
+        });
+        let object = ObjectName::point(&PointId::from_bytes(id(7)));
+        let given_up = crowd.ask(|query| {
+            [Fate::Whole, Fate::Damaged, Fate::OutOfReach]
+                .map(|fate| gives_up(&query, VAULT, &object, fate).unwrap())
+        });
+        assert_eq!(given_up, [false, false, true]);
+    }
 }

@@ -29,6 +29,10 @@ impl Copier {
     pub(super) async fn note_absent(&self, vault: &VaultRow, place: &Place) -> Result<()> {
         let row = self.house.ledger.query().copies_in(&self.row.vault, &self.row.location)?;
         let Some(row) = row.filter(|row| row.opened == self.row.opened) else { return Ok(()) };
+        // What one lacks that only follows is where it must be.
+        if !vault.required.contains(&row.location) {
+            return Ok(());
+        }
         if row.unseen_before().is_none() && !self.stands_in(vault)? {
             return Ok(());
         }
@@ -40,15 +44,19 @@ impl Copier {
         Ok(())
     }
 
-    /// It was taken in place of locations that are lost still.
+    /// It was taken in place of locations that are lost still, and goes on being required.
     pub(super) fn stands_in(&self, vault: &VaultRow) -> Result<bool> {
-        let lost = awaited(&self.house.ledger.query(), vault)?;
-        Ok(self.row.taken.is_some() && !lost.is_empty())
+        Ok(self.was_taken(vault) && !awaited(&self.house.ledger.query(), vault)?.is_empty())
+    }
+
+    /// Whoever declares it to follow brings it what the others have, and waits for nothing.
+    fn was_taken(&self, vault: &VaultRow) -> bool {
+        self.row.taken.is_some() && vault.required.contains(&self.row.location)
     }
 
     /// What another location had of that, and was brought, or came late.
-    pub(super) async fn find_again(&self) -> Result<()> {
-        if self.row.taken.is_some() {
+    pub(super) async fn find_again(&self, vault: &VaultRow) -> Result<()> {
+        if self.was_taken(vault) {
             find_again(&self.house, self.row.vault).await?;
         }
         Ok(())
@@ -64,7 +72,7 @@ impl Copier {
     ) -> Result<()> {
         let query = self.house.ledger.query();
         let lost = awaited(&query, vault)?;
-        if self.row.taken.is_none() || lost.is_empty() {
+        if !self.was_taken(vault) || lost.is_empty() {
             return Ok(());
         }
         let noted = query.lost_packs(&vault.id).count() as u64;
@@ -74,7 +82,11 @@ impl Copier {
         let error = only_there(&found.to.0, noted + lacking.count, &lost);
         self.be_away(&error).await;
         let mut looks = 0;
-        while awaited(&self.house.ledger.query(), &self.vault()?)? == lost {
+        loop {
+            let vault = self.vault()?;
+            if !self.was_taken(&vault) || awaited(&self.house.ledger.query(), &vault)? != lost {
+                break;
+            }
             // Others that are away may have it, and come back.
             if !found.is_all && looks == LOOKS_MAX {
                 break;

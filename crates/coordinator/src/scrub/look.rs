@@ -81,8 +81,8 @@ impl Look<'_> {
         if one.is_missing && !self.must_be_here(expected, follows).await? {
             return Ok(Seen::default());
         }
-        let event = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
-        let event = event.await?;
+        let looked = verify::look_everywhere(house, vault, expected, follows.then_some(&place.0));
+        let (event, _) = looked.await?;
         let mut found = Vec::with_capacity(event.damaged.len());
         for told in &event.damaged {
             let healed_from = told.healed_from.as_deref().map(str::parse).transpose()?;

@@ -164,7 +164,7 @@ pub(super) async fn check_everywhere(
             // One that could not be read may have it.
             (None, _) if !is_nowhere => fate = Fate::Damaged,
             (None, pack) => {
-                fate = Fate::of_nowhere(house, vault)?;
+                fate = Fate::of_nowhere(&house.ledger.query(), &vault.row)?;
                 if let Some(pack) = pack {
                     chunks = chunks_of(house, vault, pack.id).await?;
                 }
@@ -208,13 +208,13 @@ pub(crate) async fn look_at(
 }
 
 /// Reads an object wherever it must lie, heals it, and notes what is lost; `extra` follows and must
-/// have it too.
+/// have it too. What was found, and in how many it is whole in the end.
 pub(crate) async fn look_everywhere(
     house: &House,
     vault: &Vault,
     object: &Expected,
     extra: Option<&Name>,
-) -> Result<v1::VerifyEvent> {
+) -> Result<(v1::VerifyEvent, Fate)> {
     let looked = Looked::at(house, &vault.row).await?;
     let mut places = house.places.required(&looked.required).await?;
     let required = places.len();
@@ -222,7 +222,7 @@ pub(crate) async fn look_everywhere(
     places.extend(house.places.open_of(&vault.row, extra).await.0);
     let places = (&places[..], required);
     let looks = check_everywhere(house, vault, places, (object, Level::Storage)).await?;
-    Ok(looks.event)
+    Ok((looks.event, looks.fate))
 }
 
 /// What one location has of an object.
@@ -340,7 +340,7 @@ async fn chunks_of(house: &House, vault: &Vault, pack: PackId) -> Result<Vec<Chu
 
 /// In how many locations an object is whole in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// In some, and could not be healed in others.
     Damaged,
     /// In none.
@@ -351,11 +351,15 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    /// Of what no location has that was asked. What is awaited is as of now: a region may have been
-    /// given up while it was looked for.
-    fn of_nowhere(house: &House, vault: &Vault) -> Result<Self> {
-        let query = house.ledger.query();
-        let lost = awaited(&query, &query.vault(&vault.row.id)?)?;
+    /// Of what no location has that was asked, which are those that the vault had when the look
+    /// began. What is awaited is as of now: a region may have been given up while it was looked
+    /// for. One that came or came back meanwhile was not asked, and may have it.
+    fn of_nowhere(query: &Query<'_>, asked: &VaultRow) -> Result<Self> {
+        let now = query.vault(&asked.id)?;
+        if now.holding().any(|name| asked.holding().all(|known| known != name)) {
+            return Ok(Self::Damaged);
+        }
+        let lost = awaited(query, &now)?;
         Ok(if lost.is_empty() { Self::Lost } else { Self::OutOfReach })
     }
 }
@@ -379,5 +383,44 @@ async fn note_fate(house: &House, vault: &Vault, object: &Expected, fate: Fate) 
             house.ledger.propose(Actor::System, command).await.map(drop)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::{Crowd, VAULT, moment, name, vault};
+    use holdfast_ledger::row::{EpochRow, epoch::Suspended};
+
+    fn requiring(required: &[&str]) -> VaultRow {
+        VaultRow { required: required.iter().map(|called| name(called)).collect(), ..vault() }
+    }
+
+    fn fate(now: &VaultRow, awaits: bool) -> Fate {
+        let mut crowd = Crowd::default();
+        crowd.put(now);
+        let suspended = Suspended { vault: VAULT, locations: vec![name("main")] };
+        crowd.put(&EpochRow {
+            number: 2,
+            regions: vec![name("dr")],
+            member: 2,
+            base: 9,
+            since: moment(1),
+            operator: "admin".to_owned(),
+            reason: None,
+            suspended: if awaits { vec![suspended] } else { Vec::new() },
+            taken: None,
+            gap: None,
+        });
+        crowd.ask(|query| Fate::of_nowhere(&query, &requiring(&["far"]))).unwrap()
+    }
+
+    #[test]
+    fn what_came_back_while_it_was_looked_for_was_not_asked() {
+        let (before, back) = (requiring(&["far"]), requiring(&["far", "main"]));
+        assert_eq!(fate(&before, true), Fate::OutOfReach);
+        assert_eq!(fate(&back, true), Fate::Damaged, "it is required again, and not whole yet");
+        assert_eq!(fate(&back, false), Fate::Damaged, "it is whole");
+        assert_eq!(fate(&before, false), Fate::Lost, "it was forgotten");
     }
 }

@@ -15,7 +15,7 @@ mod remember;
 mod suspects;
 mod walk;
 
-pub(crate) use check::{Expected, hash_of, look_at, look_everywhere, problem_of};
+pub(crate) use check::{Expected, Fate, hash_of, look_at, look_everywhere, problem_of};
 pub(crate) use lost::{find_again, judge, lose_home};
 
 use crate::{house::House, places::show};

@@ -293,8 +293,10 @@ pub(crate) fn insist_on_judged(vault: &VaultRow, copies: &CopyRow) -> Result<()>
         return Ok(());
     }
     let message = format!("what was lost with a region is not known yet: `{location}` stood in");
-    Err(Error::new(Code::RegionParted, message)
-        .next("wait until `holdfast location list` says that it lacks nothing"))
+    Err(Error::new(Code::RegionParted, message).next(
+        "wait until `holdfast location list` says that it lacks nothing; if another one that follows \
+         went with the region: holdfast location replace NAME URL --empty --old-is-gone",
+    ))
 }
 
 /// What is said of a point that is not there.

@@ -2,7 +2,8 @@
 //!
 //! Nothing new may rely on them until they are found again, which is when the lost locations are
 //! back. Until all were told of, nothing that was stored before the location was taken is relied on
-//! at all. Only what is said of the place as it is now counts.
+//! at all. Only what is said of the place as it is now counts; what one lacks that only
+//! follows says nothing of the others.
 
 use super::{Apply, Outcome, conflict};
 use crate::row::{CopyRow, PackRow, PackState, copies::copy_key, pack::pack_key};
@@ -38,6 +39,9 @@ impl NoteAbsent {
             let message = format!("`{}` was not taken, or is another place by now", self.location);
             return Err(conflict(message));
         };
+        if !apply.vault(&self.vault)?.required.contains(&self.location) {
+            return Err(conflict(format!("`{}` stands in for nothing any more", self.location)));
+        }
         let mut outcome = Outcome::Unchanged;
         for id in &self.packs {
             let Some(pack) = apply.tables.row::<PackRow>(&pack_key(&self.vault, id))? else {

@@ -67,7 +67,17 @@ impl Apply<'_, '_> {
         self.tables.put(&CopyRow { whole, left, anew, taken, ..opened })
     }
 
-    /// The same of a place of which nothing is known, whatever was said of the one before.
+    /// The same of one that is required no more: it stands in for nothing, and what it lacks is
+    /// brought like to any that follows.
+    pub(super) fn open_copies_behind(&mut self, vault: &VaultRow, location: &Name) -> Result<()> {
+        self.open_copies(vault, location)?;
+        match self.tables.row::<CopyRow>(&copy_key(&vault.id, location))? {
+            Some(row) => self.tables.put(&CopyRow { taken: None, seen: None, ..row }),
+            None => Ok(()),
+        }
+    }
+
+    /// A location of which nothing is known, whatever was said of the place before.
     pub(super) fn open_copies_anew(
         &mut self,
         vault: &VaultRow,

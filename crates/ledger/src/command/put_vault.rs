@@ -117,7 +117,7 @@ impl<'v> Wish<'v> {
             self.beside.following.iter().chain(&returning).cloned().collect();
         for name in following.iter().filter(|name| !old.following().contains(name)) {
             match old.required.contains(name) {
-                true => apply.open_copies(&old, name)?,
+                true => apply.open_copies_behind(&old, name)?,
                 // What was said of it before it was dropped may be so no more.
                 false => apply.open_copies_anew(&old, name, None)?,
             }

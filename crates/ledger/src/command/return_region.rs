@@ -116,11 +116,7 @@ fn follow_again(apply: &mut Apply<'_, '_>, Taken { vault, location }: &Taken) ->
     if required.is_empty() || required.len() == row.required.len() {
         return Ok(());
     }
-    apply.open_copies(&row, location)?;
-    let key = copy_key(vault, location);
-    if let Some(copies) = apply.tables.row::<CopyRow>(&key)? {
-        apply.tables.put(&CopyRow { taken: None, seen: None, ..copies })?;
-    }
+    apply.open_copies_behind(&row, location)?;
     let mut beside = row.beside.clone().unwrap_or_default();
     beside.following.push(location.clone());
     apply.tables.put(&row.requiring(required).with_beside(beside))

@@ -54,6 +54,30 @@ pub(crate) fn begin_again(story: &mut Story, number: u8) {
     story.done(me(), BeginSession { session, run, point });
 }
 
+/// `near` is required in place of `far`, which stood in and follows from then on.
+pub(crate) fn replaced_by_near(story: &mut Story) {
+    declare(story, &["far"], following(&["near"]));
+    near_is_current(story);
+    declare(story, &["near"], following(&["far"]));
+}
+
+pub(crate) fn following(locations: &[&str]) -> Beside {
+    let following = locations.iter().map(|location| name(location)).collect();
+    Beside { following, ..Beside::default() }
+}
+
+pub(crate) fn declare(story: &mut Story, required: &[&str], beside: Beside) {
+    let required = required.iter().map(|location| name(location)).collect();
+    let vault = VaultRow { required, beside: Some(beside), ..super::vault() };
+    story.done(Actor::System, PutVault { vault, kek: None });
+}
+
+pub(crate) fn near_is_current(story: &mut Story) {
+    let near = story.query().copies_in(&ids::vault(), &name("near")).unwrap().unwrap();
+    let current = CopyRow { state: CopyState::Current, whole: Some(near.since), ..near };
+    story.done(Actor::System, NoteCopies { copies: vec![current] });
+}
+
 pub(crate) fn vault(story: &Story) -> VaultRow {
     story.query().vault(&ids::vault()).unwrap()
 }

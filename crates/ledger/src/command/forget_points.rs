@@ -294,8 +294,8 @@ pub(crate) fn insist_on_judged(vault: &VaultRow, copies: &CopyRow) -> Result<()>
     }
     let message = format!("what was lost with a region is not known yet: `{location}` stood in");
     Err(Error::new(Code::RegionParted, message).next(
-        "wait until `holdfast location list` says that it lacks nothing; if another one that follows \
-         went with the region: holdfast location replace NAME URL --empty --old-is-gone",
+        "wait until `holdfast location list` says that it lacks nothing; if another one that \
+         follows went with the region: holdfast location replace NAME URL --empty --old-is-gone",
     ))
 }
 

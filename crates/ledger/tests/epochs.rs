@@ -87,7 +87,7 @@ fn nothing_new_goes_to_the_locations_of_a_lost_region() {
     assert_eq!((vault.required, vault.revision), (vec![name("far")], 2));
     let lonely = story.query().vault_named(&name("lonely")).unwrap();
     assert_eq!(lonely.required, [name("main")], "it has nowhere else to go");
-    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
+    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")], alone: None };
     assert_eq!(story.query().epoch().unwrap().unwrap().suspended, [suspended]);
     story.begin(1, 1);
     let mut commit = story::commit(1, 1, agent(1), PointState::Complete);
@@ -157,7 +157,7 @@ fn a_region_comes_back_with_its_members_and_locations_and_is_whole_when_they_are
     assert_eq!((row.id, row.role, row.state), (1, MemberRole::Candidate, MemberState::Joined));
     let epoch = story.query().epoch().unwrap().unwrap();
     assert_eq!((epoch.number, epoch.regions), (2, vec![name("south"), name("north")]));
-    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
+    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")], alone: None };
     assert_eq!(epoch.suspended, [suspended], "it lacks what was stored meanwhile");
     let vault = story.query().vault(&ids::vault()).unwrap();
     assert_eq!((vault.required, vault.revision), (vec![name("far"), name("main")], 3));

@@ -18,8 +18,8 @@ use story::{
     name, note_copies,
     retaining::{last, of_one, policy},
     taking::{
-        admin, begin_again, declare, declared, following, is_relied_on, me, near_is_current,
-        one_that_follows, opened, replaced_by_near, state, store, vault,
+        admin, begin_again, by_north, copies_in, declare, declared, following, is_relied_on, me,
+        near_is_current, one_that_follows, opened, replaced_by_near, state, store, vault,
     },
 };
 
@@ -35,7 +35,8 @@ fn one_that_follows_is_required_in_place_of_what_was_lost() {
     let epoch = story.query().epoch().unwrap().unwrap();
     let taken = Taken { vault: ids::vault(), location: name("far") };
     assert_eq!(epoch.taken(), std::slice::from_ref(&taken));
-    let suspended = Suspended { vault: ids::vault(), locations: vec![name("main")] };
+    let (vault, locations) = (ids::vault(), vec![name("main")]);
+    let suspended = Suspended { vault, locations, alone: Some(true) };
     assert_eq!(epoch.suspended, [suspended]);
     let copies = story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap();
     assert_eq!((copies.opened, copies.taken, copies.seen), (story.index(), Some(2), None));
@@ -295,6 +296,81 @@ fn nothing_is_forgotten_before_it_is_known_what_went_with_a_region() {
     story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
     story.query().insist_on_undivided().unwrap();
     story.done(admin(), outlived);
+}
+
+#[test]
+fn nor_where_somebody_declared_it_to_lie_elsewhere_before_the_region_was_forgotten() {
+    let mut story = one_that_follows();
+    story.done(Actor::System, policy(Some(last(1))));
+    for number in [1, 2] {
+        story.backup_docs(number, PointState::Complete);
+    }
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    replaced_by_near(&mut story);
+    near_is_current(&mut story);
+    assert!(copies_in(&story, "near").is_none(), "it has all that is within reach");
+    story.done(Actor::System, forget(2));
+    let outlived = of_one(story.planned(&[1], 2));
+    story.refused(admin(), outlived.clone(), Code::RegionParted);
+    let near = copies_in(&story, "near").unwrap();
+    assert_eq!((near.opened, near.taken, near.seen), (story.index() - 1, Some(2), Some(true)));
+    assert!(near.unseen_before().is_none(), "what is stored there is relied on");
+    near_is_current(&mut story);
+    story.done(admin(), outlived);
+}
+
+#[test]
+fn nothing_is_looked_through_where_the_vault_required_something_here_all_the_time() {
+    let mut story = one_that_follows();
+    story.require(&["main", "far"]);
+    story.done(Actor::System, note_copies(opened(&story), CopyState::Current));
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, forget(2));
+    assert!(copies_in(&story, "far").is_none());
+    story.query().insist_on_undivided().unwrap();
+}
+
+#[test]
+fn what_was_about_to_come_back_and_was_not_filled_lacks_what_was_stored_meanwhile() {
+    let mut story = one_that_follows();
+    story.begin(1, 1);
+    store(&mut story, 1);
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    begin_again(&mut story, 2);
+    story.done(me(), intend(2, &[9], PackHome::Object));
+    story.done(me(), story::store(2, 9, Some(vault(&story).revision)));
+    story.done(admin(), back(2, false));
+    story.done(Actor::System, by_north(3));
+    assert_eq!(vault(&story).required, [name("main")]);
+    let main = copies_in(&story, "main").unwrap();
+    assert_eq!((main.opened, main.taken, main.seen), (story.index(), Some(3), None));
+    assert!(![1, 9].iter().any(|pack| is_relied_on(&story, *pack)), "nobody knows what it has");
+    assert!(story.query().sessions().unwrap().is_empty());
+    let (vault_id, locations) = (ids::vault(), vec![name("far")]);
+    let lost = Suspended { vault: vault_id, locations, alone: Some(true) };
+    let epoch = story.query().epoch().unwrap().unwrap();
+    assert_eq!((epoch.suspended, epoch.taken), (vec![lost], None));
+    let lacks = NoteAbsent { location: name("main"), ..note_absent(main.opened, &[9], true) };
+    story.done(Actor::System, lacks);
+    assert_eq!([1, 9].map(|pack| is_relied_on(&story, pack)), [true, false]);
+}
+
+#[test]
+fn what_was_about_to_come_back_beside_one_that_has_everything_is_brought_it() {
+    let mut story = one_that_follows();
+    story.done(Actor::System, claim_taking(2, 2));
+    story.done(Actor::System, note_absent(opened(&story), &[], true));
+    declare(&mut story, &["far"], following(&["near"]));
+    near_is_current(&mut story);
+    declare(&mut story, &["far", "near"], Beside::default());
+    near_is_current(&mut story);
+    story.done(admin(), back(2, false));
+    story.done(Actor::System, by_north(3));
+    let main = copies_in(&story, "main").unwrap();
+    assert_eq!((main.opened, main.taken), (story.index(), None));
+    assert!(copies_in(&story, "near").is_none(), "it was there all the time");
 }
 
 #[test]

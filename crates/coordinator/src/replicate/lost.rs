@@ -215,7 +215,7 @@ mod tests {
             since: moment(1),
             operator: "admin".to_owned(),
             reason: None,
-            suspended: vec![Suspended { vault: VAULT, locations: vec![name("main")] }],
+            suspended: vec![Suspended { vault: VAULT, locations: vec![name("main")], alone: None }],
             taken: None,
             gap: None,
         });

@@ -399,7 +399,7 @@ mod tests {
     fn fate(now: &VaultRow, awaits: bool) -> Fate {
         let mut crowd = Crowd::default();
         crowd.put(now);
-        let suspended = Suspended { vault: VAULT, locations: vec![name("main")] };
+        let suspended = Suspended { vault: VAULT, locations: vec![name("main")], alone: None };
         crowd.put(&EpochRow {
             number: 2,
             regions: vec![name("dr")],

@@ -6,7 +6,8 @@
 //!
 //! A vault that requires nothing in the region may have a location there that follows: it is
 //! required from now on, and may lack what had not been copied. Whatever was answered to a backup
-//! by then was answered by what the lost locations have, so its session ends here.
+//! by then was answered by what the lost locations have, so its session ends here. The same goes for
+//! one that was about to come back, and was not filled yet.
 
 use super::{Apply, Outcome, conflict};
 use crate::{
@@ -129,7 +130,8 @@ impl ClaimEpoch {
                 apply.tables.remove(Table::Copy, &copy_key(&vault.id, name));
                 apply.forget_checks(&vault.id, name)?;
             }
-            suspended.push(Suspended { vault: vault.id, locations });
+            let alone = taken.is_some().then_some(true);
+            suspended.push(Suspended { vault: vault.id, locations, alone });
             match taken {
                 None => apply.tables.put(&vault.requiring(here))?,
                 Some(location) => {
@@ -142,10 +144,11 @@ impl ClaimEpoch {
     }
 
     /// What an epoch before waited for is waited for still, and what stands in for it stands in.
-    /// Members of older levels forgot it.
+    /// What was about to come back lacks what was stored meanwhile. Members of older levels forgot
+    /// all of it.
     fn carry_over(
         &self,
-        apply: &Apply<'_, '_>,
+        apply: &mut Apply<'_, '_>,
         before: &EpochRow,
         (suspended, taken): (&mut Vec<Suspended>, &mut Vec<Taken>),
     ) -> Result<()> {
@@ -156,14 +159,15 @@ impl ClaimEpoch {
             let Some(vault) = apply.tables.row::<VaultRow>(part.vault.as_bytes())? else {
                 continue;
             };
-            let required = vault.required;
-            for name in part.locations.iter().filter(|name| !required.contains(name)) {
-                let known = suspended.iter().any(|part_now| {
-                    part_now.vault == part.vault && part_now.locations.contains(name)
-                });
-                if !known && !self.is_here(apply, name)? {
-                    let locations = vec![name.clone()];
-                    suspended.push(Suspended { vault: part.vault, locations });
+            self.doubt_returning(apply, part, &vault, suspended)?;
+            for name in part.locations.iter().filter(|name| !vault.required.contains(name)) {
+                let is_it =
+                    |now: &&mut Suspended| now.vault == part.vault && now.locations.contains(name);
+                if let Some(known) = suspended.iter_mut().find(is_it) {
+                    known.alone = known.alone.or(part.alone);
+                } else if !self.is_here(apply, name)? {
+                    let (vault, alone, locations) = (part.vault, part.alone, vec![name.clone()]);
+                    suspended.push(Suspended { vault, locations, alone });
                 }
             }
         }
@@ -174,6 +178,37 @@ impl ClaimEpoch {
             if is_required && is_awaited && !taken.contains(stands) {
                 taken.push(stands.clone());
             }
+        }
+        Ok(())
+    }
+
+    /// Locations that are required again, and were not seen to have what was stored without them.
+    /// Where that may lie in what is lost now alone, they are like one that is taken.
+    fn doubt_returning(
+        &self,
+        apply: &mut Apply<'_, '_>,
+        part: &Suspended,
+        vault: &VaultRow,
+        suspended: &mut [Suspended],
+    ) -> Result<()> {
+        let required = &vault.required;
+        let (returning, others): (Vec<&Name>, Vec<&Name>) =
+            required.iter().partition(|name| part.locations.contains(name));
+        let mut is_whole = false;
+        for name in others {
+            is_whole |= apply.is_whole(&vault.id, name)?;
+        }
+        let mut lost = suspended.iter_mut().filter(|now| now.vault == vault.id).peekable();
+        let is_alone = !is_whole && lost.peek().is_some();
+        for name in &returning {
+            apply.open_copies(vault, name)?;
+            if is_alone {
+                apply.note_taken(&vault.id, name, self.epoch, None)?;
+            }
+        }
+        if is_alone && !returning.is_empty() {
+            lost.for_each(|now| now.alone = Some(true));
+            apply.end_writes(&vault.id)?;
         }
         Ok(())
     }
@@ -193,10 +228,7 @@ impl ClaimEpoch {
 
     fn take(&self, apply: &mut Apply<'_, '_>, vault: VaultRow, location: Name) -> Result<()> {
         apply.open_copies(&vault, &location)?;
-        let key = copy_key(&vault.id, &location);
-        if let Some(row) = apply.tables.row::<CopyRow>(&key)? {
-            apply.tables.put(&CopyRow { taken: Some(self.epoch), seen: None, ..row })?;
-        }
+        apply.note_taken(&vault.id, &location, self.epoch, None)?;
         apply.end_writes(&vault.id)?;
         let mut beside = vault.beside.clone().unwrap_or_default();
         beside.following.retain(|name| *name != location);
@@ -206,6 +238,20 @@ impl ClaimEpoch {
 }
 
 impl Apply<'_, '_> {
+    /// What a location lacks of a vault may lie in what is lost alone.
+    pub(super) fn note_taken(
+        &mut self,
+        vault: &VaultId,
+        location: &Name,
+        epoch: u64,
+        seen: Option<bool>,
+    ) -> Result<()> {
+        match self.tables.row::<CopyRow>(&copy_key(vault, location))? {
+            Some(row) => self.tables.put(&CopyRow { taken: Some(epoch), seen, ..row }),
+            None => Ok(()),
+        }
+    }
+
     /// Whoever writes into a vault begins anew, and asks anew what it has.
     fn end_writes(&mut self, vault: &VaultId) -> Result<()> {
         let mut ended = Vec::new();

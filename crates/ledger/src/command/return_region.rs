@@ -62,7 +62,7 @@ impl ReturnRegion {
         if apply.live_members()?.len() > limits::MEMBERS_MAX {
             return Err(conflict("the cluster would have too many members"));
         }
-        for Suspended { vault, locations } in locations {
+        for Suspended { vault, locations, .. } in locations {
             let row = apply.vault(&vault)?;
             let mut required = row.required.clone();
             required.extend(locations.into_iter().filter(|name| !row.required.contains(name)));
@@ -187,7 +187,7 @@ impl Apply<'_, '_> {
         wanted: impl Fn(Option<&Name>) -> bool,
     ) -> Result<Vec<Suspended>> {
         let mut found = Vec::new();
-        for Suspended { vault, locations } in &epoch.suspended {
+        for Suspended { vault, locations, alone } in &epoch.suspended {
             let mut chosen = Vec::new();
             for name in locations {
                 let row = self.tables.row::<LocationRow>(name.as_str().as_bytes())?;
@@ -196,7 +196,7 @@ impl Apply<'_, '_> {
                 }
             }
             if !chosen.is_empty() {
-                found.push(Suspended { vault: *vault, locations: chosen });
+                found.push(Suspended { vault: *vault, locations: chosen, alone: *alone });
             }
         }
         Ok(found)

@@ -79,6 +79,9 @@ pub struct Suspended {
     pub vault: VaultId,
     #[n(1)]
     pub locations: Vec<Name>,
+    /// They were all that it required: what stands in for them may lack what lies there.
+    #[n(2)]
+    pub alone: Option<bool>,
 }
 
 /// A location that followed, and is required for a vault that has no other one where it leads.

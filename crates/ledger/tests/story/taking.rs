@@ -83,7 +83,16 @@ pub(crate) fn vault(story: &Story) -> VaultRow {
 }
 
 pub(crate) fn opened(story: &Story) -> u64 {
-    story.query().copies_in(&ids::vault(), &name("far")).unwrap().unwrap().opened
+    copies_in(story, "far").unwrap().opened
+}
+
+pub(crate) fn copies_in(story: &Story, location: &str) -> Option<CopyRow> {
+    story.query().copies_in(&ids::vault(), &name(location)).unwrap()
+}
+
+/// The region that was lost takes the lead back.
+pub(crate) fn by_north(epoch: u64) -> ClaimEpoch {
+    ClaimEpoch { regions: vec![name("north")], ..members::claim_epoch(epoch, 1) }
 }
 
 pub(crate) fn state(story: &Story, pack: u8) -> PackState {

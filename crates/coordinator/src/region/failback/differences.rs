@@ -404,8 +404,12 @@ mod tests {
                 operator: "admin".to_owned(),
                 reason: None,
                 suspended: vec![
-                    Suspended { vault: VAULT, locations: vec![name("near")] },
-                    Suspended { vault: VaultId::from_bytes([9; 16]), locations: vec![name("x")] },
+                    Suspended { vault: VAULT, locations: vec![name("near")], alone: None },
+                    Suspended {
+                        vault: VaultId::from_bytes([9; 16]),
+                        locations: vec![name("x")],
+                        alone: None,
+                    },
                 ],
                 taken: None,
                 gap: None,

@@ -55,7 +55,7 @@ mod tests {
             since: Timestamp::ZERO,
             operator: "admin".to_owned(),
             reason: None,
-            suspended: vec![Suspended { vault: VAULT, locations: vec![name("near")] }],
+            suspended: vec![Suspended { vault: VAULT, locations: vec![name("near")], alone: None }],
             taken: Some(vec![Taken { vault: VAULT, location: name("far") }]),
             gap: None,
         };

@@ -164,6 +164,7 @@ codes! {
     RegionLeads "region.lead_held" Refused false "nothing needs to be done; see `holdfast region status`";
     RegionLocationUnproven "region.location_unproven" Refused false "mount or mend the region's locations; see `holdfast region check REGION`";
     RegionMissing "region.name_unknown" NotFound false "list the regions with `holdfast region status`";
+    RegionPlanChanged "region.plan_changed" Conflict true "type it again, and look at what it would take now";
     RegionParted "region.side_parted" Refused false "bring the region back with `holdfast region failback`, or give it up: `holdfast region forget`";
     RegionPrimaryAlive "region.primary_alive" Refused false "if it is cut off for good, say so: --force --reason TEXT";
     RegionSilent "region.members_silent" Refused false "start one of its coordinators; if all are gone for good: --force --reason TEXT";

@@ -40,6 +40,6 @@ pub(crate) use promote::{Order, promote};
 #[cfg(test)]
 pub(crate) use standing::IntendedNode;
 pub(crate) use standing::{Intent, Standing, prepare};
-pub(crate) use taking::{Source, Taking, awaited};
+pub(crate) use taking::{Accepted, Source, Taking, awaited};
 pub(crate) use voucher::vouch;
-pub(crate) use watch::{insist_unclaimed, keep, look, stand_again};
+pub(crate) use watch::{end_of, insist_unclaimed, keep, look, stand_again};

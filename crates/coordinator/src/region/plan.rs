@@ -3,7 +3,7 @@
 
 use super::{
     Claim, Epoch,
-    taking::{Taking, choose},
+    taking::{Choice, Taking, choose},
     watch::claims,
 };
 use crate::{house::House, places::Place, raft::SILENCE_MAX};
@@ -11,7 +11,7 @@ use futures::future::join_all;
 use holdfast_common::{Code, Error, Name, Result, Timestamp};
 use holdfast_ledger::{
     level::TAKEN,
-    row::{LocationRow, MemberRow, PointRow, VaultRow},
+    row::{EpochRow, LocationRow, MemberRow, PointRow, VaultRow},
 };
 use holdfast_wire::v1::HelloResponse;
 use std::{
@@ -218,6 +218,7 @@ fn look_at_logs(plan: &mut Plan) {
 async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Result<()> {
     let rows = house.ledger.query().locations()?;
     let rows: BTreeMap<&Name, &LocationRow> = rows.iter().map(|row| (&row.name, row)).collect();
+    let epoch = house.ledger.query().epoch()?;
     let is_here = |name: &&Name| rows.get(*name).is_some_and(|row| row.region == *region);
     let mut lost = BTreeSet::new();
     for vault in house.ledger.query().vaults()? {
@@ -230,7 +231,12 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
         }
         lost.extend(vault.required.iter().filter(|name| !here.contains(name)).cloned());
         for name in here {
-            if house.ledger.query().copies_in(&vault.id, &name)?.is_some() {
+            // One that was about to come back, and is not filled.
+            let is_suspended =
+                |epoch: &EpochRow| epoch.suspended_of(&vault.id).any(|at| *at == name);
+            let may_lack = house.ledger.query().copies_in(&vault.id, &name)?.is_some()
+                || epoch.as_ref().is_some_and(is_suspended);
+            if may_lack {
                 let message = format!("`{name}` may lack what the vault `{}` holds", vault.name);
                 plan.unless_forced(Error::new(Code::RegionLocationUnproven, message));
             }
@@ -248,7 +254,12 @@ async fn look_at_locations(house: &House, plan: &mut Plan, region: &Name) -> Res
     plan.lost_locations = lost.into_iter().collect();
     if plan.places.is_empty() {
         let message = format!("there is no location in `{region}` to claim the epoch in");
-        plan.against(Error::new(Code::RegionLocationUnproven, message));
+        let error = Error::new(Code::RegionLocationUnproven, message);
+        match plan.own_claim {
+            // It is claimed already: whoever begins it without a location knows what he does.
+            Some(_) => plan.unless_forced(error),
+            None => plan.against(error),
+        }
     }
     Ok(())
 }
@@ -276,15 +287,27 @@ async fn look_at_following(
         plan.unless_forced(none);
         return Ok(false);
     }
-    let (chosen, mut refused) = choose(house, vault, region, plan.own_claim.as_ref()).await?;
-    match (chosen, refused.pop()) {
-        (Some((taking, place)), _) => {
-            plan.claim_in(place);
-            plan.taken.push(taking);
-            return Ok(true);
+    let Choice { chosen, mut refused } =
+        choose(house, vault, region, plan.own_claim.as_ref()).await?;
+    if let Some((taking, place)) = chosen {
+        for (better, error) in refused {
+            let message = format!(
+                "`{better}` lacks less of `{}` than `{}`, and cannot be used",
+                vault.name, taking.location
+            );
+            let error = Error::new(Code::RegionLocationUnproven, message).cause(error);
+            plan.unless_forced(error.next(format!(
+                "mend `{better}`; to go on with `{}`: --force --reason TEXT",
+                taking.location
+            )));
         }
-        (None, None) => plan.unless_forced(none),
-        (None, Some(error)) => {
+        plan.claim_in(place);
+        plan.taken.push(taking);
+        return Ok(true);
+    }
+    match refused.pop() {
+        None => plan.unless_forced(none),
+        Some((_, error)) => {
             let name = &vault.name;
             let message = format!("no location in `{region}` that follows `{name}` can be used");
             plan.unless_forced(Error::new(Code::RegionLocationUnproven, message).cause(error));

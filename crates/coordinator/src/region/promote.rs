@@ -21,7 +21,7 @@ use super::{
     plan,
     plan::taken,
     standing::IntendedNode,
-    taking::{Taking, unfit},
+    taking::{Accepted, Taking, insist_on_shown, unfit},
     watch::newest_claim,
 };
 use crate::{house::House, places::Place};
@@ -38,6 +38,8 @@ pub(crate) struct Order {
     /// Whatever the lost side had shipped may be missing.
     pub(crate) without_log: bool,
     pub(crate) reason: Option<String>,
+    /// The loss that he was shown; none where he asked to be shown nothing.
+    pub(crate) shown: Option<Vec<Accepted>>,
 }
 
 /// Takes the lead for the region. When this returns, the epoch is claimed and this member starts
@@ -107,6 +109,7 @@ async fn carry_out(house: &House, order: &Order, plan: &mut Plan) -> Result<()> 
             // What was heard since may be that something else follows, or is required.
             plan.choose_again(house, &order.region).await?;
             insist_on_plan(plan, order)?;
+            insist_on_shown(&plan.taken, order.shown.as_deref())?;
             new_claim(house, order, plan).await?
         }
     };

@@ -14,7 +14,7 @@
 
 use super::{Claim, plan::usable};
 use crate::{house::House, places::Place};
-use holdfast_common::{AgentId, Error, Name, PointId, Result, Timestamp, VaultId, limits};
+use holdfast_common::{AgentId, Code, Error, Name, PointId, Result, Timestamp, VaultId, limits};
 use holdfast_ledger::{
     Query,
     row::{CopyRow, CopyState, LocationRow, PointRow, PointState, Taken, VaultRow},
@@ -76,13 +76,50 @@ impl Taking {
     }
 }
 
-/// The one that is chosen for a vault, opened; or none, and why each of the others cannot be used.
+/// What somebody was shown of a location that would be taken, and accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) vault: Name,
+    pub(crate) location: Name,
+    /// So many points would be out of reach.
+    pub(crate) points: u64,
+}
+
+/// A claim is for good: nobody makes one with a larger loss than he was shown, or with another one.
+pub(super) fn insist_on_shown(taken: &[Taking], shown: Option<&[Accepted]>) -> Result<()> {
+    let Some(shown) = shown else { return Ok(()) };
+    for Taking { vault_name, location, missing, .. } in taken {
+        let is_it = |accepted: &&Accepted| {
+            accepted.vault == *vault_name
+                && accepted.location == *location
+                && missing.points <= accepted.points
+        };
+        if !shown.iter().any(|accepted| is_it(&accepted)) {
+            let message = format!(
+                "`{location}` would stand in for what `{vault_name}` requires by now, and {} \
+                 points would be out of reach: that is not what was shown",
+                missing.points
+            );
+            return Err(Error::new(Code::RegionPlanChanged, message));
+        }
+    }
+    Ok(())
+}
+
+/// Of the locations of a region that follow a vault, the one that is chosen.
+pub(super) struct Choice<T> {
+    pub(super) chosen: Option<T>,
+    /// Those that would have been chosen before it, and cannot be used.
+    pub(super) refused: Vec<(Name, Error)>,
+}
+
+/// The one that lacks least of those that can be used.
 pub(super) async fn choose(
     house: &House,
     vault: &VaultRow,
     region: &Name,
     claim: Option<&Claim>,
-) -> Result<(Option<(Taking, Place)>, Vec<Error>)> {
+) -> Result<Choice<(Taking, Place)>> {
     let query = house.ledger.query();
     let rows: BTreeMap<Name, LocationRow> =
         query.locations()?.into_iter().map(|row| (row.name.clone(), row)).collect();
@@ -93,35 +130,54 @@ pub(super) async fn choose(
             taken.any(|taken| taken.vault == vault.id && taken.location == *name)
         })
     };
-    let (mut open, mut refused) = (Vec::new(), Vec::new());
+    let (mut asked, mut opened) = (Vec::new(), Vec::new());
     for name in vault.following() {
         let is_here = rows.get(name).is_some_and(|row| row.region == *region);
         if !is_here || !is_claimed(name) {
             continue;
         }
-        match usable(house, vault, name).await {
-            Ok(place) => open.push((place, query.copies_in(&vault.id, name)?)),
-            Err(error) => refused.push(error),
-        }
+        asked.push((name.clone(), query.copies_in(&vault.id, name)?));
+        opened.push(usable(house, vault, name).await);
     }
-    let asked = open.iter().map(|((name, _), row)| (name.clone(), row.clone())).collect();
-    let counted = count(house, vault.id, asked).await?;
-    let best = open
-        .into_iter()
-        .zip(counted)
-        .min_by(|((a, _), one), ((b, _), other)| (one.points, &a.0).cmp(&(other.points, &b.0)));
-    let taking = best.map(|((place, row), missing)| {
+    let counted = count(house, vault.id, asked.clone()).await?;
+    let Choice { chosen, refused } = least(asked.into_iter().zip(counted).zip(opened));
+    let chosen = chosen.map(|(((location, row), missing), place)| {
         let taking = Taking {
             vault: vault.id,
             vault_name: vault.name.clone(),
-            location: place.0.clone(),
+            location,
             state: row.as_ref().map(|row| row.state),
             whole: row.and_then(|row| row.whole),
             missing,
         };
         (taking, place)
     });
-    Ok((taking, refused))
+    Ok(Choice { chosen, refused })
+}
+
+/// How a location is known, and what it lacks.
+type Counted = ((Name, Option<CopyRow>), Missing);
+
+/// The first that can be used, and those before it that cannot: the fewer points one lacks, the
+/// earlier it comes. One that lacks as many as the chosen one would have been no better.
+fn least<T>(found: impl Iterator<Item = (Counted, Result<T>)>) -> Choice<(Counted, T)> {
+    let mut found: Vec<_> = found.collect();
+    found.sort_by(|(((a, _), one), _), (((b, _), other), _)| {
+        (one.points, a).cmp(&(other.points, b))
+    });
+    let mut refused = Vec::new();
+    for (counted, opened) in found {
+        let points = counted.1.points;
+        match opened {
+            Err(error) => refused.push((points, (counted.0.0, error))),
+            Ok(it) => {
+                refused.retain(|(fewer, _)| *fewer < points);
+                let refused = refused.into_iter().map(|(_, one)| one).collect();
+                return Choice { chosen: Some((counted, it)), refused };
+            }
+        }
+    }
+    Choice { chosen: None, refused: refused.into_iter().map(|(_, one)| one).collect() }
 }
 
 /// Of each of some locations of a vault, the points that are not known to lie there.
@@ -304,6 +360,63 @@ mod tests {
         assert_eq!(told[0].points, limits::POINTS_OUT_OF_REACH_TOLD_MAX as u64 + 50);
         let named: usize = told[0].sources.iter().map(|source| source.first.len()).sum();
         assert_eq!(named, limits::POINTS_OUT_OF_REACH_TOLD_MAX);
+    }
+
+    fn lacking(points: u64) -> Missing {
+        Missing { points, ..Missing::default() }
+    }
+
+    #[test]
+    fn the_one_that_lacks_least_is_chosen_and_whatever_would_be_better_is_named() {
+        let refused = || Err(Error::new(Code::LocationIoFailed, "away"));
+        let found = |all: &[(&str, u64, bool)]| {
+            let found = all.iter().map(|(called, points, is_open)| {
+                let opened = if *is_open { Ok(()) } else { refused() };
+                ((copies(called, false), lacking(*points)), opened)
+            });
+            let Choice { chosen, refused } = least(found);
+            let best = chosen.map(|(counted, ())| counted.0.0.to_string());
+            (best, refused.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+        };
+        let told = |best: &str, refused: &[&str]| {
+            let refused = refused.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            (Some(best.to_owned()).filter(|best| !best.is_empty()), refused)
+        };
+        assert_eq!(found(&[]), told("", &[]));
+        assert_eq!(found(&[("b", 3, true), ("c", 2, true), ("a", 3, true)]), told("c", &[]));
+        assert_eq!(found(&[("b", 3, true), ("a", 3, true)]), told("a", &[]));
+        let away = [("a", 2, false), ("b", 1, false), ("c", 3, true), ("d", 3, false)];
+        assert_eq!(found(&away), told("c", &["b", "a"]));
+        assert_eq!(found(&[("a", 3, false), ("b", 3, true)]), told("b", &[]), "no better");
+        assert_eq!(found(&[("a", 3, false)]), told("", &["a"]));
+    }
+
+    #[test]
+    fn what_is_claimed_is_what_was_shown_or_less_is_lost() {
+        let taking = |location: &str, points| Taking {
+            vault: VAULT,
+            vault_name: name("files"),
+            location: name(location),
+            state: None,
+            whole: None,
+            missing: lacking(points),
+        };
+        let shown = |location: &str, points| {
+            let (vault, location) = (name("files"), name(location));
+            [Accepted { vault, location, points }]
+        };
+        let insist = |taken: &[Taking], shown: Option<&[Accepted]>| {
+            insist_on_shown(taken, shown).map_err(|error| error.code)
+        };
+        insist(&[taking("far", 500)], None).expect("whoever wants to be shown nothing");
+        insist(&[], Some(&shown("far", 1))).expect("nothing is lost any more");
+        for (points, is_taken) in [(4, true), (5, true), (6, false)] {
+            let told = insist(&[taking("far", points)], Some(&shown("far", 5)));
+            assert_eq!(told.is_ok(), is_taken, "{points}");
+        }
+        let another = insist(&[taking("far", 0)], Some(&shown("further", 5)));
+        assert_eq!(another, Err(Code::RegionPlanChanged));
+        assert_eq!(insist(&[taking("far", 0)], Some(&[])), Err(Code::RegionPlanChanged));
     }
 
     #[test]

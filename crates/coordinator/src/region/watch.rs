@@ -147,16 +147,24 @@ impl House {
 /// it finds, and be it of the new epoch, what it was about is over.
 pub(crate) async fn insist_unclaimed(house: &House, places: &[Place], epoch: u64) -> Result<()> {
     for place in places {
-        if may_be_claimed(place, epoch).await?
-            && let Some(claim) = newest_claim(house, place).await?
-            && claim.epoch.number > epoch
-        {
-            house.meet_claim(&claim)?;
-            house.ledger.peers().insist_on_epoch()?;
-            return Err(is_over(epoch));
+        if let Some(ended) = end_of(house, place, epoch).await? {
+            return Err(ended);
         }
     }
     insist_current(house, epoch)
+}
+
+/// Why this side goes on no more, by what lies in a place and by what it heard. That the place
+/// could not be asked is another matter.
+pub(crate) async fn end_of(house: &House, place: &Place, epoch: u64) -> Result<Option<Error>> {
+    if may_be_claimed(place, epoch).await?
+        && let Some(claim) = newest_claim(house, place).await?
+        && claim.epoch.number > epoch
+    {
+        let met = house.meet_claim(&claim).and_then(|()| house.ledger.peers().insist_on_epoch());
+        return Ok(Some(met.err().unwrap_or_else(|| is_over(epoch))));
+    }
+    Ok(insist_current(house, epoch).err())
 }
 
 /// Whether something lies there that may be a claim of any later epoch: numbers may be left out.

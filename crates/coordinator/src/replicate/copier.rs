@@ -194,9 +194,11 @@ impl Copier {
         if self.keys_there.as_ref() == Some(&vault.key_object) {
             return Ok(());
         }
-        let ((found, heard), of) = (found.counted(), vault.clone());
+        let (to, of) = (found.to.clone(), vault.clone());
+        let (found, heard) = found.counted();
         let (house, pace, budget) = (self.house.clone(), self.pace.clone(), self.budget.clone());
         let bring = async move { fill::keys(&house, &of, found.way(&pace, &budget)).await };
+        let bring = while_unclaimed(self.house.clone(), to, bring);
         self.listened_to(Box::pin(bring), &heard).await?;
         self.keys_there = Some(vault.key_object.clone());
         Ok(())
@@ -226,12 +228,14 @@ impl Copier {
 
     /// Says of every point that is whole there that it lies there; what it lacks.
     async fn place_all(&mut self, vault: &VaultRow, found: &Found) -> Result<Lacking> {
-        let ((found, heard), vault) = (found.counted(), vault.clone());
+        let (to, vault) = (found.to.clone(), vault.clone());
+        let (found, heard) = found.counted();
         let (house, budget, opened) = (self.house.clone(), self.budget.clone(), self.row.opened);
         let place = async move {
             let place = (&found.to, &*budget);
             fill::place_points_shown(&house, &vault, place, Some(opened)).await
         };
+        let place = while_unclaimed(self.house.clone(), to, place);
         let (_, lacking) = self.listened_to(Box::pin(place), &heard).await?;
         Ok(lacking)
     }

@@ -6,7 +6,7 @@ use crate::{
     fill::{Pace, Way},
     house::House,
     places::{Place, show},
-    region::insist_unclaimed,
+    region::{end_of, insist_unclaimed},
 };
 use holdfast_common::{Code, Error, Name, Result};
 use holdfast_ledger::row::VaultRow;
@@ -21,6 +21,11 @@ const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked for a claim while something is brought.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a look takes at most.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
+/// So many looks in turn that nothing came of end nothing: a store that throttles, or a line that
+/// breaks for a moment, is not worth the hours that something may have gone on for.
+const CLAIM_LOOKS_MISSED_MAX: u32 = 5;
 
 /// Where what a location lacks is, and the location itself.
 #[derive(Clone)]
@@ -80,16 +85,46 @@ pub(super) async fn while_unclaimed<T>(
     to: Place,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        let look = async {
-            sleep(CLAIM_INTERVAL).await;
-            insist_unclaimed(&house, std::slice::from_ref(&to), house.ledger.epoch()?).await
-        };
-        tokio::select! {
-            done = &mut work => return done,
-            looked = look => looked?,
+    let look = || {
+        let (house, to) = (house.clone(), to.clone());
+        async move {
+            let looked = timeout(CLAIM_PATIENCE, end_of(&house, &to, house.ledger.epoch()?)).await;
+            looked.unwrap_or_else(|_| {
+                let message = format!("`{}` does not say who leads by now", to.0);
+                Err(Error::new(Code::LocationIoFailed, message))
+            })
         }
+    };
+    until_ended(look, work).await
+}
+
+/// Does the work, and ends when a look says why; or when too many in turn say nothing at all.
+async fn until_ended<T, L>(
+    mut look: impl FnMut() -> L,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T>
+where
+    L: Future<Output = Result<Option<Error>>>,
+{
+    let (mut work, mut missed) = (std::pin::pin!(work), 0);
+    loop {
+        let looked = async {
+            sleep(CLAIM_INTERVAL).await;
+            look().await
+        };
+        let looked = tokio::select! {
+            done = &mut work => return done,
+            looked = looked => looked,
+        };
+        missed = match looked {
+            Ok(None) => 0,
+            Ok(Some(ended)) => return Err(ended),
+            Err(error) if missed == CLAIM_LOOKS_MISSED_MAX => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "it is not known whether somebody else leads");
+                missed + 1
+            }
+        };
     }
 }
 
@@ -173,6 +208,36 @@ mod tests {
     fn place(name: &str) -> Place {
         let store = MemoryStore::new(Arc::new(SystemClock::start()));
         (name.parse().unwrap(), Arc::new(store) as Arc<dyn ObjectStore>)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_ends_by_a_claim_and_not_by_a_store_that_does_not_answer_now_and_then()
+    {
+        let ended = || Error::new(Code::EpochSuperseded, "another side leads");
+        let away = || Error::new(Code::LocationIoFailed, "away");
+        let most = CLAIM_LOOKS_MISSED_MAX as usize;
+        // What each look comes to, in turn, and how many there are before the work is done.
+        let run = |looks: Vec<Result<Option<Error>>>| async move {
+            let time = CLAIM_INTERVAL * looks.len() as u32 + CLAIM_INTERVAL / 2;
+            let work = async {
+                sleep(time).await;
+                Ok(())
+            };
+            let mut looks = looks.into_iter();
+            let look = || {
+                let next = looks.next();
+                async move { next.unwrap_or(Ok(None)) }
+            };
+            until_ended(look, work).await.map_err(|error| error.code)
+        };
+        let missed = |count| vec![Err(away()); count];
+        assert_eq!(run(vec![Ok(None), Ok(None)]).await, Ok(()));
+        assert_eq!(run(missed(most)).await, Ok(()));
+        let with_one_between = [missed(most), vec![Ok(None)], missed(most)].concat();
+        assert_eq!(run(with_one_between).await, Ok(()));
+        assert_eq!(run(missed(most + 1)).await, Err(Code::LocationIoFailed));
+        let claimed = [missed(1), vec![Ok(Some(ended()))], vec![Ok(None); 3]].concat();
+        assert_eq!(run(claimed).await, Err(Code::EpochSuperseded));
     }
 
     #[tokio::test]

@@ -109,6 +109,7 @@ pub async fn perform(arguments: Arguments, demand: &Demand<'_>) -> Result<Ending
                 reason,
                 dry_run: false,
                 without_shipped_log,
+                shown: None,
             };
             promote(order, demand).await
         }
@@ -168,7 +169,7 @@ async fn check(region: &Name, demand: &Demand<'_>) -> Result<Ending> {
     Ok(if plan.obstacles.is_empty() { Ending::Done } else { Ending::Failed })
 }
 
-async fn promote(order: v1::PromoteRegionRequest, demand: &Demand<'_>) -> Result<Ending> {
+async fn promote(mut order: v1::PromoteRegionRequest, demand: &Demand<'_>) -> Result<Ending> {
     let region = order.region.clone();
     let sides = sides(demand.context()?).await?;
     let alive = sides.iter().find(|side| side.view.region != region && !side.view.superseded);
@@ -182,6 +183,7 @@ async fn promote(order: v1::PromoteRegionRequest, demand: &Demand<'_>) -> Result
     }
     if !demand.yes {
         demand.output.remark(&plan_text(&region, &plan));
+        order.shown = Some(taken::shown(&plan));
     }
     let lost = plan.lost_members.join(", ");
     confirm(demand, &format!("take the lead for `{region}`, without {lost}"))?;

@@ -22,6 +22,16 @@ pub(super) fn fields(taken: &v1::TakenLocation) -> Value {
     })
 }
 
+/// What is accepted by whoever confirms what he was shown.
+pub(super) fn shown(plan: &v1::PromoteRegionResponse) -> v1::ShownLoss {
+    let shown = |taken: &v1::TakenLocation| v1::ShownTaken {
+        vault: taken.vault.clone(),
+        location: taken.location.clone(),
+        points: taken.points,
+    };
+    v1::ShownLoss { taken: plan.taken.iter().map(shown).collect() }
+}
+
 fn source_fields(source: &v1::SourceOutOfReach) -> Value {
     let newest = source.newest.clone().unwrap_or_default();
     json!({

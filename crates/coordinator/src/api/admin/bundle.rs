@@ -1,8 +1,9 @@
 //! The recovery bundle: everything that brings the vaults back without this cluster.
 //!
-//! In operator custody a coordinator cannot make one that opens anything. What it hands out then is
-//! not remembered: the operator adds the private halves and says which bundle came of it. To seal
-//! one takes seconds: if a version of the keys is destroyed meanwhile, it goes to nobody.
+//! In operator custody a coordinator cannot make one that opens anything: the operator adds the
+//! private halves and says which bundle came of it. What is handed out is remembered with the keys
+//! that it opens as it is, whatever becomes of it. To seal one takes seconds: if a version of the
+//! keys is destroyed meanwhile, it goes to nobody.
 
 use crate::{
     house::House,
@@ -26,7 +27,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 /// As many names as a line of `status` takes.
 const NAMED_MAX: usize = 8;
 
-/// Seals a bundle, and has the ledger remember what it opens, if it opens everything.
+/// Seals a bundle, and has the ledger remember what it opens.
 pub(super) async fn hand_out(
     house: &Arc<House>,
     tasks: &Tasks,
@@ -37,15 +38,16 @@ pub(super) async fn hand_out(
     house.ledger.propose(actor.clone(), note).await?;
     // Before any of the keys is read.
     let read_at = house.ledger.applied_in_tables()?;
-    let (keys, key_objects) = (newest_keys(house)?, operators_objects(house)?);
+    let vaults = house.ledger.query().vaults()?;
+    let (keys, key_objects) = (opened_as_it_is(&vaults), operators_objects(house, &vaults)?);
     let sealing = house.clone();
     let sealed = tasks.run_blocking("export bundle", move || export(&sealing, &passphrase)).await?;
-    if key_objects.is_empty() {
-        let bundle = *blake3::hash(&sealed).as_bytes();
-        remember(house, actor, ExportBundle { bundle, keys, read_at: Some(read_at) }).await?;
-    } else {
+    if keys.is_empty() {
         house.ledger.catch_up().await?;
         insist_on_what_is_left(&house.ledger.query(), read_at)?;
+    } else {
+        let bundle = *blake3::hash(&sealed).as_bytes();
+        remember(house, actor, ExportBundle { bundle, keys, read_at: Some(read_at) }).await?;
     }
     Ok(v1::ExportBundleResponse { bundle: sealed.into(), key_objects, read_at })
 }
@@ -84,20 +86,27 @@ pub(super) async fn complete(
     remember(house, actor, ExportBundle { bundle, keys, read_at: request.read_at }).await
 }
 
-fn operators_objects(house: &House) -> Result<Vec<Bytes>> {
-    let vaults = house.ledger.query().vaults()?;
+fn operators_objects(house: &House, vaults: &[VaultRow]) -> Result<Vec<Bytes>> {
     let mut objects = Vec::new();
-    for row in vaults.into_iter().filter(|row| row.custody == row::Custody::Operator) {
+    for row in vaults.iter().filter(|row| row.custody == row::Custody::Operator) {
         let older = house.ledger.query().key_versions(&row.id)?;
         objects.extend(older.into_iter().map(|row| Vec::from(row.key_object).into()));
-        objects.push(Vec::from(row.key_object).into());
+        objects.push(Vec::from(row.key_object.clone()).into());
     }
     Ok(objects)
 }
 
+/// Of vaults in coordinator custody it has the private halves, whatever an operator adds.
+fn opened_as_it_is(vaults: &[VaultRow]) -> Vec<BundledKey> {
+    newest_of(vaults.iter().filter(|row| row.custody == row::Custody::Coordinator))
+}
+
 fn newest_keys(house: &House) -> Result<Vec<BundledKey>> {
-    let vaults = house.ledger.query().vaults()?;
-    Ok(vaults.iter().map(|row| BundledKey { vault: row.id, version: row.key_version }).collect())
+    Ok(newest_of(house.ledger.query().vaults()?.iter()))
+}
+
+fn newest_of<'a>(vaults: impl Iterator<Item = &'a VaultRow>) -> Vec<BundledKey> {
+    vaults.map(|row| BundledKey { vault: row.id, version: row.key_version }).collect()
 }
 
 /// The newest bundle that opens everything; one that was proved comes before those that were not.
@@ -229,6 +238,7 @@ fn bundled(house: &House, row: &VaultRow) -> Result<BundledVault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crowd::vault;
     use holdfast_common::AgentId;
     use holdfast_ledger::row::AgentState;
     use std::collections::BTreeMap;
@@ -237,6 +247,19 @@ mod tests {
 
     fn key(version: u32) -> BundledKey {
         BundledKey { vault: VaultId::from_bytes([1; 16]), version }
+    }
+
+    #[test]
+    fn a_bundle_opens_what_coordinators_keep_whatever_an_operator_adds_to_it() {
+        let row = |number: u8, custody| VaultRow {
+            id: VaultId::from_bytes([number; 16]),
+            key_version: u32::from(number),
+            custody,
+            ..vault()
+        };
+        let vaults = [row(1, row::Custody::Coordinator), row(2, row::Custody::Operator)];
+        assert_eq!(opened_as_it_is(&vaults), [key(1)]);
+        assert_eq!(opened_as_it_is(&vaults[1..]), []);
     }
 
     #[test]

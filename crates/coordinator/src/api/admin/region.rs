@@ -3,7 +3,9 @@
 use super::{super::render, failback::unsettled};
 use crate::{
     house::House,
-    region::{Epoch, Obstacle, Order, Plan, Source, Taking, fence_by_hand, plan, promote},
+    region::{
+        Accepted, Epoch, Obstacle, Order, Plan, Source, Taking, fence_by_hand, plan, promote,
+    },
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -158,8 +160,15 @@ pub(super) async fn take_lead(
     let operator = operator(actor);
     let reason = Some(request.reason).filter(|reason| !reason.is_empty());
     let (force, without_log) = (request.force, request.without_shipped_log);
-    let order = Order { region, operator, force, without_log, reason };
+    let shown = request.shown.map(|shown| shown.taken.iter().map(accepted).collect());
+    let shown = shown.transpose()?;
+    let order = Order { region, operator, force, without_log, reason, shown };
     rendered(house, &promote(house, &order).await?)
+}
+
+fn accepted(shown: &v1::ShownTaken) -> Result<Accepted> {
+    let (vault, location) = (parse::name(&shown.vault)?, parse::name(&shown.location)?);
+    Ok(Accepted { vault, location, points: shown.points })
 }
 
 fn operator(actor: &Actor) -> String {

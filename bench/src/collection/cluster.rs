@@ -5,6 +5,7 @@ use crate::{
     files, say,
     tool::{Holdfast, House, Repository, Usage},
 };
+use core::ops::Range;
 use holdfast_common::{Clock, Code, Error, Result, SystemClock};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -47,13 +48,10 @@ pub fn play(tool: &Holdfast, shape: &Shape, dir: &Path) -> Result<Played> {
     let mut played = Played::default();
     stage.house.rouse()?;
     let clock = SystemClock::start();
-    for host in 0..shape.hosts {
-        stage.keep_last(host, shape.days)?;
-        for day in 1..=shape.days {
-            shape.write_day(&stage.tree(host), host, day)?;
-            stage.house.line(&format!("backup {}", policy(host)), &[]).output()?;
-        }
-        say(&format!("host {} of {} after {:.0?}", host + 1, shape.hosts, clock.elapsed()));
+    for first in (0..shape.hosts).step_by(AT_ONCE) {
+        let end = shape.hosts.min(first + AT_ONCE as u64);
+        stage.make(first..end)?;
+        say(&format!("host {end} of {} after {:.0?}", shape.hosts, clock.elapsed()));
     }
     played.made_seconds = clock.elapsed().as_secs_f64();
     played.stored_bytes = files::bytes(&stage.house.stored())?;
@@ -79,9 +77,26 @@ impl Stage<'_> {
         self.dir.join(format!("host-{host}"))
     }
 
+    /// The points of some hosts, of which each is backed up beside the others.
+    fn make(&self, hosts: Range<u64>) -> Result<()> {
+        let make = |host| -> Result<()> {
+            self.keep_last(host, self.shape.days)?;
+            for day in 1..=self.shape.days {
+                self.shape.write_day(&self.tree(host), host, day)?;
+                self.house.line(&format!("backup {}", policy(host)), &[]).output()?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let made: Vec<_> = hosts.map(|host| scope.spawn(move || make(host))).collect();
+            made.into_iter().try_for_each(|made| made.join().unwrap_or_else(|_| Err(gone())))
+        })
+    }
+
     /// The policy of a host, which keeps so many points from now on.
     fn keep_last(&self, host: u64, last: u64) -> Result<()> {
-        let (file, tree) = (self.dir.join("policy.toml"), self.tree(host));
+        let file = self.dir.join(format!("policy-{host}.toml"));
+        let tree = self.tree(host);
         let text = format!(
             "kind = \"policy\"\nname = \"{}\"\n[spec]\nagent = \"measured\"\n\
              source = {{ type = \"files\", paths = [\"{}\"] }}\n\
@@ -134,9 +149,7 @@ impl Stage<'_> {
                 house.line(COLLECT, &[]).output().map(|_| clock.elapsed().as_secs_f64())
             });
             let beside = house.back_up(&second);
-            let round = round.join().unwrap_or_else(|_| {
-                Err(Error::new(Code::RunCancelled, "whoever waited for the round is gone"))
-            });
+            let round = round.join().unwrap_or_else(|_| Err(gone()));
             Ok::<_, Error>((beside?, round?))
         })?;
         let coordinator_bytes = coordinator_bytes(&beside);
@@ -201,6 +214,12 @@ impl Stage<'_> {
 }
 
 const COLLECT: &str = "collect --yes";
+/// As many as the agent has seats.
+const AT_ONCE: usize = 2;
+
+fn gone() -> Error {
+    Error::new(Code::RunCancelled, "whoever waited for the command is gone")
+}
 
 fn policy(host: u64) -> String {
     format!("host-{host}")

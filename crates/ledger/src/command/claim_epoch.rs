@@ -6,8 +6,8 @@
 //!
 //! A vault that requires nothing in the region may have a location there that follows: it is
 //! required from now on, and may lack what had not been copied. Whatever was answered to a backup
-//! by then was answered by what the lost locations have, so its session ends here. The same goes for
-//! one that was about to come back, and was not filled yet.
+//! by then was answered by what the lost locations have, so its session ends here. The same goes
+//! for one that was about to come back, and was not filled yet.
 
 use super::{Apply, Outcome, conflict};
 use crate::{

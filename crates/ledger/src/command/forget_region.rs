@@ -59,7 +59,8 @@ impl ForgetRegion {
     }
 }
 
-/// What was declared in place of one that stood in has what that had. Nobody judged what it has not.
+/// What was declared in place of one that stood in has what that had. What it has not, nobody
+/// judged.
 fn look_through(apply: &mut Apply<'_, '_>, epoch: &EpochRow, part: &Suspended) -> Result<()> {
     let vault = apply.vault(&part.vault)?;
     for location in &vault.required {

@@ -208,7 +208,7 @@ impl ClaimEpoch {
         }
         if is_alone && !returning.is_empty() {
             lost.for_each(|now| now.alone = Some(true));
-            apply.end_writes(&vault.id)?;
+            apply.end_writes(&part.vault)?;
         }
         Ok(())
     }
